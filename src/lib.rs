@@ -1,1 +1,3 @@
 //! Holdfast.
+
+pub mod cgroup;
