@@ -1,1 +1,2 @@
 //! Holdfast.
+pub mod disk;
