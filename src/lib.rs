@@ -1,3 +1,4 @@
 //! Holdfast.
 
 pub mod cgroup;
+pub mod disk;
