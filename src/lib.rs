@@ -1,1 +1,4 @@
-//! Holdfast.
+//! Holdfast: a Kubernetes CRI runtime. `ARCHITECTURE.md` explains the processes and the layers.
+
+pub mod id;
+pub mod wire;
