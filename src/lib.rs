@@ -1,4 +1,8 @@
-//! Holdfast.
+//! Holdfast: a Kubernetes CRI runtime. `ARCHITECTURE.md` explains the processes and the layers.
 
 pub mod cgroup;
 pub mod disk;
+pub mod id;
+pub mod network;
+pub mod sys;
+pub mod wire;
