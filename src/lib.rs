@@ -1,4 +1,6 @@
 //! Holdfast: a Kubernetes CRI runtime. `ARCHITECTURE.md` explains the processes and the layers.
 
 pub mod id;
+pub mod plan;
+pub mod spec;
 pub mod wire;
