@@ -2,4 +2,6 @@
 
 pub mod disk;
 pub mod id;
+pub mod plan;
+pub mod spec;
 pub mod wire;

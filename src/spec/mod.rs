@@ -1,0 +1,38 @@
+//! What CRI asks, as checked types, and the pure function from it to one OCI runtime Spec.
+//!
+//! ```text
+//!   PodConfig ─────────┐
+//!   ContainerConfig ───┤
+//!   ImageDefaults ─────┼──▶ build ──▶ oci_spec::runtime::Spec
+//!   Identity ──────────┤
+//!   HostFacts, paths ──┘
+//! ```
+//!
+//! This module does no input or output, asks no clock and knows no protobuf: what it needs to know of the
+//! machine is handed in. It never drops a wish silently: what cannot be met is an error that names the field.
+
+mod build;
+mod container;
+mod host;
+mod image;
+mod path;
+mod pod;
+mod security;
+mod signal;
+pub mod user;
+
+pub use build::{PodSpecRequest, SpecError, SpecRequest, build, build_pod};
+pub use container::{
+    ContainerConfig, ContainerMetadata, ContainerSecurity, DeviceRequest, ImageSpec, RequestedUser,
+    Resources, RunAs, VolumeMount, VolumePropagation, VolumeSource,
+};
+pub use host::{CgroupMode, DeviceGrant, DeviceKind, HostDevice, HostFacts, PodPaths};
+pub use image::ImageDefaults;
+pub use path::{ContainerPath, HostPath, PathError};
+pub use pod::{
+    DnsConfig, IpcMode, NamespaceOptions, NetMode, PidMode, PodConfig, PodMetadata, PodSecurity,
+    PortMapping, Protocol,
+};
+pub use security::{AppArmorChoice, GroupsPolicy, SeccompChoice, SelinuxOptions};
+pub use signal::{Signal, SignalError};
+pub use user::{Identity, UserError};
