@@ -4,4 +4,5 @@ pub mod disk;
 pub mod id;
 pub mod plan;
 pub mod spec;
+pub mod sys;
 pub mod wire;
