@@ -20,6 +20,7 @@
 
 pub mod fdpass;
 pub mod memfd;
+pub mod netlink;
 pub mod pidfd;
 pub mod proc;
 
