@@ -5,7 +5,6 @@ pub mod disk;
 pub mod id;
 pub mod network;
 pub mod plan;
-pub mod pod;
 pub mod spec;
 pub mod sys;
 pub mod wire;
