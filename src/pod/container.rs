@@ -25,7 +25,8 @@ use crate::id::ContainerId;
 use crate::image::Image;
 use crate::plan::{self, PlanContext, Stdin};
 use crate::spec::{
-    self, ContainerConfig, DeviceGrant, ImageDefaults, PidMode, PodPaths, SeccompChoice, Signal, SpecRequest,
+    self, ContainerConfig, DeviceGrant, ImageDefaults, PidMode, PodPaths, SeccompChoice, Signal,
+    SpecRequest,
 };
 use crate::wire::plan::{POD_SHM, PidNamespace};
 use crate::wire::{Reply, Request};
@@ -55,12 +56,16 @@ pub fn new_record(
     let read = |path| node.images.read_file(&image.layers, path, ACCOUNT_LIMIT);
     let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
     let run_as = &config.security.run_as;
-    let identity =
-        spec::user::resolve(run_as, &image.defaults.user, passwd.as_deref(), group.as_deref())?;
+    let identity = spec::user::resolve(
+        run_as,
+        &image.defaults.user,
+        passwd.as_deref(),
+        group.as_deref(),
+    )?;
     let stop_signal = match (config.stop_signal, image.defaults.stop_signal.as_str()) {
         (Some(signal), _) => signal,
         (None, "") => Signal::TERM,
-        (None, name) => name.parse().map_err(spec::SpecError::from)?,
+        (None, name) => name.parse()?,
     };
     Ok(ContainerRecord {
         id: ContainerId::random()?,
@@ -100,12 +105,18 @@ fn image_facts(image: &Image) -> ContainerImage {
 
 /// The OCI profile behind a Localhost choice.
 pub fn localhost_profile(choice: &SeccompChoice) -> Result<Option<LinuxSeccomp>, PodError> {
-    let SeccompChoice::Localhost(path) = choice else { return Ok(None) };
+    let SeccompChoice::Localhost(path) = choice else {
+        return Ok(None);
+    };
     let mut bytes = Vec::new();
     let path = PathBuf::from(path.as_str());
-    File::open(&path).and_then(|file| file.take(PROFILE_LIMIT).read_to_end(&mut bytes)).map_err(|source| {
-        PodError::RequestedFile { field: "security_context.seccomp.localhost_ref", path: path.clone(), source }
-    })?;
+    File::open(&path)
+        .and_then(|file| file.take(PROFILE_LIMIT).read_to_end(&mut bytes))
+        .map_err(|source| PodError::RequestedFile {
+            field: "security_context.seccomp.localhost_ref",
+            path: path.clone(),
+            source,
+        })?;
     match serde_json::from_slice(&bytes) {
         Ok(profile) => Ok(Some(profile)),
         Err(source) => Err(PodError::SeccompProfile { path, source }),
@@ -124,10 +135,16 @@ fn device_grants(config: &ContainerConfig) -> Result<Vec<DeviceGrant>, PodError>
         };
         let real = path.canonicalize().map_err(unusable)?;
         let mut device = host::device(&real).ok_or_else(|| {
-            unusable(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no device node"))
+            unusable(std::io::Error::new(
+                std::io::ErrorKind::InvalidInput,
+                "it is no device node",
+            ))
         })?;
         device.path = PathBuf::from(request.container_path.as_str());
-        grants.push(DeviceGrant { device, permissions: request.permissions.clone() });
+        grants.push(DeviceGrant {
+            device,
+            permissions: request.permissions.clone(),
+        });
     }
     Ok(grants)
 }
@@ -142,7 +159,11 @@ fn joined_pid(record: &ContainerRecord) -> Option<PidNamespace> {
 }
 
 /// The OCI runtime Spec of a container. Made anew from the record whenever it is wanted.
-pub fn runtime_spec(node: &Node, pod: &PodSnapshot, record: &ContainerRecord) -> Result<Spec, PodError> {
+pub fn runtime_spec(
+    node: &Node,
+    pod: &PodSnapshot,
+    record: &ContainerRecord,
+) -> Result<Spec, PodError> {
     let directory = node.pod_path(pod.pod.id);
     let pause = pod.pod.pause.map_or(0, |pause| pause.pid);
     let target_pid = match &record.config.security.pid {
@@ -160,7 +181,10 @@ pub fn runtime_spec(node: &Node, pod: &PodSnapshot, record: &ContainerRecord) ->
     let seccomp = localhost_profile(&record.config.security.seccomp)?;
     let cgroup = cgroup_path(&pod.pod, record.id)?;
     // Updates replace the resources of the request.
-    let config = ContainerConfig { resources: record.resources.clone(), ..(*record.config).clone() };
+    let config = ContainerConfig {
+        resources: record.resources.clone(),
+        ..(*record.config).clone()
+    };
     Ok(spec::build(&SpecRequest {
         pod_id: &pod.pod.id,
         container_id: &record.id,
@@ -213,7 +237,8 @@ fn prepare_parts(
     record::store_container(&dir, record)?;
     node.make_layer(record.id)?;
     let limits = limits::of_spec(spec, node.cgroups.mode(), node.settings.pids_limit);
-    node.cgroups.create(&cgroup_path(&pod.pod, record.id)?, &limits)?;
+    node.cgroups
+        .create(&cgroup_path(&pod.pod, record.id)?, &limits)?;
     Ok(())
 }
 
@@ -273,17 +298,33 @@ pub async fn launch(
     let mut descriptors = vec![launch.plan.as_fd()];
     descriptors.extend(launch.log.as_ref().map(|log| log.as_fd()));
     descriptors.extend(directories);
-    let request = Request::StartContainer { container: id, log: launch.log.is_some(), cgroup: slots };
+    let request = Request::StartContainer {
+        container: id,
+        log: launch.log.is_some(),
+        cgroup: slots,
+    };
     let answer = link.ask(request, &descriptors).await.map_err(shim(DOING))?;
     match answer.body {
-        Reply::Started { pid, start_ticks, degraded } => {
-            Ok((Run { process: ProcessIdentity { pid, start_ticks }, started_at: now() }, degraded))
-        }
+        Reply::Started {
+            pid,
+            start_ticks,
+            degraded,
+        } => Ok((
+            Run {
+                process: ProcessIdentity { pid, start_ticks },
+                started_at: now(),
+            },
+            degraded,
+        )),
         _ => Err(unexpected(DOING, &answer)),
     }
 }
 
-fn ready_launch(node: &Node, pod: &PodSnapshot, record: &ContainerRecord) -> Result<Launch, PodError> {
+fn ready_launch(
+    node: &Node,
+    pod: &PodSnapshot,
+    record: &ContainerRecord,
+) -> Result<Launch, PodError> {
     let spec = runtime_spec(node, pod, record)?;
     let path = cgroup_path(&pod.pod, record.id)?;
     let cgroup = match node.cgroups.open(&path)? {

@@ -65,10 +65,15 @@ impl Debts {
                     owed.insert(debt.pod.id, debt);
                 }
                 Ok(None) => {}
-                Err(error) => tracing::error!(error = super::chain(&error), "a debt cannot be read"),
+                Err(error) => {
+                    tracing::error!(error = super::chain(&error), "a debt cannot be read")
+                }
             }
         }
-        Ok(Self { dir, owed: Mutex::new(owed) })
+        Ok(Self {
+            dir,
+            owed: Mutex::new(owed),
+        })
     }
 
     fn owed(&self) -> MutexGuard<'_, BTreeMap<PodId, DebtRecord>> {
@@ -77,7 +82,10 @@ impl Debts {
 
     /// Records what a release left. No failures is no debt.
     pub fn owe(&self, pod: &PodRecord, containers: &[ContainerId], failures: Vec<PodError>) {
-        let reasons: Vec<_> = failures.iter().map(|failure| super::chain(failure)).collect();
+        let reasons: Vec<_> = failures
+            .iter()
+            .map(|failure| super::chain(failure))
+            .collect();
         if reasons.is_empty() {
             return;
         }
@@ -102,9 +110,9 @@ impl Debts {
         let kept = FileName::new(debt.pod.id.to_string())
             .map_err(PodError::from)
             .and_then(|name| {
-                RECORD.store(&self.dir, &name, debt, Durability::Volatile).map_err(|error| {
-                    PodError::State(super::record::StateError::Record(error))
-                })
+                RECORD
+                    .store(&self.dir, &name, debt, Durability::Volatile)
+                    .map_err(|error| PodError::State(super::record::StateError::Record(error)))
             });
         if let Err(error) = kept {
             tracing::error!(error = super::chain(&error), "a debt is not recorded");
@@ -143,8 +151,16 @@ impl Debts {
 /// Tries debts again for as long as the daemon lives.
 pub(super) async fn collect(node: Arc<Node>) {
     loop {
-        let fewest = node.debts.owed().values().map(|debt| debt.attempts).min().unwrap_or(0);
-        let pause = FIRST_PAUSE.saturating_mul(1 << fewest.min(8)).min(LONGEST_PAUSE);
+        let fewest = node
+            .debts
+            .owed()
+            .values()
+            .map(|debt| debt.attempts)
+            .min()
+            .unwrap_or(0);
+        let pause = FIRST_PAUSE
+            .saturating_mul(1 << fewest.min(8))
+            .min(LONGEST_PAUSE);
         tokio::time::sleep(pause).await;
         let owed: Vec<_> = node.debts.owed().values().cloned().collect();
         for debt in owed {

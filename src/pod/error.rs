@@ -11,9 +11,10 @@ use crate::cgroup::CgroupError;
 use crate::disk::{DirError, FileNameError};
 use crate::id::{ContainerId, IdError, PodId};
 use crate::image::StoreError;
+use crate::network::netlink::NetlinkError;
 use crate::network::{NetnsError, NetworkError};
 use crate::plan::PlanError;
-use crate::spec::{SpecError, UserError};
+use crate::spec::{SignalError, SpecError, UserError};
 
 /// An operation on a pod or a container that was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +85,9 @@ pub enum PodError {
     #[error("runtime handler {0:?} is not known; leave it empty or use \"holdfast\"")]
     UnknownHandler(String),
     /// A privileged container in an unprivileged pod.
-    #[error("security_context.privileged is set, but the pod sandbox is not privileged; set it there too")]
+    #[error(
+        "security_context.privileged is set, but the pod sandbox is not privileged; set it there too"
+    )]
     Privileged,
     /// The command of an exec is empty.
     #[error("cmd is empty; give the program to run")]
@@ -127,6 +130,12 @@ pub enum PodError {
     /// The network cannot be set up.
     #[error("set up the pod's network")]
     Network(#[from] NetworkError),
+    /// The loopback interface cannot be set up.
+    #[error("set up the pod's loopback interface")]
+    Loopback(#[from] NetlinkError),
+    /// The image's stop signal is none.
+    #[error("read the image's stop signal")]
+    StopSignal(#[from] SignalError),
     /// The network namespace cannot be pinned.
     #[error("pin the pod's network namespace")]
     Netns(#[from] NetnsError),
@@ -216,9 +225,10 @@ impl PodError {
     /// Which kind of failure it is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::UnknownPod(_) | Self::UnknownContainer(_) | Self::ImageMissing(_) | Self::Gone => {
-                ErrorKind::NotFound
-            }
+            Self::UnknownPod(_)
+            | Self::UnknownContainer(_)
+            | Self::ImageMissing(_)
+            | Self::Gone => ErrorKind::NotFound,
             Self::EmptyId(_)
             | Self::Ambiguous { .. }
             | Self::UnknownHandler(_)
@@ -234,11 +244,20 @@ impl PodError {
             Self::PodPhase { .. } | Self::ContainerPhase { .. } => ErrorKind::FailedPrecondition,
             Self::ExecTimeout(_) => ErrorKind::DeadlineExceeded,
             Self::ExecOutput { .. } => ErrorKind::ResourceExhausted,
-            Self::Network(NetworkError::Ipam(_)) => ErrorKind::ResourceExhausted,
-            Self::Cgroup(error) if error.is_invalid() => ErrorKind::InvalidArgument,
+            Self::Network(NetworkError::Addresses { .. }) => ErrorKind::ResourceExhausted,
+            Self::Cgroup(
+                CgroupError::InvalidPath { .. }
+                | CgroupError::InvalidLimit { .. }
+                | CgroupError::Unavailable { .. },
+            )
+            | Self::StopSignal(_) => ErrorKind::InvalidArgument,
+            Self::Cgroup(CgroupError::BelowUsage { .. }) => ErrorKind::FailedPrecondition,
             Self::Dir(error) if error.is_no_space() => ErrorKind::ResourceExhausted,
             Self::State(error) if error.is_no_space() => ErrorKind::ResourceExhausted,
-            Self::Shim { source: LinkError::Closed, .. } => ErrorKind::Unavailable,
+            Self::Shim {
+                source: LinkError::Closed,
+                ..
+            } => ErrorKind::Unavailable,
             _ => ErrorKind::Internal,
         }
     }

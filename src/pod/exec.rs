@@ -49,19 +49,35 @@ struct Stream {
 impl Stream {
     /// Both ends: ours, and the one for the process.
     fn open(name: &'static str) -> Result<(Self, OwnedFd), PodError> {
-        let failed = |source| PodError::System { doing: "make a pipe for the command's output", source };
+        let failed = |source| PodError::System {
+            doing: "make a pipe for the command's output",
+            source,
+        };
         let (ours, theirs) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(errno.into()))?;
         let pipe = Receiver::from_owned_fd(ours).map_err(failed)?;
-        Ok((Self { name, pipe, bytes: Vec::new() }, theirs))
+        Ok((
+            Self {
+                name,
+                pipe,
+                bytes: Vec::new(),
+            },
+            theirs,
+        ))
     }
 
     /// Reads to the end, or to one byte over the limit.
     async fn read(&mut self) -> Result<(), PodError> {
         loop {
             let read = self.pipe.read_buf(&mut self.bytes).await;
-            let read = read.map_err(|source| PodError::System { doing: "read the command's output", source })?;
+            let read = read.map_err(|source| PodError::System {
+                doing: "read the command's output",
+                source,
+            })?;
             if self.bytes.len() > OUTPUT_LIMIT {
-                return Err(PodError::ExecOutput { stream: self.name, limit: OUTPUT_LIMIT });
+                return Err(PodError::ExecOutput {
+                    stream: self.name,
+                    limit: OUTPUT_LIMIT,
+                });
             }
             if read == 0 {
                 return Ok(());
@@ -97,16 +113,25 @@ pub async fn run(
             read = &mut output => { read?; end.await }
         };
         // A finished `output` must not be polled again; draining reads on until the pipes end or the time is up.
-        status.map_err(|_| PodError::Shim { doing: "wait for the command", source: super::link::LinkError::Closed })
+        status.map_err(|_| PodError::Shim {
+            doing: "wait for the command",
+            source: super::link::LinkError::Closed,
+        })
     };
     let finished = match timeout {
-        Some(limit) => tokio::time::timeout(limit, all).await.unwrap_or(Err(PodError::ExecTimeout(limit))),
+        Some(limit) => tokio::time::timeout(limit, all)
+            .await
+            .unwrap_or(Err(PodError::ExecTimeout(limit))),
         None => all.await,
     };
     match finished {
         Ok(status) => {
             drain(&mut stdout, &mut stderr).await?;
-            Ok(ExecOutput { stdout: stdout.bytes, stderr: stderr.bytes, exit_code: status.code() })
+            Ok(ExecOutput {
+                stdout: stdout.bytes,
+                stderr: stderr.bytes,
+                exit_code: status.code(),
+            })
         }
         Err(error) => {
             link.forget_exec(exec);
@@ -132,11 +157,24 @@ async fn start(
 ) -> Result<(), PodError> {
     let (exec, command, [out, err]) = process;
     let spec = container::runtime_spec(node, pod, record)?;
-    let request = ExecRequest { args: command, terminal: false, exact_env: &record.config.envs };
+    let request = ExecRequest {
+        args: command,
+        terminal: false,
+        exact_env: &record.config.envs,
+    };
     let plan = seal("exec plan", &plan::exec(&spec, &request, &node.filters)?)?;
-    let null = File::open("/dev/null").map_err(|source| PodError::System { doing: "open /dev/null", source })?;
-    let request = Request::Exec { container: record.id, exec, stdio: ExecStdio::Descriptors };
+    let null = File::open("/dev/null").map_err(|source| PodError::System {
+        doing: "open /dev/null",
+        source,
+    })?;
+    let request = Request::Exec {
+        container: record.id,
+        exec,
+        stdio: ExecStdio::Descriptors,
+    };
     let descriptors = [plan.as_fd(), null.as_fd(), out.as_fd(), err.as_fd()];
-    link.ask(request, &descriptors).await.map_err(shim("run the command in the container"))?;
+    link.ask(request, &descriptors)
+        .await
+        .map_err(shim("run the command in the container"))?;
     Ok(())
 }

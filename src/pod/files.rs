@@ -22,7 +22,11 @@ pub const RESOLV_CONF: &str = "resolv.conf";
 /// The pod's host name: that of the node when it asks for none or shares the node's.
 pub fn hostname<'a>(config: &'a PodConfig, node: &'a str) -> &'a str {
     let shares = config.namespaces.network == NetMode::Node;
-    if config.hostname.is_empty() || shares { node } else { &config.hostname }
+    if config.hostname.is_empty() || shares {
+        node
+    } else {
+        &config.hostname
+    }
 }
 
 /// Writes the three files.
@@ -35,7 +39,11 @@ pub fn write(dir: &Dir, config: &PodConfig, node: &str) -> Result<(), PodError> 
         None => copy(Path::new("/etc/resolv.conf"))?,
     };
     put(dir, HOSTS, &copy(Path::new("/etc/hosts"))?)?;
-    put(dir, HOSTNAME, format!("{}\n", hostname(config, node)).as_bytes())?;
+    put(
+        dir,
+        HOSTNAME,
+        format!("{}\n", hostname(config, node)).as_bytes(),
+    )?;
     put(dir, RESOLV_CONF, &resolv_conf)
 }
 
@@ -44,9 +52,13 @@ fn put(dir: &Dir, name: &str, content: &[u8]) -> Result<(), PodError> {
     let name = FileName::new(name)?;
     dir.replace(&name, content, Durability::Volatile)?;
     // Processes of any user in the pod read them.
-    let shown = |source| PodError::System { doing: "let everybody read a file of the pod", source };
+    let shown = |source| PodError::System {
+        doing: "let everybody read a file of the pod",
+        source,
+    };
     let file = dir.open_file(&name)?;
-    file.set_permissions(fs::Permissions::from_mode(0o644)).map_err(shown)
+    file.set_permissions(fs::Permissions::from_mode(0o644))
+        .map_err(shown)
 }
 
 /// A file of the host; a missing one is empty.
@@ -55,7 +67,10 @@ fn copy(path: &Path) -> Result<Vec<u8>, PodError> {
     match fs::File::open(path).and_then(|file| file.take(COPY_LIMIT).read_to_end(&mut content)) {
         Ok(_) => Ok(content),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(source) => Err(PodError::System { doing: "copy the host's file into the pod", source }),
+        Err(source) => Err(PodError::System {
+            doing: "copy the host's file into the pod",
+            source,
+        }),
     }
 }
 
@@ -86,8 +101,15 @@ mod tests {
             options: vec!["ndots:5".into()],
         };
         let text = String::from_utf8(resolv_conf(&dns)).unwrap();
-        assert_eq!(text, "search a.local b\nnameserver 10.0.0.10\nnameserver fd00::a\noptions ndots:5\n");
-        let none = DnsConfig { servers: vec![], searches: vec![], options: vec![] };
+        assert_eq!(
+            text,
+            "search a.local b\nnameserver 10.0.0.10\nnameserver fd00::a\noptions ndots:5\n"
+        );
+        let none = DnsConfig {
+            servers: vec![],
+            searches: vec![],
+            options: vec![],
+        };
         assert!(resolv_conf(&none).is_empty());
     }
 }

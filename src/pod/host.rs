@@ -27,19 +27,29 @@ pub fn facts(mode: Mode) -> io::Result<HostFacts> {
             Mode::V2 => CgroupMode::V2,
             Mode::Hybrid | Mode::V1 => CgroupMode::V1,
         },
-        last_cap: last_cap.trim().parse().map_err(|_| io::ErrorKind::InvalidData)?,
+        last_cap: last_cap
+            .trim()
+            .parse()
+            .map_err(|_| io::ErrorKind::InvalidData)?,
         kernel,
         recursive_read_only: kernel >= (5, 12),
         apparmor: fs::read_to_string("/sys/module/apparmor/parameters/enabled")
             .is_ok_and(|text| text.trim() == "Y"),
+        // The default profile is not loaded by this daemon: containers keep what the node confines them with.
+        apparmor_default: None,
+        selinux: Path::new("/sys/fs/selinux/enforce").exists(),
         devices: devices(Path::new("/dev")),
     })
 }
 
 fn kernel_version() -> (u32, u32) {
-    let release = uname().ok().and_then(|names| names.release().to_str().map(str::to_owned));
+    let release = uname()
+        .ok()
+        .and_then(|names| names.release().to_str().map(str::to_owned));
     let release = release.unwrap_or_default();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|part| part.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
@@ -60,10 +70,14 @@ fn devices(root: &Path) -> Vec<HostDevice> {
     let mut found = Vec::new();
     let mut pending = vec![root.to_owned()];
     while let Some(directory) = pending.pop() {
-        let Ok(entries) = fs::read_dir(&directory) else { continue };
+        let Ok(entries) = fs::read_dir(&directory) else {
+            continue;
+        };
         for entry in entries.flatten() {
             let path = entry.path();
-            let Ok(kind) = entry.file_type() else { continue };
+            let Ok(kind) = entry.file_type() else {
+                continue;
+            };
             let own = OWN_DIRECTORIES.iter().any(|name| path == root.join(name));
             if kind.is_dir() && !own {
                 pending.push(path);
@@ -106,7 +120,9 @@ pub fn device(path: &Path) -> Option<HostDevice> {
 /// # Errors
 /// procfs is not readable.
 pub fn cgroup_mounts() -> io::Result<CgroupMounts> {
-    Ok(parse_cgroup_mounts(&fs::read_to_string("/proc/self/mountinfo")?))
+    Ok(parse_cgroup_mounts(&fs::read_to_string(
+        "/proc/self/mountinfo",
+    )?))
 }
 
 /// Reads /proc/PID/mountinfo, proc_pid_mountinfo(5). The first v1 hierarchy makes the machine a v1 one.
@@ -114,10 +130,14 @@ fn parse_cgroup_mounts(mountinfo: &str) -> CgroupMounts {
     let mut hierarchies: Vec<CgroupHierarchy> = Vec::new();
     let mut unified = Vec::new();
     for line in mountinfo.lines() {
-        let Some((place, what)) = line.split_once(" - ") else { continue };
+        let Some((place, what)) = line.split_once(" - ") else {
+            continue;
+        };
         let mut what = what.split(' ');
         let (fs_type, options) = (what.next(), what.nth(1).unwrap_or_default());
-        let Some(target) = place.split(' ').nth(4) else { continue };
+        let Some(target) = place.split(' ').nth(4) else {
+            continue;
+        };
         match fs_type {
             Some("cgroup") => {
                 let directory = target.rsplit('/').next().unwrap_or_default().to_owned();
@@ -140,7 +160,14 @@ fn parse_cgroup_mounts(mountinfo: &str) -> CgroupMounts {
 
 /// Of a mount's options those that select the hierarchy.
 fn hierarchy_options(options: &str) -> Vec<String> {
-    const NO_SELECTION: [&str; 6] = ["rw", "ro", "xattr", "clone_children", "noprefix", "release_agent"];
+    const NO_SELECTION: [&str; 6] = [
+        "rw",
+        "ro",
+        "xattr",
+        "clone_children",
+        "noprefix",
+        "release_agent",
+    ];
     let mut chosen: Vec<String> = options
         .split(',')
         .filter(|option| !NO_SELECTION.contains(&option.split('=').next().unwrap_or_default()))
@@ -165,7 +192,9 @@ mod tests {
 33 30 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct
 34 30 0:29 / /mnt/again rw - cgroup cgroup rw,cpu,cpuacct
 ";
-        let CgroupMounts::V1(found) = parse_cgroup_mounts(text) else { panic!("v1 expected") };
+        let CgroupMounts::V1(found) = parse_cgroup_mounts(text) else {
+            panic!("v1 expected")
+        };
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].directory, "systemd");
         assert_eq!(found[0].options, ["none", "name=systemd"]);
@@ -174,8 +203,11 @@ mod tests {
 
     #[test]
     fn the_options_of_the_one_tree_are_kept() {
-        let text = "30 24 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot\n";
-        let CgroupMounts::V2 { options } = parse_cgroup_mounts(text) else { panic!("v2 expected") };
+        let text =
+            "30 24 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot\n";
+        let CgroupMounts::V2 { options } = parse_cgroup_mounts(text) else {
+            panic!("v2 expected")
+        };
         assert_eq!(options, ["nsdelegate", "memory_recursiveprot"]);
     }
 }

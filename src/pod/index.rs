@@ -54,7 +54,12 @@ impl From<&PodMetadata> for PodKey {
 
 impl fmt::Display for PodKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let PodMetadata { name, uid, namespace, attempt } = &self.0;
+        let PodMetadata {
+            name,
+            uid,
+            namespace,
+            attempt,
+        } = &self.0;
         write!(out, "pod {namespace}/{name} (uid {uid}, attempt {attempt})")
     }
 }
@@ -81,7 +86,11 @@ impl Index {
     }
 
     /// Takes a name for a new pod, or returns the pod that has it.
-    pub fn claim(&self, key: PodKey, new: impl FnOnce() -> Arc<PodEntry>) -> Result<Arc<PodEntry>, Arc<PodEntry>> {
+    pub fn claim(
+        &self,
+        key: PodKey,
+        new: impl FnOnce() -> Arc<PodEntry>,
+    ) -> Result<Arc<PodEntry>, Arc<PodEntry>> {
         use std::collections::hash_map::Entry;
         match self.keys().entry(key) {
             Entry::Occupied(taken) => Err(Arc::clone(taken.get())),
@@ -129,7 +138,11 @@ impl Index {
 }
 
 /// The only entry whose key starts with these digits.
-fn find<K, V>(map: &BTreeMap<K, V>, what: &'static str, prefix: &str) -> Result<Option<(K, V)>, PodError>
+fn find<K, V>(
+    map: &BTreeMap<K, V>,
+    what: &'static str,
+    prefix: &str,
+) -> Result<Option<(K, V)>, PodError>
 where
     K: Ord + Copy + fmt::Display + FromStr,
     V: Clone,
@@ -155,7 +168,11 @@ where
         several => {
             let names: Vec<_> = several.iter().map(|(key, _)| key.to_string()).collect();
             let candidates = names.join(", ");
-            Err(PodError::Ambiguous { what, prefix: prefix.to_owned(), candidates })
+            Err(PodError::Ambiguous {
+                what,
+                prefix: prefix.to_owned(),
+                candidates,
+            })
         }
     }
 }
@@ -165,7 +182,10 @@ mod tests {
     use super::*;
 
     fn ids(texts: &[&str]) -> BTreeMap<PodId, ()> {
-        texts.iter().map(|text| (format!("{text:0<64}").parse().unwrap(), ())).collect()
+        texts
+            .iter()
+            .map(|text| (format!("{text:0<64}").parse().unwrap(), ()))
+            .collect()
     }
 
     #[test]
@@ -177,7 +197,14 @@ mod tests {
         assert!(error.contains("abc1") && error.contains("abd"), "{error}");
         assert!(find(&map, "pod sandbox", "e").unwrap().is_none());
         assert!(find(&map, "pod sandbox", "../x").unwrap().is_none());
-        assert!(find(&map, "pod sandbox", &"a".repeat(65)).unwrap().is_none());
-        assert!(matches!(find(&map, "pod sandbox", ""), Err(PodError::EmptyId(_))));
+        assert!(
+            find(&map, "pod sandbox", &"a".repeat(65))
+                .unwrap()
+                .is_none()
+        );
+        assert!(matches!(
+            find(&map, "pod sandbox", ""),
+            Err(PodError::EmptyId(_))
+        ));
     }
 }

@@ -9,7 +9,10 @@ const PIDS_MAX: &str = "pids.max";
 
 /// The limits that a Spec asks for. `pids` is the node's own limit for containers that set none.
 pub fn of_spec(spec: &Spec, mode: Mode, pids: Option<u64>) -> Limits {
-    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    let resources = spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.resources().as_ref());
     let mut limits = resources.map(of_resources).unwrap_or_default();
     if mode != Mode::V2
         && let Some(value) = limits.unified.remove(PIDS_MAX)
@@ -43,16 +46,28 @@ fn of_resources(resources: &LinuxResources) -> Limits {
         limits.hugepages.push((hugepage.page_size().clone(), bytes));
     }
     if let Some(unified) = resources.unified() {
-        limits.unified = unified.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        limits.unified = unified
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
     }
-    limits.devices = resources.devices().iter().flatten().map(device_rule).collect();
+    limits.devices = resources
+        .devices()
+        .iter()
+        .flatten()
+        .map(device_rule)
+        .collect();
     limits
 }
 
 fn device_rule(device: &LinuxDeviceCgroup) -> DeviceRule {
     let number = |value: Option<i64>| value.and_then(|value| u32::try_from(value).ok());
     DeviceRule {
-        verdict: if device.allow() { DeviceVerdict::Allow } else { DeviceVerdict::Deny },
+        verdict: if device.allow() {
+            DeviceVerdict::Allow
+        } else {
+            DeviceVerdict::Deny
+        },
         kind: match device.typ() {
             Some(LinuxDeviceType::B) => DeviceKind::Block,
             Some(LinuxDeviceType::C | LinuxDeviceType::U) => DeviceKind::Char,

@@ -12,11 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::UnixDatagram;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::sys::fdpass;
-use crate::wire::{self, Event, ExitStatus, Failure, FrameError, FromShim, MAX_PACKET, Reply, Request, ToShim};
+use crate::wire::{
+    self, Event, ExitStatus, Failure, FrameError, FromShim, MAX_PACKET, Reply, Request, ToShim,
+};
 
 /// Name of a shim's socket in its pod's state directory.
 pub const SOCKET_NAME: &str = "shim.sock";
@@ -46,7 +48,11 @@ pub enum LinkError {
 
 /// A failure of the shim in words: step, object, and the kernel's reason.
 fn describe(failure: &Failure) -> String {
-    let Failure { step, errno, object } = failure;
+    let Failure {
+        step,
+        errno,
+        object,
+    } = failure;
     let reason = match errno {
         0 => String::new(),
         number => format!(": {}", io::Error::from_raw_os_error(*number)),
@@ -72,7 +78,8 @@ struct Waiting {
 
 #[derive(Debug)]
 struct Shared {
-    socket: AsyncFd<OwnedFd>,
+    /// A sequential packet socket: this type only waits for it, our own calls send and receive.
+    socket: UnixDatagram,
     next: AtomicU64,
     waiting: Mutex<Waiting>,
 }
@@ -93,10 +100,16 @@ impl ShimLink {
     ///
     /// # Errors
     /// [`LinkError::Connect`] when nobody listens.
-    pub fn connect(state: BorrowedFd<'_>) -> Result<(Self, mpsc::UnboundedReceiver<Event>), LinkError> {
+    pub fn connect(
+        state: BorrowedFd<'_>,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<Event>), LinkError> {
         let socket = connect_in(state).map_err(LinkError::Connect)?;
-        let socket = AsyncFd::new(socket).map_err(LinkError::Connect)?;
-        let shared = Arc::new(Shared { socket, next: AtomicU64::new(1), waiting: Mutex::default() });
+        let socket = UnixDatagram::from_std(socket.into()).map_err(LinkError::Connect)?;
+        let shared = Arc::new(Shared {
+            socket,
+            next: AtomicU64::new(1),
+            waiting: Mutex::default(),
+        });
         let (events, receiver) = mpsc::unbounded_channel();
         tokio::spawn(read(Arc::clone(&shared), events));
         Ok((Self(shared), receiver))
@@ -104,7 +117,9 @@ impl ShimLink {
 
     /// A number for a new exec process, unique for the pod's life: it has the daemon's start in it.
     pub fn exec_number(&self) -> u64 {
-        let nanos = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos());
+        let nanos = std::time::UNIX_EPOCH
+            .elapsed()
+            .map_or(0, |since| since.as_nanos());
         let low = self.0.next.fetch_add(1, Ordering::Relaxed) & 0xffff;
         (u64::try_from(nanos / 65_536).unwrap_or(u64::MAX) << 16) | low
     }
@@ -113,7 +128,11 @@ impl ShimLink {
     ///
     /// # Errors
     /// The shim failed at it, or died.
-    pub async fn ask(&self, body: Request, descriptors: &[BorrowedFd<'_>]) -> Result<Answer, LinkError> {
+    pub async fn ask(
+        &self,
+        body: Request,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<Answer, LinkError> {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         let packet = wire::encode(&ToShim { id, body })?;
         let (sender, receiver) = oneshot::channel();
@@ -151,7 +170,7 @@ impl ShimLink {
     }
 
     async fn send(&self, packet: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let send = |socket: &OwnedFd| fdpass::send_packet(socket.as_fd(), packet, descriptors);
+        let send = || fdpass::send_packet(self.0.socket.as_fd(), packet, descriptors);
         self.0.socket.async_io(Interest::WRITABLE, send).await
     }
 }
@@ -167,7 +186,7 @@ fn connect_in(state: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 
 /// Reads until the socket ends.
 async fn read(shared: Arc<Shared>, events: mpsc::UnboundedSender<Event>) {
-    let receive = |socket: &OwnedFd| receive(socket.as_fd());
+    let receive = || receive(shared.socket.as_fd());
     loop {
         match shared.socket.async_io(Interest::READABLE, receive).await {
             Ok(Some((packet, descriptors))) => deliver(&shared, &events, packet, descriptors),
@@ -197,7 +216,12 @@ fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(FromShim, Vec<OwnedFd>)
     Ok(Some((packet, descriptors)))
 }
 
-fn deliver(shared: &Shared, events: &mpsc::UnboundedSender<Event>, packet: FromShim, descriptors: Vec<OwnedFd>) {
+fn deliver(
+    shared: &Shared,
+    events: &mpsc::UnboundedSender<Event>,
+    packet: FromShim,
+    descriptors: Vec<OwnedFd>,
+) {
     match packet {
         FromShim::Reply { id, body } => {
             if let Some(sender) = shared.waiting().replies.remove(&id) {

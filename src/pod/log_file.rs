@@ -39,13 +39,19 @@ pub fn open_log(pod: &PodConfig, container: &ContainerConfig) -> Result<Option<O
 }
 
 fn open_below(directory: &Path, relative: &Path) -> io::Result<OwnedFd> {
-    DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(directory)?;
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let mut parent = open(directory, flags, Mode::empty())?;
     let mut components = relative.components().peekable();
     while let Some(component) = components.next() {
         let Component::Normal(name) = component else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "log_path leaves the log directory"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "log_path leaves the log directory",
+            ));
         };
         if components.peek().is_none() {
             let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC;
@@ -59,11 +65,16 @@ fn open_below(directory: &Path, relative: &Path) -> io::Result<OwnedFd> {
         }
         parent = openat2(parent.as_fd(), name, beneath(flags))?;
     }
-    Err(io::Error::new(io::ErrorKind::InvalidInput, "log_path is empty"))
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "log_path is empty",
+    ))
 }
 
 fn beneath(flags: OFlag) -> OpenHow {
-    OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS)
+    OpenHow::new()
+        .flags(flags)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS)
 }
 
 #[cfg(test)]

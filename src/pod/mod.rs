@@ -88,7 +88,11 @@ pub struct Pods(Arc<Node>);
 /// A new pod's place in the index, the requests that it will get and the word that it is made.
 fn new_entry(
     snapshot: PodSnapshot,
-) -> (Arc<PodEntry>, mpsc::UnboundedReceiver<Command>, watch::Sender<Made>) {
+) -> (
+    Arc<PodEntry>,
+    mpsc::UnboundedReceiver<Command>,
+    watch::Sender<Made>,
+) {
     let (sender, mailbox) = mpsc::unbounded_channel();
     let (told, made) = watch::channel(None);
     let entry = PodEntry {
@@ -122,7 +126,10 @@ impl Pods {
         sandbox::validate(&self.0, &pod.config, &pod)?;
         let key = PodKey::from(&pod.config.metadata);
         let config = Arc::clone(&pod.config);
-        let snapshot = PodSnapshot { pod: Arc::new(pod), containers: BTreeMap::new() };
+        let snapshot = PodSnapshot {
+            pod: Arc::new(pod),
+            containers: BTreeMap::new(),
+        };
         let (entry, mailbox, told) = new_entry(snapshot);
         let entry = match self.0.index.claim(key, || Arc::clone(&entry)) {
             Ok(entry) => {
@@ -134,7 +141,11 @@ impl Pods {
             Err(taken) => same_pod(taken, &config)?,
         };
         let mut made = entry.made.clone();
-        let outcome = made.wait_for(Option::is_some).await.map_err(|_| PodError::Gone)?.clone();
+        let outcome = made
+            .wait_for(Option::is_some)
+            .await
+            .map_err(|_| PodError::Gone)?
+            .clone();
         match outcome {
             Some(Ok(())) => Ok(entry.id),
             Some(Err(error)) => Err(error),
@@ -144,7 +155,10 @@ impl Pods {
 
     fn new_pod(&self, config: PodConfig) -> Result<PodRecord, PodError> {
         let id = PodId::random()?;
-        let cgroup = self.0.pod_cgroup(id, config.cgroup_parent.as_deref())?.to_string();
+        let cgroup = self
+            .0
+            .pod_cgroup(id, config.cgroup_parent.as_deref())?
+            .to_string();
         Ok(PodRecord {
             id,
             config: Arc::new(config),
@@ -198,14 +212,20 @@ impl Pods {
     pub fn pods(&self) -> Vec<Arc<PodSnapshot>> {
         let entries = self.0.index.pods();
         let snapshots = entries.iter().map(|entry| entry.snapshot.load_full());
-        snapshots.filter(|snapshot| snapshot.pod.phase != PodPhase::Creating).collect()
+        snapshots
+            .filter(|snapshot| snapshot.pod.phase != PodPhase::Creating)
+            .collect()
     }
 
     /// Creates a container in a pod. The same request again returns what the first made.
     ///
     /// # Errors
     /// Nothing is left of a container that could not be created.
-    pub async fn create_container(&self, pod: &str, config: ContainerConfig) -> Outcome<ContainerId> {
+    pub async fn create_container(
+        &self,
+        pod: &str,
+        config: ContainerConfig,
+    ) -> Outcome<ContainerId> {
         let entry = self.0.index.pod(pod)?;
         let reference = config.image.image.clone();
         let Some(image) = self.0.images.resolve(&reference) else {
@@ -245,7 +265,9 @@ impl Pods {
     /// The id is ambiguous.
     pub async fn remove_container(&self, id: &str) -> Outcome<()> {
         match self.0.index.container(id) {
-            Ok((id, entry)) => gone_is_done(ask(&entry, |answer| Command::Remove(id, answer)).await),
+            Ok((id, entry)) => {
+                gone_is_done(ask(&entry, |answer| Command::Remove(id, answer)).await)
+            }
             Err(PodError::UnknownContainer(_)) => Ok(()),
             Err(error) => Err(Arc::new(error)),
         }
@@ -274,7 +296,10 @@ impl Pods {
     ///
     /// # Errors
     /// It is not known, or the prefix is ambiguous.
-    pub fn container(&self, id: &str) -> Result<(Arc<PodSnapshot>, Arc<ContainerRecord>), PodError> {
+    pub fn container(
+        &self,
+        id: &str,
+    ) -> Result<(Arc<PodSnapshot>, Arc<ContainerRecord>), PodError> {
         let (id, entry) = self.0.index.container(id)?;
         let snapshot = entry.snapshot.load_full();
         match snapshot.containers.get(&id).cloned() {
@@ -301,7 +326,11 @@ impl Pods {
         let link = self.0.index.pod(&pod.pod.id.to_string())?.link.load_full();
         let (ContainerPhase::Running(..), Some(link)) = (&record.phase, link) else {
             let wanted = "commands run in running containers";
-            return Err(PodError::ContainerPhase { id: record.id, phase: "not running", wanted });
+            return Err(PodError::ContainerPhase {
+                id: record.id,
+                phase: "not running",
+                wanted,
+            });
         };
         exec::run(&self.0, &pod, &record, &link, (&command, timeout)).await
     }
@@ -320,8 +349,12 @@ impl Pods {
     pub async fn all_stats(&self, ids: Vec<ContainerId>) -> Vec<ContainerStats> {
         let pods = self.clone();
         let read = blocking(move || {
-            let found = ids.iter().filter_map(|id| pods.container(&id.to_string()).ok());
-            Ok(found.filter_map(|(pod, record)| stats::read(&pods.0, &pod.pod, &record).ok()).collect())
+            let found = ids
+                .iter()
+                .filter_map(|id| pods.container(&id.to_string()).ok());
+            Ok(found
+                .filter_map(|(pod, record)| stats::read(&pods.0, &pod.pod, &record).ok())
+                .collect())
         });
         read.await.unwrap_or_default()
     }
@@ -375,13 +408,18 @@ fn same_pod(taken: Arc<PodEntry>, config: &Arc<PodConfig>) -> Result<Arc<PodEntr
     }
     match snapshot.pod.phase {
         PodPhase::Creating | PodPhase::Ready => Ok(Arc::clone(&taken)),
-        PodPhase::Stopping | PodPhase::NotReady | PodPhase::Removing => Err(exists("and is stopped")),
+        PodPhase::Stopping | PodPhase::NotReady | PodPhase::Removing => {
+            Err(exists("and is stopped"))
+        }
     }
 }
 
 async fn ask<T>(entry: &PodEntry, command: impl FnOnce(Answer<T>) -> Command) -> Outcome<T> {
     let (sender, receiver) = oneshot::channel();
-    entry.mailbox.send(command(sender)).map_err(|_| PodError::Gone)?;
+    entry
+        .mailbox
+        .send(command(sender))
+        .map_err(|_| PodError::Gone)?;
     receiver.await.map_err(|_| PodError::Gone)?
 }
 

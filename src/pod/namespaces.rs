@@ -43,7 +43,12 @@ pub fn of(pod: &PodSnapshot) -> Vec<ProcessNamespaces> {
     for container in pod.containers.values() {
         if let ContainerPhase::Running(run, _) = &container.phase {
             let name = &container.config.metadata.name;
-            found.push(process(Role::Container, container.id.to_string(), name, run.process));
+            found.push(process(
+                Role::Container,
+                container.id.to_string(),
+                name,
+                run.process,
+            ));
         }
     }
     found
@@ -53,11 +58,27 @@ fn process(role: Role, id: String, name: &str, process: ProcessIdentity) -> Proc
     let inode = |kind: &&str| {
         let link = fs::read_link(format!("/proc/{}/ns/{kind}", process.pid)).ok()?;
         // The link reads `net:[4026531840]`.
-        let number = link.to_str()?.split_once('[')?.1.trim_end_matches(']').parse().ok()?;
+        let number = link
+            .to_str()?
+            .split_once('[')?
+            .1
+            .trim_end_matches(']')
+            .parse()
+            .ok()?;
         Some(((*kind).to_owned(), number))
     };
     let inodes = KINDS.iter().filter_map(inode).collect();
     // The numbers are this process' only if it is still there now.
-    let inodes = if process.exists() { inodes } else { BTreeMap::new() };
-    ProcessNamespaces { role, id, name: name.to_owned(), pid: process.pid, inodes }
+    let inodes = if process.exists() {
+        inodes
+    } else {
+        BTreeMap::new()
+    };
+    ProcessNamespaces {
+        role,
+        id,
+        name: name.to_owned(),
+        pid: process.pid,
+        inodes,
+    }
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::debt::Debts;
 use super::error::PodError;
-use super::index::Index;
 use super::host;
+use super::index::Index;
 use super::spawn::Spawner;
 use super::stats::Samples;
 use crate::cgroup::{CgroupPath, Hierarchy};
@@ -71,7 +71,11 @@ impl Node {
         let run = Dir::create_root(&settings.run_dir)?;
         let root = Dir::create_root(&settings.root_dir)?;
         let cgroups = Hierarchy::detect()?;
-        let network = settings.network.clone().map(BridgeNetwork::new).transpose()?;
+        let network = settings
+            .network
+            .clone()
+            .map(BridgeNetwork::new)
+            .transpose()?;
         Ok(Self {
             pods: run.create_subdir(&FileName::new(PODS)?, 0o700)?,
             containers: root.create_subdir(&FileName::new(CONTAINERS)?, 0o700)?,
@@ -93,7 +97,9 @@ impl Node {
 
     /// State directory of a pod, made when missing.
     pub fn make_pod_dir(&self, id: PodId) -> Result<Dir, PodError> {
-        Ok(self.pods.create_subdir(&FileName::new(id.to_string())?, 0o700)?)
+        Ok(self
+            .pods
+            .create_subdir(&FileName::new(id.to_string())?, 0o700)?)
     }
 
     /// Deletes a pod's state directory.
@@ -115,7 +121,9 @@ impl Node {
 
     /// Makes the upper and work directories of a container.
     pub fn make_layer(&self, id: ContainerId) -> Result<(), PodError> {
-        let dir = self.containers.create_subdir(&FileName::new(id.to_string())?, 0o700)?;
+        let dir = self
+            .containers
+            .create_subdir(&FileName::new(id.to_string())?, 0o700)?;
         // The upper directory's mode is that of the container's root.
         dir.create_subdir(&FileName::new("upper")?, 0o755)?;
         dir.create_subdir(&FileName::new("work")?, 0o700)?;
@@ -124,7 +132,9 @@ impl Node {
 
     /// Deletes the upper and work directories of a container. Missing ones are success.
     pub fn delete_layer(&self, id: ContainerId) -> Result<(), PodError> {
-        Ok(self.containers.remove_tree(&FileName::new(id.to_string())?)?)
+        Ok(self
+            .containers
+            .remove_tree(&FileName::new(id.to_string())?)?)
     }
 
     /// The upper directory of a container.
@@ -136,7 +146,10 @@ impl Node {
     /// Identifiers of all containers that have directories.
     pub fn layers(&self) -> Result<Vec<ContainerId>, PodError> {
         let entries = self.containers.entries()?;
-        Ok(entries.iter().filter_map(|entry| entry.name.as_str()?.parse().ok()).collect())
+        Ok(entries
+            .iter()
+            .filter_map(|entry| entry.name.as_str()?.parse().ok())
+            .collect())
     }
 
     /// A path below the root directory as the shim sees it.
@@ -147,7 +160,10 @@ impl Node {
 
     /// A container's directory as the shim sees it.
     pub fn container_store_path(&self, id: ContainerId, name: &str) -> PathBuf {
-        Path::new(STORE_MOUNT).join(CONTAINERS).join(id.to_string()).join(name)
+        Path::new(STORE_MOUNT)
+            .join(CONTAINERS)
+            .join(id.to_string())
+            .join(name)
     }
 
     /// Path of a pod's state directory on the host.
@@ -172,13 +188,20 @@ pub(super) fn netns_name(id: PodId) -> String {
 impl Node {
     /// Pins a pod's network namespace where ip-netns(8) looks. Blocks; may be repeated.
     pub fn pin(&self, id: PodId, namespace: BorrowedFd<'_>) -> Result<(), PodError> {
-        netns::pin(&self.settings.netns_dir, &NetnsName::new(&netns_name(id))?, namespace)?;
+        netns::pin(
+            &self.settings.netns_dir,
+            &NetnsName::new(&netns_name(id))?,
+            namespace,
+        )?;
         Ok(())
     }
 
     /// Undoes [`Node::pin`]. Blocks; may be repeated.
     pub fn unpin(&self, id: PodId) -> Result<(), PodError> {
-        Ok(netns::unpin(&self.settings.netns_dir, &NetnsName::new(&netns_name(id))?)?)
+        Ok(netns::unpin(
+            &self.settings.netns_dir,
+            &NetnsName::new(&netns_name(id))?,
+        )?)
     }
 }
 

@@ -116,6 +116,17 @@ pub enum StateError {
     Name(#[from] FileNameError),
 }
 
+impl StateError {
+    /// The disk is full.
+    pub fn is_no_space(&self) -> bool {
+        match self {
+            Self::Record(error) => error.is_no_space(),
+            Self::Dir(error) => error.is_no_space(),
+            Self::Name(_) => false,
+        }
+    }
+}
+
 /// Writes a pod's record.
 ///
 /// # Errors
@@ -138,7 +149,12 @@ pub fn load_pod(dir: &Dir) -> Result<Option<PodRecord>, StateError> {
 /// # Errors
 /// [`StateError`] when the disk refuses.
 pub fn store_container(dir: &Dir, record: &ContainerRecord) -> Result<(), StateError> {
-    Ok(container_record().store(dir, &container_file(record.id)?, record, Durability::Volatile)?)
+    Ok(container_record().store(
+        dir,
+        &container_file(record.id)?,
+        record,
+        Durability::Volatile,
+    )?)
 }
 
 /// Deletes a container's record. A missing one is success.
@@ -156,7 +172,9 @@ pub fn delete_container(dir: &Dir, id: ContainerId) -> Result<(), StateError> {
 pub fn load_containers(dir: &Dir) -> Result<Vec<ContainerRecord>, StateError> {
     let mut records = Vec::new();
     for entry in dir.entries()? {
-        let Some(name) = entry.name.as_str() else { continue };
+        let Some(name) = entry.name.as_str() else {
+            continue;
+        };
         if !(name.starts_with("container.") && name.ends_with(".json")) {
             continue;
         }

@@ -19,13 +19,13 @@ use tokio::sync::mpsc;
 use super::error::PodError;
 use super::index::{PodEntry, PodKey, PodSnapshot};
 use super::link::ShimLink;
+use super::new_entry;
 use super::node::{Node, blocking, now};
 use super::process::ProcessIdentity;
 use super::record::{self, ContainerRecord, PodRecord};
 use super::sandbox;
 use super::state::{ContainerPhase, Exit, Goal, PodPhase, Run};
 use super::task::{Task, exit_of};
-use super::new_entry;
 use crate::disk::{Dir, FileName};
 use crate::id::ContainerId;
 use crate::wire::{ContainerReport, Event, Phase, Reply, Request};
@@ -72,25 +72,43 @@ fn load(node: &Node) -> Result<Vec<Unverified>, PodError> {
     let mut found = Vec::new();
     for (id, dir) in node.pod_dirs()? {
         match read(&dir) {
-            Ok(Some((pod, containers))) if pod.id == id => found.push(Unverified { pod, containers, dir }),
+            Ok(Some((pod, containers))) if pod.id == id => found.push(Unverified {
+                pod,
+                containers,
+                dir,
+            }),
             // The daemon died before the intent was on disk: nothing was made yet.
             Ok(None) => node.delete_pod_dir(id)?,
-            Ok(Some((pod, _))) => tracing::error!(directory = %id, record = %pod.id, "a pod's record is of another pod"),
-            Err(error) => tracing::error!(pod = %id, error = super::chain(&error), "a pod's record cannot be read"),
+            Ok(Some((pod, _))) => {
+                tracing::error!(directory = %id, record = %pod.id, "a pod's record is of another pod")
+            }
+            Err(error) => {
+                tracing::error!(pod = %id, error = super::chain(&error), "a pod's record cannot be read")
+            }
         }
     }
     Ok(found)
 }
 
 fn read(dir: &Dir) -> Result<Option<(PodRecord, Vec<ContainerRecord>)>, PodError> {
-    let Some(pod) = record::load_pod(dir)? else { return Ok(None) };
+    let Some(pod) = record::load_pod(dir)? else {
+        return Ok(None);
+    };
     Ok(Some((pod, record::load_containers(dir)?)))
 }
 
 async fn one(node: Arc<Node>, unverified: Unverified) {
-    let Unverified { mut pod, mut containers, dir } = unverified;
+    let Unverified {
+        mut pod,
+        mut containers,
+        dir,
+    } = unverified;
     let same_boot = pod.boot_id == node.boot_id;
-    let living = if same_boot && pod.phase != PodPhase::NotReady { reach(&node, &pod, &dir).await } else { None };
+    let living = if same_boot && pod.phase != PodPhase::NotReady {
+        reach(&node, &pod, &dir).await
+    } else {
+        None
+    };
     if pod.phase == PodPhase::Creating {
         return undo(node, pod, living).await;
     }
@@ -113,14 +131,27 @@ async fn reach(node: &Node, pod: &PodRecord, dir: &Dir) -> Option<Living> {
         tracing::error!(pod = %pod.id, "the pod's shim does not answer; its processes are being ended");
         return None;
     };
-    let Reply::Inventory { pause, containers } = answer.body else { return None };
+    let Reply::Inventory { pause, containers } = answer.body else {
+        return None;
+    };
     if let Some(netns) = answer.descriptors.get(1) {
         // The pin may have been lost with the daemon before it was made.
         let _ = node.pin(pod.id, netns.as_fd());
     }
-    let containers = containers.into_iter().map(|ContainerReport { container, phase }| (container, phase)).collect();
-    let pause = pause.map(|report| ProcessIdentity { pid: report.pid, start_ticks: report.start_ticks });
-    Some(Living { link, events, pause, containers })
+    let containers = containers
+        .into_iter()
+        .map(|ContainerReport { container, phase }| (container, phase))
+        .collect();
+    let pause = pause.map(|report| ProcessIdentity {
+        pid: report.pid,
+        start_ticks: report.start_ticks,
+    });
+    Some(Living {
+        link,
+        events,
+        pause,
+        containers,
+    })
 }
 
 /// Makes a container's record true.
@@ -128,9 +159,10 @@ fn verify(container: &mut ContainerRecord, living: Option<&Living>, dir: &Dir, s
     let reported = living.and_then(|living| living.containers.get(&container.id));
     container.phase = match (container.phase.clone(), reported) {
         // The shim knows better: a start whose result was not recorded.
-        (ContainerPhase::Created | ContainerPhase::Starting(_), Some(Phase::Running { pid, start_ticks })) => {
-            ContainerPhase::Running(found_run(*pid, *start_ticks), Goal::Run)
-        }
+        (
+            ContainerPhase::Created | ContainerPhase::Starting(_),
+            Some(Phase::Running { pid, start_ticks }),
+        ) => ContainerPhase::Running(found_run(*pid, *start_ticks), Goal::Run),
         // The event with the exit comes again.
         (ContainerPhase::Created | ContainerPhase::Starting(_), Some(Phase::Exited)) => {
             ContainerPhase::Starting(Goal::Run)
@@ -139,24 +171,46 @@ fn verify(container: &mut ContainerRecord, living: Option<&Living>, dir: &Dir, s
         (ContainerPhase::Running(run, goal), Some(_)) => ContainerPhase::Running(run, goal),
         (ContainerPhase::Running(run, _), None) => {
             let exit = exit_record(dir, container.id).unwrap_or_else(|| lost(same_boot));
-            ContainerPhase::Exited(Exit { started_at: run.started_at, ..exit })
+            ContainerPhase::Exited(Exit {
+                started_at: run.started_at,
+                ..exit
+            })
         }
-        (phase @ (ContainerPhase::Created | ContainerPhase::Exited(_) | ContainerPhase::Removing), _) => phase,
+        (
+            phase
+            @ (ContainerPhase::Created | ContainerPhase::Exited(_) | ContainerPhase::Removing),
+            _,
+        ) => phase,
     };
 }
 
 fn found_run(pid: i32, start_ticks: u64) -> Run {
-    Run { process: ProcessIdentity { pid, start_ticks }, started_at: now() }
+    Run {
+        process: ProcessIdentity { pid, start_ticks },
+        started_at: now(),
+    }
 }
 
 /// The end of a container of which nobody kept the end.
 fn lost(same_boot: bool) -> Exit {
     let (reason, message) = if same_boot {
-        ("ShimLost", "the pod's shim died with the daemon; the container was killed and its exit code is not known")
+        (
+            "ShimLost",
+            "the pod's shim died with the daemon; the container was killed and its exit code is not known",
+        )
     } else {
-        ("NodeRebooted", "the machine was started anew; the container's exit code is not known")
+        (
+            "NodeRebooted",
+            "the machine was started anew; the container's exit code is not known",
+        )
     };
-    Exit { code: 255, finished_at: now(), started_at: 0, reason: reason.to_owned(), message: message.to_owned() }
+    Exit {
+        code: 255,
+        finished_at: now(),
+        started_at: 0,
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+    }
 }
 
 /// The exit that a shim wrote for a container before it told the daemon.
@@ -164,26 +218,41 @@ pub(super) fn exit_record(dir: &Dir, id: ContainerId) -> Option<Exit> {
     let name = FileName::new(format!("exit.{id}")).ok()?;
     let bytes = dir.read_file(&name, EXIT_LIMIT).ok()??;
     match postcard::from_bytes(&bytes).ok()? {
-        Event::Exited { container, status, at_unix_nanos, oom_killed, .. } if container == id => {
-            Some(exit_of(status, at_unix_nanos, oom_killed))
-        }
+        Event::Exited {
+            container,
+            status,
+            at_unix_nanos,
+            oom_killed,
+            ..
+        } if container == id => Some(exit_of(status, at_unix_nanos, oom_killed)),
         _ => None,
     }
 }
 
 /// A pod whose making was cut off is taken back: nobody was told its id.
 async fn undo(node: Arc<Node>, pod: PodRecord, living: Option<Living>) {
-    let failures = sandbox::release(&node, &pod, Vec::new(), living.map(|living| living.link)).await;
+    let failures =
+        sandbox::release(&node, &pod, Vec::new(), living.map(|living| living.link)).await;
     node.debts.owe(&pod, &[], failures);
     let (owner, id) = (Arc::clone(&node), pod.id);
     let forgotten = blocking(move || owner.delete_pod_dir(id)).await;
-    node.debts.owe(&pod, &[], forgotten.err().into_iter().collect());
+    node.debts
+        .owe(&pod, &[], forgotten.err().into_iter().collect());
 }
 
 /// Puts a verified pod under its task.
-fn serve(node: &Arc<Node>, pod: PodRecord, containers: Vec<ContainerRecord>, living: Option<Living>, stop: bool) {
+fn serve(
+    node: &Arc<Node>,
+    pod: PodRecord,
+    containers: Vec<ContainerRecord>,
+    living: Option<Living>,
+    stop: bool,
+) {
     let key = PodKey::from(&pod.config.metadata);
-    let snapshot = PodSnapshot { pod: Arc::new(pod.clone()), containers: BTreeMap::new() };
+    let snapshot = PodSnapshot {
+        pod: Arc::new(pod.clone()),
+        containers: BTreeMap::new(),
+    };
     let (entry, mailbox, made) = new_entry(snapshot);
     let claimed: Result<Arc<PodEntry>, _> = node.index.claim(key, || entry);
     let Ok(entry) = claimed else {
@@ -210,11 +279,15 @@ fn sweep(node: &Node) -> Result<(), PodError> {
         }
     }
     if let Some(bridge) = &node.network {
-        let live: Vec<String> = node.index.pods().iter().map(|entry| entry.id.to_string()).collect();
+        let live: Vec<String> = node
+            .index
+            .pods()
+            .iter()
+            .map(|entry| entry.id.to_string())
+            .collect();
         let live: Vec<&str> = live.iter().map(String::as_str).collect();
         bridge.reconcile(&live)?;
     }
     node.images.collect();
     Ok(())
 }
-

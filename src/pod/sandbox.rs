@@ -69,11 +69,18 @@ pub fn pause_cgroup(pod: &PodRecord) -> Result<CgroupPath, PodError> {
 pub async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<Made, PodError> {
     let plan = plan::pause(&pause_spec(node, pod)?, &node.filters)?;
     let (dir, cgroup, plan) = prepare(node, pod, plan).await?;
-    let (link, events) = ShimLink::connect(dir.as_fd()).map_err(shim("connect to the pod's shim"))?;
+    let (link, events) =
+        ShimLink::connect(dir.as_fd()).map_err(shim("connect to the pod's shim"))?;
     let (report, netns) = start_pause(node, &link, &cgroup, plan.as_fd()).await?;
     let ips = attach(node, pod, &link, netns).await?;
     let (pause, shim) = identities(&report);
-    Ok(Made { link, events, pause, shim, ips })
+    Ok(Made {
+        link,
+        events,
+        pause,
+        shim,
+        ips,
+    })
 }
 
 /// Intent, files, cgroup and shim.
@@ -87,7 +94,9 @@ async fn prepare(
         let dir = node.make_pod_dir(pod.id)?;
         record::store_pod(&dir, &pod)?;
         files::write(&dir, &pod.config, &node.hostname)?;
-        let cgroup = node.cgroups.create(&pause_cgroup(&pod)?, &Limits::default())?;
+        let cgroup = node
+            .cgroups
+            .create(&pause_cgroup(&pod)?, &Limits::default())?;
         node.spawner.shim(dir.as_fd())?;
         let plan = seal("pause plan", &plan)?;
         Ok((dir, cgroup, plan))
@@ -96,7 +105,10 @@ async fn prepare(
 }
 
 /// A plan as a sealed memfd.
-pub(super) fn seal<T: serde::Serialize>(doing: &'static str, plan: &T) -> Result<OwnedFd, PodError> {
+pub(super) fn seal<T: serde::Serialize>(
+    doing: &'static str,
+    plan: &T,
+) -> Result<OwnedFd, PodError> {
     let bytes = postcard::to_stdvec(plan).map_err(std::io::Error::other);
     bytes
         .and_then(|bytes| memfd::create_sealed(c"holdfast-plan", &bytes))
@@ -110,8 +122,15 @@ pub(super) fn shim(doing: &'static str) -> impl FnOnce(LinkError) -> PodError {
 
 /// A reply that the protocol does not allow here.
 pub(super) fn unexpected(doing: &'static str, answer: &Answer) -> PodError {
-    let text = format!("{:?} with {} descriptors", answer.body, answer.descriptors.len());
-    PodError::Shim { doing, source: LinkError::Unexpected(text) }
+    let text = format!(
+        "{:?} with {} descriptors",
+        answer.body,
+        answer.descriptors.len()
+    );
+    PodError::Shim {
+        doing,
+        source: LinkError::Unexpected(text),
+    }
 }
 
 /// A cgroup's directories as a request carries them.
@@ -122,7 +141,11 @@ pub(super) fn cgroup_slots(cgroup: &Cgroup) -> (Vec<CgroupSlot>, Vec<BorrowedFd<
         Role::V1(_) if Some(role) == memory => CgroupSlot::V1Memory,
         Role::V1(_) => CgroupSlot::V1,
     };
-    cgroup.entries().into_iter().map(|entry| (slot(entry.role), entry.dir)).unzip()
+    cgroup
+        .entries()
+        .into_iter()
+        .map(|entry| (slot(entry.role), entry.dir))
+        .unzip()
 }
 
 async fn start_pause(
@@ -154,7 +177,10 @@ async fn attach(
     if pod.config.namespaces.network == NetMode::Node {
         return Ok(Vec::new());
     }
-    let mut answer = link.ask(Request::OpenNetlink, &[]).await.map_err(shim(DOING))?;
+    let mut answer = link
+        .ask(Request::OpenNetlink, &[])
+        .await
+        .map_err(shim(DOING))?;
     let Some(control) = answer.descriptors.pop() else {
         return Err(unexpected(DOING, &answer));
     };
@@ -162,9 +188,9 @@ async fn attach(
     blocking(move || {
         node.pin(id, netns.as_fd())?;
         match &node.network {
-            Some(bridge) => {
-                Ok(bridge.attach(&id.to_string(), netns.as_fd(), control.as_fd())?.ips)
-            }
+            Some(bridge) => Ok(bridge
+                .attach(&id.to_string(), netns.as_fd(), control.as_fd())?
+                .ips),
             None => {
                 crate::network::loopback_up(control.as_fd())?;
                 Ok(Vec::new())
@@ -175,8 +201,14 @@ async fn attach(
 }
 
 fn identities(report: &PauseReport) -> (ProcessIdentity, ProcessIdentity) {
-    let pause = ProcessIdentity { pid: report.pid, start_ticks: report.start_ticks };
-    let shim = ProcessIdentity { pid: report.shim_pid, start_ticks: report.shim_start_ticks };
+    let pause = ProcessIdentity {
+        pid: report.pid,
+        start_ticks: report.start_ticks,
+    };
+    let shim = ProcessIdentity {
+        pid: report.shim_pid,
+        start_ticks: report.shim_start_ticks,
+    };
     (pause, shim)
 }
 

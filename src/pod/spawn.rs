@@ -60,10 +60,15 @@ impl Spawner {
     /// # Errors
     /// The program cannot be read or does not work on this machine.
     pub fn new(program: &Path, store: &Path) -> Result<Self, SpawnError> {
-        let program = seal(program)
-            .map_err(|source| SpawnError::Program { path: program.to_owned(), source })?;
+        let program = seal(program).map_err(|source| SpawnError::Program {
+            path: program.to_owned(),
+            source,
+        })?;
         let mount_namespace = make_mount_namespace(&program, store)?;
-        Ok(Self { program, mount_namespace })
+        Ok(Self {
+            program,
+            mount_namespace,
+        })
     }
 
     /// The mount namespace that a new shim is to enter.
@@ -85,21 +90,33 @@ impl Spawner {
             .stdout(state)
             .status()
             .map_err(SpawnError::Start)?;
-        if status.success() { Ok(()) } else { Err(SpawnError::Ended(status)) }
+        if status.success() {
+            Ok(())
+        } else {
+            Err(SpawnError::Ended(status))
+        }
     }
 }
 
 /// A command that runs the sealed program with an empty environment and inherits the daemon's stderr.
-#[expect(clippy::disallowed_methods, reason = "this is the place where shims are started")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the place where shims are started"
+)]
 fn command(program: &OwnedFd) -> Command {
     let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
-    command.env_clear().current_dir("/").stderr(Stdio::inherit());
+    command
+        .env_clear()
+        .current_dir("/")
+        .stderr(Stdio::inherit());
     command
 }
 
 fn seal(program: &Path) -> io::Result<OwnedFd> {
     let mut bytes = Vec::new();
-    File::open(program)?.take(PROGRAM_LIMIT).read_to_end(&mut bytes)?;
+    File::open(program)?
+        .take(PROGRAM_LIMIT)
+        .read_to_end(&mut bytes)?;
     memfd::create_sealed_executable(c"holdfast-shim", &bytes)
 }
 
@@ -113,9 +130,13 @@ fn listen_in(state: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 }
 
 fn make_mount_namespace(program: &OwnedFd, store: &Path) -> Result<OwnedFd, SpawnError> {
-    let (ours, theirs) =
-        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-            .map_err(|error| SpawnError::MountNamespace(error.into()))?;
+    let (ours, theirs) = socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )
+    .map_err(|error| SpawnError::MountNamespace(error.into()))?;
     let status = command(program)
         .arg("mount-namespace")
         .arg(store)
@@ -129,5 +150,7 @@ fn make_mount_namespace(program: &OwnedFd, store: &Path) -> Result<OwnedFd, Spaw
     let mut byte = [0; 64];
     let (_, mut descriptors) =
         fdpass::recv_packet(ours.as_fd(), &mut byte).map_err(SpawnError::MountNamespace)?;
-    descriptors.pop().ok_or_else(|| SpawnError::MountNamespace(io::ErrorKind::UnexpectedEof.into()))
+    descriptors
+        .pop()
+        .ok_or_else(|| SpawnError::MountNamespace(io::ErrorKind::UnexpectedEof.into()))
 }

@@ -166,22 +166,34 @@ impl ContainerPhase {
 
     fn started(self, run: Run) -> (Self, Vec<Effect>) {
         match self {
-            Self::Starting(Goal::Run) | Self::Created => (Self::Running(run, Goal::Run), vec![Effect::AnswerStart]),
-            Self::Starting(goal) => (Self::Running(run, goal), vec![Effect::AnswerStart, Effect::Kill]),
+            Self::Starting(Goal::Run) | Self::Created => {
+                (Self::Running(run, Goal::Run), vec![Effect::AnswerStart])
+            }
+            Self::Starting(goal) => (
+                Self::Running(run, goal),
+                vec![Effect::AnswerStart, Effect::Kill],
+            ),
             // It ended so fast that its exit was read first.
             Self::Running(..) | Self::Exited(_) | Self::Removing => (self, vec![]),
         }
     }
 
     fn ended(self, exit: Exit) -> (Self, Vec<Effect>) {
-        const ENDED: [Effect; 3] = [Effect::AnswerStart, Effect::ReleaseCgroup, Effect::AnswerStop];
+        const ENDED: [Effect; 3] = [
+            Effect::AnswerStart,
+            Effect::ReleaseCgroup,
+            Effect::AnswerStop,
+        ];
         match self {
             Self::Starting(Goal::Remove) | Self::Running(_, Goal::Remove) => {
                 (Self::Removing, vec![Effect::AnswerStart, Effect::Delete])
             }
             Self::Created | Self::Starting(_) => (Self::Exited(exit), ENDED.to_vec()),
             Self::Running(run, _) => {
-                let exit = Exit { started_at: run.started_at, ..exit };
+                let exit = Exit {
+                    started_at: run.started_at,
+                    ..exit
+                };
                 (Self::Exited(exit), ENDED.to_vec())
             }
             Self::Exited(_) | Self::Removing => (self, vec![]),

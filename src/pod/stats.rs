@@ -74,7 +74,11 @@ impl Samples {
 }
 
 /// Reads one container. Blocks.
-pub fn read(node: &Node, pod: &PodRecord, record: &Arc<ContainerRecord>) -> Result<ContainerStats, PodError> {
+pub fn read(
+    node: &Node,
+    pod: &PodRecord,
+    record: &Arc<ContainerRecord>,
+) -> Result<ContainerStats, PodError> {
     let cgroup = cgroup(node, pod, record.id)?;
     let stats = match &cgroup {
         // The container may end between the two calls: then there is nothing to read.
@@ -92,12 +96,24 @@ pub fn read(node: &Node, pod: &PodRecord, record: &Arc<ContainerRecord>) -> Resu
 }
 
 fn cgroup(node: &Node, pod: &PodRecord, id: ContainerId) -> Result<Option<Arc<Cgroup>>, PodError> {
-    let known = node.samples.lock().get(&id).and_then(|sample| sample.cgroup.clone());
+    let known = node
+        .samples
+        .lock()
+        .get(&id)
+        .and_then(|sample| sample.cgroup.clone());
     if known.is_some() {
         return Ok(known);
     }
-    let opened = node.cgroups.open(&container::cgroup_path(pod, id)?)?.map(Arc::new);
-    node.samples.lock().entry(id).or_default().cgroup.clone_from(&opened);
+    let opened = node
+        .cgroups
+        .open(&container::cgroup_path(pod, id)?)?
+        .map(Arc::new);
+    node.samples
+        .lock()
+        .entry(id)
+        .or_default()
+        .cgroup
+        .clone_from(&opened);
     Ok(opened)
 }
 

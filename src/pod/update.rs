@@ -12,10 +12,20 @@ use crate::spec::Resources;
 /// The resources in force after an update: what the update leaves at its zero value stays.
 pub fn merged(old: &Resources, new: &Resources) -> Resources {
     let number = |old, new| if new == 0 { old } else { new };
-    let text = |old: &String, new: &String| if new.is_empty() { old.clone() } else { new.clone() };
+    let text = |old: &String, new: &String| {
+        if new.is_empty() {
+            old.clone()
+        } else {
+            new.clone()
+        }
+    };
     let mut unified = old.unified.clone();
     unified.extend(new.unified.clone());
-    let hugepages = if new.hugepage_limits.is_empty() { old } else { new };
+    let hugepages = if new.hugepage_limits.is_empty() {
+        old
+    } else {
+        new
+    };
     Resources {
         cpu_period: number(old.cpu_period, new.cpu_period),
         cpu_quota: number(old.cpu_quota, new.cpu_quota),
@@ -35,7 +45,10 @@ pub fn apply(node: &Node, pod: &PodSnapshot, record: &ContainerRecord) -> Result
     let spec = container::runtime_spec(node, pod, record)?;
     let limits = limits::of_spec(&spec, node.cgroups.mode(), node.settings.pids_limit);
     // Device rules were written at the creation and are no resource that CRI updates.
-    let limits = Limits { devices: Vec::new(), ..limits };
+    let limits = Limits {
+        devices: Vec::new(),
+        ..limits
+    };
     let path = container::cgroup_path(&pod.pod, record.id)?;
     let Some(cgroup) = node.cgroups.open(&path)? else {
         return Err(PodError::UnknownContainer(record.id.to_string()));
@@ -49,10 +62,22 @@ mod tests {
 
     #[test]
     fn an_update_changes_only_what_it_names() {
-        let old = Resources { cpu_shares: 512, memory_limit: 1 << 20, cpuset_cpus: "0".into(), ..Resources::default() };
-        let new = Resources { memory_limit: 2 << 20, cpu_quota: -1, ..Resources::default() };
+        let old = Resources {
+            cpu_shares: 512,
+            memory_limit: 1 << 20,
+            cpuset_cpus: "0".into(),
+            ..Resources::default()
+        };
+        let new = Resources {
+            memory_limit: 2 << 20,
+            cpu_quota: -1,
+            ..Resources::default()
+        };
         let merged = merged(&old, &new);
-        assert_eq!((merged.cpu_shares, merged.memory_limit, merged.cpu_quota), (512, 2 << 20, -1));
+        assert_eq!(
+            (merged.cpu_shares, merged.memory_limit, merged.cpu_quota),
+            (512, 2 << 20, -1)
+        );
         assert_eq!(merged.cpuset_cpus, "0");
     }
 }

@@ -21,7 +21,13 @@ const KILLED_CODE: i32 = 137;
 impl Task {
     pub(super) fn event(&mut self, event: Event) {
         match event {
-            Event::Exited { sequence, container, status, at_unix_nanos, oom_killed } => {
+            Event::Exited {
+                sequence,
+                container,
+                status,
+                at_unix_nanos,
+                oom_killed,
+            } => {
                 let exit = exit_of(status, at_unix_nanos, oom_killed);
                 self.apply(container, ContainerEvent::Exited(exit));
                 // Only now is the exit recorded.
@@ -41,7 +47,9 @@ impl Task {
         self.events = None;
         self.link = None;
         self.entry.link.store(None);
-        if self.releasing || self.pod.phase != PodPhase::Ready && self.pod.phase != PodPhase::Stopping {
+        if self.releasing
+            || self.pod.phase != PodPhase::Ready && self.pod.phase != PodPhase::Stopping
+        {
             return;
         }
         tracing::error!(pod = %self.pod.id, "the pod's shim died; its processes are being ended");
@@ -68,12 +76,17 @@ impl Task {
                 finished_at: now(),
                 started_at: 0,
                 reason: "ShimLost".to_owned(),
-                message: "the pod's shim died; the container was killed and its exit code is not known".to_owned(),
+                message:
+                    "the pod's shim died; the container was killed and its exit code is not known"
+                        .to_owned(),
             })
     }
 
     pub(super) fn alive(&self) -> impl Iterator<Item = ContainerId> + '_ {
-        self.members.values().filter(|member| member.record.phase.is_alive()).map(|member| member.record.id)
+        self.members
+            .values()
+            .filter(|member| member.record.phase.is_alive())
+            .map(|member| member.record.id)
     }
 
     pub(super) fn deadlines(&mut self) {
@@ -121,7 +134,9 @@ impl Task {
     }
 
     fn prepared(&mut self, id: ContainerId, result: Result<(), PodError>) {
-        let Some(member) = self.members.get_mut(&id) else { return };
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
         let waiting = std::mem::take(&mut member.waiting.created);
         match result {
             Ok(()) => {
@@ -140,7 +155,10 @@ impl Task {
     fn launch_failed(&mut self, id: ContainerId, error: PodError) {
         let error = Arc::new(error);
         if let Some(member) = self.members.get_mut(&id) {
-            answer_all(std::mem::take(&mut member.waiting.start), &Err(Arc::clone(&error)));
+            answer_all(
+                std::mem::take(&mut member.waiting.start),
+                &Err(Arc::clone(&error)),
+            );
         }
         let exit = Exit {
             code: START_ERROR_CODE,
@@ -156,7 +174,9 @@ impl Task {
         self.node.debts.owe(&self.pod, &[id], failures);
         self.node.samples.forget(id);
         self.node.index.remove_container(id);
-        let Some(member) = self.members.remove(&id) else { return };
+        let Some(member) = self.members.remove(&id) else {
+            return;
+        };
         self.publish();
         answer_all(member.waiting.start, &Err(Arc::new(PodError::Gone)));
         answer_all(member.waiting.stop, &Ok(()));

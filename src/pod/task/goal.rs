@@ -23,7 +23,8 @@ impl Task {
                 self.apply(id, ContainerEvent::StopAsked(Urgency::Kill));
             }
         }
-        let busy = self.alive().next().is_some() || self.members.values().any(|member| member.preparing);
+        let busy =
+            self.alive().next().is_some() || self.members.values().any(|member| member.preparing);
         match self.pod.phase {
             PodPhase::Stopping if !busy && !self.releasing => self.release(),
             PodPhase::NotReady => self.stopped(),
@@ -75,8 +76,12 @@ impl Task {
     }
 
     pub(super) fn forgotten(&mut self, result: Result<(), PodError>) {
-        self.node.debts.owe(&self.pod, &[], result.err().into_iter().collect());
-        self.node.index.remove_pod(self.pod.id, &PodKey::from(&self.pod.config.metadata));
+        self.node
+            .debts
+            .owe(&self.pod, &[], result.err().into_iter().collect());
+        self.node
+            .index
+            .remove_pod(self.pod.id, &PodKey::from(&self.pod.config.metadata));
         answer_all(std::mem::take(&mut self.stop_waiting), &Ok(()));
         answer_all(std::mem::take(&mut self.remove_waiting), &Ok(()));
         self.gone = true;

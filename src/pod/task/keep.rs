@@ -28,7 +28,9 @@ impl Task {
     /// Writes the pod's record and shows it to readers. A disk that refuses is told and does not stop the
     /// pod: its state can be had again from the shim.
     pub(super) fn keep_pod(&mut self) {
-        let stored = self.state_dir().and_then(|dir| Ok(record::store_pod(&dir, &self.pod)?));
+        let stored = self
+            .state_dir()
+            .and_then(|dir| Ok(record::store_pod(&dir, &self.pod)?));
         if let Err(error) = stored {
             tracing::error!(pod = %self.pod.id, error = crate::pod::chain(&error), "the pod's record is not written");
         }
@@ -37,10 +39,15 @@ impl Task {
 
     pub(super) fn keep_container(&mut self, id: ContainerId) {
         let dir = self.state_dir();
-        let Some(member) = self.members.get(&id) else { return };
+        let Some(member) = self.members.get(&id) else {
+            return;
+        };
         // What is under way is known to the shim, and is recorded when it is done.
         let settled = !matches!(member.record.phase, ContainerPhase::Starting(_));
-        if settled && let Err(error) = dir.and_then(|dir| Ok(record::store_container(&dir, &member.record)?)) {
+        if settled
+            && let Err(error) =
+                dir.and_then(|dir| Ok(record::store_container(&dir, &member.record)?))
+        {
             tracing::error!(container = %id, error = crate::pod::chain(&error), "the container's record is not written");
         }
         self.publish();
@@ -48,8 +55,13 @@ impl Task {
 
     pub(super) fn snapshot(&self) -> Arc<PodSnapshot> {
         let visible = self.members.values().filter(|member| !member.preparing);
-        let containers = visible.map(|member| (member.record.id, Arc::new(member.record.clone()))).collect();
-        Arc::new(PodSnapshot { pod: Arc::new(self.pod.clone()), containers })
+        let containers = visible
+            .map(|member| (member.record.id, Arc::new(member.record.clone())))
+            .collect();
+        Arc::new(PodSnapshot {
+            pod: Arc::new(self.pod.clone()),
+            containers,
+        })
     }
 
     pub(super) fn publish(&self) {

@@ -58,7 +58,12 @@ enum Done {
     Deleted(ContainerId, Vec<PodError>),
     Released(Vec<PodError>),
     Forgotten(Result<(), PodError>),
-    Updated(ContainerId, Box<Resources>, Answer<()>, Result<(), PodError>),
+    Updated(
+        ContainerId,
+        Box<Resources>,
+        Answer<()>,
+        Result<(), PodError>,
+    ),
     Nothing,
 }
 
@@ -180,22 +185,34 @@ impl Task {
         self.node.debts.owe(&self.pod, &[], failures);
         let (node, id) = (Arc::clone(&self.node), self.pod.id);
         let forgotten = blocking(move || node.delete_pod_dir(id)).await;
-        self.node.debts.owe(&self.pod, &[], forgotten.err().into_iter().collect());
-        self.node.index.remove_pod(self.pod.id, &PodKey::from(&self.pod.config.metadata));
+        self.node
+            .debts
+            .owe(&self.pod, &[], forgotten.err().into_iter().collect());
+        self.node
+            .index
+            .remove_pod(self.pod.id, &PodKey::from(&self.pod.config.metadata));
         self.tell(Err(Arc::new(error)));
     }
 
     /// The shim of a pod whose making failed, if it got that far.
     fn fresh_link(&mut self) -> Option<ShimLink> {
         let dir = self.state_dir().ok()?;
-        ShimLink::connect(dir.as_fd()).ok().map(|(link, _events)| link)
+        ShimLink::connect(dir.as_fd())
+            .ok()
+            .map(|(link, _events)| link)
     }
 
     /// Puts a container that was found on disk under this task.
     pub(super) fn take_container(&mut self, record: ContainerRecord) {
         let id = record.id;
         let hold = self.node.images.hold_layers(&record.image.layers);
-        let member = Member { record, preparing: false, deadline: None, waiting: Waiting::default(), _hold: hold };
+        let member = Member {
+            record,
+            preparing: false,
+            deadline: None,
+            waiting: Waiting::default(),
+            _hold: hold,
+        };
         self.members.insert(id, member);
         self.node.index.add_container(id, Arc::clone(&self.entry));
     }
@@ -220,13 +237,19 @@ impl Task {
 
     /// Goes on with what an earlier daemon had begun.
     fn resume_container(&mut self, id: ContainerId) {
-        let Some(member) = self.members.get_mut(&id) else { return };
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
         match &member.record.phase {
             ContainerPhase::Removing => self.effect(id, Effect::Delete),
-            ContainerPhase::Running(_, Goal::Stop) => member.deadline = Some(Instant::now() + RESUMED_GRACE),
+            ContainerPhase::Running(_, Goal::Stop) => {
+                member.deadline = Some(Instant::now() + RESUMED_GRACE)
+            }
             ContainerPhase::Running(_, Goal::Remove) => self.effect(id, Effect::Kill),
             ContainerPhase::Exited(_) => self.effect(id, Effect::ReleaseCgroup),
-            ContainerPhase::Created | ContainerPhase::Starting(_) | ContainerPhase::Running(_, Goal::Run) => {}
+            ContainerPhase::Created
+            | ContainerPhase::Starting(_)
+            | ContainerPhase::Running(_, Goal::Run) => {}
         }
         self.keep_container(id);
     }
@@ -251,7 +274,6 @@ impl Task {
         }
     }
 }
-
 
 /// The next event of the shim; never when there is no shim.
 async fn next_event(events: &mut Option<mpsc::UnboundedReceiver<Event>>) -> Option<Event> {
@@ -287,5 +309,11 @@ pub(super) fn exit_of(status: ExitStatus, finished_at: i64, oom_killed: bool) ->
         (_, 0) => "Completed",
         _ => "Error",
     };
-    Exit { code, finished_at, started_at: 0, reason: reason.to_owned(), message: String::new() }
+    Exit {
+        code,
+        finished_at,
+        started_at: 0,
+        reason: reason.to_owned(),
+        message: String::new(),
+    }
 }

@@ -22,7 +22,9 @@ use crate::wire::Request;
 impl Task {
     pub(super) fn command(&mut self, command: Command) {
         match command {
-            Command::Create(config, image, answer) => self.create_container(*config, &image, answer),
+            Command::Create(config, image, answer) => {
+                self.create_container(*config, &image, answer)
+            }
             Command::Start(id, answer) => self.start(id, answer),
             Command::Stop(id, grace, answer) => self.stop(id, grace, answer),
             Command::Remove(id, answer) => self.remove(id, answer),
@@ -39,7 +41,12 @@ impl Task {
         }
     }
 
-    fn create_container(&mut self, config: ContainerConfig, image: &Arc<Image>, answer: Answer<ContainerId>) {
+    fn create_container(
+        &mut self,
+        config: ContainerConfig,
+        image: &Arc<Image>,
+        answer: Answer<ContainerId>,
+    ) {
         let refused = self.admit(&config);
         match refused {
             Ok(None) => {}
@@ -53,10 +60,25 @@ impl Task {
         let (id, node, pod) = (record.id, Arc::clone(&self.node), self.snapshot());
         let hold = self.node.images.hold(image);
         let copy = record.clone();
-        let waiting = Waiting { created: vec![answer], ..Waiting::default() };
-        self.members.insert(id, Member { record, preparing: true, deadline: None, waiting, _hold: hold });
+        let waiting = Waiting {
+            created: vec![answer],
+            ..Waiting::default()
+        };
+        self.members.insert(
+            id,
+            Member {
+                record,
+                preparing: true,
+                deadline: None,
+                waiting,
+                _hold: hold,
+            },
+        );
         self.work.push(Box::pin(async move {
-            Done::Prepared(id, blocking(move || container::prepare(&node, &pod, &copy)).await)
+            Done::Prepared(
+                id,
+                blocking(move || container::prepare(&node, &pod, &copy)).await,
+            )
         }));
     }
 
@@ -70,15 +92,25 @@ impl Task {
             });
         }
         let same = |member: &&Member| member.record.config.metadata == config.metadata;
-        let Some(member) = self.members.values().find(same) else { return Ok(None) };
-        let repeated = *member.record.config == *config && member.record.phase == ContainerPhase::Created;
+        let Some(member) = self.members.values().find(same) else {
+            return Ok(None);
+        };
+        let repeated =
+            *member.record.config == *config && member.record.phase == ContainerPhase::Created;
         if repeated {
             return Ok(Some(member.record.id));
         }
         Err(PodError::ContainerExists {
-            key: format!("{} (attempt {})", config.metadata.name, config.metadata.attempt),
+            key: format!(
+                "{} (attempt {})",
+                config.metadata.name, config.metadata.attempt
+            ),
             id: member.record.id,
-            why: if *member.record.config == *config { "and has been started" } else { "with another config" },
+            why: if *member.record.config == *config {
+                "and has been started"
+            } else {
+                "with another config"
+            },
         })
     }
 
@@ -90,14 +122,18 @@ impl Task {
     }
 
     fn start(&mut self, id: ContainerId, answer: Answer<()>) {
-        let Some(member) = self.visible(id) else { return unknown(id, answer) };
+        let Some(member) = self.visible(id) else {
+            return unknown(id, answer);
+        };
         member.waiting.start.push(answer);
         self.apply(id, ContainerEvent::StartAsked);
     }
 
     fn stop(&mut self, id: ContainerId, grace: Duration, answer: Answer<()>) {
         // Stopping what is not there is done.
-        let Some(member) = self.visible(id) else { return reply(answer, Ok(())) };
+        let Some(member) = self.visible(id) else {
+            return reply(answer, Ok(()));
+        };
         member.waiting.stop.push(answer);
         if grace.is_zero() {
             return self.apply(id, ContainerEvent::StopAsked(Urgency::Kill));
@@ -105,21 +141,38 @@ impl Task {
         if member.record.phase.is_alive() {
             // A later request may only shorten the time.
             let deadline = Instant::now() + grace;
-            member.deadline = Some(member.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+            member.deadline = Some(
+                member
+                    .deadline
+                    .map_or(deadline, |earlier| earlier.min(deadline)),
+            );
         }
         self.apply(id, ContainerEvent::StopAsked(Urgency::Signal));
     }
 
     fn remove(&mut self, id: ContainerId, answer: Answer<()>) {
-        let Some(member) = self.visible(id) else { return reply(answer, Ok(())) };
+        let Some(member) = self.visible(id) else {
+            return reply(answer, Ok(()));
+        };
         member.waiting.remove.push(answer);
         self.apply(id, ContainerEvent::RemoveAsked);
     }
 
     fn update(&mut self, id: ContainerId, resources: Resources, answer: Answer<()>) {
-        let Some(member) = self.visible(id) else { return unknown(id, answer) };
-        if matches!(member.record.phase, ContainerPhase::Exited(_) | ContainerPhase::Removing) {
-            return reply(answer, Err(Arc::new(phase_error(&member.record, "only a created or running container has resources"))));
+        let Some(member) = self.visible(id) else {
+            return unknown(id, answer);
+        };
+        if matches!(
+            member.record.phase,
+            ContainerPhase::Exited(_) | ContainerPhase::Removing
+        ) {
+            return reply(
+                answer,
+                Err(Arc::new(phase_error(
+                    &member.record,
+                    "only a created or running container has resources",
+                ))),
+            );
         }
         let mut record = member.record.clone();
         record.resources = update::merged(&record.resources, &resources);
@@ -134,14 +187,19 @@ impl Task {
     fn reopen_log(&mut self, id: ContainerId, answer: Answer<()>) {
         let pod = Arc::clone(&self.pod.config);
         let link = self.link.clone();
-        let Some(member) = self.visible(id) else { return unknown(id, answer) };
+        let Some(member) = self.visible(id) else {
+            return unknown(id, answer);
+        };
         let (Some(link), ContainerPhase::Running(..)) = (link, &member.record.phase) else {
             let error = phase_error(&member.record, "only a running container's log is reopened");
             return reply(answer, Err(Arc::new(error)));
         };
         let config = Arc::clone(&member.record.config);
         self.work.push(Box::pin(async move {
-            reply(answer, reopen(link, id, pod, config).await.map_err(Arc::new));
+            reply(
+                answer,
+                reopen(link, id, pod, config).await.map_err(Arc::new),
+            );
             Done::Nothing
         }));
     }
@@ -157,12 +215,17 @@ async fn reopen(
         return Ok(());
     };
     let request = Request::ReopenLog { container };
-    link.ask(request, &[log.as_fd()]).await.map_err(sandbox::shim("reopen the container's log"))?;
+    link.ask(request, &[log.as_fd()])
+        .await
+        .map_err(sandbox::shim("reopen the container's log"))?;
     Ok(())
 }
 
 fn unknown<T>(id: ContainerId, answer: Answer<T>) {
-    reply(answer, Err(Arc::new(PodError::UnknownContainer(id.to_string()))));
+    reply(
+        answer,
+        Err(Arc::new(PodError::UnknownContainer(id.to_string()))),
+    );
 }
 
 pub(super) fn phase_error(record: &ContainerRecord, wanted: &'static str) -> PodError {
@@ -174,5 +237,9 @@ pub(super) fn phase_error(record: &ContainerRecord, wanted: &'static str) -> Pod
         ContainerPhase::Exited(_) => "exited",
         ContainerPhase::Removing => "being removed",
     };
-    PodError::ContainerPhase { id: record.id, phase, wanted }
+    PodError::ContainerPhase {
+        id: record.id,
+        phase,
+        wanted,
+    }
 }

@@ -16,7 +16,9 @@ use crate::wire::Request;
 impl Task {
     /// Applies an event to a container and carries out what follows from it.
     pub(super) fn apply(&mut self, id: ContainerId, event: ContainerEvent) {
-        let Some(member) = self.members.get_mut(&id) else { return };
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
         let (phase, effects) = member.record.phase.clone().apply(event);
         if phase != member.record.phase {
             member.record.phase = phase;
@@ -34,9 +36,15 @@ impl Task {
         match effect {
             Effect::Launch => self.launch(id),
             Effect::Signal => {
-                let signal = self.members.get(&id).map_or(Signal::TERM, |member| member.record.stop_signal);
+                let signal = self
+                    .members
+                    .get(&id)
+                    .map_or(Signal::TERM, |member| member.record.stop_signal);
                 let signal = signal.number();
-                self.ask(Request::Signal { container: id, signal });
+                self.ask(Request::Signal {
+                    container: id,
+                    signal,
+                });
             }
             Effect::Kill => self.ask(Request::Kill { container: id }),
             Effect::ReleaseCgroup => {
@@ -53,8 +61,13 @@ impl Task {
             Effect::AnswerStart => self.answer(id, |waiting| &mut waiting.start, &Ok(())),
             Effect::AnswerStop => self.answer(id, |waiting| &mut waiting.stop, &Ok(())),
             Effect::RefuseStart => {
-                let Some(member) = self.members.get(&id) else { return };
-                let error = phase_error(&member.record, "a container is started once; create a new one");
+                let Some(member) = self.members.get(&id) else {
+                    return;
+                };
+                let error = phase_error(
+                    &member.record,
+                    "a container is started once; create a new one",
+                );
                 self.answer(id, |waiting| &mut waiting.start, &Err(Arc::new(error)));
             }
         }
@@ -73,12 +86,18 @@ impl Task {
 
     fn launch(&mut self, id: ContainerId) {
         let (node, pod) = (Arc::clone(&self.node), self.snapshot());
-        let record = self.members.get(&id).map(|member| Arc::new(member.record.clone()));
+        let record = self
+            .members
+            .get(&id)
+            .map(|member| Arc::new(member.record.clone()));
         let link = self.link.clone();
         self.work.push(Box::pin(async move {
             let result = match (record, link) {
                 (Some(record), Some(link)) => container::launch(node, pod, record, link).await,
-                _ => Err(PodError::Shim { doing: "start the container", source: LinkError::Closed }),
+                _ => Err(PodError::Shim {
+                    doing: "start the container",
+                    source: LinkError::Closed,
+                }),
             };
             Done::Launched(id, result)
         }));
@@ -87,7 +106,9 @@ impl Task {
     /// Sends a request whose answer changes nothing. Requests of one pod reach its shim in order because
     /// each is sent at its first poll, and a future is polled in the order in which it was pushed.
     pub(super) fn ask(&mut self, request: Request) {
-        let Some(link) = self.link.clone() else { return };
+        let Some(link) = self.link.clone() else {
+            return;
+        };
         let pod = self.pod.id;
         self.work.push(Box::pin(async move {
             let what = format!("{request:?}");
