@@ -13,6 +13,7 @@
 //!
 //! This module has never heard of protobuf, and it starts no process but shims.
 
+mod admit;
 mod command;
 mod container;
 mod debt;
@@ -138,7 +139,10 @@ impl Pods {
                 tokio::spawn(task.create());
                 entry
             }
-            Err(taken) => same_pod(taken, &config)?,
+            Err(taken) => {
+                admit::same_pod(&taken.snapshot.load().pod, &config)?;
+                taken
+            }
         };
         let mut made = entry.made.clone();
         let outcome = made
@@ -392,25 +396,6 @@ impl Pods {
     /// Directory in which network namespaces are pinned, and the name of a pod's.
     pub fn netns_path(&self, id: PodId) -> std::path::PathBuf {
         self.0.settings.netns_dir.join(node::netns_name(id))
-    }
-}
-
-/// The pod that has the name, when it was asked for in the same words.
-fn same_pod(taken: Arc<PodEntry>, config: &Arc<PodConfig>) -> Result<Arc<PodEntry>, PodError> {
-    let snapshot = taken.snapshot.load();
-    let exists = |why| PodError::PodExists {
-        key: PodKey::from(&config.metadata).to_string(),
-        id: taken.id,
-        why,
-    };
-    if snapshot.pod.config != *config {
-        return Err(exists("with another config"));
-    }
-    match snapshot.pod.phase {
-        PodPhase::Creating | PodPhase::Ready => Ok(Arc::clone(&taken)),
-        PodPhase::Stopping | PodPhase::NotReady | PodPhase::Removing => {
-            Err(exists("and is stopped"))
-        }
     }
 }
 

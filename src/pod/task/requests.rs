@@ -10,11 +10,12 @@ use tokio::time::Instant;
 use super::{Answer, Command, Done, Member, PodGoal, Task, Waiting, reply};
 use crate::id::ContainerId;
 use crate::image::Image;
+use crate::pod::admit::{self, Admission, Stopping};
 use crate::pod::error::PodError;
 use crate::pod::link::ShimLink;
 use crate::pod::node::blocking;
 use crate::pod::record::ContainerRecord;
-use crate::pod::state::{ContainerEvent, ContainerPhase, Goal, PodPhase, Urgency};
+use crate::pod::state::{ContainerEvent, ContainerPhase, Goal, Urgency};
 use crate::pod::{container, log_file, sandbox, update};
 use crate::spec::{ContainerConfig, PodConfig, Resources};
 use crate::wire::Request;
@@ -47,10 +48,11 @@ impl Task {
         image: &Arc<Image>,
         answer: Answer<ContainerId>,
     ) {
-        let refused = self.admit(&config);
-        match refused {
-            Ok(None) => {}
-            Ok(Some(id)) => return self.join_creation(id, answer),
+        let stopping = if self.goal == PodGoal::Stay { Stopping::No } else { Stopping::Yes };
+        let records = self.members.values().map(|member| &member.record);
+        match admit::container(&self.pod, stopping, records, &config) {
+            Ok(Admission::Create) => {}
+            Ok(Admission::Same(id)) => return self.join_creation(id, answer),
             Err(error) => return reply(answer, Err(Arc::new(error))),
         }
         let record = match container::new_record(&self.node, &self.pod, config, image) {
@@ -80,38 +82,6 @@ impl Task {
                 blocking(move || container::prepare(&node, &pod, &copy)).await,
             )
         }));
-    }
-
-    /// Whether a container may be made: `Some` names the one that has been made for the same request.
-    fn admit(&self, config: &ContainerConfig) -> Result<Option<ContainerId>, PodError> {
-        if self.pod.phase != PodPhase::Ready || self.goal != PodGoal::Stay {
-            return Err(PodError::PodPhase {
-                id: self.pod.id,
-                phase: "not ready",
-                wanted: "a container needs a ready sandbox; run a new one",
-            });
-        }
-        let same = |member: &&Member| member.record.config.metadata == config.metadata;
-        let Some(member) = self.members.values().find(same) else {
-            return Ok(None);
-        };
-        let repeated =
-            *member.record.config == *config && member.record.phase == ContainerPhase::Created;
-        if repeated {
-            return Ok(Some(member.record.id));
-        }
-        Err(PodError::ContainerExists {
-            key: format!(
-                "{} (attempt {})",
-                config.metadata.name, config.metadata.attempt
-            ),
-            id: member.record.id,
-            why: if *member.record.config == *config {
-                "and has been started"
-            } else {
-                "with another config"
-            },
-        })
     }
 
     fn join_creation(&mut self, id: ContainerId, answer: Answer<ContainerId>) {

@@ -220,3 +220,6 @@ pub enum PodPhase {
     /// What it left is being deleted.
     Removing,
 }
+
+#[cfg(test)]
+mod tests;
