@@ -2,4 +2,5 @@
 
 pub mod disk;
 pub mod id;
+pub mod image;
 pub mod wire;
