@@ -3,8 +3,10 @@
 pub mod cgroup;
 pub mod disk;
 pub mod id;
+pub mod image;
 pub mod network;
 pub mod plan;
+pub mod pod;
 pub mod spec;
 pub mod sys;
 pub mod wire;
