@@ -27,5 +27,3 @@ pub use resources::{resources, resources_message};
 
 /// The only runtime handler with a name; the empty name means it as well.
 pub const RUNTIME_HANDLER: &str = "holdfast";
-
-
