@@ -15,6 +15,10 @@ pub struct HostFacts {
     pub recursive_read_only: bool,
     /// The kernel has AppArmor enabled.
     pub apparmor: bool,
+    /// Name of the default AppArmor profile, when the daemon has loaded one.
+    pub apparmor_default: Option<String>,
+    /// The kernel has SELinux enabled.
+    pub selinux: bool,
     /// All devices below the host's /dev, for privileged containers.
     pub devices: Vec<HostDevice>,
 }
