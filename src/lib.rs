@@ -1,6 +1,8 @@
 //! Holdfast: a Kubernetes CRI runtime. `ARCHITECTURE.md` explains the processes and the layers.
 
 pub mod cgroup;
+pub mod cli;
+pub mod cri;
 pub mod disk;
 pub mod id;
 pub mod image;
