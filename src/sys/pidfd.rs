@@ -15,7 +15,9 @@ use super::{check, take_descriptor};
 /// ESRCH when there is no such process; those of pidfd_open(2), Linux 5.3.
 pub fn open(pid: i32) -> io::Result<OwnedFd> {
     // SAFETY: two integers, no memory.
-    take_descriptor(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
+    Ok(take_descriptor(unsafe {
+        libc::syscall(libc::SYS_pidfd_open, pid, 0)
+    })?)
 }
 
 /// Sends a signal; 0 only asks whether the process is there.
