@@ -80,8 +80,9 @@ pub struct Limits {
     pub hugepages: Vec<(String, u64)>,
     /// Files of the v2 group by name, written as they are after everything else.
     pub unified: BTreeMap<String, String>,
-    /// Device rules in order. Enforced by the v1 devices controller only: on v2 devices are decided by an
-    /// eBPF program, which is not loaded yet, so that these rules are kept without effect there.
+    /// Device rules in order. The v1 devices controller adds them to what the group may already do; on v2 they
+    /// become an eBPF program that replaces the group's last one, and what no rule allows is refused. A list
+    /// that begins with a rule for all devices means the same on both.
     pub devices: Vec<DeviceRule>,
 }
 

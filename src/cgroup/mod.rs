@@ -21,6 +21,7 @@
 
 mod controller;
 mod create;
+mod device_filter;
 mod devices;
 mod error;
 mod events;

@@ -20,6 +20,7 @@
     reason = "this module is the fence: every other one is checked to have none"
 )]
 
+pub mod bpf;
 pub mod clone;
 pub mod credential;
 pub mod descriptor;

@@ -378,3 +378,66 @@ fn measure() {
         median(remove)
     );
 }
+
+/// The eBPF filter works on any v2 tree, also on a hybrid layout's, where it is not needed.
+#[test]
+fn device_rules_are_enforced_by_a_filter_on_v2() {
+    use super::super::device_filter::install;
+    let Some(scratch) = Scratch::new() else {
+        return;
+    };
+    let group = scratch
+        .inner
+        .create(&path("/app"), &Limits::default())
+        .unwrap();
+    let entries = group.entries();
+    let Some(unified) = entries.iter().find(|entry| entry.role == Role::Unified) else {
+        return;
+    };
+    let rule = |verdict, kind, minor, access: &str| DeviceRule {
+        verdict,
+        kind,
+        major: Some(1),
+        minor,
+        access: access.to_owned(),
+    };
+    let deny_all = rule(DeviceVerdict::Deny, DeviceKind::All, None, "");
+    // Major 1: minor 3 is /dev/null, 5 is /dev/zero, 9 is /dev/urandom.
+    let rules = [
+        deny_all.clone(),
+        rule(DeviceVerdict::Allow, DeviceKind::Char, None, "rwm"),
+        rule(DeviceVerdict::Deny, DeviceKind::Char, Some(5), "w"),
+        rule(DeviceVerdict::Deny, DeviceKind::Char, Some(9), "rwm"),
+        rule(DeviceVerdict::Deny, DeviceKind::Block, Some(3), "rwm"),
+        rule(DeviceVerdict::Allow, DeviceKind::Char, Some(9), "r"),
+    ];
+    let verdicts = |group: &Cgroup| {
+        let script = "for try in '<>/dev/null' '</dev/zero' '>/dev/zero' '<>/dev/zero' '</dev/urandom' \
+            '>/dev/urandom' '</dev/ptmx'; do if (eval \"exec 3$try\") 2>&-; then printf y; else printf n; fi; \
+            done >\"$OUT\"";
+        let out = tempfile::NamedTempFile::new().unwrap();
+        let mut child = Command::new("bash")
+            .args(["-c", &format!("read go; {script}")])
+            .env("OUT", out.path())
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        for entry in group.entries() {
+            file::write(entry.dir, "cgroup.procs", &child.id().to_string()).unwrap();
+        }
+        go(&mut child);
+        child.wait().unwrap();
+        std::fs::read_to_string(out.path()).unwrap()
+    };
+    assert_eq!(verdicts(&group), "yyyyyyy");
+    install(unified.dir, &rules).unwrap();
+    assert_eq!(verdicts(&group), "yynnynn");
+    install(unified.dir, &[deny_all.clone()]).unwrap();
+    assert_eq!(verdicts(&group), "nnnnnnn");
+    let allow_all = DeviceRule {
+        verdict: DeviceVerdict::Allow,
+        ..deny_all
+    };
+    install(unified.dir, &[rules[2].clone(), allow_all]).unwrap();
+    assert_eq!(verdicts(&group), "yyyyyyy");
+}
