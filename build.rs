@@ -24,10 +24,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("cargo::rustc-link-arg-bin=holdfast-pause={argument}");
     }
     let output = Path::new(&env::var("OUT_DIR")?).join("holdfast-pause");
-    #[expect(clippy::disallowed_methods, reason = "a build script runs the compiler")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a build script runs the compiler"
+    )]
     let mut compiler = Command::new(env::var("RUSTC")?);
     compiler
-        .args(["--edition=2024", "--crate-type=bin", "--crate-name=holdfast_pause"])
+        .args([
+            "--edition=2024",
+            "--crate-type=bin",
+            "--crate-name=holdfast_pause",
+        ])
         .args(["-Cpanic=abort", "-Copt-level=s", "-Cstrip=symbols"])
         .args(["-Crelocation-model=static", "-Ctarget-feature=+crt-static"])
         .arg(format!("--target={}", env::var("TARGET")?))

@@ -1,5 +1,6 @@
 //! Holdfast: a Kubernetes CRI runtime. `ARCHITECTURE.md` explains the processes and the layers.
 
 pub mod id;
+pub mod launch;
 pub mod sys;
 pub mod wire;

@@ -94,10 +94,28 @@ extern "C" fn hold() -> ! {
     let awaited = [SIGINT, SIGTERM, SIGCHLD]
         .iter()
         .fold(0_u64, |set, signal| set | 1 << (signal - 1));
-    call(number::PRCTL, PR_SET_NAME, c"holdfast-pause".as_ptr() as usize, 0, 0);
-    call(number::RT_SIGPROCMASK, SIG_SETMASK, &raw const all as usize, 0, SET_BYTES);
+    call(
+        number::PRCTL,
+        PR_SET_NAME,
+        c"holdfast-pause".as_ptr() as usize,
+        0,
+        0,
+    );
+    call(
+        number::RT_SIGPROCMASK,
+        SIG_SETMASK,
+        &raw const all as usize,
+        0,
+        SET_BYTES,
+    );
     loop {
-        match call(number::RT_SIGTIMEDWAIT, &raw const awaited as usize, 0, 0, SET_BYTES) {
+        match call(
+            number::RT_SIGTIMEDWAIT,
+            &raw const awaited as usize,
+            0,
+            0,
+            SET_BYTES,
+        ) {
             SIGINT | SIGTERM => exit(),
             SIGCHLD => while call(number::WAIT4, ANY_CHILD, 0, WNOHANG, 0) > 0 {},
             _ => {}
