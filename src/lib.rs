@@ -2,5 +2,6 @@
 
 pub mod id;
 pub mod launch;
+pub mod shim;
 pub mod sys;
 pub mod wire;
