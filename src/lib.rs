@@ -3,10 +3,13 @@
 pub mod cgroup;
 pub mod cli;
 pub mod cri;
+pub mod daemon;
 pub mod disk;
 pub mod id;
+pub mod image;
 pub mod network;
 pub mod plan;
+pub mod pod;
 pub mod spec;
 pub mod sys;
 pub mod wire;
