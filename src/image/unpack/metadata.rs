@@ -41,7 +41,10 @@ impl Metadata {
                 pax_mtime = Some(parse_time(value).ok_or_else(|| path.field("modification time"))?);
             } else if key.starts_with(b"GNU.sparse.") {
                 let kind = "a sparse file in PAX form";
-                return Err(UnpackError::Unsupported { path: path.to_path(), kind });
+                return Err(UnpackError::Unsupported {
+                    path: path.to_path(),
+                    kind,
+                });
             }
         }
         let header = entry.header();
@@ -49,12 +52,15 @@ impl Metadata {
             let value = value.map_err(|_| path.field(field))?;
             u32::try_from(value).map_err(|_| path.field(field))
         };
-        let seconds = header.mtime().map_err(|_| path.field("modification time"))?;
+        let seconds = header
+            .mtime()
+            .map_err(|_| path.field("modification time"))?;
         Ok(Self {
             mode: Mode::from_bits_truncate(header.mode().map_err(|_| path.field("mode"))? & 0o7777),
             owner: Uid::from_raw(number(header.uid(), "owner")?),
             group: Gid::from_raw(number(header.gid(), "group")?),
-            mtime: pax_mtime.unwrap_or_else(|| TimeSpec::new(i64::try_from(seconds).unwrap_or(i64::MAX), 0)),
+            mtime: pax_mtime
+                .unwrap_or_else(|| TimeSpec::new(i64::try_from(seconds).unwrap_or(i64::MAX), 0)),
             xattrs,
         })
     }
@@ -74,15 +80,38 @@ impl Metadata {
     }
 
     /// Sets owner and times, and the mode unless it is a link's, on something that cannot be opened.
-    pub fn apply_at(&self, parent: BorrowedFd<'_>, name: &OsStr, path: &Path, kind: Unopened) -> Result<(), UnpackError> {
-        fchownat(parent, name, Some(self.owner), Some(self.group), AtFlags::AT_SYMLINK_NOFOLLOW)
-            .map_err(path.error("set the owner of"))?;
+    pub fn apply_at(
+        &self,
+        parent: BorrowedFd<'_>,
+        name: &OsStr,
+        path: &Path,
+        kind: Unopened,
+    ) -> Result<(), UnpackError> {
+        fchownat(
+            parent,
+            name,
+            Some(self.owner),
+            Some(self.group),
+            AtFlags::AT_SYMLINK_NOFOLLOW,
+        )
+        .map_err(path.error("set the owner of"))?;
         if kind == Unopened::Node {
-            fchmodat(parent, name, self.mode, nix::sys::stat::FchmodatFlags::FollowSymlink)
-                .map_err(path.error("set the mode of"))?;
+            fchmodat(
+                parent,
+                name,
+                self.mode,
+                nix::sys::stat::FchmodatFlags::FollowSymlink,
+            )
+            .map_err(path.error("set the mode of"))?;
         }
-        utimensat(parent, name, &self.mtime, &self.mtime, UtimensatFlags::NoFollowSymlink)
-            .map_err(path.error("set the times of"))
+        utimensat(
+            parent,
+            name,
+            &self.mtime,
+            &self.mtime,
+            UtimensatFlags::NoFollowSymlink,
+        )
+        .map_err(path.error("set the times of"))
     }
 }
 
@@ -98,7 +127,8 @@ pub(super) enum Unopened {
 /// Whether a layer may set that attribute: `trusted.overlay.*` would redirect the kernel's overlay,
 /// and labels of the host's security module are the host's business.
 fn is_allowed(name: &[u8]) -> bool {
-    name == b"security.capability" || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
+    name == b"security.capability"
+        || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
 }
 
 /// Parses PAX's decimal seconds with an optional fraction, maybe negative.
@@ -109,7 +139,11 @@ fn parse_time(value: &[u8]) -> Option<TimeSpec> {
     if !fraction.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
+    let digits: String = fraction
+        .chars()
+        .chain("000000000".chars())
+        .take(9)
+        .collect();
     let nanoseconds: i64 = digits.parse().ok()?;
     if whole.starts_with('-') && nanoseconds > 0 {
         return Some(TimeSpec::new(seconds - 1, 1_000_000_000 - nanoseconds));

@@ -48,7 +48,11 @@ impl Task {
         image: &Arc<Image>,
         answer: Answer<ContainerId>,
     ) {
-        let stopping = if self.goal == PodGoal::Stay { Stopping::No } else { Stopping::Yes };
+        let stopping = if self.goal == PodGoal::Stay {
+            Stopping::No
+        } else {
+            Stopping::Yes
+        };
         let records = self.members.values().map(|member| &member.record);
         match admit::container(&self.pod, stopping, records, &config) {
             Ok(Admission::Create) => {}
