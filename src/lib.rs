@@ -3,6 +3,7 @@
 pub mod cgroup;
 pub mod cli;
 pub mod cri;
+pub mod daemon;
 pub mod disk;
 pub mod id;
 pub mod image;
