@@ -1,0 +1,321 @@
+//! The messages. Descriptors that belong to a message are listed in its doc comment, in packet order.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::ContainerId;
+
+/// A packet from the daemon to the shim.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToShim {
+    /// Chosen by the daemon; the reply carries the same number.
+    pub id: u64,
+    /// What is asked.
+    pub body: Request,
+}
+
+/// A packet from the shim to the daemon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum FromShim {
+    /// The answer to the request with the same id.
+    Reply {
+        /// The request's id.
+        id: u64,
+        /// The answer.
+        body: Reply,
+    },
+    /// Something happened in the pod.
+    Event(Event),
+}
+
+/// One cgroup directory among a request's descriptors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CgroupSlot {
+    /// The cgroup v2 directory: the only one on pure v2, the controller-less one on hybrid machines.
+    Unified,
+    /// A cgroup v1 hierarchy with the memory controller.
+    V1Memory,
+    /// Any other cgroup v1 hierarchy.
+    V1,
+}
+
+/// What the daemon asks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Request {
+    /// Start the pause process. Descriptors: the plan (memfd with a [`super::plan::PausePlan`]), the small
+    /// mount namespace in which the shim is to live, then one cgroup directory for each slot.
+    StartPause {
+        /// Meaning of the cgroup descriptors.
+        cgroup: Vec<CgroupSlot>,
+    },
+    /// Open a `NETLINK_ROUTE` socket inside the pod's network namespace. The reply has it as descriptor.
+    OpenNetlink,
+    /// Start a container. Descriptors: the plan (memfd with a [`super::plan::ContainerPlan`]), then the log
+    /// file when `log`, then one cgroup directory for each slot.
+    StartContainer {
+        /// Which container.
+        container: ContainerId,
+        /// A log file comes with the request; without it the output is discarded.
+        log: bool,
+        /// Meaning of the cgroup descriptors.
+        cgroup: Vec<CgroupSlot>,
+    },
+    /// Run a further process in a container. Descriptors: the plan (memfd with a
+    /// [`super::plan::ExecPlan`]), then those that `stdio` names.
+    Exec {
+        /// Which container.
+        container: ContainerId,
+        /// Chosen by the daemon, unique for the pod's life; names the process in later messages.
+        exec: u64,
+        /// What the process' standard streams are.
+        stdio: ExecStdio,
+    },
+    /// Send a signal to a container's first process.
+    Signal {
+        /// Which container.
+        container: ContainerId,
+        /// The signal's number on this architecture.
+        signal: i32,
+    },
+    /// Kill every process of the container (its whole cgroup).
+    Kill {
+        /// Which container.
+        container: ContainerId,
+    },
+    /// Kill an exec process and everything that it started.
+    KillExec {
+        /// Which process.
+        exec: u64,
+    },
+    /// Write further output to another file. Descriptor: the new log file.
+    ReopenLog {
+        /// Which container.
+        container: ContainerId,
+    },
+    /// Set the size of a container's or an exec's terminal.
+    Resize {
+        /// Which container.
+        container: ContainerId,
+        /// Which exec process of it, or the container's own terminal.
+        exec: Option<u64>,
+        /// Rows.
+        height: u16,
+        /// Columns.
+        width: u16,
+    },
+    /// The exit event with this number is recorded; the shim may forget it.
+    Acknowledge {
+        /// The event's number.
+        sequence: u64,
+    },
+    /// Report everything that the shim knows: asked by a daemon that was started anew.
+    Inventory,
+    /// Forget an exited container: close its log and terminal.
+    Forget {
+        /// Which container.
+        container: ContainerId,
+    },
+    /// End the pause process and everything else, then exit. The reply comes before the exit.
+    Shutdown,
+}
+
+/// Standard streams of an exec process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExecStdio {
+    /// Descriptors: standard input, output and error. Passed to the process as they are.
+    Descriptors,
+    /// A new terminal in the container. The reply has its main side as descriptor.
+    Terminal,
+}
+
+/// The shim's answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Reply {
+    /// The request was carried out.
+    Done,
+    /// The pause process runs. Descriptors: its pidfd, then its network namespace.
+    PauseStarted(PauseReport),
+    /// The process runs. Descriptors: its pidfd, then for an exec with a terminal its main side.
+    Started {
+        /// Process id in the host's pid namespace.
+        pid: i32,
+        /// Start time in clock ticks since boot: field 22 of /proc/PID/stat.
+        start_ticks: u64,
+        /// Settings that this machine refuses and that were left out, in words.
+        degraded: Vec<String>,
+    },
+    /// The socket that was asked for is the packet's descriptor.
+    Netlink,
+    /// Everything that the shim knows. Descriptors: the pause's pidfd and network namespace when it runs.
+    Inventory {
+        /// The pause process, unless it has exited.
+        pause: Option<PauseReport>,
+        /// All containers that were started and not forgotten.
+        containers: Vec<ContainerReport>,
+    },
+    /// The request failed and changed nothing.
+    Failed(Failure),
+}
+
+/// The pause process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PauseReport {
+    /// Process id in the host's pid namespace.
+    pub pid: i32,
+    /// Start time in clock ticks since boot.
+    pub start_ticks: u64,
+    /// Process id of the shim itself.
+    pub shim_pid: i32,
+    /// Start time of the shim.
+    pub shim_start_ticks: u64,
+}
+
+/// A container as the shim knows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContainerReport {
+    /// Which container.
+    pub container: ContainerId,
+    /// What it does.
+    pub phase: Phase,
+}
+
+/// What a container does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Its first process runs.
+    Running {
+        /// Process id in the host's pid namespace.
+        pid: i32,
+        /// Start time in clock ticks since boot.
+        start_ticks: u64,
+    },
+    /// Its first process has ended; the event is repeated until it is acknowledged.
+    Exited,
+}
+
+/// Something happened in the pod.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Event {
+    /// A container's first process ended, and its output is in the log to the last byte. Repeated to each
+    /// new daemon until [`Request::Acknowledge`].
+    Exited {
+        /// Number of this event, unique for the shim's life.
+        sequence: u64,
+        /// Which container.
+        container: ContainerId,
+        /// How it ended.
+        status: ExitStatus,
+        /// When: nanoseconds since the epoch.
+        at_unix_nanos: i64,
+        /// The kernel's OOM killer ended a process of this container.
+        oom_killed: bool,
+    },
+    /// An exec process ended. Not repeated.
+    ExecExited {
+        /// Which process.
+        exec: u64,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// The pause process ended, which nobody asked for.
+    PauseExited {
+        /// How it ended.
+        status: ExitStatus,
+        /// When: nanoseconds since the epoch.
+        at_unix_nanos: i64,
+    },
+}
+
+/// How a process ended: waitpid(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExitStatus {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+}
+
+impl ExitStatus {
+    /// The code as shells and CRI give it: 128 + signal for a killed process.
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
+}
+
+/// A step that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Which step.
+    pub step: Step,
+    /// The kernel's error number; 0 when the reason is no system call.
+    pub errno: i32,
+    /// The path, name or value that the step was about.
+    pub object: String,
+}
+
+/// Steps of a launch, in the order in which they run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    /// The request does not fit the shim's state (object says how).
+    Admit,
+    /// Read the launch plan.
+    Plan,
+    /// Enter the small mount namespace.
+    MountNamespace,
+    /// clone3 the process.
+    Clone,
+    /// Enter the cgroup.
+    Cgroup,
+    /// Enter the namespaces of the pause or of the container.
+    Join,
+    /// Set the host name.
+    Hostname,
+    /// Write a sysctl.
+    Sysctl,
+    /// Write the user namespace's mappings.
+    IdMap,
+    /// Open a host path.
+    HostPath,
+    /// Mount the root file system.
+    Rootfs,
+    /// Prepare a mount's target in the root file system.
+    MountTarget,
+    /// Mount a file system or a tree.
+    Mount,
+    /// Make a device node.
+    Device,
+    /// Mask a path.
+    MaskedPath,
+    /// Make a path read-only.
+    ReadonlyPath,
+    /// Make the root read-only or set its propagation.
+    RootfsFlags,
+    /// Change to the new root.
+    Pivot,
+    /// Open the terminal.
+    Terminal,
+    /// Set a resource limit.
+    Rlimit,
+    /// Set the OOM score adjustment.
+    OomScore,
+    /// Enter the working directory.
+    WorkingDirectory,
+    /// Set groups and user.
+    User,
+    /// Set capabilities.
+    Capabilities,
+    /// Set no_new_privs.
+    NoNewPrivileges,
+    /// Load the seccomp filter.
+    Seccomp,
+    /// Set the AppArmor or SELinux label.
+    Label,
+    /// Execute the program.
+    Exec,
+    /// The process vanished before it reported (object says how it ended), or ran into the deadline.
+    Vanished,
+    /// Change a log file, a terminal or a signal.
+    Control,
+}

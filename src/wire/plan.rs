@@ -1,0 +1,284 @@
+//! Launch plans: flat lists of what a new process does between clone and exec.
+//!
+//! The daemon makes them from an OCI runtime Spec; the shim decodes them before it clones, so that the
+//! child allocates nothing. Paths named `target` are inside the container's root and are resolved there.
+
+use std::ffi::CString;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::ContainerId;
+
+/// Directory of the shim's small mount namespace where the daemon's root directory is bound.
+pub const STORE_MOUNT: &str = "/store";
+
+/// Directory of the pause's mount namespace with the pod's shared memory file system.
+pub const POD_SHM: &str = "/shm";
+
+/// The pause process and the namespaces that it owns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PausePlan {
+    /// Own network namespace; otherwise the host's.
+    pub new_net: bool,
+    /// Own IPC namespace and shared memory file system; otherwise the host's.
+    pub new_ipc: bool,
+    /// Own UTS namespace; otherwise the host's.
+    pub new_uts: bool,
+    /// The pause is process 1 of a pid namespace that the pod's containers share.
+    pub new_pid: bool,
+    /// Own user namespace with these mappings, which owns the other namespaces.
+    pub user: Option<IdMappings>,
+    /// Host name to set in the own UTS namespace.
+    pub hostname: Option<CString>,
+    /// Files below /proc/sys and the values to write, after the namespaces were made.
+    pub sysctls: Vec<Sysctl>,
+    /// Size of the shared memory file system in bytes.
+    pub shm_bytes: u64,
+    /// User of the pause process.
+    pub uid: u32,
+    /// Group of the pause process.
+    pub gid: u32,
+    /// Supplementary groups of the pause process.
+    pub groups: Vec<u32>,
+    /// seccomp filter of the pause process.
+    pub seccomp: Option<SeccompFilter>,
+    /// Value for /proc/self/oom_score_adj.
+    pub oom_score_adj: Option<i32>,
+}
+
+/// A container's first process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContainerPlan {
+    /// Which pid namespace it runs in. The net, ipc, uts and user namespaces are those of the pause.
+    pub pid: PidNamespace,
+    /// Own cgroup namespace.
+    pub new_cgroup: bool,
+    /// Layers, highest first, below [`STORE_MOUNT`].
+    pub lower: Vec<CString>,
+    /// Upper directory below [`STORE_MOUNT`].
+    pub upper: CString,
+    /// Work directory below [`STORE_MOUNT`].
+    pub work: CString,
+    /// The root is made read-only when all mounts are in place.
+    pub readonly_rootfs: bool,
+    /// Propagation of the container's root mount.
+    pub rootfs_propagation: Propagation,
+    /// Mounts in the order in which they are made.
+    pub mounts: Vec<Mount>,
+    /// Device nodes, after the mounts.
+    pub devices: Vec<Device>,
+    /// Symbolic links (target, link text), after the devices: /dev/fd and the like.
+    pub symlinks: Vec<(CString, CString)>,
+    /// Files are covered by /dev/null, directories by an empty read-only tmpfs; missing ones are skipped.
+    pub masked_paths: Vec<CString>,
+    /// Bound onto themselves read-only; missing ones are skipped.
+    pub readonly_paths: Vec<CString>,
+    /// The process itself.
+    pub process: Process,
+    /// A pipe is kept as standard input for clients that attach; otherwise it is /dev/null.
+    pub stdin: bool,
+    /// Standard input ends when the first attached client goes.
+    pub stdin_once: bool,
+}
+
+/// A further process in a running container. It joins all namespaces of the first process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExecPlan {
+    /// The process.
+    pub process: Process,
+}
+
+/// The part that is the same for a container's first process and for a further one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Process {
+    /// Arguments, the program's name first.
+    pub args: Vec<CString>,
+    /// Paths to try in turn: what PATH makes of the program's name.
+    pub candidates: Vec<CString>,
+    /// Environment, `NAME=value` each.
+    pub env: Vec<CString>,
+    /// Working directory, made (mode 0755) when it is missing.
+    pub cwd: CString,
+    /// A terminal is its controlling terminal and its standard streams.
+    pub terminal: bool,
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// File mode creation mask.
+    pub umask: Option<u32>,
+    /// Capability sets.
+    pub capabilities: Capabilities,
+    /// Set no_new_privs.
+    pub no_new_privileges: bool,
+    /// seccomp filter.
+    pub seccomp: Option<SeccompFilter>,
+    /// AppArmor profile that exec(2) is to enter.
+    pub apparmor: Option<CString>,
+    /// SELinux label that exec(2) is to enter.
+    pub selinux: Option<CString>,
+    /// Resource limits: (number of the resource, soft, hard).
+    pub rlimits: Vec<(u32, u64, u64)>,
+    /// Value for /proc/self/oom_score_adj.
+    pub oom_score_adj: Option<i32>,
+}
+
+/// Which pid namespace a container's first process runs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PidNamespace {
+    /// A new one: CRI's CONTAINER.
+    Own,
+    /// The pause's: CRI's POD.
+    Pod,
+    /// The host's: CRI's NODE.
+    Host,
+    /// That of another container of this pod: CRI's TARGET.
+    Container(ContainerId),
+}
+
+/// One mount.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Where, inside the container's root. Missing targets are made.
+    pub target: CString,
+    /// What.
+    pub source: MountSource,
+    /// `MOUNT_ATTR_*` of mount_setattr(2) to set.
+    pub attributes: u64,
+    /// The attributes are applied to the mounts below as well.
+    pub recursive_attributes: bool,
+    /// Propagation; the default is private.
+    pub propagation: Propagation,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum MountSource {
+    /// A new instance of a file system (fsopen(2)).
+    New {
+        /// proc, sysfs, tmpfs, devpts, mqueue, cgroup, cgroup2, …
+        fs_type: CString,
+        /// Options (key, value); an empty value is a flag.
+        options: Vec<(CString, CString)>,
+        /// The content below the target is copied into the new file system (OCI's `tmpcopyup`).
+        copy_up: bool,
+    },
+    /// A tree of another mount namespace, opened before the child leaves it.
+    Tree {
+        /// Where the path is resolved.
+        origin: TreeOrigin,
+        /// The path there; symbolic links are followed.
+        path: CString,
+        /// Mounts below come along.
+        recursive: bool,
+        /// What is done when the path is missing.
+        missing: Missing,
+        /// Id mappings for this mount; they need Linux 5.12 and a file system that can do it.
+        id_map: Option<IdMappings>,
+    },
+}
+
+/// Where a tree comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TreeOrigin {
+    /// The host's mount namespace.
+    Host,
+    /// The pause's mount namespace.
+    Pod,
+    /// The shim's small mount namespace.
+    Store,
+}
+
+/// What is done about a missing path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Missing {
+    /// The launch fails.
+    Fail,
+    /// A directory (mode 0755) is made, parents included.
+    MakeDirectory,
+}
+
+/// Mount propagation: mount_namespaces(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Propagation {
+    /// No propagation.
+    Private,
+    /// From the source into the container.
+    Slave,
+    /// In both directions.
+    Shared,
+}
+
+/// A device node in the container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Device {
+    /// Where, inside the container's root.
+    pub target: CString,
+    /// Character, block or fifo: `S_IFCHR`, `S_IFBLK`, `S_IFIFO`.
+    pub kind: u32,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// A value for a file below /proc/sys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sysctl {
+    /// Path below /proc/sys with slashes: `net/ipv4/ip_forward`.
+    pub path: CString,
+    /// The value.
+    pub value: CString,
+}
+
+/// Capability sets as bit masks: capabilities(7).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// What execve(2) may ever grant.
+    pub bounding: u64,
+    /// Effective.
+    pub effective: u64,
+    /// Permitted.
+    pub permitted: u64,
+    /// Inheritable: empty unless asked for.
+    pub inheritable: u64,
+    /// Ambient.
+    pub ambient: u64,
+}
+
+/// A compiled filter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeccompFilter {
+    /// `struct sock_filter` array as bytes.
+    pub program: Vec<u8>,
+    /// `SECCOMP_FILTER_FLAG_*`.
+    pub flags: u32,
+}
+
+/// Mappings of a user namespace: user_namespaces(7).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMappings {
+    /// User ids.
+    pub uids: Vec<IdRange>,
+    /// Group ids.
+    pub gids: Vec<IdRange>,
+}
+
+/// One line of a mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdRange {
+    /// First id inside.
+    pub inside: u32,
+    /// First id outside.
+    pub outside: u32,
+    /// How many.
+    pub count: u32,
+}
