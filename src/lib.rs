@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod disk;
 pub mod id;
 pub mod image;
+pub mod launch;
 pub mod network;
 pub mod plan;
 pub mod pod;

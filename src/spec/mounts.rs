@@ -82,7 +82,7 @@ fn defaults(request: &SpecRequest<'_>) -> Vec<(&'static str, Mount)> {
         bind(
             "/sys",
             Path::new("/sys"),
-            &["rbind", "rro", "nosuid", "nodev", "noexec"],
+            &["rbind", "rro", "rnosuid", "rnodev", "rnoexec"],
         )
     } else {
         new("/sys", "sysfs", &["nosuid", "noexec", "nodev", access])

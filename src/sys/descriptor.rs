@@ -167,3 +167,21 @@ pub fn wait_readable(file: BorrowedFd<'_>) -> nix::Result<()> {
     )
     .map(drop)
 }
+
+/// Closes everything but the standard streams and one socket, which moves to number 3 and is close-on-exec.
+/// Until execve(2) a process could still reach descriptors through /proc/self/fd; these are then gone.
+///
+/// # Errors
+/// Those of dup3(2) and close_range(2).
+pub fn keep_only(socket: BorrowedFd<'_>) -> nix::Result<BorrowedFd<'static>> {
+    const KEPT: RawFd = 3;
+    if socket.as_raw_fd() != KEPT {
+        // SAFETY: integers only. Whoever owned number 3 belongs to a program that is about to be replaced
+        // and is not used again: its owner never runs.
+        Errno::result(unsafe { libc::dup3(socket.as_raw_fd(), KEPT, libc::O_CLOEXEC) })?;
+    }
+    // SAFETY: as above, for all higher numbers.
+    Errno::result(unsafe { libc::close_range(4, u32::MAX, 0) })?;
+    // SAFETY: number 3 was opened above and stays open until execve or exit.
+    Ok(unsafe { BorrowedFd::borrow_raw(KEPT) })
+}

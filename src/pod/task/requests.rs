@@ -59,12 +59,16 @@ impl Task {
             Ok(Admission::Same(id)) => return self.join_creation(id, answer),
             Err(error) => return reply(answer, Err(Arc::new(error))),
         }
-        let record = match container::new_record(&self.node, &self.pod, config, image) {
-            Ok(record) => record,
+        let held = self.node.images.hold(image).map_err(PodError::from);
+        let made = held.and_then(|hold| {
+            let record = container::new_record(&self.node, &self.pod, config, image)?;
+            Ok((record, hold))
+        });
+        let (record, hold) = match made {
+            Ok(made) => made,
             Err(error) => return reply(answer, Err(Arc::new(error))),
         };
         let (id, node, pod) = (record.id, Arc::clone(&self.node), self.snapshot());
-        let hold = self.node.images.hold(image);
         let copy = record.clone();
         let waiting = Waiting {
             created: vec![answer],
@@ -77,7 +81,7 @@ impl Task {
                 preparing: true,
                 deadline: None,
                 waiting,
-                _hold: hold,
+                _hold: Some(hold),
             },
         );
         self.work.push(Box::pin(async move {
