@@ -11,6 +11,7 @@ pub mod launch;
 pub mod network;
 pub mod plan;
 pub mod pod;
+pub mod shim;
 pub mod spec;
 pub mod sys;
 pub mod wire;

@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag};
+use nix::fcntl::OFlag;
 
 use super::copy_up;
 use super::report::Reporter;
@@ -12,7 +12,7 @@ use super::target::{self, Kind};
 use crate::sys::mount::{self, Depth, NewFileSystem, Spread};
 use crate::sys::path::{self, Links};
 use crate::wire::Step;
-use crate::wire::plan::{ContainerPlan, Mount, MountSource, Propagation, STORE_MOUNT};
+use crate::wire::plan::{ContainerPlan, Mount, MountSource, Propagation};
 
 /// Where the root is attached before it becomes the root.
 const ROOT_PLACE: &CStr = c"/rootfs";
