@@ -10,10 +10,10 @@ use super::process::{Prepared, Streams, install_streams};
 use super::report::Reporter;
 use super::start::{Launch, Start};
 use super::tree::Origins;
-use super::{cover, device, rootfs, terminal};
+use super::{cover, device, rootfs, target, terminal};
 use crate::sys::credential;
 use crate::sys::namespace::{self, CloneFlags};
-use crate::wire::plan::{ContainerPlan, Missing, MountSource, PidNamespace};
+use crate::wire::plan::{ContainerPlan, MountSource, PidNamespace};
 use crate::wire::{Failure, Step};
 
 /// What starting a container needs.
@@ -92,9 +92,9 @@ impl Walk<'_> {
         self.open_streams(root.as_fd(), reporter)?;
         cover::mask(root.as_fd(), &plan.masked_paths, reporter)?;
         cover::protect(root.as_fd(), &plan.readonly_paths, reporter)?;
+        self.make_directory(root.as_fd(), reporter)?;
         rootfs::become_root(root.as_fd(), plan, reporter)?;
-        self.process
-            .become_program(reporter, Missing::MakeDirectory)
+        self.process.become_program(reporter)
     }
 
     /// Joins the pod's namespaces and makes this process' own.
@@ -130,6 +130,13 @@ impl Walk<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Makes the working directory while the root can still be written.
+    fn make_directory(&self, root: BorrowedFd<'_>, reporter: &Reporter<'_>) -> nix::Result<()> {
+        reporter.at(Step::WorkingDirectory, 0);
+        let directory = self.launch.plan.process.cwd.to_bytes();
+        target::ensure(root, directory, target::Kind::Directory).map(drop)
     }
 
     fn open_streams(&self, root: BorrowedFd<'_>, reporter: &Reporter<'_>) -> nix::Result<()> {

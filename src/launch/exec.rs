@@ -13,7 +13,7 @@ use super::start::{Launch, Start};
 use super::terminal;
 use crate::sys::namespace::{self, CloneFlags};
 use crate::sys::path;
-use crate::wire::plan::{ExecPlan, Missing};
+use crate::wire::plan::ExecPlan;
 use crate::wire::{Failure, Step};
 
 /// What starting a further process needs.
@@ -77,5 +77,5 @@ fn run(
             terminal::take(peer.as_fd(), reporter)?;
         }
     }
-    process.become_program(reporter, Missing::Fail)
+    process.become_program(reporter)
 }

@@ -9,14 +9,13 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::report::Reporter;
-use super::target;
 use crate::sys::credential::{self, Sets};
 use crate::sys::descriptor::{self, Stream};
 use crate::sys::exec::{Strings, execute};
 use crate::sys::path::{self, Links};
 use crate::sys::{limit, seccomp, signal};
 use crate::wire::Step;
-use crate::wire::plan::{Missing, Process};
+use crate::wire::plan::Process;
 
 /// File mode creation mask of a process whose plan names none.
 const DEFAULT_MASK: u32 = 0o022;
@@ -68,17 +67,32 @@ impl<'a> Prepared<'a> {
         Ok(())
     }
 
-    /// Everything after the container's root is this process' root. Returns only on failure.
-    pub(super) fn become_program(
-        &self,
-        reporter: &Reporter<'_>,
-        missing_directory: Missing,
-    ) -> nix::Result<Infallible> {
-        let process = self.process;
+    /// Everything after the container's root is this process' root. Never returns, because it closes what
+    /// others of this process own.
+    pub(super) fn become_program(&self, reporter: &Reporter<'_>) -> nix::Result<Infallible> {
         reporter.at(Step::WorkingDirectory, 0);
-        enter_directory(&process.cwd, missing_directory)?;
+        enter_directory(&self.process.cwd)?;
         reporter.at(Step::Exec, 0);
-        let reporter = &reporter.moved_to(descriptor::keep_only(reporter.socket())?);
+        descriptor::finish_alone(reporter.socket(), |kept| {
+            let (reporter, result) = match kept {
+                Ok(socket) => {
+                    let reporter = reporter.over(socket);
+                    let result = self.drop_privileges(&reporter).map(|()| {
+                        reporter.at(Step::Exec, 0);
+                        self.execute()
+                    });
+                    (reporter, result)
+                }
+                Err(errno) => (reporter.over(reporter.socket()), Err(errno)),
+            };
+            let (Ok(errno) | Err(errno)) = result;
+            reporter.failed(errno);
+            1
+        })
+    }
+
+    fn drop_privileges(&self, reporter: &Reporter<'_>) -> nix::Result<()> {
+        let process = self.process;
         self.set_limits(reporter)?;
         if !process.no_new_privileges {
             // Without no_new_privs only CAP_SYS_ADMIN may load a filter, and it is about to go.
@@ -94,8 +108,7 @@ impl<'a> Prepared<'a> {
             credential::set_no_new_privileges()?;
             self.load_filter(reporter)?;
         }
-        reporter.at(Step::Exec, 0);
-        Err(self.execute())
+        Ok(())
     }
 
     fn set_limits(&self, reporter: &Reporter<'_>) -> nix::Result<()> {
@@ -201,14 +214,9 @@ pub(super) fn install_streams(files: [BorrowedFd<'_>; 3], user: u32) -> nix::Res
 }
 
 /// Enters the working directory with the rights of the container's root. No magic link is followed.
-fn enter_directory(directory: &CStr, missing: Missing) -> nix::Result<()> {
+fn enter_directory(directory: &CStr) -> nix::Result<()> {
     let root = path::open(c"/", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-    let place = match missing {
-        Missing::MakeDirectory => {
-            target::ensure(root.as_fd(), directory.to_bytes(), target::Kind::Directory)?
-        }
-        Missing::Fail => path::open_in_root(root.as_fd(), directory, OFlag::O_PATH, Links::InRoot)?,
-    };
+    let place = path::open_in_root(root.as_fd(), directory, OFlag::O_PATH, Links::InRoot)?;
     path::enter(place.as_fd())
 }
 

@@ -119,7 +119,7 @@ impl<'a> Reporter<'a> {
     }
 
     /// The same reporter over another descriptor of its socket.
-    pub(super) fn moved_to(&self, socket: BorrowedFd<'a>) -> Self {
+    pub(super) fn over(&self, socket: BorrowedFd<'a>) -> Self {
         Self::new(socket, self.progress)
     }
 

@@ -161,10 +161,10 @@ fn users_terminals_and_read_only_roots() {
     assert_eq!(harness.wait(container), ExitStatus::Code(0));
     let output = harness.log(container);
     for expected in [
-        "uid=1000 gid=1001 groups=1001,7",
+        "uid=1000 gid=1001 groups=7,1001",
         "/dev/pts/0",
         "Read-only file system",
-        "out\r",
+        "\nout",
         "console",
     ] {
         assert!(output.contains(expected), "{expected:?} not in {output}");
