@@ -24,6 +24,8 @@ mod pull;
 mod reference;
 mod registry;
 mod store;
+#[cfg(test)]
+mod testing;
 mod unpack;
 
 pub use credentials::{Credentials, CredentialsError};
