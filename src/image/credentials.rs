@@ -33,7 +33,10 @@ pub struct CredentialsError;
 impl Credentials {
     /// User name and password.
     pub fn password(username: impl Into<String>, password: impl Into<String>) -> Self {
-        Self::new(Secret::Password { username: username.into(), password: password.into() })
+        Self::new(Secret::Password {
+            username: username.into(),
+            password: password.into(),
+        })
     }
 
     /// `base64(USER:PASSWORD)`, as in a Docker configuration file.
@@ -65,26 +68,37 @@ impl Credentials {
     }
 
     fn new(secret: Secret) -> Self {
-        Self { secret, server: None }
+        Self {
+            secret,
+            server: None,
+        }
     }
 
     /// The secret, when it may be shown to that host.
     pub(super) fn secret_for(&self, host: &str) -> Option<&Secret> {
-        let same = |server: &str| {
-            server == host || (is_docker_hub(server) && is_docker_hub(host))
-        };
-        self.server.as_deref().is_none_or(same).then_some(&self.secret)
+        let same = |server: &str| server == host || (is_docker_hub(server) && is_docker_hub(host));
+        self.server
+            .as_deref()
+            .is_none_or(same)
+            .then_some(&self.secret)
     }
 
     /// A value that tells credentials apart without being them.
     pub(super) fn fingerprint(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         let (kind, first, second) = match &self.secret {
-            Secret::Password { username, password } => ("password", username.as_str(), password.as_str()),
+            Secret::Password { username, password } => {
+                ("password", username.as_str(), password.as_str())
+            }
             Secret::Identity(token) => ("identity", token.as_str(), ""),
             Secret::Registry(token) => ("registry", token.as_str(), ""),
         };
-        for part in [kind, first, second, self.server.as_deref().unwrap_or_default()] {
+        for part in [
+            kind,
+            first,
+            second,
+            self.server.as_deref().unwrap_or_default(),
+        ] {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
@@ -93,7 +107,10 @@ impl Credentials {
 }
 
 fn is_docker_hub(host: &str) -> bool {
-    matches!(host, "docker.io" | "index.docker.io" | "registry-1.docker.io")
+    matches!(
+        host,
+        "docker.io" | "index.docker.io" | "registry-1.docker.io"
+    )
 }
 
 impl fmt::Debug for Credentials {
@@ -103,6 +120,9 @@ impl fmt::Debug for Credentials {
             Secret::Identity(_) => "identity token",
             Secret::Registry(_) => "registry token",
         };
-        f.debug_struct("Credentials").field("kind", &kind).field("server", &self.server).finish_non_exhaustive()
+        f.debug_struct("Credentials")
+            .field("kind", &kind)
+            .field("server", &self.server)
+            .finish_non_exhaustive()
     }
 }

@@ -60,7 +60,9 @@ impl LayerName {
         const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
         let mut name = Vec::new();
         loop {
-            name.push(char::from(DIGITS[usize::try_from(number % 36).unwrap_or_default()]));
+            name.push(char::from(
+                DIGITS[usize::try_from(number % 36).unwrap_or_default()],
+            ));
             number /= 36;
             if number == 0 {
                 return Self(name.into_iter().rev().collect());
@@ -79,8 +81,14 @@ impl FromStr for LayerName {
 
     fn from_str(text: &str) -> Result<Self, LayerNameError> {
         let fits = (1..=LAYER_NAME_MAX).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase());
-        if fits { Ok(Self(text.to_owned())) } else { Err(LayerNameError(text.chars().take(40).collect())) }
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_digit() || b.is_ascii_lowercase());
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(LayerNameError(text.chars().take(40).collect()))
+        }
     }
 }
 
@@ -136,37 +144,52 @@ impl Image {
 
     /// The user (and group) to run as, empty when the image does not say.
     pub fn user(&self) -> &str {
-        self.execution().and_then(|c| c.user().as_deref()).unwrap_or_default()
+        self.execution()
+            .and_then(|c| c.user().as_deref())
+            .unwrap_or_default()
     }
 
     /// The environment, `NAME=VALUE` each.
     pub fn env(&self) -> &[String] {
-        self.execution().and_then(|c| c.env().as_deref()).unwrap_or_default()
+        self.execution()
+            .and_then(|c| c.env().as_deref())
+            .unwrap_or_default()
     }
 
     /// The program and its leading arguments.
     pub fn entrypoint(&self) -> &[String] {
-        self.execution().and_then(|c| c.entrypoint().as_deref()).unwrap_or_default()
+        self.execution()
+            .and_then(|c| c.entrypoint().as_deref())
+            .unwrap_or_default()
     }
 
     /// The default arguments, or the command when there is no entrypoint.
     pub fn cmd(&self) -> &[String] {
-        self.execution().and_then(|c| c.cmd().as_deref()).unwrap_or_default()
+        self.execution()
+            .and_then(|c| c.cmd().as_deref())
+            .unwrap_or_default()
     }
 
     /// The working directory, empty when the image does not say.
     pub fn working_dir(&self) -> &str {
-        self.execution().and_then(|c| c.working_dir().as_deref()).unwrap_or_default()
+        self.execution()
+            .and_then(|c| c.working_dir().as_deref())
+            .unwrap_or_default()
     }
 
     /// The signal that asks the program to end, empty when the image does not say.
     pub fn stop_signal(&self) -> &str {
-        self.execution().and_then(|c| c.stop_signal().as_deref()).unwrap_or_default()
+        self.execution()
+            .and_then(|c| c.stop_signal().as_deref())
+            .unwrap_or_default()
     }
 
     /// The declared volumes, sorted.
     pub fn volumes(&self) -> Vec<String> {
-        let mut volumes = self.execution().and_then(|c| c.volumes().clone()).unwrap_or_default();
+        let mut volumes = self
+            .execution()
+            .and_then(|c| c.volumes().clone())
+            .unwrap_or_default();
         volumes.sort();
         volumes
     }

@@ -44,7 +44,9 @@ pub enum ImportError {
         source: ReferenceError,
     },
     /// A digest is not ours to choose.
-    #[error("cannot name an imported image {0:?}: give it a tag, its digest follows from its content")]
+    #[error(
+        "cannot name an imported image {0:?}: give it a tag, its digest follows from its content"
+    )]
     Digest(String),
     /// The archive could not be read.
     #[error("cannot read the archive of image {name}")]
@@ -126,20 +128,28 @@ pub(super) async fn import(
     name: &str,
     archive: Box<dyn Read + Send>,
 ) -> Result<Arc<Image>, ImportError> {
-    let reference: Reference =
-        name.parse().map_err(|source| ImportError::InvalidName { name: name.to_owned(), source })?;
+    let reference: Reference = name.parse().map_err(|source| ImportError::InvalidName {
+        name: name.to_owned(),
+        source,
+    })?;
     if matches!(reference.target(), Target::Digest(_)) {
         return Err(ImportError::Digest(name.to_owned()));
     }
     let (store, text) = (store.clone(), reference.to_string());
     let imported = tokio::task::spawn_blocking(move || {
-        let import = Import { store: &store, reference: &reference };
+        let import = Import {
+            store: &store,
+            reference: &reference,
+        };
         let (staging_name, staging) = store.inner.new_staging().map_err(import.store_error())?;
         let imported = import.run(archive, &staging);
         store.inner.end_staging(&staging_name);
         imported
     });
-    let interrupted = |_| ImportError::Store { name: text, source: StoreError::Interrupted };
+    let interrupted = |_| ImportError::Store {
+        name: text,
+        source: StoreError::Interrupted,
+    };
     imported.await.map_err(interrupted)?
 }
 
@@ -160,9 +170,14 @@ struct Parts {
 
 impl Import<'_> {
     fn run(&self, archive: Box<dyn Read + Send>, staging: &Dir) -> Result<Arc<Image>, ImportError> {
-        let mut stream = layer::decompress(BufReader::with_capacity(HEAD, archive)).map_err(self.read())?;
+        let mut stream =
+            layer::decompress(BufReader::with_capacity(HEAD, archive)).map_err(self.read())?;
         let mut head = Vec::new();
-        stream.by_ref().take(HEAD as u64).read_to_end(&mut head).map_err(self.read())?;
+        stream
+            .by_ref()
+            .take(HEAD as u64)
+            .read_to_end(&mut head)
+            .map_err(self.read())?;
         let kind = detect(&head);
         let stream = Cursor::new(head).chain(stream);
         match kind {
@@ -172,7 +187,10 @@ impl Import<'_> {
     }
 
     fn root_fs(&self, stream: impl Read + Send, staging: &Dir) -> Result<Arc<Image>, ImportError> {
-        let expected = Expected { blob: None, diff_id: None };
+        let expected = Expected {
+            blob: None,
+            diff_id: None,
+        };
         let (name, dir) = stage_layer(staging, 0).map_err(self.store_error())?;
         let layer = layer::unpack_verified(stream, &dir, expected, self.store.inner.limits())
             .map_err(|source| self.layer_error(0, source))?;
@@ -189,47 +207,77 @@ impl Import<'_> {
         });
         let config = Bytes::from(config.to_string());
         let manifest = made_manifest(&config, &[layer]);
-        self.commit(staging, (manifest, config), vec![Slot::Staged { name, layer }])
+        self.commit(
+            staging,
+            (manifest, config),
+            vec![Slot::Staged { name, layer }],
+        )
     }
 
     fn images(&self, stream: impl Read, staging: &Dir) -> Result<Arc<Image>, ImportError> {
-        let name = FileName::new("archive").map_err(StoreError::from).map_err(self.store_error())?;
+        let name = FileName::new("archive")
+            .map_err(StoreError::from)
+            .map_err(self.store_error())?;
         let making = StoreError::directory("stage an archive");
-        let spread = staging.create_new_subdir(&name, 0o700).map_err(making).map_err(self.store_error())?;
-        unpack::unpack(stream, &spread, self.store.inner.limits())
-            .map_err(|source| ImportError::Unpack { name: self.reference.to_string(), source })?;
+        let spread = staging
+            .create_new_subdir(&name, 0o700)
+            .map_err(making)
+            .map_err(self.store_error())?;
+        unpack::unpack(stream, &spread, self.store.inner.limits()).map_err(|source| {
+            ImportError::Unpack {
+                name: self.reference.to_string(),
+                source,
+            }
+        })?;
         let parts = if in_archive(&spread, "index.json", OFlag::O_PATH).is_ok() {
             self.oci_layout(&spread)?
         } else {
             self.docker_archive(&spread)?
         };
-        let (_, diff_ids) = manifest::parse_config(&parts.config, parts.layers.len(), &Machine::this())
-            .map_err(self.manifest_error())?;
+        let (_, diff_ids) =
+            manifest::parse_config(&parts.config, parts.layers.len(), &Machine::this())
+                .map_err(self.manifest_error())?;
         let id = ImageId::of_config(Digest::of(&parts.config));
         let mut slots = Vec::new();
         let mut layers = Vec::new();
         for (number, ((path, blob), diff_id)) in parts.layers.iter().zip(diff_ids).enumerate() {
-            let expected = Expected { blob: *blob, diff_id: Some(diff_id) };
-            let file = in_archive(&spread, path, OFlag::O_RDONLY | OFlag::O_NONBLOCK).map_err(self.read())?;
+            let expected = Expected {
+                blob: *blob,
+                diff_id: Some(diff_id),
+            };
+            let file = in_archive(&spread, path, OFlag::O_RDONLY | OFlag::O_NONBLOCK)
+                .map_err(self.read())?;
             let (name, dir) = stage_layer(staging, number).map_err(self.store_error())?;
             let layer = layer::unpack_verified(file, &dir, expected, self.store.inner.limits())
                 .map_err(|source| self.layer_error(number, source))?;
             layers.push(layer);
             slots.push(Slot::Staged { name, layer });
         }
-        let manifest = parts.manifest.unwrap_or_else(|| made_manifest(&parts.config, &layers));
+        let manifest = parts
+            .manifest
+            .unwrap_or_else(|| made_manifest(&parts.config, &layers));
         tracing::debug!(image = %id, layers = layers.len(), "importing an image");
         self.commit(staging, (manifest, parts.config), slots)
     }
 
     fn oci_layout(&self, spread: &Dir) -> Result<Parts, ImportError> {
-        let json = |source| ManifestError::Json { document: "index.json", source };
+        let json = |source| ManifestError::Json {
+            document: "index.json",
+            source,
+        };
         let index: ImageIndex = serde_json::from_slice(&self.document(spread, "index.json")?)
             .map_err(json)
             .map_err(self.manifest_error())?;
-        let named = index.manifests().iter().find(|entry| self.is_named(entry.annotations().as_ref()));
+        let named = index
+            .manifests()
+            .iter()
+            .find(|entry| self.is_named(entry.annotations().as_ref()));
         let mut digest = match (named, index.manifests().as_slice()) {
-            (Some(one), _) | (None, [one]) => one.digest().to_string().parse().map_err(ManifestError::from),
+            (Some(one), _) | (None, [one]) => one
+                .digest()
+                .to_string()
+                .parse()
+                .map_err(ManifestError::from),
             _ => return Err(self.archive("holds several images and none of that name")),
         }
         .map_err(self.manifest_error())?;
@@ -243,7 +291,11 @@ impl Import<'_> {
                     return Ok(Parts {
                         config: self.blob(spread, manifest.config.digest)?,
                         manifest: Some(bytes),
-                        layers: manifest.layers.iter().map(|part| (path(part.digest), Some(part.digest))).collect(),
+                        layers: manifest
+                            .layers
+                            .iter()
+                            .map(|part| (path(part.digest), Some(part.digest)))
+                            .collect(),
                     });
                 }
             }
@@ -259,44 +311,77 @@ impl Import<'_> {
             repo_tags: Option<Vec<String>>,
             layers: Vec<String>,
         }
-        let json = |source| ManifestError::Json { document: "manifest.json", source };
+        let json = |source| ManifestError::Json {
+            document: "manifest.json",
+            source,
+        };
         let saved: Vec<Saved> = serde_json::from_slice(&self.document(spread, "manifest.json")?)
             .map_err(json)
             .map_err(self.manifest_error())?;
-        let named = saved.iter().find(|image| image.repo_tags.iter().flatten().any(|tag| self.is_same(tag)));
+        let named = saved.iter().find(|image| {
+            image
+                .repo_tags
+                .iter()
+                .flatten()
+                .any(|tag| self.is_same(tag))
+        });
         let image = match (named, saved.as_slice()) {
             (Some(image), _) | (None, [image]) => image,
             _ => return Err(self.archive("holds several images and none of that name")),
         };
-        let layers = image.layers.iter().map(|path| (path.clone(), None)).collect();
-        Ok(Parts { manifest: None, config: self.document(spread, &image.config)?, layers })
+        let layers = image
+            .layers
+            .iter()
+            .map(|path| (path.clone(), None))
+            .collect();
+        Ok(Parts {
+            manifest: None,
+            config: self.document(spread, &image.config)?,
+            layers,
+        })
     }
 
     fn is_named(&self, annotations: Option<&std::collections::HashMap<String, String>>) -> bool {
-        let Some(annotations) = annotations else { return false };
-        let tag_only = |name: &String| matches!(self.reference.target(), Target::Tag(tag) if tag == name);
-        annotations.get(CONTAINERD_NAME).is_some_and(|name| self.is_same(name))
-            || annotations.get(REF_NAME).is_some_and(|name| self.is_same(name) || tag_only(name))
+        let Some(annotations) = annotations else {
+            return false;
+        };
+        let tag_only =
+            |name: &String| matches!(self.reference.target(), Target::Tag(tag) if tag == name);
+        annotations
+            .get(CONTAINERD_NAME)
+            .is_some_and(|name| self.is_same(name))
+            || annotations
+                .get(REF_NAME)
+                .is_some_and(|name| self.is_same(name) || tag_only(name))
     }
 
     fn is_same(&self, name: &str) -> bool {
-        name.parse::<Reference>().is_ok_and(|reference| reference == *self.reference)
+        name.parse::<Reference>()
+            .is_ok_and(|reference| reference == *self.reference)
     }
 
     fn blob(&self, spread: &Dir, digest: Digest) -> Result<Bytes, ImportError> {
         let bytes = self.document(spread, &format!("blobs/sha256/{}", digest.hex()))?;
         if Digest::of(&bytes) != digest {
-            return Err(self.archive(&format!("has other content than {digest} under that digest")));
+            return Err(self.archive(&format!(
+                "has other content than {digest} under that digest"
+            )));
         }
         Ok(bytes)
     }
 
     fn document(&self, spread: &Dir, path: &str) -> Result<Bytes, ImportError> {
         let file = in_archive(spread, path, OFlag::O_RDONLY | OFlag::O_NONBLOCK).map_err(|e| {
-            if e.kind() == io::ErrorKind::NotFound { self.archive(&format!("lacks {path}")) } else { self.read()(e) }
+            if e.kind() == io::ErrorKind::NotFound {
+                self.archive(&format!("lacks {path}"))
+            } else {
+                self.read()(e)
+            }
         })?;
         let mut bytes = Vec::new();
-        file.take(DOCUMENT_MAX as u64 + 1).read_to_end(&mut bytes).map_err(self.read())?;
+        file.take(DOCUMENT_MAX as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(self.read())?;
         if bytes.len() > DOCUMENT_MAX {
             return Err(self.archive(&format!("has a {path} of more than {DOCUMENT_MAX} bytes")));
         }
@@ -322,30 +407,49 @@ impl Import<'_> {
             size,
             layers,
         };
-        self.store.inner.commit(staging, candidate).map_err(self.store_error())
+        self.store
+            .inner
+            .commit(staging, candidate)
+            .map_err(self.store_error())
     }
 
     fn archive(&self, what: &str) -> ImportError {
-        ImportError::Archive { name: self.reference.to_string(), what: what.to_owned() }
+        ImportError::Archive {
+            name: self.reference.to_string(),
+            what: what.to_owned(),
+        }
     }
 
     fn read(&self) -> impl Fn(io::Error) -> ImportError {
         let name = self.reference.to_string();
-        move |source| ImportError::Read { name: name.clone(), source }
+        move |source| ImportError::Read {
+            name: name.clone(),
+            source,
+        }
     }
 
     fn manifest_error(&self) -> impl Fn(ManifestError) -> ImportError {
         let name = self.reference.to_string();
-        move |source| ImportError::Manifest { name: name.clone(), source }
+        move |source| ImportError::Manifest {
+            name: name.clone(),
+            source,
+        }
     }
 
     fn store_error(&self) -> impl Fn(StoreError) -> ImportError {
         let name = self.reference.to_string();
-        move |source| ImportError::Store { name: name.clone(), source }
+        move |source| ImportError::Store {
+            name: name.clone(),
+            source,
+        }
     }
 
     fn layer_error(&self, number: usize, source: LayerError) -> ImportError {
-        ImportError::Layer { name: self.reference.to_string(), number, source }
+        ImportError::Layer {
+            name: self.reference.to_string(),
+            number,
+            source,
+        }
     }
 }
 
@@ -395,7 +499,9 @@ enum Archive {
 /// Tells from the first entries what an archive is.
 fn detect(head: &[u8]) -> Archive {
     let mut archive = tar::Archive::new(head);
-    let Ok(entries) = archive.entries() else { return Archive::RootFs };
+    let Ok(entries) = archive.entries() else {
+        return Archive::RootFs;
+    };
     for entry in entries {
         let Ok(entry) = entry else { break };
         let path = entry.path_bytes();
@@ -407,8 +513,15 @@ fn detect(head: &[u8]) -> Archive {
         let first = path.split('/').next().unwrap_or_default();
         let stem = first.trim_end_matches(".json").trim_end_matches(".tar");
         let hashed = stem.len() == 64 && stem.bytes().all(|b| b.is_ascii_hexdigit());
-        let known = matches!(first, "oci-layout" | "index.json" | "blobs" | "manifest.json" | "repositories");
-        return if known || hashed { Archive::Images } else { Archive::RootFs };
+        let known = matches!(
+            first,
+            "oci-layout" | "index.json" | "blobs" | "manifest.json" | "repositories"
+        );
+        return if known || hashed {
+            Archive::Images
+        } else {
+            Archive::RootFs
+        };
     }
     Archive::RootFs
 }

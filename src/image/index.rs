@@ -76,12 +76,19 @@ impl Snapshot {
         let mut names: HashMap<ImageId, (Vec<String>, Vec<String>)> = HashMap::new();
         for (name, id) in &index.names {
             let (tags, digests) = names.entry(*id).or_default();
-            if name.contains('@') { digests.push(name.clone()) } else { tags.push(name.clone()) }
+            if name.contains('@') {
+                digests.push(name.clone())
+            } else {
+                tags.push(name.clone())
+            }
         }
         let mut images = BTreeMap::new();
         for (id, record) in &index.images {
             let (repo_tags, repo_digests) = names.remove(id).unwrap_or_default();
-            let known = before.images.get(id).filter(|image| image.layers == record.layers);
+            let known = before
+                .images
+                .get(id)
+                .filter(|image| image.layers == record.layers);
             let image = match known {
                 Some(image) => Image::clone(image),
                 None => match load(*id, record, blobs) {
@@ -92,12 +99,28 @@ impl Snapshot {
                     }
                 },
             };
-            let is_pinned = pinned.iter().any(|p| repo_tags.contains(p) || repo_digests.contains(p));
-            let image = Image { repo_tags, repo_digests, pinned: is_pinned, size: record.size.max(1), ..image };
+            let is_pinned = pinned
+                .iter()
+                .any(|p| repo_tags.contains(p) || repo_digests.contains(p));
+            let image = Image {
+                repo_tags,
+                repo_digests,
+                pinned: is_pinned,
+                size: record.size.max(1),
+                ..image
+            };
             images.insert(*id, Arc::new(image));
         }
-        let by_diff_id = index.layers.iter().map(|(name, layer)| (layer.diff_id, name.clone())).collect();
-        Self { index, images, by_diff_id }
+        let by_diff_id = index
+            .layers
+            .iter()
+            .map(|(name, layer)| (layer.diff_id, name.clone()))
+            .collect();
+        Self {
+            index,
+            images,
+            by_diff_id,
+        }
     }
 
     /// The unpacked layer of that diff id.
@@ -107,12 +130,20 @@ impl Snapshot {
 
     /// The layers images are made of.
     pub fn referenced(&self) -> BTreeSet<&LayerName> {
-        self.index.images.values().flat_map(|image| &image.layers).collect()
+        self.index
+            .images
+            .values()
+            .flat_map(|image| &image.layers)
+            .collect()
     }
 
     /// The documents images are made of.
     pub fn documents(&self) -> BTreeSet<Digest> {
-        self.index.images.iter().flat_map(|(id, record)| [id.digest(), record.manifest]).collect()
+        self.index
+            .images
+            .iter()
+            .flat_map(|(id, record)| [id.digest(), record.manifest])
+            .collect()
     }
 
     /// Finds an image by anything a CRI client may call it, by containerd's rules: a whole id, else a
@@ -132,10 +163,17 @@ impl Snapshot {
     }
 
     fn by_part_of_id(&self, digits: &str) -> Option<&Arc<Image>> {
-        if digits.is_empty() || !digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        if digits.is_empty()
+            || !digits
+                .bytes()
+                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        {
             return None;
         }
-        let mut matching = self.images.iter().filter(|(id, _)| id.digest().hex().starts_with(digits));
+        let mut matching = self
+            .images
+            .iter()
+            .filter(|(id, _)| id.digest().hex().starts_with(digits));
         match (matching.next(), matching.next()) {
             (Some((_, image)), None) => Some(image),
             _ => None,

@@ -85,7 +85,14 @@ pub(super) enum Chunk {
 /// The way from an asynchronous download to a blocking reader.
 pub(super) fn channel() -> (tokio::sync::mpsc::Sender<Chunk>, ChunkReader) {
     let (sender, receiver) = tokio::sync::mpsc::channel(CHUNKS_QUEUED);
-    (sender, ChunkReader { receiver, current: Bytes::new(), ended: false })
+    (
+        sender,
+        ChunkReader {
+            receiver,
+            current: Bytes::new(),
+            ended: false,
+        },
+    )
 }
 
 /// Reads what a download sends; to be used outside of asynchronous code.
@@ -101,7 +108,12 @@ impl Read for ChunkReader {
             match self.receiver.blocking_recv() {
                 Some(Chunk::Data(bytes)) => self.current = bytes,
                 Some(Chunk::End) => self.ended = true,
-                None => return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the download was given up")),
+                None => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::ConnectionAborted,
+                        "the download was given up",
+                    ));
+                }
             }
         }
         let length = self.current.len().min(buffer.len());
@@ -123,24 +135,41 @@ pub(super) fn unpack_verified(
     let (spent, spent_out) = mpsc::channel();
     let (decoded, unpacked) = std::thread::scope(|scope| {
         let decoder = scope.spawn(move || decode(source, &blocks, &spent_out));
-        let mut reader = BlockReader { blocks: blocks_out, spent, block: Vec::new(), at: 0 };
+        let mut reader = BlockReader {
+            blocks: blocks_out,
+            spent,
+            block: Vec::new(),
+            at: 0,
+        };
         let unpacked = unpack::unpack(&mut reader, dir, limits);
         if unpacked.is_ok() {
             // What follows the end of the archive belongs to the digests.
             while reader.next_block() {}
         }
         drop(reader);
-        let decoded = decoder.join().unwrap_or_else(|_| Err(Stopped::Failed(io::Error::other("the decoder panicked"))));
+        let decoded = decoder
+            .join()
+            .unwrap_or_else(|_| Err(Stopped::Failed(io::Error::other("the decoder panicked"))));
         (decoded, unpacked)
     });
     let decoded = match decoded {
         Ok(decoded) => decoded,
         Err(Stopped::Failed(source)) => return Err(LayerError::Read(source)),
         // The extraction ended first and says why.
-        Err(Stopped::Unwanted) => return Err(unpacked.err().unwrap_or(UnpackError::Read(io::ErrorKind::BrokenPipe.into())).into()),
+        Err(Stopped::Unwanted) => {
+            return Err(unpacked
+                .err()
+                .unwrap_or(UnpackError::Read(io::ErrorKind::BrokenPipe.into()))
+                .into());
+        }
     };
     decoded.compare(expected)?;
-    Ok(Layer { diff_id: decoded.diff_id, blob: decoded.blob, blob_size: decoded.blob_size, usage: unpacked? })
+    Ok(Layer {
+        diff_id: decoded.diff_id,
+        blob: decoded.blob,
+        blob_size: decoded.blob_size,
+        usage: unpacked?,
+    })
 }
 
 struct Decoded {
@@ -153,14 +182,18 @@ impl Decoded {
     fn compare(&self, expected: Expected) -> Result<(), LayerError> {
         match expected.blob {
             Some(expected) if expected != self.blob => {
-                return Err(LayerError::BlobMismatch { expected, found: self.blob });
+                return Err(LayerError::BlobMismatch {
+                    expected,
+                    found: self.blob,
+                });
             }
             _ => {}
         }
         match expected.diff_id {
-            Some(expected) if expected != self.diff_id => {
-                Err(LayerError::DiffIdMismatch { expected, found: self.diff_id })
-            }
+            Some(expected) if expected != self.diff_id => Err(LayerError::DiffIdMismatch {
+                expected,
+                found: self.diff_id,
+            }),
             _ => Ok(()),
         }
     }
@@ -179,7 +212,14 @@ fn decode(
     blocks: &mpsc::SyncSender<Vec<u8>>,
     spent: &mpsc::Receiver<Vec<u8>>,
 ) -> Result<Decoded, Stopped> {
-    let mut input = BufReader::with_capacity(INPUT_BUFFER, Hashing { inner: source, hash: Sha256::new(), size: 0 });
+    let mut input = BufReader::with_capacity(
+        INPUT_BUFFER,
+        Hashing {
+            inner: source,
+            hash: Sha256::new(),
+            size: 0,
+        },
+    );
     let mut diff = Sha256::new();
     {
         let mut output = decompress(&mut input).map_err(Stopped::Failed)?;
@@ -197,12 +237,18 @@ fn decode(
     }
     io::copy(&mut input, &mut io::sink()).map_err(Stopped::Failed)?;
     let Hashing { hash, size, .. } = input.into_inner();
-    Ok(Decoded { blob: Digest::finish(hash), blob_size: size, diff_id: Digest::finish(diff) })
+    Ok(Decoded {
+        blob: Digest::finish(hash),
+        blob_size: size,
+        diff_id: Digest::finish(diff),
+    })
 }
 
 /// The decompressed form of `input`, recognised by its first bytes as all runtimes do: media types
 /// in the wild are not to be trusted.
-pub(super) fn decompress<'a, R: BufRead + Send + 'a>(input: R) -> io::Result<Box<dyn Read + Send + 'a>> {
+pub(super) fn decompress<'a, R: BufRead + Send + 'a>(
+    input: R,
+) -> io::Result<Box<dyn Read + Send + 'a>> {
     const MAGIC_LENGTH: usize = 6;
     let mut input = input;
     let mut magic = [0; MAGIC_LENGTH];
@@ -248,7 +294,9 @@ struct BlockReader {
 
 impl BlockReader {
     fn next_block(&mut self) -> bool {
-        let Ok(block) = self.blocks.recv() else { return false };
+        let Ok(block) = self.blocks.recv() else {
+            return false;
+        };
         let spent = std::mem::replace(&mut self.block, block);
         self.at = 0;
         // A decoder that is done needs no blocks.

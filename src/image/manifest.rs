@@ -70,7 +70,10 @@ impl Machine {
             "powerpc64" => ("ppc64le", &[]),
             other => (other, &[]),
         };
-        Self { architecture: Arch::from(name), variants }
+        Self {
+            architecture: Arch::from(name),
+            variants,
+        }
     }
 
     /// How well something fits: lower is better, `None` does not run here.
@@ -120,14 +123,21 @@ pub(super) struct Part {
 impl Manifest {
     /// What a registry stores for the image beside the manifest, in bytes.
     pub fn content_size(&self) -> u64 {
-        self.layers.iter().chain([&self.config]).fold(0, |sum, part| sum.saturating_add(part.size))
+        self.layers
+            .iter()
+            .chain([&self.config])
+            .fold(0, |sum, part| sum.saturating_add(part.size))
     }
 }
 
 /// Parses what a registry or an archive has in the place of a manifest.
 pub(super) fn parse(bytes: &[u8], machine: &Machine) -> Result<Parsed, ManifestError> {
-    let malformed = |source| ManifestError::Json { document: "manifest", source };
-    let fields: HashMap<String, serde::de::IgnoredAny> = serde_json::from_slice(bytes).map_err(malformed)?;
+    let malformed = |source| ManifestError::Json {
+        document: "manifest",
+        source,
+    };
+    let fields: HashMap<String, serde::de::IgnoredAny> =
+        serde_json::from_slice(bytes).map_err(malformed)?;
     let has = |name: &str| fields.contains_key(name);
     match (has("manifests"), has("layers") || has("config")) {
         // A document that is both would be understood differently by each reader of its digest.
@@ -140,7 +150,9 @@ pub(super) fn parse(bytes: &[u8], machine: &Machine) -> Result<Parsed, ManifestE
             let manifest: ImageManifest = serde_json::from_slice(bytes).map_err(malformed)?;
             from_oci(&manifest).map(Parsed::Manifest)
         }
-        (false, false) if has("fsLayers") => Err(ManifestError::Kind("Docker's schema 1 is obsolete: push it again")),
+        (false, false) if has("fsLayers") => Err(ManifestError::Kind(
+            "Docker's schema 1 is obsolete: push it again",
+        )),
         (false, false) => Err(ManifestError::Kind("it has the fields of neither")),
     }
 }
@@ -154,26 +166,42 @@ fn choose(index: &ImageIndex, machine: &Machine) -> Result<Digest, ManifestError
         // An index of one image, as archives have it, need not tell the platform.
         None => (!is_attestation(entry)).then_some(usize::MAX),
     };
-    let best = index.manifests().iter().filter(|entry| rank(entry).is_some()).min_by_key(rank);
+    let best = index
+        .manifests()
+        .iter()
+        .filter(|entry| rank(entry).is_some())
+        .min_by_key(rank);
     match best {
         Some(entry) => Ok(entry.digest().to_string().parse()?),
         None => Err(ManifestError::Platform {
             wanted: machine.to_string(),
-            found: index.manifests().iter().filter(|entry| !is_attestation(entry)).map(platform_text).collect(),
+            found: index
+                .manifests()
+                .iter()
+                .filter(|entry| !is_attestation(entry))
+                .map(platform_text)
+                .collect(),
         }),
     }
 }
 
 /// Build tools put signatures and provenance beside the images of an index.
 fn is_attestation(entry: &Descriptor) -> bool {
-    let unknown = entry.platform().as_ref().is_some_and(|p| p.os().to_string() == "unknown");
+    let unknown = entry
+        .platform()
+        .as_ref()
+        .is_some_and(|p| p.os().to_string() == "unknown");
     unknown || entry.artifact_type().is_some()
 }
 
 fn platform_text(entry: &Descriptor) -> String {
     match entry.platform() {
         Some(platform) => {
-            let variant = platform.variant().as_deref().map(|v| format!("/{v}")).unwrap_or_default();
+            let variant = platform
+                .variant()
+                .as_deref()
+                .map(|v| format!("/{v}"))
+                .unwrap_or_default();
             format!("{}/{}{variant}", platform.os(), platform.architecture())
         }
         None => "an unnamed platform".to_owned(),
@@ -182,7 +210,8 @@ fn platform_text(entry: &Descriptor) -> String {
 
 fn from_oci(manifest: &ImageManifest) -> Result<Manifest, ManifestError> {
     let media_type = manifest.config().media_type().to_string();
-    let is_config = media_type.contains("image.config.v1") || media_type.contains("container.image.v1");
+    let is_config =
+        media_type.contains("image.config.v1") || media_type.contains("container.image.v1");
     if !is_config || manifest.artifact_type().is_some() {
         return Err(ManifestError::Artifact(media_type));
     }
@@ -197,13 +226,25 @@ fn from_oci(manifest: &ImageManifest) -> Result<Manifest, ManifestError> {
         }
         layers.push(part(layer)?);
     }
-    let mut annotations: Vec<(String, String)> = manifest.annotations().clone().unwrap_or_default().into_iter().collect();
+    let mut annotations: Vec<(String, String)> = manifest
+        .annotations()
+        .clone()
+        .unwrap_or_default()
+        .into_iter()
+        .collect();
     annotations.sort();
-    Ok(Manifest { config: part(manifest.config())?, layers, annotations })
+    Ok(Manifest {
+        config: part(manifest.config())?,
+        layers,
+        annotations,
+    })
 }
 
 fn part(descriptor: &Descriptor) -> Result<Part, ManifestError> {
-    Ok(Part { digest: descriptor.digest().to_string().parse()?, size: descriptor.size() })
+    Ok(Part {
+        digest: descriptor.digest().to_string().parse()?,
+        size: descriptor.size(),
+    })
 }
 
 /// Parses a configuration; the diff ids are of as many layers as the manifest has.
@@ -213,15 +254,31 @@ pub(super) fn parse_config(
     machine: &Machine,
 ) -> Result<(ImageConfiguration, Vec<Digest>), ManifestError> {
     let config: ImageConfiguration =
-        serde_json::from_slice(bytes).map_err(|source| ManifestError::Json { document: "configuration", source })?;
-    let fits = machine.rank(config.os(), config.architecture(), None).is_some();
+        serde_json::from_slice(bytes).map_err(|source| ManifestError::Json {
+            document: "configuration",
+            source,
+        })?;
+    let fits = machine
+        .rank(config.os(), config.architecture(), None)
+        .is_some();
     if !fits && !config.architecture().to_string().is_empty() {
         let found = vec![format!("{}/{}", config.os(), config.architecture())];
-        return Err(ManifestError::Platform { wanted: machine.to_string(), found });
+        return Err(ManifestError::Platform {
+            wanted: machine.to_string(),
+            found,
+        });
     }
-    let diff_ids = config.rootfs().diff_ids().iter().map(|id| id.parse()).collect::<Result<Vec<Digest>, _>>()?;
+    let diff_ids = config
+        .rootfs()
+        .diff_ids()
+        .iter()
+        .map(|id| id.parse())
+        .collect::<Result<Vec<Digest>, _>>()?;
     if diff_ids.len() != layers {
-        return Err(ManifestError::LayerCount { layers, diff_ids: diff_ids.len() });
+        return Err(ManifestError::LayerCount {
+            layers,
+            diff_ids: diff_ids.len(),
+        });
     }
     Ok((config, diff_ids))
 }

@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 const D: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 fn machine() -> Machine {
-    Machine { architecture: Arch::from("arm"), variants: &["v7", "v6"] }
+    Machine {
+        architecture: Arch::from("arm"),
+        variants: &["v7", "v6"],
+    }
 }
 
 fn parsed(value: &Value) -> Result<Parsed, ManifestError> {
@@ -39,10 +42,27 @@ fn the_best_variant_is_chosen() {
     let other = json!({"os": "linux", "architecture": "amd64"});
     let windows = json!({"os": "windows", "architecture": "arm"});
     let unknown = json!({"os": "unknown", "architecture": "unknown"});
-    assert_eq!(chosen(vec![entry(1, other.clone()), entry(2, arm("v6")), entry(3, arm("v7"))]).unwrap(), 3);
-    assert_eq!(chosen(vec![entry(1, plain.clone()), entry(2, arm("v6"))]).unwrap(), 2);
-    assert_eq!(chosen(vec![entry(1, arm("v8")), entry(2, plain)]).unwrap(), 2);
-    assert_eq!(chosen(vec![entry(1, unknown.clone()), entry(2, Value::Null)]).unwrap(), 2);
+    assert_eq!(
+        chosen(vec![
+            entry(1, other.clone()),
+            entry(2, arm("v6")),
+            entry(3, arm("v7"))
+        ])
+        .unwrap(),
+        3
+    );
+    assert_eq!(
+        chosen(vec![entry(1, plain.clone()), entry(2, arm("v6"))]).unwrap(),
+        2
+    );
+    assert_eq!(
+        chosen(vec![entry(1, arm("v8")), entry(2, plain)]).unwrap(),
+        2
+    );
+    assert_eq!(
+        chosen(vec![entry(1, unknown.clone()), entry(2, Value::Null)]).unwrap(),
+        2
+    );
     let error = chosen(vec![entry(1, other), entry(2, windows), entry(3, unknown)]).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -53,11 +73,22 @@ fn the_best_variant_is_chosen() {
 #[test]
 fn docker_and_oci_manifests_are_one() {
     for (config, layer) in [
-        ("application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.layer.v1.tar+zstd"),
-        ("application/vnd.docker.container.image.v1+json", "application/vnd.docker.image.rootfs.diff.tar.gzip"),
-        ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"),
+        (
+            "application/vnd.oci.image.config.v1+json",
+            "application/vnd.oci.image.layer.v1.tar+zstd",
+        ),
+        (
+            "application/vnd.docker.container.image.v1+json",
+            "application/vnd.docker.image.rootfs.diff.tar.gzip",
+        ),
+        (
+            "application/vnd.oci.image.config.v1+json",
+            "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        ),
     ] {
-        let Parsed::Manifest(manifest) = parsed(&manifest(config, layer)).unwrap() else { panic!() };
+        let Parsed::Manifest(manifest) = parsed(&manifest(config, layer)).unwrap() else {
+            panic!()
+        };
         assert_eq!(manifest.content_size(), 43);
         assert_eq!(manifest.annotations[0], ("a".to_owned(), "1".to_owned()));
     }
@@ -68,11 +99,26 @@ fn what_is_no_image_is_refused() {
     let oci = "application/vnd.oci.image.config.v1+json";
     let tar = "application/vnd.oci.image.layer.v1.tar";
     let refused = |value: &Value| parsed(value).unwrap_err();
-    assert!(matches!(refused(&manifest("application/vnd.cncf.helm.config.v1+json", tar)), ManifestError::Artifact(_)));
-    assert!(matches!(refused(&manifest(oci, "application/wasm")), ManifestError::Artifact(_)));
-    assert!(matches!(refused(&manifest(oci, &format!("{tar}+encrypted"))), ManifestError::Artifact(_)));
-    assert!(matches!(refused(&json!({"schemaVersion": 1, "fsLayers": []})), ManifestError::Kind(_)));
-    assert!(matches!(refused(&json!({"schemaVersion": 2})), ManifestError::Kind(_)));
+    assert!(matches!(
+        refused(&manifest("application/vnd.cncf.helm.config.v1+json", tar)),
+        ManifestError::Artifact(_)
+    ));
+    assert!(matches!(
+        refused(&manifest(oci, "application/wasm")),
+        ManifestError::Artifact(_)
+    ));
+    assert!(matches!(
+        refused(&manifest(oci, &format!("{tar}+encrypted"))),
+        ManifestError::Artifact(_)
+    ));
+    assert!(matches!(
+        refused(&json!({"schemaVersion": 1, "fsLayers": []})),
+        ManifestError::Kind(_)
+    ));
+    assert!(matches!(
+        refused(&json!({"schemaVersion": 2})),
+        ManifestError::Kind(_)
+    ));
     assert!(matches!(refused(&json!([])), ManifestError::Json { .. }));
     let mut both = manifest(oci, tar);
     both["manifests"] = json!([]);
@@ -97,7 +143,19 @@ fn configurations_are_checked_against_manifest_and_machine() {
     };
     assert_eq!(config("arm", &[D]).unwrap().1.len(), 1);
     assert!(config("", &[D]).is_ok());
-    assert!(matches!(config("arm", &[]), Err(ManifestError::LayerCount { layers: 1, diff_ids: 0 })));
-    assert!(matches!(config("arm", &["x"]), Err(ManifestError::Digest(_))));
-    assert!(matches!(config("amd64", &[D]), Err(ManifestError::Platform { .. })));
+    assert!(matches!(
+        config("arm", &[]),
+        Err(ManifestError::LayerCount {
+            layers: 1,
+            diff_ids: 0
+        })
+    ));
+    assert!(matches!(
+        config("arm", &["x"]),
+        Err(ManifestError::Digest(_))
+    ));
+    assert!(matches!(
+        config("amd64", &[D]),
+        Err(ManifestError::Platform { .. })
+    ));
 }

@@ -13,7 +13,10 @@
 
 mod credentials;
 mod digest;
-#[expect(clippy::module_inception, reason = "the module's own noun is also its central type")]
+#[expect(
+    clippy::module_inception,
+    reason = "the module's own noun is also its central type"
+)]
 mod image;
 mod import;
 mod index;

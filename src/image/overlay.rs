@@ -73,13 +73,23 @@ pub(super) fn read_file(
     path: &str,
     limit: usize,
 ) -> Result<Option<Vec<u8>>, ViewError> {
-    let failed = |source| ViewError::Io { path: path.to_owned(), source };
+    let failed = |source| ViewError::Io {
+        path: path.to_owned(),
+        source,
+    };
     let root = open_layers(layers_dir, layers).map_err(failed)?;
-    let Some(file) = walk(root, path)? else { return Ok(None) };
+    let Some(file) = walk(root, path)? else {
+        return Ok(None);
+    };
     let mut bytes = Vec::new();
-    file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(limit as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
     if bytes.len() > limit {
-        return Err(ViewError::TooLarge { path: path.to_owned(), limit });
+        return Err(ViewError::TooLarge {
+            path: path.to_owned(),
+            limit,
+        });
     }
     Ok(Some(bytes))
 }
@@ -88,10 +98,18 @@ fn open_layers(layers_dir: &Dir, layers: &[LayerName]) -> io::Result<Merged> {
     let open = |name: &LayerName| {
         let layer = FileName::new(name.as_str()).map_err(io::Error::other)?;
         let diff = FileName::new(DIFF).map_err(io::Error::other)?;
-        let dir = layers_dir.subdir(&layer).and_then(|layer| layer.subdir(&diff)).map_err(io::Error::other)?;
+        let dir = layers_dir
+            .subdir(&layer)
+            .and_then(|layer| layer.subdir(&diff))
+            .map_err(io::Error::other)?;
         std::os::fd::AsFd::as_fd(&dir).try_clone_to_owned()
     };
-    layers.iter().rev().map(open).collect::<io::Result<Vec<_>>>().map(Rc::new)
+    layers
+        .iter()
+        .rev()
+        .map(open)
+        .collect::<io::Result<Vec<_>>>()
+        .map(Rc::new)
 }
 
 fn walk(root: Merged, path: &str) -> Result<Option<File>, ViewError> {
@@ -101,7 +119,9 @@ fn walk(root: Merged, path: &str) -> Result<Option<File>, ViewError> {
     while let Some(name) = way.pop_front() {
         walked += 1;
         if links > LINKS_MAX || walked > COMPONENTS_MAX {
-            return Err(ViewError::TooManyLinks { path: path.to_owned() });
+            return Err(ViewError::TooManyLinks {
+                path: path.to_owned(),
+            });
         }
         if name == ".." {
             if stack.len() > 1 {
@@ -109,9 +129,13 @@ fn walk(root: Merged, path: &str) -> Result<Option<File>, ViewError> {
             }
             continue;
         }
-        let Some(here) = stack.last() else { return Ok(None) };
-        let found = look_up(here, &name)
-            .map_err(|e| ViewError::Io { path: path.to_owned(), source: e.into() })?;
+        let Some(here) = stack.last() else {
+            return Ok(None);
+        };
+        let found = look_up(here, &name).map_err(|e| ViewError::Io {
+            path: path.to_owned(),
+            source: e.into(),
+        })?;
         match found {
             Found::Directory(dir) => stack.push(dir),
             Found::File(file) if way.is_empty() => return Ok(Some(file)),
@@ -154,13 +178,22 @@ fn look_up(here: &Merged, name: &OsStr) -> Result<Found, Errno> {
         } else if kind == SFlag::S_IFREG {
             // Nobody but us writes here, so the file is still the one inspected above.
             let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-            return Ok(Found::File(File::from(openat(dir, name, flags, Mode::empty())?)));
+            return Ok(Found::File(File::from(openat(
+                dir,
+                name,
+                flags,
+                Mode::empty(),
+            )?)));
         } else {
             // A whiteout, or a device that is no file to read.
             return Ok(Found::Nothing);
         }
     }
-    Ok(if directories.is_empty() { Found::Nothing } else { Found::Directory(Rc::new(directories)) })
+    Ok(if directories.is_empty() {
+        Found::Nothing
+    } else {
+        Found::Directory(Rc::new(directories))
+    })
 }
 
 fn is_opaque(dir: &File) -> bool {
@@ -169,5 +202,11 @@ fn is_opaque(dir: &File) -> bool {
 
 fn components(path: &OsStr) -> impl DoubleEndedIterator<Item = OsString> + '_ {
     let parts = path.as_bytes().split(|b| *b == b'/');
-    parts.filter(|part| !part.is_empty() && *part != b".").map(|part| OsStr::from_bytes(part).to_owned())
+    parts
+        .filter(|part| !part.is_empty() && *part != b".")
+        .map(|part| OsStr::from_bytes(part).to_owned())
 }
+
+#[cfg(test)]
+#[path = "overlay_tests.rs"]
+mod tests;

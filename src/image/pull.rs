@@ -128,8 +128,12 @@ fn registry_kind(error: &RegistryError) -> PullErrorKind {
     match error {
         RegistryError::NotFound { .. } => PullErrorKind::NotFound,
         RegistryError::Unauthorized { .. } => PullErrorKind::Unauthorized,
-        RegistryError::Unreachable { .. } | RegistryError::Stalled { .. } => PullErrorKind::Unavailable,
-        RegistryError::Status { status, .. } if status.is_server_error() || status.as_u16() == 429 => {
+        RegistryError::Unreachable { .. } | RegistryError::Stalled { .. } => {
+            PullErrorKind::Unavailable
+        }
+        RegistryError::Status { status, .. }
+            if status.is_server_error() || status.as_u16() == 429 =>
+        {
             PullErrorKind::Unavailable
         }
         RegistryError::Mismatch { .. } => PullErrorKind::Corrupt,
@@ -158,7 +162,9 @@ pub(super) fn layer_kind(error: &LayerError) -> PullErrorKind {
         LayerError::Unpack(e) if e.is_no_space() => PullErrorKind::NoSpace,
         LayerError::Unpack(e) if e.is_too_large() => PullErrorKind::TooLarge,
         LayerError::Unpack(e) if e.is_local() => PullErrorKind::Internal,
-        LayerError::Read(e) if e.kind() == std::io::ErrorKind::Unsupported => PullErrorKind::Unsupported,
+        LayerError::Read(e) if e.kind() == std::io::ErrorKind::Unsupported => {
+            PullErrorKind::Unsupported
+        }
         LayerError::Unpack(_)
         | LayerError::Read(_)
         | LayerError::BlobMismatch { .. }
@@ -176,12 +182,23 @@ type Key = (String, Option<[u8; 32]>);
 pub(super) struct InFlight(Mutex<HashMap<Key, Operation>>);
 
 /// Pulls, or waits for the equal pull that is under way.
-pub(super) async fn pull(store: &ImageStore, request: PullRequest) -> Result<Arc<Image>, PullError> {
+pub(super) async fn pull(
+    store: &ImageStore,
+    request: PullRequest,
+) -> Result<Arc<Image>, PullError> {
     let reference: Reference = match request.reference.parse() {
         Ok(reference) => reference,
-        Err(source) => return Err(PullError::InvalidReference { reference: request.reference, source }),
+        Err(source) => {
+            return Err(PullError::InvalidReference {
+                reference: request.reference,
+                source,
+            });
+        }
     };
-    let key: Key = (reference.to_string(), request.credentials.as_ref().map(Credentials::fingerprint));
+    let key: Key = (
+        reference.to_string(),
+        request.credentials.as_ref().map(Credentials::fingerprint),
+    );
     let operation = {
         let in_flight = &store.inner.in_flight.0;
         let mut in_flight = in_flight.lock().unwrap_or_else(PoisonError::into_inner);
@@ -197,15 +214,34 @@ pub(super) async fn pull(store: &ImageStore, request: PullRequest) -> Result<Arc
     operation.await
 }
 
-fn start(store: ImageStore, key: Key, reference: Reference, credentials: Option<Credentials>) -> Operation {
+fn start(
+    store: ImageStore,
+    key: Key,
+    reference: Reference,
+    credentials: Option<Credentials>,
+) -> Operation {
     let name = reference.to_string();
     let task = tokio::spawn(async move {
-        let result = Pull { store: &store, reference: &reference }.run(credentials).await;
-        store.inner.in_flight.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        let result = Pull {
+            store: &store,
+            reference: &reference,
+        }
+        .run(credentials)
+        .await;
+        store
+            .inner
+            .in_flight
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&key);
         result
     });
     async move {
-        let interrupted = || PullError::Store { reference: name, source: Arc::new(StoreError::Interrupted) };
+        let interrupted = || PullError::Store {
+            reference: name,
+            source: Arc::new(StoreError::Interrupted),
+        };
         task.await.unwrap_or_else(|_| Err(interrupted()))
     }
     .boxed()
@@ -221,7 +257,10 @@ struct Pull<'a> {
 impl Pull<'_> {
     async fn run(&self, credentials: Option<Credentials>) -> Result<Arc<Image>, PullError> {
         let registry = &self.store.inner.registry;
-        let repository = registry.repository(self.reference, credentials).await.map_err(self.registry())?;
+        let repository = registry
+            .repository(self.reference, credentials)
+            .await
+            .map_err(self.registry())?;
         if let Some(image) = self.known(&repository).await? {
             return Ok(image);
         }
@@ -230,26 +269,44 @@ impl Pull<'_> {
         let names = names_of(self.reference, document.digest);
         let manifest = self.manifest(&repository, &mut document).await?;
         let id = ImageId::of_config(manifest.config.digest);
-        if let Some(image) = self.blocking({
-            let names = names.clone();
-            move |store| store.inner.add_names(id, &names)
-        })
-        .await?
+        if let Some(image) = self
+            .blocking({
+                let names = names.clone();
+                move |store| store.inner.add_names(id, &names)
+            })
+            .await?
         {
             return Ok(image);
         }
-        let config = repository.small_blob(manifest.config.digest).await.map_err(self.registry())?;
+        let config = repository
+            .small_blob(manifest.config.digest)
+            .await
+            .map_err(self.registry())?;
         let machine = Machine::this();
-        let (_, diff_ids) =
-            manifest::parse_config(&config.bytes, manifest.layers.len(), &machine).map_err(self.manifest_error())?;
+        let (_, diff_ids) = manifest::parse_config(&config.bytes, manifest.layers.len(), &machine)
+            .map_err(self.manifest_error())?;
         let (staging_name, staging) = self.blocking(|store| store.inner.new_staging()).await?;
         let staging = Arc::new(staging);
-        let layers = self.layers(&repository, &manifest, &diff_ids, &staging).await;
+        let layers = self
+            .layers(&repository, &manifest, &diff_ids, &staging)
+            .await;
         let size = manifest.content_size() + document.bytes.len() as u64;
-        let (manifest, config) = ((document.digest, document.bytes), (config.digest, config.bytes));
+        let (manifest, config) = (
+            (document.digest, document.bytes),
+            (config.digest, config.bytes),
+        );
         let committed = self.blocking(move |store| {
             let committed = layers.map(|layers| {
-                store.inner.commit(&staging, Candidate { names, manifest, config, size, layers })
+                store.inner.commit(
+                    &staging,
+                    Candidate {
+                        names,
+                        manifest,
+                        config,
+                        size,
+                        layers,
+                    },
+                )
             });
             store.inner.end_staging(&staging_name);
             Ok(committed)
@@ -262,7 +319,11 @@ impl Pull<'_> {
     /// Asking by HEAD costs no pull in the accounting of registries that limit them.
     async fn known(&self, repository: &Repository<'_>) -> Result<Option<Arc<Image>>, PullError> {
         let snapshot = self.store.inner.snapshot().clone();
-        if !snapshot.index.names.contains_key(&self.reference.to_string()) {
+        if !snapshot
+            .index
+            .names
+            .contains_key(&self.reference.to_string())
+        {
             return Ok(None);
         }
         let target = self.reference.target();
@@ -276,14 +337,23 @@ impl Pull<'_> {
             (Some(digest), Target::Tag(_)) => digest,
             (None, Target::Tag(_)) => return Ok(None),
         };
-        let same = snapshot.index.names.get(&self.reference.at(digest).to_string()).copied();
+        let same = snapshot
+            .index
+            .names
+            .get(&self.reference.at(digest).to_string())
+            .copied();
         let Some(id) = same else { return Ok(None) };
         let names = names_of(self.reference, digest);
-        self.blocking(move |store| store.inner.add_names(id, &names)).await
+        self.blocking(move |store| store.inner.add_names(id, &names))
+            .await
     }
 
     /// Goes from what the reference means to the manifest for this machine; `document` becomes it.
-    async fn manifest(&self, repository: &Repository<'_>, document: &mut Document) -> Result<Manifest, PullError> {
+    async fn manifest(
+        &self,
+        repository: &Repository<'_>,
+        document: &mut Document,
+    ) -> Result<Manifest, PullError> {
         let machine = Machine::this();
         for _ in 0..INDEXES_MAX {
             match manifest::parse(&document.bytes, &machine).map_err(self.manifest_error())? {
@@ -294,7 +364,9 @@ impl Pull<'_> {
                 }
             }
         }
-        Err(self.manifest_error()(ManifestError::Kind("it leads through too many indexes")))
+        Err(self.manifest_error()(ManifestError::Kind(
+            "it leads through too many indexes",
+        )))
     }
 
     /// Gets all layers; when one fails the others end soon, and all have ended on return.
@@ -305,8 +377,13 @@ impl Pull<'_> {
         diff_ids: &[Digest],
         staging: &Arc<Dir>,
     ) -> Result<Vec<Slot>, PullError> {
-        let mut jobs: Vec<(usize, (Part, Digest))> =
-            manifest.layers.iter().copied().zip(diff_ids.iter().copied()).enumerate().collect();
+        let mut jobs: Vec<(usize, (Part, Digest))> = manifest
+            .layers
+            .iter()
+            .copied()
+            .zip(diff_ids.iter().copied())
+            .enumerate()
+            .collect();
         // The largest first: the last one to begin then ends soon.
         jobs.sort_by_key(|(_, (part, _))| std::cmp::Reverse(part.size));
         let (cancel, cancelled) = watch::channel(false);
@@ -315,8 +392,8 @@ impl Pull<'_> {
             let operation = self.layer(repository, (at, part, diff_id), staging, cancelled.clone());
             operations.push(operation.map(move |result| (at, result)).boxed());
         }
-        let mut results =
-            stream::iter(operations).buffer_unordered(self.store.inner.settings.max_parallel_layers);
+        let mut results = stream::iter(operations)
+            .buffer_unordered(self.store.inner.settings.max_parallel_layers);
         let mut slots: Vec<(usize, Slot)> = Vec::new();
         let mut failure = None;
         while let Some((at, result)) = results.next().await {
@@ -348,7 +425,10 @@ impl Pull<'_> {
         let (sink, reader) = layer::channel();
         let (staging, limits) = (Arc::clone(staging), self.store.inner.limits());
         let unpacking = tokio::task::spawn_blocking(move || {
-            let expected = Expected { blob: Some(part.digest), diff_id: Some(diff_id) };
+            let expected = Expected {
+                blob: Some(part.digest),
+                diff_id: Some(diff_id),
+            };
             let (name, dir) = stage_layer(&staging, at)?;
             Ok((name, layer::unpack_verified(reader, &dir, expected, limits)))
         });
@@ -361,13 +441,18 @@ impl Pull<'_> {
         drop(sink);
         let unpacked: Result<(FileName, Result<Layer, LayerError>), StoreError> =
             unpacking.await.unwrap_or(Err(StoreError::Interrupted));
-        match (unpacked.map_err(|source| self.store_error(source))?, downloaded) {
+        match (
+            unpacked.map_err(|source| self.store_error(source))?,
+            downloaded,
+        ) {
             ((name, Ok(layer)), Ok(())) => Ok(Slot::Staged { name, layer }),
-            ((_, Err(source)), Ok(()) | Err(RegistryError::GivenUp { .. })) => Err(PullError::Layer {
-                reference: self.reference.to_string(),
-                digest: part.digest,
-                source: Arc::new(source),
-            }),
+            ((_, Err(source)), Ok(()) | Err(RegistryError::GivenUp { .. })) => {
+                Err(PullError::Layer {
+                    reference: self.reference.to_string(),
+                    digest: part.digest,
+                    source: Arc::new(source),
+                })
+            }
             (_, Err(source)) => Err(self.registry()(source)),
         }
     }
@@ -379,21 +464,32 @@ impl Pull<'_> {
     ) -> Result<T, PullError> {
         let store = self.store.clone();
         let result = tokio::task::spawn_blocking(move || work(&store)).await;
-        result.unwrap_or(Err(StoreError::Interrupted)).map_err(|source| self.store_error(source))
+        result
+            .unwrap_or(Err(StoreError::Interrupted))
+            .map_err(|source| self.store_error(source))
     }
 
     fn registry(&self) -> impl Fn(RegistryError) -> PullError {
         let reference = self.reference.to_string();
-        move |source| PullError::Registry { reference: reference.clone(), source: Arc::new(source) }
+        move |source| PullError::Registry {
+            reference: reference.clone(),
+            source: Arc::new(source),
+        }
     }
 
     fn manifest_error(&self) -> impl Fn(ManifestError) -> PullError {
         let reference = self.reference.to_string();
-        move |source| PullError::Manifest { reference: reference.clone(), source: Arc::new(source) }
+        move |source| PullError::Manifest {
+            reference: reference.clone(),
+            source: Arc::new(source),
+        }
     }
 
     fn store_error(&self, source: StoreError) -> PullError {
-        PullError::Store { reference: self.reference.to_string(), source: Arc::new(source) }
+        PullError::Store {
+            reference: self.reference.to_string(),
+            source: Arc::new(source),
+        }
     }
 }
 
@@ -401,8 +497,12 @@ impl Pull<'_> {
 pub(super) fn stage_layer(staging: &Dir, number: usize) -> Result<(FileName, Dir), StoreError> {
     let staging_error = StoreError::directory("stage a layer");
     let name = FileName::new(number.to_string())?;
-    let layer = staging.create_new_subdir(&name, 0o700).map_err(&staging_error)?;
-    let diff = layer.create_new_subdir(&FileName::new(DIFF)?, 0o755).map_err(&staging_error)?;
+    let layer = staging
+        .create_new_subdir(&name, 0o700)
+        .map_err(&staging_error)?;
+    let diff = layer
+        .create_new_subdir(&FileName::new(DIFF)?, 0o755)
+        .map_err(&staging_error)?;
     Ok((name, diff))
 }
 

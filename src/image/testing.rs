@@ -27,7 +27,9 @@ pub fn tar(files: &[(&str, &str)]) -> Vec<u8> {
             builder.append_data(&mut header, name, &b""[..]).unwrap();
         } else {
             header.set_size(content.len() as u64);
-            builder.append_data(&mut header, name, content.as_bytes()).unwrap();
+            builder
+                .append_data(&mut header, name, content.as_bytes())
+                .unwrap();
         }
     }
     builder.into_inner().unwrap()
@@ -75,12 +77,21 @@ pub fn image(layers: &[(Vec<u8>, Vec<u8>)], label: &str) -> MadeImage {
         },
         "layers": descriptors,
     });
-    MadeImage { blobs, manifest: Bytes::from(manifest.to_string()), config }
+    MadeImage {
+        blobs,
+        manifest: Bytes::from(manifest.to_string()),
+        config,
+    }
 }
 
 /// A small image of one gzipped layer.
 pub fn small_image(label: &str) -> MadeImage {
-    let tar = tar(&[("etc/", ""), ("etc/label", label), ("bin/", ""), ("bin/sh", "x")]);
+    let tar = tar(&[
+        ("etc/", ""),
+        ("etc/label", label),
+        ("bin/", ""),
+        ("bin/sh", "x"),
+    ]);
     image(&[(tar.clone(), gzip(&tar))], label)
 }
 
@@ -109,11 +120,18 @@ pub struct Answer {
 
 impl Answer {
     pub fn status(status: u16) -> Self {
-        Self { status, ..Self::default() }
+        Self {
+            status,
+            ..Self::default()
+        }
     }
 
     pub fn body(body: impl Into<Bytes>) -> Self {
-        Self { status: 200, body: body.into(), ..Self::default() }
+        Self {
+            status: 200,
+            body: body.into(),
+            ..Self::default()
+        }
     }
 
     pub fn header(mut self, name: &str, value: &str) -> Self {
@@ -146,13 +164,20 @@ impl Server {
 
     /// Serves images by name, with ranges, and HEAD.
     pub async fn registry(images: &[(&str, &MadeImage)]) -> Self {
-        let images: Vec<(String, MadeImage)> =
-            images.iter().map(|(name, image)| ((*name).to_owned(), (*image).clone())).collect();
+        let images: Vec<(String, MadeImage)> = images
+            .iter()
+            .map(|(name, image)| ((*name).to_owned(), (*image).clone()))
+            .collect();
         Self::start(move |request| serve_images(&images, request)).await
     }
 
     pub fn count(&self, part: &str) -> usize {
-        self.requests.lock().unwrap().iter().filter(|request| request.path.contains(part)).count()
+        self.requests
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|request| request.path.contains(part))
+            .count()
     }
 }
 
@@ -161,12 +186,17 @@ pub fn serve_images(images: &[(String, MadeImage)], request: &Request) -> Answer
     let path = request.path.split('?').next().unwrap();
     for (name, image) in images {
         let (repository, tag) = name.rsplit_once(':').unwrap();
-        let Some(rest) = path.strip_prefix(&format!("/v2/{repository}/")) else { continue };
+        let Some(rest) = path.strip_prefix(&format!("/v2/{repository}/")) else {
+            continue;
+        };
         let digest = Digest::of(&image.manifest).to_string();
         if rest == format!("manifests/{tag}") || rest == format!("manifests/{digest}") {
             return Answer::body(image.manifest.clone()).header("Docker-Content-Digest", &digest);
         }
-        if let Some(blob) = rest.strip_prefix("blobs/").and_then(|digest| image.blobs.get(digest)) {
+        if let Some(blob) = rest
+            .strip_prefix("blobs/")
+            .and_then(|digest| image.blobs.get(digest))
+        {
             return ranged(request, blob);
         }
     }
@@ -175,31 +205,55 @@ pub fn serve_images(images: &[(String, MadeImage)], request: &Request) -> Answer
 
 /// A body, or the part of it that was asked for.
 pub fn ranged(request: &Request, body: &Bytes) -> Answer {
-    match request.headers.get("range").and_then(|range| range.strip_prefix("bytes=")) {
+    match request
+        .headers
+        .get("range")
+        .and_then(|range| range.strip_prefix("bytes="))
+    {
         None => Answer::body(body.clone()),
         Some(range) => {
             let start: usize = range.trim_end_matches('-').parse().unwrap();
             let told = format!("bytes {start}-{}/{}", body.len() - 1, body.len());
-            Answer { status: 206, ..Answer::body(body.slice(start..)) }.header("Content-Range", &told)
+            Answer {
+                status: 206,
+                ..Answer::body(body.slice(start..))
+            }
+            .header("Content-Range", &told)
         }
     }
 }
 
-async fn serve(stream: TcpStream, handler: Arc<Handler>, seen: Arc<Mutex<Vec<Request>>>) -> Option<()> {
+async fn serve(
+    stream: TcpStream,
+    handler: Arc<Handler>,
+    seen: Arc<Mutex<Vec<Request>>>,
+) -> Option<()> {
     let mut stream = BufReader::new(stream);
     loop {
         let request = read_request(&mut stream).await?;
         let answer = handler(&request);
         let head = request.method == "HEAD";
         seen.lock().unwrap().push(request);
-        let mut text = format!("HTTP/1.1 {} X\r\nContent-Length: {}\r\n", answer.status, answer.body.len());
+        let mut text = format!(
+            "HTTP/1.1 {} X\r\nContent-Length: {}\r\n",
+            answer.status,
+            answer.body.len()
+        );
         for (name, value) in &answer.headers {
             text += &format!("{name}: {value}\r\n");
         }
-        stream.get_mut().write_all(format!("{text}\r\n").as_bytes()).await.ok()?;
+        stream
+            .get_mut()
+            .write_all(format!("{text}\r\n").as_bytes())
+            .await
+            .ok()?;
         let sent = answer.cut.or(answer.stall).unwrap_or(answer.body.len());
         if !head {
-            stream.get_mut().write_all(&answer.body[..sent]).await.ok()?;
+            stream
+                .get_mut()
+                .write_all(&answer.body[..sent])
+                .await
+                .ok()?;
         }
         if answer.stall.is_some() {
             std::future::pending::<()>().await;
@@ -221,11 +275,23 @@ async fn read_request(stream: &mut BufReader<TcpStream>) -> Option<Request> {
     loop {
         let mut line = String::new();
         stream.read_line(&mut line).await.ok()?;
-        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            break;
+        };
         headers.insert(name.to_ascii_lowercase(), value.to_owned());
     }
-    let length = headers.get("content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
+    let length = headers
+        .get("content-length")
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0);
     let mut body = vec![0; length];
-    tokio::io::AsyncReadExt::read_exact(stream, &mut body).await.ok()?;
-    Some(Request { method, path, headers, body: String::from_utf8(body).unwrap() })
+    tokio::io::AsyncReadExt::read_exact(stream, &mut body)
+        .await
+        .ok()?;
+    Some(Request {
+        method,
+        path,
+        headers,
+        body: String::from_utf8(body).unwrap(),
+    })
 }

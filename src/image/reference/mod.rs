@@ -94,7 +94,10 @@ impl Reference {
 
     /// The same repository at a digest.
     pub fn at(&self, digest: Digest) -> Self {
-        Self { target: Target::Digest(digest), ..self.clone() }
+        Self {
+            target: Target::Digest(digest),
+            ..self.clone()
+        }
     }
 }
 
@@ -137,7 +140,11 @@ impl FromStr for Reference {
             Some(digest) => Target::Digest(digest),
             None => Target::Tag(tag.unwrap_or(DEFAULT_TAG).to_owned()),
         };
-        Ok(Self { host: host.to_owned(), path, target })
+        Ok(Self {
+            host: host.to_owned(),
+            path,
+            target,
+        })
     }
 }
 
@@ -160,13 +167,19 @@ fn split_tag(text: &str) -> (&str, Option<&str>) {
 
 fn split_host(name: &str) -> (&str, String) {
     let is_host = |part: &str| {
-        part.contains(['.', ':']) || part == "localhost" || part.bytes().any(|b| b.is_ascii_uppercase())
+        part.contains(['.', ':'])
+            || part == "localhost"
+            || part.bytes().any(|b| b.is_ascii_uppercase())
     };
     let (host, path) = match name.split_once('/') {
         Some((host, path)) if is_host(host) => (host, path),
         _ => (DEFAULT_HOST, name),
     };
-    let host = if host == LEGACY_DEFAULT_HOST { DEFAULT_HOST } else { host };
+    let host = if host == LEGACY_DEFAULT_HOST {
+        DEFAULT_HOST
+    } else {
+        host
+    };
     if host == DEFAULT_HOST && !path.contains('/') {
         return (host, format!("{OFFICIAL_PREFIX}{path}"));
     }
@@ -175,7 +188,9 @@ fn split_host(name: &str) -> (&str, String) {
 
 fn check_tag(tag: &str) -> Result<(), ReferenceError> {
     let mut bytes = tag.bytes();
-    let first = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let first = bytes
+        .next()
+        .is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
     let others = bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
     if first && others && tag.len() <= TAG_MAX {
         return Ok(());
@@ -188,8 +203,13 @@ fn check_host(host: &str) -> Result<(), ReferenceError> {
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => {
             let (address, port) = rest.split_once(']').ok_or_else(refuse)?;
-            address.parse::<std::net::Ipv6Addr>().map_err(|_| refuse())?;
-            (None, port.strip_prefix(':').or((!port.is_empty()).then_some("")))
+            address
+                .parse::<std::net::Ipv6Addr>()
+                .map_err(|_| refuse())?;
+            (
+                None,
+                port.strip_prefix(':').or((!port.is_empty()).then_some("")),
+            )
         }
         None => match host.split_once(':') {
             Some((name, port)) => (Some(name), Some(port)),
@@ -198,13 +218,19 @@ fn check_host(host: &str) -> Result<(), ReferenceError> {
     };
     let label = |label: &str| {
         !label.is_empty()
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
     let name_fits = name.is_none_or(|name| name.split('.').all(label));
     let port_fits = port.is_none_or(|port| !port.starts_with('+') && port.parse::<u16>().is_ok());
-    if name_fits && port_fits { Ok(()) } else { Err(refuse()) }
+    if name_fits && port_fits {
+        Ok(())
+    } else {
+        Err(refuse())
+    }
 }
 
 fn check_path(path: &str) -> Result<(), ReferenceError> {
@@ -223,7 +249,7 @@ fn is_path_component(component: &str) -> bool {
     if !component.starts_with(alphanumeric) || !component.ends_with(alphanumeric) {
         return false;
     }
-    component
-        .split(alphanumeric)
-        .all(|separator| matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|b| b == b'-'))
+    component.split(alphanumeric).all(|separator| {
+        matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|b| b == b'-')
+    })
 }

@@ -58,7 +58,10 @@ impl Tokens {
             return Some(format!("Bearer {token}"));
         }
         let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.get(&key(ask)).filter(|(_, end)| *end > Instant::now()).map(|(header, _)| header.clone())
+        tokens
+            .get(&key(ask))
+            .filter(|(_, end)| *end > Instant::now())
+            .map(|(header, _)| header.clone())
     }
 
     fn remember(&self, ask: &Ask<'_>, header: &str, lifetime: Duration) {
@@ -68,7 +71,13 @@ impl Tokens {
             tokens.retain(|_, (_, end)| *end > now);
         }
         if tokens.len() < TOKENS_MAX {
-            tokens.insert(key(ask), (header.to_owned(), now + lifetime.saturating_sub(TOKEN_MARGIN)));
+            tokens.insert(
+                key(ask),
+                (
+                    header.to_owned(),
+                    now + lifetime.saturating_sub(TOKEN_MARGIN),
+                ),
+            );
         }
     }
 }
@@ -103,29 +112,51 @@ impl Client {
             (_, Some(bearer), _) => self.token(ask, bearer, url).await.map(Some),
             (Some(Secret::Password { username, password }), None, Some(_)) => {
                 let header = basic(username, password);
-                self.tokens.remember(ask, &header, Duration::from_secs(TOKEN_LIFETIME));
+                self.tokens
+                    .remember(ask, &header, Duration::from_secs(TOKEN_LIFETIME));
                 Ok(Some(header))
             }
             _ => Ok(None),
         }
     }
 
-    async fn token(&self, ask: &Ask<'_>, bearer: &Challenge, url: &str) -> Result<String, RegistryError> {
-        let unusable = |what| RegistryError::Answer { url: url.to_owned(), what };
-        let realm = bearer.parameters.get("realm").ok_or(unusable("a challenge without realm"))?;
-        let mut realm = Url::parse(realm).map_err(|_| unusable("a challenge whose realm is no URL"))?;
+    async fn token(
+        &self,
+        ask: &Ask<'_>,
+        bearer: &Challenge,
+        url: &str,
+    ) -> Result<String, RegistryError> {
+        let unusable = |what| RegistryError::Answer {
+            url: url.to_owned(),
+            what,
+        };
+        let realm = bearer
+            .parameters
+            .get("realm")
+            .ok_or(unusable("a challenge without realm"))?;
+        let mut realm =
+            Url::parse(realm).map_err(|_| unusable("a challenge whose realm is no URL"))?;
         let clear = realm.scheme() == "http" && ask.endpoint.scheme == Scheme::Http;
         if realm.scheme() != "https" && !clear {
-            return Err(unusable("a challenge whose token service is not behind TLS"));
+            return Err(unusable(
+                "a challenge whose token service is not behind TLS",
+            ));
         }
         let scope = match bearer.parameters.get("scope") {
             Some(scope) => scope.clone(),
             None => format!("repository:{}:pull", ask.repository),
         };
-        let service = bearer.parameters.get("service").cloned().unwrap_or_default();
-        let client = self
-            .for_token_service(ask, &realm)
-            .map_err(|source| RegistryError::Client { url: url.to_owned(), source })?;
+        let service = bearer
+            .parameters
+            .get("service")
+            .cloned()
+            .unwrap_or_default();
+        let client =
+            self.for_token_service(ask, &realm)
+                .map_err(|source| RegistryError::Client {
+                    url: url.to_owned(),
+                    source,
+                })?;
         let request = match ask.secret {
             Some(Secret::Identity(token)) => {
                 let form = [
@@ -136,7 +167,10 @@ impl Client {
                     ("refresh_token", token),
                 ];
                 let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
-                client.post(realm.clone()).header(CONTENT_TYPE, form_type).body(encode_form(&form))
+                client
+                    .post(realm.clone())
+                    .header(CONTENT_TYPE, form_type)
+                    .body(encode_form(&form))
             }
             secret => {
                 if !service.is_empty() {
@@ -165,25 +199,51 @@ impl Client {
         let response = self.within_stall(request.send(), &url).await?;
         let status = response.status();
         let body = self.collect(response, &url, TOKEN_ANSWER_MAX).await?;
-        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) {
-            return Err(RegistryError::Unauthorized { url, detail: error_detail(&body) });
+        if matches!(
+            status,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST
+        ) {
+            return Err(RegistryError::Unauthorized {
+                url,
+                detail: error_detail(&body),
+            });
         }
         if !status.is_success() {
-            return Err(RegistryError::Status { url, status, detail: error_detail(&body) });
+            return Err(RegistryError::Status {
+                url,
+                status,
+                detail: error_detail(&body),
+            });
         }
         let parsed: Option<TokenAnswer> = serde_json::from_slice(&body).ok();
-        let lifetime = parsed.as_ref().and_then(|answer| answer.expires_in).unwrap_or(TOKEN_LIFETIME);
-        let token = parsed.and_then(|answer| answer.token.or(answer.access_token)).filter(|token| !token.is_empty());
-        let token = token.ok_or(RegistryError::Answer { url, what: "no token in the token service's answer" })?;
+        let lifetime = parsed
+            .as_ref()
+            .and_then(|answer| answer.expires_in)
+            .unwrap_or(TOKEN_LIFETIME);
+        let token = parsed
+            .and_then(|answer| answer.token.or(answer.access_token))
+            .filter(|token| !token.is_empty());
+        let token = token.ok_or(RegistryError::Answer {
+            url,
+            what: "no token in the token service's answer",
+        })?;
         let header = format!("Bearer {token}");
-        self.tokens.remember(ask, &header, Duration::from_secs(lifetime.max(TOKEN_LIFETIME)));
+        self.tokens.remember(
+            ask,
+            &header,
+            Duration::from_secs(lifetime.max(TOKEN_LIFETIME)),
+        );
         Ok(header)
     }
 
     /// The client for a token service: the registry's own settings where it is the registry itself.
     fn for_token_service(&self, ask: &Ask<'_>, realm: &Url) -> reqwest::Result<reqwest::Client> {
         let mut endpoint = ask.endpoint.clone();
-        endpoint.scheme = if realm.scheme() == "https" { Scheme::Https } else { Scheme::Http };
+        endpoint.scheme = if realm.scheme() == "https" {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        };
         self.for_endpoint(&endpoint)
     }
 }
@@ -195,7 +255,9 @@ fn basic(username: &str, password: &str) -> String {
 
 fn encode_form(pairs: &[(&str, &str)]) -> String {
     // The URL crate's query encoding is exactly the form encoding.
-    let Ok(mut url) = Url::parse("http://form/") else { return String::new() };
+    let Ok(mut url) = Url::parse("http://form/") else {
+        return String::new();
+    };
     url.query_pairs_mut().extend_pairs(pairs);
     url.query().unwrap_or_default().to_owned()
 }
@@ -213,15 +275,26 @@ pub(super) fn error_detail(body: &[u8]) -> String {
         #[serde(default)]
         message: String,
     }
-    let Ok(Errors { errors }) = serde_json::from_slice(body) else { return String::new() };
-    let Some(One { code, message }) = errors.into_iter().next() else { return String::new() };
+    let Ok(Errors { errors }) = serde_json::from_slice(body) else {
+        return String::new();
+    };
+    let Some(One { code, message }) = errors.into_iter().next() else {
+        return String::new();
+    };
     let text = if message.is_empty() { code } else { message };
-    text.chars().filter(|c| !c.is_control()).take(DETAIL_MAX).collect()
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(DETAIL_MAX)
+        .collect()
 }
 
 /// All challenges of an answer; what cannot be parsed is left out.
 pub(super) fn parse<'a>(headers: impl IntoIterator<Item = &'a HeaderValue>) -> Vec<Challenge> {
-    headers.into_iter().filter_map(|header| header.to_str().ok()).flat_map(parse_one).collect()
+    headers
+        .into_iter()
+        .filter_map(|header| header.to_str().ok())
+        .flat_map(parse_one)
+        .collect()
 }
 
 /// Parses one header, which may hold several challenges (RFC 9110, section 11.6.1).
@@ -235,12 +308,17 @@ fn parse_one(text: &str) -> Vec<Challenge> {
         if let Some(value) = after.strip_prefix('=') {
             let (value, remaining) = parse_value(value.trim_start());
             if let Some(challenge) = challenges.last_mut() {
-                challenge.parameters.insert(word.to_ascii_lowercase(), value);
+                challenge
+                    .parameters
+                    .insert(word.to_ascii_lowercase(), value);
             }
             rest = remaining;
         } else {
             if !word.is_empty() {
-                challenges.push(Challenge { scheme: word.to_ascii_lowercase(), parameters: BTreeMap::new() });
+                challenges.push(Challenge {
+                    scheme: word.to_ascii_lowercase(),
+                    parameters: BTreeMap::new(),
+                });
             }
             rest = after;
         }

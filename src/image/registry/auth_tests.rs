@@ -7,7 +7,9 @@ fn challenges(text: &str) -> Vec<Challenge> {
 
 #[test]
 fn challenges_are_parsed() {
-    let one = &challenges(r#"Bearer realm="https://auth.example/token",service="registry.example", scope="repository:a/b:pull,push""#)[0];
+    let one = &challenges(
+        r#"Bearer realm="https://auth.example/token",service="registry.example", scope="repository:a/b:pull,push""#,
+    )[0];
     assert_eq!(one.scheme, "bearer");
     assert_eq!(one.parameters["realm"], "https://auth.example/token");
     assert_eq!(one.parameters["service"], "registry.example");
@@ -16,7 +18,10 @@ fn challenges_are_parsed() {
     let two = challenges(r#"BASIC realm="a \"quoted\" one", Bearer Realm=plain,service="""#);
     assert_eq!(two.len(), 2);
     assert_eq!(two[0].parameters["realm"], "a \"quoted\" one");
-    assert_eq!((two[1].scheme.as_str(), two[1].parameters["realm"].as_str()), ("bearer", "plain"));
+    assert_eq!(
+        (two[1].scheme.as_str(), two[1].parameters["realm"].as_str()),
+        ("bearer", "plain")
+    );
     assert_eq!(challenges("Negotiate")[0].scheme, "negotiate");
 }
 

@@ -43,16 +43,26 @@ async fn next_chunk(
 ) -> Result<Option<Bytes>, Ended> {
     match tokio::time::timeout_at(deadline, response.chunk()).await {
         Ok(Ok(chunk)) => Ok(chunk),
-        Ok(Err(source)) => {
-            Err(Ended::Broken(RegistryError::Unreachable { url: url.to_owned(), source: source.without_url() }))
-        }
-        Err(_) => Err(Ended::Broken(RegistryError::Stalled { url: url.to_owned(), floor: STALL_FLOOR, period })),
+        Ok(Err(source)) => Err(Ended::Broken(RegistryError::Unreachable {
+            url: url.to_owned(),
+            source: source.without_url(),
+        })),
+        Err(_) => Err(Ended::Broken(RegistryError::Stalled {
+            url: url.to_owned(),
+            floor: STALL_FLOOR,
+            period,
+        })),
     }
 }
 
 impl<'a> Transfer<'a> {
     pub fn new(digest: Digest, size: u64, sink: &'a Sender<Chunk>) -> Self {
-        Self { path: format!("blobs/{digest}"), size, done: 0, sink }
+        Self {
+            path: format!("blobs/{digest}"),
+            size,
+            done: 0,
+            sink,
+        }
     }
 
     /// Transfers what is missing from one host.
@@ -73,7 +83,11 @@ impl<'a> Transfer<'a> {
             if breaks > BREAKS_MAX {
                 return Err(error);
             }
-            tracing::debug!(error = &error as &dyn std::error::Error, offset = self.done, "resuming a download");
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                offset = self.done,
+                "resuming a download"
+            );
             tokio::time::sleep(BACKOFF * 2_u32.pow(breaks - 1)).await;
         }
     }
@@ -88,7 +102,9 @@ impl<'a> Transfer<'a> {
         let mut skip = self.to_skip(&response, &url).map_err(Ended::ForGood)?;
         let mut deadline = Instant::now() + client.stall_timeout;
         let mut since_deadline = 0;
-        while let Some(mut chunk) = next_chunk(&mut response, deadline, (client.stall_timeout, &url)).await? {
+        while let Some(mut chunk) =
+            next_chunk(&mut response, deadline, (client.stall_timeout, &url)).await?
+        {
             since_deadline += chunk.len() as u64;
             let skipped = skip.min(chunk.len() as u64);
             chunk.advance(usize::try_from(skipped).unwrap_or_default());
@@ -115,15 +131,22 @@ impl<'a> Transfer<'a> {
         }
         self.done += chunk.len() as u64;
         if self.done > self.size {
-            return Err(RegistryError::TooLarge { url: url.to_owned(), limit: self.size });
+            return Err(RegistryError::TooLarge {
+                url: url.to_owned(),
+                limit: self.size,
+            });
         }
         let sent = self.sink.send(Chunk::Data(chunk)).await;
-        sent.map_err(|_| RegistryError::GivenUp { url: url.to_owned() })
+        sent.map_err(|_| RegistryError::GivenUp {
+            url: url.to_owned(),
+        })
     }
 
     async fn finish(&self, ask: &Ask<'_>) -> Result<(), RegistryError> {
         let sent = self.sink.send(Chunk::End).await;
-        sent.map_err(|_| RegistryError::GivenUp { url: ask.url(&self.path) })
+        sent.map_err(|_| RegistryError::GivenUp {
+            url: ask.url(&self.path),
+        })
     }
 
     /// How many bytes of the answer were handed on before: a host may ignore the range.
@@ -131,14 +154,20 @@ impl<'a> Transfer<'a> {
         if response.status() != StatusCode::PARTIAL_CONTENT {
             return Ok(self.done);
         }
-        let range = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+        let range = response
+            .headers()
+            .get(CONTENT_RANGE)
+            .and_then(|value| value.to_str().ok());
         let start = range
             .and_then(|range| range.strip_prefix("bytes "))
             .and_then(|range| range.split('-').next())
             .and_then(|start| start.trim().parse::<u64>().ok());
         match start {
             Some(start) if start <= self.done => Ok(self.done - start),
-            _ => Err(RegistryError::Answer { url: url.to_owned(), what: "another range than was asked for" }),
+            _ => Err(RegistryError::Answer {
+                url: url.to_owned(),
+                what: "another range than was asked for",
+            }),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! HTTP: connections, retries, redirects, bounded answers.
 
+use super::RegistryError;
 use super::auth::{self, Tokens};
 use super::hosts::{Endpoint, Scheme, Tls, Verification};
-use super::RegistryError;
 use crate::image::credentials::Secret;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -66,7 +66,11 @@ impl Ask<'_> {
             Scheme::Https => "https",
             Scheme::Http => "http",
         };
-        let Endpoint { authority, path: prefix, .. } = self.endpoint;
+        let Endpoint {
+            authority,
+            path: prefix,
+            ..
+        } = self.endpoint;
         format!("{scheme}://{authority}{prefix}/{}/{path}", self.repository)
     }
 
@@ -77,7 +81,8 @@ impl Ask<'_> {
             url: text,
             what: "its host makes no usable URL",
         })?;
-        let is_hub = self.registry == "docker.io" && self.endpoint.authority == "registry-1.docker.io";
+        let is_hub =
+            self.registry == "docker.io" && self.endpoint.authority == "registry-1.docker.io";
         if self.endpoint.authority != self.registry && !is_hub {
             url.query_pairs_mut().append_pair("ns", self.registry);
         }
@@ -95,11 +100,20 @@ pub(super) struct Client {
 
 impl Client {
     pub fn new(stall_timeout: Duration) -> Self {
-        Self { by_tls: Mutex::default(), tokens: Tokens::default(), stall_timeout }
+        Self {
+            by_tls: Mutex::default(),
+            tokens: Tokens::default(),
+            stall_timeout,
+        }
     }
 
     /// Fetches something small.
-    pub async fn document(&self, ask: &Ask<'_>, path: &str, limit: usize) -> Result<Bytes, RegistryError> {
+    pub async fn document(
+        &self,
+        ask: &Ask<'_>,
+        path: &str,
+        limit: usize,
+    ) -> Result<Bytes, RegistryError> {
         let response = self.send(ask, Method::GET, path, 0).await?;
         self.collect(response, &ask.url(path), limit).await
     }
@@ -118,17 +132,25 @@ impl Client {
             let (wait, error) = match self.authenticated(ask, &method, path, offset).await {
                 Ok(response) if response.status().is_success() => return Ok(response),
                 Ok(response) => {
-                    let wait = is_passing(response.status()).then(|| retry_after(response.headers()));
+                    let wait =
+                        is_passing(response.status()).then(|| retry_after(response.headers()));
                     (wait, self.refusal(response, ask.url(path)).await)
                 }
                 Err(e) => {
-                    let passing = matches!(e, RegistryError::Unreachable { .. } | RegistryError::Stalled { .. });
+                    let passing = matches!(
+                        e,
+                        RegistryError::Unreachable { .. } | RegistryError::Stalled { .. }
+                    );
                     (passing.then_some(None), e)
                 }
             };
             match wait {
                 Some(wait) if attempt < ask.patience.attempts() => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, attempt, "asking the registry again");
+                    tracing::debug!(
+                        error = &error as &dyn std::error::Error,
+                        attempt,
+                        "asking the registry again"
+                    );
                     tokio::time::sleep(wait.unwrap_or(BACKOFF * 2_u32.pow(attempt - 1))).await;
                 }
                 _ => return Err(error),
@@ -145,13 +167,18 @@ impl Client {
         offset: u64,
     ) -> Result<Response, RegistryError> {
         let known = self.tokens.known(ask);
-        let response = self.follow(ask, method, path, (offset, known.as_deref())).await?;
+        let response = self
+            .follow(ask, method, path, (offset, known.as_deref()))
+            .await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
         let challenges = auth::parse(response.headers().get_all(WWW_AUTHENTICATE));
         match self.answer(ask, &challenges, &ask.url(path)).await? {
-            Some(header) => self.follow(ask, method, path, (offset, Some(&header))).await,
+            Some(header) => {
+                self.follow(ask, method, path, (offset, Some(&header)))
+                    .await
+            }
             None => Ok(response),
         }
     }
@@ -169,9 +196,18 @@ impl Client {
         let mut url = first.clone();
         for _ in 0..=REDIRECTS_MAX {
             let home = url.origin() == first.origin();
-            let client = if home { self.for_endpoint(ask.endpoint) } else { self.for_tls(Some(Tls::default())) };
-            let client = client.map_err(|source| RegistryError::Client { url: told.clone(), source })?;
-            let mut request = client.request(method.clone(), url.clone()).header(ACCEPT, ask.accept);
+            let client = if home {
+                self.for_endpoint(ask.endpoint)
+            } else {
+                self.for_tls(Some(Tls::default()))
+            };
+            let client = client.map_err(|source| RegistryError::Client {
+                url: told.clone(),
+                source,
+            })?;
+            let mut request = client
+                .request(method.clone(), url.clone())
+                .header(ACCEPT, ask.accept);
             if offset > 0 {
                 request = request.header(RANGE, format!("bytes={offset}-"));
             }
@@ -184,17 +220,36 @@ impl Client {
                 }
             }
             let response = self.within_stall(request.send(), &told).await?;
-            let Some(target) = redirect(&response) else { return Ok(response) };
+            let Some(target) = redirect(&response) else {
+                return Ok(response);
+            };
             let target = url.join(&target).ok().filter(|next| is_safe(&url, next));
-            url = target.ok_or(RegistryError::Answer { url: told.clone(), what: "an unusable redirect" })?;
+            url = target.ok_or(RegistryError::Answer {
+                url: told.clone(),
+                what: "an unusable redirect",
+            })?;
         }
-        Err(RegistryError::Answer { url: told, what: "too many redirects" })
+        Err(RegistryError::Answer {
+            url: told,
+            what: "too many redirects",
+        })
     }
 
     /// Reads the whole of a small answer.
-    pub async fn collect(&self, mut response: Response, url: &str, limit: usize) -> Result<Bytes, RegistryError> {
-        let too_large = || RegistryError::TooLarge { url: url.to_owned(), limit: limit as u64 };
-        if response.content_length().is_some_and(|length| length > limit as u64) {
+    pub async fn collect(
+        &self,
+        mut response: Response,
+        url: &str,
+        limit: usize,
+    ) -> Result<Bytes, RegistryError> {
+        let too_large = || RegistryError::TooLarge {
+            url: url.to_owned(),
+            limit: limit as u64,
+        };
+        if response
+            .content_length()
+            .is_some_and(|length| length > limit as u64)
+        {
             return Err(too_large());
         }
         let mut bytes = Vec::new();
@@ -214,10 +269,15 @@ impl Client {
         url: &str,
     ) -> Result<T, RegistryError> {
         match tokio::time::timeout(self.stall_timeout, operation).await {
-            Ok(result) => {
-                result.map_err(|e| RegistryError::Unreachable { url: url.to_owned(), source: e.without_url() })
-            }
-            Err(_) => Err(RegistryError::Stalled { url: url.to_owned(), floor: 1, period: self.stall_timeout }),
+            Ok(result) => result.map_err(|e| RegistryError::Unreachable {
+                url: url.to_owned(),
+                source: e.without_url(),
+            }),
+            Err(_) => Err(RegistryError::Stalled {
+                url: url.to_owned(),
+                floor: 1,
+                period: self.stall_timeout,
+            }),
         }
     }
 
@@ -233,8 +293,14 @@ impl Client {
         let detail = auth::error_detail(&body);
         match status {
             StatusCode::NOT_FOUND => RegistryError::NotFound { url, detail },
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => RegistryError::Unauthorized { url, detail },
-            status => RegistryError::Status { url, status, detail },
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                RegistryError::Unauthorized { url, detail }
+            }
+            status => RegistryError::Status {
+                url,
+                status,
+                detail,
+            },
         }
     }
 
@@ -270,7 +336,9 @@ fn build(tls: Option<&Tls>) -> reqwest::Result<reqwest::Client> {
         .referer(false)
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_adaptive_window(true);
-    let Some(tls) = tls else { return builder.tls_certs_only([]).build() };
+    let Some(tls) = tls else {
+        return builder.tls_certs_only([]).build();
+    };
     let mut authorities = Vec::new();
     // A system without certificates can still reach hosts whose authority is configured.
     for der in rustls_native_certs::load_native_certs().certs {
@@ -302,7 +370,13 @@ fn is_passing(status: StatusCode) -> bool {
 
 /// The wait the registry asks for; its form with a date is as good as none.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    let seconds = headers
+        .get(RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
     Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }
 
@@ -322,12 +396,16 @@ fn redirect(response: &Response) -> Option<String> {
 
 /// A redirect may not lead from TLS into the clear, nor out of HTTP.
 fn is_safe(from: &Url, to: &Url) -> bool {
-    matches!((from.scheme(), to.scheme()), ("http", "http" | "https") | ("https", "https"))
+    matches!(
+        (from.scheme(), to.scheme()),
+        ("http", "http" | "https") | ("https", "https")
+    )
 }
 
 /// A header value that no debug output shows.
 pub(super) fn sensitive(value: &str) -> http::HeaderValue {
-    let mut header = http::HeaderValue::from_str(value).unwrap_or_else(|_| http::HeaderValue::from_static("invalid"));
+    let mut header = http::HeaderValue::from_str(value)
+        .unwrap_or_else(|_| http::HeaderValue::from_static("invalid"));
     header.set_sensitive(true);
     header
 }

@@ -175,9 +175,17 @@ pub(crate) fn endpoints(hosts_dir: Option<&Path>, host: &str) -> Result<Vec<Endp
 
 /// The host itself, as if nothing were configured.
 fn upstream(host: &str) -> Endpoint {
-    let authority = if host == DOCKER_HUB.0 { DOCKER_HUB.1 } else { host };
+    let authority = if host == DOCKER_HUB.0 {
+        DOCKER_HUB.1
+    } else {
+        host
+    };
     let (name, port) = split_port(authority);
-    let scheme = if is_loopback(name) && port != Some("443") { Scheme::Http } else { Scheme::Https };
+    let scheme = if is_loopback(name) && port != Some("443") {
+        Scheme::Http
+    } else {
+        Scheme::Https
+    };
     Endpoint {
         scheme,
         authority: authority.to_owned(),
@@ -194,17 +202,27 @@ fn directory_of(root: &Path, host: &str) -> Option<PathBuf> {
         (name, Some(port)) => vec![format!("{name}_{port}_"), host.to_owned()],
         _ => vec![host.to_owned()],
     };
-    spelled.into_iter().chain(["_default".to_owned()]).map(|name| root.join(name)).find(|dir| dir.is_dir())
+    spelled
+        .into_iter()
+        .chain(["_default".to_owned()])
+        .map(|name| root.join(name))
+        .find(|dir| dir.is_dir())
 }
 
 fn parse(dir: &Path, file: &Path, text: &str, host: &str) -> Result<Vec<Endpoint>, HostsError> {
-    let broken = |source| HostsError::Parse { path: file.to_owned(), source };
+    let broken = |source| HostsError::Parse {
+        path: file.to_owned(),
+        source,
+    };
     let mut root: Table = toml::from_str(text).map_err(broken)?;
     let hosts = match root.remove("host") {
         Some(toml::Value::Table(hosts)) => hosts,
         _ => Table::new(),
     };
-    let server = root.remove("server").and_then(|v| v.as_str().map(str::to_owned)).filter(|s| !s.is_empty());
+    let server = root
+        .remove("server")
+        .and_then(|v| v.as_str().map(str::to_owned))
+        .filter(|s| !s.is_empty());
     let mut endpoints = Vec::new();
     // The order of the file is the order to ask in: toml is built to keep it.
     for (name, value) in hosts {
@@ -214,14 +232,30 @@ fn parse(dir: &Path, file: &Path, text: &str, host: &str) -> Result<Vec<Endpoint
     let table: HostTable = root.try_into().map_err(broken)?;
     endpoints.push(match server {
         Some(server) => configured(dir, file, &server, &table)?,
-        None => Endpoint { headers: headers(&table), tls: tls(dir, &table)?, ..restricted(upstream(host), &table) },
+        None => Endpoint {
+            headers: headers(&table),
+            tls: tls(dir, &table)?,
+            ..restricted(upstream(host), &table)
+        },
     });
     Ok(endpoints)
 }
 
-fn configured(dir: &Path, file: &Path, url: &str, table: &HostTable) -> Result<Endpoint, HostsError> {
-    let refuse = || HostsError::Url { path: file.to_owned(), url: url.to_owned() };
-    let full = if url.starts_with("http") { url.to_owned() } else { format!("https://{url}") };
+fn configured(
+    dir: &Path,
+    file: &Path,
+    url: &str,
+    table: &HostTable,
+) -> Result<Endpoint, HostsError> {
+    let refuse = || HostsError::Url {
+        path: file.to_owned(),
+        url: url.to_owned(),
+    };
+    let full = if url.contains("://") {
+        url.to_owned()
+    } else {
+        format!("https://{url}")
+    };
     let (scheme, rest) = full.split_once("://").ok_or_else(refuse)?;
     let scheme = match scheme {
         "https" => Scheme::Https,
@@ -229,12 +263,22 @@ fn configured(dir: &Path, file: &Path, url: &str, table: &HostTable) -> Result<E
         _ => return Err(refuse()),
     };
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let well_formed = !authority.is_empty() && !authority.contains(['@', '?', '#', ' ']) && !path.contains(['?', '#', ' ']);
+    let well_formed = !authority.is_empty()
+        && !authority.contains(['@', '?', '#', ' '])
+        && !path.contains(['?', '#', ' ']);
     if !well_formed {
         return Err(refuse());
     }
-    let path: String = path.split('/').filter(|part| !part.is_empty()).flat_map(|part| ["/", part]).collect();
-    let path = if table.override_path || path.ends_with("/v2") { path } else { format!("{path}/v2") };
+    let path: String = path
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .flat_map(|part| ["/", part])
+        .collect();
+    let path = if table.override_path || path.ends_with("/v2") {
+        path
+    } else {
+        format!("{path}/v2")
+    };
     let endpoint = Endpoint {
         scheme,
         authority: authority.to_owned(),
@@ -257,7 +301,14 @@ fn restricted(mut endpoint: Endpoint, table: &HostTable) -> Endpoint {
 
 fn headers(table: &HostTable) -> Vec<(String, String)> {
     let pairs = table.header.iter();
-    pairs.flat_map(|(name, values)| values.as_slice().iter().map(|value| (name.clone(), value.clone()))).collect()
+    pairs
+        .flat_map(|(name, values)| {
+            values
+                .as_slice()
+                .iter()
+                .map(|value| (name.clone(), value.clone()))
+        })
+        .collect()
 }
 
 fn tls(dir: &Path, table: &HostTable) -> Result<Tls, HostsError> {
@@ -278,7 +329,10 @@ fn tls(dir: &Path, table: &HostTable) -> Result<Tls, HostsError> {
 }
 
 fn docker_style_certificates(dir: &Path) -> Result<Tls, HostsError> {
-    let failed = |source| HostsError::Read { path: dir.to_owned(), source };
+    let failed = |source| HostsError::Read {
+        path: dir.to_owned(),
+        source,
+    };
     let mut tls = Tls::default();
     let mut files: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(failed)? {
@@ -306,10 +360,15 @@ fn joined(cert: &Path, key: &Path) -> Result<Vec<u8>, HostsError> {
 
 fn read(path: &Path) -> Result<Vec<u8>, HostsError> {
     use std::io::Read as _;
-    let failed = |source| HostsError::Read { path: path.to_owned(), source };
+    let failed = |source| HostsError::Read {
+        path: path.to_owned(),
+        source,
+    };
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(FILE_MAX).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(FILE_MAX)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
     Ok(bytes)
 }
 
@@ -324,7 +383,10 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
 /// Whether a host is this machine, where a registry is spoken to in the clear by default.
 fn is_loopback(name: &str) -> bool {
     let bare = name.trim_start_matches('[').trim_end_matches(']');
-    name == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    name == "localhost"
+        || bare
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -12,7 +12,10 @@ impl Certs {
     fn file(self, path: &str, content: &str) -> Self {
         let path = self.0.path().join(path);
         create_dir_all(path.parent().unwrap()).unwrap();
-        File::create(path).unwrap().write_all(content.as_bytes()).unwrap();
+        File::create(path)
+            .unwrap()
+            .write_all(content.as_bytes())
+            .unwrap();
         self
     }
 
@@ -26,7 +29,11 @@ impl Certs {
 }
 
 fn url(endpoint: &Endpoint) -> String {
-    let scheme = if endpoint.scheme == Scheme::Https { "https" } else { "http" };
+    let scheme = if endpoint.scheme == Scheme::Https {
+        "https"
+    } else {
+        "http"
+    };
     format!("{scheme}://{}{}", endpoint.authority, endpoint.path)
 }
 
@@ -81,11 +88,26 @@ fn mirrors_come_in_the_order_of_the_file_then_the_server() {
 #[test]
 fn the_first_directory_that_exists_counts() {
     let certs = Certs::new()
-        .file("_default/hosts.toml", r#"server = "https://default.example""#)
-        .file("registry.example_5000_/hosts.toml", r#"server = "https://underscores.example""#)
-        .file("other.example:5000/hosts.toml", r#"server = "https://colon.example""#);
-    assert_eq!(certs.urls("registry.example:5000"), ["https://underscores.example/v2"]);
-    assert_eq!(certs.urls("other.example:5000"), ["https://colon.example/v2"]);
+        .file(
+            "_default/hosts.toml",
+            r#"server = "https://default.example""#,
+        )
+        .file(
+            "registry.example_5000_/hosts.toml",
+            r#"server = "https://underscores.example""#,
+        )
+        .file(
+            "other.example:5000/hosts.toml",
+            r#"server = "https://colon.example""#,
+        );
+    assert_eq!(
+        certs.urls("registry.example:5000"),
+        ["https://underscores.example/v2"]
+    );
+    assert_eq!(
+        certs.urls("other.example:5000"),
+        ["https://colon.example/v2"]
+    );
     assert_eq!(certs.urls("third.example"), ["https://default.example/v2"]);
 }
 
@@ -99,7 +121,11 @@ fn a_file_without_server_falls_back_to_the_registry() {
     assert_eq!(url(&endpoints[1]), "https://registry.example/v2");
     assert_eq!(endpoints[0].tls.verification, Verification::Skipped);
     assert_eq!(endpoints[1].tls, Tls::default());
-    let headers: Vec<_> = endpoints[0].headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let headers: Vec<_> = endpoints[0]
+        .headers
+        .iter()
+        .map(|(n, v)| (n.as_str(), v.as_str()))
+        .collect();
     assert_eq!(headers, [("x-a", "1"), ("x-a", "2"), ("x-b", "3")]);
     assert!(endpoints[1].headers.is_empty());
 }
@@ -124,14 +150,26 @@ fn certificates_are_read_relative_to_the_directory() {
     assert_eq!(a.identity.as_deref(), Some(&b"C\nK"[..]));
     assert!(!format!("{a:?}").contains('K'));
     let b = &certs.endpoints("b.example")[0].tls;
-    assert_eq!((b.authorities.len(), b.identity.as_deref()), (1, Some(&b"C\nK"[..])));
+    assert_eq!(
+        (b.authorities.len(), b.identity.as_deref()),
+        (1, Some(&b"C\nK"[..]))
+    );
     let error = endpoints(Some(certs.0.path()), "c.example").unwrap_err();
-    assert!(error.to_string().ends_with("c.example/absent.pem"), "{error}");
+    assert!(
+        error.to_string().ends_with("c.example/absent.pem"),
+        "{error}"
+    );
 }
 
 #[test]
 fn unusable_files_are_errors_with_their_path() {
-    for bad in ["server = ", "[host.\"ftp://x\"]", "[host.\"https://u@x\"]", "ca = 3", "[host.\"http://\"]"] {
+    for bad in [
+        "server = ",
+        "[host.\"ftp://x\"]",
+        "[host.\"https://u@x\"]",
+        "ca = 3",
+        "[host.\"http://\"]",
+    ] {
         let certs = Certs::new().file("a.example/hosts.toml", bad);
         let error = endpoints(Some(certs.0.path()), "a.example");
         let error = match error {

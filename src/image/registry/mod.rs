@@ -10,6 +10,8 @@ mod client;
 pub(super) mod hosts;
 
 #[cfg(test)]
+mod distribution_tests;
+#[cfg(test)]
 mod tests;
 
 use super::layer::Chunk;
@@ -91,7 +93,10 @@ pub enum RegistryError {
         detail: String,
     },
     /// The registry wants other credentials.
-    #[error("{url} refused access{}: check the credentials and that the repository exists", told(detail))]
+    #[error(
+        "{url} refused access{}: check the credentials and that the repository exists",
+        told(detail)
+    )]
     Unauthorized {
         /// What was to be fetched.
         url: String,
@@ -142,7 +147,11 @@ pub enum RegistryError {
 }
 
 fn told(detail: &str) -> String {
-    if detail.is_empty() { String::new() } else { format!(" ({detail})") }
+    if detail.is_empty() {
+        String::new()
+    } else {
+        format!(" ({detail})")
+    }
 }
 
 impl RegistryError {
@@ -180,7 +189,10 @@ pub(super) struct Repository<'a> {
 
 impl Registry {
     pub fn new(hosts_dir: Option<PathBuf>, stall_timeout: Duration) -> Self {
-        Self { client: Client::new(stall_timeout), hosts_dir }
+        Self {
+            client: Client::new(stall_timeout),
+            hosts_dir,
+        }
     }
 
     /// Reads the hosts' configuration anew and prepares for a repository.
@@ -190,14 +202,26 @@ impl Registry {
         credentials: Option<Credentials>,
     ) -> Result<Repository<'_>, RegistryError> {
         let (dir, host) = (self.hosts_dir.clone(), reference.host().to_owned());
-        let read = tokio::task::spawn_blocking(move || hosts::endpoints(dir.as_deref(), &host)).await;
+        let read =
+            tokio::task::spawn_blocking(move || hosts::endpoints(dir.as_deref(), &host)).await;
         let endpoints = read
             .unwrap_or_else(|_| {
                 let path = self.hosts_dir.clone().unwrap_or_default();
-                Err(HostsError::Read { path, source: std::io::ErrorKind::Interrupted.into() })
+                Err(HostsError::Read {
+                    path,
+                    source: std::io::ErrorKind::Interrupted.into(),
+                })
             })
-            .map_err(|source| RegistryError::Hosts { host: reference.host().to_owned(), source })?;
-        Ok(Repository { client: &self.client, endpoints, reference: reference.clone(), credentials })
+            .map_err(|source| RegistryError::Hosts {
+                host: reference.host().to_owned(),
+                source,
+            })?;
+        Ok(Repository {
+            client: &self.client,
+            endpoints,
+            reference: reference.clone(),
+            credentials,
+        })
     }
 }
 
@@ -207,10 +231,16 @@ impl Repository<'_> {
         let path = format!("manifests/{}", target.as_path());
         let mut asked = Asked::default();
         for endpoint in self.endpoints_for(target) {
-            match self.client.send(&self.ask(endpoint), Method::HEAD, &path, 0).await {
+            match self
+                .client
+                .send(&self.ask(endpoint), Method::HEAD, &path, 0)
+                .await
+            {
                 Ok(response) => {
                     let header = response.headers().get("docker-content-digest");
-                    return Ok(header.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok()));
+                    return Ok(header
+                        .and_then(|value| value.to_str().ok())
+                        .and_then(|text| text.parse().ok()));
                 }
                 Err(e) => asked.remember(&endpoint.authority, e),
             }
@@ -220,12 +250,14 @@ impl Repository<'_> {
 
     /// A manifest or an index, verified when it was asked for by digest.
     pub async fn manifest(&self, target: &Target) -> Result<Document, RegistryError> {
-        self.document(target, &format!("manifests/{}", target.as_path())).await
+        self.document(target, &format!("manifests/{}", target.as_path()))
+            .await
     }
 
     /// A small blob, verified.
     pub async fn small_blob(&self, expected: Digest) -> Result<Document, RegistryError> {
-        self.document(&Target::Digest(expected), &format!("blobs/{expected}")).await
+        self.document(&Target::Digest(expected), &format!("blobs/{expected}"))
+            .await
     }
 
     async fn document(&self, target: &Target, path: &str) -> Result<Document, RegistryError> {
@@ -238,7 +270,11 @@ impl Repository<'_> {
                     match target {
                         Target::Digest(expected) if *expected != digest => {
                             let url = ask.url(path);
-                            let mismatch = RegistryError::Mismatch { url, expected: *expected, found: digest };
+                            let mismatch = RegistryError::Mismatch {
+                                url,
+                                expected: *expected,
+                                found: digest,
+                            };
                             asked.remember(&endpoint.authority, mismatch);
                         }
                         _ => return Ok(Document { bytes, digest }),
@@ -262,7 +298,9 @@ impl Repository<'_> {
         for endpoint in self.endpoints_for(&Target::Digest(digest)) {
             match transfer.run(self.client, &self.ask(endpoint)).await {
                 Ok(()) => return Ok(()),
-                Err(e @ (RegistryError::GivenUp { .. } | RegistryError::TooLarge { .. })) => return Err(e),
+                Err(e @ (RegistryError::GivenUp { .. } | RegistryError::TooLarge { .. })) => {
+                    return Err(e);
+                }
                 Err(e) => asked.remember(&endpoint.authority, e),
             }
         }
@@ -272,23 +310,33 @@ impl Repository<'_> {
     /// The hosts that may be asked: what a tag means not every mirror may say.
     fn endpoints_for(&self, target: &Target) -> impl Iterator<Item = &Endpoint> {
         let by_digest = matches!(target, Target::Digest(_));
-        self.endpoints.iter().filter(move |endpoint| endpoint.resolve || (endpoint.pull && by_digest))
+        self.endpoints
+            .iter()
+            .filter(move |endpoint| endpoint.resolve || (endpoint.pull && by_digest))
     }
 
     fn ask<'a>(&'a self, endpoint: &'a Endpoint) -> Ask<'a> {
         let credentials = self.credentials.as_ref();
         // Credentials may be restricted to the registry's name, which its mirrors stand in for.
         let secret = credentials.and_then(|c| {
-            c.secret_for(&endpoint.authority).or_else(|| c.secret_for(self.reference.host()))
+            c.secret_for(&endpoint.authority)
+                .or_else(|| c.secret_for(self.reference.host()))
         });
-        let others = self.endpoints.last().is_some_and(|last| !std::ptr::eq(last, endpoint));
+        let others = self
+            .endpoints
+            .last()
+            .is_some_and(|last| !std::ptr::eq(last, endpoint));
         Ask {
             endpoint,
             repository: self.reference.path(),
             registry: self.reference.host(),
             secret,
             fingerprint: credentials.map(Credentials::fingerprint),
-            patience: if others { client::Patience::Short } else { client::Patience::Long },
+            patience: if others {
+                client::Patience::Short
+            } else {
+                client::Patience::Long
+            },
             accept: ACCEPT,
         }
     }
@@ -296,7 +344,10 @@ impl Repository<'_> {
     fn none_helped(&self, asked: Asked) -> RegistryError {
         match asked.last {
             Some(last) if asked.before.is_empty() => last,
-            Some(last) => RegistryError::AllHosts { asked: asked.before, last: Box::new(last) },
+            Some(last) => RegistryError::AllHosts {
+                asked: asked.before,
+                last: Box::new(last),
+            },
             None => RegistryError::Answer {
                 url: self.reference.name(),
                 what: "its hosts.toml gives no host the capability that is needed",
@@ -314,7 +365,11 @@ struct Asked {
 
 impl Asked {
     fn remember(&mut self, host: &str, error: RegistryError) {
-        tracing::debug!(host, error = &error as &dyn std::error::Error, "host of a registry did not help");
+        tracing::debug!(
+            host,
+            error = &error as &dyn std::error::Error,
+            "host of a registry did not help"
+        );
         if let Some(before) = self.last.replace(error) {
             self.before.push(short(&before));
         }

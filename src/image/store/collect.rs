@@ -10,8 +10,12 @@ use std::sync::atomic::Ordering;
 /// The layers that have a directory.
 pub(super) fn present_layers(layers: &Dir) -> Result<BTreeSet<LayerName>, DirError> {
     let entries = layers.entries()?;
-    let directories = entries.iter().filter(|entry| entry.kind == EntryKind::Directory);
-    Ok(directories.filter_map(|entry| entry.name.as_str()?.parse().ok()).collect())
+    let directories = entries
+        .iter()
+        .filter(|entry| entry.kind == EntryKind::Directory);
+    Ok(directories
+        .filter_map(|entry| entry.name.as_str()?.parse().ok())
+        .collect())
 }
 
 impl Inner {
@@ -21,11 +25,13 @@ impl Inner {
     pub(super) fn sweep(self: &Arc<Self>, present: &BTreeSet<LayerName>) -> Result<(), StoreError> {
         let sweeping = StoreError::directory("sweep the leftovers of an earlier run");
         for entry in self.staging.entries().map_err(&sweeping)? {
-            self.discard(&self.staging, &entry.name).map_err(&sweeping)?;
+            self.discard(&self.staging, &entry.name)
+                .map_err(&sweeping)?;
         }
         for layer in present {
             if !self.snapshot().index.layers.contains_key(layer) {
-                self.discard(&self.layers, &FileName::new(layer.as_str())?).map_err(&sweeping)?;
+                self.discard(&self.layers, &FileName::new(layer.as_str())?)
+                    .map_err(&sweeping)?;
             }
         }
         self.spawn("holdfast-sweep", |store| store.empty_trash());
@@ -36,7 +42,9 @@ impl Inner {
     pub(in crate::image) fn discard(&self, from: &Dir, name: &FileName) -> Result<(), DirError> {
         loop {
             let number = self.sequence.fetch_add(1, Ordering::Relaxed);
-            let Ok(unique) = FileName::new(number.to_string()) else { return Ok(()) };
+            let Ok(unique) = FileName::new(number.to_string()) else {
+                return Ok(());
+            };
             match from.rename_into(name, &self.trash, &unique) {
                 // The trash of an earlier run has that number.
                 Err(e) if e.is_already_exists() => {}
@@ -51,7 +59,10 @@ impl Inner {
         if self.collecting.load(Ordering::Acquire) {
             self.spawn("holdfast-collect", |store| {
                 if let Err(e) = store.collect_now() {
-                    tracing::warn!(error = &e as &dyn std::error::Error, "cannot delete unused layers; trying again later");
+                    tracing::warn!(
+                        error = &e as &dyn std::error::Error,
+                        "cannot delete unused layers; trying again later"
+                    );
                 }
             });
         }
@@ -77,7 +88,8 @@ impl Inner {
         };
         for layer in &retired {
             let discarding = StoreError::directory("delete a layer");
-            self.discard(&self.layers, &FileName::new(layer.as_str())?).map_err(discarding)?;
+            self.discard(&self.layers, &FileName::new(layer.as_str())?)
+                .map_err(discarding)?;
         }
         self.empty_trash();
         Ok(())
@@ -87,7 +99,11 @@ impl Inner {
     fn remove_unused_documents(&self) -> Result<(), StoreError> {
         let removing = StoreError::directory("delete an unused document");
         let snapshot = self.snapshot();
-        let used: BTreeSet<String> = snapshot.documents().iter().map(crate::image::Digest::hex).collect();
+        let used: BTreeSet<String> = snapshot
+            .documents()
+            .iter()
+            .map(crate::image::Digest::hex)
+            .collect();
         for entry in self.blobs.entries().map_err(&removing)? {
             if entry.name.as_str().is_none_or(|name| !used.contains(name)) {
                 self.blobs.remove_tree(&entry.name).map_err(&removing)?;
@@ -100,20 +116,33 @@ impl Inner {
     fn empty_trash(&self) {
         let entries = match self.trash.entries() {
             Ok(entries) => entries,
-            Err(e) => return tracing::warn!(error = &e as &dyn std::error::Error, "cannot list the image trash"),
+            Err(e) => {
+                return tracing::warn!(
+                    error = &e as &dyn std::error::Error,
+                    "cannot list the image trash"
+                );
+            }
         };
         for entry in entries {
             if let Err(e) = self.trash.remove_tree(&entry.name) {
-                tracing::warn!(error = &e as &dyn std::error::Error, "cannot delete from the image trash");
+                tracing::warn!(
+                    error = &e as &dyn std::error::Error,
+                    "cannot delete from the image trash"
+                );
             }
         }
     }
 
     fn spawn(self: &Arc<Self>, name: &str, work: impl FnOnce(&Self) + Send + 'static) {
         let store = Arc::clone(self);
-        let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&store));
+        let spawned = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || work(&store));
         if let Err(e) = spawned {
-            tracing::warn!(error = &e as &dyn std::error::Error, "cannot start deleting; trying again later");
+            tracing::warn!(
+                error = &e as &dyn std::error::Error,
+                "cannot start deleting; trying again later"
+            );
         }
     }
 }

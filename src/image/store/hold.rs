@@ -17,7 +17,10 @@ pub(super) struct Holds {
 
 impl Holds {
     pub fn new(live: impl Iterator<Item = LayerName>) -> Self {
-        Self { live: live.collect(), counts: HashMap::new() }
+        Self {
+            live: live.collect(),
+            counts: HashMap::new(),
+        }
     }
 
     /// A layer was committed.
@@ -27,7 +30,8 @@ impl Holds {
 
     /// Takes the layers nobody holds and `referenced` does not name out of use, for deletion.
     pub fn retire(&mut self, referenced: &BTreeSet<&LayerName>) -> Vec<LayerName> {
-        let unused = |layer: &&LayerName| !referenced.contains(*layer) && !self.counts.contains_key(*layer);
+        let unused =
+            |layer: &&LayerName| !referenced.contains(*layer) && !self.counts.contains_key(*layer);
         let retired: Vec<LayerName> = self.live.iter().filter(unused).cloned().collect();
         for layer in &retired {
             self.live.remove(layer);
@@ -77,7 +81,9 @@ impl ImageHold {
 
 impl Drop for ImageHold {
     fn drop(&mut self) {
-        let Some(store) = self.store.upgrade() else { return };
+        let Some(store) = self.store.upgrade() else {
+            return;
+        };
         let last = store.lock_holds().give_back(&self.layers);
         let unused = last && {
             let snapshot = store.snapshot();
@@ -94,7 +100,10 @@ impl Inner {
     /// Holds layers, all or none.
     pub fn hold(self: &Arc<Self>, layers: &[LayerName]) -> Result<ImageHold, StoreError> {
         self.lock_holds().take(layers)?;
-        Ok(ImageHold { store: Arc::downgrade(self), layers: layers.to_vec() })
+        Ok(ImageHold {
+            store: Arc::downgrade(self),
+            layers: layers.to_vec(),
+        })
     }
 
     pub(super) fn lock_holds(&self) -> MutexGuard<'_, Holds> {
@@ -104,7 +113,10 @@ impl Inner {
 
 impl ImageStore {
     /// Finds and holds the unpacked layer of that diff id.
-    pub(in crate::image) fn hold_diff_id(&self, diff_id: &crate::image::Digest) -> Option<ImageHold> {
+    pub(in crate::image) fn hold_diff_id(
+        &self,
+        diff_id: &crate::image::Digest,
+    ) -> Option<ImageHold> {
         let snapshot = self.inner.snapshot();
         let layer = snapshot.layer(diff_id)?;
         // One that is being deleted is as good as absent.

@@ -32,8 +32,8 @@ use super::{Reference, unpack};
 use crate::disk::{Dir, DirError, FileName, FileNameError, LockFile, RecordError};
 use arc_swap::ArcSwap;
 pub(super) use commit::{Candidate, Slot};
-pub use hold::ImageHold;
 use hold::Holds;
+pub use hold::ImageHold;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
@@ -172,7 +172,9 @@ impl ImageStore {
         let (layers, blobs) = (subdir("layers")?, subdir("blobs")?);
         let (staging, trash) = (subdir("staging")?, subdir("trash")?);
         root.sweep_temporaries().map_err(&opening)?;
-        let index = RECORD.load(&root, &FileName::new(INDEX)?)?.unwrap_or_default();
+        let index = RECORD
+            .load(&root, &FileName::new(INDEX)?)?
+            .unwrap_or_default();
         let settings = normalised(settings);
         let present = collect::present_layers(&layers).map_err(&opening)?;
         let index = without_torn_images(index, &present);
@@ -246,13 +248,20 @@ impl ImageStore {
     /// Deletes in the background what no image and no hold uses, now and from now on. To be called
     /// once after the start, when all recovered containers hold their layers.
     pub fn collect(&self) {
-        self.inner.collecting.store(true, std::sync::atomic::Ordering::Release);
+        self.inner
+            .collecting
+            .store(true, std::sync::atomic::Ordering::Release);
         self.inner.collect_in_background();
     }
 
     /// Reads a file of the image that the layers (the bottom one first) make up, without mounting
     /// it; `None` when there is no such regular file. Blocks on the disk.
-    pub fn read_file(&self, layers: &[LayerName], path: &str, limit: usize) -> Result<Option<Vec<u8>>, StoreError> {
+    pub fn read_file(
+        &self,
+        layers: &[LayerName],
+        path: &str,
+        limit: usize,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(overlay::read_file(&self.inner.layers, layers, path, limit)?)
     }
 
@@ -263,8 +272,15 @@ impl ImageStore {
             .index
             .layers
             .values()
-            .fold((0, 0), |(bytes, inodes), layer| (bytes + layer.bytes, inodes + layer.inodes));
-        FsUsage { path: self.layers_dir().to_owned(), used_bytes, inodes_used, timestamp: SystemTime::now() }
+            .fold((0, 0), |(bytes, inodes), layer| {
+                (bytes + layer.bytes, inodes + layer.inodes)
+            });
+        FsUsage {
+            path: self.layers_dir().to_owned(),
+            used_bytes,
+            inodes_used,
+            timestamp: SystemTime::now(),
+        }
     }
 
     /// The directory of the layers: `<layers_dir>/<LayerName>/diff` is a lower directory of overlay.
@@ -284,13 +300,21 @@ impl Inner {
 
     /// The limits of one layer.
     pub fn limits(&self) -> unpack::Limits {
-        unpack::Limits { entries: self.settings.max_layer_entries, bytes: self.settings.max_layer_bytes }
+        unpack::Limits {
+            entries: self.settings.max_layer_entries,
+            bytes: self.settings.max_layer_bytes,
+        }
     }
 
     /// Makes a new index durable, then visible. To be called with `writing` held.
     fn publish(&self, index: Index) -> Result<(), StoreError> {
         let before = self.snapshot.load();
-        RECORD.store(&self.root, &FileName::new(INDEX)?, &index, crate::disk::Durability::Synced)?;
+        RECORD.store(
+            &self.root,
+            &FileName::new(INDEX)?,
+            &index,
+            crate::disk::Durability::Synced,
+        )?;
         let snapshot = Snapshot::build(index, &before, &self.blobs, &self.settings.pinned);
         self.snapshot.store(Arc::new(snapshot));
         Ok(())
@@ -300,7 +324,9 @@ impl Inner {
         {
             let _writing = self.lock_writing();
             let snapshot = self.snapshot.load_full();
-            let Some(image) = snapshot.resolve(any) else { return Ok(()) };
+            let Some(image) = snapshot.resolve(any) else {
+                return Ok(());
+            };
             let mut index = snapshot.index.clone();
             index.forget(&image.id);
             self.publish(index)?;
@@ -310,7 +336,9 @@ impl Inner {
     }
 
     fn lock_writing(&self) -> std::sync::MutexGuard<'_, ()> {
-        self.writing.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.writing
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -320,7 +348,9 @@ fn normalised(mut settings: ImageSettings) -> ImageSettings {
     for pinned in &mut settings.pinned {
         match pinned.parse::<Reference>() {
             Ok(reference) => *pinned = reference.to_string(),
-            Err(e) => tracing::warn!(reference = %pinned, error = &e as &dyn std::error::Error, "cannot pin an image"),
+            Err(e) => {
+                tracing::warn!(reference = %pinned, error = &e as &dyn std::error::Error, "cannot pin an image")
+            }
         }
     }
     settings

@@ -47,20 +47,34 @@ impl Extraction {
                     number(header.device_major())?.into(),
                     number(header.device_minor())?.into(),
                 );
-                let kind = if kind == EntryType::Char { SFlag::S_IFCHR } else { SFlag::S_IFBLK };
+                let kind = if kind == EntryType::Char {
+                    SFlag::S_IFCHR
+                } else {
+                    SFlag::S_IFBLK
+                };
                 self.device((kind, device), &parent, path, metadata)
             }
             EntryType::Fifo => {
-                self.replacing(&parent, path, "create the fifo", |name| mkfifoat(&parent, name, Mode::empty()))?;
+                self.replacing(&parent, path, "create the fifo", |name| {
+                    mkfifoat(&parent, name, Mode::empty())
+                })?;
                 self.count(path, 0)?;
                 metadata.apply_at(parent.as_fd(), os_name(path), path, Unopened::Node)
             }
-            _ => Err(UnpackError::Unsupported { path: path.to_path(), kind: "of an unknown type" }),
+            _ => Err(UnpackError::Unsupported {
+                path: path.to_path(),
+                kind: "of an unknown type",
+            }),
         }
     }
 
     /// Applies the entry of the root itself.
-    pub(super) fn set_root(&mut self, kind: EntryType, path: &Path, metadata: &Metadata) -> Result<(), UnpackError> {
+    pub(super) fn set_root(
+        &mut self,
+        kind: EntryType,
+        path: &Path,
+        metadata: &Metadata,
+    ) -> Result<(), UnpackError> {
         if kind != EntryType::Directory {
             return Err(path.field("name"));
         }
@@ -74,7 +88,8 @@ impl Extraction {
     pub(super) fn whiteout(&mut self, path: &Path, hidden: &[u8]) -> Result<(), UnpackError> {
         let parent = self.root.parent_of(path)?;
         if hidden == OPAQUE {
-            let fd = open_directory(&parent, OsStr::new(".")).map_err(path.error("open the directory of"))?;
+            let fd = open_directory(&parent, OsStr::new("."))
+                .map_err(path.error("open the directory of"))?;
             return make_opaque(fd, path);
         }
         if hidden.starts_with(b".wh.") {
@@ -98,7 +113,12 @@ impl Extraction {
         }
     }
 
-    fn directory(&mut self, parent: &Rc<OwnedFd>, path: &Path, metadata: &Metadata) -> Result<(), UnpackError> {
+    fn directory(
+        &mut self,
+        parent: &Rc<OwnedFd>,
+        path: &Path,
+        metadata: &Metadata,
+    ) -> Result<(), UnpackError> {
         let name = os_name(path);
         let mut cleared = Cleared::Plain;
         match mkdirat(parent, name, Mode::S_IRWXU) {
@@ -115,7 +135,10 @@ impl Extraction {
         metadata.apply(&file, path)?;
         self.directories.push((path.bytes.clone(), metadata.mtime));
         if cleared == Cleared::Whiteout {
-            make_opaque(file.try_clone().map_err(path.io_error("open"))?.into(), path)?;
+            make_opaque(
+                file.try_clone().map_err(path.io_error("open"))?.into(),
+                path,
+            )?;
         }
         self.root.entered(path, file.into());
         Ok(())
@@ -129,8 +152,11 @@ impl Extraction {
         metadata: &Metadata,
     ) -> Result<(), UnpackError> {
         self.count(path, entry.size())?;
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = self.replacing(parent, path, "create", |name| openat(parent, name, flags, Mode::S_IRUSR))?;
+        let flags =
+            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = self.replacing(parent, path, "create", |name| {
+            openat(parent, name, flags, Mode::S_IRUSR)
+        })?;
         let mut file = File::from(fd);
         let sparse = entry.header().entry_type() == EntryType::GNUSparse;
         let mut written = 0;
@@ -159,9 +185,16 @@ impl Extraction {
 
     /// Links to an earlier entry of the layer; the name is resolved beneath the root, and a final
     /// symbolic link is linked itself.
-    fn hard_link(&mut self, target: &[u8], parent: &OwnedFd, path: &Path) -> Result<(), UnpackError> {
+    fn hard_link(
+        &mut self,
+        target: &[u8],
+        parent: &OwnedFd,
+        path: &Path,
+    ) -> Result<(), UnpackError> {
         let target = Path::parse(target)?;
-        let Some(target_name) = target.name() else { return Err(path.field("link target")) };
+        let Some(target_name) = target.name() else {
+            return Err(path.field("link target"));
+        };
         if target.bytes == path.bytes {
             return Ok(());
         }
@@ -181,7 +214,9 @@ impl Extraction {
         metadata: &Metadata,
     ) -> Result<(), UnpackError> {
         let target = OsStr::from_bytes(target);
-        self.replacing(parent, path, "create the symbolic link", |name| symlinkat(target, parent, name))?;
+        self.replacing(parent, path, "create the symbolic link", |name| {
+            symlinkat(target, parent, name)
+        })?;
         self.count(path, 0)?;
         metadata.apply_at(parent.as_fd(), os_name(path), path, Unopened::Symlink)
     }
@@ -249,7 +284,9 @@ fn is_directory(parent: &OwnedFd, name: &OsStr) -> Result<bool, Errno> {
 }
 
 fn make_opaque(fd: OwnedFd, path: &Path) -> Result<(), UnpackError> {
-    File::from(fd).set_xattr(OVERLAY_OPAQUE, b"y").map_err(path.io_error("make opaque the directory of"))
+    File::from(fd)
+        .set_xattr(OVERLAY_OPAQUE, b"y")
+        .map_err(path.io_error("make opaque the directory of"))
 }
 
 /// Reads until the buffer is full or the content ends.

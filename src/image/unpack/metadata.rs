@@ -41,7 +41,10 @@ impl Metadata {
                 pax_mtime = Some(parse_time(value).ok_or_else(|| path.field("modification time"))?);
             } else if key.starts_with(b"GNU.sparse.") {
                 let kind = "a sparse file in PAX form";
-                return Err(UnpackError::Unsupported { path: path.to_path(), kind });
+                return Err(UnpackError::Unsupported {
+                    path: path.to_path(),
+                    kind,
+                });
             }
         }
         let header = entry.header();
@@ -61,7 +64,8 @@ impl Metadata {
             mode: Mode::from_bits_truncate(narrow(mode & 0o7777, "mode")?),
             owner: Uid::from_raw(owner),
             group: Gid::from_raw(group),
-            mtime: pax_mtime.unwrap_or_else(|| TimeSpec::new(i64::try_from(seconds).unwrap_or(i64::MAX), 0)),
+            mtime: pax_mtime
+                .unwrap_or_else(|| TimeSpec::new(i64::try_from(seconds).unwrap_or(i64::MAX), 0)),
             xattrs,
         })
     }
@@ -81,15 +85,38 @@ impl Metadata {
     }
 
     /// Sets owner and times, and the mode unless it is a link's, on something that cannot be opened.
-    pub fn apply_at(&self, parent: BorrowedFd<'_>, name: &OsStr, path: &Path, kind: Unopened) -> Result<(), UnpackError> {
-        fchownat(parent, name, Some(self.owner), Some(self.group), AtFlags::AT_SYMLINK_NOFOLLOW)
-            .map_err(path.error("set the owner of"))?;
+    pub fn apply_at(
+        &self,
+        parent: BorrowedFd<'_>,
+        name: &OsStr,
+        path: &Path,
+        kind: Unopened,
+    ) -> Result<(), UnpackError> {
+        fchownat(
+            parent,
+            name,
+            Some(self.owner),
+            Some(self.group),
+            AtFlags::AT_SYMLINK_NOFOLLOW,
+        )
+        .map_err(path.error("set the owner of"))?;
         if kind == Unopened::Node {
-            fchmodat(parent, name, self.mode, nix::sys::stat::FchmodatFlags::FollowSymlink)
-                .map_err(path.error("set the mode of"))?;
+            fchmodat(
+                parent,
+                name,
+                self.mode,
+                nix::sys::stat::FchmodatFlags::FollowSymlink,
+            )
+            .map_err(path.error("set the mode of"))?;
         }
-        utimensat(parent, name, &self.mtime, &self.mtime, UtimensatFlags::NoFollowSymlink)
-            .map_err(path.error("set the times of"))
+        utimensat(
+            parent,
+            name,
+            &self.mtime,
+            &self.mtime,
+            UtimensatFlags::NoFollowSymlink,
+        )
+        .map_err(path.error("set the times of"))
     }
 }
 
@@ -105,7 +132,8 @@ pub(super) enum Unopened {
 /// Whether a layer may set that attribute: `trusted.overlay.*` would redirect the kernel's overlay,
 /// and labels of the host's security module are the host's business.
 fn is_allowed(name: &[u8]) -> bool {
-    name == b"security.capability" || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
+    name == b"security.capability"
+        || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
 }
 
 /// Parses PAX's decimal seconds with an optional fraction, maybe negative.
@@ -116,7 +144,11 @@ fn parse_time(value: &[u8]) -> Option<TimeSpec> {
     if !fraction.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
+    let digits: String = fraction
+        .chars()
+        .chain("000000000".chars())
+        .take(9)
+        .collect();
     let nanoseconds: i64 = digits.parse().ok()?;
     if whole.starts_with('-') && nanoseconds > 0 {
         return Some(TimeSpec::new(seconds - 1, 1_000_000_000 - nanoseconds));

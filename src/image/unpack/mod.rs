@@ -90,8 +90,13 @@ pub enum UnpackError {
 impl UnpackError {
     /// Whether the file system or the quota is full.
     pub fn is_no_space(&self) -> bool {
-        let Self::Create { source, .. } = self else { return false };
-        matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        let Self::Create { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
     }
 
     /// Whether one of the limits was met.
@@ -145,7 +150,10 @@ impl Extraction {
             limits,
             entries: 0,
             content: 0,
-            usage: Unpacked { bytes: 4096, inodes: 1 },
+            usage: Unpacked {
+                bytes: 4096,
+                inodes: 1,
+            },
             directories: Vec::new(),
             buffer: vec![0; create::BUFFER],
         }
@@ -162,7 +170,9 @@ impl Extraction {
         }
         let path = Path::parse(&entry.path_bytes())?;
         let metadata = Metadata::read(entry, &path)?;
-        let Some(name) = path.name() else { return self.set_root(kind, &path, &metadata) };
+        let Some(name) = path.name() else {
+            return self.set_root(kind, &path, &metadata);
+        };
         if let Some(hidden) = name.strip_prefix(WHITEOUT_PREFIX) {
             return self.whiteout(&path, hidden);
         }
@@ -174,7 +184,9 @@ impl Extraction {
         if self.content > self.limits.bytes {
             return Err(UnpackError::TooLarge(self.limits.bytes));
         }
-        let rounded = size.checked_next_multiple_of(4096).ok_or_else(|| path.field("size"))?;
+        let rounded = size
+            .checked_next_multiple_of(4096)
+            .ok_or_else(|| path.field("size"))?;
         self.usage.bytes += rounded;
         self.usage.inodes += 1;
         Ok(())
@@ -215,14 +227,20 @@ impl Path {
             }
         }
         if bytes.contains(&0) {
-            return Err(UnpackError::Field { path: to_path(raw), field: "name" });
+            return Err(UnpackError::Field {
+                path: to_path(raw),
+                field: "name",
+            });
         }
         Ok(Self { bytes })
     }
 
     /// The last component, `None` for the root itself.
     fn name(&self) -> Option<&[u8]> {
-        self.bytes.rsplit(|b| *b == b'/').next().filter(|name| !name.is_empty())
+        self.bytes
+            .rsplit(|b| *b == b'/')
+            .next()
+            .filter(|name| !name.is_empty())
     }
 
     /// The components before the last one, empty for an entry of the root.
@@ -238,15 +256,26 @@ impl Path {
     }
 
     fn field(&self, field: &'static str) -> UnpackError {
-        UnpackError::Field { path: self.to_path(), field }
+        UnpackError::Field {
+            path: self.to_path(),
+            field,
+        }
     }
 
     fn error(&self, operation: &'static str) -> impl Fn(nix::errno::Errno) -> UnpackError + '_ {
-        move |errno| UnpackError::Create { operation, path: self.to_path(), source: errno.into() }
+        move |errno| UnpackError::Create {
+            operation,
+            path: self.to_path(),
+            source: errno.into(),
+        }
     }
 
     fn io_error(&self, operation: &'static str) -> impl Fn(io::Error) -> UnpackError + '_ {
-        move |source| UnpackError::Create { operation, path: self.to_path(), source }
+        move |source| UnpackError::Create {
+            operation,
+            path: self.to_path(),
+            source,
+        }
     }
 }
 

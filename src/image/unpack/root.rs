@@ -36,12 +36,18 @@ pub(super) enum Cleared {
 
 impl Root {
     pub fn new(dir: &Dir) -> Result<Self, UnpackError> {
-        let fd = dir.as_fd().try_clone_to_owned().map_err(|source| UnpackError::Create {
-            operation: "open the directory",
-            path: dir.path().to_owned(),
-            source,
-        })?;
-        Ok(Self { dir: Rc::new(fd), last: None })
+        let fd = dir
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(|source| UnpackError::Create {
+                operation: "open the directory",
+                path: dir.path().to_owned(),
+                source,
+            })?;
+        Ok(Self {
+            dir: Rc::new(fd),
+            last: None,
+        })
     }
 
     /// The root itself.
@@ -99,13 +105,21 @@ impl Root {
         }
         unlinkat(parent, name, UnlinkatFlags::NoRemoveDir).map_err(path.error("replace"))?;
         let whiteout = kind == SFlag::S_IFCHR && stat.st_rdev == 0;
-        Ok(if whiteout { Cleared::Whiteout } else { Cleared::Plain })
+        Ok(if whiteout {
+            Cleared::Whiteout
+        } else {
+            Cleared::Plain
+        })
     }
 
     /// Sets the modification time of a directory, unless something else took its place.
     pub fn set_directory_time(&self, path: &[u8], mtime: &TimeSpec) -> Result<(), UnpackError> {
         let how = how(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW);
-        let name = if path.is_empty() { OsStr::new(".") } else { OsStr::from_bytes(path) };
+        let name = if path.is_empty() {
+            OsStr::new(".")
+        } else {
+            OsStr::from_bytes(path)
+        };
         match openat2(&self.dir, name, how) {
             Ok(fd) => futimens(fd, mtime, mtime).map_err(|e| failed("set the times of", path, e)),
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(()),
@@ -114,17 +128,25 @@ impl Root {
     }
 
     fn remove_tree(&self, parent: &OwnedFd, name: &OsStr, path: &Path) -> Result<(), UnpackError> {
-        let fd = parent.try_clone().map_err(path.io_error("open the directory of"))?;
+        let fd = parent
+            .try_clone()
+            .map_err(path.io_error("open the directory of"))?;
         let name = FileName::new(name).map_err(|_| path.field("name"))?;
-        Dir::from_fd(fd, to_path(path.parent())).remove_tree(&name).map_err(|source| UnpackError::Create {
-            operation: "replace the directory",
-            path: path.to_path(),
-            source: std::io::Error::other(source),
-        })
+        Dir::from_fd(fd, to_path(path.parent()))
+            .remove_tree(&name)
+            .map_err(|source| UnpackError::Create {
+                operation: "replace the directory",
+                path: path.to_path(),
+                source: std::io::Error::other(source),
+            })
     }
 
     fn open(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
-        openat2(&self.dir, OsStr::from_bytes(path), how(OFlag::O_PATH | OFlag::O_DIRECTORY))
+        openat2(
+            &self.dir,
+            OsStr::from_bytes(path),
+            how(OFlag::O_PATH | OFlag::O_DIRECTORY),
+        )
     }
 
     /// Walks to a directory, making what is missing; links are followed beneath the root, and the
@@ -153,7 +175,8 @@ impl Root {
                     }
                 }
                 Ok(Step::Missing) => {
-                    let made = make_directory(&here, &name).map_err(|e| failed("create the directory", path, e))?;
+                    let made = make_directory(&here, &name)
+                        .map_err(|e| failed("create the directory", path, e))?;
                     stack.push(Rc::new(made));
                 }
                 Err(e) => return Err(failed("open the directory", path, e)),
@@ -178,14 +201,20 @@ fn step(here: &OwnedFd, name: &OsStr) -> Result<Step, Errno> {
         Ok(fd) => Ok(Step::Directory(fd)),
         Err(Errno::ENOENT) => Ok(Step::Missing),
         // Without O_DIRECTORY's check the kernel says ELOOP for a link, with it ENOTDIR.
-        Err(e @ (Errno::ENOTDIR | Errno::ELOOP)) => readlinkat(here, name).map(Step::Link).map_err(|_| e),
+        Err(e @ (Errno::ENOTDIR | Errno::ELOOP)) => {
+            readlinkat(here, name).map(Step::Link).map_err(|_| e)
+        }
         Err(e) => Err(e),
     }
 }
 
 fn make_directory(here: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
     mkdirat(here, name, Mode::from_bits_truncate(0o755))?;
-    let fd = openat2(here, name, how(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW))?;
+    let fd = openat2(
+        here,
+        name,
+        how(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW),
+    )?;
     // The umask of the daemon is not the image's business.
     fchmod(&fd, Mode::from_bits_truncate(0o755))?;
     Ok(fd)
@@ -204,5 +233,9 @@ fn how(flags: OFlag) -> OpenHow {
 }
 
 fn failed(operation: &'static str, path: &[u8], errno: Errno) -> UnpackError {
-    UnpackError::Create { operation, path: to_path(path), source: errno.into() }
+    UnpackError::Create {
+        operation,
+        path: to_path(path),
+        source: errno.into(),
+    }
 }

@@ -32,7 +32,10 @@ impl Allowance {
 
 impl<R> Metered<R> {
     pub fn new(inner: R) -> Self {
-        Self { inner, allowance: Allowance(Rc::new(Cell::new(HEADERS_MAX))) }
+        Self {
+            inner,
+            allowance: Allowance(Rc::new(Cell::new(HEADERS_MAX))),
+        }
     }
 
     pub fn allowance(&self) -> Allowance {
@@ -47,7 +50,9 @@ impl<R: Read> Read for Metered<R> {
             let text = "the headers of one entry are larger than 1 MiB";
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
-        let length = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let length = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         let read = self.inner.read(&mut buffer[..length])?;
         self.allowance.0.set(left - read as u64);
         Ok(read)

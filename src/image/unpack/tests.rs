@@ -3,7 +3,10 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use tar::{Builder, Header};
 
-const LIMITS: Limits = Limits { entries: 1000, bytes: 1 << 20 };
+const LIMITS: Limits = Limits {
+    entries: 1000,
+    bytes: 1 << 20,
+};
 
 /// A layer being written, with names no honest program would write.
 struct Layer(Builder<Vec<u8>>);
@@ -19,7 +22,11 @@ impl Layer {
         raw.name[..name.len()].copy_from_slice(name.as_bytes());
         raw.linkname[..link.len()].copy_from_slice(link.as_bytes());
         header.set_entry_type(kind);
-        header.set_mode(if kind == EntryType::Directory { 0o755 } else { 0o644 });
+        header.set_mode(if kind == EntryType::Directory {
+            0o755
+        } else {
+            0o644
+        });
         header.set_uid(0);
         header.set_gid(0);
         header.set_mtime(1_000_000_000);
@@ -57,7 +64,11 @@ impl Layer {
     }
 
     fn unpack_into(self, root: &std::path::Path) -> Result<Unpacked, UnpackError> {
-        unpack(self.bytes().as_slice(), &Dir::open_root(root).unwrap(), LIMITS)
+        unpack(
+            self.bytes().as_slice(),
+            &Dir::open_root(root).unwrap(),
+            LIMITS,
+        )
     }
 
     fn unpack(self) -> Result<(tempfile::TempDir, Unpacked), UnpackError> {
@@ -66,7 +77,11 @@ impl Layer {
         let root = outer.path().join("root");
         fs::create_dir(&root).unwrap();
         let unpacked = self.unpack_into(&root);
-        assert_eq!(fs::read_dir(outer.path()).unwrap().count(), 1, "something escaped");
+        assert_eq!(
+            fs::read_dir(outer.path()).unwrap().count(),
+            1,
+            "something escaped"
+        );
         unpacked.map(|unpacked| (outer, unpacked))
     }
 }
@@ -97,8 +112,14 @@ fn an_ordinary_layer() {
     assert_eq!(lstat(&root, "bin").mtime(), 1_000_000_000);
     assert_eq!(lstat(&root, "").mtime(), 1_000_000_000);
     assert!(lstat(&root, "pipe").file_type().is_fifo());
-    assert_eq!(lstat(&root, "implicit/parent").permissions().mode() & 0o7777, 0o755);
-    assert!(unpacked.inodes >= 5 && unpacked.bytes >= 8192, "{unpacked:?}");
+    assert_eq!(
+        lstat(&root, "implicit/parent").permissions().mode() & 0o7777,
+        0o755
+    );
+    assert!(
+        unpacked.inodes >= 5 && unpacked.bytes >= 8192,
+        "{unpacked:?}"
+    );
 }
 
 #[test]
@@ -113,7 +134,10 @@ fn metadata_is_kept() {
     header.set_cksum();
     layer = layer.pax(&[
         ("mtime", b"1234567890.5"),
-        ("SCHILY.xattr.security.capability", &hex::decode("0100000200040000000000000000000000000000").unwrap()),
+        (
+            "SCHILY.xattr.security.capability",
+            &hex::decode("0100000200040000000000000000000000000000").unwrap(),
+        ),
         ("SCHILY.xattr.user.note", b"kept"),
         ("SCHILY.xattr.user.overlay.opaque", b"y"),
         ("SCHILY.xattr.trusted.overlay.redirect", b"/etc"),
@@ -121,13 +145,24 @@ fn metadata_is_kept() {
     layer.0.append(&header, &b"x"[..]).unwrap();
     let (root, _) = layer.unpack().unwrap();
     let stat = lstat(&root, "su");
-    assert_eq!((stat.uid(), stat.gid(), stat.permissions().mode() & 0o7777), (1000, 2000, 0o6755));
-    assert_eq!((stat.mtime(), stat.mtime_nsec()), (1_234_567_890, 500_000_000));
+    assert_eq!(
+        (stat.uid(), stat.gid(), stat.permissions().mode() & 0o7777),
+        (1000, 2000, 0o6755)
+    );
+    assert_eq!(
+        (stat.mtime(), stat.mtime_nsec()),
+        (1_234_567_890, 500_000_000)
+    );
     let mut names: Vec<_> = xattr::list(root.path().join("root/su")).unwrap().collect();
     names.sort();
     // The file system may refuse user.*, which is skipped; what overlay reads is never set.
     assert!(names.contains(&"security.capability".into()), "{names:?}");
-    assert!(names.iter().all(|name| name == "security.capability" || name == "user.note"), "{names:?}");
+    assert!(
+        names
+            .iter()
+            .all(|name| name == "security.capability" || name == "user.note"),
+        "{names:?}"
+    );
 }
 
 #[test]
@@ -167,7 +202,12 @@ fn whiteouts_become_overlays() {
 #[test]
 fn a_whiteout_hides_only_lower_layers() {
     let opaque = |root: &tempfile::TempDir, path: &str| {
-        xattr::get(root.path().join("root").join(path), "trusted.overlay.opaque").unwrap().is_some()
+        xattr::get(
+            root.path().join("root").join(path),
+            "trusted.overlay.opaque",
+        )
+        .unwrap()
+        .is_some()
     };
     let (root, _) = Layer::new()
         .file("file", "mine")
@@ -218,7 +258,10 @@ fn names_that_leave_are_refused() {
         let error = Layer::new().file(name, "x").unpack().unwrap_err();
         assert!(matches!(error, UnpackError::Escape(_)), "{name}: {error:?}");
     }
-    let error = Layer::new().hard("x", "../../etc/passwd").unpack().unwrap_err();
+    let error = Layer::new()
+        .hard("x", "../../etc/passwd")
+        .unpack()
+        .unwrap_err();
     assert!(matches!(error, UnpackError::Escape(_)), "{error:?}");
     assert!(Layer::new().file(".wh.", "").unpack().is_err());
     assert!(Layer::new().file(".wh...", "").unpack().is_err());
@@ -252,9 +295,18 @@ fn links_end_at_the_layers_root() {
 
 #[test]
 fn links_to_themselves_end_too() {
-    let error = Layer::new().link("a", "a").file("a/x", "").unpack().unwrap_err();
+    let error = Layer::new()
+        .link("a", "a")
+        .file("a/x", "")
+        .unpack()
+        .unwrap_err();
     assert!(matches!(error, UnpackError::Create { .. }), "{error:?}");
-    let error = Layer::new().link("a", "b").link("b", "a").file("a/x", "").unpack().unwrap_err();
+    let error = Layer::new()
+        .link("a", "b")
+        .link("b", "a")
+        .file("a/x", "")
+        .unpack()
+        .unwrap_err();
     assert!(matches!(error, UnpackError::Create { .. }), "{error:?}");
 }
 
@@ -281,7 +333,11 @@ fn final_links_are_not_followed() {
 fn a_hard_link_to_nothing_is_an_error() {
     assert!(Layer::new().hard("x", "absent").unpack().is_err());
     assert!(Layer::new().dir("d/").hard("x", "d").unpack().is_err());
-    let (root, _) = Layer::new().file("x", "same").hard("x", "./x").unpack().unwrap();
+    let (root, _) = Layer::new()
+        .file("x", "same")
+        .hard("x", "./x")
+        .unpack()
+        .unwrap();
     assert_eq!(text(&root, "x"), "same");
 }
 
@@ -291,16 +347,28 @@ fn limits_hold() {
     for i in 0..1001 {
         layer = layer.file(&format!("f{i}"), "");
     }
-    assert!(matches!(layer.unpack(), Err(UnpackError::TooManyEntries(1000))));
+    assert!(matches!(
+        layer.unpack(),
+        Err(UnpackError::TooManyEntries(1000))
+    ));
     let big = "x".repeat(600 << 10);
-    let error = Layer::new().file("a", &big).file("b", &big).unpack().unwrap_err();
+    let error = Layer::new()
+        .file("a", &big)
+        .file("b", &big)
+        .unpack()
+        .unwrap_err();
     assert!(error.is_too_large());
 }
 
 /// Long names and attributes are kept in memory by the tar reader, so their size is bounded.
 #[test]
 fn a_huge_header_is_refused() {
-    let layer = Layer::new().entry(EntryType::GNULongName, "././@LongLink", "", &vec![b'x'; 2 << 20]);
+    let layer = Layer::new().entry(
+        EntryType::GNULongName,
+        "././@LongLink",
+        "",
+        &vec![b'x'; 2 << 20],
+    );
     let error = layer.file("x", "").unpack().unwrap_err();
     assert!(matches!(error, UnpackError::Read(_)), "{error:?}");
 }
@@ -310,7 +378,11 @@ fn a_truncated_stream_is_an_error() {
     let bytes = Layer::new().file("a", &"x".repeat(2000)).bytes();
     for length in [100, 600, 1500] {
         let dir = tempfile::tempdir().unwrap();
-        let result = unpack(&bytes[..length], &Dir::open_root(dir.path()).unwrap(), LIMITS);
+        let result = unpack(
+            &bytes[..length],
+            &Dir::open_root(dir.path()).unwrap(),
+            LIMITS,
+        );
         assert!(matches!(result, Err(UnpackError::Read(_))), "{length}");
     }
 }
@@ -324,7 +396,10 @@ fn an_owner_beyond_32_bits_is_an_error() {
     header.set_size(0);
     header.set_cksum();
     layer.0.append(&header, &b""[..]).unwrap();
-    assert!(matches!(layer.unpack(), Err(UnpackError::Field { field: "owner", .. })));
+    assert!(matches!(
+        layer.unpack(),
+        Err(UnpackError::Field { field: "owner", .. })
+    ));
 }
 
 /// The file is longer than one buffer and mostly a hole.
@@ -366,6 +441,12 @@ fn unpacking_does_not_leave_through_what_is_there() {
     fs::create_dir(outer.path().join("root")).unwrap();
     fs::create_dir(outer.path().join("target")).unwrap();
     symlink("../target", outer.path().join("root/d")).unwrap();
-    Layer::new().file("d/x", "1").unpack_into(&outer.path().join("root")).unwrap();
-    assert_eq!(fs::read_dir(outer.path().join("target")).unwrap().count(), 0);
+    Layer::new()
+        .file("d/x", "1")
+        .unpack_into(&outer.path().join("root"))
+        .unwrap();
+    assert_eq!(
+        fs::read_dir(outer.path().join("target")).unwrap().count(),
+        0
+    );
 }
