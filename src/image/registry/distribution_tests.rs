@@ -23,8 +23,52 @@ impl Drop for Distribution {
 }
 
 impl Distribution {
-    #[expect(clippy::disallowed_methods, reason = "the test's own registry")]
     fn start() -> Option<Self> {
+        Self::start_with("")
+    }
+
+    /// A registry behind TLS, with the path of its certificate.
+    #[expect(clippy::disallowed_methods, reason = "the test's own certificate")]
+    fn start_tls(dir: &std::path::Path) -> Option<(Self, std::path::PathBuf)> {
+        let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
+        let made = Command::new("openssl")
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+            ])
+            .args([
+                "-days",
+                "2",
+                "-subj",
+                "/CN=127.0.0.1",
+                "-addext",
+                "subjectAltName=IP:127.0.0.1",
+            ])
+            .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+            .arg(&key)
+            .arg("-out")
+            .arg(&cert)
+            .stderr(Stdio::null())
+            .status();
+        if !made.is_ok_and(|status| status.success()) {
+            println!("skipped: no openssl to make a certificate with");
+            return None;
+        }
+        let tls = format!(
+            ", tls: {{certificate: {}, key: {}}}",
+            cert.display(),
+            key.display()
+        );
+        Some((Self::start_with(&tls)?, cert))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the test's own registry")]
+    fn start_with(tls: &str) -> Option<Self> {
         if !std::path::Path::new(PROGRAM).exists() {
             println!("skipped: {PROGRAM} is not installed (Debian package docker-registry)");
             return None;
@@ -35,7 +79,7 @@ impl Distribution {
             .local_addr()
             .unwrap();
         let config = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"{address}\"}}\n",
+            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"{address}\"{tls}}}\n",
             dir.path().display()
         );
         let file = dir.path().join("config.yml");
@@ -136,4 +180,35 @@ async fn images_come_from_a_real_registry() {
         .await
         .unwrap_err();
     assert_eq!(absent.kind(), PullErrorKind::NotFound);
+}
+
+/// Over TLS nothing works by accident: the authority must be the system's or the administrator's.
+#[tokio::test]
+async fn certificates_are_checked_as_configured() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some((registry, cert)) = Distribution::start_tls(dir.path()) else {
+        return;
+    };
+    let certs = dir.path().join("certs.d/registry.test");
+    std::fs::create_dir_all(&certs).unwrap();
+    let settings = ImageSettings {
+        hosts_dir: Some(dir.path().join("certs.d")),
+        ..ImageSettings::default()
+    };
+    let store = ImageStore::open(&dir.path().join("images"), settings).unwrap();
+    for (extra, kind) in [
+        (String::new(), PullErrorKind::Unavailable),
+        (format!("ca = {cert:?}"), PullErrorKind::NotFound),
+        ("skip_verify = true".to_owned(), PullErrorKind::NotFound),
+    ] {
+        let hosts = format!("server = \"https://{}\"\n{extra}\n", registry.address);
+        let mut file = std::fs::File::create(certs.join("hosts.toml")).unwrap();
+        file.write_all(hosts.as_bytes()).unwrap();
+        let request = PullRequest {
+            reference: "registry.test/absent:v1".to_owned(),
+            credentials: None,
+        };
+        let error = store.pull(request).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{extra}: {error:?}");
+    }
 }
