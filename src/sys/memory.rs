@@ -1,0 +1,116 @@
+//! Memory outside the heap: mmap(2), madvise(2), malloc_trim(3).
+//!
+//! The shim lives for as long as its pod and there is one for each, so large buffers come from the kernel
+//! and go back to it, and only touched pages cost.
+
+use std::ffi::c_void;
+use std::num::NonZeroUsize;
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU32;
+
+use nix::errno::Errno;
+
+/// Maps new anonymous pages.
+fn map(bytes: NonZeroUsize, kind: libc::c_int) -> nix::Result<NonNull<c_void>> {
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_ANONYMOUS | kind;
+    // SAFETY: a new anonymous mapping at an address that the kernel chooses overlaps nothing.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes.get(), access, flags, -1, 0) };
+    if start == libc::MAP_FAILED {
+        return Err(Errno::last());
+    }
+    NonNull::new(start).ok_or(Errno::ENOMEM)
+}
+
+/// Anonymous pages, all zero at first.
+#[derive(Debug)]
+pub struct Buffer {
+    start: NonNull<c_void>,
+    bytes: NonZeroUsize,
+}
+
+impl Buffer {
+    /// Maps this many bytes; none is touched.
+    ///
+    /// # Errors
+    /// Those of mmap(2).
+    pub fn new(bytes: NonZeroUsize) -> nix::Result<Self> {
+        let start = map(bytes, libc::MAP_PRIVATE | libc::MAP_NORESERVE)?;
+        Ok(Self { start, bytes })
+    }
+
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        // SAFETY: the mapping is readable, of this length, initialised by the kernel, and borrowed with self.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), self.bytes.get()) }
+    }
+
+    /// The bytes, to be written.
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        // SAFETY: as in `as_slice`, and `&mut self` excludes every other borrow.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().cast(), self.bytes.get()) }
+    }
+
+    /// Gives the pages back to the kernel; the bytes are zero again.
+    pub fn release(&mut self) {
+        // SAFETY: the range is this whole mapping, and `&mut self` excludes every borrow of its bytes.
+        // A failure would only leave the pages where they are.
+        unsafe { libc::madvise(self.start.as_ptr(), self.bytes.get(), libc::MADV_DONTNEED) };
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this value's own and nothing borrows it any more.
+        unsafe { libc::munmap(self.start.as_ptr(), self.bytes.get()) };
+    }
+}
+
+/// Bytes of the page that [`Shared`] maps.
+const PAGE: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+
+/// A number that parent and child both see, because its page is shared over the clone.
+#[derive(Debug)]
+pub struct Shared {
+    start: NonNull<c_void>,
+}
+
+impl Shared {
+    /// Maps the page; the number is 0.
+    ///
+    /// # Errors
+    /// Those of mmap(2).
+    pub fn new() -> nix::Result<Self> {
+        map(PAGE, libc::MAP_SHARED).map(|start| Self { start })
+    }
+
+    /// The number.
+    pub fn number(&self) -> &AtomicU32 {
+        // SAFETY: the page is mapped as long as self, aligned, zeroed, and only used as this atomic.
+        unsafe { self.start.cast::<AtomicU32>().as_ref() }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this value's own and nothing borrows it any more.
+        unsafe { libc::munmap(self.start.as_ptr(), PAGE.get()) };
+    }
+}
+
+/// Gives free heap pages back to the kernel.
+pub fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: one integer; glibc takes its own locks.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// The position of the first such byte: memchr(3), which the C library has in vector form.
+pub fn find_byte(bytes: &[u8], wanted: u8) -> Option<usize> {
+    let start = bytes.as_ptr();
+    // SAFETY: the pointer and the length describe `bytes`.
+    let found = unsafe { libc::memchr(start.cast(), wanted.into(), bytes.len()) };
+    (!found.is_null()).then(|| found.addr() - start.addr())
+}

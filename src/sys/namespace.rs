@@ -1,0 +1,34 @@
+//! Namespaces: setns(2), unshare(2), namespaces(7).
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use nix::errno::Errno;
+pub use nix::sched::CloneFlags;
+
+/// Joins namespaces. `place` is a namespace (/proc/PID/ns/…) or, since Linux 5.8, a pidfd, of whose process
+/// all namespaces in `which` are joined in one step.
+///
+/// # Errors
+/// Those of setns(2).
+pub fn join(place: BorrowedFd<'_>, which: CloneFlags) -> nix::Result<()> {
+    // SAFETY: two integers, no memory.
+    Errno::result(unsafe { libc::setns(place.as_raw_fd(), which.bits()) }).map(drop)
+}
+
+/// Moves this process into new namespaces. For pids: its future children.
+///
+/// # Errors
+/// Those of unshare(2).
+pub fn unshare(which: CloneFlags) -> nix::Result<()> {
+    nix::sched::unshare(which)
+}
+
+/// Sets the host name of the present UTS namespace.
+///
+/// # Errors
+/// Those of sethostname(2): EINVAL for more than 64 bytes.
+pub fn set_hostname(name: &std::ffi::CStr) -> nix::Result<()> {
+    let bytes = name.to_bytes();
+    // SAFETY: the pointer and the length describe `bytes`, which the kernel only reads.
+    Errno::result(unsafe { libc::sethostname(bytes.as_ptr().cast(), bytes.len()) }).map(drop)
+}

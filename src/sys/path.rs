@@ -1,0 +1,287 @@
+//! Files relative to a directory descriptor: openat2(2), mkdirat(2), mknodat(2) and their like.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::NixPath;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::{Mode, SFlag, fstat, makedev, mkdirat, mknodat};
+use nix::unistd::{Gid, Uid};
+
+/// Which symbolic links a resolution follows. Magic links (proc(5)) never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// Those that stay inside the root; absolute ones start there.
+    InRoot,
+    /// None.
+    Refuse,
+}
+
+/// Opens a path inside a root: no `..`, symbolic link or race leads outside.
+///
+/// # Errors
+/// Those of openat2(2), Linux 5.6. ELOOP for a link that is not followed.
+pub fn open_in_root<P: NixPath + ?Sized>(
+    root: BorrowedFd<'_>,
+    path: &P,
+    flags: OFlag,
+    links: Links,
+) -> nix::Result<OwnedFd> {
+    let mut resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    if links == Links::Refuse {
+        resolve |= ResolveFlag::RESOLVE_NO_SYMLINKS;
+    }
+    let mode = if flags.contains(OFlag::O_CREAT) {
+        0o644
+    } else {
+        0
+    };
+    let how = OpenHow::new()
+        .flags(flags | OFlag::O_CLOEXEC)
+        .mode(Mode::from_bits_retain(mode))
+        .resolve(resolve);
+    loop {
+        // EAGAIN: a rename raced with `..`; openat2(2) asks to try again.
+        match openat2(root, path, how) {
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Opens a path that may leave `directory` in no way at all, not even by symbolic links: for sysctls.
+///
+/// # Errors
+/// Those of openat2(2). EXDEV for a path that leads outside.
+pub fn open_beneath<P: NixPath + ?Sized>(
+    directory: BorrowedFd<'_>,
+    path: &P,
+    flags: OFlag,
+) -> nix::Result<OwnedFd> {
+    let resolve = ResolveFlag::RESOLVE_BENEATH
+        | ResolveFlag::RESOLVE_NO_MAGICLINKS
+        | ResolveFlag::RESOLVE_NO_SYMLINKS;
+    openat2(
+        directory,
+        path,
+        OpenHow::new()
+            .flags(flags | OFlag::O_CLOEXEC)
+            .resolve(resolve),
+    )
+}
+
+/// Opens a path of the present mount namespace, relative to the present directory, with all links.
+///
+/// # Errors
+/// Those of open(2).
+pub fn open<P: NixPath + ?Sized>(path: &P, flags: OFlag) -> nix::Result<OwnedFd> {
+    nix::fcntl::open(path, flags | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Opens a name in a directory.
+///
+/// # Errors
+/// Those of openat(2).
+pub fn open_at<P: NixPath + ?Sized>(
+    directory: BorrowedFd<'_>,
+    name: &P,
+    flags: OFlag,
+) -> nix::Result<OwnedFd> {
+    nix::fcntl::openat(
+        directory,
+        name,
+        flags | OFlag::O_CLOEXEC,
+        Mode::from_bits_retain(0o600),
+    )
+}
+
+/// Makes a directory.
+///
+/// # Errors
+/// Those of mkdirat(2).
+pub fn make_directory<P: NixPath + ?Sized>(
+    parent: BorrowedFd<'_>,
+    name: &P,
+    mode: u32,
+) -> nix::Result<()> {
+    mkdirat(parent, name, Mode::from_bits_truncate(mode))
+}
+
+/// Makes an empty regular file; it must not exist.
+///
+/// # Errors
+/// Those of mknodat(2). EEXIST also for a symbolic link that leads nowhere.
+pub fn make_file<P: NixPath + ?Sized>(parent: BorrowedFd<'_>, name: &P) -> nix::Result<()> {
+    mknodat(
+        parent,
+        name,
+        SFlag::S_IFREG,
+        Mode::from_bits_truncate(0o644),
+        0,
+    )
+}
+
+/// Kind and number of a device node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Node {
+    /// `S_IFCHR`, `S_IFBLK` or `S_IFIFO`.
+    pub kind: u32,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+}
+
+/// Makes a device node or a fifo.
+///
+/// # Errors
+/// Those of mknodat(2). EPERM in a user namespace that is not the first.
+pub fn make_node<P: NixPath + ?Sized>(
+    parent: BorrowedFd<'_>,
+    name: &P,
+    node: Node,
+    mode: u32,
+) -> nix::Result<()> {
+    let number = makedev(u64::from(node.major), u64::from(node.minor));
+    let kind = SFlag::from_bits_truncate(node.kind);
+    mknodat(parent, name, kind, Mode::from_bits_truncate(mode), number)
+}
+
+/// Sets the permission bits of an entry that is no symbolic link.
+///
+/// # Errors
+/// Those of fchmodat(2).
+pub fn set_mode<P: NixPath + ?Sized>(
+    parent: BorrowedFd<'_>,
+    name: &P,
+    mode: u32,
+) -> nix::Result<()> {
+    let follow = nix::sys::stat::FchmodatFlags::FollowSymlink;
+    nix::sys::stat::fchmodat(parent, name, Mode::from_bits_truncate(mode), follow)
+}
+
+/// Sets the owner of an entry itself, not of what it links to.
+///
+/// # Errors
+/// Those of fchownat(2).
+pub fn set_owner<P: NixPath + ?Sized>(
+    parent: BorrowedFd<'_>,
+    name: &P,
+    uid: u32,
+    gid: u32,
+) -> nix::Result<()> {
+    nix::unistd::fchownat(
+        parent,
+        name,
+        Some(Uid::from_raw(uid)),
+        Some(Gid::from_raw(gid)),
+        nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW,
+    )
+}
+
+/// Gives an open file to a user; its group stays.
+///
+/// # Errors
+/// Those of fchown(2).
+pub fn give_to_user(file: BorrowedFd<'_>, uid: u32) -> nix::Result<()> {
+    nix::unistd::fchown(file, Some(Uid::from_raw(uid)), None)
+}
+
+/// Makes a symbolic link.
+///
+/// # Errors
+/// Those of symlinkat(2).
+pub fn make_link<T: NixPath + ?Sized, P: NixPath + ?Sized>(
+    text: &T,
+    parent: BorrowedFd<'_>,
+    name: &P,
+) -> nix::Result<()> {
+    nix::unistd::symlinkat(text, parent, name)
+}
+
+/// Removes an entry that is no directory.
+///
+/// # Errors
+/// Those of unlinkat(2).
+pub fn remove<P: NixPath + ?Sized>(parent: BorrowedFd<'_>, name: &P) -> nix::Result<()> {
+    nix::unistd::unlinkat(parent, name, nix::unistd::UnlinkatFlags::NoRemoveDir)
+}
+
+/// Removes an empty directory.
+///
+/// # Errors
+/// Those of unlinkat(2): ENOTEMPTY, and EBUSY for a cgroup with processes.
+pub fn remove_directory<P: NixPath + ?Sized>(parent: BorrowedFd<'_>, name: &P) -> nix::Result<()> {
+    nix::unistd::unlinkat(parent, name, nix::unistd::UnlinkatFlags::RemoveDir)
+}
+
+/// Reads a symbolic link's text into a buffer; longer texts are cut at its end.
+///
+/// # Errors
+/// Those of readlinkat(2): EINVAL when the entry is no symbolic link.
+pub fn read_link<'b>(
+    parent: BorrowedFd<'_>,
+    name: &[u8],
+    buffer: &'b mut [u8],
+) -> nix::Result<&'b [u8]> {
+    use std::os::fd::AsRawFd;
+    let length = name.with_nix_path(|path| {
+        // SAFETY: the path is a C string and the buffer is exclusively borrowed with its true length.
+        let length = unsafe {
+            libc::readlinkat(
+                parent.as_raw_fd(),
+                path.as_ptr(),
+                buffer.as_mut_ptr().cast(),
+                buffer.len(),
+            )
+        };
+        Errno::result(length)
+    })??;
+    Ok(&buffer[..length.cast_unsigned()])
+}
+
+/// Whether an open file (also O_PATH) is a directory.
+///
+/// # Errors
+/// Those of fstat(2).
+pub fn is_directory(file: BorrowedFd<'_>) -> nix::Result<bool> {
+    let kind = SFlag::from_bits_truncate(fstat(file)?.st_mode & SFlag::S_IFMT.bits());
+    Ok(kind == SFlag::S_IFDIR)
+}
+
+/// Whether an open file (also O_PATH) is the kernel's null device: character device 1:3.
+///
+/// # Errors
+/// Those of fstat(2).
+pub fn is_null_device(file: BorrowedFd<'_>) -> nix::Result<bool> {
+    let status = fstat(file.as_fd())?;
+    let kind = SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits());
+    Ok(kind == SFlag::S_IFCHR && status.st_rdev == makedev(1, 3))
+}
+
+/// Makes the directory that `directory` is the present one.
+///
+/// # Errors
+/// Those of fchdir(2).
+pub fn enter(directory: BorrowedFd<'_>) -> nix::Result<()> {
+    nix::unistd::fchdir(directory)
+}
+
+/// Whether the present directory can be reached from the present root: getcwd(2) marks one that cannot.
+/// A directory outside the root is how a host descriptor leaks into a container (CVE-2024-21626).
+pub fn inside_root() -> bool {
+    let mut buffer = [0_u8; libc::PATH_MAX as usize];
+    // SAFETY: the buffer is exclusively borrowed with its true length; the raw call writes a C string.
+    let result = unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) };
+    result > 0 && buffer[0] == b'/'
+}
+
+/// Whether an open file (also O_PATH) is this device node or fifo.
+///
+/// # Errors
+/// Those of fstat(2).
+pub fn is_node(file: BorrowedFd<'_>, node: Node) -> nix::Result<bool> {
+    let status = fstat(file)?;
+    let number = makedev(u64::from(node.major), u64::from(node.minor));
+    Ok(status.st_mode & SFlag::S_IFMT.bits() == node.kind && status.st_rdev == number)
+}

@@ -1,0 +1,83 @@
+//! What procfs says about a process and about this boot: proc(5).
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use nix::errno::Errno;
+
+/// Bytes of /proc/PID/stat that are read: the name has at most 64 bytes and the 51 numbers 20 digits each.
+const STAT_BYTES: usize = 1536;
+
+/// When a process started, in clock ticks since boot: field 22 of /proc/PID/stat. Together with the number
+/// and the boot id it names a process for ever.
+///
+/// # Errors
+/// `NotFound` when there is no such process; `InvalidData` when the line has another form.
+pub fn start_ticks(pid: i32) -> io::Result<u64> {
+    let mut line = [0; STAT_BYTES];
+    let length = File::open(format!("/proc/{pid}/stat"))?.read(&mut line)?;
+    parse_start_ticks(&line[..length]).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// Field 22 of a stat line. Field 2, the name in parentheses, may itself have spaces and parentheses, so
+/// fields are counted after the last closing one.
+fn parse_start_ticks(line: &[u8]) -> Option<u64> {
+    let name_end = line.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(line.get(name_end + 2..)?).ok()?;
+    rest.split(' ').nth(19)?.parse().ok()
+}
+
+/// The number in /proc/PID/mountinfo of the mount that an open file (also O_PATH) lies on.
+///
+/// # Errors
+/// Those of statx(2); ENOSYS before Linux 5.8, which cannot tell.
+pub fn mount_id(file: BorrowedFd<'_>) -> nix::Result<u64> {
+    // SAFETY: statx is a C structure of integers for which all zeroes is a valid value.
+    let mut status: libc::statx = unsafe { std::mem::zeroed() };
+    let (flags, mask) = (libc::AT_EMPTY_PATH, libc::STATX_MNT_ID);
+    // SAFETY: the path is a static C string, and the kernel writes one statx, for which there is room.
+    Errno::result(unsafe {
+        libc::statx(file.as_raw_fd(), c"".as_ptr(), flags, mask, &raw mut status)
+    })?;
+    if status.stx_mask & mask == 0 {
+        return Err(Errno::ENOSYS);
+    }
+    Ok(status.stx_mnt_id)
+}
+
+/// The identifier of this boot: /proc/sys/kernel/random/boot_id, 36 characters.
+///
+/// # Errors
+/// When procfs is not mounted.
+pub fn boot_id() -> io::Result<String> {
+    let mut text = String::new();
+    File::open("/proc/sys/kernel/random/boot_id")?
+        .take(64)
+        .read_to_string(&mut text)?;
+    text.truncate(text.trim_end().len());
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_spaces_and_parentheses_do_not_shift_the_fields() {
+        let line = b"7 (a) b (c)) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 31415 1 1 1\n";
+        assert_eq!(parse_start_ticks(line), Some(31415));
+        assert_eq!(parse_start_ticks(b"7 (a"), None);
+    }
+
+    #[test]
+    fn this_process_has_a_start_and_the_machine_a_boot() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(start_ticks(own).unwrap() > 0);
+        assert_eq!(boot_id().unwrap().len(), 36);
+        assert_eq!(
+            start_ticks(i32::MAX).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
+    }
+}

@@ -1,0 +1,99 @@
+//! This process and its children: fork(2), _exit(2), wait(2), prctl(2).
+
+use nix::errno::Errno;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid};
+
+/// How a child ended: waitpid(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+}
+
+/// Ends this process at once: no destructor, no exit handler runs.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: one integer, no memory; the call does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Continues in a child whose parent exits with code 0 at once, so that it is nobody's child. The caller
+/// must have one thread.
+///
+/// # Errors
+/// Those of fork(2).
+pub fn detach() -> nix::Result<()> {
+    // SAFETY: the process has one thread, as the caller warrants, so the child's memory is consistent.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { .. } => exit_now(0),
+        ForkResult::Child => Ok(()),
+    }
+}
+
+/// Takes one ended child, if there is one: its number and how it ended. Does not wait.
+///
+/// # Errors
+/// ECHILD when there are no children at all.
+pub fn reap() -> nix::Result<Option<(i32, Ended)>> {
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => return Ok(None),
+            Ok(status) => match ended(status) {
+                Some(found) => return Ok(Some(found)),
+                None => continue,
+            },
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// Waits for one child.
+///
+/// # Errors
+/// ECHILD when it is no child of this process.
+pub fn wait(pid: i32) -> nix::Result<Ended> {
+    loop {
+        match waitpid(Pid::from_raw(pid), None) {
+            Ok(status) => {
+                if let Some((_, ended)) = ended(status) {
+                    return Ok(ended);
+                }
+            }
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+fn ended(status: WaitStatus) -> Option<(i32, Ended)> {
+    match status {
+        WaitStatus::Exited(pid, code) => Some((pid.as_raw(), Ended::Code(code))),
+        WaitStatus::Signaled(pid, signal, _) => Some((pid.as_raw(), Ended::Signal(signal as i32))),
+        _ => None,
+    }
+}
+
+/// This process' number in its own pid namespace.
+pub fn own_pid() -> i32 {
+    nix::unistd::getpid().as_raw()
+}
+
+/// Starts a session of which this process is the leader: setsid(2).
+///
+/// # Errors
+/// EPERM when it already leads a process group.
+pub fn start_session() -> nix::Result<()> {
+    nix::unistd::setsid().map(drop)
+}
+
+/// Kills a process by number. Only for numbers just read from a cgroup whose kernel has no `cgroup.kill`
+/// (before Linux 5.14) or from a cgroup v1 hierarchy, where the kernel offers nothing better.
+///
+/// # Errors
+/// ESRCH when there is no such process.
+pub fn kill(pid: i32) -> nix::Result<()> {
+    nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
+}
