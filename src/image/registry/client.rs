@@ -32,15 +32,17 @@ pub(super) const STALL_FLOOR: u64 = 4096;
 pub(super) enum Patience {
     /// Once: another host follows.
     Short,
-    /// Five times: there is nobody else to ask.
+    /// Several times: there is nobody else to ask.
     Long,
 }
 
 impl Patience {
-    fn attempts(self) -> u32 {
-        match self {
-            Self::Short => 1,
-            Self::Long => 5,
+    fn attempts(self, error: &RegistryError) -> u32 {
+        match (self, error) {
+            (Self::Short, _) => 1,
+            // A host that takes no connections rarely does so for a second only.
+            (Self::Long, RegistryError::Unreachable { source, .. }) if source.is_connect() => 3,
+            (Self::Long, _) => 5,
         }
     }
 }
@@ -172,7 +174,7 @@ impl Client {
                 }
             };
             match wait {
-                Some(wait) if attempt < ask.patience.attempts() => {
+                Some(wait) if attempt < ask.patience.attempts(&error) => {
                     tracing::debug!(
                         error = &error as &dyn std::error::Error,
                         attempt,

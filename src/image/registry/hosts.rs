@@ -92,7 +92,7 @@ pub enum HostsError {
         path: PathBuf,
         /// Where it is wrong.
         #[source]
-        source: toml::de::Error,
+        source: Box<toml::de::Error>,
     },
     /// A server or host is no URL.
     #[error("{}: {url:?} is no http or https URL of a registry", path.display())]
@@ -212,7 +212,7 @@ fn directory_of(root: &Path, host: &str) -> Option<PathBuf> {
 fn parse(dir: &Path, file: &Path, text: &str, host: &str) -> Result<Vec<Endpoint>, HostsError> {
     let broken = |source| HostsError::Parse {
         path: file.to_owned(),
-        source,
+        source: Box::new(source),
     };
     let mut root: Table = toml::from_str(text).map_err(broken)?;
     let hosts = match root.remove("host") {
