@@ -25,7 +25,7 @@ pub(super) fn open(dir: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
 
 /// Reads an open file from its start into `buf`; one call is one consistent snapshot, as the kernel formats
 /// the whole text of a small file at the first read. Text beyond the buffer is cut.
-pub(super) fn read_into<'b>(file: impl AsFd, buf: &'b mut [u8]) -> Result<&'b str, Errno> {
+pub(super) fn read_into(file: impl AsFd, buf: &mut [u8]) -> Result<&str, Errno> {
     let length = pread(file, buf, 0)?;
     // The kernel's files are ASCII; a group's name never stands in one that is read here.
     Ok(std::str::from_utf8(&buf[..length]).unwrap_or_default())

@@ -14,8 +14,9 @@ pub fn explain_errors(socket: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 fn set(socket: BorrowedFd<'_>, option: libc::c_int) -> io::Result<()> {
-    let on: libc::c_int = 1;
-    // SAFETY: the kernel reads exactly `size_of::<c_int>()` bytes from `on`, which lives across the call, and
+    const LENGTH: libc::socklen_t = 4;
+    let on: i32 = 1;
+    // SAFETY: the kernel reads exactly the four bytes of `on`, which lives across the call, and
     // keeps no pointer to it; the descriptor is open because it is borrowed.
     let result = unsafe {
         libc::setsockopt(
@@ -23,7 +24,7 @@ fn set(socket: BorrowedFd<'_>, option: libc::c_int) -> io::Result<()> {
             libc::SOL_NETLINK,
             option,
             (&raw const on).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
+            LENGTH,
         )
     };
     super::check(result.into()).map(drop)
