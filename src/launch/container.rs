@@ -13,7 +13,7 @@ use super::tree::Origins;
 use super::{cover, device, rootfs, target, terminal};
 use crate::sys::credential;
 use crate::sys::namespace::{self, CloneFlags};
-use crate::wire::plan::{ContainerPlan, MountSource, PidNamespace};
+use crate::wire::plan::{ContainerPlan, PidNamespace};
 use crate::wire::{Failure, Step};
 
 /// What starting a container needs.
@@ -104,7 +104,7 @@ impl Walk<'_> {
         let shared = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
         namespace::join(launch.pause, shared)?;
         if launch.user.is_some() {
-            self.mount_procfs_early(reporter)?;
+            self.mount_guarded_early(reporter)?;
             reporter.at(Step::Join, 1);
             namespace::join(launch.pause, CloneFlags::CLONE_NEWUSER)?;
             credential::set_groups(&[])?;
@@ -118,13 +118,13 @@ impl Walk<'_> {
         namespace::unshare(own)
     }
 
-    /// Mounts procfs before the user namespace is joined: the pid namespace was made by the clone and
-    /// belongs to the host's user namespace, so nobody inside the pod's may mount it.
-    fn mount_procfs_early(&mut self, reporter: &Reporter<'_>) -> nix::Result<()> {
+    /// Mounts procfs and sysfs before the user namespace is joined. Inside it neither may be mounted: the
+    /// pid namespace was made by the clone and belongs to the host's user namespace, and the kernel wants to
+    /// see another sysfs in the mount table first.
+    fn mount_guarded_early(&mut self, reporter: &Reporter<'_>) -> nix::Result<()> {
         let mounts = &self.launch.plan.mounts;
         for (index, (mount, tree)) in mounts.iter().zip(&mut self.trees).enumerate() {
-            if matches!(&mount.source, MountSource::New { fs_type, .. } if fs_type.as_c_str() == c"proc")
-            {
+            if rootfs::is_guarded(mount) {
                 reporter.at(Step::Mount, index);
                 *tree = Some(rootfs::new_file_system(mount)?);
             }

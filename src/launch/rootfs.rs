@@ -4,18 +4,22 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{AT_FDCWD, OFlag};
 
 use super::copy_up;
 use super::report::Reporter;
 use super::target::{self, Kind};
 use crate::sys::mount::{self, Depth, NewFileSystem, Spread};
+use crate::sys::namespace::{self, CloneFlags};
 use crate::sys::path::{self, Links};
 use crate::wire::Step;
 use crate::wire::plan::{ContainerPlan, Mount, MountSource, Propagation};
 
 /// Where the root is attached before it becomes the root.
 const ROOT_PLACE: &CStr = c"/rootfs";
+
+/// [`crate::wire::plan::STORE_MOUNT`] as the kernel takes it.
+const STORE: &CStr = c"/store";
 
 /// The overlay before it is attached.
 #[derive(Debug)]
@@ -61,17 +65,33 @@ fn list_layers(
     user: Option<BorrowedFd<'_>>,
     reporter: &Reporter<'_>,
 ) -> nix::Result<OwnedFd> {
+    let mapped = match user {
+        Some(user) => {
+            reporter.at(Step::Join, 0);
+            // The mapped store covers the plain one, which other pods use: in a mount table of its own.
+            namespace::unshare(CloneFlags::CLONE_NEWNS)?;
+            reporter.at(Step::IdMap, 0);
+            let store = mount::clone_tree(AT_FDCWD, STORE, Depth::Single)?;
+            mount::set_id_map(store.as_fd(), user, Depth::Single)?;
+            Some(store)
+        }
+        None => None,
+    };
     reporter.at(Step::Rootfs, plan.lower.len());
     let overlay = NewFileSystem::open(c"overlay")?;
     overlay.set(c"source", c"overlay")?;
     overlay.set(c"index", c"off")?;
     overlay.set(c"upperdir", &plan.upper)?;
     overlay.set(c"workdir", &plan.work)?;
+    if let Some(store) = mapped {
+        // The upper directories are taken as they are; only layers, which pods share, have mapped owners.
+        let place = path::open(STORE, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+        mount::attach(store.as_fd(), place.as_fd())?;
+    }
     for (index, layer) in plan.lower.iter().enumerate() {
         reporter.at(Step::Rootfs, index);
         overlay.set(c"lowerdir+", layer)?;
     }
-    let _ = user;
     reporter.at(Step::Rootfs, plan.lower.len());
     overlay.mount(0)
 }
@@ -106,49 +126,38 @@ pub(super) fn make_mounts(
     reporter: &Reporter<'_>,
 ) -> nix::Result<()> {
     for (index, (mount, tree)) in mounts.iter().zip(trees).enumerate() {
+        reporter.at(Step::MountTarget, index);
+        let kind = match tree {
+            Some(tree) if !path::is_directory(tree.as_fd())? => Kind::File,
+            _ => Kind::Directory,
+        };
+        let place = target::ensure(root, mount.target.to_bytes(), kind)?;
+        if is_guarded(mount) {
+            // A link in the image must not put procfs where nobody guards it (CVE-2019-19921).
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+            path::open_in_root(root, mount.target.as_c_str(), flags, Links::Refuse)?;
+        }
+        reporter.at(Step::Mount, index);
         match tree {
-            Some(tree) => {
-                reporter.at(Step::MountTarget, index);
-                let kind = if path::is_directory(tree.as_fd())? {
-                    Kind::Directory
-                } else {
-                    Kind::File
-                };
-                let place = target::ensure(root, mount.target.to_bytes(), kind)?;
-                reporter.at(Step::Mount, index);
-                mount::attach(tree.as_fd(), place.as_fd())?;
-            }
-            None => make_new(root, mount, index, reporter)?,
+            Some(tree) => mount::attach(tree.as_fd(), place.as_fd())?,
+            None => attach_new(mount, place.as_fd())?,
         }
     }
     Ok(())
 }
 
-fn make_new(
-    root: BorrowedFd<'_>,
-    mount: &Mount,
-    index: usize,
-    reporter: &Reporter<'_>,
-) -> nix::Result<()> {
-    let MountSource::New {
-        fs_type, copy_up, ..
-    } = &mount.source
-    else {
-        return Err(Errno::EINVAL);
-    };
-    reporter.at(Step::MountTarget, index);
-    let place = target::ensure(root, mount.target.to_bytes(), Kind::Directory)?;
-    if [c"proc", c"sysfs"].contains(&fs_type.as_c_str()) {
-        // A link in the image must not put procfs where nobody guards it (CVE-2019-19921).
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        path::open_in_root(root, mount.target.as_c_str(), flags, Links::Refuse)?;
-    }
-    reporter.at(Step::Mount, index);
+/// Whether a mount is a new procfs or sysfs, through which a container could reach the kernel.
+pub(super) fn is_guarded(mount: &Mount) -> bool {
+    let guarded = [c"proc", c"sysfs"];
+    matches!(&mount.source, MountSource::New { fs_type, .. } if guarded.contains(&fs_type.as_c_str()))
+}
+
+fn attach_new(mount: &Mount, place: BorrowedFd<'_>) -> nix::Result<()> {
     let made = new_file_system(mount)?;
-    if *copy_up {
-        copy_up::copy(place.as_fd(), made.as_fd())?;
+    if let MountSource::New { copy_up: true, .. } = &mount.source {
+        copy_up::copy(place, made.as_fd())?;
     }
-    mount::attach(made.as_fd(), place.as_fd())
+    mount::attach(made.as_fd(), place)
 }
 
 /// Makes a new file system of the plan as a detached mount.
