@@ -33,3 +33,6 @@ pub use stats::{container_stats, image_fs, now};
 
 /// The only runtime handler with a name; the empty name means it as well.
 pub const RUNTIME_HANDLER: &str = "holdfast";
+
+#[cfg(test)]
+mod tests;
