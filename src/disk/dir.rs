@@ -149,8 +149,8 @@ impl Dir {
         Self::open_root(path)
     }
 
-    /// A directory from a descriptor that was opened beneath one of ours.
-    pub(super) fn from_parts(fd: OwnedFd, path: PathBuf) -> Self {
+    /// A directory from a descriptor that was opened beneath one of ours; `path` is for error texts.
+    pub fn from_fd(fd: OwnedFd, path: PathBuf) -> Self {
         Self { fd, path }
     }
 

@@ -110,7 +110,7 @@ fn descend(root: &Dir, way: &[OsString]) -> Result<Option<Dir>, DirError> {
             Err(Errno::ENOENT | Errno::EXDEV | Errno::ENOTDIR | Errno::ELOOP) => return Ok(None),
             Err(e) => return Err(root.own_error("open a directory beneath", e.into())),
         };
-        dir = Dir::from_parts(fd, root.path().to_owned());
+        dir = Dir::from_fd(fd, root.path().to_owned());
     }
     Ok(Some(dir))
 }

@@ -19,6 +19,7 @@ use nix::sys::socket::SockProtocol;
 use super::ipam::{Ipam, IpamError};
 use super::link::{self, Link, VethPair};
 use super::netlink::{Batch, NetlinkError, NetlinkSocket};
+use super::reaper::{self, Reaper};
 use super::subnet::Subnet;
 use super::{names, nft, sysctl};
 use crate::disk::{Dir, DirError};
@@ -136,6 +137,7 @@ pub struct BridgeNetwork {
     subnets: Vec<Subnet>,
     ipam: Ipam,
     host: Mutex<Host>,
+    reaper: Reaper,
 }
 
 /// The daemon's socket in the host's namespace. The kernel serializes changes of links by a lock of its own,
@@ -168,12 +170,14 @@ impl BridgeNetwork {
             name: settings.name.clone(),
             source,
         })?;
-        let socket = NetlinkSocket::open(SockProtocol::NetlinkRoute).map_err(|source| {
-            NetworkError::Kernel {
+        let open = || {
+            NetlinkSocket::open(SockProtocol::NetlinkRoute).map_err(|source| NetworkError::Kernel {
                 operation: format!("prepare bridge `{}`", settings.name),
                 source,
-            }
-        })?;
+            })
+        };
+        let socket = open()?;
+        let reaper = Reaper::start(open()?);
         let host = Mutex::new(Host {
             socket,
             bridge: None,
@@ -183,6 +187,7 @@ impl BridgeNetwork {
             subnets,
             ipam,
             host,
+            reaper,
         })
     }
 
@@ -269,21 +274,36 @@ impl BridgeNetwork {
         attached
     }
 
-    /// Takes a pod off the network: its veth pair goes, with both ends, and its leases are free. Works when
-    /// the namespace is gone already and when the pod was never attached.
+    /// Takes a pod off the network: its traffic ends, its leases are free, and its veth pair is deleted a few
+    /// milliseconds later in the background, with both ends ([`BridgeNetwork::flush`] waits for that). Works
+    /// when the namespace is gone already and when the pod was never attached.
     ///
     /// # Errors
     /// [`NetworkError::Kernel`], [`NetworkError::Addresses`].
     pub fn detach(&self, owner: &str) -> Result<(), NetworkError> {
         let name = names::host_interface(&self.settings.name, owner);
-        let deleted = delete_link(&mut self.lock().socket, &name);
-        deleted.map_err(|source| NetworkError::Kernel {
+        let mut batch = Batch::new();
+        link::push_doom(&mut batch, &name);
+        let doomed = missing_is_fine(self.lock().socket.run(batch));
+        doomed.map_err(|source| NetworkError::Kernel {
             operation: format!("detach pod {owner} from bridge `{}`", self.settings.name),
             source,
         })?;
+        self.reaper.wake();
         self.ipam
             .release(owner)
             .map_err(|source| self.addresses_failed("release", source))
+    }
+
+    /// Waits until the interfaces of all detached pods are gone.
+    ///
+    /// # Errors
+    /// [`NetworkError::Kernel`].
+    pub fn flush(&self) -> Result<(), NetworkError> {
+        reaper::delete_doomed(&mut self.lock().socket).map_err(|source| NetworkError::Kernel {
+            operation: format!("clean up bridge `{}`", self.settings.name),
+            source,
+        })
     }
 
     /// Takes everything off the network that does not belong to a live pod. Returns how many veth pairs and
@@ -311,12 +331,17 @@ impl BridgeNetwork {
             .filter(|link| link.name.starts_with(&prefix) && link.kind == "veth")
             .filter(|link| !wanted.contains(&link.name))
         {
-            match delete_link(&mut host.socket, &stale.name) {
+            let mut batch = Batch::new();
+            link::push_doom(&mut batch, &stale.name);
+            match missing_is_fine(host.socket.run(batch)) {
                 Ok(()) => gone += 1,
                 Err(error) => {
                     first_error.get_or_insert(error);
                 }
             }
+        }
+        if let Err(error) = reaper::delete_doomed(&mut host.socket) {
+            first_error.get_or_insert(error);
         }
         drop(host);
         let freed = self
@@ -491,7 +516,12 @@ fn configure(
 fn delete_link(socket: &mut NetlinkSocket<OwnedFd>, name: &str) -> Result<(), NetlinkError> {
     let mut batch = Batch::new();
     link::push_delete(&mut batch, name);
-    match socket.run(batch) {
+    missing_is_fine(socket.run(batch))
+}
+
+/// An interface that is gone already is what its removal is to reach.
+fn missing_is_fine(outcome: Result<(), NetlinkError>) -> Result<(), NetlinkError> {
+    match outcome {
         Err(error) if error.errno() == Some(Errno::ENODEV) => Ok(()),
         other => other,
     }

@@ -11,6 +11,9 @@ use super::subnet::Subnet;
 /// The loopback interface is always number 1 (`LOOPBACK_IFINDEX`).
 const LOOPBACK: u32 = 1;
 const UP: u32 = 1;
+/// The interface group (IFLA_GROUP) of interfaces that are to be deleted, "hfdd" in ASCII. Whoever is in it is
+/// off the network already, so it does not matter which daemon deletes it.
+const DOOMED: u32 = 0x6866_6464;
 /// IFLA_INFO_SLAVE_KIND and IFLA_INFO_SLAVE_DATA.
 const SLAVE_KIND: u16 = 4;
 const SLAVE_DATA: u16 = 5;
@@ -215,6 +218,33 @@ pub(super) fn push_delete(batch: &mut Batch, name: &str) {
         ("delete interface", name),
         &ifinfo(0, 0, 0),
         |link| link.string(libc::IFLA_IFNAME, name),
+    );
+}
+
+/// Takes an interface down and off its bridge, and puts it into the group of the doomed.
+pub(super) fn push_doom(batch: &mut Batch, name: &str) {
+    let mut header = ifinfo(0, 0, UP);
+    // The flag is meant (change mask) and off.
+    header[8..12].fill(0);
+    batch.push(
+        (libc::RTM_SETLINK, Flags::Plain),
+        ("take down interface", name),
+        &header,
+        |link| {
+            link.string(libc::IFLA_IFNAME, name);
+            link.u32(libc::IFLA_MASTER, 0);
+            link.u32(libc::IFLA_GROUP, DOOMED);
+        },
+    );
+}
+
+/// Deletes every interface in the group of the doomed.
+pub(super) fn push_delete_doomed(batch: &mut Batch) {
+    batch.push(
+        (libc::RTM_DELLINK, Flags::Plain),
+        ("delete", "the interfaces of detached pods"),
+        &ifinfo(0, 0, 0),
+        |link| link.u32(libc::IFLA_GROUP, DOOMED),
     );
 }
 

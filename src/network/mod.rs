@@ -27,6 +27,7 @@ mod names;
 pub mod netlink;
 pub mod netns;
 mod nft;
+mod reaper;
 mod subnet;
 mod sysctl;
 

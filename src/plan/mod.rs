@@ -10,8 +10,20 @@
 //! the launcher cannot do: that is an error which names the field.
 
 mod compile;
+mod devices;
+mod mounts;
+mod pause;
+mod process;
 pub mod seccomp;
+mod text;
+
+#[cfg(test)]
+mod tests;
 
 pub use compile::{
-    CgroupHierarchy, CgroupMounts, ExecRequest, PlanContext, PlanError, Stdin, compile, exec, pause,
+    CgroupHierarchy, CgroupMounts, ExecRequest, PlanContext, PlanError, Stdin, compile, exec,
 };
+pub use pause::pause;
+pub use seccomp::{FilterCache, FilterError};
+
+use compile::{refuse, refuse_any};

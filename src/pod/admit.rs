@@ -26,7 +26,11 @@ pub enum Admission {
 pub fn same_pod(taken: &PodRecord, config: &PodConfig) -> Result<(), PodError> {
     let exists = |why| {
         let key = PodKey::from(&config.metadata).to_string();
-        Err(PodError::PodExists { key, id: taken.id, why })
+        Err(PodError::PodExists {
+            key,
+            id: taken.id,
+            why,
+        })
     };
     if *taken.config != *config {
         return exists("with another config");
@@ -62,9 +66,16 @@ pub fn container<'a>(
         return Ok(Admission::Same(taken.id));
     }
     Err(PodError::ContainerExists {
-        key: format!("{} (attempt {})", config.metadata.name, config.metadata.attempt),
+        key: format!(
+            "{} (attempt {})",
+            config.metadata.name, config.metadata.attempt
+        ),
         id: taken.id,
-        why: if same { "and has been started" } else { "with another config" },
+        why: if same {
+            "and has been started"
+        } else {
+            "with another config"
+        },
     })
 }
 

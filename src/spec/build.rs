@@ -2,15 +2,13 @@
 
 use std::collections::HashMap;
 
-use oci_spec::runtime::{
-    Capabilities, Linux, LinuxResources, LinuxSeccomp, Mount, Process, Root, Spec,
-};
+use oci_spec::runtime::{Linux, LinuxResources, LinuxSeccomp, Mount, Process, Root, Spec};
 
 use super::sysctl::{self, SysctlError};
 use super::{
     ContainerConfig, ContainerPath, DeviceGrant, HostFacts, HostPath, Identity, ImageDefaults,
-    IpcMode, NetMode, PathError, PodConfig, PodPaths, SeccompChoice, VolumePropagation,
-    capabilities, confinement, devices, mounts, namespaces, process,
+    IpcMode, NetMode, PathError, PodConfig, PodPaths, VolumePropagation, capabilities, confinement,
+    devices, mounts, namespaces, process,
 };
 use crate::id::{ContainerId, PodId};
 

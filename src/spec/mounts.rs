@@ -61,7 +61,7 @@ pub(super) fn mounts(request: &SpecRequest<'_>) -> Result<Vec<Mount>, SpecError>
     let taken = |path: &str| volumes.iter().any(|(volume, _)| volume == path);
     let mut out: Vec<Mount> = defaults(request)
         .into_iter()
-        .filter(|(path, _)| !taken(path) && !(path.starts_with("/dev/") && taken("/dev")))
+        .filter(|(path, _)| !(taken(path) || path.starts_with("/dev/") && taken("/dev")))
         .map(|(_, mount)| mount)
         .collect();
     out.extend(volumes.into_iter().map(|(_, mount)| mount));
@@ -82,7 +82,7 @@ fn defaults(request: &SpecRequest<'_>) -> Vec<(&'static str, Mount)> {
         bind(
             "/sys",
             Path::new("/sys"),
-            &["rbind", "rro", "nosuid", "nodev", "noexec"],
+            &["rbind", "rro", "rnosuid", "rnodev", "rnoexec"],
         )
     } else {
         new("/sys", "sysfs", &["nosuid", "noexec", "nodev", access])

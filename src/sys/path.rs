@@ -275,3 +275,13 @@ pub fn inside_root() -> bool {
     let result = unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) };
     result > 0 && buffer[0] == b'/'
 }
+
+/// Whether an open file (also O_PATH) is this device node or fifo.
+///
+/// # Errors
+/// Those of fstat(2).
+pub fn is_node(file: BorrowedFd<'_>, node: Node) -> nix::Result<bool> {
+    let status = fstat(file)?;
+    let number = makedev(u64::from(node.major), u64::from(node.minor));
+    Ok(status.st_mode & SFlag::S_IFMT.bits() == node.kind && status.st_rdev == number)
+}

@@ -14,7 +14,9 @@ use anyhow::{Context, Result};
 const FILE_LIMIT: usize = 600;
 
 /// Names that say nothing of the domain.
-const JUNK: [&str; 7] = ["utils", "util", "common", "misc", "helpers", "shared", "manager"];
+const JUNK: [&str; 7] = [
+    "utils", "util", "common", "misc", "helpers", "shared", "manager",
+];
 
 struct Module {
     layer: i64,
@@ -28,7 +30,10 @@ struct Rules {
 }
 
 fn main() -> Result<ExitCode> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?.to_owned();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("the workspace")?
+        .to_owned();
     let rules = read_rules(&root)?;
     let mut faults = rules.faults();
     for (name, module) in &rules.modules {
@@ -46,28 +51,62 @@ fn main() -> Result<ExitCode> {
     for fault in &faults {
         eprintln!("{fault}");
     }
-    eprintln!("layers: {} modules, {} faults", rules.modules.len(), faults.len());
-    Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    eprintln!(
+        "layers: {} modules, {} faults",
+        rules.modules.len(),
+        faults.len()
+    );
+    Ok(if faults.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn strings(value: Option<&toml::Value>) -> BTreeSet<String> {
     let list = value.and_then(toml::Value::as_array);
-    list.into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+    list.into_iter()
+        .flatten()
+        .filter_map(|item| item.as_str().map(str::to_owned))
+        .collect()
 }
 
 fn read_rules(root: &Path) -> Result<Rules> {
     let table: toml::Table = fs::read_to_string(root.join(".ci/layers.toml"))?.parse()?;
     let everywhere = strings(table.get("everywhere").and_then(|all| all.get("crates")));
     let mut modules = BTreeMap::new();
-    for (name, rule) in table.get("module").and_then(toml::Value::as_table).context("[module.…]")? {
+    for (name, rule) in table
+        .get("module")
+        .and_then(toml::Value::as_table)
+        .context("[module.…]")?
+    {
         let mut crates = strings(rule.get("crates"));
         crates.extend(everywhere.clone());
-        let layer = rule.get("layer").and_then(toml::Value::as_integer).context("layer")?;
-        modules.insert(name.clone(), Module { layer, uses: strings(rule.get("uses")), crates });
+        let layer = rule
+            .get("layer")
+            .and_then(toml::Value::as_integer)
+            .context("layer")?;
+        modules.insert(
+            name.clone(),
+            Module {
+                layer,
+                uses: strings(rule.get("uses")),
+                crates,
+            },
+        );
     }
     let manifest: toml::Table = fs::read_to_string(root.join("Cargo.toml"))?.parse()?;
-    let dependencies = manifest.get("dependencies").and_then(toml::Value::as_table).context("dependencies")?;
-    Ok(Rules { modules, crates: dependencies.keys().map(|name| name.replace('-', "_")).collect() })
+    let dependencies = manifest
+        .get("dependencies")
+        .and_then(toml::Value::as_table)
+        .context("dependencies")?;
+    Ok(Rules {
+        modules,
+        crates: dependencies
+            .keys()
+            .map(|name| name.replace('-', "_"))
+            .collect(),
+    })
 }
 
 impl Rules {
@@ -78,8 +117,12 @@ impl Rules {
             for used in &module.uses {
                 match self.modules.get(used) {
                     Some(other) if other.layer < module.layer => {}
-                    Some(_) => faults.push(format!("layers.toml: {name} may not use its sibling or superior {used}")),
-                    None => faults.push(format!("layers.toml: {name} uses {used}, which is no module")),
+                    Some(_) => faults.push(format!(
+                        "layers.toml: {name} may not use its sibling or superior {used}"
+                    )),
+                    None => faults.push(format!(
+                        "layers.toml: {name} uses {used}, which is no module"
+                    )),
                 }
             }
         }
@@ -91,7 +134,9 @@ fn sources(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut pending = vec![directory.to_owned()];
     while let Some(directory) = pending.pop() {
-        let Ok(entries) = fs::read_dir(&directory) else { continue };
+        let Ok(entries) = fs::read_dir(&directory) else {
+            continue;
+        };
         for entry in entries {
             let path = entry?.path();
             if path.is_dir() {
@@ -104,16 +149,28 @@ fn sources(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn check_file(rules: &Rules, name: &str, module: &Module, path: &Path, faults: &mut Vec<String>) -> Result<()> {
+fn check_file(
+    rules: &Rules,
+    name: &str,
+    module: &Module,
+    path: &Path,
+    faults: &mut Vec<String>,
+) -> Result<()> {
     let text = fs::read_to_string(path)?;
     let is_test = path.components().any(|part| part.as_os_str() == "tests")
         || path.file_stem().is_some_and(|stem| stem == "tests");
-    let production = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let production = text
+        .split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or_default();
     let place = path.display();
     if !is_test && production.lines().count() > FILE_LIMIT {
         faults.push(format!("{place}: more than {FILE_LIMIT} lines"));
     }
-    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let stem = path
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default();
     if JUNK.contains(&stem) {
         faults.push(format!("{place}: {stem} is no noun of the domain"));
     }
@@ -124,12 +181,23 @@ fn check_file(rules: &Rules, name: &str, module: &Module, path: &Path, faults: &
                 faults.push(format!("{place}:{}: {name} may not use {used}", number + 1));
             }
         }
-        for used in rules.crates.iter().filter(|used| !is_test && names_crate(line, used)) {
+        for used in rules
+            .crates
+            .iter()
+            .filter(|used| !is_test && names_crate(line, used))
+        {
             if !module.crates.contains(used) {
-                faults.push(format!("{place}:{}: {name} may not use the crate {used}", number + 1));
+                faults.push(format!(
+                    "{place}:{}: {name} may not use the crate {used}",
+                    number + 1
+                ));
             }
         }
-        if name != "sys" && (line.contains("unsafe {") || line.contains("unsafe fn") || line.contains("unsafe impl")) {
+        if name != "sys"
+            && (line.contains("unsafe {")
+                || line.contains("unsafe fn")
+                || line.contains("unsafe impl"))
+        {
             faults.push(format!("{place}:{}: unsafe outside sys", number + 1));
         }
     }
@@ -142,7 +210,9 @@ fn modules_in(line: &str) -> Vec<&str> {
     for rest in line.split("crate::").skip(1) {
         let word = |text| -> &str {
             let text: &str = text;
-            text.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default()
+            text.split(|c: char| !c.is_alphanumeric() && c != '_')
+                .next()
+                .unwrap_or_default()
         };
         match rest.strip_prefix('{') {
             Some(group) => found.extend(group.split(',').map(|part| word(part.trim()))),

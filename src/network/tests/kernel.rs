@@ -183,6 +183,8 @@ fn repeats_are_safe_and_nothing_is_left() {
         network.detach("pod-a").unwrap();
         network.detach("pod-a").unwrap();
         network.detach("never seen").unwrap();
+        network.flush().unwrap();
+        network.flush().unwrap();
         assert!(!run("ip -o link").contains(&first.host_interface));
         assert_eq!(
             std::fs::read_dir(dir.path().join("leases"))
@@ -194,6 +196,42 @@ fn repeats_are_safe_and_nothing_is_left() {
         network.teardown().unwrap();
         assert_eq!(run("ip -o link"), links_before);
         assert_eq!(run("nft list ruleset"), "");
+    });
+}
+
+#[test]
+fn a_detached_pod_is_cut_off_at_once_and_deleted_soon() {
+    let dir = tempfile::tempdir().unwrap();
+    in_new_netns(|| {
+        let network = network(&dir);
+        network.ensure().unwrap();
+        let (a, b) = (pod(), pod());
+        let first = attach(&network, "a", &a);
+        attach(&network, "b", &b);
+        network.detach("a").unwrap();
+        let listener = inside(&a, || TcpListener::bind((first.ips[0], 7777)).unwrap());
+        let refused = inside(&b, || {
+            TcpStream::connect_timeout(
+                &SocketAddr::new(first.ips[0], 7777),
+                Duration::from_millis(50),
+            )
+        });
+        assert!(refused.is_err());
+        drop(listener);
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while run("ip -o link").contains(&first.host_interface) {
+            assert!(Instant::now() < deadline, "the reaper did not come");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // Detached and attached again before the reaper comes.
+        network.detach("b").unwrap();
+        let again = attach(&network, "b", &b);
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(run("ip -o link").contains(&again.host_interface));
+        network.detach("b").unwrap();
+        // The end of the network waits for the reaper.
+        drop(network);
+        assert!(!run("ip -o link").contains(&again.host_interface));
     });
 }
 

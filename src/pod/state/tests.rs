@@ -5,20 +5,34 @@ use proptest::prelude::*;
 use super::*;
 
 fn run() -> Run {
-    Run { process: ProcessIdentity { pid: 7, start_ticks: 9 }, started_at: 5 }
+    Run {
+        process: ProcessIdentity {
+            pid: 7,
+            start_ticks: 9,
+        },
+        started_at: 5,
+    }
 }
 
 fn exit(code: i32) -> Exit {
-    Exit { code, finished_at: 8, started_at: 0, reason: "Error".into(), message: String::new() }
+    Exit {
+        code,
+        finished_at: 8,
+        started_at: 0,
+        reason: "Error".into(),
+        message: String::new(),
+    }
 }
 
 fn walk(events: impl IntoIterator<Item = ContainerEvent>) -> (ContainerPhase, Vec<Effect>) {
     let start = (ContainerPhase::Created, Vec::new());
-    events.into_iter().fold(start, |(phase, mut effects), event| {
-        let (phase, new) = phase.apply(event);
-        effects.extend(new);
-        (phase, effects)
-    })
+    events
+        .into_iter()
+        .fold(start, |(phase, mut effects), event| {
+            let (phase, new) = phase.apply(event);
+            effects.extend(new);
+            (phase, effects)
+        })
 }
 
 #[test]
@@ -50,7 +64,9 @@ fn the_start_time_survives_into_the_exit() {
         ContainerEvent::Started(run()),
         ContainerEvent::Exited(exit(0)),
     ]);
-    let ContainerPhase::Exited(exit) = phase else { panic!("exited expected") };
+    let ContainerPhase::Exited(exit) = phase else {
+        panic!("exited expected")
+    };
     assert_eq!(exit.started_at, 5);
 }
 

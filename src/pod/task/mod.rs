@@ -92,7 +92,8 @@ struct Member {
     /// When it is killed.
     deadline: Option<Instant>,
     waiting: Waiting,
-    _hold: ImageHold,
+    /// Keeps its layers. None when they are gone: then it has ended and only its status is left.
+    _hold: Option<ImageHold>,
 }
 
 /// The owner of one pod.
@@ -206,12 +207,15 @@ impl Task {
     pub(super) fn take_container(&mut self, record: ContainerRecord) {
         let id = record.id;
         let hold = self.node.images.hold_layers(&record.image.layers);
+        if let Err(error) = &hold {
+            tracing::warn!(container = %id, error = super::chain(error), "the layers of a container are gone");
+        }
         let member = Member {
             record,
             preparing: false,
             deadline: None,
             waiting: Waiting::default(),
-            _hold: hold,
+            _hold: hold.ok(),
         };
         self.members.insert(id, member);
         self.node.index.add_container(id, Arc::clone(&self.entry));

@@ -48,19 +48,27 @@ impl Task {
         image: &Arc<Image>,
         answer: Answer<ContainerId>,
     ) {
-        let stopping = if self.goal == PodGoal::Stay { Stopping::No } else { Stopping::Yes };
+        let stopping = if self.goal == PodGoal::Stay {
+            Stopping::No
+        } else {
+            Stopping::Yes
+        };
         let records = self.members.values().map(|member| &member.record);
         match admit::container(&self.pod, stopping, records, &config) {
             Ok(Admission::Create) => {}
             Ok(Admission::Same(id)) => return self.join_creation(id, answer),
             Err(error) => return reply(answer, Err(Arc::new(error))),
         }
-        let record = match container::new_record(&self.node, &self.pod, config, image) {
-            Ok(record) => record,
+        let held = self.node.images.hold(image).map_err(PodError::from);
+        let made = held.and_then(|hold| {
+            let record = container::new_record(&self.node, &self.pod, config, image)?;
+            Ok((record, hold))
+        });
+        let (record, hold) = match made {
+            Ok(made) => made,
             Err(error) => return reply(answer, Err(Arc::new(error))),
         };
         let (id, node, pod) = (record.id, Arc::clone(&self.node), self.snapshot());
-        let hold = self.node.images.hold(image);
         let copy = record.clone();
         let waiting = Waiting {
             created: vec![answer],
@@ -73,7 +81,7 @@ impl Task {
                 preparing: true,
                 deadline: None,
                 waiting,
-                _hold: hold,
+                _hold: Some(hold),
             },
         );
         self.work.push(Box::pin(async move {
