@@ -68,12 +68,13 @@ fn defaults(place: &Place) -> Table {
     put(&mut table, "root_dir", path(place.root()));
     put(&mut table, "run_dir", path(place.run()));
     put(&mut table, "socket", path(place.socket()));
-    put(&mut table, "netns_dir", path(place.netns()));
-    put(&mut table, "cgroup_parent", place.cgroup().into());
+    put(&mut table, "network.netns_dir", path(place.netns()));
+    put(&mut table, "cgroup.parent", place.cgroup().into());
     put(&mut table, "network.bridge", place.bridge.clone().into());
     put(&mut table, "network.subnet4", place.subnet4.clone().into());
     put(&mut table, "network.subnet6", place.subnet6.clone().into());
-    put(&mut table, "registry.hosts_dir", path(place.hosts()));
+    put(&mut table, "image.hosts_dir", Value::Array(vec![path(place.hosts())]));
+    put(&mut table, "log.level", "debug".into());
     table
 }
 
