@@ -17,9 +17,12 @@ import sys
 import time
 from pathlib import Path
 
-from builder import own, upstream
-from builder.debian import Debian, architecture
-from builder.push import Registry, push
+# Tests run this from a checkout, which stays as it is.
+sys.dont_write_bytecode = True
+
+from builder import own, upstream  # noqa: E402
+from builder.debian import Debian, architecture  # noqa: E402
+from builder.push import Registry, push  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 
@@ -39,8 +42,8 @@ def inputs():
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--registry", help="HOST:PORT of a plain http registry; default: the one named `plain` of registry.sh")
-    parser.add_argument("--set", default="tests", choices=("tests", "bench", "all"), help="which images; bench: the big one")
+    parser.add_argument("--registry", help="HOST:PORT, plain http; default: the one named `plain` of registry.sh")
+    parser.add_argument("--set", default="tests", choices=("tests", "bench", "all"), help="bench: the big one")
     parser.add_argument("--only", default="", help="only names that contain this")
     parser.add_argument("--data", type=Path, help="the registry's data directory; default: that of registry.sh")
     parser.add_argument("--list", action="store_true", help="print the names and what each shows, and build nothing")

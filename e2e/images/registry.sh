@@ -88,7 +88,8 @@ auth_config() {
     background token python3 "$here/token_server.py" --key "$tls/key.pem" --certificate "$tls/cert.pem" \
       --user "$user" --password "$password" --ttl "${HOLDFAST_TOKEN_TTL:-300}" --url-file "$home/token.url"
     await token "$home/token.url" p >/dev/null
-    echo "auth: {token: {realm: $(cat "$home/token.url"), service: holdfast-test, issuer: holdfast-test, rootcertbundle: $tls/cert.pem}}" ;;
+    echo "auth: {token: {realm: $(cat "$home/token.url"), service: holdfast-test, issuer: holdfast-test," \
+      "rootcertbundle: $tls/cert.pem}}" ;;
   esac
 }
 

@@ -82,12 +82,12 @@ install_go() {
   module=golang.org/toolchain@v0.0.1-go$version.linux-$(dpkg --print-architecture)
   say "$(/usr/bin/go env GOVERSION) is too old; $module into $cache/go"
   (cd / && /usr/bin/go mod download "$module")
+  mkdir -p "$cache/bin"
   rm -rf "$cache/go.partial"
   cp -r "$(/usr/bin/go env GOMODCACHE)/$module" "$cache/go.partial"
   # Files of a module are read-only and not executable.
   chmod -R u+w "$cache/go.partial"
   chmod -R a+x "$cache/go.partial/bin" "$cache/go.partial/pkg/tool"
-  mkdir -p "$cache/bin"
   mv "$cache/go.partial" "$cache/go"
   ln -sf ../go/bin/go "$cache/bin/go"
 }

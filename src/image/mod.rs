@@ -27,6 +27,8 @@ mod pull;
 mod reference;
 mod registry;
 mod store;
+#[cfg(test)]
+mod testing;
 mod unpack;
 
 pub use credentials::{Credentials, CredentialsError};

@@ -206,3 +206,7 @@ fn components(path: &OsStr) -> impl DoubleEndedIterator<Item = OsString> + '_ {
         .filter(|part| !part.is_empty() && *part != b".")
         .map(|part| OsStr::from_bytes(part).to_owned())
 }
+
+#[cfg(test)]
+#[path = "overlay_tests.rs"]
+mod tests;

@@ -327,10 +327,12 @@ impl Pull<'_> {
             return Ok(None);
         }
         let target = self.reference.target();
-        let digest = match (
-            repository.head(target).await.map_err(self.registry())?,
-            target,
-        ) {
+        let head = match repository.head(target).await {
+            // A registry that does not know HEAD is asked by GET.
+            Err(e) if matches!(e.decisive(), RegistryError::Status { .. }) => None,
+            other => other.map_err(self.registry())?,
+        };
+        let digest = match (head, target) {
             (_, Target::Digest(digest)) => *digest,
             (Some(digest), Target::Tag(_)) => digest,
             (None, Target::Tag(_)) => return Ok(None),

@@ -17,6 +17,9 @@ mod process;
 pub mod seccomp;
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 pub use compile::{
     CgroupHierarchy, CgroupMounts, ExecRequest, PlanContext, PlanError, Stdin, compile, exec,
 };

@@ -142,7 +142,7 @@ pub(super) fn compile(
         let kind = mount.typ().as_deref().unwrap_or_default();
         let attributes = options.attributes;
         if options.bind.is_some() || kind == "bind" {
-            out.push(tree(&field, mount, target, (options, context))?);
+            out.push(tree(&field, mount, target, options, context)?);
         } else if matches!(kind, "cgroup" | "cgroup2") {
             out.extend(cgroups(mount.destination(), &options, context.cgroups)?);
             if matches!(context.cgroups, CgroupMounts::V1(_)) && attributes & READ_ONLY != 0 {
@@ -166,7 +166,8 @@ fn tree(
     field: &str,
     mount: &OciMount,
     target: CString,
-    (options, context): (Options, &PlanContext<'_>),
+    options: Options,
+    context: &PlanContext<'_>,
 ) -> Result<Mount, PlanError> {
     if let Some(option) = options.rest.first() {
         let reason = format!("mount option {option:?} means nothing for a bind mount");

@@ -1,7 +1,6 @@
 //! The process of a Spec: arguments, what PATH makes of them, credentials, limits.
 
 use std::ffi::CString;
-use std::path::Path;
 
 use oci_spec::runtime::{
     Capabilities as CapabilitySet, Capability, LinuxSeccomp, PosixRlimitType, Process as OciProcess,
@@ -242,9 +241,6 @@ pub(super) fn with_command(
         if !env.iter().any(|entry| entry.starts_with("TERM=")) {
             env.push("TERM=xterm".to_owned());
         }
-    }
-    if out.cwd().as_os_str().is_empty() {
-        out.set_cwd(Path::new("/").to_owned());
     }
     out
 }

@@ -76,6 +76,9 @@ impl Node {
             .clone()
             .map(BridgeNetwork::new)
             .transpose()?;
+        if let Some(bridge) = &network {
+            bridge.ensure()?;
+        }
         Ok(Self {
             pods: run.create_subdir(&FileName::new(PODS)?, 0o700)?,
             containers: root.create_subdir(&FileName::new(CONTAINERS)?, 0o700)?,

@@ -30,6 +30,9 @@ mod signal;
 pub mod sysctl;
 pub mod user;
 
+#[cfg(test)]
+mod tests;
+
 pub use build::{PodSpecRequest, SpecError, SpecRequest, build, build_pod};
 pub use container::{
     ContainerConfig, ContainerMetadata, ContainerSecurity, DeviceRequest, ImageSpec, RequestedUser,

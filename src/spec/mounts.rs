@@ -61,7 +61,7 @@ pub(super) fn mounts(request: &SpecRequest<'_>) -> Result<Vec<Mount>, SpecError>
     let taken = |path: &str| volumes.iter().any(|(volume, _)| volume == path);
     let mut out: Vec<Mount> = defaults(request)
         .into_iter()
-        .filter(|(path, _)| !taken(path) && !(path.starts_with("/dev/") && taken("/dev")))
+        .filter(|(path, _)| !(taken(path) || path.starts_with("/dev/") && taken("/dev")))
         .map(|(_, mount)| mount)
         .collect();
     out.extend(volumes.into_iter().map(|(_, mount)| mount));

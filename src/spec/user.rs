@@ -99,17 +99,14 @@ pub fn resolve(
     let passwd = bounded(passwd, PASSWD)?;
     let group = bounded(group, GROUP)?;
     let wanted = Wanted::of(request, image_user)?;
-    let account = match &wanted.user {
-        UserKey::Id(uid) => accounts(passwd).find(|account| account.uid == *uid),
+    let (uid, account) = match &wanted.user {
+        UserKey::Id(uid) => (*uid, accounts(passwd).find(|account| account.uid == *uid)),
         UserKey::Name(name) => {
-            let known = accounts(passwd).find(|account| account.name == name.as_bytes());
-            Some(known.ok_or_else(|| unknown("user", name, PASSWD))?)
+            let account = accounts(passwd)
+                .find(|account| account.name == name.as_bytes())
+                .ok_or_else(|| unknown("user", name, PASSWD))?;
+            (account.uid, Some(account))
         }
-    };
-    let uid = match (&wanted.user, &account) {
-        (UserKey::Id(uid), _) => *uid,
-        (UserKey::Name(_), Some(account)) => account.uid,
-        (UserKey::Name(name), None) => return Err(unknown("user", name, PASSWD)),
     };
     let gid = match wanted.group {
         Some(GroupKey::Id(gid)) => gid,

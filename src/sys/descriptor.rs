@@ -167,3 +167,27 @@ pub fn wait_readable(file: BorrowedFd<'_>) -> nix::Result<()> {
     )
     .map(drop)
 }
+
+/// Closes everything but the standard streams and one socket, which moves to number 3 and is close-on-exec;
+/// then does one last thing and exits with the code that this returns. Until execve(2) a process could
+/// still reach descriptors through /proc/self/fd; these are then gone. No owner of a closed descriptor runs
+/// again, because this never returns.
+pub fn finish_alone(
+    socket: BorrowedFd<'_>,
+    last: impl FnOnce(nix::Result<BorrowedFd<'static>>) -> i32,
+) -> ! {
+    let code = last(keep_only(socket));
+    super::process::exit_now(code)
+}
+
+fn keep_only(socket: BorrowedFd<'_>) -> nix::Result<BorrowedFd<'static>> {
+    const KEPT: RawFd = 3;
+    if socket.as_raw_fd() != KEPT {
+        // SAFETY: integers only. Whoever owns number 3 is not used again: `finish_alone` never returns.
+        Errno::result(unsafe { libc::dup3(socket.as_raw_fd(), KEPT, libc::O_CLOEXEC) })?;
+    }
+    // SAFETY: as above, for all higher numbers.
+    Errno::result(unsafe { libc::close_range(4, u32::MAX, 0) })?;
+    // SAFETY: number 3 was opened above and stays open until execve or exit.
+    Ok(unsafe { BorrowedFd::borrow_raw(KEPT) })
+}

@@ -106,3 +106,11 @@ pub fn trim_heap() {
         libc::malloc_trim(0);
     }
 }
+
+/// The position of the first such byte: memchr(3), which the C library has in vector form.
+pub fn find_byte(bytes: &[u8], wanted: u8) -> Option<usize> {
+    let start = bytes.as_ptr();
+    // SAFETY: the pointer and the length describe `bytes`.
+    let found = unsafe { libc::memchr(start.cast(), wanted.into(), bytes.len()) };
+    (!found.is_null()).then(|| found.addr() - start.addr())
+}

@@ -275,3 +275,34 @@ pub fn inside_root() -> bool {
     let result = unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) };
     result > 0 && buffer[0] == b'/'
 }
+
+/// Whether an open file (also O_PATH) is this device node or fifo.
+///
+/// # Errors
+/// Those of fstat(2).
+pub fn is_node(file: BorrowedFd<'_>, node: Node) -> nix::Result<bool> {
+    let status = fstat(file)?;
+    let number = makedev(u64::from(node.major), u64::from(node.minor));
+    Ok(status.st_mode & SFlag::S_IFMT.bits() == node.kind && status.st_rdev == number)
+}
+
+/// Sets the owner of an open file.
+///
+/// # Errors
+/// Those of fchown(2).
+pub fn set_own(file: BorrowedFd<'_>, uid: u32, gid: u32) -> nix::Result<()> {
+    nix::unistd::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+}
+
+/// Sets the permission bits of an open file.
+///
+/// # Errors
+/// Those of fchmod(2).
+pub fn set_own_mode(file: BorrowedFd<'_>, mode: u32) -> nix::Result<()> {
+    nix::sys::stat::fchmod(file, Mode::from_bits_truncate(mode))
+}
+
+/// Major and minor number of a device.
+pub fn numbers(device: u64) -> (u32, u32) {
+    (libc::major(device), libc::minor(device))
+}

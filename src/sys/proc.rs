@@ -2,6 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use nix::errno::Errno;
 
 /// Bytes of /proc/PID/stat that are read: the name has at most 64 bytes and the 51 numbers 20 digits each.
 const STAT_BYTES: usize = 1536;
@@ -23,6 +26,24 @@ fn parse_start_ticks(line: &[u8]) -> Option<u64> {
     let name_end = line.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(line.get(name_end + 2..)?).ok()?;
     rest.split(' ').nth(19)?.parse().ok()
+}
+
+/// The number in /proc/PID/mountinfo of the mount that an open file (also O_PATH) lies on.
+///
+/// # Errors
+/// Those of statx(2); ENOSYS before Linux 5.8, which cannot tell.
+pub fn mount_id(file: BorrowedFd<'_>) -> nix::Result<u64> {
+    // SAFETY: statx is a C structure of integers for which all zeroes is a valid value.
+    let mut status: libc::statx = unsafe { std::mem::zeroed() };
+    let (flags, mask) = (libc::AT_EMPTY_PATH, libc::STATX_MNT_ID);
+    // SAFETY: the path is a static C string, and the kernel writes one statx, for which there is room.
+    Errno::result(unsafe {
+        libc::statx(file.as_raw_fd(), c"".as_ptr(), flags, mask, &raw mut status)
+    })?;
+    if status.stx_mask & mask == 0 {
+        return Err(Errno::ENOSYS);
+    }
+    Ok(status.stx_mnt_id)
 }
 
 /// The identifier of this boot: /proc/sys/kernel/random/boot_id, 36 characters.

@@ -60,6 +60,20 @@ def architecture():
     return run("dpkg", "--print-architecture").strip()
 
 
+def available(packages, update=True):
+    """For each `a|b` the first that apt can download, if need be after an update of its lists."""
+    names = [name for package in packages for name in package.split("|")]
+    policy = run("apt-cache", "policy", *names)
+    known = set(re.findall(r"^(\S+):\n  Installed: .*\n  Candidate: [^(]", policy, re.M))
+    chosen = [next((name for name in package.split("|") if name in known), None) for package in packages]
+    if None not in chosen:
+        return chosen
+    if not update:
+        raise SystemExit(f"apt has no package {packages[chosen.index(None)]}")
+    run("apt-get", "update", "-q")
+    return available(packages, update=False)
+
+
 class Debian:
     """Packages and programs, each fetched or built once and kept below `work`."""
 
@@ -83,25 +97,22 @@ class Debian:
             return root
         shutil.rmtree(root, ignore_errors=True)
         root.mkdir()
-        for package in packages:
-            run("dpkg", "-x", str(self._deb(package)), str(root))
+        for path in self._fetch(packages):
+            run("dpkg", "-x", str(path), str(root))
         (root / ".done").touch()
         return root
 
-    def _deb(self, package):
-        for attempt in ("as the lists are", "with new lists"):
-            for name in package.split("|"):
-                if have := sorted(self.debs.glob(f"{name}_*.deb")):
-                    return have[-1]
-                # APT's own user may not write here.
-                got = subprocess.run(["apt-get", "-o", "APT::Sandbox::User=root", "download", "-q", name],
-                                     cwd=self.debs, capture_output=True, text=True)
-                if got.returncode == 0:
-                    return next(self.debs.glob(f"{name}_*.deb"))
-            if attempt == "as the lists are":
-                print(f"{package}: not found; apt-get update", flush=True)
-                subprocess.run(["apt-get", "update", "-q"], check=True, stdout=subprocess.DEVNULL)
-        raise SystemExit(f"apt-get cannot download {package}: {got.stderr.strip()}")
+    def _fetch(self, packages):
+        """Paths of the packages' archives, those that are missing downloaded in one go."""
+        lacking = [package for package in packages if not self._kept(package)]
+        if lacking:
+            # APT's own user may not write here.
+            subprocess.run(["apt-get", "-o", "APT::Sandbox::User=root", "download", "-q", *available(lacking)],
+                           cwd=self.debs, check=True, stdout=subprocess.DEVNULL)
+        return [self._kept(package) for package in packages]
+
+    def _kept(self, package):
+        return next((path for name in package.split("|") for path in self.debs.glob(f"{name}_*.deb")), None)
 
     def compiled(self, source):
         """A static binary of src/`source`."""

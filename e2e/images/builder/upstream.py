@@ -10,7 +10,7 @@ SHELL = {"Cmd": ["sh"]}
 
 
 def nginx(debian):
-    root = debian.unpacked("nginx", "libc6", "libcrypt1", "libpcre2-8-0", "libssl3|libssl3t64", "zlib1g", "nginx-common")
+    root = debian.unpacked("nginx", "libc6", "libcrypt1", "libpcre2-8-0", "libssl3|libssl3t64", "zlib1g")
     tree = Tree().file("usr/sbin/nginx", root / "usr/sbin/nginx", 0o755)
     debian.add_libraries(tree, root, root / "usr/sbin/nginx")
     tree.file("etc/nginx/nginx.conf", SRC / "nginx.conf")
@@ -91,14 +91,16 @@ class Upstream:
         yield Image("docker.io/library/busybox:latest", [self.base], SHELL, shows="the short name `busybox`")
         for tag in ("1.35.0-glibc", "1-uclibc", "1", "1-glibc", "1-musl"):
             config = {**SHELL, "Labels": {"variant": tag}}
-            yield Image("public.ecr.aws/docker/library/busybox:" + tag, [self.base], config, shows="critest's benchmark")
-        yield Image(E2E + "nonewprivs:1.3", [], {"Entrypoint": ["/nnp"]}, OCI, self.both(self.base, self.of(setuid_root)),
-                    "a setuid binary that prints its effective uid")
+            yield Image("public.ecr.aws/docker/library/busybox:" + tag, [self.base], config,
+                        shows="critest's benchmark")
+        yield Image(E2E + "nonewprivs:1.3", [], {"Entrypoint": ["/nnp"]}, OCI,
+                    self.both(self.base, self.of(setuid_root)), "a setuid binary that prints its effective uid")
         for name in ("registry.k8s.io/pause:3.9", "k8s.gcr.io/pause:3.9", "registry.k8s.io/pause:3.10",
                      "registry.k8s.io/pause:3.10.1", "registry.k8s.io/pause:3.10.2"):
             config = {"Entrypoint": ["/pause"], "User": "65535:65535", "WorkingDir": "/",
                       "Labels": {"tag": name.rpartition(":")[2]}}
-            yield Image(name, [], config, DOCKER, self.both(self.of(pause)), "a pause image, which Holdfast does not need")
+            yield Image(name, [], config, DOCKER, self.both(self.of(pause)),
+                        "a pause image, which Holdfast does not need")
 
     def _servers(self):
         config = {"Cmd": ["nginx", "-g", "daemon off;"], "ExposedPorts": {"80/tcp": {}}, "StopSignal": "SIGQUIT"}
@@ -114,19 +116,21 @@ class Upstream:
                     "a web server that logs to stderr")
 
     def _specs(self):
-        tagged = [("latest:latest", "latest"), ("digest:latest", "digest"), ("tag:test", "tag-test"), ("tag:all", "tag-all")]
+        tagged = [("latest:latest", "latest"), ("digest:latest", "digest"), ("tag:test", "tag-test"),
+                  ("tag:all", "tag-all")]
         tagged += [(f"{n}:latest", n) for n in "123"]
         # One image under three tags.
         tagged += [(f"tags:{n}", "tags") for n in "123"]
         for name, mark in tagged:
-            yield Image(CRI_TOOLS + "test-image-" + name, [], SHELL, DOCKER, self.both(self.base, marked("test-image-" + mark)),
-                        "critest's image specs")
+            yield Image(CRI_TOOLS + "test-image-" + name, [], SHELL, DOCKER,
+                        self.both(self.base, marked("test-image-" + mark)), "critest's image specs")
         for name, user in (("uid", "1002"), ("username", "www-data"), ("uid-group", "1003:users"),
                            ("username-group", "www-data:100")):
             yield Image(CRI_TOOLS + f"test-image-user-{name}:latest", [], {**SHELL, "User": user}, DOCKER,
                         self.both(self.base), f"USER {user}")
         yield Image(CRI_TOOLS + "test-image-predefined-group:latest", [], {**SHELL, "User": "1000"}, DOCKER,
-                    self.both(self.base, self.of(predefined_group)), "a supplementary group from the image's /etc/group")
+                    self.both(self.base, self.of(predefined_group)),
+                    "a supplementary group from the image's /etc/group")
 
 
 def marked(name):

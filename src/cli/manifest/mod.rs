@@ -59,3 +59,6 @@ impl ManifestError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,22 +8,31 @@
 //! client sent. Enum numbers of a message are not trusted: an unknown one is refused, not taken for zero.
 
 mod container;
+mod container_status;
 mod field;
 mod filter;
 mod image;
 mod mount;
 mod namespace;
 mod pod;
+mod pod_status;
 mod resources;
 mod security;
 mod signal;
+mod stats;
 
 pub use container::container_config;
+pub use container_status::{container_item, container_state, container_status};
 pub use field::FieldError;
 pub use filter::{ContainerQuery, PodQuery};
-pub use image::image_reference;
+pub use image::{credentials, image_message, image_reference};
 pub use pod::pod_config;
-pub use resources::{resources, resources_message};
+pub use pod_status::{pod_item, pod_state, pod_status};
+pub use resources::resources;
+pub use stats::{container_stats, image_fs, now};
 
 /// The only runtime handler with a name; the empty name means it as well.
 pub const RUNTIME_HANDLER: &str = "holdfast";
+
+#[cfg(test)]
+mod tests;

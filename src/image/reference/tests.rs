@@ -60,14 +60,14 @@ fn malformed_references_are_told_apart() {
     assert!(matches!(error("a@sha256:12"), ReferenceError::Digest(_)));
     assert!(matches!(error("a@md5:12"), ReferenceError::Digest(_)));
     assert!(matches!(error("host.:5000/a"), ReferenceError::Host(_)));
+    assert!(matches!(error("../etc"), ReferenceError::Host(_)));
     assert!(matches!(error("host:99999/a"), ReferenceError::Host(_)));
     assert!(matches!(
         error(&format!("a.io/{}", "b".repeat(300))),
         ReferenceError::TooLong(_)
     ));
     for bad in [
-        "/", "a/", "a//b", "../etc", "a/../b", "-a", "a-", "a___b", "a..b", "a b", "a\0", "a.io/",
-        "é",
+        "/", "a/", "a//b", "a/../b", "-a", "a-", "a___b", "a..b", "a b", "a\0", "a.io/", "é",
     ] {
         assert!(matches!(error(bad), ReferenceError::Path(_)), "{bad:?}");
     }

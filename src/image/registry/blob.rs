@@ -120,7 +120,8 @@ impl<'a> Transfer<'a> {
         }
         if self.done < self.size {
             let what = "it is shorter than the manifest says";
-            return Err(Ended::Broken(RegistryError::Answer { url, what }));
+            // The answer was complete; the rest does not exist.
+            return Err(Ended::ForGood(RegistryError::Answer { url, what }));
         }
         Ok(())
     }

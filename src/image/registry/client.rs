@@ -2,7 +2,7 @@
 
 use super::RegistryError;
 use super::auth::{self, Tokens};
-use super::hosts::{Endpoint, Scheme, Tls, Verification};
+use super::hosts::{self, Endpoint, Scheme, Tls, Verification};
 use crate::image::credentials::Secret;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -32,15 +32,17 @@ pub(super) const STALL_FLOOR: u64 = 4096;
 pub(super) enum Patience {
     /// Once: another host follows.
     Short,
-    /// Five times: there is nobody else to ask.
+    /// Several times: there is nobody else to ask.
     Long,
 }
 
 impl Patience {
-    fn attempts(self) -> u32 {
-        match self {
-            Self::Short => 1,
-            Self::Long => 5,
+    fn attempts(self, error: &RegistryError) -> u32 {
+        match (self, error) {
+            (Self::Short, _) => 1,
+            // A host that takes no connections rarely does so for a second only.
+            (Self::Long, RegistryError::Unreachable { source, .. }) if source.is_connect() => 3,
+            (Self::Long, _) => 5,
         }
     }
 }
@@ -90,10 +92,37 @@ impl Ask<'_> {
     }
 }
 
+/// What a kept client is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Connection {
+    /// `None` never speaks TLS and so needs no certificates.
+    tls: Option<Tls>,
+    route: Route,
+}
+
+/// How a host is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Route {
+    /// By the proxy of the environment (`HTTPS_PROXY` and its like), if any.
+    Environment,
+    /// Directly: this machine, which no proxy could reach.
+    Direct,
+}
+
+impl Route {
+    fn to(authority: &str) -> Self {
+        if hosts::is_loopback(hosts::split_port(authority).0) {
+            Self::Direct
+        } else {
+            Self::Environment
+        }
+    }
+}
+
 /// The connections and tokens of this process.
 #[derive(Debug)]
 pub(super) struct Client {
-    by_tls: Mutex<HashMap<Option<Tls>, reqwest::Client>>,
+    clients: Mutex<HashMap<Connection, reqwest::Client>>,
     pub(super) tokens: Tokens,
     pub(super) stall_timeout: Duration,
 }
@@ -101,7 +130,7 @@ pub(super) struct Client {
 impl Client {
     pub fn new(stall_timeout: Duration) -> Self {
         Self {
-            by_tls: Mutex::default(),
+            clients: Mutex::default(),
             tokens: Tokens::default(),
             stall_timeout,
         }
@@ -145,7 +174,7 @@ impl Client {
                 }
             };
             match wait {
-                Some(wait) if attempt < ask.patience.attempts() => {
+                Some(wait) if attempt < ask.patience.attempts(&error) => {
                     tracing::debug!(
                         error = &error as &dyn std::error::Error,
                         attempt,
@@ -199,7 +228,7 @@ impl Client {
             let client = if home {
                 self.for_endpoint(ask.endpoint)
             } else {
-                self.for_tls(Some(Tls::default()))
+                self.for_redirect(&url)
             };
             let client = client.map_err(|source| RegistryError::Client {
                 url: told.clone(),
@@ -305,28 +334,40 @@ impl Client {
     }
 
     pub(super) fn for_endpoint(&self, endpoint: &Endpoint) -> reqwest::Result<reqwest::Client> {
-        match endpoint.scheme {
-            Scheme::Https => self.for_tls(Some(endpoint.tls.clone())),
-            Scheme::Http => self.for_tls(None),
-        }
+        let tls = match endpoint.scheme {
+            Scheme::Https => Some(endpoint.tls.clone()),
+            Scheme::Http => None,
+        };
+        self.client(Connection {
+            tls,
+            route: Route::to(&endpoint.authority),
+        })
     }
 
-    /// A client of those settings; `None` never speaks TLS and so needs no certificates.
-    fn for_tls(&self, tls: Option<Tls>) -> reqwest::Result<reqwest::Client> {
-        let mut known = self.by_tls.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = known.get(&tls) {
+    /// A client for a host the registry sent us to, which gets nothing of the registry's settings.
+    fn for_redirect(&self, url: &Url) -> reqwest::Result<reqwest::Client> {
+        let tls = (url.scheme() == "https").then(Tls::default);
+        self.client(Connection {
+            tls,
+            route: Route::to(url.host_str().unwrap_or_default()),
+        })
+    }
+
+    fn client(&self, connection: Connection) -> reqwest::Result<reqwest::Client> {
+        let mut known = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = known.get(&connection) {
             return Ok(client.clone());
         }
         if known.len() >= CLIENTS_MAX {
             known.clear();
         }
-        let client = build(tls.as_ref())?;
-        known.insert(tls, client.clone());
+        let client = build(&connection)?;
+        known.insert(connection, client.clone());
         Ok(client)
     }
 }
 
-fn build(tls: Option<&Tls>) -> reqwest::Result<reqwest::Client> {
+fn build(connection: &Connection) -> reqwest::Result<reqwest::Client> {
     // The program as a whole uses ring; whoever comes first installs it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = reqwest::Client::builder()
@@ -336,7 +377,11 @@ fn build(tls: Option<&Tls>) -> reqwest::Result<reqwest::Client> {
         .referer(false)
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_adaptive_window(true);
-    let Some(tls) = tls else {
+    let builder = match connection.route {
+        Route::Environment => builder,
+        Route::Direct => builder.no_proxy(),
+    };
+    let Some(tls) = &connection.tls else {
         return builder.tls_certs_only([]).build();
     };
     let mut authorities = Vec::new();

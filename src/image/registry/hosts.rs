@@ -92,7 +92,7 @@ pub enum HostsError {
         path: PathBuf,
         /// Where it is wrong.
         #[source]
-        source: toml::de::Error,
+        source: Box<toml::de::Error>,
     },
     /// A server or host is no URL.
     #[error("{}: {url:?} is no http or https URL of a registry", path.display())]
@@ -212,7 +212,7 @@ fn directory_of(root: &Path, host: &str) -> Option<PathBuf> {
 fn parse(dir: &Path, file: &Path, text: &str, host: &str) -> Result<Vec<Endpoint>, HostsError> {
     let broken = |source| HostsError::Parse {
         path: file.to_owned(),
-        source,
+        source: Box::new(source),
     };
     let mut root: Table = toml::from_str(text).map_err(broken)?;
     let hosts = match root.remove("host") {
@@ -251,7 +251,7 @@ fn configured(
         path: file.to_owned(),
         url: url.to_owned(),
     };
-    let full = if url.starts_with("http") {
+    let full = if url.contains("://") {
         url.to_owned()
     } else {
         format!("https://{url}")
@@ -373,7 +373,7 @@ fn read(path: &Path) -> Result<Vec<u8>, HostsError> {
 }
 
 /// Splits a port off; the colons of a bracketed IPv6 address are none.
-fn split_port(authority: &str) -> (&str, Option<&str>) {
+pub(super) fn split_port(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') => (name, Some(port)),
         _ => (authority, None),
@@ -381,7 +381,7 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
 }
 
 /// Whether a host is this machine, where a registry is spoken to in the clear by default.
-fn is_loopback(name: &str) -> bool {
+pub(super) fn is_loopback(name: &str) -> bool {
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     name == "localhost"
         || bare

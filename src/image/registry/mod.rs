@@ -10,6 +10,8 @@ mod client;
 pub(super) mod hosts;
 
 #[cfg(test)]
+mod distribution_tests;
+#[cfg(test)]
 mod tests;
 
 use super::layer::Chunk;
@@ -363,6 +365,7 @@ struct Asked {
 
 impl Asked {
     fn remember(&mut self, host: &str, error: RegistryError) {
+        // When a later host helps, nobody else tells of this one.
         tracing::debug!(
             host,
             error = &error as &dyn std::error::Error,

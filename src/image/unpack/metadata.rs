@@ -48,17 +48,22 @@ impl Metadata {
             }
         }
         let header = entry.header();
-        let number = |value: io::Result<u64>, field| {
-            let value = value.map_err(|_| path.field(field))?;
-            u32::try_from(value).map_err(|_| path.field(field))
+        let raw = header.as_old();
+        let number = |value: io::Result<u64>, raw: &[u8], field| match value {
+            Ok(value) => Ok(value),
+            // Some writers leave fields they have nothing for empty; everybody reads that as zero.
+            Err(_) if raw.iter().all(|b| matches!(b, 0 | b' ')) => Ok(0),
+            Err(_) => Err(path.field(field)),
         };
-        let seconds = header
-            .mtime()
-            .map_err(|_| path.field("modification time"))?;
+        let narrow = |value: u64, field| u32::try_from(value).map_err(|_| path.field(field));
+        let mode = number(header.mode().map(u64::from), &raw.mode, "mode")?;
+        let owner = narrow(number(header.uid(), &raw.uid, "owner")?, "owner")?;
+        let group = narrow(number(header.gid(), &raw.gid, "group")?, "group")?;
+        let seconds = number(header.mtime(), &raw.mtime, "modification time")?;
         Ok(Self {
-            mode: Mode::from_bits_truncate(header.mode().map_err(|_| path.field("mode"))? & 0o7777),
-            owner: Uid::from_raw(number(header.uid(), "owner")?),
-            group: Gid::from_raw(number(header.gid(), "group")?),
+            mode: Mode::from_bits_truncate(narrow(mode & 0o7777, "mode")?),
+            owner: Uid::from_raw(owner),
+            group: Gid::from_raw(group),
             mtime: pax_mtime
                 .unwrap_or_else(|| TimeSpec::new(i64::try_from(seconds).unwrap_or(i64::MAX), 0)),
             xattrs,

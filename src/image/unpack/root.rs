@@ -36,14 +36,14 @@ pub(super) enum Cleared {
 
 impl Root {
     pub fn new(dir: &Dir) -> Result<Self, UnpackError> {
-        let fd = dir
-            .as_fd()
-            .try_clone_to_owned()
-            .map_err(|source| UnpackError::Create {
-                operation: "open the directory",
-                path: dir.path().to_owned(),
-                source,
-            })?;
+        let failed = |source| UnpackError::Create {
+            operation: "prepare the directory",
+            path: dir.path().to_owned(),
+            source,
+        };
+        let fd = dir.as_fd().try_clone_to_owned().map_err(failed)?;
+        // A layer need not say what its root is like; the umask of the daemon is not it.
+        fchmod(&fd, Mode::from_bits_truncate(0o755)).map_err(|e| failed(e.into()))?;
         Ok(Self {
             dir: Rc::new(fd),
             last: None,

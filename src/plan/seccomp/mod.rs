@@ -92,6 +92,11 @@ impl FilterCache {
         filters.push_back(entry);
         Ok(filter)
     }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.filters.lock().unwrap().len()
+    }
 }
 
 /// Compiles a profile.

@@ -1,0 +1,156 @@
+//! A container's first process: from the shim's small mount namespace to its program.
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::cgroup::CgroupDirectories;
+use super::place::Places;
+use super::process::{Prepared, Streams, install_streams};
+use super::report::Reporter;
+use super::start::{Launch, Start};
+use super::tree::Origins;
+use super::{cover, device, rootfs, target, terminal};
+use crate::sys::credential;
+use crate::sys::namespace::{self, CloneFlags};
+use crate::wire::plan::{ContainerPlan, PidNamespace};
+use crate::wire::{Failure, Step};
+
+/// What starting a container needs.
+#[derive(Debug)]
+pub struct ContainerLaunch<'a> {
+    /// The plan.
+    pub plan: &'a ContainerPlan,
+    /// Its standard streams.
+    pub streams: Streams<'a>,
+    /// Its cgroup.
+    pub cgroup: &'a CgroupDirectories,
+    /// The pause, by pidfd.
+    pub pause: BorrowedFd<'a>,
+    /// The pod's user namespace.
+    pub user: Option<BorrowedFd<'a>>,
+    /// The process whose pid namespace the plan names, by pidfd.
+    pub pid_namespace: Option<BorrowedFd<'a>>,
+    /// The shim's namespaces.
+    pub places: &'a Places,
+}
+
+/// What the child walks, made before the clone.
+struct Walk<'a> {
+    launch: &'a ContainerLaunch<'a>,
+    process: Prepared<'a>,
+    /// One place for each mount, then one for each device.
+    trees: Vec<Option<OwnedFd>>,
+    overlay_page: CString,
+}
+
+/// Clones a container's first process.
+///
+/// # Errors
+/// The step that failed before the child ran; later ones come as messages.
+pub fn start_container(launch: &ContainerLaunch<'_>) -> Result<Launch, Failure> {
+    let plan = launch.plan;
+    let mut walk = Walk {
+        launch,
+        process: Prepared::new(&plan.process),
+        trees: Vec::new(),
+        overlay_page: rootfs::options_page(plan),
+    };
+    walk.trees
+        .resize_with(plan.mounts.len() + plan.devices.len(), || None);
+    let namespaces = match plan.pid {
+        PidNamespace::Own => CloneFlags::CLONE_NEWPID,
+        _ => CloneFlags::empty(),
+    };
+    let start = Start {
+        namespaces,
+        pid_namespace: launch.pid_namespace,
+        cgroup: launch.cgroup,
+        unified: None,
+        places: launch.places,
+    };
+    start.run(|reporter| walk.run(reporter))
+}
+
+impl Walk<'_> {
+    fn run(&mut self, reporter: &Reporter<'_>) -> nix::Result<Infallible> {
+        let launch = self.launch;
+        let plan = launch.plan;
+        self.process.use_procfs(reporter)?;
+        let origins = Origins {
+            places: launch.places,
+            pause: launch.pause,
+            user: launch.user,
+        };
+        origins.open_all(&plan.mounts, &plan.devices, &mut self.trees, reporter)?;
+        let overlay = rootfs::make_overlay(plan, launch.user, reporter)?;
+        self.join(reporter)?;
+        let root = rootfs::attach(overlay, plan, &self.overlay_page, reporter)?;
+        let (mounts, devices) = self.trees.split_at(plan.mounts.len());
+        rootfs::make_mounts(root.as_fd(), &plan.mounts, mounts, reporter)?;
+        device::make_all(root.as_fd(), plan, devices, reporter)?;
+        self.open_streams(root.as_fd(), reporter)?;
+        cover::mask(root.as_fd(), &plan.masked_paths, reporter)?;
+        cover::protect(root.as_fd(), &plan.readonly_paths, reporter)?;
+        self.make_directory(root.as_fd(), reporter)?;
+        rootfs::become_root(root.as_fd(), plan, reporter)?;
+        self.process.become_program(reporter)
+    }
+
+    /// Joins the pod's namespaces and makes this process' own.
+    fn join(&mut self, reporter: &Reporter<'_>) -> nix::Result<()> {
+        let launch = self.launch;
+        reporter.at(Step::Join, 0);
+        let shared = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
+        namespace::join(launch.pause, shared)?;
+        if launch.user.is_some() {
+            self.mount_guarded_early(reporter)?;
+            reporter.at(Step::Join, 1);
+            namespace::join(launch.pause, CloneFlags::CLONE_NEWUSER)?;
+            credential::set_groups(&[])?;
+            credential::set_group(0)?;
+            credential::set_user(0)?;
+        }
+        let mut own = CloneFlags::CLONE_NEWNS;
+        if launch.plan.new_cgroup {
+            own |= CloneFlags::CLONE_NEWCGROUP;
+        }
+        namespace::unshare(own)
+    }
+
+    /// Mounts procfs and sysfs before the user namespace is joined. Inside it neither may be mounted: the
+    /// pid namespace was made by the clone and belongs to the host's user namespace, and the kernel wants to
+    /// see another sysfs in the mount table first.
+    fn mount_guarded_early(&mut self, reporter: &Reporter<'_>) -> nix::Result<()> {
+        let mounts = &self.launch.plan.mounts;
+        for (index, (mount, tree)) in mounts.iter().zip(&mut self.trees).enumerate() {
+            if rootfs::is_guarded(mount) {
+                reporter.at(Step::Mount, index);
+                *tree = Some(rootfs::new_file_system(mount)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the working directory while the root can still be written.
+    fn make_directory(&self, root: BorrowedFd<'_>, reporter: &Reporter<'_>) -> nix::Result<()> {
+        reporter.at(Step::WorkingDirectory, 0);
+        let directory = self.launch.plan.process.cwd.to_bytes();
+        target::ensure(root, directory, target::Kind::Directory).map(drop)
+    }
+
+    fn open_streams(&self, root: BorrowedFd<'_>, reporter: &Reporter<'_>) -> nix::Result<()> {
+        let user = self.launch.plan.process.uid;
+        match self.launch.streams {
+            Streams::Files(files) => {
+                reporter.at(Step::Terminal, 0);
+                install_streams(files, user)
+            }
+            Streams::Terminal => {
+                let peer = terminal::open(root, user, reporter)?;
+                terminal::bind_console(root, peer.as_fd())?;
+                terminal::take(peer.as_fd(), reporter)
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Paths of a container that are hidden or made read-only.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+
+use super::report::Reporter;
+use crate::sys::mount::{self, Depth, NewFileSystem};
+use crate::sys::path::{self, Links};
+use crate::wire::Step;
+
+/// What hides paths; made when the first path needs it.
+struct Covers<'a> {
+    root: BorrowedFd<'a>,
+    null: Option<OwnedFd>,
+    empty: Option<OwnedFd>,
+}
+
+/// Hides files behind the null device and directories behind an empty read-only directory.
+pub(super) fn mask(
+    root: BorrowedFd<'_>,
+    paths: &[CString],
+    reporter: &Reporter<'_>,
+) -> nix::Result<()> {
+    let mut covers = Covers {
+        root,
+        null: None,
+        empty: None,
+    };
+    for (index, masked) in paths.iter().enumerate() {
+        reporter.at(Step::MaskedPath, index);
+        let Some(place) = open_present(root, masked)? else {
+            continue;
+        };
+        if path::is_directory(place.as_fd())? {
+            covers.hide_directory(place.as_fd())?;
+        } else {
+            covers.hide_file(place.as_fd())?;
+        }
+    }
+    Ok(())
+}
+
+impl Covers<'_> {
+    fn hide_file(&mut self, place: BorrowedFd<'_>) -> nix::Result<()> {
+        if self.null.is_none() {
+            let null = path::open_in_root(self.root, c"/dev/null", OFlag::O_PATH, Links::Refuse)?;
+            // An image or a volume may have put something else there (CVE-2025-31133).
+            if !path::is_null_device(null.as_fd())? {
+                return Err(Errno::ENXIO);
+            }
+            self.null = Some(null);
+        }
+        let null = self.null.as_ref().ok_or(Errno::ENXIO)?;
+        let cover = mount::clone_tree(null.as_fd(), c"", Depth::Single)?;
+        mount::attach(cover.as_fd(), place)
+    }
+
+    fn hide_directory(&mut self, place: BorrowedFd<'_>) -> nix::Result<()> {
+        if let Some(empty) = &self.empty {
+            let cover = mount::clone_tree(empty.as_fd(), c"", Depth::Single)?;
+            return mount::attach(cover.as_fd(), place);
+        }
+        let file_system = NewFileSystem::open(c"tmpfs")?;
+        file_system.set(c"mode", c"0755")?;
+        let cover = file_system.mount(libc::MOUNT_ATTR_RDONLY)?;
+        mount::attach(cover.as_fd(), place)?;
+        // Attached, it can be cloned for further directories.
+        self.empty = Some(cover);
+        Ok(())
+    }
+}
+
+/// Makes paths read-only, with the mounts below them.
+pub(super) fn protect(
+    root: BorrowedFd<'_>,
+    paths: &[CString],
+    reporter: &Reporter<'_>,
+) -> nix::Result<()> {
+    for (index, protected) in paths.iter().enumerate() {
+        reporter.at(Step::ReadonlyPath, index);
+        let Some(place) = open_present(root, protected)? else {
+            continue;
+        };
+        let tree = mount::clone_tree(place.as_fd(), c"", Depth::Recursive)?;
+        mount::set_attributes(tree.as_fd(), libc::MOUNT_ATTR_RDONLY, Depth::Recursive)?;
+        mount::attach(tree.as_fd(), place.as_fd())?;
+    }
+    Ok(())
+}
+
+/// Opens a path of the root; `None` when it does not exist.
+fn open_present(root: BorrowedFd<'_>, place: &CString) -> nix::Result<Option<OwnedFd>> {
+    match path::open_in_root(root, place.as_c_str(), OFlag::O_PATH, Links::InRoot) {
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        other => other.map(Some),
+    }
+}

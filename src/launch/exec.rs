@@ -1,0 +1,81 @@
+//! A further process in a running container.
+
+use std::convert::Infallible;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::fcntl::OFlag;
+
+use super::cgroup::CgroupDirectories;
+use super::place::Places;
+use super::process::{Prepared, Streams, install_streams};
+use super::report::Reporter;
+use super::start::{Launch, Start};
+use super::terminal;
+use crate::sys::namespace::{self, CloneFlags};
+use crate::sys::path;
+use crate::wire::plan::ExecPlan;
+use crate::wire::{Failure, Step};
+
+/// What starting a further process needs.
+#[derive(Debug)]
+pub struct ExecLaunch<'a> {
+    /// The plan.
+    pub plan: &'a ExecPlan,
+    /// Its standard streams.
+    pub streams: Streams<'a>,
+    /// The container's cgroup.
+    pub cgroup: &'a CgroupDirectories,
+    /// The process' own cgroup v2 directory below the container's.
+    pub unified: Option<BorrowedFd<'a>>,
+    /// The container's first process, by pidfd.
+    pub container: BorrowedFd<'a>,
+    /// The container is in a user namespace.
+    pub user: Option<BorrowedFd<'a>>,
+    /// The shim's namespaces.
+    pub places: &'a Places,
+}
+
+/// Clones a further process.
+///
+/// # Errors
+/// The step that failed before the child ran; later ones come as messages.
+pub fn start_exec(launch: &ExecLaunch<'_>) -> Result<Launch, Failure> {
+    let process = Prepared::new(&launch.plan.process);
+    let start = Start {
+        namespaces: CloneFlags::empty(),
+        pid_namespace: Some(launch.container),
+        cgroup: launch.cgroup,
+        unified: launch.unified,
+        places: launch.places,
+    };
+    start.run(|reporter| run(launch, &process, reporter))
+}
+
+fn run(
+    launch: &ExecLaunch<'_>,
+    process: &Prepared<'_>,
+    reporter: &Reporter<'_>,
+) -> nix::Result<Infallible> {
+    process.use_procfs(reporter)?;
+    reporter.at(Step::Join, 0);
+    let mut all = CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWCGROUP;
+    if launch.user.is_some() {
+        all |= CloneFlags::CLONE_NEWUSER;
+    }
+    namespace::join(launch.container, all)?;
+    let user = launch.plan.process.uid;
+    reporter.at(Step::Terminal, 0);
+    match launch.streams {
+        Streams::Files(files) => install_streams(files, user)?,
+        Streams::Terminal => {
+            let root = path::open(c"/", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+            let peer = terminal::open(root.as_fd(), user, reporter)?;
+            terminal::take(peer.as_fd(), reporter)?;
+        }
+    }
+    process.become_program(reporter)
+}

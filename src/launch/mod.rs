@@ -1,0 +1,50 @@
+//! Launches: from a plan to a running process.
+//!
+//! Three kinds of process are launched: a pod's pause, a container's first process, and a further process
+//! in a container. Each is cloned by the shim into its cgroup, walks its plan and executes its program. The
+//! shim decodes the plan and prepares every list before the clone; the child only walks them. This module
+//! never waits for the child, keeps no state between launches, logs nothing and talks to no daemon.
+//!
+//! ```text
+//!   shim: prepare ── clone3 ──▶ child: cgroups → trees of the host, the pod, the store
+//!     │                          → namespaces of the pause → own mount table
+//!     │                          → root: overlay, mounts, devices, masks → pivot
+//!     │◀── report socket ──────  → limits → user → capabilities → filter → execve
+//!     │      failure (step, index, errno) · degraded setting · terminal
+//!     └─ end of file: execve has closed the socket, or the child has vanished;
+//!        the shared page says which step it had reached
+//! ```
+//!
+//! Between clone and exec the child allocates nothing, but for three rare things for which it must walk
+//! directories or read text: the content that `copy_up` copies, the check that a propagating mount's source
+//! is shared, and paths of more than 1 KiB. The shim has one thread, so its child's heap is whole.
+
+mod cgroup;
+mod container;
+mod copy_up;
+mod cover;
+mod device;
+mod exec;
+mod mount_namespace;
+mod pause;
+mod place;
+mod process;
+mod report;
+mod rootfs;
+mod start;
+mod target;
+mod terminal;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+pub use cgroup::CgroupDirectories;
+pub use container::{ContainerLaunch, start_container};
+pub use exec::{ExecLaunch, start_exec};
+pub use mount_namespace::{MountNamespaceError, serve_mount_namespace};
+pub use pause::{PauseLaunch, start_pause};
+pub use place::Places;
+pub use process::Streams;
+pub use report::{Message, Position, describe_container, describe_exec, describe_pause};
+pub use start::Launch;

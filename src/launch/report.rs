@@ -1,0 +1,282 @@
+//! What a child tells the shim before it executes its program.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::errno::Errno;
+
+use crate::sys::fdpass;
+use crate::wire::Step;
+use crate::wire::plan::{ContainerPlan, MountSource, PausePlan, Process};
+
+/// All steps in the order of their numbers.
+const STEPS: [Step; 30] = [
+    Step::Admit,
+    Step::Plan,
+    Step::MountNamespace,
+    Step::Clone,
+    Step::Cgroup,
+    Step::Join,
+    Step::Hostname,
+    Step::Sysctl,
+    Step::IdMap,
+    Step::HostPath,
+    Step::Rootfs,
+    Step::MountTarget,
+    Step::Mount,
+    Step::Device,
+    Step::MaskedPath,
+    Step::ReadonlyPath,
+    Step::RootfsFlags,
+    Step::Pivot,
+    Step::Terminal,
+    Step::Rlimit,
+    Step::OomScore,
+    Step::WorkingDirectory,
+    Step::User,
+    Step::Capabilities,
+    Step::NoNewPrivileges,
+    Step::Seccomp,
+    Step::Label,
+    Step::Exec,
+    Step::Vanished,
+    Step::Control,
+];
+
+/// Where in its plan a child is: a step and which of the plan's objects it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The step.
+    pub step: Step,
+    /// Index in the step's list; 0 when it has none.
+    pub index: u16,
+}
+
+impl Position {
+    /// The position as one number, for the shared page and for packets.
+    pub(super) fn pack(self) -> u32 {
+        (self.step as u32) << 16 | u32::from(self.index)
+    }
+
+    /// The position that a number stands for.
+    pub(super) fn unpack(number: u32) -> Self {
+        let [low, high, step, _] = number.to_le_bytes();
+        Self {
+            step: STEPS
+                .get(usize::from(step))
+                .copied()
+                .unwrap_or(Step::Vanished),
+            index: u16::from_le_bytes([low, high]),
+        }
+    }
+}
+
+/// What arrived on a launch's report socket.
+#[derive(Debug)]
+pub enum Message {
+    /// The child gives up and exits.
+    Failed {
+        /// Where.
+        position: Position,
+        /// Why.
+        errno: Errno,
+    },
+    /// The machine refused a setting that the process can do without.
+    Degraded {
+        /// Which.
+        position: Position,
+        /// Why.
+        errno: Errno,
+    },
+    /// The main side of the process' terminal.
+    Terminal(OwnedFd),
+    /// The socket is closed: the program was executed, or the child is gone.
+    End,
+}
+
+const FAILED: u8 = 1;
+const DEGRADED: u8 = 2;
+const TERMINAL: u8 = 3;
+
+/// Bytes of a packet: kind, position, errno.
+const PACKET_BYTES: usize = 9;
+
+/// The child's end.
+#[derive(Debug)]
+pub(super) struct Reporter<'a> {
+    socket: BorrowedFd<'a>,
+    progress: &'a AtomicU32,
+}
+
+impl<'a> Reporter<'a> {
+    pub(super) fn new(socket: BorrowedFd<'a>, progress: &'a AtomicU32) -> Self {
+        Self { socket, progress }
+    }
+
+    pub(super) fn socket(&self) -> BorrowedFd<'a> {
+        self.socket
+    }
+
+    /// The same reporter over another descriptor of its socket.
+    pub(super) fn over(&self, socket: BorrowedFd<'a>) -> Self {
+        Self::new(socket, self.progress)
+    }
+
+    /// Notes that a step begins. A failure from here on is this step's.
+    pub(super) fn at(&self, step: Step, index: usize) {
+        let index = u16::try_from(index).unwrap_or(u16::MAX);
+        self.progress
+            .store(Position { step, index }.pack(), Ordering::Relaxed);
+    }
+
+    /// Says that the present step was left out.
+    pub(super) fn degraded(&self, errno: Errno) {
+        // Without a listener there is nobody who could use the note.
+        let _ = self.send(DEGRADED, errno, &[]);
+    }
+
+    /// Says that the present step failed.
+    pub(super) fn failed(&self, errno: Errno) {
+        let _ = self.send(FAILED, errno, &[]);
+    }
+
+    /// Hands over a terminal's main side.
+    pub(super) fn terminal(&self, main: BorrowedFd<'_>) -> nix::Result<()> {
+        self.send(TERMINAL, Errno::UnknownErrno, &[main])
+    }
+
+    /// Waits for the shim's word to go on.
+    pub(super) fn await_release(&self) -> nix::Result<()> {
+        match crate::sys::descriptor::read(self.socket, &mut [0])? {
+            0 => Err(Errno::EPIPE),
+            _ => Ok(()),
+        }
+    }
+
+    fn send(&self, kind: u8, errno: Errno, descriptors: &[BorrowedFd<'_>]) -> nix::Result<()> {
+        let mut packet = [kind; PACKET_BYTES];
+        packet[1..5].copy_from_slice(&self.progress.load(Ordering::Relaxed).to_le_bytes());
+        packet[5..9].copy_from_slice(&(errno as i32).to_le_bytes());
+        fdpass::send_packet(self.socket, &packet, descriptors)
+            .map_err(|error| crate::sys::errno_of(&error))
+    }
+}
+
+/// Reads one message from the shim's end; `None` when there is none yet.
+pub(super) fn receive(socket: &OwnedFd) -> io::Result<Option<Message>> {
+    let mut packet = [0; PACKET_BYTES];
+    let (length, mut descriptors) = match fdpass::recv_packet(socket.as_fd(), &mut packet) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+        // The child has closed its end with a packet of ours unread; there is none, but the kernel may say so.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+            return Ok(Some(Message::End));
+        }
+        other => other?,
+    };
+    if length == 0 {
+        return Ok(Some(Message::End));
+    }
+    let [kind, p0, p1, p2, p3, e0, e1, e2, e3] = packet;
+    let position = Position::unpack(u32::from_le_bytes([p0, p1, p2, p3]));
+    let errno = Errno::from_raw(i32::from_le_bytes([e0, e1, e2, e3]));
+    match (kind, descriptors.pop()) {
+        (FAILED, _) => Ok(Some(Message::Failed { position, errno })),
+        (DEGRADED, _) => Ok(Some(Message::Degraded { position, errno })),
+        (TERMINAL, Some(main)) => Ok(Some(Message::Terminal(main))),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+fn text(bytes: Option<&std::ffi::CString>) -> String {
+    bytes.map_or_else(String::new, |bytes| bytes.to_string_lossy().into_owned())
+}
+
+/// The object that a step of the pause is about.
+pub fn describe_pause(plan: &PausePlan, position: Position) -> String {
+    let index = usize::from(position.index);
+    match position.step {
+        Step::Hostname => text(plan.hostname.as_ref()),
+        Step::Sysctl => plan.sysctls.get(index).map_or_else(String::new, |sysctl| {
+            format!(
+                "{}={}",
+                sysctl.path.to_string_lossy(),
+                sysctl.value.to_string_lossy()
+            )
+        }),
+        Step::User => format!("user {} group {}", plan.uid, plan.gid),
+        Step::Mount => "/shm".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// The object that a step of a container is about.
+pub fn describe_container(plan: &ContainerPlan, position: Position) -> String {
+    let index = usize::from(position.index);
+    match position.step {
+        Step::HostPath => match plan.mounts.get(index).map(|mount| &mount.source) {
+            Some(MountSource::Tree { path, .. }) => text(Some(path)),
+            _ => text(
+                plan.devices
+                    .get(index.saturating_sub(plan.mounts.len()))
+                    .map(|node| &node.target),
+            ),
+        },
+        Step::Rootfs => text(plan.lower.get(index).or(Some(&plan.upper))),
+        Step::MountTarget => text(plan.mounts.get(index).map(|mount| &mount.target)),
+        Step::Mount => {
+            plan.mounts
+                .get(index)
+                .map_or_else(String::new, |mount| match &mount.source {
+                    MountSource::New { fs_type, .. } => {
+                        format!(
+                            "{} on {}",
+                            fs_type.to_string_lossy(),
+                            mount.target.to_string_lossy()
+                        )
+                    }
+                    MountSource::Tree { path, .. } => {
+                        format!(
+                            "{} on {}",
+                            path.to_string_lossy(),
+                            mount.target.to_string_lossy()
+                        )
+                    }
+                })
+        }
+        Step::Device => match plan.devices.get(index) {
+            Some(device) => text(Some(&device.target)),
+            None => text(
+                plan.symlinks
+                    .get(index.saturating_sub(plan.devices.len()))
+                    .map(|link| &link.0),
+            ),
+        },
+        Step::MaskedPath => text(plan.masked_paths.get(index)),
+        Step::ReadonlyPath => text(plan.readonly_paths.get(index)),
+        _ => describe_exec(&plan.process, position),
+    }
+}
+
+/// The object that a step of a process is about.
+pub fn describe_exec(process: &Process, position: Position) -> String {
+    let index = usize::from(position.index);
+    match position.step {
+        Step::Rlimit => process
+            .rlimits
+            .get(index)
+            .map_or_else(String::new, |limit| {
+                format!("resource {} soft {} hard {}", limit.0, limit.1, limit.2)
+            }),
+        Step::OomScore => process
+            .oom_score_adj
+            .map_or_else(String::new, |score| score.to_string()),
+        Step::WorkingDirectory => text(Some(&process.cwd)),
+        Step::User => format!("user {} group {}", process.uid, process.gid),
+        Step::Capabilities => format!("permitted {:#x}", process.capabilities.permitted),
+        Step::Label => text(process.apparmor.as_ref().or(process.selinux.as_ref())),
+        Step::Terminal => "/dev/pts/ptmx".to_owned(),
+        Step::Exec => text(process.args.first()),
+        _ => String::new(),
+    }
+}

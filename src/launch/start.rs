@@ -1,0 +1,127 @@
+//! The clone itself, the same for all kinds of launch.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering;
+
+use nix::errno::Errno;
+
+use super::cgroup::{Birth, CgroupDirectories};
+use super::place::Places;
+use super::report::{self, Message, Position, Reporter};
+use crate::sys::clone::{self, Child};
+use crate::sys::memory::Shared;
+use crate::sys::namespace::{self, CloneFlags};
+use crate::sys::{credential, descriptor, limit, process};
+use crate::wire::{Failure, Step};
+
+/// A launch under way: the child walks its plan.
+#[derive(Debug)]
+pub struct Launch {
+    /// The child.
+    pub child: Child,
+    socket: OwnedFd,
+    progress: Shared,
+}
+
+impl Launch {
+    /// The report socket: readable when [`Self::receive`] has something.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Takes one message of the child; `None` when there is none yet.
+    ///
+    /// # Errors
+    /// Those of recvmsg(2).
+    pub fn receive(&self) -> io::Result<Option<Message>> {
+        report::receive(&self.socket)
+    }
+
+    /// Lets a child go on that waits in [`Reporter::await_release`].
+    pub(super) fn release(&self) -> nix::Result<()> {
+        descriptor::write(self.socket.as_fd(), b"1").map(drop)
+    }
+
+    /// The step at which the child is.
+    pub fn position(&self) -> Position {
+        Position::unpack(self.progress.number().load(Ordering::Relaxed))
+    }
+}
+
+/// What the clone needs to know.
+pub(super) struct Start<'a> {
+    /// Namespaces made by the clone.
+    pub(super) namespaces: CloneFlags,
+    /// A process whose pid namespace the child is to be in.
+    pub(super) pid_namespace: Option<BorrowedFd<'a>>,
+    /// Cgroups of the child.
+    pub(super) cgroup: &'a CgroupDirectories,
+    /// Where in the v2 tree the child starts, when that is not `cgroup`'s own directory.
+    pub(super) unified: Option<BorrowedFd<'a>>,
+    pub(super) places: &'a Places,
+}
+
+impl Start<'_> {
+    /// Clones a child, which runs `walk` until it executes its program.
+    pub(super) fn run(
+        &self,
+        mut walk: impl FnMut(&Reporter<'_>) -> nix::Result<Infallible>,
+    ) -> Result<Launch, Failure> {
+        let failure = |errno: Errno| Failure {
+            step: Step::Clone,
+            errno: errno as i32,
+            object: format!("namespaces {:#x}", self.namespaces.bits()),
+        };
+        let progress = Shared::new().map_err(failure)?;
+        let (socket, childs) = descriptor::packet_pair().map_err(failure)?;
+        descriptor::set_nonblocking(socket.as_fd()).map_err(failure)?;
+        let mut socket = Some(socket);
+        let mut body = |birth: Birth| {
+            // This is the child's copy: with it closed, the child sees the shim's end close.
+            socket = None;
+            let reporter = Reporter::new(childs.as_fd(), progress.number());
+            let Err(errno) = self.begin(&reporter, birth).and_then(|()| walk(&reporter));
+            reporter.failed(errno);
+            1
+        };
+        let child = self.clone_child(&mut body).map_err(failure)?;
+        let socket = socket.ok_or_else(|| failure(Errno::EBADF))?;
+        Ok(Launch {
+            child,
+            socket,
+            progress,
+        })
+    }
+
+    fn clone_child(&self, body: &mut impl FnMut(Birth) -> i32) -> nix::Result<Child> {
+        if let Some(process) = self.pid_namespace {
+            namespace::join(process, CloneFlags::CLONE_NEWPID)?;
+        }
+        let unified = self.unified.or_else(|| self.cgroup.unified());
+        let mut result = Err(Errno::EOPNOTSUPP);
+        if unified.is_some() {
+            result = clone::spawn(self.namespaces, unified, || body(Birth::InsideCgroup));
+        }
+        if let Err(Errno::EOPNOTSUPP | Errno::EINVAL | Errno::E2BIG) = result {
+            result = clone::spawn(self.namespaces, None, || body(Birth::OutsideCgroup));
+        }
+        if self.pid_namespace.is_some() {
+            namespace::join(self.places.pids.as_fd(), CloneFlags::CLONE_NEWPID)?;
+        }
+        result
+    }
+
+    /// What every child does first.
+    fn begin(&self, reporter: &Reporter<'_>, birth: Birth) -> nix::Result<()> {
+        reporter.at(Step::Cgroup, 0);
+        self.cgroup.enter(birth)?;
+        process::start_session()?;
+        // Modes are given exactly; the plan's own mask is set at the end.
+        credential::set_file_mode_mask(0);
+        // The daemon may have bound the shim to some processors; a refusal leaves only that binding.
+        let _ = limit::clear_affinity();
+        Ok(())
+    }
+}

@@ -1,0 +1,81 @@
+use nix::errno::Errno;
+
+use super::Message;
+use super::report::{Position, Reporter, receive};
+use super::target::split;
+use super::tree::is_shared;
+use crate::sys::descriptor;
+use crate::sys::memory::Shared;
+use crate::wire::Step;
+use std::os::fd::AsFd;
+
+#[test]
+fn every_step_survives_the_shared_page() {
+    for step in [
+        Step::Admit,
+        Step::HostPath,
+        Step::Exec,
+        Step::Vanished,
+        Step::Control,
+    ] {
+        let position = Position {
+            step,
+            index: 65_535,
+        };
+        assert_eq!(Position::unpack(position.pack()), position);
+    }
+    assert_eq!(Position::unpack(u32::MAX).step, Step::Vanished);
+}
+
+#[test]
+fn a_report_arrives_with_its_step_and_errno_and_then_ends() {
+    let (shims, childs) = descriptor::packet_pair().unwrap();
+    descriptor::set_nonblocking(shims.as_fd()).unwrap();
+    let progress = Shared::new().unwrap();
+    assert!(receive(&shims).unwrap().is_none());
+    let reporter = Reporter::new(childs.as_fd(), progress.number());
+    reporter.at(Step::Rlimit, 1);
+    reporter.degraded(Errno::EPERM);
+    reporter.at(Step::Mount, 3);
+    reporter.failed(Errno::ENODEV);
+    drop(childs);
+    let Some(Message::Degraded { position, errno }) = receive(&shims).unwrap() else {
+        panic!()
+    };
+    assert_eq!(
+        (position.step, position.index, errno),
+        (Step::Rlimit, 1, Errno::EPERM)
+    );
+    let Some(Message::Failed { position, errno }) = receive(&shims).unwrap() else {
+        panic!()
+    };
+    assert_eq!(
+        (position.step, position.index, errno),
+        (Step::Mount, 3, Errno::ENODEV)
+    );
+    assert!(matches!(receive(&shims).unwrap(), Some(Message::End)));
+}
+
+#[test]
+fn paths_split_into_directory_and_name() {
+    let cases: [(&[u8], (&[u8], &[u8])); 6] = [
+        (b"/dev/null", (b"/dev", b"null")),
+        (b"/dev/pts/", (b"/dev", b"pts")),
+        (b"/dev", (b"/", b"dev")),
+        (b"dev", (b"/", b"dev")),
+        (b"/", (b"/", b"")),
+        (b"", (b"/", b"")),
+    ];
+    for (path, expected) in cases {
+        assert_eq!(split(path), expected);
+    }
+}
+
+#[test]
+fn mountinfo_tells_shared_mounts_from_private_ones() {
+    let shared = "36 35 98:0 / /mnt rw,noatime shared:1 - ext3 /dev/root rw";
+    let slave = "37 35 98:0 / /mnt rw,noatime master:2 - ext3 /dev/root rw";
+    let private = "38 35 98:0 / /mnt/shared:1 rw,noatime - ext3 shared:1 rw";
+    assert!(is_shared(shared, 36) && is_shared(slave, 37));
+    assert!(!is_shared(private, 38) && !is_shared(shared, 37));
+}

@@ -1,0 +1,186 @@
+//! Trees of other mount namespaces, opened as detached clones before the child leaves them.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag};
+
+use super::place::Places;
+use super::report::Reporter;
+use crate::sys::mount::{self, Depth, Spread};
+use crate::sys::namespace::{self, CloneFlags};
+use crate::sys::path;
+use crate::wire::Step;
+use crate::wire::plan::{Device, Missing, Mount, MountSource, Propagation, TreeOrigin};
+
+/// Where trees come from and whom they belong to.
+pub(super) struct Origins<'a> {
+    pub(super) places: &'a Places,
+    /// The pause, whose mount namespace is the pod's.
+    pub(super) pause: BorrowedFd<'a>,
+    /// The pod's user namespace.
+    pub(super) user: Option<BorrowedFd<'a>>,
+}
+
+impl Origins<'_> {
+    /// Opens the trees of all mounts and, in a user namespace, of all devices, which cannot be made there.
+    /// `trees` has one place for each mount, then one for each device. Ends in the small mount namespace.
+    pub(super) fn open_all(
+        &self,
+        mounts: &[Mount],
+        devices: &[Device],
+        trees: &mut [Option<OwnedFd>],
+        reporter: &Reporter<'_>,
+    ) -> nix::Result<()> {
+        let from = |origin| mounts.iter().any(|mount| comes_from(mount, origin));
+        let (mount_trees, device_trees) = trees.split_at_mut(mounts.len());
+        let host_devices = self.user.is_some() && !devices.is_empty();
+        let mut away = false;
+        if from(TreeOrigin::Host) || host_devices {
+            self.go(self.places.host_mounts.as_fd(), reporter)?;
+            away = true;
+            self.open_mounts(TreeOrigin::Host, mounts, mount_trees, reporter)?;
+            if host_devices {
+                open_devices(devices, device_trees, mounts.len(), reporter)?;
+            }
+        }
+        if from(TreeOrigin::Pod) {
+            self.go(self.pause, reporter)?;
+            away = true;
+            self.open_mounts(TreeOrigin::Pod, mounts, mount_trees, reporter)?;
+        }
+        if let (true, Some(small)) = (away, &self.places.small_mounts) {
+            self.go(small.as_fd(), reporter)?;
+        }
+        self.open_mounts(TreeOrigin::Store, mounts, mount_trees, reporter)
+    }
+
+    fn go(&self, place: BorrowedFd<'_>, reporter: &Reporter<'_>) -> nix::Result<()> {
+        reporter.at(Step::MountNamespace, 0);
+        namespace::join(place, CloneFlags::CLONE_NEWNS)
+    }
+
+    fn open_mounts(
+        &self,
+        origin: TreeOrigin,
+        mounts: &[Mount],
+        trees: &mut [Option<OwnedFd>],
+        reporter: &Reporter<'_>,
+    ) -> nix::Result<()> {
+        for (index, (mount, tree)) in mounts.iter().zip(trees).enumerate() {
+            if comes_from(mount, origin) {
+                reporter.at(Step::HostPath, index);
+                *tree = Some(self.open(mount)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&self, mount: &Mount) -> nix::Result<OwnedFd> {
+        let MountSource::Tree {
+            path,
+            recursive,
+            missing,
+            id_map,
+            ..
+        } = &mount.source
+        else {
+            return Err(Errno::EINVAL);
+        };
+        let depth = if *recursive {
+            Depth::Recursive
+        } else {
+            Depth::Single
+        };
+        if mount.propagation != Propagation::Private {
+            require_shared(path)?;
+        }
+        let tree = match mount::clone_tree(AT_FDCWD, path, depth) {
+            Err(Errno::ENOENT) if *missing == Missing::MakeDirectory => {
+                make_directories(path.to_bytes())?;
+                mount::clone_tree(AT_FDCWD, path, depth)?
+            }
+            other => other?,
+        };
+        if id_map.is_some() {
+            let user = self.user.ok_or(Errno::EINVAL)?;
+            mount::set_id_map(tree.as_fd(), user, depth)?;
+        }
+        match mount.propagation {
+            Propagation::Private => mount::set_spread(tree.as_fd(), Spread::Private, depth)?,
+            Propagation::Slave => mount::set_spread(tree.as_fd(), Spread::Slave, depth)?,
+            // The clone is in its source's peer group already.
+            Propagation::Shared => {}
+        }
+        set_attributes(tree.as_fd(), mount)?;
+        Ok(tree)
+    }
+}
+
+fn comes_from(mount: &Mount, wanted: TreeOrigin) -> bool {
+    matches!(&mount.source, MountSource::Tree { origin, .. } if *origin == wanted)
+}
+
+/// Sets the attributes that a mount of the plan asks for.
+fn set_attributes(tree: BorrowedFd<'_>, mount: &Mount) -> nix::Result<()> {
+    if mount.attributes == 0 {
+        return Ok(());
+    }
+    let depth = if mount.recursive_attributes {
+        Depth::Recursive
+    } else {
+        Depth::Single
+    };
+    mount::set_attributes(tree, mount.attributes, depth)
+}
+
+fn open_devices(
+    devices: &[Device],
+    trees: &mut [Option<OwnedFd>],
+    first: usize,
+    reporter: &Reporter<'_>,
+) -> nix::Result<()> {
+    for (index, (device, tree)) in devices.iter().zip(trees).enumerate() {
+        reporter.at(Step::HostPath, first + index);
+        let opened = mount::clone_tree(AT_FDCWD, &device.target, Depth::Single)?;
+        if !path::is_node(opened.as_fd(), super::device::node(device))? {
+            return Err(Errno::ENXIO);
+        }
+        *tree = Some(opened);
+    }
+    Ok(())
+}
+
+/// Makes a directory of the host and those above it.
+fn make_directories(directory: &[u8]) -> nix::Result<()> {
+    for end in 1..=directory.len() {
+        if end < directory.len() && directory[end] != b'/' {
+            continue;
+        }
+        match path::make_directory(AT_FDCWD, &directory[..end], 0o755) {
+            Err(Errno::EEXIST) => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// Fails with EINVAL when the mount that `source` lies on propagates nothing: a container that asked for
+/// propagation would silently get none.
+fn require_shared(source: &std::ffi::CStr) -> nix::Result<()> {
+    let place = path::open(source, OFlag::O_PATH)?;
+    let wanted = crate::sys::proc::mount_id(place.as_fd())?;
+    let table = std::fs::read_to_string("/proc/self/mountinfo");
+    let table = table.map_err(|error| crate::sys::errno_of(&error))?;
+    let shared = table.lines().any(|line| is_shared(line, wanted));
+    if shared { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+/// Whether a line of mountinfo (proc_pid_mountinfo(5)) is that of a mount which is in a peer group.
+pub(super) fn is_shared(line: &str, mount_id: u64) -> bool {
+    let mut fields = line.split(' ');
+    let id = fields.next().and_then(|id| id.parse().ok());
+    let mut optional = fields.skip(5).take_while(|field| *field != "-");
+    id == Some(mount_id)
+        && optional.any(|field| field.starts_with("shared:") || field.starts_with("master:"))
+}

@@ -1,0 +1,90 @@
+//! The daemon's connection: packets in, packets out, never waiting.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::sys::fdpass;
+use crate::wire::{self, FromShim, ToShim};
+
+/// Packets that wait for a slow daemon. One that has more unread than this is treated as gone.
+const MAX_WAITING: usize = 256;
+
+#[derive(Debug)]
+struct Waiting {
+    packet: Vec<u8>,
+    descriptors: Vec<OwnedFd>,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    socket: OwnedFd,
+    waiting: VecDeque<Waiting>,
+}
+
+/// What came in.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    /// A request with its descriptors.
+    Request(ToShim, Vec<OwnedFd>),
+    /// Nothing at present.
+    Nothing,
+    /// The daemon is gone, or speaks what this shim does not understand.
+    Closed,
+}
+
+impl Connection {
+    pub(super) fn new(socket: OwnedFd) -> Self {
+        Self {
+            socket,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Reads one packet.
+    pub(super) fn receive(&self, buffer: &mut [u8]) -> Incoming {
+        match fdpass::recv_packet(self.socket.as_fd(), buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Incoming::Nothing,
+            Err(_) | Ok((0, _)) => Incoming::Closed,
+            Ok((length, descriptors)) => match wire::decode(&buffer[..length]) {
+                Ok(request) => Incoming::Request(request, descriptors),
+                Err(_) => Incoming::Closed,
+            },
+        }
+    }
+
+    /// Sends a message, or keeps it until the daemon reads. False when the connection is of no use any more.
+    pub(super) fn send(&mut self, message: &FromShim, descriptors: Vec<OwnedFd>) -> bool {
+        let Ok(packet) = wire::encode(message) else {
+            return false;
+        };
+        self.waiting.push_back(Waiting {
+            packet,
+            descriptors,
+        });
+        self.waiting.len() <= MAX_WAITING && self.flush()
+    }
+
+    /// Sends what waits, as far as the daemon reads. False when it is gone.
+    pub(super) fn flush(&mut self) -> bool {
+        while let Some(first) = self.waiting.front() {
+            let descriptors: Vec<_> = first.descriptors.iter().map(AsFd::as_fd).collect();
+            match fdpass::send_packet(self.socket.as_fd(), &first.packet, &descriptors) {
+                Ok(()) => drop(self.waiting.pop_front()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// Something waits to be sent.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+}

@@ -1,0 +1,193 @@
+//! Containers: started on request, their output pumped, their exits kept.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use super::cgroup;
+use super::output::{Output, SourceIndex};
+use super::process::Process;
+use super::run::{Shim, Token, decode_plan, failed};
+use super::state::State;
+use crate::id::ContainerId;
+use crate::launch::{CgroupDirectories, ContainerLaunch, Streams, start_container};
+use crate::sys::descriptor;
+use crate::wire::plan::{ContainerPlan, PidNamespace};
+use crate::wire::{CgroupSlot, Failure, Step};
+
+/// Bytes asked for each output pipe: a burst fits while the log is written.
+const PIPE_BYTES: i32 = 256 * 1024;
+
+/// How long output is read after a container's end, from processes that kept a pipe and survived the kill.
+pub(super) const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
+
+/// A container.
+#[derive(Debug)]
+pub(super) struct Container {
+    pub(super) id: ContainerId,
+    pub(super) process: Process,
+    pub(super) cgroup: CgroupDirectories,
+    pub(super) output: Output,
+    /// When reading the output after the end is given up.
+    pub(super) drain_until: Option<Instant>,
+    /// Number of its exit event.
+    pub(super) sequence: u64,
+    /// OOM kills that the cgroup had counted before.
+    pub(super) oom_kills_before: u64,
+    pub(super) oom_killed: bool,
+    /// The plan, until the process runs: failures name its objects.
+    pub(super) plan: Option<Box<ContainerPlan>>,
+    /// The write end of its standard input, kept for clients that attach.
+    _stdin: Option<OwnedFd>,
+}
+
+/// What a start request brings.
+pub(super) struct StartRequest {
+    pub(super) request: u64,
+    pub(super) container: ContainerId,
+    pub(super) log: bool,
+    pub(super) slots: Vec<CgroupSlot>,
+    pub(super) descriptors: Vec<OwnedFd>,
+}
+
+/// Both ends of a container's standard streams.
+struct StreamEnds {
+    childs: Option<[OwnedFd; 3]>,
+    output: Output,
+    stdin: Option<OwnedFd>,
+}
+
+impl Shim {
+    /// Starts a container's first process. The answer follows when it runs its program.
+    pub(super) fn start_container(&mut self, asked: StartRequest) -> Result<(), Failure> {
+        if self.find_container(asked.container).is_some() {
+            return Err(failed(
+                Step::Admit,
+                Errno::EEXIST,
+                "the container was started before",
+            ));
+        }
+        let mut descriptors = asked.descriptors.into_iter();
+        let plan: Box<ContainerPlan> = decode_plan(descriptors.next())?;
+        let log = if asked.log { descriptors.next() } else { None };
+        let cgroup = CgroupDirectories::new(asked.slots, descriptors);
+        let mut ends = self
+            .open_streams(&plan)
+            .map_err(|errno| failed(Step::Control, errno, "output pipe"))?;
+        if let Some(log) = log {
+            ends.output.log.replace(log);
+        }
+        let oom_kills_before = cgroup::oom_kills(&cgroup);
+        let process = self.launch_container(&plan, &cgroup, &ends, asked.request)?;
+        let slot = self.next_slot();
+        let container = Container {
+            id: asked.container,
+            process,
+            cgroup,
+            output: ends.output,
+            drain_until: None,
+            sequence: 0,
+            oom_kills_before,
+            oom_killed: false,
+            plan: Some(plan),
+            _stdin: ends.stdin,
+        };
+        self.watch_container(slot, &container);
+        self.containers.insert(slot, container);
+        Ok(())
+    }
+
+    fn launch_container(
+        &self,
+        plan: &ContainerPlan,
+        cgroup: &CgroupDirectories,
+        ends: &StreamEnds,
+        request: u64,
+    ) -> Result<Process, Failure> {
+        let pause = self.running_pause()?;
+        let pid_namespace = match plan.pid {
+            PidNamespace::Own | PidNamespace::Host => None,
+            PidNamespace::Pod => Some(pause.process.pidfd()),
+            PidNamespace::Container(target) => {
+                let target = self.running_container(target)?;
+                Some(target.process.pidfd())
+            }
+        };
+        let streams = match &ends.childs {
+            None => Streams::Terminal,
+            Some([input, output, error]) => {
+                Streams::Files([input.as_fd(), output.as_fd(), error.as_fd()])
+            }
+        };
+        let launch = start_container(&ContainerLaunch {
+            plan,
+            streams,
+            cgroup,
+            pause: pause.process.pidfd(),
+            user: pause.user.as_ref().map(AsFd::as_fd),
+            pid_namespace,
+            places: &self.places,
+        })?;
+        Process::new(launch, request).map_err(|errno| failed(Step::Clone, errno, "pidfd"))
+    }
+
+    fn open_streams(&self, plan: &ContainerPlan) -> nix::Result<StreamEnds> {
+        let mut output = Output::default();
+        if plan.process.terminal {
+            return Ok(StreamEnds {
+                childs: None,
+                output,
+                stdin: None,
+            });
+        }
+        let (input, stdin) = if plan.stdin {
+            let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+            (reader, Some(writer))
+        } else {
+            (descriptor::duplicate(self.null.as_fd())?, None)
+        };
+        let (reader, first) = descriptor::output_pipe(PIPE_BYTES)?;
+        output.open(SourceIndex::First, reader);
+        let (reader, second) = descriptor::output_pipe(PIPE_BYTES)?;
+        output.open(SourceIndex::Second, reader);
+        Ok(StreamEnds {
+            childs: Some([input, first, second]),
+            output,
+            stdin,
+        })
+    }
+
+    fn watch_container(&self, slot: u32, container: &Container) {
+        if let Some(report) = container.process.report() {
+            self.watch(report, Token::Report(slot));
+        }
+        for index in [SourceIndex::First, SourceIndex::Second] {
+            if let Some(source) = container.output.descriptor(index) {
+                self.watch(source, Token::Output(slot, index));
+            }
+        }
+    }
+
+    /// The slot of a container that was started and not forgotten.
+    pub(super) fn find_container(&self, id: ContainerId) -> Option<u32> {
+        let mut all = self.containers.iter();
+        all.find(|(_, container)| container.id == id)
+            .map(|(slot, _)| *slot)
+    }
+
+    /// A container that was started and not forgotten.
+    pub(super) fn known_container(&mut self, id: ContainerId) -> Result<&mut Container, Failure> {
+        let slot = self.find_container(id);
+        slot.and_then(|slot| self.containers.get_mut(&slot))
+            .ok_or_else(|| failed(Step::Admit, Errno::ENOENT, "the container is not known"))
+    }
+
+    /// A container whose first process runs.
+    pub(super) fn running_container(&self, id: ContainerId) -> Result<&Container, Failure> {
+        let slot = self.find_container(id);
+        slot.and_then(|slot| self.containers.get(&slot))
+            .filter(|container| container.process.state == State::Running)
+            .ok_or_else(|| failed(Step::Admit, Errno::ESRCH, "the container does not run"))
+    }
+}

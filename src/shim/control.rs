@@ -1,0 +1,234 @@
+//! The daemon's requests.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::cgroup;
+use super::connection::Incoming;
+use super::container::StartRequest;
+use super::exec::ExecRequest;
+use super::run::{Shim, failed};
+use super::state::{Event, State};
+use crate::id::ContainerId;
+use crate::sys::{errno_of, pidfd, tty};
+use crate::wire::{ContainerReport, ExecStdio, Failure, Phase, Reply, Request, Step, ToShim};
+
+/// Requests read before other descriptors have their turn.
+const REQUESTS_PER_TURN: usize = 16;
+
+/// An answer that is ready at once, with its descriptors; `None` when it follows later.
+type Answer = Result<Option<(Reply, Vec<OwnedFd>)>, Failure>;
+
+fn done() -> Answer {
+    Ok(Some((Reply::Done, Vec::new())))
+}
+
+impl Shim {
+    /// Reads and carries out what the daemon asks.
+    pub(super) fn serve_daemon(&mut self) {
+        for _ in 0..REQUESTS_PER_TURN {
+            let Some(daemon) = &self.daemon else {
+                return;
+            };
+            match daemon.receive(self.packet.as_mut_slice()) {
+                Incoming::Request(request, descriptors) => self.carry_out(request, descriptors),
+                Incoming::Nothing => return,
+                Incoming::Closed => {
+                    self.daemon = None;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn carry_out(&mut self, request: ToShim, descriptors: Vec<OwnedFd>) {
+        let id = request.id;
+        match self.answer(id, request.body, descriptors) {
+            Ok(None) => {}
+            Ok(Some((reply, descriptors))) => self.reply(id, reply, descriptors),
+            Err(failure) => self.reply(id, Reply::Failed(failure), Vec::new()),
+        }
+    }
+
+    fn answer(&mut self, id: u64, request: Request, descriptors: Vec<OwnedFd>) -> Answer {
+        match request {
+            Request::StartPause { cgroup } => {
+                self.start_pause(id, cgroup, descriptors).map(|()| None)
+            }
+            Request::OpenNetlink => Ok(Some((Reply::Netlink, vec![self.open_netlink()?]))),
+            Request::StartContainer {
+                container,
+                log,
+                cgroup,
+            } => {
+                let slots = cgroup;
+                let asked = StartRequest {
+                    request: id,
+                    container,
+                    log,
+                    slots,
+                    descriptors,
+                };
+                self.start_container(asked).map(|()| None)
+            }
+            Request::Exec {
+                container,
+                exec,
+                stdio,
+            } => self.answer_exec(ExecRequest {
+                request: id,
+                container,
+                exec,
+                stdio,
+                descriptors,
+            }),
+            Request::Signal { container, signal } => self.signal(container, signal),
+            Request::Kill { container } => self.kill(container),
+            Request::KillExec { exec } => self.kill_exec(exec).and_then(|()| done()),
+            Request::ReopenLog { container } => self.reopen_log(container, descriptors),
+            Request::Resize {
+                container,
+                exec,
+                height,
+                width,
+            } => self.resize(container, exec, height, width),
+            Request::Acknowledge { sequence } => self.acknowledge(sequence),
+            Request::Inventory => self.inventory(),
+            Request::Forget { container } => self.forget(container),
+            Request::Shutdown => {
+                self.shut_down(id);
+                Ok(None)
+            }
+        }
+    }
+
+    fn answer_exec(&mut self, asked: ExecRequest) -> Answer {
+        let _: ExecStdio = asked.stdio;
+        self.start_exec(asked).map(|()| None)
+    }
+
+    fn signal(&mut self, container: ContainerId, signal: i32) -> Answer {
+        let container = self.running_container(container)?;
+        pidfd::send_signal(container.process.pidfd(), signal).map_err(|error| {
+            failed(Step::Control, errno_of(&error), &format!("signal {signal}"))
+        })?;
+        done()
+    }
+
+    fn kill(&mut self, container: ContainerId) -> Answer {
+        let container = self.known_container(container)?;
+        let failure = |errno| failed(Step::Control, errno, "cgroup.kill");
+        match container.cgroup.any() {
+            Some(directory) => cgroup::kill(directory).map_err(failure)?,
+            None => match pidfd::send_signal(container.process.pidfd(), libc::SIGKILL) {
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                other => other.map_err(|error| failure(errno_of(&error)))?,
+            },
+        }
+        done()
+    }
+
+    fn reopen_log(&mut self, container: ContainerId, descriptors: Vec<OwnedFd>) -> Answer {
+        let container = self.known_container(container)?;
+        let file = descriptors.into_iter().next();
+        let file = file.ok_or_else(|| failed(Step::Control, Errno::EBADF, "no log file came"))?;
+        container.output.log.replace(file);
+        done()
+    }
+
+    fn resize(
+        &mut self,
+        container: ContainerId,
+        exec: Option<u64>,
+        height: u16,
+        width: u16,
+    ) -> Answer {
+        let terminal = match exec {
+            None => &self.known_container(container)?.process.terminal,
+            Some(exec) => {
+                let found = self.execs.values().find(|found| found.id == exec);
+                let found = found
+                    .ok_or_else(|| failed(Step::Admit, Errno::ESRCH, "the process is not known"))?;
+                &found.process.terminal
+            }
+        };
+        let failure = |errno| failed(Step::Control, errno, "terminal size");
+        let terminal = terminal.as_ref().ok_or_else(|| failure(Errno::ENOTTY))?;
+        tty::set_size(terminal.as_fd(), height, width).map_err(failure)?;
+        done()
+    }
+
+    fn acknowledge(&mut self, sequence: u64) -> Answer {
+        let found = self
+            .containers
+            .values_mut()
+            .find(|one| one.sequence == sequence);
+        if let Some(container) = found {
+            container.process.apply(Event::Acknowledged);
+        }
+        done()
+    }
+
+    fn forget(&mut self, container: ContainerId) -> Answer {
+        let Some(slot) = self.find_container(container) else {
+            return done();
+        };
+        if let Some(container) = self.containers.get_mut(&slot) {
+            container.process.apply(Event::Forgotten);
+            if container.process.state != State::Gone {
+                return Err(failed(
+                    Step::Admit,
+                    Errno::EBUSY,
+                    "the container has not ended",
+                ));
+            }
+        }
+        self.containers.remove(&slot);
+        done()
+    }
+
+    fn inventory(&mut self) -> Answer {
+        let containers = self.containers.values().filter_map(|container| {
+            let phase = match container.process.state {
+                State::Running => Phase::Running {
+                    pid: container.process.pid,
+                    start_ticks: container.process.start_ticks,
+                },
+                State::Draining(_) | State::Exited(_) | State::Settled => Phase::Exited,
+                State::Launching | State::Failing(_) | State::Lost | State::Gone => return None,
+            };
+            Some(ContainerReport {
+                container: container.id,
+                phase,
+            })
+        });
+        let containers = containers.collect();
+        let pause = self.running_pause().ok();
+        let descriptors = pause.map_or_else(|| Ok(Vec::new()), |pause| pause.descriptors());
+        let descriptors = descriptors.map_err(|errno| failed(Step::Control, errno, "inventory"))?;
+        let pause = pause.map(|pause| pause.report());
+        Ok(Some((Reply::Inventory { pause, containers }, descriptors)))
+    }
+
+    /// Kills everything. The answer follows when all is gone.
+    fn shut_down(&mut self, request: u64) {
+        self.ending = Some(request);
+        for container in self.containers.values() {
+            if container.process.pid == 0 {
+                continue;
+            }
+            // What a signal cannot reach is already gone.
+            let _ = pidfd::send_signal(container.process.pidfd(), libc::SIGKILL);
+            if let Some(directory) = container.cgroup.any() {
+                let _ = cgroup::kill(directory);
+            }
+        }
+        for exec in self.execs.values() {
+            let _ = pidfd::send_signal(exec.process.pidfd(), libc::SIGKILL);
+        }
+        if let Some(pause) = &self.pause {
+            let _ = pidfd::send_signal(pause.process.pidfd(), libc::SIGKILL);
+        }
+    }
+}

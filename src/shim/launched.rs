@@ -1,0 +1,216 @@
+//! Reports of launches, and what follows from them.
+
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use super::output::SourceIndex;
+use super::process::Process;
+use super::run::{Shim, Token};
+use super::state::Effect;
+use crate::launch::{Position, describe_container, describe_exec, describe_pause};
+use crate::sys::descriptor;
+use crate::wire::plan::{ContainerPlan, ExecPlan, PausePlan};
+use crate::wire::{Failure, Reply, Step};
+
+/// What made the shim look at a launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Its report socket is readable.
+    Report,
+    /// Its deadline has passed.
+    Deadline,
+}
+
+fn advance(process: &mut Process, cause: Cause, describe: &dyn Fn(Position) -> String) -> Effect {
+    match cause {
+        Cause::Report => process.read_report(describe),
+        Cause::Deadline => process.time_out(describe),
+    }
+}
+
+fn nameless(_: Position) -> String {
+    String::new()
+}
+
+fn of_container(plan: Option<&ContainerPlan>) -> impl Fn(Position) -> String {
+    move |position| {
+        plan.map_or_else(
+            || nameless(position),
+            |plan| describe_container(plan, position),
+        )
+    }
+}
+
+fn of_exec(plan: Option<&ExecPlan>) -> impl Fn(Position) -> String {
+    move |position| {
+        plan.map_or_else(
+            || nameless(position),
+            |plan| describe_exec(&plan.process, position),
+        )
+    }
+}
+
+fn of_pause(plan: &PausePlan) -> impl Fn(Position) -> String {
+    move |position| describe_pause(plan, position)
+}
+
+/// An answer that could not be completed because the machine has no descriptor left.
+fn unanswerable(errno: nix::errno::Errno) -> Reply {
+    Reply::Failed(Failure {
+        step: Step::Control,
+        errno: errno as i32,
+        object: "descriptors of the answer".to_owned(),
+    })
+}
+
+impl Shim {
+    pub(super) fn advance_pause(&mut self, cause: Cause) {
+        let Some(pause) = &mut self.pause else {
+            return;
+        };
+        let effect = advance(&mut pause.process, cause, &of_pause(&pause.plan));
+        let request = pause.process.request;
+        match effect {
+            Effect::ReplyStarted => {
+                let (reply, descriptors) = pause
+                    .started()
+                    .unwrap_or_else(|errno| (unanswerable(errno), Vec::new()));
+                self.reply(request, reply, descriptors);
+                crate::sys::memory::trim_heap();
+            }
+            Effect::ReplyFailed(failure) => self.reply(request, Reply::Failed(failure), Vec::new()),
+            _ => {}
+        }
+    }
+
+    pub(super) fn advance_container(&mut self, slot: u32, cause: Cause) {
+        let Some(container) = self.containers.get_mut(&slot) else {
+            return;
+        };
+        let effect = {
+            let describe = of_container(container.plan.as_deref());
+            advance(&mut container.process, cause, &describe)
+        };
+        let request = container.process.request;
+        match effect {
+            Effect::ReplyStarted => {
+                container.plan = None;
+                let answer = container.process.started();
+                self.watch_terminal(slot);
+                let (reply, descriptors) = complete(answer);
+                self.reply(request, reply, descriptors);
+                crate::sys::memory::trim_heap();
+            }
+            Effect::ReplyFailed(failure) => self.reply(request, Reply::Failed(failure), Vec::new()),
+            _ => {}
+        }
+    }
+
+    /// Reads a container's terminal as its output.
+    fn watch_terminal(&mut self, slot: u32) {
+        let Some(container) = self.containers.get_mut(&slot) else {
+            return;
+        };
+        let Some(main) = &container.process.terminal else {
+            return;
+        };
+        use std::os::fd::AsFd;
+        let copy = descriptor::duplicate(main.as_fd())
+            .and_then(|copy| descriptor::set_nonblocking(copy.as_fd()).map(|()| copy));
+        // Without a descriptor left the container runs on without a log.
+        if let Ok(copy) = copy {
+            self.watch(copy.as_fd(), Token::Output(slot, SourceIndex::First));
+            if let Some(container) = self.containers.get_mut(&slot) {
+                container.output.open(SourceIndex::First, copy);
+            }
+        }
+    }
+
+    pub(super) fn advance_exec(&mut self, slot: u32, cause: Cause) {
+        let Some(exec) = self.execs.get_mut(&slot) else {
+            return;
+        };
+        let effect = {
+            let describe = of_exec(exec.plan.as_deref());
+            advance(&mut exec.process, cause, &describe)
+        };
+        let request = exec.process.request;
+        match effect {
+            Effect::ReplyStarted => {
+                exec.plan = None;
+                let (reply, mut descriptors) = complete(exec.process.started());
+                if let Some(main) = &exec.process.terminal {
+                    use std::os::fd::AsFd;
+                    descriptors.extend(descriptor::duplicate(main.as_fd()));
+                }
+                self.reply(request, reply, descriptors);
+            }
+            Effect::ReplyFailed(failure) => self.reply(request, Reply::Failed(failure), Vec::new()),
+            _ => {}
+        }
+    }
+
+    /// The next moment at which something is due.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let pause = self.pause.iter().filter_map(|pause| pause.process.deadline);
+        let containers = self.containers.values();
+        let launches = containers
+            .clone()
+            .filter_map(|container| container.process.deadline);
+        let drains = containers.filter_map(|container| container.drain_until);
+        let execs = self.execs.values().filter_map(|exec| exec.process.deadline);
+        let idle = self.buffers.used.map(|used| used + super::run::BUFFER_REST);
+        pause
+            .chain(launches)
+            .chain(drains)
+            .chain(execs)
+            .chain(idle)
+            .min()
+    }
+
+    /// Does what is due.
+    pub(super) fn meet_deadlines(&mut self) {
+        let now = Instant::now();
+        let due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        if self
+            .pause
+            .as_ref()
+            .is_some_and(|pause| due(pause.process.deadline))
+        {
+            self.advance_pause(Cause::Deadline);
+        }
+        let slots: Vec<u32> = self.containers.keys().copied().collect();
+        for slot in slots {
+            let Some(container) = self.containers.get(&slot) else {
+                continue;
+            };
+            let (launch, drain) = (due(container.process.deadline), due(container.drain_until));
+            if launch {
+                self.advance_container(slot, Cause::Deadline);
+            }
+            if drain {
+                self.finish_output(slot);
+            }
+        }
+        let late = |exec: &super::exec::Exec| due(exec.process.deadline);
+        let slots: Vec<u32> = self
+            .execs
+            .iter()
+            .filter(|(_, exec)| late(exec))
+            .map(|(slot, _)| *slot)
+            .collect();
+        for slot in slots {
+            self.advance_exec(slot, Cause::Deadline);
+        }
+        if due(self.buffers.used.map(|used| used + super::run::BUFFER_REST)) {
+            self.buffers.release();
+        }
+    }
+}
+
+fn complete(answer: nix::Result<(Reply, OwnedFd)>) -> (Reply, Vec<OwnedFd>) {
+    match answer {
+        Ok((reply, pidfd)) => (reply, vec![pidfd]),
+        Err(errno) => (unanswerable(errno), Vec::new()),
+    }
+}

@@ -1,0 +1,133 @@
+//! The pause, and what is done in its name: namespaces and the pod's netlink socket.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+
+use super::process::Process;
+use super::run::{Shim, Token, decode_plan, failed};
+use super::state::State;
+use crate::launch::{CgroupDirectories, PauseLaunch, start_pause};
+use crate::sys::{descriptor, path, proc, process};
+use crate::wire::plan::PausePlan;
+use crate::wire::{CgroupSlot, Failure, PauseReport, Reply, Step};
+
+/// The pause process.
+#[derive(Debug)]
+pub(super) struct Pause {
+    pub(super) process: Process,
+    pub(super) plan: Box<PausePlan>,
+    /// The pod's network namespace, once the process runs.
+    pub(super) network: Option<OwnedFd>,
+    /// The pod's user namespace when it has its own.
+    pub(super) user: Option<OwnedFd>,
+}
+
+impl Shim {
+    /// Starts the pause. The answer follows when it runs.
+    pub(super) fn start_pause(
+        &mut self,
+        request: u64,
+        slots: Vec<CgroupSlot>,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<(), Failure> {
+        if self.pause.is_some() || self.ending.is_some() {
+            return Err(failed(
+                Step::Admit,
+                Errno::EEXIST,
+                "the pause was started before",
+            ));
+        }
+        let mut descriptors = descriptors.into_iter();
+        let plan: Box<PausePlan> = decode_plan(descriptors.next())?;
+        let small = descriptors
+            .next()
+            .ok_or_else(|| failed(Step::MountNamespace, Errno::EBADF, "no descriptor came"))?;
+        self.places
+            .settle(small)
+            .map_err(|errno| failed(Step::MountNamespace, errno, "small mount namespace"))?;
+        let cgroup = CgroupDirectories::new(slots, descriptors);
+        let launch = start_pause(&PauseLaunch {
+            plan: &plan,
+            program: self.program.as_fd(),
+            cgroup: &cgroup,
+            places: &self.places,
+            null: self.null.as_fd(),
+        })?;
+        let process =
+            Process::new(launch, request).map_err(|errno| failed(Step::Clone, errno, "pidfd"))?;
+        if let Some(report) = process.report() {
+            self.watch(report, Token::PauseReport);
+        }
+        self.pause = Some(Pause {
+            process,
+            plan,
+            network: None,
+            user: None,
+        });
+        Ok(())
+    }
+
+    /// The pause, when it runs.
+    pub(super) fn running_pause(&self) -> Result<&Pause, Failure> {
+        let running = self
+            .pause
+            .as_ref()
+            .filter(|pause| pause.process.state == State::Running);
+        running.ok_or_else(|| failed(Step::Admit, Errno::ESRCH, "the pause does not run"))
+    }
+
+    /// A netlink socket of the pod's network namespace.
+    pub(super) fn open_netlink(&self) -> Result<OwnedFd, Failure> {
+        let pause = self.running_pause()?;
+        let failure = |errno| failed(Step::Join, errno, "network namespace of the pod");
+        let network = pause
+            .network
+            .as_ref()
+            .ok_or_else(|| failure(Errno::EBADF))?;
+        self.places
+            .inside_network(network, descriptor::netlink_route)
+            .map_err(failure)
+    }
+}
+
+impl Pause {
+    /// Opens the namespaces of the process, which has just begun to run and is not waited for.
+    pub(super) fn open_namespaces(&mut self) -> nix::Result<()> {
+        let pid = self.process.pid;
+        let open =
+            |name: &str| path::open(format!("/proc/{pid}/ns/{name}").as_str(), OFlag::O_RDONLY);
+        self.network = Some(open("net")?);
+        if self.plan.user.is_some() {
+            self.user = Some(open("user")?);
+        }
+        Ok(())
+    }
+
+    /// What the daemon wants to know of it.
+    pub(super) fn report(&self) -> PauseReport {
+        let shim_pid = process::own_pid();
+        PauseReport {
+            pid: self.process.pid,
+            start_ticks: self.process.start_ticks,
+            shim_pid,
+            shim_start_ticks: proc::start_ticks(shim_pid).unwrap_or(0),
+        }
+    }
+
+    /// The descriptors that go with a report: pidfd and network namespace.
+    pub(super) fn descriptors(&self) -> nix::Result<Vec<OwnedFd>> {
+        let network = self.network.as_ref().ok_or(Errno::EBADF)?;
+        Ok(vec![
+            descriptor::duplicate(self.process.pidfd())?,
+            descriptor::duplicate(network.as_fd())?,
+        ])
+    }
+
+    /// The answer to the request that started it.
+    pub(super) fn started(&mut self) -> nix::Result<(Reply, Vec<OwnedFd>)> {
+        self.open_namespaces()?;
+        Ok((Reply::PauseStarted(self.report()), self.descriptors()?))
+    }
+}

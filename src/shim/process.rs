@@ -1,0 +1,148 @@
+//! What the pause, containers and further processes have in common: a launch, then a running process.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use super::state::{self, Effect, Event, State};
+use crate::launch::{Launch, Message, Position};
+use crate::sys::{descriptor, pidfd, proc};
+use crate::wire::{Failure, Reply, Step};
+
+/// How long a process may take to execute its program. A mount or a path of a dead network file system
+/// can hold it for ever.
+const LAUNCH_DEADLINE: Duration = Duration::from_secs(110);
+
+/// A process that this shim started.
+#[derive(Debug)]
+pub(super) struct Process {
+    /// Where it stands.
+    pub(super) state: State,
+    /// The request that asked for it, to be answered once.
+    pub(super) request: u64,
+    /// Its number, 0 when it was waited for.
+    pub(super) pid: i32,
+    /// Its start time in clock ticks since boot, once it runs.
+    pub(super) start_ticks: u64,
+    /// When it must have executed its program.
+    pub(super) deadline: Option<Instant>,
+    /// The main side of its terminal.
+    pub(super) terminal: Option<OwnedFd>,
+    pidfd: OwnedFd,
+    launch: Option<Launch>,
+    degraded: Vec<String>,
+}
+
+impl Process {
+    /// A process whose launch has begun.
+    pub(super) fn new(launch: Launch, request: u64) -> nix::Result<Self> {
+        Ok(Self {
+            state: State::Launching,
+            request,
+            pid: launch.child.pid,
+            start_ticks: 0,
+            deadline: Some(Instant::now() + LAUNCH_DEADLINE),
+            terminal: None,
+            pidfd: descriptor::duplicate(launch.child.pidfd.as_fd())?,
+            launch: Some(launch),
+            degraded: Vec::new(),
+        })
+    }
+
+    /// The process itself.
+    pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// The report socket, while it is launched.
+    pub(super) fn report(&self) -> Option<BorrowedFd<'_>> {
+        self.launch.as_ref().map(Launch::socket)
+    }
+
+    /// Moves along the table.
+    pub(super) fn apply(&mut self, event: Event) -> Effect {
+        let state = std::mem::replace(&mut self.state, State::Gone);
+        let (state, effect) = state::apply(state, event);
+        self.state = state;
+        effect
+    }
+
+    /// Reads what the child has reported. `describe` names the object of a step.
+    pub(super) fn read_report(&mut self, describe: &dyn Fn(Position) -> String) -> Effect {
+        loop {
+            let Some(launch) = &self.launch else {
+                return Effect::None;
+            };
+            match launch.receive() {
+                Ok(None) => return Effect::None,
+                Ok(Some(Message::Terminal(main))) => self.terminal = Some(main),
+                Ok(Some(Message::Degraded { position, errno })) => {
+                    self.degraded.push(degradation(position, errno, describe));
+                }
+                Ok(Some(Message::Failed { position, errno })) => {
+                    self.apply(Event::Failed(Failure {
+                        step: position.step,
+                        errno: errno as i32,
+                        object: describe(position),
+                    }));
+                }
+                Ok(Some(Message::End)) | Err(_) => return self.end_launch(),
+            }
+        }
+    }
+
+    /// The report socket is closed: by execve when that was the last step, else by the child's end, which
+    /// SIGCHLD is about to tell.
+    fn end_launch(&mut self) -> Effect {
+        let Some(launch) = self.launch.take() else {
+            return Effect::None;
+        };
+        self.deadline = None;
+        if launch.position().step != Step::Exec || self.state != State::Launching {
+            return Effect::None;
+        }
+        // The process is this one's child and not waited for, so its number is its own.
+        self.start_ticks = proc::start_ticks(self.pid).unwrap_or(0);
+        self.apply(Event::Executed)
+    }
+
+    /// The deadline has passed: kills the child and says where it hung.
+    pub(super) fn time_out(&mut self, describe: &dyn Fn(Position) -> String) -> Effect {
+        self.deadline = None;
+        let Some(launch) = self.launch.take() else {
+            return Effect::None;
+        };
+        // It has been waited for, or SIGKILL waits for the file system that holds it.
+        let _ = pidfd::send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+        let position = launch.position();
+        let object = describe(position);
+        let seconds = LAUNCH_DEADLINE.as_secs();
+        self.apply(Event::TimedOut(Failure {
+            step: Step::Vanished,
+            errno: 0,
+            object: format!("{:?} {object}: no answer within {seconds} s", position.step),
+        }))
+    }
+
+    /// The answer that the process runs, with the first of its descriptors.
+    pub(super) fn started(&mut self) -> nix::Result<(Reply, OwnedFd)> {
+        let reply = Reply::Started {
+            pid: self.pid,
+            start_ticks: self.start_ticks,
+            degraded: std::mem::take(&mut self.degraded),
+        };
+        Ok((reply, descriptor::duplicate(self.pidfd.as_fd())?))
+    }
+}
+
+fn degradation(
+    position: Position,
+    errno: nix::errno::Errno,
+    describe: &dyn Fn(Position) -> String,
+) -> String {
+    format!(
+        "{:?} {}: {}",
+        position.step,
+        describe(position),
+        errno.desc()
+    )
+}

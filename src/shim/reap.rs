@@ -1,0 +1,186 @@
+//! Ends: of containers, further processes, the pause, and of orphans that fell to this process.
+
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use super::cgroup;
+use super::container::DRAIN_DEADLINE;
+use super::exit_record;
+use super::launched::Cause;
+use super::output::unix_nanos;
+use super::run::Shim;
+use super::state::{Effect, Event, Exit, State};
+use crate::sys::process::{self, Ended};
+use crate::wire::{self, ExitStatus, FromShim, Reply};
+
+fn status(ended: Ended) -> ExitStatus {
+    match ended {
+        Ended::Code(code) => ExitStatus::Code(code),
+        Ended::Signal(signal) => ExitStatus::Signal(signal),
+    }
+}
+
+impl Shim {
+    /// Waits for every child that has ended.
+    pub(super) fn reap(&mut self) {
+        while let Ok(Some((pid, ended))) = process::reap() {
+            let exit = Exit {
+                status: status(ended),
+                at_unix_nanos: unix_nanos(),
+            };
+            self.note_end(pid, exit);
+        }
+    }
+
+    fn note_end(&mut self, pid: i32, exit: Exit) {
+        let of = |process: &super::process::Process| process.pid == pid;
+        if self.pause.as_ref().is_some_and(|pause| of(&pause.process)) {
+            // A report that is still unread comes first: it says why.
+            self.advance_pause(Cause::Report);
+            self.end_pause(exit);
+        } else if let Some(slot) = slot_of(&self.containers, |container| of(&container.process)) {
+            self.advance_container(slot, Cause::Report);
+            self.end_container(slot, exit);
+        } else if let Some(slot) = slot_of(&self.execs, |exec| of(&exec.process)) {
+            self.advance_exec(slot, Cause::Report);
+            self.end_exec(slot, exit);
+        }
+        // Any other was an orphan of the pod, and is nobody's business.
+    }
+
+    fn end_pause(&mut self, exit: Exit) {
+        let Some(pause) = &mut self.pause else {
+            return;
+        };
+        let request = pause.process.request;
+        let effect = pause.process.apply(Event::Ended(exit));
+        self.pause = None;
+        match effect {
+            Effect::ReplyFailed(failure) => self.reply(request, Reply::Failed(failure), Vec::new()),
+            Effect::KillRest if self.ending.is_none() => {
+                self.send_event(wire::Event::PauseExited {
+                    status: exit.status,
+                    at_unix_nanos: exit.at_unix_nanos,
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn end_container(&mut self, slot: u32, exit: Exit) {
+        let Some(container) = self.containers.get_mut(&slot) else {
+            return;
+        };
+        container.process.pid = 0;
+        let request = container.process.request;
+        match container.process.apply(Event::Ended(exit)) {
+            Effect::KillRest => {
+                if let Some(directory) = container.cgroup.any() {
+                    // What cannot be killed here is left to the daemon, which removes the cgroup.
+                    let _ = cgroup::kill(directory);
+                }
+                let oom_kills = cgroup::oom_kills(&container.cgroup);
+                container.oom_killed = oom_kills > container.oom_kills_before;
+                container.drain_until = Some(Instant::now() + DRAIN_DEADLINE);
+                self.check_drained(slot);
+            }
+            Effect::ReplyFailed(failure) => {
+                self.containers.remove(&slot);
+                self.reply(request, Reply::Failed(failure), Vec::new());
+            }
+            _ => drop(self.containers.remove(&slot)),
+        }
+    }
+
+    /// Gives up on output that does not end.
+    pub(super) fn finish_output(&mut self, slot: u32) {
+        if let Some(container) = self.containers.get_mut(&slot) {
+            container.output.finish(&mut self.buffers);
+        }
+        self.check_drained(slot);
+    }
+
+    /// Announces an ended container's exit when its output is in the log.
+    pub(super) fn check_drained(&mut self, slot: u32) {
+        let Some(container) = self.containers.get_mut(&slot) else {
+            return;
+        };
+        if !container.output.is_drained() {
+            return;
+        }
+        if let Effect::Announce(exit) = container.process.apply(Event::Drained) {
+            container.drain_until = None;
+            container.process.terminal = None;
+            self.sequence += 1;
+            container.sequence = self.sequence;
+            let event = self.exit_event(slot, exit);
+            self.record_and_send(slot, event);
+        }
+    }
+
+    fn record_and_send(&mut self, slot: u32, event: Option<wire::Event>) {
+        let (Some(event), Some(container)) = (event, self.containers.get(&slot)) else {
+            return;
+        };
+        // A full disk loses the copy on disk; the event itself is kept and repeated.
+        let _ = exit_record::write(self.state_directory.as_fd(), container.id, &event);
+        self.send_event(event);
+    }
+
+    fn exit_event(&self, slot: u32, exit: Exit) -> Option<wire::Event> {
+        let container = self.containers.get(&slot)?;
+        Some(wire::Event::Exited {
+            sequence: container.sequence,
+            container: container.id,
+            status: exit.status,
+            at_unix_nanos: exit.at_unix_nanos,
+            oom_killed: container.oom_killed,
+        })
+    }
+
+    /// Tells a new daemon about every exit that none has recorded yet.
+    pub(super) fn repeat_exits(&mut self) {
+        let slots: Vec<u32> = self.containers.keys().copied().collect();
+        for slot in slots {
+            let state = self
+                .containers
+                .get(&slot)
+                .map(|container| &container.process.state);
+            if let Some(State::Exited(exit)) = state
+                && let Some(event) = self.exit_event(slot, *exit)
+            {
+                self.send_event(event);
+            }
+        }
+    }
+
+    fn end_exec(&mut self, slot: u32, exit: Exit) {
+        let Some(mut exec) = self.execs.remove(&slot) else {
+            return;
+        };
+        let request = exec.process.request;
+        let effect = exec.process.apply(Event::Ended(exit));
+        self.remove_directory(exec.container, exec.id);
+        match effect {
+            Effect::KillRest => self.send_event(wire::Event::ExecExited {
+                exec: exec.id,
+                status: exit.status,
+            }),
+            Effect::ReplyFailed(failure) => self.reply(request, Reply::Failed(failure), Vec::new()),
+            _ => {}
+        }
+    }
+
+    fn send_event(&mut self, event: wire::Event) {
+        self.send(&FromShim::Event(event), Vec::new());
+    }
+}
+
+fn slot_of<T>(
+    all: &std::collections::BTreeMap<u32, T>,
+    wanted: impl Fn(&T) -> bool,
+) -> Option<u32> {
+    all.iter()
+        .find(|(_, one)| wanted(one))
+        .map(|(slot, _)| *slot)
+}

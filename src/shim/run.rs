@@ -1,0 +1,251 @@
+//! The loop.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::signalfd::SignalFd;
+use serde::de::DeserializeOwned;
+
+use super::connection::Connection;
+use super::container::Container;
+use super::exec::Exec;
+use super::launched::Cause;
+use super::output::{Buffers, Flow, SourceIndex};
+use super::pause::Pause;
+use super::state::State;
+use crate::launch::Places;
+use crate::sys::descriptor;
+use crate::sys::memory::Buffer;
+use crate::wire::{Failure, FromShim, MAX_PACKET, Reply, Step};
+
+/// Largest launch plan in bytes; the sizes of its parts are the daemon's to bound.
+const MAX_PLAN: usize = 8 * 1024 * 1024;
+
+/// How long the output buffers are kept after their last large use.
+pub(super) const BUFFER_REST: Duration = Duration::from_secs(1);
+
+/// Events taken from the kernel at once.
+const EVENTS: usize = 16;
+
+/// Bytes of the buffer for requests.
+pub(super) const PACKET_BYTES: NonZeroUsize = NonZeroUsize::new(MAX_PACKET).unwrap();
+
+/// The pod's process.
+pub(super) struct Shim {
+    pub(super) poll: Epoll,
+    pub(super) listener: OwnedFd,
+    pub(super) signals: SignalFd,
+    pub(super) state_directory: OwnedFd,
+    pub(super) places: Places,
+    pub(super) null: OwnedFd,
+    /// The pause program.
+    pub(super) program: OwnedFd,
+    pub(super) packet: Buffer,
+    pub(super) daemon: Option<Connection>,
+    pub(super) pause: Option<Pause>,
+    pub(super) containers: BTreeMap<u32, Container>,
+    pub(super) execs: BTreeMap<u32, Exec>,
+    pub(super) slots: u32,
+    pub(super) sequence: u64,
+    pub(super) buffers: Buffers,
+    /// The request that asked for the end.
+    pub(super) ending: Option<u64>,
+}
+
+/// What a descriptor in the epoll set is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Token {
+    Listener,
+    Daemon,
+    Signals,
+    PauseReport,
+    Report(u32),
+    Output(u32, SourceIndex),
+    ExecReport(u32),
+}
+
+impl Token {
+    fn pack(self) -> u64 {
+        let (kind, slot) = match self {
+            Self::Listener => (0, 0),
+            Self::Daemon => (1, 0),
+            Self::Signals => (2, 0),
+            Self::PauseReport => (3, 0),
+            Self::Report(slot) => (4, slot),
+            Self::Output(slot, SourceIndex::First) => (5, slot),
+            Self::Output(slot, SourceIndex::Second) => (6, slot),
+            Self::ExecReport(slot) => (7, slot),
+        };
+        u64::from(slot) << 8 | kind
+    }
+
+    fn unpack(number: u64) -> Option<Self> {
+        let slot = u32::try_from(number >> 8).ok()?;
+        Some(match number & 0xff {
+            0 => Self::Listener,
+            1 => Self::Daemon,
+            2 => Self::Signals,
+            3 => Self::PauseReport,
+            4 => Self::Report(slot),
+            5 => Self::Output(slot, SourceIndex::First),
+            6 => Self::Output(slot, SourceIndex::Second),
+            7 => Self::ExecReport(slot),
+            _ => return None,
+        })
+    }
+}
+
+/// A failure of the shim itself.
+pub(super) fn failed(step: Step, errno: Errno, object: &str) -> Failure {
+    Failure {
+        step,
+        errno: errno as i32,
+        object: object.to_owned(),
+    }
+}
+
+/// Reads a launch plan from its memfd. The bytes are given back before the launch begins.
+pub(super) fn decode_plan<T: DeserializeOwned>(memfd: Option<OwnedFd>) -> Result<Box<T>, Failure> {
+    let memfd = memfd.ok_or_else(|| failed(Step::Plan, Errno::EBADF, "no plan came"))?;
+    let content = crate::sys::memfd::read(memfd.as_fd(), MAX_PLAN)
+        .map_err(|error| failed(Step::Plan, crate::sys::errno_of(&error), "read the plan"))?;
+    let plan = postcard::from_bytes(&content);
+    plan.map(Box::new)
+        .map_err(|error| failed(Step::Plan, Errno::EBADMSG, &error.to_string()))
+}
+
+impl Shim {
+    pub(super) fn watch(&self, file: BorrowedFd<'_>, token: Token) {
+        // It can only fail for want of kernel memory; the launch's deadline then ends it.
+        let _ = self
+            .poll
+            .add(file, EpollEvent::new(EpollFlags::EPOLLIN, token.pack()));
+    }
+
+    pub(super) fn next_slot(&mut self) -> u32 {
+        self.slots += 1;
+        self.slots
+    }
+
+    /// Sends a message to the daemon, if there is one.
+    pub(super) fn send(&mut self, message: &FromShim, descriptors: Vec<OwnedFd>) {
+        if let Some(daemon) = &mut self.daemon
+            && !daemon.send(message, descriptors)
+        {
+            self.daemon = None;
+        }
+        self.watch_daemon();
+    }
+
+    pub(super) fn reply(&mut self, id: u64, body: Reply, descriptors: Vec<OwnedFd>) {
+        self.send(&FromShim::Reply { id, body }, descriptors);
+    }
+
+    /// Wants to know when the daemon can read again only while something waits for it.
+    fn watch_daemon(&self) {
+        let Some(daemon) = &self.daemon else {
+            return;
+        };
+        let mut wanted = EpollFlags::EPOLLIN;
+        if daemon.is_waiting() {
+            wanted |= EpollFlags::EPOLLOUT;
+        }
+        let _ = self.poll.modify(
+            daemon.socket(),
+            &mut EpollEvent::new(wanted, Token::Daemon.pack()),
+        );
+    }
+
+    /// Serves until everything has ended and the end was asked for.
+    pub(super) fn run(&mut self) -> nix::Result<()> {
+        let mut events = [EpollEvent::empty(); EVENTS];
+        loop {
+            let count = match self.poll.wait(&mut events, self.timeout()) {
+                Err(Errno::EINTR) => continue,
+                other => other?,
+            };
+            for event in &events[..count] {
+                if let Some(token) = Token::unpack(event.data()) {
+                    self.serve(token);
+                }
+            }
+            self.meet_deadlines();
+            if self.has_ended() {
+                self.send_last_words();
+                return Ok(());
+            }
+        }
+    }
+
+    fn timeout(&self) -> EpollTimeout {
+        let Some(deadline) = self.next_deadline() else {
+            return EpollTimeout::NONE;
+        };
+        let rest = deadline.saturating_duration_since(Instant::now());
+        // Rounded up: the loop must not spin in the last millisecond.
+        EpollTimeout::try_from(rest + Duration::from_millis(1)).unwrap_or(EpollTimeout::MAX)
+    }
+
+    fn serve(&mut self, token: Token) {
+        match token {
+            Token::Listener => self.accept(),
+            Token::Daemon => {
+                if self.daemon.as_mut().is_some_and(|daemon| !daemon.flush()) {
+                    self.daemon = None;
+                }
+                self.watch_daemon();
+                self.serve_daemon();
+            }
+            Token::Signals => {
+                while let Ok(Some(_)) = self.signals.read_signal() {}
+                self.reap();
+            }
+            Token::PauseReport => self.advance_pause(Cause::Report),
+            Token::Report(slot) => self.advance_container(slot, Cause::Report),
+            Token::Output(slot, index) => self.pump(slot, index),
+            Token::ExecReport(slot) => self.advance_exec(slot, Cause::Report),
+        }
+    }
+
+    fn accept(&mut self) {
+        let Ok(socket) = descriptor::accept(self.listener.as_fd()) else {
+            return;
+        };
+        let daemon = Connection::new(socket);
+        self.watch(daemon.socket(), Token::Daemon);
+        // The one before is dead: there is one daemon, and it connects once.
+        self.daemon = Some(daemon);
+        self.repeat_exits();
+    }
+
+    fn pump(&mut self, slot: u32, index: SourceIndex) {
+        let Some(container) = self.containers.get_mut(&slot) else {
+            return;
+        };
+        if container.output.pump(index, &mut self.buffers) == Flow::Ended {
+            self.check_drained(slot);
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ending.is_some()
+            && self.pause.is_none()
+            && self.execs.is_empty()
+            && self.containers.values().all(|container| {
+                matches!(
+                    container.process.state,
+                    State::Exited(_) | State::Settled | State::Gone
+                )
+            })
+    }
+
+    fn send_last_words(&mut self) {
+        if let Some(request) = self.ending {
+            self.reply(request, Reply::Done, Vec::new());
+        }
+    }
+}

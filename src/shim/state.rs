@@ -1,0 +1,111 @@
+//! What a container goes through in the shim: a table of states and events, without any effect of its own.
+//!
+//! ```text
+//!              Executed              Ended               Drained             Acknowledged
+//!  Launching ───────────▶ Running ───────────▶ Draining ─────────▶ Exited ─────────────▶ Settled
+//!    │  │ Failed                   kill the rest        announce      │                     │
+//!    │  └───────▶ Failing ─ Ended ─▶ Gone (reply: failed)             └──── Forgotten ──────┤
+//!    │ Ended ──────────────────────▶ Gone (reply: vanished)                                 ▼
+//!    └ TimedOut ──▶ Lost ── Ended ─▶ Gone                                                 Gone
+//!      reply: failed
+//! ```
+//!
+//! An event that a state does not expect changes nothing.
+
+use crate::wire::{ExitStatus, Failure, Step};
+
+/// How and when a container's first process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    /// How.
+    pub status: ExitStatus,
+    /// When: nanoseconds since the epoch.
+    pub at_unix_nanos: i64,
+}
+
+/// Where a container stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Its process walks the plan.
+    Launching,
+    /// It has reported a failure and is about to exit.
+    Failing(Failure),
+    /// It ran into the deadline and was killed; a process in an endless system call may stay for ever.
+    Lost,
+    /// It runs its program.
+    Running,
+    /// It has ended; its output is being read to the end.
+    Draining(Exit),
+    /// The exit is announced to each new daemon.
+    Exited(Exit),
+    /// The exit is recorded by a daemon.
+    Settled,
+    /// Nothing is left to know.
+    Gone,
+}
+
+/// What happens to a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// It has executed its program.
+    Executed,
+    /// A step of its plan failed.
+    Failed(Failure),
+    /// It has not executed its program in time.
+    TimedOut(Failure),
+    /// Its process ended.
+    Ended(Exit),
+    /// All its output is in the log.
+    Drained,
+    /// A daemon has recorded the exit.
+    Acknowledged,
+    /// The daemon wants to hear no more of it.
+    Forgotten,
+}
+
+/// What the shim does about an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing.
+    None,
+    /// Answer that the process runs.
+    ReplyStarted,
+    /// Answer that the launch failed.
+    ReplyFailed(Failure),
+    /// Kill what is left in its cgroup.
+    KillRest,
+    /// Record the exit and tell the daemon.
+    Announce(Exit),
+}
+
+/// The table.
+pub fn apply(state: State, event: Event) -> (State, Effect) {
+    match (state, event) {
+        (State::Launching, Event::Executed) => (State::Running, Effect::ReplyStarted),
+        (State::Launching, Event::Failed(failure)) => (State::Failing(failure), Effect::None),
+        (State::Launching, Event::TimedOut(failure)) => (State::Lost, Effect::ReplyFailed(failure)),
+        (State::Launching, Event::Ended(exit)) => {
+            (State::Gone, Effect::ReplyFailed(vanished(exit.status)))
+        }
+        (State::Failing(failure), Event::Ended(_)) => (State::Gone, Effect::ReplyFailed(failure)),
+        (State::Lost, Event::Ended(_)) => (State::Gone, Effect::None),
+        (State::Running, Event::Ended(exit)) => (State::Draining(exit), Effect::KillRest),
+        (State::Draining(exit), Event::Drained) => (State::Exited(exit), Effect::Announce(exit)),
+        (State::Exited(_), Event::Acknowledged) => (State::Settled, Effect::None),
+        (State::Exited(_) | State::Settled, Event::Forgotten) => (State::Gone, Effect::None),
+        (state, _) => (state, Effect::None),
+    }
+}
+
+/// The failure of a process that ended without a report.
+pub fn vanished(status: ExitStatus) -> Failure {
+    let object = match status {
+        ExitStatus::Code(code) => format!("exit code {code}"),
+        ExitStatus::Signal(signal) => format!("killed by signal {signal}"),
+    };
+    Failure {
+        step: Step::Vanished,
+        errno: 0,
+        object,
+    }
+}
