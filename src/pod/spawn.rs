@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
@@ -106,6 +107,7 @@ impl Spawner {
 fn command(program: &OwnedFd) -> Command {
     let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
     command
+        .arg0("holdfast-shim")
         .env_clear()
         .current_dir("/")
         .stderr(Stdio::inherit());
