@@ -132,6 +132,9 @@ fn files(place: &Place) -> BTreeSet<String> {
     for dir in [place.root(), place.run()] {
         walk(&dir, &mut found);
     }
+    // The store keeps its list when it is empty as well.
+    let list = format!("{}/images/index.json", place.root().display());
+    found.retain(|path| *path != list);
     found.into_iter().collect()
 }
 

@@ -15,7 +15,7 @@ use crate::pod::error::PodError;
 use crate::pod::link::ShimLink;
 use crate::pod::node::blocking;
 use crate::pod::record::ContainerRecord;
-use crate::pod::state::{ContainerEvent, ContainerPhase, Goal, Urgency};
+use crate::pod::state::{ContainerEvent, ContainerPhase, Goal, PodPhase, Urgency};
 use crate::pod::{container, log_file, sandbox, update};
 use crate::spec::{ContainerConfig, PodConfig, Resources};
 use crate::wire::Request;
@@ -100,9 +100,19 @@ impl Task {
     }
 
     fn start(&mut self, id: ContainerId, answer: Answer<()>) {
+        let ready = self.pod.phase == PodPhase::Ready && self.goal == PodGoal::Stay;
+        let pod = self.pod.id;
         let Some(member) = self.visible(id) else {
             return unknown(id, answer);
         };
+        if !ready && member.record.phase == ContainerPhase::Created {
+            let error = PodError::PodPhase {
+                id: pod,
+                phase: "not ready",
+                wanted: "containers start in a ready sandbox; run a new one",
+            };
+            return reply(answer, Err(Arc::new(error)));
+        }
         member.waiting.start.push(answer);
         self.apply(id, ContainerEvent::StartAsked);
     }
