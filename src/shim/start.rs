@@ -20,6 +20,17 @@ const PAUSE_PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/holdfast-
 /// OOM score adjustment of the shim: killed after everything that a pod runs, before the node's own.
 const OOM_SCORE: &[u8] = b"-998";
 
+/// Only the daemon's request ends a shim, not a signal that was meant for a group of processes.
+const IGNORED: [Signal; 7] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGPIPE,
+];
+
 /// Why a shim could not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
