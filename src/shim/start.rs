@@ -75,14 +75,11 @@ fn become_guardian() -> nix::Result<()> {
     process::start_session()?;
     credential::become_subreaper()?;
     signal::reset()?;
-    for ignored in [
-        Signal::SIGTERM,
-        Signal::SIGINT,
-        Signal::SIGHUP,
-        Signal::SIGPIPE,
-    ] {
+    for ignored in IGNORED {
         signal::ignore(ignored)?;
     }
+    // Run from a memfd, the process would be called by a descriptor's number.
+    nix::sys::prctl::set_name(c"holdfast-shim")?;
     // Without CAP_SYS_RESOURCE the score cannot fall below the lowest that was ever set for it.
     if let Ok(file) = path::open(c"/proc/self/oom_score_adj", OFlag::O_WRONLY) {
         let _ = descriptor::write(file.as_fd(), OOM_SCORE);
