@@ -20,6 +20,7 @@
     reason = "this module is the fence: every other one is checked to have none"
 )]
 
+pub mod bpf;
 pub mod clone;
 pub mod credential;
 pub mod descriptor;
@@ -30,6 +31,7 @@ pub mod memfd;
 pub mod memory;
 pub mod mount;
 pub mod namespace;
+pub mod netlink;
 pub mod path;
 pub mod pidfd;
 pub mod proc;

@@ -1,0 +1,37 @@
+# `make demo` and `make test` do all their own set-up on a fresh Debian or Ubuntu machine, as root.
+
+SHELL := /bin/bash
+CACHE := $(or $(HOLDFAST_TEST_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/holdfast-e2e)
+export PATH := $(CACHE)/bin:$(HOME)/.cargo/bin:/usr/local/go/bin:$(PATH):/usr/sbin:/sbin
+
+.PHONY: all build demo test bench check clean
+
+all: build
+
+# The shim is linked statically: a few dozen KiB of memory in each pod instead of a few hundred.
+build:
+	cargo build --release --bin holdfastd --bin holdfast
+	cargo rustc --release --bin holdfast-shim -- -C target-feature=+crt-static -C relocation-model=static
+
+demo:
+	e2e/tools/install.sh build
+	$(MAKE) --no-print-directory build
+	e2e/demo.sh
+
+test:
+	e2e/tools/install.sh test
+	$(MAKE) --no-print-directory build
+	.ci/check
+	e2e/run.sh
+
+bench:
+	e2e/tools/install.sh test
+	$(MAKE) --no-print-directory build
+	cargo build --release -p e2e --bin bench
+	e2e/bench/run.sh
+
+check:
+	.ci/check
+
+clean:
+	cargo clean

@@ -1,0 +1,189 @@
+//! What a test has left behind.
+//!
+//! Looked at is what bears the tag of the test's place or hangs on its bridge: other tests, and other programs,
+//! may change the machine at the same time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::evidence;
+use crate::machine;
+use crate::place::Place;
+use crate::program;
+
+/// The machine, as far as a place is concerned: kind of thing to the things.
+#[derive(Debug, Default, Clone)]
+pub struct Snapshot(BTreeMap<&'static str, BTreeSet<String>>);
+
+impl Snapshot {
+    /// Looks at the machine.
+    pub fn take(place: &Place) -> Self {
+        Self(BTreeMap::from([
+            ("process", processes(place)),
+            ("mount", mounts(place)),
+            ("netns", netns(place)),
+            ("link", links(place)),
+            ("nft", nft(place)),
+            ("cgroup", cgroups(place).iter().map(|dir| dir.display().to_string()).collect()),
+            ("file", files(place)),
+        ]))
+    }
+
+    /// What is there more or less than here, one line a thing.
+    pub fn difference(&self, later: &Self) -> Vec<String> {
+        let none = BTreeSet::new();
+        let mut lines = Vec::new();
+        for (kind, after) in &later.0 {
+            let before = self.0.get(kind).unwrap_or(&none);
+            lines.extend(after.difference(before).map(|thing| format!("+ {kind} {thing}")));
+            lines.extend(before.difference(after).map(|thing| format!("- {kind} {thing}")));
+        }
+        lines
+    }
+}
+
+/// Processes of a place, its daemon left out: by their cgroup, their command line, or what they have mounted.
+pub fn processes(place: &Place) -> BTreeSet<String> {
+    let found = process_ids(place).into_iter();
+    found.map(|pid| format!("{pid} {}", evidence::command_line(pid))).collect()
+}
+
+fn process_ids(place: &Place) -> Vec<i32> {
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    let ours = |pid: &i32| {
+        let command = evidence::command_line(*pid);
+        let started_by_us = command.contains("holdfastd --config") || command.contains("tail --pid");
+        *pid != own && !started_by_us && evidence::is_alive(*pid) && is_of(*pid, place)
+    };
+    evidence::pids().into_iter().filter(ours).collect()
+}
+
+fn is_of(pid: i32, place: &Place) -> bool {
+    // A tag that is the beginning of another one's must not match: hfe2e-7-1 and hfe2e-7-12.
+    let tagged = |text: &str| {
+        text.match_indices(&place.tag).any(|(at, tag)| {
+            let next = text[at + tag.len()..].chars().next();
+            !next.is_some_and(|c| c.is_ascii_digit())
+        })
+    };
+    let file = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    tagged(&evidence::command_line(pid)) || tagged(&file("cgroup")) || {
+        let own = fs::metadata("/proc/self/ns/mnt").map(|of| of.ino()).ok();
+        let theirs = fs::metadata(format!("/proc/{pid}/ns/mnt")).map(|of| of.ino()).ok();
+        // Whoever shares our mount namespace sees everybody's mounts.
+        own != theirs && tagged(&file("mountinfo"))
+    }
+}
+
+fn mounts(place: &Place) -> BTreeSet<String> {
+    let dir = format!("/{}/", place.tag);
+    let mounts = machine::mounts("self").into_iter();
+    mounts.filter(|mount| mount.line.contains(&dir)).map(|mount| mount.point.display().to_string()).collect()
+}
+
+fn netns(place: &Place) -> BTreeSet<String> {
+    names(&place.netns())
+}
+
+fn names(dir: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// Ports of the bridge, and host ends of pods that hang on no bridge at all.
+fn links(place: &Place) -> BTreeSet<String> {
+    let bridge = format!("master {} ", place.bridge);
+    let text = program::run("ip", ["-o", "link"]).stdout;
+    let ours = text.lines().filter(|line| line.contains(&bridge));
+    ours.filter_map(|line| Some(line.split(": ").nth(1)?.to_owned())).collect()
+}
+
+fn nft(place: &Place) -> BTreeSet<String> {
+    let table = format!("holdfast-{}", place.bridge);
+    let listed = program::run("nft", ["list", "table", "inet", &table]).stdout;
+    listed.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()
+}
+
+/// Cgroups below the place's own, in every hierarchy; deepest last.
+fn cgroups(place: &Place) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for (root, _) in machine::cgroup_roots() {
+        below(&root.join(place.cgroup().trim_start_matches('/')), &mut found);
+    }
+    found
+}
+
+fn below(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            found.push(entry.path());
+            below(&entry.path(), found);
+        }
+    }
+}
+
+fn files(place: &Place) -> BTreeSet<String> {
+    let mut found = Vec::new();
+    for dir in [place.root(), place.run()] {
+        walk(&dir, &mut found);
+    }
+    found.into_iter().collect()
+}
+
+fn walk(dir: &Path, found: &mut Vec<String>) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        found.push(format!("{}{}", path.display(), if directory { "/" } else { "" }));
+        if directory {
+            walk(&path, found);
+        }
+    }
+}
+
+/// Puts the machine back by force, whatever a test has left: what a place leaves on purpose, its bridge and
+/// its table, as well.
+pub fn clean(place: &Place) {
+    for pid in process_ids(place) {
+        // It may have ended meanwhile.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    for pid in evidence::with_command(&format!("--config {}", place.config().display())) {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    for mount in mounts(place).iter().rev() {
+        let _ = program::run("umount", ["-l", mount.as_str()]);
+    }
+    for link in links(place) {
+        let _ = program::run("ip", ["link", "del", link.split('@').next().unwrap_or_default()]);
+    }
+    let _ = program::run("ip", ["link", "del", place.bridge.as_str()]);
+    let table = format!("holdfast-{}", place.bridge);
+    let _ = program::run("nft", ["delete", "table", "inet", &table]);
+    remove_cgroups(place);
+    if std::env::var_os("HOLDFAST_E2E_KEEP").is_none() {
+        let _ = fs::remove_dir_all(&place.dir);
+    }
+}
+
+fn remove_cgroups(place: &Place) {
+    for _ in 0..100 {
+        let mut dirs = cgroups(place);
+        let own = machine::cgroup_roots().into_iter();
+        dirs.splice(0..0, own.map(|(root, _)| root.join(place.cgroup().trim_start_matches('/'))));
+        dirs.retain(|dir| dir.exists());
+        if dirs.is_empty() {
+            return;
+        }
+        for dir in dirs.iter().rev() {
+            // Busy until the last process in it has been reaped.
+            let _ = fs::remove_dir(dir);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,111 @@
+//! Where one daemon of a test lives: names and numbers that no other has at the same time.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::program;
+
+/// Everything of a test's daemon is below this, or carries its tag.
+const BASE: &str = "/var/tmp";
+
+/// What a daemon of a test has for itself.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// In the name of everything on the machine.
+    pub tag: String,
+    /// Directory of everything on disk.
+    pub dir: PathBuf,
+    /// Name of its bridge.
+    pub bridge: String,
+    /// Its IPv4 subnet, a /24.
+    pub subnet4: String,
+    /// Its IPv6 subnet, a /64.
+    pub subnet6: String,
+}
+
+impl Place {
+    /// Makes one, with its directories.
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let pid = std::process::id();
+        let tag = format!("hfe2e-{pid}-{number}");
+        let dir = PathBuf::from(BASE).join(&tag);
+        let place = Self {
+            // 15 characters at most: IFNAMSIZ less the NUL.
+            bridge: format!("he{pid:x}-{number:x}"),
+            subnet4: free_subnet(pid.wrapping_mul(131).wrapping_add(number)),
+            subnet6: format!("fd68:{:x}:{:x}:{number:x}::/64", pid >> 16, pid & 0xffff),
+            tag,
+            dir,
+        };
+        for dir in [place.root(), place.run(), place.logs(), place.netns(), place.hosts()] {
+            fs::create_dir_all(&dir).unwrap_or_else(|error| panic!("make {}: {error}", dir.display()));
+        }
+        place
+    }
+
+    /// Directory of durable state.
+    pub fn root(&self) -> PathBuf {
+        self.dir.join("root")
+    }
+
+    /// Directory of volatile state.
+    pub fn run(&self) -> PathBuf {
+        self.dir.join("run")
+    }
+
+    /// Directory of the containers' logs.
+    pub fn logs(&self) -> PathBuf {
+        self.dir.join("logs")
+    }
+
+    /// Directory in which network namespaces are pinned.
+    pub fn netns(&self) -> PathBuf {
+        self.dir.join("netns")
+    }
+
+    /// Directory of HOST/hosts.toml.
+    pub fn hosts(&self) -> PathBuf {
+        self.dir.join("certs.d")
+    }
+
+    /// The daemon's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.join("holdfast.sock")
+    }
+
+    /// The daemon's configuration.
+    pub fn config(&self) -> PathBuf {
+        self.dir.join("config.toml")
+    }
+
+    /// What the daemon writes to its standard error.
+    pub fn daemon_log(&self) -> PathBuf {
+        self.dir.join("daemon.log")
+    }
+
+    /// Cgroup that holds those of the pods.
+    pub fn cgroup(&self) -> String {
+        format!("/{}", self.tag)
+    }
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A /24 of 10.64.0.0/10 that no route of this machine has, the one that `seed` says or a later one.
+fn free_subnet(seed: u32) -> String {
+    let routes = program::run("ip", ["-4", "-o", "route", "show", "table", "all"]).ok();
+    let candidates = (0..256).map(|step| {
+        let number = seed.wrapping_add(step) % (64 * 256);
+        format!("10.{}.{}.", 64 + number / 256, number % 256)
+    });
+    let free = |prefix: &String| !routes.contains(prefix.as_str());
+    let prefix = candidates.into_iter().find(free);
+    format!("{}0/24", prefix.unwrap_or_else(|| panic!("no free subnet in 10.64.0.0/10")))
+}

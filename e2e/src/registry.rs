@@ -1,0 +1,111 @@
+//! Debian's docker-registry on loopback, with the test images under their upstream names.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+
+use crate::program;
+
+/// User of the registries that want credentials: registry.sh.
+pub const USER: &str = "holdfast";
+/// Password, likewise.
+pub const PASSWORD: &str = "let-me-in";
+
+/// One running registry.
+#[derive(Debug)]
+pub struct Registry {
+    /// Its name for registry.sh.
+    name: String,
+    /// HOST:PORT.
+    pub address: String,
+}
+
+static PLAIN: LazyLock<Registry> = LazyLock::new(|| {
+    let registry = Registry::start("plain", &[]);
+    let builder = program::source("e2e/images/build_images.py");
+    let builder = builder.display().to_string();
+    program::run("python3", [builder.as_str(), "--registry", &registry.address]).ok();
+    registry
+});
+static TLS: LazyLock<Registry> = LazyLock::new(|| {
+    LazyLock::force(&PLAIN);
+    Registry::start("tls", &["--tls"])
+});
+static BASIC: LazyLock<Registry> = LazyLock::new(|| {
+    LazyLock::force(&PLAIN);
+    Registry::start("basic", &["--auth", "basic"])
+});
+static TOKEN: LazyLock<Registry> = LazyLock::new(|| {
+    LazyLock::force(&PLAIN);
+    Registry::start("token", &["--tls", "--auth", "token"])
+});
+
+impl Registry {
+    /// http, open to everybody. The first use builds the images that are missing.
+    pub fn plain() -> &'static Self {
+        &PLAIN
+    }
+
+    /// https with a certificate of the tests' own CA.
+    pub fn tls() -> &'static Self {
+        &TLS
+    }
+
+    /// http with basic authentication.
+    pub fn basic() -> &'static Self {
+        &BASIC
+    }
+
+    /// https with bearer tokens from a token server.
+    pub fn token() -> &'static Self {
+        &TOKEN
+    }
+
+    /// Starts one of this process's own. It ends with this process, however that ends.
+    fn start(guise: &str, args: &[&str]) -> Self {
+        let name = format!("e2e-{}-{guise}", std::process::id());
+        let mut all = vec!["start", &name];
+        all.extend(args);
+        let url = script(&all);
+        let address = url.trim().rsplit('/').next().unwrap_or_default().to_owned();
+        guard(&name);
+        Self { name, address }
+    }
+
+    /// Writes DIR/HOST/hosts.toml for all upstream names of the test images.
+    pub fn write_hosts(&self, dir: &Path) {
+        script(&["hosts", &self.name, &dir.display().to_string()]);
+    }
+
+    /// Certificate of the CA that the https registries are signed by.
+    pub fn ca() -> PathBuf {
+        program::cache().join("registry/tls/ca.pem")
+    }
+
+    /// The log of its token server: a line a request.
+    pub fn token_log(&self) -> String {
+        let log = program::cache().join("registry").join(&self.name).join("token.log");
+        std::fs::read_to_string(log).unwrap_or_default()
+    }
+}
+
+fn path() -> String {
+    program::source("e2e/images/registry.sh").display().to_string()
+}
+
+fn script(args: &[&str]) -> String {
+    let path = path();
+    let mut all = vec![path.as_str()];
+    all.extend(args);
+    program::run("bash", all).ok()
+}
+
+/// Starts a process that stops the registry when this one is gone, even if by SIGKILL.
+fn guard(name: &str) {
+    let home = program::cache().join("registry").join(name);
+    let then = "tail --pid=\"$0\" -f /dev/null; bash \"$1\" stop \"$2\"; rm -rf \"$3\"";
+    let mut command = Command::new("setsid");
+    command.args(["sh", "-c", then, &std::process::id().to_string(), &path(), name]);
+    command.arg(home).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().unwrap_or_else(|error| panic!("start the registry's guard: {error}"));
+}

@@ -1,0 +1,135 @@
+//! `holdfast image import`: directories and archives become images.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
+
+use e2e::program::{run, sh};
+use e2e::request::container;
+use e2e::{Daemon, Pod, skip};
+
+/// A small root file system of Debian's busybox.
+fn tree(daemon: &Daemon) -> PathBuf {
+    let dir = daemon.place.dir.join("tree");
+    fs::create_dir_all(dir.join("bin")).unwrap();
+    fs::create_dir_all(dir.join("tmp")).unwrap();
+    fs::set_permissions(dir.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
+    let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| fs::exists(path).unwrap());
+    fs::copy(busybox.unwrap(), dir.join("bin/busybox")).unwrap();
+    for name in ["sh", "sleep", "cat", "stat"] {
+        symlink("busybox", dir.join("bin").join(name)).unwrap();
+    }
+    fs::write(dir.join("mark"), "imported").unwrap();
+    sh(&format!("chown 12:34 {}/mark; chmod 4711 {}/mark", dir.display(), dir.display()));
+    dir
+}
+
+fn check(pod: &Pod<'_>, name: &str) {
+    let id = pod.daemon.image(name).unwrap().id;
+    let short = name.replace([':', '/', '.'], "-");
+    let run = pod.start(container(&short, name, &["/bin/sleep", "1000"]));
+    assert_eq!(run.exec(&["/bin/cat", "/mark"]).stdout, "imported");
+    assert_eq!(run.exec(&["/bin/stat", "-c", "%u %g %a", "/mark"]).stdout.trim(), "12 34 4711");
+    assert_eq!(run.status().image_id, id);
+}
+
+#[test]
+fn a_directory_and_its_archives_become_images_that_run() {
+    let daemon = Daemon::start();
+    let dir = tree(&daemon);
+    let path = dir.display().to_string();
+    let tar = daemon.place.dir.join("tree.tar").display().to_string();
+    run("tar", ["-C", path.as_str(), "-cf", tar.as_str(), "."]).ok();
+    run("gzip", ["-k", tar.as_str()]).ok();
+    run("zstd", ["-q", tar.as_str()]).ok();
+    let pod = daemon.run_named("import");
+    let gzip = format!("{tar}.gz");
+    let zstd = format!("{tar}.zst");
+    for (source, name) in [(&path, "localhost/dir:1"), (&tar, "localhost/tar:1"),
+        (&gzip, "localhost/gzip:1"), (&zstd, "localhost/zstd:latest")] {
+        let out = daemon.holdfast(&["image", "import", source, name]).ok();
+        assert!(out.contains(name), "{out}");
+        check(&pod, name);
+    }
+    // The same bytes are the same image under several names.
+    let ids = ["localhost/tar:1", "localhost/gzip:1", "localhost/zstd"].map(|name| daemon.image(name).unwrap().id);
+    assert_eq!(ids[0], ids[1]);
+    assert_eq!(ids[0], ids[2]);
+    let listed = daemon.holdfast(&["image", "ls"]).ok();
+    assert!(listed.contains("localhost/dir:1") && listed.contains("localhost/zstd:latest"), "{listed}");
+    daemon.holdfast(&["image", "rm", "localhost/dir:1"]).ok();
+    assert_eq!(daemon.image("localhost/dir:1"), None);
+}
+
+#[test]
+fn a_debootstrap_tree_becomes_an_image_that_runs() {
+    let cached = e2e::program::cache().join("debootstrap-minbase.tar");
+    if !cached.exists() {
+        skip!("no {}: HOLDFAST_E2E_DEBOOTSTRAP=1 make test makes it, which takes minutes", cached.display());
+    }
+    let daemon = Daemon::start();
+    let dir = daemon.place.dir.join("debian");
+    fs::create_dir_all(&dir).unwrap();
+    run("tar", ["-C", &dir.display().to_string(), "-xf", &cached.display().to_string()]).ok();
+    daemon.holdfast(&["image", "import", &dir.display().to_string(), "localhost/debian:1"]).ok();
+    let pod = daemon.run_named("debian");
+    let run = pod.start(container("c", "localhost/debian:1", &["sleep", "1000"]));
+    assert!(run.exec(&["cat", "/etc/os-release"]).stdout.contains("ID=debian"));
+    assert!(run.exec(&["dpkg", "-l", "base-files"]).stdout.contains("ii  base-files"));
+}
+
+#[test]
+fn what_is_no_archive_is_refused_and_leaves_nothing() {
+    let daemon = Daemon::start();
+    let path = daemon.place.dir.join("nonsense.tar");
+    let file = path.display().to_string();
+    let import = |name: &str| daemon.holdfast(&["image", "import", &file, name]);
+    fs::write(&path, "this is no archive at all".repeat(1000)).unwrap();
+    let text = import("localhost/x:1").fails(1);
+    assert!(text.contains("localhost/x"), "{text}");
+    fs::write(&path, "").unwrap();
+    import("localhost/x:1").fails(1);
+    let text = daemon.holdfast(&["image", "import", "/no/such/file", "localhost/x:1"]).fails(1);
+    assert!(text.contains("/no/such/file"), "{text}");
+    let dir = tree(&daemon).display().to_string();
+    let text = daemon.holdfast(&["image", "import", &dir, "NOT/a/name"]).fails(1);
+    assert!(text.contains("NOT/a/name"), "{text}");
+    run("tar", ["-C", dir.as_str(), "-cf", file.as_str(), "."]).ok();
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    import("localhost/x:1").fails(1);
+    assert!(daemon.images().is_empty());
+}
+
+#[test]
+fn a_pulled_image_comes_back_from_an_oci_layout() {
+    let daemon = Daemon::start();
+    let layout = daemon.place.dir.join("layout");
+    let script = r#"
+import hashlib, json, os, sys, tarfile, io
+root, out = sys.argv[1], sys.argv[2]
+blobs = os.path.join(out, "blobs/sha256"); os.makedirs(blobs)
+def put(data):
+    digest = hashlib.sha256(data).hexdigest()
+    open(os.path.join(blobs, digest), "wb").write(data)
+    return {"digest": "sha256:" + digest, "size": len(data)}
+buffer = io.BytesIO()
+with tarfile.open(fileobj=buffer, mode="w") as tar: tar.add(root, arcname=".")
+layer = {**put(buffer.getvalue()), "mediaType": "application/vnd.oci.image.layer.v1.tar"}
+arch = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+config = put(json.dumps({"architecture": arch, "os": "linux", "config": {"Cmd": ["/bin/cat", "/mark"]},
+    "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]}}).encode())
+manifest = put(json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+    "config": {**config, "mediaType": "application/vnd.oci.image.config.v1+json"}, "layers": [layer]}).encode())
+json.dump({"schemaVersion": 2, "manifests": [{**manifest, "mediaType": "application/vnd.oci.image.manifest.v1+json"}]},
+    open(os.path.join(out, "index.json"), "w"))
+json.dump({"imageLayoutVersion": "1.0.0"}, open(os.path.join(out, "oci-layout"), "w"))
+with tarfile.open(out + ".tar", "w") as tar: tar.add(out, arcname=".")
+"#;
+    let (tree, out) = (tree(&daemon).display().to_string(), layout.display().to_string());
+    run("python3", ["-c", script, tree.as_str(), out.as_str()]).ok();
+    let tar = format!("{out}.tar");
+    daemon.holdfast(&["image", "import", &tar, "localhost/layout:1"]).ok();
+    let pod = daemon.run_named("layout");
+    assert_eq!(pod.output(container("c", "localhost/layout:1", &[])), "imported\n");
+}

@@ -1,0 +1,259 @@
+//! Limits, read back from the kernel's own cgroup files, and what happens at them.
+
+use std::thread;
+use std::time::Duration;
+
+use cri_api::runtime::v1::{LinuxContainerResources, UpdateContainerResourcesRequest};
+use e2e::evidence::{self, cgroup};
+use e2e::request::{self, ContainerParts, container, idle, shell};
+use e2e::{Container, Daemon, call, fails, must, skip};
+use tonic::{Code, Status};
+
+const MIB: i64 = 1 << 20;
+
+/// Quota and period of the cpu controller.
+fn cpu(pid: i32) -> (String, String) {
+    let group = cgroup(pid, "cpu");
+    if group.v2 {
+        let text = group.read("", "cpu.max");
+        let (quota, period) = text.split_once(' ').unwrap();
+        return (quota.replace("max", "-1"), period.to_owned());
+    }
+    (group.read("cpu.cfs_quota_us", ""), group.read("cpu.cfs_period_us", ""))
+}
+
+fn update(container: &Container<'_>, resources: LinuxContainerResources) -> Result<(), Status> {
+    let request = UpdateContainerResourcesRequest {
+        container_id: container.id.clone(),
+        linux: Some(resources),
+        ..UpdateContainerResourcesRequest::default()
+    };
+    let mut client = container.daemon.clients().runtime;
+    call(client.update_container_resources(request)).map(|_| ())
+}
+
+#[test]
+fn limits_are_in_the_kernels_files() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("limits");
+    let mut config = idle("c");
+    let resources = config.resources();
+    resources.cpu_quota = 25_000;
+    resources.cpu_period = 50_000;
+    resources.cpu_shares = 512;
+    resources.memory_limit_in_bytes = 64 * MIB;
+    resources.cpuset_cpus = "0".into();
+    resources.oom_score_adj = 500;
+    resources.unified.insert("pids.max".into(), "77".into());
+    let container = pod.start(config.clone());
+    let pid = container.pid();
+    assert_eq!(cpu(pid), ("25000".into(), "50000".into()));
+    let memory = cgroup(pid, "memory");
+    assert_eq!(memory.read("memory.limit_in_bytes", "memory.max"), (64 * MIB).to_string());
+    assert_eq!(cgroup(pid, "pids").read("pids.max", "pids.max"), "77");
+    assert_eq!(cgroup(pid, "cpuset").read("cpuset.cpus", "cpuset.cpus"), "0");
+    let shares = cgroup(pid, "cpu");
+    if !shares.v2 {
+        assert_eq!(shares.read("cpu.shares", ""), "512");
+    }
+    assert_eq!(evidence::read(format!("/proc/{pid}/oom_score_adj").as_ref()), "500");
+    assert_eq!(evidence::status(pid, "Cpus_allowed_list"), "0");
+
+    let reported = container.status().resources.and_then(|of| of.linux).unwrap();
+    assert_eq!(reported.memory_limit_in_bytes, 64 * MIB);
+    assert_eq!((reported.cpu_quota, reported.cpu_period), (25_000, 50_000));
+    assert_eq!((reported.cpu_shares, reported.cpuset_cpus.as_str()), (512, "0"));
+}
+
+#[test]
+fn every_process_of_a_container_is_in_its_cgroups() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("members");
+    let container = pod.start(shell("c", "sleep 1000 & sleep 1000 & wait"));
+    let pid = container.pid();
+    let hierarchies = e2e::machine::cgroup_roots();
+    for controller in ["cpu", "memory", "pids", "devices", "freezer", "cpuset", "blkio"] {
+        let here = hierarchies.iter().any(|(_, names)| names.iter().any(|name| name == controller));
+        if !here && !hierarchies.iter().any(|(_, names)| names.is_empty()) {
+            continue;
+        }
+        let group = cgroup(pid, controller);
+        assert!(group.dir.display().to_string().contains(&daemon.place.tag), "{controller}: {group:?}");
+        e2e::call::until("three processes in the cgroup", Duration::from_secs(5), || {
+            (group.processes().len() == 3).then_some(())
+        });
+    }
+    // What is executed in it is as well.
+    let inside = container.sh("cat /proc/self/cgroup");
+    let own = container.sh("cat /proc/1/cgroup");
+    assert_eq!(inside, own);
+}
+
+#[test]
+fn the_requests_cgroup_parent_is_the_parent() {
+    let daemon = Daemon::start();
+    let parent = format!("/{}/kubepods/burstable/pod-x", daemon.place.tag);
+    let mut config = daemon.pod("parent");
+    config.linux.as_mut().unwrap().cgroup_parent.clone_from(&parent);
+    let pod = daemon.run(config);
+    let container = pod.start(idle("c"));
+    let dir = cgroup(container.pid(), "memory").dir.display().to_string();
+    assert!(dir.contains(&parent), "{dir}");
+    pod.remove();
+    // The directory itself is the kubelet's, which makes and removes it.
+    for (root, _) in e2e::machine::cgroup_roots() {
+        let mut dir = root.join(parent.trim_start_matches('/'));
+        while !dir.ends_with(&daemon.place.tag) {
+            let _ = std::fs::remove_dir(&dir);
+            dir.pop();
+        }
+    }
+}
+
+#[test]
+fn too_much_memory_is_oomkilled_with_137() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("oom");
+    let mut config = container("hog", request::BUSYBOX, &["probe", "hog", "200"]);
+    config.resources().memory_limit_in_bytes = 32 * MIB;
+    let (_, status) = pod.finish(config);
+    assert_eq!((status.exit_code, status.reason.as_str()), (137, "OOMKilled"));
+    let mut config = shell("child", "probe hog 200; exit 3");
+    config.resources().memory_limit_in_bytes = 32 * MIB;
+    let (_, status) = pod.finish(config);
+    assert_eq!(status.exit_code, 3, "the first process went on");
+    let mut config = shell("killed", "kill -9 $$ || sleep 1000");
+    config.namespaces().pid = cri_api::runtime::v1::NamespaceMode::Container.into();
+    config.resources().memory_limit_in_bytes = 32 * MIB;
+    let container = pod.start(config);
+    container.stop(0);
+    assert_ne!(container.status().reason, "OOMKilled");
+}
+
+#[test]
+fn a_limit_of_tasks_holds() {
+    let daemon = Daemon::start();
+    let mut config = idle("c");
+    config.resources().unified.insert("pids.max".into(), "20".into());
+    let container = daemon.run_named("pids").start(config);
+    let out = container.exec(&["probe", "fork", "100"]).stdout;
+    let made: u32 = out.split(' ').next().unwrap().parse().unwrap();
+    assert!((15..20).contains(&made), "{out}");
+    assert!(out.contains("temporarily unavailable"), "{out}");
+}
+
+#[test]
+fn a_limit_of_cpu_holds() {
+    let daemon = Daemon::start();
+    let mut config = idle("c");
+    config.resources().cpu_quota = 10_000;
+    config.resources().cpu_period = 100_000;
+    let container = daemon.run_named("cpu").start(config);
+    container.sh("probe cpu 1");
+    let stat = cgroup(container.pid(), "cpu").read("cpu.stat", "cpu.stat");
+    let throttled = stat.lines().find_map(|line| line.strip_prefix("nr_throttled "));
+    assert!(throttled.unwrap().parse::<u32>().unwrap() >= 5, "{stat}");
+}
+
+#[test]
+fn resources_are_updated_while_it_runs() {
+    let daemon = Daemon::start();
+    let mut config = idle("c");
+    config.resources().memory_limit_in_bytes = 64 * MIB;
+    config.resources().cpu_shares = 512;
+    let container = daemon.run_named("update").start(config);
+    let pid = container.pid();
+    let resources = LinuxContainerResources {
+        cpu_quota: 30_000,
+        cpu_period: 100_000,
+        memory_limit_in_bytes: 128 * MIB,
+        ..LinuxContainerResources::default()
+    };
+    must("update", update(&container, resources));
+    assert_eq!(cpu(pid), ("30000".into(), "100000".into()));
+    let memory = cgroup(pid, "memory");
+    assert_eq!(memory.read("memory.limit_in_bytes", "memory.max"), (128 * MIB).to_string());
+    let reported = container.status().resources.and_then(|of| of.linux).unwrap();
+    assert_eq!(reported.memory_limit_in_bytes, 128 * MIB);
+    assert_eq!((reported.cpu_quota, reported.cpu_shares), (30_000, 512), "what was not named stays");
+    // Down again, and the quota away.
+    let resources = LinuxContainerResources {
+        cpu_quota: -1,
+        memory_limit_in_bytes: 32 * MIB,
+        ..LinuxContainerResources::default()
+    };
+    must("update", update(&container, resources));
+    assert_eq!(cpu(pid).0, "-1");
+    assert_eq!(memory.read("memory.limit_in_bytes", "memory.max"), (32 * MIB).to_string());
+    daemon.kill9();
+    daemon.restart();
+    let reported = container.status().resources.and_then(|of| of.linux).unwrap();
+    assert_eq!(reported.memory_limit_in_bytes, 32 * MIB, "the update was forgotten");
+}
+
+#[test]
+fn a_limit_below_what_is_used_is_refused_and_changes_nothing() {
+    let daemon = Daemon::start();
+    let mut config = container("c", request::BUSYBOX, &["probe", "hog", "64"]);
+    config.resources().memory_limit_in_bytes = 128 * MIB;
+    config.resources().cpu_shares = 512;
+    let container = daemon.run_named("below").start(config);
+    container.wait_for("holding");
+    let resources = LinuxContainerResources {
+        memory_limit_in_bytes: 16 * MIB,
+        cpu_quota: 20_000,
+        cpu_period: 100_000,
+        ..LinuxContainerResources::default()
+    };
+    fails(update(&container, resources), Code::FailedPrecondition, &["memory", "usage"][..1].as_ref());
+    let pid = container.pid();
+    let memory = cgroup(pid, "memory");
+    assert_eq!(memory.read("memory.limit_in_bytes", "memory.max"), (128 * MIB).to_string());
+    assert_eq!(cpu(pid).0, "-1", "all or nothing");
+    let reported = container.status().resources.and_then(|of| of.linux).unwrap();
+    assert_eq!((reported.memory_limit_in_bytes, reported.cpu_quota), (128 * MIB, 0));
+}
+
+#[test]
+fn nonsense_limits_are_refused_by_name() {
+    let daemon = Daemon::start();
+    let container = daemon.run_named("nonsense").start(idle("c"));
+    let cpuset = LinuxContainerResources { cpuset_cpus: "0-9999".into(), ..Default::default() };
+    let status = update(&container, cpuset).unwrap_err();
+    assert!(status.message().contains("cpuset"), "{status}");
+    let path = [("../../x".to_owned(), "1".to_owned())];
+    let unified = LinuxContainerResources { unified: path.into_iter().collect(), ..Default::default() };
+    fails(update(&container, unified), Code::InvalidArgument, &["../../x"]);
+    let text = LinuxContainerResources { cpuset_cpus: "0\n1".into(), ..Default::default() };
+    assert!(update(&container, text).is_err());
+    let tiny = LinuxContainerResources { cpu_quota: 1, cpu_period: 100_000, ..Default::default() };
+    assert!(update(&container, tiny).is_err());
+    assert_eq!(container.sh("echo alive"), "alive\n");
+}
+
+#[test]
+fn an_update_before_the_start_holds_at_the_start() {
+    let daemon = Daemon::start();
+    let container = daemon.run_named("early").create(idle("c"));
+    let resources =
+        LinuxContainerResources { memory_limit_in_bytes: 48 * MIB, ..Default::default() };
+    must("update", update(&container, resources));
+    container.start();
+    let memory = cgroup(container.pid(), "memory");
+    assert_eq!(memory.read("memory.limit_in_bytes", "memory.max"), (48 * MIB).to_string());
+}
+
+#[test]
+fn a_container_may_use_all_cpus_whatever_the_daemon_may() {
+    if thread::available_parallelism().map_or(1, |count| count.get()) < 2 {
+        skip!("this machine has one CPU only");
+    }
+    let daemon = Daemon::start();
+    let all = evidence::status(1, "Cpus_allowed_list");
+    for entry in std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap().flatten() {
+        let thread = entry.file_name().to_string_lossy().into_owned();
+        e2e::program::run("taskset", ["-cp", "0", thread.as_str()]).ok();
+    }
+    let container = daemon.run_named("affinity").start(idle("c"));
+    assert_eq!(evidence::status(container.pid(), "Cpus_allowed_list"), all);
+}

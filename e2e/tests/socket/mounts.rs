@@ -1,0 +1,194 @@
+//! Volumes: bind mounts in all their kinds.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+use cri_api::runtime::v1::{Mount, MountPropagation};
+use e2e::program::{run, sh};
+use e2e::request::{idle, mount, shell};
+use e2e::{Container, Daemon, Pod};
+
+/// A directory of the host for a test's volume.
+fn volume(daemon: &Daemon, name: &str) -> PathBuf {
+    let dir = daemon.place.dir.join("volumes").join(name);
+    fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+fn with<'d>(pod: &Pod<'d>, name: &str, mounts: Vec<Mount>) -> Container<'d> {
+    let mut config = idle(name);
+    config.mounts = mounts;
+    pod.start(config)
+}
+
+#[test]
+fn a_volume_is_shared_by_containers_and_host() {
+    let daemon = Daemon::start();
+    let dir = volume(&daemon, "v");
+    let pod = daemon.run_named("volume");
+    let [a, b] = ["a", "b"].map(|name| with(&pod, name, vec![mount(&dir, "/data/deep")]));
+    a.sh("echo from-a > /data/deep/file");
+    assert_eq!(b.sh("cat /data/deep/file"), "from-a\n");
+    assert_eq!(fs::read_to_string(dir.join("file")).unwrap(), "from-a\n");
+    fs::write(dir.join("host"), "from the host").unwrap();
+    assert_eq!(a.sh("cat /data/deep/host"), "from the host");
+}
+
+#[test]
+fn a_read_only_volume_is_read_only() {
+    let daemon = Daemon::start();
+    let dir = volume(&daemon, "v");
+    let mut volume = mount(&dir, "/data");
+    volume.readonly = true;
+    let container = with(&daemon.run_named("ro"), "c", vec![volume]);
+    let out = container.exec(&["touch", "/data/x"]);
+    assert!(out.code != 0 && out.stderr.contains("Read-only"), "{out:?}");
+    assert!(!dir.join("x").exists());
+}
+
+#[test]
+fn one_file_can_be_mounted() {
+    let daemon = Daemon::start();
+    let file = volume(&daemon, "v").join("file");
+    fs::write(&file, "content").unwrap();
+    let container = with(&daemon.run_named("file"), "c", vec![mount(&file, "/etc/my/file.conf")]);
+    assert_eq!(container.sh("cat /etc/my/file.conf"), "content");
+    container.sh("echo more >> /etc/my/file.conf");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "contentmore\n");
+}
+
+#[test]
+fn a_missing_host_path_is_made_as_other_runtimes_do() {
+    let daemon = Daemon::start();
+    let dir = daemon.place.dir.join("volumes/not/yet");
+    let container = with(&daemon.run_named("missing"), "c", vec![mount(&dir, "/data")]);
+    container.sh("touch /data/x");
+    assert!(dir.join("x").exists());
+}
+
+#[test]
+fn a_symlinked_host_path_is_followed() {
+    let daemon = Daemon::start();
+    let dir = volume(&daemon, "v");
+    let link = daemon.place.dir.join("volumes/link");
+    symlink(&dir, &link).unwrap();
+    let container = with(&daemon.run_named("link"), "c", vec![mount(&link, "/data")]);
+    container.sh("touch /data/x");
+    assert!(dir.join("x").exists());
+}
+
+#[test]
+fn symlinks_of_the_image_do_not_lead_out_of_the_root() {
+    let daemon = Daemon::start();
+    let dir = volume(&daemon, "v");
+    fs::write(dir.join("mark"), "volume").unwrap();
+    let pod = daemon.run_named("inside");
+    // /l/root -> / and /l/absolute -> /l/one in the image; the first leads into the container's own root.
+    let image = "registry.holdfast.test/layers/links:1";
+    let mut config = e2e::request::container("c", image, &["sleep", "1000"]);
+    config.mounts = vec![mount(&dir, "/l/root/mnt/deep")];
+    let container = pod.start(config);
+    assert_eq!(container.sh("cat /mnt/deep/mark"), "volume");
+    assert!(!PathBuf::from("/mnt/deep").exists(), "the host's /mnt was touched");
+}
+
+#[test]
+fn volumes_below_each_other_are_mounted_the_shallow_one_first() {
+    let daemon = Daemon::start();
+    let (outer, inner) = (volume(&daemon, "outer"), volume(&daemon, "inner"));
+    fs::write(inner.join("mark"), "inner").unwrap();
+    let mounts = vec![mount(&inner, "/data/sub"), mount(&outer, "/data")];
+    let container = with(&daemon.run_named("nested"), "c", mounts);
+    assert_eq!(container.sh("cat /data/sub/mark"), "inner");
+    assert!(outer.join("sub").is_dir());
+}
+
+#[test]
+fn mounts_of_the_host_reach_a_container_only_when_asked_for() {
+    let daemon = Daemon::start();
+    let dir = volume(&daemon, "v");
+    let path = dir.display();
+    sh(&format!("mount --bind {path} {path}; mount --make-shared {path}"));
+    fs::create_dir(dir.join("later")).unwrap();
+    let pod = daemon.run_named("propagation");
+    let [private, slave, shared] = [
+        ("private", MountPropagation::PropagationPrivate),
+        ("slave", MountPropagation::PropagationHostToContainer),
+        ("shared", MountPropagation::PropagationBidirectional),
+    ]
+    .map(|(name, propagation)| {
+        let mut volume = mount(&dir, "/data");
+        volume.propagation = propagation.into();
+        with(&pod, name, vec![volume])
+    });
+    sh(&format!("mount -t tmpfs none {path}/later; echo x > {path}/later/file"));
+    let sees = |container: &Container<'_>| container.exec(&["test", "-e", "/data/later/file"]).code == 0;
+    let seen = [sees(&private), sees(&slave), sees(&shared)];
+    sh(&format!("umount {path}/later"));
+    assert_eq!(seen, [false, true, true]);
+    let point = |container: &Container<'_>| {
+        let mounts = e2e::evidence::mounts(container.pid());
+        mounts.into_iter().find(|mount| mount.point.to_str() == Some("/data")).unwrap().propagation.join(" ")
+    };
+    assert_eq!(point(&private), "-".replace('-', ""));
+    assert!(point(&slave).contains("master:"), "{}", point(&slave));
+    assert!(point(&shared).contains("shared:"), "{}", point(&shared));
+    pod.remove();
+    sh(&format!("umount {path}"));
+}
+
+#[test]
+fn propagation_needs_a_shared_source_and_says_so() {
+    let daemon = Daemon::start();
+    let dir = volume(&daemon, "v");
+    let path = dir.display();
+    sh(&format!("mount --bind {path} {path}; mount --make-private {path}"));
+    let pod = daemon.run_named("propagation");
+    let mut config = idle("c");
+    let mut volume = mount(&dir, "/data");
+    volume.propagation = MountPropagation::PropagationBidirectional.into();
+    config.mounts = vec![volume];
+    let refused = daemon.try_create(&pod.id, &pod.config, &config).and_then(|id| daemon.try_start(&id));
+    sh(&format!("umount {path}"));
+    let status = refused.unwrap_err();
+    assert!(status.message().contains(&path.to_string()), "{status}");
+    assert!(status.message().contains("shared"), "{status}");
+}
+
+#[test]
+fn read_only_can_be_recursive() {
+    let daemon = Daemon::start();
+    let dir = volume(&daemon, "v");
+    let path = dir.display();
+    fs::create_dir(dir.join("sub")).unwrap();
+    sh(&format!("mount -t tmpfs none {path}/sub"));
+    let pod = daemon.run_named("rro");
+    let mut volume = mount(&dir, "/data");
+    volume.readonly = true;
+    let plain = with(&pod, "plain", vec![volume.clone()]);
+    volume.recursive_read_only = true;
+    let recursive = with(&pod, "recursive", vec![volume.clone()]);
+    let codes = [&plain, &recursive].map(|container| container.exec(&["touch", "/data/sub/x"]).code);
+    let mut config = idle("bad");
+    volume.readonly = false;
+    config.mounts = vec![volume];
+    let refused = daemon.try_create(&pod.id, &pod.config, &config);
+    pod.remove();
+    run("umount", [format!("{path}/sub")]).ok();
+    assert_eq!(codes[0], 0, "plain read-only is not recursive");
+    assert_ne!(codes[1], 0);
+    assert!(refused.is_err(), "recursive without readonly was accepted");
+}
+
+#[test]
+fn the_pods_files_can_be_replaced_and_written() {
+    let daemon = Daemon::start();
+    let hosts = volume(&daemon, "v").join("hosts");
+    fs::write(&hosts, "10.0.0.1 from-the-kubelet\n").unwrap();
+    let pod = daemon.run_named("hosts");
+    let container = with(&pod, "own", vec![mount(&hosts, "/etc/hosts")]);
+    assert_eq!(container.sh("cat /etc/hosts"), "10.0.0.1 from-the-kubelet\n");
+    let out = pod.output(shell("plain", "echo '10.0.0.2 x' >> /etc/hosts && grep -c 10.0.0.2 /etc/hosts"));
+    assert_eq!(out, "1\n");
+}

@@ -1,0 +1,226 @@
+//! What a container may do, by /proc/PID/status and by trying.
+
+use cri_api::runtime::v1::security_profile::ProfileType;
+use cri_api::runtime::v1::{Capability, SecurityProfile};
+use e2e::evidence::{capabilities, status};
+use e2e::request::{self, ContainerParts, PodParts, container, idle};
+use e2e::{Container, Daemon, fails};
+use tonic::Code;
+
+/// The fourteen of Docker and containerd, by their numbers in capabilities(7).
+const DEFAULT: [u32; 14] = [0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31];
+const NET_ADMIN: u32 = 12;
+const CHOWN: u32 = 0;
+const SYS_ADMIN: u32 = 21;
+
+fn set(numbers: &[u32]) -> u64 {
+    numbers.iter().fold(0, |set, number| set | 1 << number)
+}
+
+fn all() -> u64 {
+    let last = e2e::evidence::read("/proc/sys/kernel/cap_last_cap".as_ref());
+    (1 << (last.parse::<u32>().unwrap() + 1)) - 1
+}
+
+fn profile(kind: ProfileType, localhost: &str) -> Option<SecurityProfile> {
+    Some(SecurityProfile { profile_type: kind.into(), localhost_ref: localhost.into() })
+}
+
+fn sets(container: &Container<'_>) -> [u64; 5] {
+    let pid = container.pid();
+    ["CapBnd", "CapPrm", "CapEff", "CapInh", "CapAmb"].map(|name| capabilities(pid, name))
+}
+
+#[test]
+fn capabilities_are_the_default_ones_and_what_is_added_and_dropped() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("caps");
+    let cases: [(&str, &[&str], &[&str], u64); 7] = [
+        ("default", &[], &[], set(&DEFAULT)),
+        ("add", &["NET_ADMIN"], &[], set(&DEFAULT) | set(&[NET_ADMIN])),
+        ("drop", &[], &["CAP_CHOWN"], set(&DEFAULT) & !set(&[CHOWN])),
+        ("none", &[], &["ALL"], 0),
+        ("only", &["CHOWN"], &["ALL"], set(&[CHOWN])),
+        ("all", &["ALL"], &[], all()),
+        ("most", &["ALL"], &["SYS_ADMIN"], all() & !set(&[SYS_ADMIN])),
+    ];
+    for (name, add, drop, wanted) in cases {
+        let mut config = idle(name);
+        config.security().capabilities = Some(Capability {
+            add_capabilities: add.iter().map(|&of| of.to_owned()).collect(),
+            drop_capabilities: drop.iter().map(|&of| of.to_owned()).collect(),
+            ..Capability::default()
+        });
+        let [bounding, permitted, effective, inheritable, ambient] = sets(&pod.start(config));
+        assert_eq!(bounding, wanted, "bounding set of {name}: {bounding:x} {wanted:x}");
+        assert_eq!((permitted, effective), (wanted, wanted), "{name}");
+        assert_eq!((inheritable, ambient), (0, 0), "inherited by nobody (CVE-2022-24769): {name}");
+    }
+}
+
+#[test]
+fn other_users_have_no_capabilities_but_those_of_files() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("caps");
+    let image = "registry.holdfast.test/layers/metadata:1";
+    let mut config = container("c", image, &["sleep", "1000"]);
+    config.security().run_as_user = Some(cri_api::runtime::v1::Int64Value { value: 1000 });
+    let run = pod.start(config.clone());
+    let [bounding, permitted, effective, ..] = sets(&run);
+    assert_eq!(bounding, set(&DEFAULT));
+    assert_eq!((permitted, effective), (0, 0));
+    // A file capability of the image works, and a setuid binary.
+    assert_eq!(run.exec(&["/m/capable", "raw"]).stdout, "raw socket opened\n");
+    assert_ne!(run.exec(&["probe", "raw"]).code, 0);
+    assert!(run.sh("/m/setuid ids").starts_with("uid 1000 0 0"));
+
+    config.metadata.as_mut().unwrap().name = "nnp".into();
+    config.security().no_new_privs = true;
+    let run = pod.start(config);
+    assert_eq!(status(run.pid(), "NoNewPrivs"), "1");
+    assert!(run.sh("/m/setuid ids").starts_with("uid 1000 1000 1000"), "no_new_privs was not in force");
+    assert_ne!(run.exec(&["/m/capable", "raw"]).code, 0);
+}
+
+#[test]
+fn ambient_capabilities_reach_other_users() {
+    let daemon = Daemon::start();
+    let mut config = idle("c");
+    config.security().run_as_user = Some(cri_api::runtime::v1::Int64Value { value: 1000 });
+    config.security().capabilities =
+        Some(Capability { add_ambient_capabilities: vec!["NET_RAW".into()], ..Capability::default() });
+    let run = daemon.run_named("ambient").start(config);
+    let [_, _, effective, _, ambient] = sets(&run);
+    assert_eq!((effective, ambient), (set(&[13]), set(&[13])));
+    assert_eq!(run.sh("probe raw"), "raw socket opened\n");
+}
+
+#[test]
+fn an_unknown_capability_is_refused_by_name() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("caps");
+    let mut config = idle("c");
+    let add_capabilities = vec!["NO_SUCH_THING".into()];
+    config.security().capabilities = Some(Capability { add_capabilities, ..Capability::default() });
+    fails(daemon.try_create(&pod.id, &pod.config, &config), Code::InvalidArgument, &["NO_SUCH_THING"]);
+}
+
+#[test]
+fn the_default_seccomp_profile_is_in_force() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("seccomp");
+    let mut config = idle("default");
+    config.security().seccomp = profile(ProfileType::RuntimeDefault, "");
+    // Even the capability does not open what stands behind the filter... but mount is allowed with it.
+    let run = pod.start(config);
+    assert_eq!(status(run.pid(), "Seccomp"), "2");
+    for blocked in ["unshare -U true", "mount -t tmpfs none /tmp", "chroot /proc true; unshare -m true"] {
+        let out = run.exec(&["sh", "-c", blocked]);
+        assert!(out.code != 0 && out.stderr.contains("not permitted"), "{blocked}: {out:?}");
+    }
+    assert!(run.sh("probe status").contains("Seccomp:\t2"));
+
+    let mut config = idle("unconfined");
+    config.security().seccomp = profile(ProfileType::Unconfined, "");
+    let run = pod.start(config);
+    assert_eq!(status(run.pid(), "Seccomp"), "0");
+    run.sh("unshare -U true");
+}
+
+#[test]
+fn a_seccomp_profile_of_the_nodes_own_is_loaded() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("seccomp");
+    let path = daemon.place.dir.join("profile.json");
+    let text = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
+        {"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":95}]}"#;
+    std::fs::write(&path, text).unwrap();
+    let mut config = idle("own");
+    config.security().seccomp = profile(ProfileType::Localhost, &path.display().to_string());
+    let out = pod.start(config.clone()).exec(&["mkdir", "/tmp/x"]);
+    assert!(out.code != 0 && out.stderr.contains("not supported"), "{out:?}");
+
+    let refused = |name: &str, reference: &str, word: &str| {
+        let mut config = idle(name);
+        config.security().seccomp = profile(ProfileType::Localhost, reference);
+        let refused = daemon.try_create(&pod.id, &pod.config, &config);
+        fails(refused, Code::InvalidArgument, &[word]);
+    };
+    refused("missing", "/no/such/profile.json", "/no/such/profile.json");
+    std::fs::write(&path, "{ not json").unwrap();
+    refused("broken", &path.display().to_string(), "profile.json");
+    refused("relative", "profile.json", "profile.json");
+}
+
+#[test]
+fn masked_paths_are_empty_and_read_only_paths_are_read_only() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("masked");
+    let mut config = idle("c");
+    config.security().masked_paths =
+        vec!["/proc/kcore".into(), "/sys/firmware".into(), "/no/such/path".into()];
+    config.security().readonly_paths = vec!["/proc/sys".into(), "/proc/bus".into(), "/none".into()];
+    let run = pod.start(config);
+    assert_eq!(run.sh("ls /sys/firmware"), "");
+    assert_eq!(run.sh("head -c 10 /proc/kcore | wc -c").trim(), "0");
+    assert_eq!(run.sh("stat -c '%t:%T' /proc/kcore").trim(), "1:3", "the real /dev/null (CVE-2025-31133)");
+    let out = run.exec(&["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]);
+    assert!(out.code != 0 && out.stderr.contains("Read-only"), "{out:?}");
+    // Empty lists mask nothing, as procMount: Unmasked wants it.
+    let run = pod.start(idle("open"));
+    run.sh("test -r /proc/kcore; echo 1 > /proc/sys/net/ipv4/ip_forward");
+}
+
+#[test]
+fn a_privileged_container_has_everything() {
+    let daemon = Daemon::start();
+    let mut config = daemon.pod("privileged");
+    config.security().privileged = true;
+    let pod = daemon.run(config);
+    let mut config = idle("c");
+    config.security().privileged = true;
+    let run = pod.start(config);
+    assert_eq!(sets(&run)[2], all());
+    assert_eq!(status(run.pid(), "Seccomp"), "0");
+    run.sh("mount -t tmpfs none /tmp && umount /tmp");
+    assert!(run.sh("ls /dev").lines().count() > 20, "the host's devices");
+    run.sh("test -w /sys/class/net && head -c 1 /dev/kmsg >/dev/null || test -e /dev/kmsg || true");
+}
+
+#[test]
+fn privileges_need_a_privileged_pod() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("plain");
+    let mut config = idle("c");
+    config.security().privileged = true;
+    fails(daemon.try_create(&pod.id, &pod.config, &config), Code::InvalidArgument, &["privileged"]);
+}
+
+#[test]
+fn the_pause_is_confined_as_well() {
+    let daemon = Daemon::start();
+    let mut config = daemon.pod("pause");
+    config.security().seccomp = profile(ProfileType::RuntimeDefault, "");
+    let pod = daemon.run(config);
+    assert_eq!(status(pod.pause(), "Seccomp"), "2");
+    assert_eq!(capabilities(pod.pause(), "CapEff"), 0);
+    assert_eq!(status(pod.pause(), "NoNewPrivs"), "1");
+    assert_eq!(e2e::evidence::read(format!("/proc/{}/oom_score_adj", pod.pause()).as_ref()), "-998");
+    let exe = std::fs::read_link(format!("/proc/{}/exe", pod.pause())).unwrap();
+    assert!(exe.display().to_string().contains("memfd:"), "{}", exe.display());
+}
+
+#[test]
+fn the_working_directory_cannot_be_a_descriptor_of_the_host() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("leak");
+    for number in 3..16 {
+        let mut config = idle(&format!("c{number}"));
+        // CVE-2024-21626.
+        config.working_dir = format!("/proc/self/fd/{number}");
+        let id = daemon.try_create(&pod.id, &pod.config, &config);
+        let Ok(id) = id else { continue };
+        assert!(daemon.try_start(&id).is_err(), "{number} is an open directory of the host");
+    }
+    daemon.provide(request::BUSYBOX);
+}

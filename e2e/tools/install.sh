@@ -1,0 +1,130 @@
+#!/bin/bash
+# Installs what building and testing Holdfast takes, on Debian or Ubuntu. Running it again does nothing.
+#
+#   install.sh [build|test]    build: enough for `cargo build` and the demo; test, the default: all of it
+#
+# Packages come from apt, as root; crictl and critest are built from their Go module, in the version
+# that cri-tools/go.mod pins, into $HOLDFAST_TEST_CACHE/bin (default ~/.cache/holdfast-e2e/bin).
+# Where apt's Go is too old to fetch newer toolchains by itself, one is kept in the same place, with
+# a link bin/go. So put that bin, and ~/.cargo/bin, in front of PATH.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+cache=${HOLDFAST_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/holdfast-e2e}
+policy=/usr/sbin/policy-rc.d
+export PATH=$cache/bin:$HOME/.cargo/bin:/usr/local/go/bin:$PATH:/usr/sbin:/sbin
+
+build_packages=(build-essential ca-certificates curl iproute2 libseccomp-dev nftables pkg-config)
+demo_packages=(busybox-static procps util-linux)
+test_packages=(binutils debootstrap docker-registry openssl perl-base python3 zstd)
+
+say() { echo "install.sh: $*"; }
+fail() { echo "install.sh: $*" >&2; exit 1; }
+
+# Prints those of the packages given that are not installed.
+missing() {
+  local installed
+  installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null || true)
+  for package in "$@"; do
+    grep -qx "installed $package" <<<"$installed" || echo "$package"
+  done
+}
+
+# Installs packages and lets none of them start a service: docker-registry's would take a port.
+# A policy that the machine has already is left as it is.
+apt_install() {
+  [ "$(id -u)" = 0 ] || fail "run as root, or install by hand: $*"
+  say "apt-get install $*"
+  local ours=no
+  if [ ! -e $policy ]; then
+    ours=yes
+    # shellcheck disable=SC2064
+    trap "rm -f $policy" EXIT
+    printf '#!/bin/sh\nexit 101\n' >$policy
+    chmod 755 $policy
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -q >/dev/null
+  apt-get install -q -y --no-install-recommends "$@" >/dev/null
+  if [ $ours = yes ]; then rm -f $policy; trap - EXIT; fi
+  # The package also starts the service at boot. Only where it was us who brought it in.
+  if [[ " $* " == *" docker-registry "* ]] && command -v systemctl >/dev/null; then
+    systemctl disable -q docker-registry.service 2>/dev/null || true
+  fi
+}
+
+install_rust() {
+  command -v cargo >/dev/null && return
+  if [ -n "$(apt-cache policy rustup 2>/dev/null | sed -n 's/  Candidate: \([^(].*\)/\1/p')" ]; then
+    apt_install rustup
+    say "rustup default stable"
+    rustup default stable
+  else
+    say "Rust by rustup into ~/.cargo"
+    curl --proto '=https' --tlsv1.2 -fsS https://sh.rustup.rs | sh -s -- -y -q --profile minimal -c clippy -c rustfmt
+  fi
+}
+
+# Whether Go $1 can fetch the toolchain a module asks for, which it does since 1.21.
+go_is_recent() {
+  local minor
+  minor=$("$1" env GOVERSION 2>/dev/null | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
+  [ "${minor:-0}" -ge 21 ]
+}
+
+install_go() {
+  if command -v go >/dev/null && go_is_recent go; then return; fi
+  if [ -x "$cache/go/bin/go" ]; then return; fi
+  [ -n "$(missing golang-go)" ] && apt_install golang-go
+  go_is_recent /usr/bin/go && return
+  local version module
+  version=$(sed -n 's/^go \([0-9.]*\)$/\1/p' "$here/cri-tools/go.mod")
+  module=golang.org/toolchain@v0.0.1-go$version.linux-$(dpkg --print-architecture)
+  say "$(/usr/bin/go env GOVERSION) is too old; $module into $cache/go"
+  (cd / && /usr/bin/go mod download "$module")
+  mkdir -p "$cache/bin"
+  rm -rf "$cache/go.partial"
+  cp -r "$(/usr/bin/go env GOMODCACHE)/$module" "$cache/go.partial"
+  # Files of a module are read-only and not executable.
+  chmod -R u+w "$cache/go.partial"
+  chmod -R a+x "$cache/go.partial/bin" "$cache/go.partial/pkg/tool"
+  mv "$cache/go.partial" "$cache/go"
+  ln -sf ../go/bin/go "$cache/bin/go"
+}
+
+# crictl, and critest, which is a test binary of the same module.
+build_cri_tools() {
+  local stamp version
+  stamp=$(cat "$here"/cri-tools/go.{mod,sum} | sha256sum)
+  [ "$(cat "$cache/bin/.cri-tools" 2>/dev/null)" = "$stamp" ] && return
+  version=$(sed -n 's/^require sigs.k8s.io\/cri-tools v//p' "$here/cri-tools/go.mod")
+  say "crictl and critest $version into $cache/bin (a minute or two)"
+  mkdir -p "$cache/bin"
+  (
+    cd "$here/cri-tools"
+    export CGO_ENABLED=0 GOFLAGS=-buildvcs=false
+    flags=(-trimpath -ldflags "-s -w -X sigs.k8s.io/cri-tools/pkg/version.Version=v$version")
+    go build "${flags[@]}" -o "$cache/bin/crictl" sigs.k8s.io/cri-tools/cmd/crictl
+    go test -c "${flags[@]}" -o "$cache/bin/critest" sigs.k8s.io/cri-tools/cmd/critest
+  )
+  echo "$stamp" >"$cache/bin/.cri-tools"
+}
+
+main() {
+  local packages=("${build_packages[@]}" "${demo_packages[@]}") lacking
+  case ${1:-test} in
+  build) ;;
+  test) packages+=("${test_packages[@]}") ;;
+  *) sed -n '4s/^# *//p' "$0" >&2; exit 2 ;;
+  esac
+  command -v dpkg-query >/dev/null || fail "only Debian and Ubuntu are known here"
+  mapfile -t lacking < <(missing "${packages[@]}")
+  [ ${#lacking[@]} = 0 ] || apt_install "${lacking[@]}"
+  install_rust
+  if [ "${1:-test}" = test ]; then
+    install_go
+    build_cri_tools
+  fi
+}
+
+main "$@"

@@ -1,0 +1,188 @@
+//! Device rules on v2: an eBPF program that the kernel asks at every open and mknod of a device.
+//!
+//! The rules are compiled from the last to the first, because later ones win. A request names one or more of
+//! read, write and mknod; every one of them is decided by the last rule that speaks of it:
+//!
+//! ```text
+//!   wanted = the requested bits
+//!   for rule in reverse, if kind, major and minor fit:
+//!     deny:   wanted & rule.access ≠ 0  →  refuse
+//!     allow:  wanted &= !rule.access; wanted = 0  →  allow
+//!   refuse
+//! ```
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+
+use super::{DeviceKind, DeviceRule, DeviceVerdict};
+use crate::sys::bpf::{self, Instruction};
+
+/// Operations of the instruction set: class, operation and whether the operand is a register.
+const LOAD_WORD: u8 = 0x61;
+const MOVE: u8 = 0xb7;
+const AND: u8 = 0x57;
+const MOVE_REGISTER: u8 = 0xbf;
+const SHIFT_RIGHT: u8 = 0x77;
+const JUMP: u8 = 0x05;
+const JUMP_IF_DIFFERENT: u8 = 0x55;
+const JUMP_IF_ANY_BIT: u8 = 0x45;
+const EXIT: u8 = 0x95;
+/// Registers: the answer, the context, and what is kept of it.
+const ANSWER: u8 = 0;
+const CONTEXT: u8 = 1;
+const WANTED: u8 = 2;
+const KIND: u8 = 3;
+const MAJOR: u8 = 4;
+const MINOR: u8 = 5;
+/// BPF_DEVCG_ACC_*.
+const MKNOD: i32 = 1;
+const READ: i32 = 2;
+const WRITE: i32 = 4;
+
+/// Puts a filter of these rules in the place of the group's own; without a rule that refuses anything, there
+/// is none. Filters of groups above go on to apply.
+pub(super) fn install(group: BorrowedFd<'_>, rules: &[DeviceRule]) -> Result<(), Errno> {
+    let before = bpf::device_filters(group)?;
+    let (replaced, surplus) = match before.split_first() {
+        Some((first, rest)) => (Some(first.as_fd()), rest),
+        None => (None, &[][..]),
+    };
+    if allows_everything(rules) {
+        for filter in &before {
+            bpf::detach_device_filter(group, filter.as_fd())?;
+        }
+        return Ok(());
+    }
+    let filter = bpf::load_device_filter(&compile(rules))?;
+    bpf::attach_device_filter(group, filter.as_fd(), replaced)?;
+    for filter in surplus {
+        bpf::detach_device_filter(group, filter.as_fd())?;
+    }
+    Ok(())
+}
+
+/// Whether the last rule for all devices allows them and nothing after it refuses any.
+fn allows_everything(rules: &[DeviceRule]) -> bool {
+    rules
+        .iter()
+        .rev()
+        .take_while(|rule| rule.verdict == DeviceVerdict::Allow)
+        .any(|rule| rule.kind == DeviceKind::All)
+}
+
+/// The program of a list of rules. Nothing is allowed that no rule allows.
+pub(super) fn compile(rules: &[DeviceRule]) -> Vec<Instruction> {
+    // struct bpf_cgroup_dev_ctx: access << 16 | kind, major, minor.
+    let mut program = vec![
+        load(WANTED, 0),
+        instruction(MOVE_REGISTER, (KIND, WANTED), 0, 0),
+        constant(AND, KIND, 0xffff),
+        constant(SHIFT_RIGHT, WANTED, 16),
+        load(MAJOR, 4),
+        load(MINOR, 8),
+    ];
+    for rule in rules.iter().rev() {
+        program.extend(compile_rule(rule));
+        if rule.kind == DeviceKind::All {
+            // It decides everything; the verifier refuses unreachable instructions behind it.
+            return program;
+        }
+    }
+    program.extend(answer(0));
+    program
+}
+
+fn compile_rule(rule: &DeviceRule) -> Vec<Instruction> {
+    let verdict = i32::from(rule.verdict == DeviceVerdict::Allow);
+    let kind = match rule.kind {
+        DeviceKind::All => return answer(verdict).to_vec(),
+        // BPF_DEVCG_DEV_BLOCK and BPF_DEVCG_DEV_CHAR.
+        DeviceKind::Block => 1,
+        DeviceKind::Char => 2,
+    };
+    let access = access_bits(&rule.access);
+    let body = match rule.verdict {
+        DeviceVerdict::Deny => vec![
+            instruction(JUMP_IF_ANY_BIT, (WANTED, 0), 1, access),
+            instruction(JUMP, (0, 0), 2, 0),
+        ],
+        DeviceVerdict::Allow => vec![
+            constant(AND, WANTED, !access),
+            instruction(JUMP_IF_DIFFERENT, (WANTED, 0), 2, 0),
+        ],
+    };
+    let conditions: Vec<(u8, i32)> = [
+        (KIND, Some(kind)),
+        (MAJOR, rule.major.map(u32::cast_signed)),
+        (MINOR, rule.minor.map(u32::cast_signed)),
+    ]
+    .into_iter()
+    .filter_map(|(register, value)| Some((register, value?)))
+    .collect();
+    let behind = body.len() + 2;
+    let count = conditions.len();
+    conditions
+        .into_iter()
+        .enumerate()
+        .map(|(at, (register, value))| {
+            // From the next instruction to the first one behind the rule; at most six.
+            let distance = i16::try_from(count - 1 - at + behind).unwrap_or(0);
+            instruction(JUMP_IF_DIFFERENT, (register, 0), distance, value)
+        })
+        .chain(body)
+        .chain(answer(verdict))
+        .collect()
+}
+
+/// As [`DeviceRule::line`]: nothing recognized means everything.
+fn access_bits(access: &str) -> i32 {
+    let bits = access.chars().fold(0, |bits, letter| {
+        bits | match letter {
+            'r' => READ,
+            'w' => WRITE,
+            'm' => MKNOD,
+            _ => 0,
+        }
+    });
+    if bits == 0 {
+        READ | WRITE | MKNOD
+    } else {
+        bits
+    }
+}
+
+fn answer(value: i32) -> [Instruction; 2] {
+    [
+        constant(MOVE, ANSWER, value),
+        instruction(EXIT, (0, 0), 0, 0),
+    ]
+}
+
+fn load(register: u8, offset: i16) -> Instruction {
+    instruction(LOAD_WORD, (register, CONTEXT), offset, 0)
+}
+
+fn constant(code: u8, register: u8, value: i32) -> Instruction {
+    instruction(code, (register, 0), 0, value)
+}
+
+fn instruction(
+    code: u8,
+    (destination, source): (u8, u8),
+    offset: i16,
+    immediate: i32,
+) -> Instruction {
+    // The nibbles are a C bit-field, whose order follows the byte order.
+    let registers = if cfg!(target_endian = "little") {
+        source << 4 | destination
+    } else {
+        destination << 4 | source
+    };
+    Instruction {
+        code,
+        registers,
+        offset,
+        immediate,
+    }
+}

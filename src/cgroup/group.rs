@@ -1,0 +1,198 @@
+//! One control group: the same path in every tree, held open.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::hierarchy::kernel;
+use super::stats::StatFiles;
+use super::{CgroupError, CgroupPath, Controller, file};
+
+/// What a group's directory is in its tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role<'a> {
+    /// The v2 tree. A process is born here with CLONE_INTO_CGROUP.
+    Unified,
+    /// A v1 tree with these controllers (none of interest for a named one). A thread moves itself here by
+    /// writing `0` to the `tasks` file.
+    V1(&'a [Controller]),
+}
+
+/// A directory of a group.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// Which tree it belongs to.
+    pub role: Role<'a>,
+    /// The directory, open for reading.
+    pub dir: BorrowedFd<'a>,
+}
+
+/// A directory of a group, with what is known of its tree.
+#[derive(Debug)]
+pub(super) struct Member {
+    /// The tree's name in messages.
+    pub(super) label: String,
+    /// The controllers of a v1 tree; None for the v2 tree.
+    pub(super) v1: Option<Vec<Controller>>,
+    /// The controllers of this group in the v2 tree; empty for v1.
+    pub(super) offers: Vec<Controller>,
+    /// The directory.
+    pub(super) dir: OwnedFd,
+}
+
+impl Member {
+    pub(super) fn is_unified(&self) -> bool {
+        self.v1.is_none()
+    }
+
+    pub(super) fn has(&self, controller: Controller) -> bool {
+        self.v1
+            .as_ref()
+            .unwrap_or(&self.offers)
+            .contains(&controller)
+    }
+}
+
+/// An existing control group. Keeping it keeps its descriptors open, not the group alive.
+#[derive(Debug)]
+pub struct Cgroup {
+    pub(super) path: CgroupPath,
+    pub(super) members: Vec<Member>,
+    /// Files of [`Cgroup::stats`], opened at the first reading.
+    pub(super) files: StatFiles,
+}
+
+impl Cgroup {
+    pub(super) fn new(path: CgroupPath, members: Vec<Member>) -> Cgroup {
+        Cgroup {
+            path,
+            members,
+            files: StatFiles::default(),
+        }
+    }
+
+    /// The group's path in the hierarchies.
+    pub fn path(&self) -> &CgroupPath {
+        &self.path
+    }
+
+    /// The group's directories, the v2 one first where there is one: what a process needs to be put into the
+    /// group in every tree.
+    pub fn entries(&self) -> Vec<Entry<'_>> {
+        let mut entries: Vec<Entry<'_>> = self
+            .members
+            .iter()
+            .map(|member| Entry {
+                role: match &member.v1 {
+                    None => Role::Unified,
+                    Some(controllers) => Role::V1(controllers),
+                },
+                dir: member.dir.as_fd(),
+            })
+            .collect();
+        entries.sort_by_key(|entry| entry.role != Role::Unified);
+        entries
+    }
+
+    /// The directory that the memory controller's files are in, for [`super::OomWatch`].
+    pub fn memory_entry(&self) -> Option<Entry<'_>> {
+        self.entries().into_iter().find(|entry| match entry.role {
+            Role::Unified => self.unified_has(Controller::Memory),
+            Role::V1(controllers) => controllers.contains(&Controller::Memory),
+        })
+    }
+
+    /// The processes of the group and of all groups below it.
+    ///
+    /// # Errors
+    /// [`CgroupError::Gone`] when the group was removed; [`CgroupError::Kernel`] otherwise.
+    pub fn processes(&self) -> Result<Vec<u32>, CgroupError> {
+        let Some(member) = self.tracking() else {
+            return Ok(Vec::new());
+        };
+        let mut pids = Vec::new();
+        collect_processes(&member.dir, &mut pids)
+            .map_err(|errno| self.failed("list the processes of", member, "cgroup.procs", errno))?;
+        pids.sort_unstable();
+        pids.dedup();
+        Ok(pids)
+    }
+
+    /// Whether the group or one below it holds a process that is not a zombie.
+    ///
+    /// # Errors
+    /// As [`Cgroup::processes`].
+    pub fn populated(&self) -> Result<bool, CgroupError> {
+        let Some(unified) = self.members.iter().find(|member| member.is_unified()) else {
+            return Ok(!self.processes()?.is_empty());
+        };
+        let events = file::read(&unified.dir, "cgroup.events")
+            .map_err(|errno| self.failed("read", unified, "cgroup.events", errno))?;
+        Ok(file::field(&events, "populated") == Some(1))
+    }
+
+    /// The directory in which processes are counted: the v2 tree, or else a v1 tree that the runtime always
+    /// uses.
+    pub(super) fn tracking(&self) -> Option<&Member> {
+        self.members
+            .iter()
+            .find(|member| member.is_unified())
+            .or_else(|| self.find(Controller::Freezer))
+            .or_else(|| self.find(Controller::Pids))
+            .or_else(|| self.members.first())
+    }
+
+    /// The directory whose tree manages a controller.
+    pub(super) fn find(&self, controller: Controller) -> Option<&Member> {
+        self.members.iter().find(|member| member.has(controller))
+    }
+
+    /// The error of a failed call on one of the group's files.
+    pub(super) fn failed(
+        &self,
+        operation: &str,
+        member: &Member,
+        name: &str,
+        errno: Errno,
+    ) -> CgroupError {
+        match errno {
+            Errno::ENODEV => CgroupError::Gone {
+                path: self.path.to_string(),
+            },
+            _ => kernel(
+                operation,
+                format!("{}:{}/{name}", member.label, self.path),
+                errno,
+            ),
+        }
+    }
+
+    pub(super) fn into_dirs(self) -> Vec<OwnedFd> {
+        self.members.into_iter().map(|member| member.dir).collect()
+    }
+
+    fn unified_has(&self, controller: Controller) -> bool {
+        self.members
+            .iter()
+            .any(|member| member.is_unified() && member.has(controller))
+    }
+}
+
+/// Adds the processes of a directory and of everything below it. A group that goes away meanwhile has none.
+pub(super) fn collect_processes(dir: &OwnedFd, pids: &mut Vec<u32>) -> Result<(), Errno> {
+    let text = match file::read(dir, "cgroup.procs") {
+        Err(Errno::ENODEV | Errno::ENOENT) => return Ok(()),
+        // A threaded v2 group lists its processes in its threaded domain only.
+        Err(Errno::EOPNOTSUPP) => String::new(),
+        other => other?,
+    };
+    pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
+    for child in super::remove::children(dir)? {
+        match file::open_dir(dir, &child) {
+            Ok(below) => collect_processes(&below, pids)?,
+            Err(Errno::ENOENT | Errno::ENODEV) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,369 @@
+//! The subset of the Pod manifest. Names and meanings are those of the Kubernetes API; what is not listed
+//! here is refused.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::ManifestError;
+
+/// A Pod.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Manifest {
+    /// `v1`; checked before the rest is read.
+    #[serde(rename = "apiVersion")]
+    pub _api_version: String,
+    /// `Pod`; checked before the rest is read.
+    #[serde(rename = "kind")]
+    pub _kind: String,
+    /// Name, namespace, labels, annotations.
+    pub metadata: Metadata,
+    /// What to run.
+    pub spec: PodSpec,
+}
+
+/// What a document says it is, before the rest of it is read.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head {
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    kind: String,
+}
+
+impl Manifest {
+    /// Reads one Pod.
+    ///
+    /// # Errors
+    /// [`ManifestError`] for anything but exactly one Pod within the subset.
+    pub fn parse(text: &str) -> Result<Self, ManifestError> {
+        let documents = serde_yaml_ng::Deserializer::from_str(text)
+            .map(serde_yaml_ng::Value::deserialize)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(ManifestError::Syntax)?;
+        let count = documents
+            .iter()
+            .filter(|document| !document.is_null())
+            .count();
+        if count != 1 {
+            return Err(ManifestError::Documents(count));
+        }
+        if documents.len() == 1 {
+            let head: Head = serde_yaml_ng::from_str(text).map_err(ManifestError::Syntax)?;
+            if head.kind != "Pod" || head.api_version != "v1" {
+                return Err(ManifestError::Kind {
+                    kind: head.kind,
+                    version: head.api_version,
+                });
+            }
+        }
+        // Read from the text once more, not from the value, because only so errors have line numbers.
+        let document = serde_yaml_ng::Deserializer::from_str(text)
+            .zip(&documents)
+            .find(|(_, document)| !document.is_null())
+            .map(|(document, _)| Self::deserialize(document));
+        document
+            .ok_or(ManifestError::Documents(0))?
+            .map_err(ManifestError::Syntax)
+    }
+}
+
+/// `ObjectMeta`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Metadata {
+    /// Name of the pod.
+    pub name: String,
+    /// Namespace; `default` when missing.
+    pub namespace: Option<String>,
+    /// Uid; made from namespace and name when missing, so that running a file twice means one pod.
+    pub uid: Option<String>,
+    /// Labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// `PodSpec`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PodSpec {
+    /// Host name; the pod's name when missing.
+    pub hostname: Option<String>,
+    /// Network namespace of the host.
+    #[serde(default)]
+    pub host_network: bool,
+    /// Pid namespace of the host.
+    #[serde(default, rename = "hostPID")]
+    pub host_pid: bool,
+    /// IPC namespace of the host.
+    #[serde(default, rename = "hostIPC")]
+    pub host_ipc: bool,
+    /// One pid namespace for all containers.
+    #[serde(default)]
+    pub share_process_namespace: bool,
+    /// `Default` (the host's resolv.conf) or `None` (dnsConfig alone).
+    pub dns_policy: Option<String>,
+    /// Content of resolv.conf.
+    pub dns_config: Option<DnsConfig>,
+    /// Only `Never`: nothing here restarts containers.
+    pub restart_policy: Option<String>,
+    /// Seconds between the stop signal and SIGKILL for `holdfast pod stop`.
+    pub termination_grace_period_seconds: Option<u32>,
+    /// Runtime handler.
+    pub runtime_class_name: Option<String>,
+    /// Security context of the pod and default for its containers.
+    #[serde(default)]
+    pub security_context: PodSecurityContext,
+    /// Containers, started in this order.
+    pub containers: Vec<Container>,
+    /// Volumes.
+    #[serde(default)]
+    pub volumes: Vec<Volume>,
+}
+
+/// `PodDNSConfig`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct DnsConfig {
+    /// Name servers.
+    #[serde(default)]
+    pub nameservers: Vec<String>,
+    /// Search domains.
+    #[serde(default)]
+    pub searches: Vec<String>,
+    /// Options.
+    #[serde(default)]
+    pub options: Vec<NameValue>,
+}
+
+/// A name and, for some, a value.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NameValue {
+    /// Name.
+    pub name: String,
+    /// Value.
+    pub value: Option<String>,
+}
+
+/// `PodSecurityContext`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PodSecurityContext {
+    /// User of all containers that say nothing else.
+    pub run_as_user: Option<i64>,
+    /// Group, likewise.
+    pub run_as_group: Option<i64>,
+    /// Refuse to run as root, likewise.
+    pub run_as_non_root: Option<bool>,
+    /// Supplementary groups of all containers.
+    #[serde(default)]
+    pub supplemental_groups: Vec<i64>,
+    /// `Merge` or `Strict`.
+    pub supplemental_groups_policy: Option<String>,
+    /// Kernel parameters of the pod's namespaces.
+    #[serde(default)]
+    pub sysctls: Vec<NameValue>,
+    /// Seccomp profile of all containers that say nothing else.
+    pub seccomp_profile: Option<Profile>,
+}
+
+/// `SecurityContext` of a container.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct SecurityContext {
+    /// User.
+    pub run_as_user: Option<i64>,
+    /// Group.
+    pub run_as_group: Option<i64>,
+    /// Refuse to run as root.
+    pub run_as_non_root: Option<bool>,
+    /// All of the host's devices and capabilities.
+    #[serde(default)]
+    pub privileged: bool,
+    /// Read-only root.
+    #[serde(default)]
+    pub read_only_root_filesystem: bool,
+    /// `false` sets no_new_privs.
+    pub allow_privilege_escalation: Option<bool>,
+    /// Capabilities.
+    #[serde(default)]
+    pub capabilities: Capabilities,
+    /// Seccomp profile.
+    pub seccomp_profile: Option<Profile>,
+    /// `Default` (masked) or `Unmasked`.
+    pub proc_mount: Option<String>,
+}
+
+/// `Capabilities`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Capabilities {
+    /// To add.
+    #[serde(default)]
+    pub add: Vec<String>,
+    /// To drop.
+    #[serde(default)]
+    pub drop: Vec<String>,
+}
+
+/// `SeccompProfile`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Profile {
+    /// `RuntimeDefault`, `Unconfined` or `Localhost`.
+    pub r#type: String,
+    /// Absolute path of the profile, for `Localhost`.
+    pub localhost_profile: Option<String>,
+}
+
+/// `Container`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Container {
+    /// Name, unique in the pod.
+    pub name: String,
+    /// Image reference.
+    pub image: String,
+    /// `IfNotPresent` (also when missing), `Always` or `Never`.
+    pub image_pull_policy: Option<String>,
+    /// Replaces the image's entry point.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// Replaces the image's command.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// Environment.
+    #[serde(default)]
+    pub env: Vec<NameValue>,
+    /// Working directory.
+    pub working_dir: Option<String>,
+    /// Ports.
+    #[serde(default)]
+    pub ports: Vec<Port>,
+    /// Volumes.
+    #[serde(default)]
+    pub volume_mounts: Vec<VolumeMount>,
+    /// Limits.
+    #[serde(default)]
+    pub resources: Resources,
+    /// Security context.
+    #[serde(default)]
+    pub security_context: SecurityContext,
+    /// Standard input is kept open.
+    #[serde(default)]
+    pub stdin: bool,
+    /// Standard input ends with the first client.
+    #[serde(default)]
+    pub stdin_once: bool,
+    /// A terminal.
+    #[serde(default)]
+    pub tty: bool,
+}
+
+/// `ContainerPort`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Port {
+    /// For people.
+    #[serde(rename = "name")]
+    pub _name: Option<String>,
+    /// Port in the pod.
+    pub container_port: i32,
+    /// Port of the host.
+    #[serde(default)]
+    pub host_port: i32,
+    /// Address of the host.
+    #[serde(default, rename = "hostIP")]
+    pub host_ip: String,
+    /// `TCP`, `UDP` or `SCTP`.
+    pub protocol: Option<String>,
+}
+
+/// `VolumeMount`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct VolumeMount {
+    /// Name of the volume.
+    pub name: String,
+    /// Where.
+    pub mount_path: String,
+    /// Read-only.
+    #[serde(default)]
+    pub read_only: bool,
+    /// `Disabled` (also when missing) or `Enabled`.
+    pub recursive_read_only: Option<String>,
+    /// `None` (also when missing), `HostToContainer` or `Bidirectional`.
+    pub mount_propagation: Option<String>,
+}
+
+/// `ResourceRequirements`: amounts as text or number.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resources {
+    /// Upper limits.
+    #[serde(default)]
+    pub limits: BTreeMap<String, Amount>,
+    /// What it needs; the CPU part becomes its weight.
+    #[serde(default)]
+    pub requests: BTreeMap<String, Amount>,
+}
+
+/// A quantity as YAML may have it: `500m`, `"1"`, 2, 0.5.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum Amount {
+    /// A whole number.
+    Whole(u64),
+    /// A number with a fraction.
+    Fraction(f64),
+    /// A text with a unit.
+    Text(String),
+}
+
+impl std::fmt::Display for Amount {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Whole(number) => number.fmt(out),
+            Self::Fraction(number) => number.fmt(out),
+            Self::Text(text) => text.fmt(out),
+        }
+    }
+}
+
+/// `Volume`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Volume {
+    /// Name.
+    pub name: String,
+    /// A directory that lives as long as the pod.
+    pub empty_dir: Option<EmptyDir>,
+    /// A path of the host.
+    pub host_path: Option<HostPath>,
+}
+
+/// `EmptyDirVolumeSource`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmptyDir {
+    /// Empty (disk) or `Memory`.
+    #[serde(default)]
+    pub medium: String,
+}
+
+/// `HostPathVolumeSource`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostPath {
+    /// Absolute path.
+    pub path: String,
+    /// Only the empty type (no check), `Directory`, `File` and `DirectoryOrCreate`.
+    #[serde(default)]
+    pub r#type: String,
+}

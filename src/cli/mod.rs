@@ -1,0 +1,159 @@
+//! The `holdfast` command: a client of the daemon like any other.
+//!
+//! It speaks gRPC over the socket, CRI v1 where CRI has a call and holdfast.v1 where it has none, and reads
+//! log files by the path that the daemon gives. What this module must never do: open the daemon's own
+//! directories, or know how anything inside it works.
+//!
+//! ```text
+//!   args ──▶ run ──┬─ image · archive
+//!                  ├─ pod · manifest
+//!                  ├─ namespaces · enter · exec · logs
+//!                  └─ doctor
+//! ```
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+
+mod archive;
+mod args;
+mod connect;
+mod directories;
+mod doctor;
+mod exec;
+mod image;
+mod logs;
+mod manifest;
+mod namespaces;
+mod pod;
+mod run;
+mod select;
+mod table;
+
+pub use args::Cli;
+use args::{Command, PodCommand};
+use connect::{ConnectError, Daemon};
+use manifest::ManifestError;
+
+/// Exit code for wrong usage and manifests that cannot be run; clap uses the same.
+const USAGE: u8 = 2;
+/// Exit code when the daemon cannot be reached.
+const UNREACHABLE: u8 = 3;
+/// Exit code of `exec` when the command could not be run.
+const NOT_RUN: u8 = 125;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The daemon cannot be reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The manifest cannot be run.
+    #[error("cannot run {file}")]
+    Manifest {
+        /// The file.
+        file: String,
+        /// Why.
+        #[source]
+        source: ManifestError,
+    },
+    /// The daemon refused.
+    #[error("cannot {operation}: {} ({})", status.message(), code(status))]
+    Refused {
+        /// What was attempted, as a verb in the infinitive.
+        operation: String,
+        /// The daemon's answer.
+        status: Box<tonic::Status>,
+    },
+    /// Nothing or too much goes by this name.
+    #[error("{0}")]
+    Select(#[from] select::SelectError),
+    /// The archive for an import cannot be made.
+    #[error("cannot make an archive of {source_name}")]
+    Archive {
+        /// Directory or file.
+        source_name: String,
+        /// Why.
+        #[source]
+        source: archive::ArchiveError,
+    },
+    /// A file or standard output.
+    #[error("cannot {operation}")]
+    Io {
+        /// What was attempted.
+        operation: String,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// A directory of a pod.
+    #[error(transparent)]
+    Directory(#[from] directories::DirectoryError),
+    /// A container that must not run as root would.
+    #[error(
+        "container {0:?} has runAsNonRoot, but would run as root; give runAsUser another number"
+    )]
+    Root(String),
+    /// A log cannot be shown.
+    #[error("container {0} has no log: its pod has no log directory or it has no log path")]
+    NoLog(String),
+    /// A container that is to be entered does not run.
+    #[error("container {0} does not run")]
+    NotRunning(String),
+}
+
+impl CliError {
+    /// The daemon refused to do something.
+    fn refused(operation: impl Into<String>) -> impl FnOnce(tonic::Status) -> Self {
+        let operation = operation.into();
+        move |status| Self::Refused {
+            operation,
+            status: Box::new(status),
+        }
+    }
+
+    /// A file or stream failed.
+    fn io(operation: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let operation = operation.into();
+        move |source| Self::Io { operation, source }
+    }
+
+    /// The exit code that belongs to it.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Connect(_) => UNREACHABLE.into(),
+            Self::Manifest { .. } | Self::Root(_) => USAGE.into(),
+            _ => ExitCode::FAILURE,
+        }
+    }
+}
+
+fn code(status: &tonic::Status) -> String {
+    format!("{:?}", status.code())
+}
+
+/// Carries out a command line. Results go to standard output.
+///
+/// # Errors
+/// [`CliError`] with what was attempted; [`CliError::exit_code`] is for the caller to use.
+pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
+    match cli.command {
+        Command::Doctor => doctor::run()?,
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "holdfast", &mut io::stdout());
+        }
+        Command::Image(command) => image::run(Daemon::connect(&cli.socket).await?, command).await?,
+        Command::Pod(PodCommand::Run(args)) => {
+            let prepared = run::prepare(&args)?;
+            run::run(Daemon::connect(&cli.socket).await?, args, prepared).await?;
+        }
+        Command::Pod(command) => pod::run(Daemon::connect(&cli.socket).await?, command).await?,
+        Command::Exec(args) => return exec::run(Daemon::connect(&cli.socket).await?, args).await,
+        Command::Logs(args) => logs::run(Daemon::connect(&cli.socket).await?, args).await?,
+        Command::Enter { container } => {
+            namespaces::enter(Daemon::connect(&cli.socket).await?, &container).await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

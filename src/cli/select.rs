@@ -1,0 +1,157 @@
+//! From what people type to one pod or one container.
+
+use cri_api::runtime::v1 as cri;
+
+use super::CliError;
+use super::connect::Daemon;
+
+/// Why a name or id does not mean exactly one object.
+#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
+pub enum SelectError {
+    /// Nothing matches.
+    #[error("there is no {what} {name:?}; see `holdfast pod ls`")]
+    None {
+        /// Of what.
+        what: &'static str,
+        /// What was given.
+        name: String,
+    },
+    /// Several match.
+    #[error("{name:?} means several {what}s: {candidates}; give more of the id")]
+    Several {
+        /// Of what.
+        what: &'static str,
+        /// What was given.
+        name: String,
+        /// Ids that match.
+        candidates: String,
+    },
+}
+
+/// The one item that a name or an id prefix means; a name wins, and the newest of one name.
+fn one<'a, T>(
+    what: &'static str,
+    name: &str,
+    items: &'a [T],
+    describe: impl Fn(&T) -> (String, String, i64),
+) -> Result<&'a T, SelectError> {
+    let mut named: Vec<_> = items
+        .iter()
+        .filter(|item| describe(item).1 == name)
+        .collect();
+    named.sort_by_key(|item| describe(item).2);
+    if let Some(newest) = named.pop() {
+        return Ok(newest);
+    }
+    let by_id: Vec<_> = items
+        .iter()
+        .filter(|item| !name.is_empty() && describe(item).0.starts_with(name))
+        .collect();
+    match by_id.as_slice() {
+        [item] => Ok(item),
+        [] => Err(SelectError::None {
+            what,
+            name: name.to_owned(),
+        }),
+        several => Err(SelectError::Several {
+            what,
+            name: name.to_owned(),
+            candidates: several
+                .iter()
+                .take(5)
+                .map(|item| describe(item).0)
+                .collect::<Vec<_>>()
+                .join(", "),
+        }),
+    }
+}
+
+/// All pods, oldest first.
+pub(super) async fn pods(daemon: &mut Daemon) -> Result<Vec<cri::PodSandbox>, CliError> {
+    let request = cri::ListPodSandboxRequest::default();
+    let reply = daemon
+        .runtime
+        .list_pod_sandbox(request)
+        .await
+        .map_err(CliError::refused("list pods"))?;
+    let mut pods = reply.into_inner().items;
+    pods.sort_by_key(|pod| pod.created_at);
+    Ok(pods)
+}
+
+/// All containers, oldest first.
+pub(super) async fn containers(daemon: &mut Daemon) -> Result<Vec<cri::Container>, CliError> {
+    let request = cri::ListContainersRequest::default();
+    let reply = daemon
+        .runtime
+        .list_containers(request)
+        .await
+        .map_err(CliError::refused("list containers"))?;
+    let mut containers = reply.into_inner().containers;
+    containers.sort_by_key(|container| container.created_at);
+    Ok(containers)
+}
+
+/// Name of a pod.
+pub(super) fn pod_name(pod: &cri::PodSandbox) -> String {
+    pod.metadata
+        .as_ref()
+        .map(|metadata| metadata.name.clone())
+        .unwrap_or_default()
+}
+
+/// Name of a container.
+pub(super) fn container_name(container: &cri::Container) -> String {
+    container
+        .metadata
+        .as_ref()
+        .map(|metadata| metadata.name.clone())
+        .unwrap_or_default()
+}
+
+/// One pod, by name or by id.
+pub(super) async fn pod(daemon: &mut Daemon, name: &str) -> Result<cri::PodSandbox, CliError> {
+    let pods = pods(daemon).await?;
+    let describe = |pod: &cri::PodSandbox| (pod.id.clone(), pod_name(pod), pod.created_at);
+    Ok(one("pod", name, &pods, describe)?.clone())
+}
+
+/// One container: POD/CONTAINER, or a container id.
+pub(super) async fn container(daemon: &mut Daemon, name: &str) -> Result<cri::Container, CliError> {
+    let mut all = containers(daemon).await?;
+    let mut wanted = name;
+    if let Some((pod_part, container_part)) = name.split_once('/') {
+        let pod = pod(daemon, pod_part).await?;
+        all.retain(|container| container.pod_sandbox_id == pod.id);
+        wanted = container_part;
+    }
+    let named = |container: &cri::Container| {
+        (
+            container.id.clone(),
+            container_name(container),
+            container.created_at,
+        )
+    };
+    Ok(one("container", wanted, &all, named)?.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SelectError, one};
+
+    #[test]
+    fn a_name_wins_over_an_id_and_the_newest_over_the_older() {
+        let items = [("abc1", "web", 1), ("abc2", "web", 2), ("web", "other", 3)];
+        let describe = |item: &(&str, &str, i64)| (item.0.to_owned(), item.1.to_owned(), item.2);
+        assert_eq!(one("pod", "web", &items, describe).unwrap().0, "abc2");
+        assert_eq!(one("pod", "abc1", &items, describe).unwrap().2, 1);
+        assert!(matches!(
+            one("pod", "abc", &items, describe),
+            Err(SelectError::Several { .. })
+        ));
+        assert!(matches!(
+            one("pod", "", &items, describe),
+            Err(SelectError::None { .. })
+        ));
+    }
+}

@@ -1,0 +1,73 @@
+//! Tables and lines on standard output.
+
+use std::io::{self, Write};
+
+use comfy_table::{Table, presets};
+
+use super::CliError;
+
+/// A table without borders, under these headings.
+pub(super) fn new(headings: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(headings);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+/// Prints a table.
+pub(super) fn print(table: &Table) -> Result<(), CliError> {
+    let lines: Vec<_> = table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect();
+    line(&lines.join("\n"))
+}
+
+/// Prints a line. A reader that has gone is no error: `holdfast pod ls | head -1`.
+pub(super) fn line(text: &str) -> Result<(), CliError> {
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(CliError::io("write to standard output")),
+    }
+}
+
+/// A size as people read it: three digits and a unit of 1000.
+pub(super) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let mut unit = 0;
+    let mut whole = bytes;
+    let mut tenths = 0;
+    while whole >= 1000 && unit + 1 < UNITS.len() {
+        tenths = whole % 1000 / 100;
+        whole /= 1000;
+        unit += 1;
+    }
+    if unit == 0 || whole >= 100 {
+        format!("{whole} {}", UNITS[unit])
+    } else {
+        format!("{whole}.{tenths} {}", UNITS[unit])
+    }
+}
+
+/// How long ago a time was, in the largest unit that fits.
+pub(super) fn ago(unix_nanos: i64) -> String {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    let then = u64::try_from(unix_nanos / 1_000_000_000).unwrap_or_default();
+    let seconds = now.as_secs().saturating_sub(then);
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// The first 13 digits of an id, with or without the name of its algorithm.
+pub(super) fn short(id: &str) -> &str {
+    let digits = id.strip_prefix("sha256:").unwrap_or(id);
+    digits.get(..13).unwrap_or(digits)
+}

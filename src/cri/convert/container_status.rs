@@ -1,0 +1,139 @@
+//! Containers outwards: what List and Status say.
+
+use cri_api::runtime::v1 as cri;
+
+use super::field::unsorted;
+use super::image::image_spec_message;
+use super::mount::volume_message;
+use super::resources::resources_message;
+use super::signal::signal_message;
+use crate::pod::{ContainerPhase, ContainerRecord, Exit};
+use crate::spec::Identity;
+
+/// The state of a container. A start under way is not yet running, a removal under way has ended.
+pub fn container_state(record: &ContainerRecord) -> cri::ContainerState {
+    match &record.phase {
+        ContainerPhase::Created | ContainerPhase::Starting(_) => {
+            cri::ContainerState::ContainerCreated
+        }
+        ContainerPhase::Running(..) => cri::ContainerState::ContainerRunning,
+        ContainerPhase::Exited(_) | ContainerPhase::Removing => {
+            cri::ContainerState::ContainerExited
+        }
+    }
+}
+
+/// A container in a list.
+pub fn container_item(record: &ContainerRecord) -> cri::Container {
+    let config = &record.config;
+    cri::Container {
+        id: record.id.to_string(),
+        pod_sandbox_id: record.pod.to_string(),
+        metadata: Some(metadata(record)),
+        image: Some(image_spec_message(&config.image)),
+        image_ref: record.image.id.clone(),
+        state: container_state(record).into(),
+        created_at: record.created_at,
+        labels: unsorted(&config.labels),
+        annotations: unsorted(&config.annotations),
+        image_id: record.image.id.clone(),
+    }
+}
+
+/// The status of a container.
+pub fn container_status(record: &ContainerRecord) -> cri::ContainerStatus {
+    let item = container_item(record);
+    let times = Times::of(&record.phase);
+    cri::ContainerStatus {
+        id: item.id,
+        metadata: item.metadata,
+        state: item.state,
+        created_at: item.created_at,
+        started_at: times.started_at,
+        finished_at: times.finished_at,
+        exit_code: times.exit_code,
+        image: Some(cri::ImageSpec {
+            image: record.image.reference.clone(),
+            ..item.image.unwrap_or_default()
+        }),
+        image_ref: record.image.digest.clone(),
+        reason: times.reason,
+        message: times.message,
+        labels: item.labels,
+        annotations: item.annotations,
+        mounts: record.config.mounts.iter().map(volume_message).collect(),
+        // Empty only when there is no log: a kubelet has taken an empty path for the root before.
+        log_path: record
+            .log_path
+            .as_ref()
+            .map(|path| path.to_string_lossy().into_owned())
+            .unwrap_or_default(),
+        resources: Some(cri::ContainerResources {
+            linux: Some(resources_message(&record.resources)),
+            windows: None,
+        }),
+        image_id: item.image_id,
+        user: Some(cri::ContainerUser {
+            linux: Some(user(&record.identity)),
+        }),
+        stop_signal: signal_message(record.stop_signal).into(),
+    }
+}
+
+/// What the phase says about times and the end. Before a start all of it is zero.
+#[derive(Default)]
+struct Times {
+    started_at: i64,
+    finished_at: i64,
+    exit_code: i32,
+    reason: String,
+    message: String,
+}
+
+impl Times {
+    fn of(phase: &ContainerPhase) -> Self {
+        match phase {
+            ContainerPhase::Created | ContainerPhase::Starting(_) | ContainerPhase::Removing => {
+                Self::default()
+            }
+            ContainerPhase::Running(run, _) => Self {
+                started_at: run.started_at,
+                ..Self::default()
+            },
+            ContainerPhase::Exited(Exit {
+                code,
+                finished_at,
+                started_at,
+                reason,
+                message,
+            }) => Self {
+                started_at: *started_at,
+                finished_at: *finished_at,
+                exit_code: *code,
+                reason: reason.clone(),
+                message: message.clone(),
+            },
+        }
+    }
+}
+
+/// Name and attempt of a container.
+pub(super) fn metadata(record: &ContainerRecord) -> cri::ContainerMetadata {
+    let metadata = &record.config.metadata;
+    cri::ContainerMetadata {
+        name: metadata.name.clone(),
+        attempt: metadata.attempt,
+    }
+}
+
+fn user(identity: &Identity) -> cri::LinuxContainerUser {
+    cri::LinuxContainerUser {
+        uid: identity.uid.into(),
+        gid: identity.gid.into(),
+        supplemental_groups: identity
+            .groups
+            .iter()
+            .map(|group| i64::from(*group))
+            .collect(),
+    }
+}

@@ -1,0 +1,38 @@
+//! CRI messages ⇄ domain values. Pure and total.
+//!
+//! Inwards every field of a request is either carried over or refused by a [`FieldError`] that names the
+//! path of the field (`config.linux.security_context.namespace_options.pid`), what it holds and what to do.
+//! Fields for Windows are the only ones that are passed over. Outwards every value has a message.
+//!
+//! What this module must never do: look at the machine, ask another module for state, or panic on what a
+//! client sent. Enum numbers of a message are not trusted: an unknown one is refused, not taken for zero.
+
+mod container;
+mod container_status;
+mod field;
+mod filter;
+mod image;
+mod mount;
+mod namespace;
+mod pod;
+mod pod_status;
+mod resources;
+mod security;
+mod signal;
+mod stats;
+
+pub use container::container_config;
+pub use container_status::{container_item, container_state, container_status};
+pub use field::FieldError;
+pub use filter::{ContainerQuery, PodQuery};
+pub use image::{credentials, image_message, image_reference};
+pub use pod::pod_config;
+pub use pod_status::{pod_item, pod_state, pod_status};
+pub use resources::resources;
+pub use stats::{container_stats, image_fs, now};
+
+/// The only runtime handler with a name; the empty name means it as well.
+pub const RUNTIME_HANDLER: &str = "holdfast";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! Namespace modes. The zero value of every mode is POD: a request without options shares the pod's pids.
+
+use cri_api::runtime::v1::{self as cri, NamespaceMode};
+
+use super::FieldError;
+use super::mount::id_mappings;
+use crate::spec::{IpcMode, NamespaceOptions, NetMode, PidMode};
+use crate::wire::plan::IdMappings;
+
+/// Modes of a pod.
+pub(super) fn pod_namespaces(
+    field: &str,
+    options: Option<&cri::NamespaceOption>,
+) -> Result<NamespaceOptions, FieldError> {
+    let Some(options) = options else {
+        return Ok(NamespaceOptions::default());
+    };
+    let pid = pid(field, options)?;
+    if let PidMode::Target(_) = pid {
+        let remedy = "TARGET is for containers; give POD, CONTAINER or NODE";
+        return Err(FieldError::invalid(
+            format!("{field}.pid"),
+            "TARGET",
+            remedy,
+        ));
+    }
+    Ok(NamespaceOptions {
+        network: if host(&format!("{field}.network"), options.network)? {
+            NetMode::Node
+        } else {
+            NetMode::Pod
+        },
+        ipc: if host(&format!("{field}.ipc"), options.ipc)? {
+            IpcMode::Node
+        } else {
+            IpcMode::Pod
+        },
+        pid,
+        userns: userns(
+            &format!("{field}.userns_options"),
+            options.userns_options.as_ref(),
+        )?,
+    })
+}
+
+/// The pid mode of a container. Its other namespaces are the pod's, whatever its options say; that they
+/// do not contradict the pod is checked, since a caller that asks for something else would not get it.
+pub(super) fn container_pid(
+    field: &str,
+    options: Option<&cri::NamespaceOption>,
+    pod: &NamespaceOptions,
+) -> Result<PidMode, FieldError> {
+    let Some(options) = options else {
+        return Ok(PidMode::Pod);
+    };
+    let own_network = pod.network == NetMode::Pod;
+    if host(&format!("{field}.network"), options.network)? && own_network {
+        return Err(contradiction(format!("{field}.network")));
+    }
+    if host(&format!("{field}.ipc"), options.ipc)? && pod.ipc == IpcMode::Pod {
+        return Err(contradiction(format!("{field}.ipc")));
+    }
+    let userns_field = format!("{field}.userns_options");
+    let mapping = userns(&userns_field, options.userns_options.as_ref())?;
+    if mapping.is_some() && mapping != pod.userns {
+        let remedy = "give the same mappings as for the pod, or none";
+        return Err(FieldError::invalid(
+            userns_field,
+            "another mapping than the pod's",
+            remedy,
+        ));
+    }
+    pid(field, options)
+}
+
+fn contradiction(field: String) -> FieldError {
+    FieldError::invalid(
+        field,
+        "NODE",
+        "the pod has a namespace of its own; ask for NODE when the pod is made",
+    )
+}
+
+/// Whether a network or ipc mode is the host's.
+fn host(field: &str, mode: i32) -> Result<bool, FieldError> {
+    match NamespaceMode::try_from(mode) {
+        Ok(NamespaceMode::Pod) => Ok(false),
+        Ok(NamespaceMode::Node) => Ok(true),
+        Ok(other) => Err(FieldError::invalid(
+            field,
+            other.as_str_name(),
+            "give POD or NODE",
+        )),
+        Err(_) => Err(FieldError::invalid(field, mode, "give POD (0) or NODE (2)")),
+    }
+}
+
+fn pid(field: &str, options: &cri::NamespaceOption) -> Result<PidMode, FieldError> {
+    match NamespaceMode::try_from(options.pid) {
+        Ok(NamespaceMode::Pod) => Ok(PidMode::Pod),
+        Ok(NamespaceMode::Container) => Ok(PidMode::Container),
+        Ok(NamespaceMode::Node) => Ok(PidMode::Node),
+        Ok(NamespaceMode::Target) => {
+            let remedy = "give the full id of a running container of the same pod";
+            let target = options.target_id.parse();
+            target.map(PidMode::Target).map_err(|_| {
+                FieldError::invalid(format!("{field}.target_id"), &options.target_id, remedy)
+            })
+        }
+        Err(_) => {
+            let remedy = "give POD (0), CONTAINER (1), NODE (2) or TARGET (3)";
+            Err(FieldError::invalid(
+                format!("{field}.pid"),
+                options.pid,
+                remedy,
+            ))
+        }
+    }
+}
+
+fn userns(
+    field: &str,
+    options: Option<&cri::UserNamespace>,
+) -> Result<Option<IdMappings>, FieldError> {
+    let Some(options) = options else {
+        return Ok(None);
+    };
+    match NamespaceMode::try_from(options.mode) {
+        Ok(NamespaceMode::Node) if options.uids.is_empty() && options.gids.is_empty() => Ok(None),
+        Ok(NamespaceMode::Node) => {
+            let remedy = "leave uids and gids empty for NODE";
+            Err(FieldError::invalid(
+                format!("{field}.mode"),
+                "NODE with mappings",
+                remedy,
+            ))
+        }
+        Ok(NamespaceMode::Pod) => {
+            let mappings = id_mappings(field, &options.uids, &options.gids)?;
+            let remedy =
+                "give uids and gids with mode POD, or mode NODE for the host's user namespace";
+            mappings
+                .map(Some)
+                .ok_or_else(|| FieldError::missing(format!("{field}.uids"), remedy))
+        }
+        Ok(NamespaceMode::Container | NamespaceMode::Target) | Err(_) => Err(FieldError::invalid(
+            format!("{field}.mode"),
+            options.mode,
+            "give POD (0) or NODE (2)",
+        )),
+    }
+}
+
+/// The options of a pod as its status echoes them.
+pub fn namespaces_message(options: &NamespaceOptions) -> cri::NamespaceOption {
+    let network = match options.network {
+        NetMode::Pod => NamespaceMode::Pod,
+        NetMode::Node => NamespaceMode::Node,
+    };
+    let ipc = match options.ipc {
+        IpcMode::Pod => NamespaceMode::Pod,
+        IpcMode::Node => NamespaceMode::Node,
+    };
+    let (pid, target_id) = match options.pid {
+        PidMode::Pod => (NamespaceMode::Pod, String::new()),
+        PidMode::Container => (NamespaceMode::Container, String::new()),
+        PidMode::Node => (NamespaceMode::Node, String::new()),
+        PidMode::Target(id) => (NamespaceMode::Target, id.to_string()),
+    };
+    let userns_options = options.userns.as_ref().map(|mappings| cri::UserNamespace {
+        mode: NamespaceMode::Pod.into(),
+        uids: super::mount::ranges_message(&mappings.uids),
+        gids: super::mount::ranges_message(&mappings.gids),
+    });
+    cri::NamespaceOption {
+        network: network.into(),
+        pid: pid.into(),
+        ipc: ipc.into(),
+        target_id,
+        userns_options,
+    }
+}

@@ -1,0 +1,38 @@
+//! Stop signals. The numbers of the enum are the protocol's own and not those of the kernel.
+
+use cri_api::runtime::v1 as cri;
+
+use super::FieldError;
+use crate::spec::Signal;
+
+/// The signal of a request; the runtime's default is none.
+pub(super) fn signal(field: &str, number: i32) -> Result<Option<Signal>, FieldError> {
+    let unknown = || {
+        FieldError::invalid(
+            field,
+            number,
+            "give one of the signals of the CRI enum Signal",
+        )
+    };
+    let signal = cri::Signal::try_from(number).map_err(|_| unknown())?;
+    if signal == cri::Signal::RuntimeDefault {
+        return Ok(None);
+    }
+    let name = signal
+        .as_str_name()
+        .replace("PLUS", "+")
+        .replace("MINUS", "-");
+    name.parse().map(Some).map_err(|_| unknown())
+}
+
+/// The enum's value for a signal; one without a name of its own is not representable and left out.
+pub fn signal_message(signal: Signal) -> cri::Signal {
+    /// Every value of the enum fits; the first of two names of a signal is found first.
+    const LAST: i32 = cri::Signal::Sigrtmax as i32;
+    (1..=LAST)
+        .filter_map(|number| cri::Signal::try_from(number).ok())
+        .find(|candidate| {
+            matches!(self::signal("", *candidate as i32), Ok(Some(known)) if known == signal)
+        })
+        .unwrap_or_default()
+}

@@ -1,0 +1,134 @@
+//! Statistics outwards. What the kernel does not provide is left out, not zero.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use cri_api::runtime::v1 as cri;
+
+use super::container_status::metadata;
+use super::field::unsorted;
+use crate::cgroup::{Ceiling, CpuStats, MemoryStats, Pressure, PressureLine, Stats};
+use crate::image::FsUsage;
+use crate::pod::ContainerStats;
+
+fn value(value: u64) -> Option<cri::UInt64Value> {
+    Some(cri::UInt64Value { value })
+}
+
+/// The statistics of a container; `layers` is the directory that its writable layer is under.
+pub fn container_stats(stats: &ContainerStats, layers: &str) -> cri::ContainerStats {
+    let record = &stats.record;
+    let timestamp = stats.timestamp;
+    let kernel = &stats.stats;
+    cri::ContainerStats {
+        attributes: Some(cri::ContainerAttributes {
+            id: record.id.to_string(),
+            metadata: Some(metadata(record)),
+            labels: unsorted(&record.config.labels),
+            annotations: unsorted(&record.config.annotations),
+        }),
+        cpu: kernel
+            .cpu
+            .as_ref()
+            .map(|cpu| self::cpu(timestamp, cpu, stats)),
+        memory: kernel
+            .memory
+            .as_ref()
+            .map(|memory| self::memory(timestamp, memory, kernel)),
+        writable_layer: stats.writable_layer.map(|usage| cri::FilesystemUsage {
+            timestamp,
+            fs_id: Some(cri::FilesystemIdentifier {
+                mountpoint: layers.to_owned(),
+            }),
+            used_bytes: value(usage.bytes),
+            inodes_used: value(usage.inodes),
+        }),
+        swap: kernel
+            .memory
+            .as_ref()
+            .and_then(|memory| swap(timestamp, memory)),
+        io: kernel.io_pressure.as_ref().map(|io| cri::IoUsage {
+            timestamp,
+            psi: Some(pressure(io)),
+        }),
+    }
+}
+
+fn cpu(timestamp: i64, cpu: &CpuStats, stats: &ContainerStats) -> cri::CpuUsage {
+    cri::CpuUsage {
+        timestamp,
+        usage_core_nano_seconds: value(cpu.usage_ns),
+        usage_nano_cores: stats.usage_nano_cores.and_then(value),
+        psi: stats.stats.cpu_pressure.as_ref().map(pressure),
+    }
+}
+
+fn memory(timestamp: i64, memory: &MemoryStats, stats: &Stats) -> cri::MemoryUsage {
+    cri::MemoryUsage {
+        timestamp,
+        working_set_bytes: value(memory.working_set),
+        available_bytes: below(memory.limit, memory.working_set),
+        usage_bytes: value(memory.usage),
+        rss_bytes: value(memory.rss),
+        page_faults: value(memory.page_faults),
+        major_page_faults: value(memory.major_page_faults),
+        psi: stats.memory_pressure.as_ref().map(pressure),
+    }
+}
+
+fn swap(timestamp: i64, memory: &MemoryStats) -> Option<cri::SwapUsage> {
+    let used = memory.swap_usage?;
+    Some(cri::SwapUsage {
+        timestamp,
+        swap_available_bytes: below(memory.swap_limit, used),
+        swap_usage_bytes: value(used),
+    })
+}
+
+/// What is left below a limit; nothing is known without one.
+fn below(limit: Option<Ceiling>, used: u64) -> Option<cri::UInt64Value> {
+    match limit? {
+        Ceiling::Unlimited => None,
+        Ceiling::At(limit) => value(limit.saturating_sub(used)),
+    }
+}
+
+fn pressure(pressure: &Pressure) -> cri::PsiStats {
+    let line = |line: &PressureLine| cri::PsiData {
+        total: line.total_ns,
+        avg10: line.avg10,
+        avg60: line.avg60,
+        avg300: line.avg300,
+    };
+    cri::PsiStats {
+        full: Some(line(&pressure.full)),
+        some: Some(line(&pressure.some)),
+    }
+}
+
+/// What images take on their file system.
+pub fn image_fs(usage: &FsUsage) -> cri::ImageFsInfoResponse {
+    let since = usage
+        .timestamp
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let images = cri::FilesystemUsage {
+        timestamp: i64::try_from(since.as_nanos()).unwrap_or_default(),
+        fs_id: Some(cri::FilesystemIdentifier {
+            mountpoint: usage.path.to_string_lossy().into_owned(),
+        }),
+        used_bytes: value(usage.used_bytes),
+        inodes_used: value(usage.inodes_used),
+    };
+    cri::ImageFsInfoResponse {
+        image_filesystems: vec![images],
+        container_filesystems: Vec::new(),
+    }
+}
+
+/// Now, in nanoseconds since the epoch.
+pub fn now() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}

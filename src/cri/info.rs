@@ -1,0 +1,69 @@
+//! The `info` of verbose replies: JSON for people and scripts, with what the CRI has no field for.
+
+use std::collections::HashMap;
+
+use oci_spec::runtime::Spec;
+use serde_json::{Map, Value, json};
+
+use crate::pod::{ContainerPhase, ContainerRecord, PodRecord, Pods, ProcessNamespaces, Role};
+
+/// The one key that containerd and CRI-O use as well.
+const KEY: &str = "info";
+
+fn under_key(value: &Value) -> HashMap<String, String> {
+    HashMap::from([(KEY.to_owned(), value.to_string())])
+}
+
+/// Of a pod: its pause, the namespaces that it holds, and its Spec.
+pub(super) fn pod(pods: &Pods, record: &PodRecord) -> HashMap<String, String> {
+    let id = record.id.to_string();
+    let namespaces = pods.namespaces(&id).unwrap_or_default();
+    let pause = namespaces
+        .iter()
+        .find(|process| process.role == Role::Pause);
+    under_key(&json!({
+        "pid": pause.map_or(0, |pause| pause.pid),
+        "namespaces": pause.map(self::namespaces),
+        "netnsPath": pods.netns_path(record.id),
+        "shimPid": record.shim.map(|shim| shim.pid),
+        "cgroup": record.cgroup,
+        "runtimeSpec": spec(pods.pause_spec(&id).ok()),
+    }))
+}
+
+/// Of a container: its process, the namespaces that it is in, and its Spec.
+pub(super) fn container(pods: &Pods, record: &ContainerRecord) -> HashMap<String, String> {
+    let id = record.id.to_string();
+    let pid = match &record.phase {
+        ContainerPhase::Running(run, _) => run.process.pid,
+        _ => 0,
+    };
+    let namespaces = pods.namespaces(&record.pod.to_string()).unwrap_or_default();
+    let own = namespaces.iter().find(|process| process.id == id);
+    under_key(&json!({
+        "sandboxID": record.pod.to_string(),
+        "pid": pid,
+        "namespaces": own.map(self::namespaces),
+        "degraded": record.degraded,
+        "runtimeSpec": spec(pods.runtime_spec(&id).ok()),
+    }))
+}
+
+/// Inode and path of each namespace, by its kind.
+fn namespaces(process: &ProcessNamespaces) -> Value {
+    let one = |(kind, inode): (&String, &u64)| {
+        let path = format!("/proc/{}/ns/{kind}", process.pid);
+        (kind.clone(), json!({ "inode": inode, "path": path }))
+    };
+    Value::Object(process.inodes.iter().map(one).collect::<Map<_, _>>())
+}
+
+fn spec(spec: Option<Spec>) -> Value {
+    spec.and_then(|spec| serde_json::to_value(spec).ok())
+        .unwrap_or_default()
+}
+
+/// Of the node: its configuration.
+pub(super) fn node(config: &Value) -> HashMap<String, String> {
+    HashMap::from([("config".to_owned(), config.to_string())])
+}

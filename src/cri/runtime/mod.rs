@@ -1,0 +1,82 @@
+//! CRI `RuntimeService`: the handlers, by what they are about.
+//!
+//! The trait is one, so its methods are all here; each is a line that hands over to `pods`, `containers`,
+//! `stats` or `node`. What is not here answers UNIMPLEMENTED.
+
+mod containers;
+mod node;
+mod pods;
+mod stats;
+
+use cri_api::runtime::v1 as cri;
+use cri_api::runtime::v1::runtime_service_server::RuntimeService;
+use tonic::codegen::BoxStream;
+use tonic::{Request, Response};
+
+use super::observe::Answer;
+use super::{Node, batch};
+
+/// The service.
+pub(super) struct Runtime(pub Node);
+
+/// Methods that only hand the message over.
+macro_rules! handlers {
+    ($($method:ident => $place:ident::$function:ident($request:ident) -> $reply:ident;)*) => {
+        #[tonic::async_trait]
+        impl RuntimeService for Runtime {
+            $(async fn $method(&self, request: Request<cri::$request>) -> Answer<cri::$reply> {
+                $place::$function(&self.0, request.into_inner()).await
+            })*
+
+            async fn stream_pod_sandboxes(
+                &self,
+                request: Request<cri::StreamPodSandboxesRequest>,
+            ) -> Answer<BoxStream<cri::StreamPodSandboxesResponse>> {
+                let items = pods::items(&self.0, request.into_inner().filter)?;
+                let message = |pod_sandboxes| cri::StreamPodSandboxesResponse { pod_sandboxes };
+                Ok(Response::new(batch::stream(items, message)))
+            }
+
+            async fn stream_containers(
+                &self,
+                request: Request<cri::StreamContainersRequest>,
+            ) -> Answer<BoxStream<cri::StreamContainersResponse>> {
+                let items = containers::items(&self.0, request.into_inner().filter)?;
+                let message = |containers| cri::StreamContainersResponse { containers };
+                Ok(Response::new(batch::stream(items, message)))
+            }
+
+            async fn stream_container_stats(
+                &self,
+                request: Request<cri::StreamContainerStatsRequest>,
+            ) -> Answer<BoxStream<cri::StreamContainerStatsResponse>> {
+                let items = stats::items(&self.0, request.into_inner().filter).await;
+                let message = |container_stats| cri::StreamContainerStatsResponse { container_stats };
+                Ok(Response::new(batch::stream(items, message)))
+            }
+        }
+    };
+}
+
+handlers! {
+    version => node::version(VersionRequest) -> VersionResponse;
+    status => node::status(StatusRequest) -> StatusResponse;
+    runtime_config => node::runtime_config(RuntimeConfigRequest) -> RuntimeConfigResponse;
+    update_runtime_config => node::update_runtime_config(UpdateRuntimeConfigRequest) -> UpdateRuntimeConfigResponse;
+    run_pod_sandbox => pods::run(RunPodSandboxRequest) -> RunPodSandboxResponse;
+    stop_pod_sandbox => pods::stop(StopPodSandboxRequest) -> StopPodSandboxResponse;
+    remove_pod_sandbox => pods::remove(RemovePodSandboxRequest) -> RemovePodSandboxResponse;
+    pod_sandbox_status => pods::status(PodSandboxStatusRequest) -> PodSandboxStatusResponse;
+    list_pod_sandbox => pods::list(ListPodSandboxRequest) -> ListPodSandboxResponse;
+    create_container => containers::create(CreateContainerRequest) -> CreateContainerResponse;
+    start_container => containers::start(StartContainerRequest) -> StartContainerResponse;
+    stop_container => containers::stop(StopContainerRequest) -> StopContainerResponse;
+    remove_container => containers::remove(RemoveContainerRequest) -> RemoveContainerResponse;
+    list_containers => containers::list(ListContainersRequest) -> ListContainersResponse;
+    container_status => containers::status(ContainerStatusRequest) -> ContainerStatusResponse;
+    update_container_resources => containers::update(UpdateContainerResourcesRequest) -> UpdateContainerResourcesResponse;
+    reopen_container_log => containers::reopen_log(ReopenContainerLogRequest) -> ReopenContainerLogResponse;
+    exec_sync => containers::exec_sync(ExecSyncRequest) -> ExecSyncResponse;
+    container_stats => stats::one(ContainerStatsRequest) -> ContainerStatsResponse;
+    list_container_stats => stats::list(ListContainerStatsRequest) -> ListContainerStatsResponse;
+}

@@ -1,0 +1,103 @@
+//! What the runtime is and how it does.
+
+use cri_api::runtime::v1 as cri;
+use tonic::Response;
+use tracing::info;
+
+use crate::cri::convert::RUNTIME_HANDLER;
+use crate::cri::observe::Answer;
+use crate::cri::{Node, RUNTIME_NAME, info};
+
+/// Version of the kubelet's side of the API; both older runtimes answer this.
+const KUBELET_API: &str = "0.1.0";
+
+/// Version of the CRI.
+const RUNTIME_API: &str = "v1";
+
+pub(super) async fn version(_: &Node, _: cri::VersionRequest) -> Answer<cri::VersionResponse> {
+    Ok(Response::new(cri::VersionResponse {
+        version: KUBELET_API.to_owned(),
+        runtime_name: RUNTIME_NAME.to_owned(),
+        runtime_version: env!("CARGO_PKG_VERSION").to_owned(),
+        runtime_api_version: RUNTIME_API.to_owned(),
+    }))
+}
+
+pub(super) async fn status(
+    node: &Node,
+    request: cri::StatusRequest,
+) -> Answer<cri::StatusResponse> {
+    let features = cri::RuntimeHandlerFeatures {
+        recursive_read_only_mounts: node.facts.recursive_read_only,
+        // It stands for idmapped mounts as well, which volumes need in such a pod.
+        user_namespaces: false,
+    };
+    let handler = |name: &str| cri::RuntimeHandler {
+        name: name.to_owned(),
+        features: Some(features),
+    };
+    Ok(Response::new(cri::StatusResponse {
+        status: Some(cri::RuntimeStatus {
+            conditions: conditions(&node.facts.network_problem),
+        }),
+        info: if request.verbose {
+            info::node(&node.facts.config)
+        } else {
+            Default::default()
+        },
+        // The default handler is listed by its name and by the empty one: kubelets look up both.
+        runtime_handlers: vec![handler(""), handler(RUNTIME_HANDLER)],
+        features: Some(cri::RuntimeFeatures {
+            supplemental_groups_policy: true,
+            user_namespaces_host_network: false,
+        }),
+    }))
+}
+
+fn conditions(network_problem: &str) -> Vec<cri::RuntimeCondition> {
+    let ready = network_problem.is_empty();
+    let reason = if ready { "" } else { "NetworkPluginNotReady" };
+    vec![
+        cri::RuntimeCondition {
+            r#type: "RuntimeReady".to_owned(),
+            status: true,
+            ..Default::default()
+        },
+        cri::RuntimeCondition {
+            r#type: "NetworkReady".to_owned(),
+            status: ready,
+            reason: reason.to_owned(),
+            message: network_problem.to_owned(),
+        },
+    ]
+}
+
+pub(super) async fn runtime_config(
+    _: &Node,
+    _: cri::RuntimeConfigRequest,
+) -> Answer<cri::RuntimeConfigResponse> {
+    let linux = cri::LinuxRuntimeConfiguration {
+        cgroup_driver: cri::CgroupDriver::Cgroupfs.into(),
+    };
+    Ok(Response::new(cri::RuntimeConfigResponse {
+        linux: Some(linux),
+    }))
+}
+
+/// The pod CIDR of a kubelet is for network plugins that have no ranges of their own; the built-in network
+/// has its own from the configuration. As in CRI-O the call is accepted.
+pub(super) async fn update_runtime_config(
+    _: &Node,
+    request: cri::UpdateRuntimeConfigRequest,
+) -> Answer<cri::UpdateRuntimeConfigResponse> {
+    let network = request
+        .runtime_config
+        .and_then(|config| config.network_config);
+    if let Some(pod_cidr) = network
+        .map(|network| network.pod_cidr)
+        .filter(|cidr| !cidr.is_empty())
+    {
+        info!(%pod_cidr, "the pod CIDR of the kubelet is not used: the configuration has the subnets");
+    }
+    Ok(Response::new(cri::UpdateRuntimeConfigResponse {}))
+}

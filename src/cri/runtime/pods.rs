@@ -1,0 +1,103 @@
+//! Pod sandboxes.
+
+use cri_api::runtime::v1 as cri;
+use tonic::{Response, Status};
+
+use crate::cri::convert::{self, PodQuery};
+use crate::cri::observe::{Answer, observe};
+use crate::cri::{Node, info, status};
+
+pub(super) async fn run(
+    node: &Node,
+    request: cri::RunPodSandboxRequest,
+) -> Answer<cri::RunPodSandboxResponse> {
+    let metadata = request
+        .config
+        .as_ref()
+        .and_then(|config| config.metadata.as_ref());
+    let name = metadata
+        .map(|pod| format!("{}/{}", pod.namespace, pod.name))
+        .unwrap_or_default();
+    observe("RunPodSandbox", name, async {
+        let config = convert::pod_config(&request)?;
+        let id = node.pods.run_pod(config).await.map_err(status::shared)?;
+        Ok(cri::RunPodSandboxResponse {
+            pod_sandbox_id: id.to_string(),
+        })
+    })
+    .await
+}
+
+pub(super) async fn stop(
+    node: &Node,
+    request: cri::StopPodSandboxRequest,
+) -> Answer<cri::StopPodSandboxResponse> {
+    let id = request.pod_sandbox_id;
+    observe("StopPodSandbox", &id, async {
+        node.pods.stop_pod(&id).await.map_err(status::shared)?;
+        Ok(cri::StopPodSandboxResponse {})
+    })
+    .await
+}
+
+pub(super) async fn remove(
+    node: &Node,
+    request: cri::RemovePodSandboxRequest,
+) -> Answer<cri::RemovePodSandboxResponse> {
+    let id = request.pod_sandbox_id;
+    observe("RemovePodSandbox", &id, async {
+        node.pods.remove_pod(&id).await.map_err(status::shared)?;
+        Ok(cri::RemovePodSandboxResponse {})
+    })
+    .await
+}
+
+pub(super) async fn status(
+    node: &Node,
+    request: cri::PodSandboxStatusRequest,
+) -> Answer<cri::PodSandboxStatusResponse> {
+    let id = request.pod_sandbox_id;
+    observe("PodSandboxStatus", &id, async {
+        let pod = node.pods.pod(&id)?;
+        let statuses = pod
+            .containers
+            .values()
+            .map(|record| convert::container_status(record));
+        Ok(cri::PodSandboxStatusResponse {
+            status: Some(convert::pod_status(&pod.pod)),
+            info: if request.verbose {
+                info::pod(&node.pods, &pod.pod)
+            } else {
+                Default::default()
+            },
+            containers_statuses: statuses.collect(),
+            timestamp: convert::now(),
+        })
+    })
+    .await
+}
+
+pub(super) async fn list(
+    node: &Node,
+    request: cri::ListPodSandboxRequest,
+) -> Answer<cri::ListPodSandboxResponse> {
+    let items = items(node, request.filter)?;
+    Ok(Response::new(cri::ListPodSandboxResponse { items }))
+}
+
+/// The pods that a filter lets through.
+pub(super) fn items(
+    node: &Node,
+    filter: Option<cri::PodSandboxFilter>,
+) -> Result<Vec<cri::PodSandbox>, Status> {
+    let query = PodQuery::new(filter)?;
+    let pods = node.pods.pods();
+    let wanted = pods.iter().map(|snapshot| &snapshot.pod).filter(|pod| {
+        query.matches(
+            &pod.id.to_string(),
+            convert::pod_state(pod),
+            &pod.config.labels,
+        )
+    });
+    Ok(wanted.map(|pod| convert::pod_item(pod)).collect())
+}

@@ -1,0 +1,57 @@
+//! Statistics of containers.
+
+use cri_api::runtime::v1 as cri;
+use tonic::Response;
+
+use crate::cri::Node;
+use crate::cri::convert::{self, ContainerQuery};
+use crate::cri::observe::{Answer, observe};
+
+pub(super) async fn one(
+    node: &Node,
+    request: cri::ContainerStatsRequest,
+) -> Answer<cri::ContainerStatsResponse> {
+    let id = request.container_id;
+    observe("ContainerStats", &id, async {
+        let stats = node.pods.container_stats(&id).await?;
+        let layers = node.facts.containers_dir.to_string_lossy();
+        Ok(cri::ContainerStatsResponse {
+            stats: Some(convert::container_stats(&stats, &layers)),
+        })
+    })
+    .await
+}
+
+pub(super) async fn list(
+    node: &Node,
+    request: cri::ListContainerStatsRequest,
+) -> Answer<cri::ListContainerStatsResponse> {
+    let stats = items(node, request.filter).await;
+    Ok(Response::new(cri::ListContainerStatsResponse { stats }))
+}
+
+/// Statistics of the containers that a filter lets through. Those that do not run have none and are left out.
+pub(super) async fn items(
+    node: &Node,
+    filter: Option<cri::ContainerStatsFilter>,
+) -> Vec<cri::ContainerStats> {
+    let query = ContainerQuery::of_stats(filter);
+    let mut ids = Vec::new();
+    for pod in node.pods.pods() {
+        if !query.matches_pod(&pod.pod.id.to_string()) {
+            continue;
+        }
+        let wanted = pod.containers.values().filter(|record| {
+            let state = convert::container_state(record);
+            state == cri::ContainerState::ContainerRunning
+                && query.matches(&record.id.to_string(), state, &record.config.labels)
+        });
+        ids.extend(wanted.map(|record| record.id));
+    }
+    let layers = node.facts.containers_dir.to_string_lossy();
+    let stats = node.pods.all_stats(ids).await;
+    stats
+        .iter()
+        .map(|stats| convert::container_stats(stats, &layers))
+        .collect()
+}

@@ -1,0 +1,151 @@
+//! From errors to gRPC codes: the only place that chooses one.
+//!
+//! The text of a status is the whole chain, `operation: cause: cause`, because clients see nothing else.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use tonic::{Code, Status};
+
+use super::convert::FieldError;
+use crate::image::{ImportError, PullError, PullErrorKind, StoreError};
+use crate::pod::{ErrorKind, PodError};
+
+/// The longest text, in bytes: it travels in an HTTP/2 header, and clients limit those.
+const LONGEST_TEXT: usize = 4096;
+
+/// What kubelets look for in front of a pull that failed because of the registry.
+const REGISTRY_UNAVAILABLE: &str = "RegistryUnavailable";
+
+/// An error with its causes.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let part = error.to_string();
+        // A transparent error has the text of its cause.
+        if !text.ends_with(&part) {
+            text.push_str(": ");
+            text.push_str(&part);
+        }
+        cause = error.source();
+    }
+    shorten(text)
+}
+
+fn shorten(mut text: String) -> String {
+    if text.len() > LONGEST_TEXT {
+        text.truncate(text.floor_char_boundary(LONGEST_TEXT));
+        text.push('…');
+    }
+    text
+}
+
+impl From<FieldError> for Status {
+    fn from(error: FieldError) -> Self {
+        let code = match error {
+            FieldError::Missing { .. } | FieldError::Invalid { .. } | FieldError::Path(_) => {
+                Code::InvalidArgument
+            }
+            FieldError::Unsupported { .. } => Code::FailedPrecondition,
+        };
+        Self::new(code, chain(&error))
+    }
+}
+
+impl From<PodError> for Status {
+    fn from(error: PodError) -> Self {
+        pod(&error)
+    }
+}
+
+/// The status for an error that several callers may share.
+pub(super) fn shared(error: Arc<PodError>) -> Status {
+    pod(&error)
+}
+
+fn pod(error: &PodError) -> Status {
+    let code = match error.kind() {
+        ErrorKind::NotFound => Code::NotFound,
+        ErrorKind::InvalidArgument => Code::InvalidArgument,
+        ErrorKind::AlreadyExists => Code::AlreadyExists,
+        ErrorKind::FailedPrecondition => Code::FailedPrecondition,
+        ErrorKind::DeadlineExceeded => Code::DeadlineExceeded,
+        ErrorKind::ResourceExhausted => Code::ResourceExhausted,
+        ErrorKind::Unavailable => Code::Unavailable,
+        ErrorKind::Internal => Code::Internal,
+    };
+    Status::new(code, chain(error))
+}
+
+fn image_code(kind: PullErrorKind) -> Code {
+    match kind {
+        PullErrorKind::InvalidReference => Code::InvalidArgument,
+        PullErrorKind::NotFound => Code::NotFound,
+        PullErrorKind::Unauthorized => Code::PermissionDenied,
+        PullErrorKind::Unavailable => Code::Unavailable,
+        PullErrorKind::Corrupt => Code::DataLoss,
+        PullErrorKind::NoSpace | PullErrorKind::TooLarge => Code::ResourceExhausted,
+        PullErrorKind::Unsupported => Code::FailedPrecondition,
+        PullErrorKind::Internal => Code::Internal,
+    }
+}
+
+impl From<PullError> for Status {
+    fn from(error: PullError) -> Self {
+        let kind = error.kind();
+        let text = chain(&error);
+        let text = match kind {
+            PullErrorKind::Unavailable => format!("{REGISTRY_UNAVAILABLE}: {text}"),
+            _ => text,
+        };
+        Self::new(image_code(kind), text)
+    }
+}
+
+impl From<ImportError> for Status {
+    fn from(error: ImportError) -> Self {
+        Self::new(image_code(error.kind()), chain(&error))
+    }
+}
+
+impl From<StoreError> for Status {
+    fn from(error: StoreError) -> Self {
+        let code = if error.is_no_space() {
+            Code::ResourceExhausted
+        } else {
+            Code::Internal
+        };
+        Self::new(code, chain(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer")]
+    struct Outer(#[source] std::io::Error);
+
+    #[test]
+    fn a_chain_names_every_cause_once() {
+        let error = Outer(std::io::Error::other("inner"));
+        assert_eq!(chain(&error), "outer: inner");
+    }
+
+    #[test]
+    fn long_texts_fit_a_header() {
+        let text = shorten("ä".repeat(5000));
+        assert!(text.len() <= LONGEST_TEXT + 3 && text.ends_with('…'));
+    }
+
+    #[test]
+    fn unknown_objects_are_not_found_and_bad_fields_invalid() {
+        let status = Status::from(PodError::UnknownContainer("abc".to_owned()));
+        assert_eq!(status.code(), Code::NotFound);
+        let status = Status::from(FieldError::missing("config.metadata", "give it"));
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert_eq!(status.message(), "config.metadata is not set; give it");
+    }
+}

@@ -1,0 +1,114 @@
+//! What types alone cannot say about a configuration.
+
+use std::path::Path;
+
+use super::{Config, ConfigError, NetworkKind};
+
+/// Longest path of a unix socket, in bytes: unix(7), without the closing NUL.
+const LONGEST_SOCKET: usize = 107;
+
+impl Config {
+    /// Whether the values can be used together.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        self.paths()?;
+        self.networks()?;
+        let parent = &self.cgroup.parent;
+        if !parent.starts_with('/') || parent.split('/').any(|part| part == "..") {
+            return Err(bad(
+                "cgroup.parent",
+                parent,
+                "give an absolute cgroup path such as /holdfast",
+            ));
+        }
+        if self.image.max_parallel_layers == 0 {
+            return Err(bad("image.max_parallel_layers", "0", "give at least 1"));
+        }
+        if self.image.stall_timeout.get().is_zero() {
+            return Err(bad("image.stall_timeout", "0s", "give a time such as 60s"));
+        }
+        if self.cgroup.pids_limit == Some(0) {
+            return Err(bad(
+                "cgroup.pids_limit",
+                "0",
+                "give a number above 0, or leave the key out",
+            ));
+        }
+        Ok(())
+    }
+
+    fn paths(&self) -> Result<(), ConfigError> {
+        let mut paths = vec![
+            ("root_dir", &self.root_dir),
+            ("run_dir", &self.run_dir),
+            ("socket", &self.socket),
+            ("network.netns_dir", &self.network.netns_dir),
+        ];
+        paths.extend(self.shim.iter().map(|shim| ("shim", shim)));
+        paths.extend(
+            self.image
+                .hosts_dir
+                .iter()
+                .map(|dir| ("image.hosts_dir", dir)),
+        );
+        for (key, path) in paths {
+            absolute(key, path)?;
+        }
+        if self.socket.as_os_str().len() > LONGEST_SOCKET {
+            let remedy = "the path of a unix socket has 107 bytes at most";
+            return Err(bad("socket", &self.socket.to_string_lossy(), remedy));
+        }
+        if self.root_dir == self.run_dir {
+            let remedy = "give another directory than root_dir, on a tmpfs";
+            return Err(bad("run_dir", &self.run_dir.to_string_lossy(), remedy));
+        }
+        Ok(())
+    }
+
+    fn networks(&self) -> Result<(), ConfigError> {
+        let network = &self.network;
+        if network.kind == NetworkKind::None {
+            return Ok(());
+        }
+        if let Some(subnet) = network.subnet4.filter(|subnet| subnet.is_ipv6()) {
+            return Err(bad(
+                "network.subnet4",
+                &subnet.to_string(),
+                "give an IPv4 subnet",
+            ));
+        }
+        if let Some(subnet) = network.subnet6.filter(|subnet| !subnet.is_ipv6()) {
+            return Err(bad(
+                "network.subnet6",
+                &subnet.to_string(),
+                "give an IPv6 subnet",
+            ));
+        }
+        if network.subnet4.is_none() && network.subnet6.is_none() {
+            let remedy = "give network.subnet4 or network.subnet6, or kind = \"none\"";
+            return Err(bad("network.kind", "bridge", remedy));
+        }
+        Ok(())
+    }
+}
+
+fn absolute(key: &'static str, path: &Path) -> Result<(), ConfigError> {
+    let climbs = path
+        .components()
+        .any(|part| part == std::path::Component::ParentDir);
+    if path.is_absolute() && path != Path::new("/") && !climbs {
+        return Ok(());
+    }
+    Err(bad(
+        key,
+        &path.to_string_lossy(),
+        "give an absolute path without \"..\", and not / itself",
+    ))
+}
+
+fn bad(key: &'static str, value: &str, remedy: &'static str) -> ConfigError {
+    ConfigError::Value {
+        key,
+        value: value.to_owned(),
+        remedy,
+    }
+}

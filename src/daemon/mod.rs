@@ -1,0 +1,29 @@
+//! The daemon as a whole: configuration, start in the right order, end.
+//!
+//! ```text
+//!   config ─▶ log ─▶ lock of the root ─▶ images ─▶ pods (recovery) ─▶ socket ─▶ READY ─▶ … ─▶ shutdown
+//! ```
+//!
+//! Reading the configuration has no side effects; what starts, starts in this order, so that nobody is
+//! answered before what runs is known again. What this module must never do: end a pod. A daemon that stops
+//! leaves everything running, and the next one takes it over.
+
+mod config;
+mod logging;
+mod quantity;
+mod shutdown;
+mod socket;
+mod startup;
+
+pub use config::{Config, ConfigError, DEFAULT_PATH};
+pub use logging::LogError;
+pub use socket::SocketError;
+pub use startup::{StartError, run, runtime};
+
+/// An error with the chain of its causes: `operation: cause: cause`.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    crate::pod::chain(error)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! The socket that the services are on.
+//!
+//! Whoever can connect is root on this machine, so it is for root alone, or for one group when configured.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Gid, Group, chown};
+use tokio::net::UnixListener;
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// The system refused.
+    #[error("cannot {operation} {}", path.display())]
+    Io {
+        /// What was attempted.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// Somebody serves there.
+    #[error("another process serves on {}; stop it or configure another socket", .0.display())]
+    InUse(PathBuf),
+    /// There is something that is no socket.
+    #[error("{} exists and is no socket; remove it or configure another socket", .0.display())]
+    Occupied(PathBuf),
+    /// The configured group does not exist.
+    #[error("configuration: socket_group = {0:?}: there is no such group on this machine")]
+    Group(String),
+}
+
+fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SocketError {
+    let path = path.to_owned();
+    move |source| SocketError::Io {
+        operation,
+        path,
+        source,
+    }
+}
+
+/// Listens at `path`. A socket that an earlier daemon left is replaced when nobody listens on it.
+pub(super) fn listen(path: &Path, group: Option<&str>) -> Result<UnixListener, SocketError> {
+    let group = group.map(group_id).transpose()?;
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    if !parent.is_dir() {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(parent);
+        made.map_err(io_error("make the directory", parent))?;
+    }
+    clear(path)?;
+    let listener = UnixListener::bind(path).map_err(io_error("listen on", path))?;
+    let mode = match group {
+        None => 0o600,
+        Some(gid) => {
+            share(parent, gid, 0o710)?;
+            share(path, gid, 0o660)?;
+            0o660
+        }
+    };
+    fs::set_permissions(path, Permissions::from_mode(mode))
+        .map_err(io_error("set the mode of", path))?;
+    Ok(listener)
+}
+
+fn group_id(name: &str) -> Result<Gid, SocketError> {
+    let unknown = || SocketError::Group(name.to_owned());
+    Group::from_name(name)
+        .ok()
+        .flatten()
+        .map(|group| group.gid)
+        .ok_or_else(unknown)
+}
+
+/// Gives a group access. A directory that is open to more than the group already stays as it is.
+fn share(path: &Path, gid: Gid, mode: u32) -> Result<(), SocketError> {
+    let found = fs::metadata(path).map_err(io_error("look at", path))?;
+    if found.is_dir() && found.permissions().mode() & 0o077 != 0 {
+        return Ok(());
+    }
+    let owned = chown(path, None, Some(gid)).map_err(io::Error::from);
+    owned.map_err(io_error("set the group of", path))?;
+    fs::set_permissions(path, Permissions::from_mode(mode))
+        .map_err(io_error("set the mode of", path))
+}
+
+/// Removes what an earlier daemon left.
+fn clear(path: &Path) -> Result<(), SocketError> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(io_error("look at", path)(error)),
+    };
+    if !found.file_type().is_socket() {
+        return Err(SocketError::Occupied(path.to_owned()));
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => Err(SocketError::InUse(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(io_error("remove the stale socket", path))
+        }
+        Err(error) => Err(io_error("try", path)(error)),
+    }
+}

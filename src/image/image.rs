@@ -1,0 +1,209 @@
+//! An image as the rest of the daemon sees it.
+
+use super::Digest;
+use super::digest::DigestError;
+use oci_spec::image::{Config, ImageConfiguration};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// The id of an image: the digest of its configuration, the same from whichever registry it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ImageId(Digest);
+
+impl ImageId {
+    /// The id of the image with that configuration.
+    pub fn of_config(config: Digest) -> Self {
+        Self(config)
+    }
+
+    /// The digest of the configuration.
+    pub fn digest(&self) -> Digest {
+        self.0
+    }
+}
+
+impl FromStr for ImageId {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        text.parse().map(Self)
+    }
+}
+
+impl fmt::Display for ImageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The longest layer name, in bytes: a 64-bit number in base 36.
+const LAYER_NAME_MAX: usize = 13;
+
+/// The directory of an unpacked layer beneath the layers directory.
+///
+/// It is a number that is never used twice, in base 36: so short that more than a hundred layers fit
+/// the 4 KiB of a mount option, and unlike a shortened digest nobody can make two layers collide.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct LayerName(String);
+
+/// A text that is no layer name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no layer name")]
+pub struct LayerNameError(String);
+
+impl LayerName {
+    /// The name of the layer with that number.
+    pub(super) fn from_number(mut number: u64) -> Self {
+        const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+        let mut name = Vec::new();
+        loop {
+            name.push(char::from(
+                DIGITS[usize::try_from(number % 36).unwrap_or_default()],
+            ));
+            number /= 36;
+            if number == 0 {
+                return Self(name.into_iter().rev().collect());
+            }
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for LayerName {
+    type Err = LayerNameError;
+
+    fn from_str(text: &str) -> Result<Self, LayerNameError> {
+        let fits = (1..=LAYER_NAME_MAX).contains(&text.len())
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_digit() || b.is_ascii_lowercase());
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(LayerNameError(text.chars().take(40).collect()))
+        }
+    }
+}
+
+impl TryFrom<String> for LayerName {
+    type Error = LayerNameError;
+
+    fn try_from(text: String) -> Result<Self, LayerNameError> {
+        text.parse()
+    }
+}
+
+impl From<LayerName> for String {
+    fn from(name: LayerName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for LayerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An image in the store; immutable, a changed image is another value.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// The digest of the configuration.
+    pub id: ImageId,
+    /// Its names with a tag, `docker.io/library/busybox:latest`; a tag belongs to one image at a time.
+    pub repo_tags: Vec<String>,
+    /// Its names with the digest of a manifest or an index, `docker.io/library/busybox@sha256:…`.
+    pub repo_digests: Vec<String>,
+    /// What a registry stores for it, in bytes: manifest, configuration and compressed layers.
+    pub size: u64,
+    /// Its layers, the bottom one first.
+    pub layers: Vec<LayerName>,
+    /// Its configuration as published; nothing in it may change what the host does.
+    pub config: ImageConfiguration,
+    /// The configuration's bytes as published, for verbose replies.
+    pub config_json: String,
+    /// When it was built, as the configuration says (RFC 3339).
+    pub created: Option<String>,
+    /// Whether the kubelet must not collect it.
+    pub pinned: bool,
+    /// The annotations of its manifest.
+    pub annotations: Vec<(String, String)>,
+}
+
+impl Image {
+    fn execution(&self) -> Option<&Config> {
+        self.config.config().as_ref()
+    }
+
+    /// The user (and group) to run as, empty when the image does not say.
+    pub fn user(&self) -> &str {
+        self.execution()
+            .and_then(|c| c.user().as_deref())
+            .unwrap_or_default()
+    }
+
+    /// The environment, `NAME=VALUE` each.
+    pub fn env(&self) -> &[String] {
+        self.execution()
+            .and_then(|c| c.env().as_deref())
+            .unwrap_or_default()
+    }
+
+    /// The program and its leading arguments.
+    pub fn entrypoint(&self) -> &[String] {
+        self.execution()
+            .and_then(|c| c.entrypoint().as_deref())
+            .unwrap_or_default()
+    }
+
+    /// The default arguments, or the command when there is no entrypoint.
+    pub fn cmd(&self) -> &[String] {
+        self.execution()
+            .and_then(|c| c.cmd().as_deref())
+            .unwrap_or_default()
+    }
+
+    /// The working directory, empty when the image does not say.
+    pub fn working_dir(&self) -> &str {
+        self.execution()
+            .and_then(|c| c.working_dir().as_deref())
+            .unwrap_or_default()
+    }
+
+    /// The signal that asks the program to end, empty when the image does not say.
+    pub fn stop_signal(&self) -> &str {
+        self.execution()
+            .and_then(|c| c.stop_signal().as_deref())
+            .unwrap_or_default()
+    }
+
+    /// The declared volumes, sorted.
+    pub fn volumes(&self) -> Vec<String> {
+        let mut volumes = self
+            .execution()
+            .and_then(|c| c.volumes().clone())
+            .unwrap_or_default();
+        volumes.sort();
+        volumes
+    }
+
+    /// The chain id of the image's layers (OCI image specification, "Layer ChainID").
+    pub fn chain_id(&self) -> String {
+        let mut chain = String::new();
+        for diff_id in self.config.rootfs().diff_ids() {
+            chain = if chain.is_empty() {
+                diff_id.clone()
+            } else {
+                Digest::of(format!("{chain} {diff_id}").as_bytes()).to_string()
+            };
+        }
+        chain
+    }
+}

@@ -1,0 +1,239 @@
+//! What the store has: the record on disk and the snapshot readers see.
+
+use super::image::{Image, ImageId, LayerName};
+use super::manifest::{self, Machine, ManifestError, Parsed};
+use super::{Digest, Reference, Target};
+use crate::disk::{Dir, DirError, FileName, FileNameError, Record};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// The index on disk. Its size grows by about 1 KiB an image and 100 bytes a layer.
+pub(super) const RECORD: Record<Index> = Record::new(1, 64 << 20);
+
+/// The one durable truth: an image that is not in here does not exist, whatever directories say.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Index {
+    /// The number of the next layer; numbers are never used twice.
+    pub next_layer: u64,
+    /// The unpacked layers, those of removed images that containers still use included.
+    pub layers: BTreeMap<LayerName, LayerRecord>,
+    pub images: BTreeMap<ImageId, ImageRecord>,
+    /// `NAME:TAG` and `NAME@DIGEST`, as canonical references.
+    pub names: BTreeMap<String, ImageId>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct LayerRecord {
+    pub diff_id: Digest,
+    /// On disk, in bytes.
+    pub bytes: u64,
+    pub inodes: u64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct ImageRecord {
+    pub manifest: Digest,
+    /// In a registry, in bytes.
+    pub size: u64,
+    /// The bottom one first.
+    pub layers: Vec<LayerName>,
+}
+
+/// The index with what readers want to know already worked out; immutable.
+#[derive(Debug, Default)]
+pub(super) struct Snapshot {
+    pub index: Index,
+    pub images: BTreeMap<ImageId, Arc<Image>>,
+    by_diff_id: HashMap<Digest, LayerName>,
+}
+
+/// Why an image of the index cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The manifest or the configuration could not be read.
+    #[error("cannot read the image's documents")]
+    Read(#[from] DirError),
+    /// One of them is gone.
+    #[error("the content {0} is missing")]
+    Missing(Digest),
+    /// One of them is not what the index says.
+    #[error("the content {0} is damaged")]
+    Damaged(Digest),
+    /// One of them does not describe an image.
+    #[error("the image's documents are unusable")]
+    Manifest(#[from] ManifestError),
+    /// A digest makes no file name; it always does.
+    #[error("unusable name of content")]
+    Name(#[from] FileNameError),
+}
+
+impl Snapshot {
+    /// Works out the snapshot of `index`, taking from `before` the images that are in it too.
+    ///
+    /// An image whose documents are gone or damaged is left out: it is absent, never half there.
+    pub fn build(index: Index, before: &Snapshot, blobs: &Dir, pinned: &[String]) -> Self {
+        let mut names: HashMap<ImageId, (Vec<String>, Vec<String>)> = HashMap::new();
+        for (name, id) in &index.names {
+            let (tags, digests) = names.entry(*id).or_default();
+            if name.contains('@') {
+                digests.push(name.clone())
+            } else {
+                tags.push(name.clone())
+            }
+        }
+        let mut images = BTreeMap::new();
+        for (id, record) in &index.images {
+            let (repo_tags, repo_digests) = names.remove(id).unwrap_or_default();
+            let known = before
+                .images
+                .get(id)
+                .filter(|image| image.layers == record.layers);
+            let image = match known {
+                Some(image) => Image::clone(image),
+                None => match load(*id, record, blobs) {
+                    Ok(image) => image,
+                    Err(e) => {
+                        tracing::warn!(image = %id, error = &e as &dyn std::error::Error, "ignoring an incomplete image");
+                        continue;
+                    }
+                },
+            };
+            let is_pinned = pinned
+                .iter()
+                .any(|p| repo_tags.contains(p) || repo_digests.contains(p));
+            let image = Image {
+                repo_tags,
+                repo_digests,
+                pinned: is_pinned,
+                size: record.size.max(1),
+                ..image
+            };
+            images.insert(*id, Arc::new(image));
+        }
+        let by_diff_id = index
+            .layers
+            .iter()
+            .map(|(name, layer)| (layer.diff_id, name.clone()))
+            .collect();
+        Self {
+            index,
+            images,
+            by_diff_id,
+        }
+    }
+
+    /// The unpacked layer of that diff id.
+    pub fn layer(&self, diff_id: &Digest) -> Option<&LayerName> {
+        self.by_diff_id.get(diff_id)
+    }
+
+    /// The layers images are made of.
+    pub fn referenced(&self) -> BTreeSet<&LayerName> {
+        self.index
+            .images
+            .values()
+            .flat_map(|image| &image.layers)
+            .collect()
+    }
+
+    /// The documents images are made of.
+    pub fn documents(&self) -> BTreeSet<Digest> {
+        self.index
+            .images
+            .iter()
+            .flat_map(|(id, record)| [id.digest(), record.manifest])
+            .collect()
+    }
+
+    /// Finds an image by anything a CRI client may call it, by containerd's rules: a whole id, else a
+    /// reference, else a part of an id that only one image begins with.
+    pub fn resolve(&self, any: &str) -> Option<&Arc<Image>> {
+        let with_prefix = any.starts_with("sha256:");
+        if let Ok(id) = any.parse::<ImageId>() {
+            return self.images.get(&id);
+        }
+        if !with_prefix
+            && let Ok(reference) = any.parse::<Reference>()
+            && let Some(id) = self.index.names.get(&reference.to_string())
+        {
+            return self.images.get(id);
+        }
+        self.by_part_of_id(any.strip_prefix("sha256:").unwrap_or(any))
+    }
+
+    fn by_part_of_id(&self, digits: &str) -> Option<&Arc<Image>> {
+        if digits.is_empty()
+            || !digits
+                .bytes()
+                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        {
+            return None;
+        }
+        let mut matching = self
+            .images
+            .iter()
+            .filter(|(id, _)| id.digest().hex().starts_with(digits));
+        match (matching.next(), matching.next()) {
+            (Some((_, image)), None) => Some(image),
+            _ => None,
+        }
+    }
+}
+
+impl Index {
+    /// Gives an image a name; a tag that meant another image means this one from now on.
+    pub fn name(&mut self, reference: &Reference, id: ImageId) {
+        self.names.insert(reference.to_string(), id);
+    }
+
+    /// Forgets an image and all its names.
+    pub fn forget(&mut self, id: &ImageId) {
+        self.images.remove(id);
+        self.names.retain(|_, named| named != id);
+    }
+}
+
+/// The names a pull of `reference`, whose manifest or index has `digest`, gives an image.
+pub(super) fn names_of(reference: &Reference, digest: Digest) -> Vec<Reference> {
+    match reference.target() {
+        Target::Tag(_) => vec![reference.clone(), reference.at(digest)],
+        Target::Digest(_) => vec![reference.clone()],
+    }
+}
+
+/// The file a document is kept in.
+pub(super) fn document_name(digest: Digest) -> Result<FileName, FileNameError> {
+    FileName::new(digest.hex())
+}
+
+fn load(id: ImageId, record: &ImageRecord, blobs: &Dir) -> Result<Image, LoadError> {
+    let manifest = document(blobs, record.manifest)?;
+    let config_json = document(blobs, id.digest())?;
+    let machine = Machine::this();
+    let Parsed::Manifest(manifest) = manifest::parse(&manifest, &machine)? else {
+        return Err(LoadError::Damaged(record.manifest));
+    };
+    let (config, _) = manifest::parse_config(&config_json, record.layers.len(), &machine)?;
+    Ok(Image {
+        id,
+        repo_tags: Vec::new(),
+        repo_digests: Vec::new(),
+        size: record.size,
+        layers: record.layers.clone(),
+        created: config.created().clone(),
+        config,
+        config_json: String::from_utf8_lossy(&config_json).into_owned(),
+        pinned: false,
+        annotations: manifest.annotations,
+    })
+}
+
+fn document(blobs: &Dir, digest: Digest) -> Result<Vec<u8>, LoadError> {
+    let bytes = blobs.read_file(&document_name(digest)?, super::registry::DOCUMENT_MAX)?;
+    let bytes = bytes.ok_or(LoadError::Missing(digest))?;
+    if Digest::of(&bytes) != digest {
+        return Err(LoadError::Damaged(digest));
+    }
+    Ok(bytes)
+}

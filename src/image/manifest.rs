@@ -1,0 +1,288 @@
+//! Manifests, indexes and configurations: from bytes to what a pull needs, and which platform to take.
+
+use super::Digest;
+use super::digest::DigestError;
+use oci_spec::image::{Arch, Descriptor, ImageConfiguration, ImageIndex, ImageManifest, Os};
+use std::collections::HashMap;
+
+/// The most layers of an image; overlay takes no more (`OVL_MAX_STACK`).
+const LAYERS_MAX: usize = 500;
+
+/// Why a document does not describe an image this machine can run.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// Not JSON, or a field is missing.
+    #[error("the {document} is malformed")]
+    Json {
+        /// Which document.
+        document: &'static str,
+        /// Where it is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Neither a manifest nor an index, or both at once.
+    #[error("the document is neither an image manifest nor an index: {0}")]
+    Kind(&'static str),
+    /// The index has nothing for this machine.
+    #[error("the image is not made for {wanted}, only for: {}", found.join(", "))]
+    Platform {
+        /// This machine.
+        wanted: String,
+        /// What the image is made for.
+        found: Vec<String>,
+    },
+    /// The manifest describes something else, such as a chart or an encrypted image.
+    #[error("{0} is no container image this runtime can unpack")]
+    Artifact(String),
+    /// Manifest and configuration contradict each other.
+    #[error("the manifest has {layers} layers, the configuration {diff_ids}")]
+    LayerCount {
+        /// In the manifest.
+        layers: usize,
+        /// In the configuration.
+        diff_ids: usize,
+    },
+    /// More layers than the kernel can stack.
+    #[error("an image of {0} layers has more than the 500 that overlay can stack")]
+    TooManyLayers(usize),
+    /// A digest that cannot be verified.
+    #[error("the manifest names content that cannot be verified")]
+    Digest(#[from] DigestError),
+}
+
+/// The machine images are chosen for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Machine {
+    architecture: Arch,
+    /// Acceptable variants, the best one first; `None` in the index matches the last resort.
+    variants: &'static [&'static str],
+}
+
+impl Machine {
+    /// The machine this program was built for.
+    pub fn this() -> Self {
+        let (name, variants): (&str, &[&str]) = match std::env::consts::ARCH {
+            "x86_64" => ("amd64", &["v1"]),
+            "x86" => ("386", &[]),
+            "aarch64" => ("arm64", &["v8"]),
+            "arm" => ("arm", &["v7", "v6", "v5"]),
+            "riscv64" => ("riscv64", &[]),
+            "powerpc64" => ("ppc64le", &[]),
+            other => (other, &[]),
+        };
+        Self {
+            architecture: Arch::from(name),
+            variants,
+        }
+    }
+
+    /// How well something fits: lower is better, `None` does not run here.
+    fn rank(&self, os: &Os, architecture: &Arch, variant: Option<&str>) -> Option<usize> {
+        if *os != Os::Linux || *architecture != self.architecture {
+            return None;
+        }
+        match variant.filter(|variant| !variant.is_empty()) {
+            Some(variant) => self.variants.iter().position(|known| *known == variant),
+            // Without a variant the least common denominator of the architecture is meant.
+            None => Some(self.variants.len()),
+        }
+    }
+}
+
+impl std::fmt::Display for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "linux/{}", self.architecture)
+    }
+}
+
+/// What a document from a registry is.
+#[derive(Debug)]
+pub(super) enum Parsed {
+    /// A list of manifests, with the one to take.
+    Index(Digest),
+    /// A manifest.
+    Manifest(Manifest),
+}
+
+/// The manifest of an image.
+#[derive(Debug, Clone)]
+pub(super) struct Manifest {
+    pub config: Part,
+    /// The bottom one first.
+    pub layers: Vec<Part>,
+    pub annotations: Vec<(String, String)>,
+}
+
+/// A part of an image, as its manifest names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Part {
+    pub digest: Digest,
+    pub size: u64,
+}
+
+impl Manifest {
+    /// What a registry stores for the image beside the manifest, in bytes.
+    pub fn content_size(&self) -> u64 {
+        self.layers
+            .iter()
+            .chain([&self.config])
+            .fold(0, |sum, part| sum.saturating_add(part.size))
+    }
+}
+
+/// Parses what a registry or an archive has in the place of a manifest.
+pub(super) fn parse(bytes: &[u8], machine: &Machine) -> Result<Parsed, ManifestError> {
+    let malformed = |source| ManifestError::Json {
+        document: "manifest",
+        source,
+    };
+    let fields: HashMap<String, serde::de::IgnoredAny> =
+        serde_json::from_slice(bytes).map_err(malformed)?;
+    let has = |name: &str| fields.contains_key(name);
+    match (has("manifests"), has("layers") || has("config")) {
+        // A document that is both would be understood differently by each reader of its digest.
+        (true, true) => Err(ManifestError::Kind("it has the fields of both")),
+        (true, false) => {
+            let index: ImageIndex = serde_json::from_slice(bytes).map_err(malformed)?;
+            choose(&index, machine).map(Parsed::Index)
+        }
+        (false, true) => {
+            let manifest: ImageManifest = serde_json::from_slice(bytes).map_err(malformed)?;
+            from_oci(&manifest).map(Parsed::Manifest)
+        }
+        (false, false) if has("fsLayers") => Err(ManifestError::Kind(
+            "Docker's schema 1 is obsolete: push it again",
+        )),
+        (false, false) => Err(ManifestError::Kind("it has the fields of neither")),
+    }
+}
+
+fn choose(index: &ImageIndex, machine: &Machine) -> Result<Digest, ManifestError> {
+    let rank = |entry: &&Descriptor| match entry.platform() {
+        Some(platform) => {
+            let variant = platform.variant().as_deref();
+            machine.rank(platform.os(), platform.architecture(), variant)
+        }
+        // An index of one image, as archives have it, need not tell the platform.
+        None => (!is_attestation(entry)).then_some(usize::MAX),
+    };
+    let best = index
+        .manifests()
+        .iter()
+        .filter(|entry| rank(entry).is_some())
+        .min_by_key(rank);
+    match best {
+        Some(entry) => Ok(entry.digest().to_string().parse()?),
+        None => Err(ManifestError::Platform {
+            wanted: machine.to_string(),
+            found: index
+                .manifests()
+                .iter()
+                .filter(|entry| !is_attestation(entry))
+                .map(platform_text)
+                .collect(),
+        }),
+    }
+}
+
+/// Build tools put signatures and provenance beside the images of an index.
+fn is_attestation(entry: &Descriptor) -> bool {
+    let unknown = entry
+        .platform()
+        .as_ref()
+        .is_some_and(|p| p.os().to_string() == "unknown");
+    unknown || entry.artifact_type().is_some()
+}
+
+fn platform_text(entry: &Descriptor) -> String {
+    match entry.platform() {
+        Some(platform) => {
+            let variant = platform
+                .variant()
+                .as_deref()
+                .map(|v| format!("/{v}"))
+                .unwrap_or_default();
+            format!("{}/{}{variant}", platform.os(), platform.architecture())
+        }
+        None => "an unnamed platform".to_owned(),
+    }
+}
+
+fn from_oci(manifest: &ImageManifest) -> Result<Manifest, ManifestError> {
+    let media_type = manifest.config().media_type().to_string();
+    let is_config =
+        media_type.contains("image.config.v1") || media_type.contains("container.image.v1");
+    if !is_config || manifest.artifact_type().is_some() {
+        return Err(ManifestError::Artifact(media_type));
+    }
+    if manifest.layers().len() > LAYERS_MAX {
+        return Err(ManifestError::TooManyLayers(manifest.layers().len()));
+    }
+    let mut layers = Vec::new();
+    for layer in manifest.layers() {
+        let media_type = layer.media_type().to_string();
+        if media_type.contains("encrypted") || !media_type.contains("tar") {
+            return Err(ManifestError::Artifact(media_type));
+        }
+        layers.push(part(layer)?);
+    }
+    let mut annotations: Vec<(String, String)> = manifest
+        .annotations()
+        .clone()
+        .unwrap_or_default()
+        .into_iter()
+        .collect();
+    annotations.sort();
+    Ok(Manifest {
+        config: part(manifest.config())?,
+        layers,
+        annotations,
+    })
+}
+
+fn part(descriptor: &Descriptor) -> Result<Part, ManifestError> {
+    Ok(Part {
+        digest: descriptor.digest().to_string().parse()?,
+        size: descriptor.size(),
+    })
+}
+
+/// Parses a configuration; the diff ids are of as many layers as the manifest has.
+pub(super) fn parse_config(
+    bytes: &[u8],
+    layers: usize,
+    machine: &Machine,
+) -> Result<(ImageConfiguration, Vec<Digest>), ManifestError> {
+    let config: ImageConfiguration =
+        serde_json::from_slice(bytes).map_err(|source| ManifestError::Json {
+            document: "configuration",
+            source,
+        })?;
+    let fits = machine
+        .rank(config.os(), config.architecture(), None)
+        .is_some();
+    if !fits && !config.architecture().to_string().is_empty() {
+        let found = vec![format!("{}/{}", config.os(), config.architecture())];
+        return Err(ManifestError::Platform {
+            wanted: machine.to_string(),
+            found,
+        });
+    }
+    let diff_ids = config
+        .rootfs()
+        .diff_ids()
+        .iter()
+        .map(|id| id.parse())
+        .collect::<Result<Vec<Digest>, _>>()?;
+    if diff_ids.len() != layers {
+        return Err(ManifestError::LayerCount {
+            layers,
+            diff_ids: diff_ids.len(),
+        });
+    }
+    Ok((config, diff_ids))
+}
+
+#[cfg(test)]
+#[path = "manifest_tests.rs"]
+mod tests;

@@ -1,0 +1,46 @@
+//! Images: names, registries, layers, and the store that keeps them.
+//!
+//! ```text
+//!   reference ──► registry ──► layer (verify, decompress) ──► unpack ──► store ──► overlay (read)
+//!                    │                                                     │
+//!                 hosts.toml, tokens                                 index, holds, gc
+//! ```
+//!
+//! Everything that comes from a registry or an archive is hostile until its digest is compared, and
+//! stays untrusted afterwards: nothing in an image changes what the host does. This module never
+//! mounts, never resolves a path of an image outside of its root, and never keeps credentials longer
+//! than a request and the tokens obtained with them.
+
+mod credentials;
+mod digest;
+#[expect(
+    clippy::module_inception,
+    reason = "the module's own noun is also its central type"
+)]
+mod image;
+mod import;
+mod index;
+mod layer;
+mod manifest;
+mod overlay;
+mod pull;
+mod reference;
+mod registry;
+mod store;
+#[cfg(test)]
+mod testing;
+mod unpack;
+
+pub use credentials::{Credentials, CredentialsError};
+pub use digest::{Digest, DigestError};
+pub use image::{Image, ImageId, LayerName, LayerNameError};
+pub use import::ImportError;
+pub use index::LoadError;
+pub use layer::LayerError;
+pub use manifest::ManifestError;
+pub use overlay::ViewError;
+pub use pull::{PullError, PullErrorKind, PullRequest};
+pub use reference::{Reference, ReferenceError, Target};
+pub use registry::{HostsError, RegistryError};
+pub use store::{FsUsage, ImageHold, ImageSettings, ImageStore, StoreError};
+pub use unpack::UnpackError;

@@ -1,0 +1,212 @@
+//! The merged view of layers that are not mounted, as overlay would show it.
+//!
+//! A merged directory is a stack of directories, the top layer's first. A name is looked up from the
+//! top: a whiteout ends the search, a directory continues it unless it is opaque, everything else is
+//! the answer. Links are followed by hand, beneath the image's root only.
+
+use super::LayerName;
+use crate::disk::{Dir, FileName};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
+use nix::sys::stat::{Mode, SFlag, fstatat};
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::rc::Rc;
+use xattr::FileExt;
+
+/// The name of the directory in a layer that overlay is given.
+pub(super) const DIFF: &str = "diff";
+/// The most symbolic links in one path, as in the kernel (path_resolution(7)).
+const LINKS_MAX: usize = 40;
+/// The most components walked, links included.
+const COMPONENTS_MAX: usize = 4096;
+
+/// Why a file of an image could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    /// The kernel refused.
+    #[error("cannot read {path:?} of the image")]
+    Io {
+        /// The path in the image.
+        path: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is larger than the caller takes.
+    #[error("{path:?} of the image is larger than {limit} bytes")]
+    TooLarge {
+        /// The path in the image.
+        path: String,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// Links without end.
+    #[error("{path:?} of the image leads through too many symbolic links")]
+    TooManyLinks {
+        /// The path in the image.
+        path: String,
+    },
+}
+
+/// The directories that together are one directory of the image, the top layer's first.
+type Merged = Rc<Vec<OwnedFd>>;
+
+/// What a name in a merged directory is.
+enum Found {
+    Nothing,
+    Directory(Merged),
+    Link(OsString),
+    File(File),
+}
+
+/// Reads a file of the image made of `layers` (the bottom one first), `None` when there is no
+/// regular file of that path.
+pub(super) fn read_file(
+    layers_dir: &Dir,
+    layers: &[LayerName],
+    path: &str,
+    limit: usize,
+) -> Result<Option<Vec<u8>>, ViewError> {
+    let failed = |source| ViewError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let root = open_layers(layers_dir, layers).map_err(failed)?;
+    let Some(file) = walk(root, path)? else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    file.take(limit as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    if bytes.len() > limit {
+        return Err(ViewError::TooLarge {
+            path: path.to_owned(),
+            limit,
+        });
+    }
+    Ok(Some(bytes))
+}
+
+fn open_layers(layers_dir: &Dir, layers: &[LayerName]) -> io::Result<Merged> {
+    let open = |name: &LayerName| {
+        let layer = FileName::new(name.as_str()).map_err(io::Error::other)?;
+        let diff = FileName::new(DIFF).map_err(io::Error::other)?;
+        let dir = layers_dir
+            .subdir(&layer)
+            .and_then(|layer| layer.subdir(&diff))
+            .map_err(io::Error::other)?;
+        std::os::fd::AsFd::as_fd(&dir).try_clone_to_owned()
+    };
+    layers
+        .iter()
+        .rev()
+        .map(open)
+        .collect::<io::Result<Vec<_>>>()
+        .map(Rc::new)
+}
+
+fn walk(root: Merged, path: &str) -> Result<Option<File>, ViewError> {
+    let mut way: VecDeque<OsString> = components(OsStr::new(path)).collect();
+    let mut stack = vec![root];
+    let (mut links, mut walked) = (0, 0);
+    while let Some(name) = way.pop_front() {
+        walked += 1;
+        if links > LINKS_MAX || walked > COMPONENTS_MAX {
+            return Err(ViewError::TooManyLinks {
+                path: path.to_owned(),
+            });
+        }
+        if name == ".." {
+            if stack.len() > 1 {
+                stack.pop();
+            }
+            continue;
+        }
+        let Some(here) = stack.last() else {
+            return Ok(None);
+        };
+        let found = look_up(here, &name).map_err(|e| ViewError::Io {
+            path: path.to_owned(),
+            source: e.into(),
+        })?;
+        match found {
+            Found::Directory(dir) => stack.push(dir),
+            Found::File(file) if way.is_empty() => return Ok(Some(file)),
+            Found::File(_) | Found::Nothing => return Ok(None),
+            Found::Link(target) => {
+                links += 1;
+                if Path::new(&target).is_absolute() {
+                    stack.truncate(1);
+                }
+                for component in components(&target).rev() {
+                    way.push_front(component);
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn look_up(here: &Merged, name: &OsStr) -> Result<Found, Errno> {
+    let mut directories = Vec::new();
+    for dir in here.iter() {
+        let stat = match fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::ENOENT) => continue,
+            Err(e) => return Err(e),
+        };
+        let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+        if kind == SFlag::S_IFDIR {
+            let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let opened = File::from(openat(dir, name, flags, Mode::empty())?);
+            let opaque = is_opaque(&opened);
+            directories.push(OwnedFd::from(opened));
+            if opaque {
+                break;
+            }
+        } else if !directories.is_empty() {
+            break;
+        } else if kind == SFlag::S_IFLNK {
+            return Ok(Found::Link(readlinkat(dir, name)?));
+        } else if kind == SFlag::S_IFREG {
+            // Nobody but us writes here, so the file is still the one inspected above.
+            let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+            return Ok(Found::File(File::from(openat(
+                dir,
+                name,
+                flags,
+                Mode::empty(),
+            )?)));
+        } else {
+            // A whiteout, or a device that is no file to read.
+            return Ok(Found::Nothing);
+        }
+    }
+    Ok(if directories.is_empty() {
+        Found::Nothing
+    } else {
+        Found::Directory(Rc::new(directories))
+    })
+}
+
+fn is_opaque(dir: &File) -> bool {
+    matches!(dir.get_xattr("trusted.overlay.opaque"), Ok(Some(value)) if value == b"y")
+}
+
+fn components(path: &OsStr) -> impl DoubleEndedIterator<Item = OsString> + '_ {
+    let parts = path.as_bytes().split(|b| *b == b'/');
+    parts
+        .filter(|part| !part.is_empty() && *part != b".")
+        .map(|part| OsStr::from_bytes(part).to_owned())
+}
+
+#[cfg(test)]
+#[path = "overlay_tests.rs"]
+mod tests;

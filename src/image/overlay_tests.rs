@@ -1,0 +1,165 @@
+use super::*;
+use nix::sys::stat::mknod;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+/// Layers being laid out by hand, the bottom one first.
+struct Layers {
+    dir: tempfile::TempDir,
+    names: Vec<LayerName>,
+}
+
+impl Layers {
+    fn new(count: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let names: Vec<_> = (0..count).map(LayerName::from_number).collect();
+        for name in &names {
+            fs::create_dir_all(dir.path().join(name.as_str()).join(DIFF)).unwrap();
+        }
+        Self { dir, names }
+    }
+
+    fn path(&self, layer: usize, path: &str) -> PathBuf {
+        let full = self
+            .dir
+            .path()
+            .join(self.names[layer].as_str())
+            .join(DIFF)
+            .join(path);
+        fs::create_dir_all(full.parent().unwrap()).unwrap();
+        full
+    }
+
+    fn file(self, layer: usize, path: &str, content: &str) -> Self {
+        fs::File::create(self.path(layer, path))
+            .unwrap()
+            .write_all(content.as_bytes())
+            .unwrap();
+        self
+    }
+
+    fn link(self, layer: usize, path: &str, target: &str) -> Self {
+        symlink(target, self.path(layer, path)).unwrap();
+        self
+    }
+
+    fn whiteout(self, layer: usize, path: &str) -> Self {
+        mknod(&self.path(layer, path), SFlag::S_IFCHR, Mode::empty(), 0).unwrap();
+        self
+    }
+
+    fn opaque(self, layer: usize, path: &str) -> Self {
+        fs::create_dir_all(self.path(layer, path)).unwrap();
+        xattr::set(self.path(layer, path), "trusted.overlay.opaque", b"y").unwrap();
+        self
+    }
+
+    fn read(&self, path: &str) -> Option<String> {
+        let dir = Dir::open_root(self.dir.path()).unwrap();
+        read_file(&dir, &self.names, path, 100)
+            .unwrap()
+            .map(|bytes| String::from_utf8(bytes).unwrap())
+    }
+}
+
+#[test]
+fn the_top_layer_wins() {
+    let layers = Layers::new(3)
+        .file(0, "etc/a", "0")
+        .file(1, "etc/a", "1")
+        .file(2, "etc/b", "2")
+        .file(0, "etc/c", "0");
+    assert_eq!(layers.read("/etc/a").as_deref(), Some("1"));
+    assert_eq!(layers.read("etc/b").as_deref(), Some("2"));
+    assert_eq!(layers.read("//etc/./c").as_deref(), Some("0"));
+    assert_eq!(layers.read("/etc"), None);
+    assert_eq!(layers.read("/etc/a/b"), None);
+    assert_eq!(layers.read("/"), None);
+    assert_eq!(layers.read(""), None);
+}
+
+#[test]
+fn whiteouts_and_opaque_directories_hide() {
+    let layers = Layers::new(3)
+        .file(0, "a", "0")
+        .whiteout(1, "a")
+        .file(0, "d/x", "0")
+        .opaque(1, "d")
+        .file(2, "d/y", "2")
+        .file(0, "e/x", "0")
+        .whiteout(1, "e")
+        .file(2, "e/y", "2")
+        .file(0, "f", "0")
+        .whiteout(1, "f")
+        .file(2, "f", "2");
+    assert_eq!(layers.read("a"), None);
+    assert_eq!(layers.read("d/x"), None);
+    assert_eq!(layers.read("d/y").as_deref(), Some("2"));
+    assert_eq!(layers.read("e/x"), None);
+    assert_eq!(layers.read("e/y").as_deref(), Some("2"));
+    assert_eq!(layers.read("f").as_deref(), Some("2"));
+}
+
+#[test]
+fn a_file_hides_a_directory_and_the_other_way_round() {
+    let layers = Layers::new(3)
+        .file(0, "a/x", "0")
+        .file(1, "a", "1")
+        .file(0, "b", "0")
+        .file(1, "b/x", "1")
+        .file(2, "b/y", "2");
+    assert_eq!(layers.read("a/x"), None);
+    assert_eq!(layers.read("a").as_deref(), Some("1"));
+    assert_eq!(layers.read("b/x").as_deref(), Some("1"));
+    assert_eq!(layers.read("b"), None);
+}
+
+#[test]
+fn links_are_followed_across_layers_and_stay_inside() {
+    let layers = Layers::new(2)
+        .file(0, "usr/etc/passwd", "mine")
+        .link(1, "etc", "usr/etc")
+        .link(1, "up", "../../../../../../etc")
+        .link(1, "absolute", "/usr/../usr/etc/passwd")
+        .link(0, "usr/etc/self", "./passwd")
+        .link(1, "loop", "loop")
+        .link(1, "host", "/etc/hostname");
+    for path in [
+        "etc/passwd",
+        "up/passwd",
+        "absolute",
+        "etc/self",
+        "../../etc/passwd",
+    ] {
+        assert_eq!(layers.read(path).as_deref(), Some("mine"), "{path}");
+    }
+    assert_eq!(layers.read("host"), None);
+    let dir = Dir::open_root(layers.dir.path()).unwrap();
+    assert!(matches!(
+        read_file(&dir, &layers.names, "loop", 9),
+        Err(ViewError::TooManyLinks { .. })
+    ));
+}
+
+#[test]
+fn what_is_no_small_regular_file_is_not_read() {
+    let layers = Layers::new(1).file(0, "big", &"x".repeat(101));
+    nix::unistd::mkfifo(&layers.path(0, "fifo"), Mode::S_IRWXU).unwrap();
+    mknod(
+        &layers.path(0, "null"),
+        SFlag::S_IFCHR,
+        Mode::S_IRWXU,
+        nix::sys::stat::makedev(1, 3),
+    )
+    .unwrap();
+    assert_eq!(layers.read("fifo"), None);
+    assert_eq!(layers.read("null"), None);
+    let dir = Dir::open_root(layers.dir.path()).unwrap();
+    let error = read_file(&dir, &layers.names, "big", 100).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "\"big\" of the image is larger than 100 bytes"
+    );
+}

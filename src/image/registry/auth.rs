@@ -1,0 +1,350 @@
+//! Basic and bearer authentication (distribution specification, "Token Authentication").
+
+use super::RegistryError;
+use super::client::{Ask, Client, sensitive};
+use super::hosts::Scheme;
+use crate::image::credentials::Secret;
+use base64::Engine as _;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+use reqwest::Url;
+use serde::Deserialize;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The lifetime of a token that does not tell its own (distribution specification).
+const TOKEN_LIFETIME: u64 = 60;
+/// How long before its end a token is no longer used, so that it does not expire under way.
+const TOKEN_MARGIN: Duration = Duration::from_secs(10);
+/// The most tokens kept.
+const TOKENS_MAX: usize = 256;
+/// The largest answer of a token service, in bytes.
+const TOKEN_ANSWER_MAX: usize = 1 << 20;
+/// The longest text of a registry repeated in an error, in characters.
+const DETAIL_MAX: usize = 200;
+
+/// One challenge of a `WWW-Authenticate` header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Challenge {
+    /// In lower case.
+    scheme: String,
+    /// Names in lower case.
+    parameters: BTreeMap<String, String>,
+}
+
+/// What a token is good for: host, repository, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct TokenKey {
+    authority: String,
+    repository: String,
+    fingerprint: Option<[u8; 32]>,
+}
+
+/// Tokens in use; never written anywhere.
+#[derive(Default)]
+pub(super) struct Tokens(Mutex<HashMap<TokenKey, (String, Instant)>>);
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tokens(…)")
+    }
+}
+
+impl Tokens {
+    /// The `Authorization` to begin with: a token that is still good, or the caller's own.
+    pub fn known(&self, ask: &Ask<'_>) -> Option<String> {
+        if let Some(Secret::Registry(token)) = ask.secret {
+            return Some(format!("Bearer {token}"));
+        }
+        let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens
+            .get(&key(ask))
+            .filter(|(_, end)| *end > Instant::now())
+            .map(|(header, _)| header.clone())
+    }
+
+    fn remember(&self, ask: &Ask<'_>, header: &str, lifetime: Duration) {
+        let now = Instant::now();
+        let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if tokens.len() >= TOKENS_MAX {
+            tokens.retain(|_, (_, end)| *end > now);
+        }
+        if tokens.len() < TOKENS_MAX {
+            tokens.insert(
+                key(ask),
+                (
+                    header.to_owned(),
+                    now + lifetime.saturating_sub(TOKEN_MARGIN),
+                ),
+            );
+        }
+    }
+}
+
+fn key(ask: &Ask<'_>) -> TokenKey {
+    TokenKey {
+        authority: ask.endpoint.authority.clone(),
+        repository: ask.repository.to_owned(),
+        fingerprint: ask.fingerprint,
+    }
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    token: Option<String>,
+    access_token: Option<String>,
+    expires_in: Option<u64>,
+}
+
+impl Client {
+    /// The `Authorization` that answers a challenge, `None` when we have no answer.
+    pub(super) async fn answer(
+        &self,
+        ask: &Ask<'_>,
+        challenges: &[Challenge],
+        url: &str,
+    ) -> Result<Option<String>, RegistryError> {
+        let find = |scheme| challenges.iter().find(|c| c.scheme == scheme);
+        match (ask.secret, find("bearer"), find("basic")) {
+            // The caller's token was sent already.
+            (Some(Secret::Registry(_)), _, _) => Ok(None),
+            (_, Some(bearer), _) => self.token(ask, bearer, url).await.map(Some),
+            (Some(Secret::Password { username, password }), None, Some(_)) => {
+                let header = basic(username, password);
+                self.tokens
+                    .remember(ask, &header, Duration::from_secs(TOKEN_LIFETIME));
+                Ok(Some(header))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn token(
+        &self,
+        ask: &Ask<'_>,
+        bearer: &Challenge,
+        url: &str,
+    ) -> Result<String, RegistryError> {
+        let unusable = |what| RegistryError::Answer {
+            url: url.to_owned(),
+            what,
+        };
+        let realm = bearer
+            .parameters
+            .get("realm")
+            .ok_or(unusable("a challenge without realm"))?;
+        let mut realm =
+            Url::parse(realm).map_err(|_| unusable("a challenge whose realm is no URL"))?;
+        let clear = realm.scheme() == "http" && ask.endpoint.scheme == Scheme::Http;
+        if realm.scheme() != "https" && !clear {
+            return Err(unusable(
+                "a challenge whose token service is not behind TLS",
+            ));
+        }
+        let scope = match bearer.parameters.get("scope") {
+            Some(scope) => scope.clone(),
+            None => format!("repository:{}:pull", ask.repository),
+        };
+        let service = bearer
+            .parameters
+            .get("service")
+            .cloned()
+            .unwrap_or_default();
+        let client =
+            self.for_token_service(ask, &realm)
+                .map_err(|source| RegistryError::Client {
+                    url: url.to_owned(),
+                    source,
+                })?;
+        let request = match ask.secret {
+            Some(Secret::Identity(token)) => {
+                let form = [
+                    ("grant_type", "refresh_token"),
+                    ("service", &service),
+                    ("client_id", "holdfast"),
+                    ("scope", &scope),
+                    ("refresh_token", token),
+                ];
+                let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+                client
+                    .post(realm.clone())
+                    .header(CONTENT_TYPE, form_type)
+                    .body(encode_form(&form))
+            }
+            secret => {
+                if !service.is_empty() {
+                    realm.query_pairs_mut().append_pair("service", &service);
+                }
+                realm.query_pairs_mut().append_pair("scope", &scope);
+                let request = client.get(realm.clone());
+                match secret {
+                    Some(Secret::Password { username, password }) => {
+                        request.header(AUTHORIZATION, sensitive(&basic(username, password)))
+                    }
+                    _ => request,
+                }
+            }
+        };
+        self.fetch_token(ask, request, &realm).await
+    }
+
+    async fn fetch_token(
+        &self,
+        ask: &Ask<'_>,
+        request: reqwest::RequestBuilder,
+        realm: &Url,
+    ) -> Result<String, RegistryError> {
+        let url = format!("{}{}", realm.origin().ascii_serialization(), realm.path());
+        let response = self.within_stall(request.send(), &url).await?;
+        let status = response.status();
+        let body = self.collect(response, &url, TOKEN_ANSWER_MAX).await?;
+        if matches!(
+            status,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST
+        ) {
+            return Err(RegistryError::Unauthorized {
+                url,
+                detail: error_detail(&body),
+            });
+        }
+        if !status.is_success() {
+            return Err(RegistryError::Status {
+                url,
+                status,
+                detail: error_detail(&body),
+            });
+        }
+        let parsed: Option<TokenAnswer> = serde_json::from_slice(&body).ok();
+        let lifetime = parsed
+            .as_ref()
+            .and_then(|answer| answer.expires_in)
+            .unwrap_or(TOKEN_LIFETIME);
+        let token = parsed
+            .and_then(|answer| answer.token.or(answer.access_token))
+            .filter(|token| !token.is_empty());
+        let token = token.ok_or(RegistryError::Answer {
+            url,
+            what: "no token in the token service's answer",
+        })?;
+        let header = format!("Bearer {token}");
+        self.tokens.remember(
+            ask,
+            &header,
+            Duration::from_secs(lifetime.max(TOKEN_LIFETIME)),
+        );
+        Ok(header)
+    }
+
+    /// The client for a token service: the registry's own settings where it is the registry itself.
+    fn for_token_service(&self, ask: &Ask<'_>, realm: &Url) -> reqwest::Result<reqwest::Client> {
+        let mut endpoint = ask.endpoint.clone();
+        endpoint.scheme = if realm.scheme() == "https" {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        };
+        self.for_endpoint(&endpoint)
+    }
+}
+
+fn basic(username: &str, password: &str) -> String {
+    let text = base64::engine::general_purpose::STANDARD.encode(format!("{username}:{password}"));
+    format!("Basic {text}")
+}
+
+fn encode_form(pairs: &[(&str, &str)]) -> String {
+    // The URL crate's query encoding is exactly the form encoding.
+    let Ok(mut url) = Url::parse("http://form/") else {
+        return String::new();
+    };
+    url.query_pairs_mut().extend_pairs(pairs);
+    url.query().unwrap_or_default().to_owned()
+}
+
+/// The text in a registry's error answer, shortened and free of control characters.
+pub(super) fn error_detail(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Errors {
+        errors: Vec<One>,
+    }
+    #[derive(Deserialize)]
+    struct One {
+        #[serde(default)]
+        code: String,
+        #[serde(default)]
+        message: String,
+    }
+    let Ok(Errors { errors }) = serde_json::from_slice(body) else {
+        return String::new();
+    };
+    let Some(One { code, message }) = errors.into_iter().next() else {
+        return String::new();
+    };
+    let text = if message.is_empty() { code } else { message };
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(DETAIL_MAX)
+        .collect()
+}
+
+/// All challenges of an answer; what cannot be parsed is left out.
+pub(super) fn parse<'a>(headers: impl IntoIterator<Item = &'a HeaderValue>) -> Vec<Challenge> {
+    headers
+        .into_iter()
+        .filter_map(|header| header.to_str().ok())
+        .flat_map(parse_one)
+        .collect()
+}
+
+/// Parses one header, which may hold several challenges (RFC 9110, section 11.6.1).
+fn parse_one(text: &str) -> Vec<Challenge> {
+    let mut challenges: Vec<Challenge> = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let end = rest.find([' ', ',', '=']).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        let after = after.trim_start();
+        if let Some(value) = after.strip_prefix('=') {
+            let (value, remaining) = parse_value(value.trim_start());
+            if let Some(challenge) = challenges.last_mut() {
+                challenge
+                    .parameters
+                    .insert(word.to_ascii_lowercase(), value);
+            }
+            rest = remaining;
+        } else {
+            if !word.is_empty() {
+                challenges.push(Challenge {
+                    scheme: word.to_ascii_lowercase(),
+                    parameters: BTreeMap::new(),
+                });
+            }
+            rest = after;
+        }
+        rest = rest.trim_start_matches([',', ' ', '\t']);
+    }
+    challenges
+}
+
+/// A token or a quoted string, and what follows it.
+fn parse_value(text: &str) -> (String, &str) {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find([',', ' ']).unwrap_or(text.len());
+        return (text[..end].to_owned(), &text[end..]);
+    };
+    let mut value = String::new();
+    let mut characters = quoted.char_indices();
+    while let Some((at, c)) = characters.next() {
+        match c {
+            '"' => return (value, &quoted[at + 1..]),
+            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
+            c => value.push(c),
+        }
+    }
+    (value, "")
+}
+
+#[cfg(test)]
+#[path = "auth_tests.rs"]
+mod tests;

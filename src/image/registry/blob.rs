@@ -1,0 +1,174 @@
+//! The download of a large blob, resumed where it broke.
+
+use super::RegistryError;
+use super::client::{Ask, Client, STALL_FLOOR};
+use crate::image::Digest;
+use crate::image::layer::Chunk;
+use bytes::{Buf, Bytes};
+use http::header::CONTENT_RANGE;
+use http::{Method, StatusCode};
+use reqwest::Response;
+use std::time::Duration;
+use tokio::sync::mpsc::Sender;
+use tokio::time::Instant;
+
+/// How often a transfer may break without having brought [`PROGRESS`] in between.
+const BREAKS_MAX: u32 = 5;
+/// What a transfer must bring to count as a new one, in bytes.
+const PROGRESS: u64 = 1 << 20;
+/// The wait after the first break; doubled for each further one.
+const BACKOFF: Duration = Duration::from_millis(200);
+
+/// A blob under way; it survives breaks and changes of host.
+pub(super) struct Transfer<'a> {
+    path: String,
+    size: u64,
+    /// Bytes handed on.
+    done: u64,
+    sink: &'a Sender<Chunk>,
+}
+
+/// How one connection ended before the blob did.
+enum Ended {
+    /// The connection broke; another one may bring the rest.
+    Broken(RegistryError),
+    /// Another connection to this host would end the same way.
+    ForGood(RegistryError),
+}
+
+async fn next_chunk(
+    response: &mut Response,
+    deadline: Instant,
+    (period, url): (Duration, &str),
+) -> Result<Option<Bytes>, Ended> {
+    match tokio::time::timeout_at(deadline, response.chunk()).await {
+        Ok(Ok(chunk)) => Ok(chunk),
+        Ok(Err(source)) => Err(Ended::Broken(RegistryError::Unreachable {
+            url: url.to_owned(),
+            source: source.without_url(),
+        })),
+        Err(_) => Err(Ended::Broken(RegistryError::Stalled {
+            url: url.to_owned(),
+            floor: STALL_FLOOR,
+            period,
+        })),
+    }
+}
+
+impl<'a> Transfer<'a> {
+    pub fn new(digest: Digest, size: u64, sink: &'a Sender<Chunk>) -> Self {
+        Self {
+            path: format!("blobs/{digest}"),
+            size,
+            done: 0,
+            sink,
+        }
+    }
+
+    /// Transfers what is missing from one host.
+    pub async fn run(&mut self, client: &Client, ask: &Ask<'_>) -> Result<(), RegistryError> {
+        let mut breaks = 0;
+        let mut counted_from = self.done;
+        loop {
+            let error = match self.once(client, ask).await {
+                Ok(()) => return self.finish(ask).await,
+                Err(Ended::Broken(e)) => e,
+                Err(Ended::ForGood(e)) => return Err(e),
+            };
+            if self.done - counted_from >= PROGRESS {
+                breaks = 0;
+                counted_from = self.done;
+            }
+            breaks += 1;
+            if breaks > BREAKS_MAX {
+                return Err(error);
+            }
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                offset = self.done,
+                "resuming a download"
+            );
+            tokio::time::sleep(BACKOFF * 2_u32.pow(breaks - 1)).await;
+        }
+    }
+
+    async fn once(&mut self, client: &Client, ask: &Ask<'_>) -> Result<(), Ended> {
+        if self.done == self.size && self.size > 0 {
+            return Ok(());
+        }
+        let url = ask.url(&self.path);
+        let sent = client.send(ask, Method::GET, &self.path, self.done).await;
+        let mut response = sent.map_err(Ended::ForGood)?;
+        let mut skip = self.to_skip(&response, &url).map_err(Ended::ForGood)?;
+        let mut deadline = Instant::now() + client.stall_timeout;
+        let mut since_deadline = 0;
+        while let Some(mut chunk) =
+            next_chunk(&mut response, deadline, (client.stall_timeout, &url)).await?
+        {
+            since_deadline += chunk.len() as u64;
+            let skipped = skip.min(chunk.len() as u64);
+            chunk.advance(usize::try_from(skipped).unwrap_or_default());
+            skip -= skipped;
+            let before = Instant::now();
+            self.hand_on(chunk, &url).await.map_err(Ended::ForGood)?;
+            // A slow disk is not the registry's fault.
+            deadline += before.elapsed();
+            if since_deadline >= STALL_FLOOR {
+                since_deadline = 0;
+                deadline = Instant::now() + client.stall_timeout;
+            }
+        }
+        if self.done < self.size {
+            let what = "it is shorter than the manifest says";
+            // The answer was complete; the rest does not exist.
+            return Err(Ended::ForGood(RegistryError::Answer { url, what }));
+        }
+        Ok(())
+    }
+
+    async fn hand_on(&mut self, chunk: Bytes, url: &str) -> Result<(), RegistryError> {
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        self.done += chunk.len() as u64;
+        if self.done > self.size {
+            return Err(RegistryError::TooLarge {
+                url: url.to_owned(),
+                limit: self.size,
+            });
+        }
+        let sent = self.sink.send(Chunk::Data(chunk)).await;
+        sent.map_err(|_| RegistryError::GivenUp {
+            url: url.to_owned(),
+        })
+    }
+
+    async fn finish(&self, ask: &Ask<'_>) -> Result<(), RegistryError> {
+        let sent = self.sink.send(Chunk::End).await;
+        sent.map_err(|_| RegistryError::GivenUp {
+            url: ask.url(&self.path),
+        })
+    }
+
+    /// How many bytes of the answer were handed on before: a host may ignore the range.
+    fn to_skip(&self, response: &Response, url: &str) -> Result<u64, RegistryError> {
+        if response.status() != StatusCode::PARTIAL_CONTENT {
+            return Ok(self.done);
+        }
+        let range = response
+            .headers()
+            .get(CONTENT_RANGE)
+            .and_then(|value| value.to_str().ok());
+        let start = range
+            .and_then(|range| range.strip_prefix("bytes "))
+            .and_then(|range| range.split('-').next())
+            .and_then(|start| start.trim().parse::<u64>().ok());
+        match start {
+            Some(start) if start <= self.done => Ok(self.done - start),
+            _ => Err(RegistryError::Answer {
+                url: url.to_owned(),
+                what: "another range than was asked for",
+            }),
+        }
+    }
+}

@@ -1,0 +1,456 @@
+//! HTTP: connections, retries, redirects, bounded answers.
+
+use super::RegistryError;
+use super::auth::{self, Tokens};
+use super::hosts::{self, Endpoint, Scheme, Tls, Verification};
+use crate::image::credentials::Secret;
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, Method, StatusCode};
+use reqwest::{Response, Url};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// The most redirects followed.
+const REDIRECTS_MAX: usize = 10;
+/// The most of an error's text that is read, in bytes.
+const DETAIL_MAX: usize = 4096;
+/// The wait before the first repetition; doubled for each further one.
+const BACKOFF: Duration = Duration::from_millis(250);
+/// The longest a registry may make us wait with `Retry-After`.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+/// The most sets of TLS settings whose connections are kept.
+const CLIENTS_MAX: usize = 32;
+/// The least a living transfer sends in one stall period, in bytes.
+pub(super) const STALL_FLOOR: u64 = 4096;
+
+/// How often a host is tried before the next one, or the kubelet's next attempt, is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Once: another host follows.
+    Short,
+    /// Several times: there is nobody else to ask.
+    Long,
+}
+
+impl Patience {
+    fn attempts(self, error: &RegistryError) -> u32 {
+        match (self, error) {
+            (Self::Short, _) => 1,
+            // A host that takes no connections rarely does so for a second only.
+            (Self::Long, RegistryError::Unreachable { source, .. }) if source.is_connect() => 3,
+            (Self::Long, _) => 5,
+        }
+    }
+}
+
+/// Whom to ask, and as whom.
+#[derive(Clone, Copy)]
+pub(super) struct Ask<'a> {
+    pub endpoint: &'a Endpoint,
+    /// The repository's path.
+    pub repository: &'a str,
+    /// The registry in the image's name, which a mirror is told.
+    pub registry: &'a str,
+    pub secret: Option<&'a Secret>,
+    pub fingerprint: Option<[u8; 32]>,
+    pub patience: Patience,
+    pub accept: &'static str,
+}
+
+impl Ask<'_> {
+    /// The URL of something in the repository, fit for error texts: it holds no secret.
+    pub fn url(&self, path: &str) -> String {
+        let scheme = match self.endpoint.scheme {
+            Scheme::Https => "https",
+            Scheme::Http => "http",
+        };
+        let Endpoint {
+            authority,
+            path: prefix,
+            ..
+        } = self.endpoint;
+        format!("{scheme}://{authority}{prefix}/{}/{path}", self.repository)
+    }
+
+    /// The URL to ask, with the registry's name for a mirror (containerd's `ns` parameter).
+    fn full_url(&self, path: &str) -> Result<Url, RegistryError> {
+        let text = self.url(path);
+        let mut url = Url::parse(&text).map_err(|_| RegistryError::Answer {
+            url: text,
+            what: "its host makes no usable URL",
+        })?;
+        let is_hub =
+            self.registry == "docker.io" && self.endpoint.authority == "registry-1.docker.io";
+        if self.endpoint.authority != self.registry && !is_hub {
+            url.query_pairs_mut().append_pair("ns", self.registry);
+        }
+        Ok(url)
+    }
+}
+
+/// What a kept client is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Connection {
+    /// `None` never speaks TLS and so needs no certificates.
+    tls: Option<Tls>,
+    route: Route,
+}
+
+/// How a host is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Route {
+    /// By the proxy of the environment (`HTTPS_PROXY` and its like), if any.
+    Environment,
+    /// Directly: this machine, which no proxy could reach.
+    Direct,
+}
+
+impl Route {
+    fn to(authority: &str) -> Self {
+        if hosts::is_loopback(hosts::split_port(authority).0) {
+            Self::Direct
+        } else {
+            Self::Environment
+        }
+    }
+}
+
+/// The connections and tokens of this process.
+#[derive(Debug)]
+pub(super) struct Client {
+    clients: Mutex<HashMap<Connection, reqwest::Client>>,
+    pub(super) tokens: Tokens,
+    pub(super) stall_timeout: Duration,
+}
+
+impl Client {
+    pub fn new(stall_timeout: Duration) -> Self {
+        Self {
+            clients: Mutex::default(),
+            tokens: Tokens::default(),
+            stall_timeout,
+        }
+    }
+
+    /// Fetches something small.
+    pub async fn document(
+        &self,
+        ask: &Ask<'_>,
+        path: &str,
+        limit: usize,
+    ) -> Result<Bytes, RegistryError> {
+        let response = self.send(ask, Method::GET, path, 0).await?;
+        self.collect(response, &ask.url(path), limit).await
+    }
+
+    /// Asks once more and more until there is an answer worth having: a success, from `offset` on.
+    pub async fn send(
+        &self,
+        ask: &Ask<'_>,
+        method: Method,
+        path: &str,
+        offset: u64,
+    ) -> Result<Response, RegistryError> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let (wait, error) = match self.authenticated(ask, &method, path, offset).await {
+                Ok(response) if response.status().is_success() => return Ok(response),
+                Ok(response) => {
+                    let wait =
+                        is_passing(response.status()).then(|| retry_after(response.headers()));
+                    (wait, self.refusal(response, ask.url(path)).await)
+                }
+                Err(e) => {
+                    let passing = matches!(
+                        e,
+                        RegistryError::Unreachable { .. } | RegistryError::Stalled { .. }
+                    );
+                    (passing.then_some(None), e)
+                }
+            };
+            match wait {
+                Some(wait) if attempt < ask.patience.attempts(&error) => {
+                    tracing::debug!(
+                        error = &error as &dyn std::error::Error,
+                        attempt,
+                        "asking the registry again"
+                    );
+                    tokio::time::sleep(wait.unwrap_or(BACKOFF * 2_u32.pow(attempt - 1))).await;
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+
+    /// Asks with what is known of the host's wishes, and once more after it uttered new ones.
+    async fn authenticated(
+        &self,
+        ask: &Ask<'_>,
+        method: &Method,
+        path: &str,
+        offset: u64,
+    ) -> Result<Response, RegistryError> {
+        let known = self.tokens.known(ask);
+        let response = self
+            .follow(ask, method, path, (offset, known.as_deref()))
+            .await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
+        }
+        let challenges = auth::parse(response.headers().get_all(WWW_AUTHENTICATE));
+        match self.answer(ask, &challenges, &ask.url(path)).await? {
+            Some(header) => {
+                self.follow(ask, method, path, (offset, Some(&header)))
+                    .await
+            }
+            None => Ok(response),
+        }
+    }
+
+    /// Follows redirects; what belongs to the registry's host stays with it.
+    async fn follow(
+        &self,
+        ask: &Ask<'_>,
+        method: &Method,
+        path: &str,
+        (offset, authorization): (u64, Option<&str>),
+    ) -> Result<Response, RegistryError> {
+        let told = ask.url(path);
+        let first = ask.full_url(path)?;
+        let mut url = first.clone();
+        for _ in 0..=REDIRECTS_MAX {
+            let home = url.origin() == first.origin();
+            let client = if home {
+                self.for_endpoint(ask.endpoint)
+            } else {
+                self.for_redirect(&url)
+            };
+            let client = client.map_err(|source| RegistryError::Client {
+                url: told.clone(),
+                source,
+            })?;
+            let mut request = client
+                .request(method.clone(), url.clone())
+                .header(ACCEPT, ask.accept);
+            if offset > 0 {
+                request = request.header(RANGE, format!("bytes={offset}-"));
+            }
+            if home {
+                for (name, value) in &ask.endpoint.headers {
+                    request = request.header(name, value);
+                }
+                if let Some(value) = authorization {
+                    request = request.header(AUTHORIZATION, sensitive(value));
+                }
+            }
+            let response = self.within_stall(request.send(), &told).await?;
+            let Some(target) = redirect(&response) else {
+                return Ok(response);
+            };
+            let target = url.join(&target).ok().filter(|next| is_safe(&url, next));
+            url = target.ok_or(RegistryError::Answer {
+                url: told.clone(),
+                what: "an unusable redirect",
+            })?;
+        }
+        Err(RegistryError::Answer {
+            url: told,
+            what: "too many redirects",
+        })
+    }
+
+    /// Reads the whole of a small answer.
+    pub async fn collect(
+        &self,
+        mut response: Response,
+        url: &str,
+        limit: usize,
+    ) -> Result<Bytes, RegistryError> {
+        let too_large = || RegistryError::TooLarge {
+            url: url.to_owned(),
+            limit: limit as u64,
+        };
+        if response
+            .content_length()
+            .is_some_and(|length| length > limit as u64)
+        {
+            return Err(too_large());
+        }
+        let mut bytes = Vec::new();
+        while let Some(chunk) = self.within_stall(response.chunk(), url).await? {
+            if bytes.len() + chunk.len() > limit {
+                return Err(too_large());
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes.into())
+    }
+
+    /// Waits no longer than the stall timeout.
+    pub async fn within_stall<T>(
+        &self,
+        operation: impl Future<Output = reqwest::Result<T>>,
+        url: &str,
+    ) -> Result<T, RegistryError> {
+        match tokio::time::timeout(self.stall_timeout, operation).await {
+            Ok(result) => result.map_err(|e| RegistryError::Unreachable {
+                url: url.to_owned(),
+                source: e.without_url(),
+            }),
+            Err(_) => Err(RegistryError::Stalled {
+                url: url.to_owned(),
+                floor: 1,
+                period: self.stall_timeout,
+            }),
+        }
+    }
+
+    async fn refusal(&self, mut response: Response, url: String) -> RegistryError {
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Ok(Some(chunk)) = self.within_stall(response.chunk(), &url).await {
+            body.extend_from_slice(&chunk[..chunk.len().min(DETAIL_MAX - body.len())]);
+            if body.len() == DETAIL_MAX {
+                break;
+            }
+        }
+        let detail = auth::error_detail(&body);
+        match status {
+            StatusCode::NOT_FOUND => RegistryError::NotFound { url, detail },
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                RegistryError::Unauthorized { url, detail }
+            }
+            status => RegistryError::Status {
+                url,
+                status,
+                detail,
+            },
+        }
+    }
+
+    pub(super) fn for_endpoint(&self, endpoint: &Endpoint) -> reqwest::Result<reqwest::Client> {
+        let tls = match endpoint.scheme {
+            Scheme::Https => Some(endpoint.tls.clone()),
+            Scheme::Http => None,
+        };
+        self.client(Connection {
+            tls,
+            route: Route::to(&endpoint.authority),
+        })
+    }
+
+    /// A client for a host the registry sent us to, which gets nothing of the registry's settings.
+    fn for_redirect(&self, url: &Url) -> reqwest::Result<reqwest::Client> {
+        let tls = (url.scheme() == "https").then(Tls::default);
+        self.client(Connection {
+            tls,
+            route: Route::to(url.host_str().unwrap_or_default()),
+        })
+    }
+
+    fn client(&self, connection: Connection) -> reqwest::Result<reqwest::Client> {
+        let mut known = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = known.get(&connection) {
+            return Ok(client.clone());
+        }
+        if known.len() >= CLIENTS_MAX {
+            known.clear();
+        }
+        let client = build(&connection)?;
+        known.insert(connection, client.clone());
+        Ok(client)
+    }
+}
+
+fn build(connection: &Connection) -> reqwest::Result<reqwest::Client> {
+    // The program as a whole uses ring; whoever comes first installs it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!("holdfast/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_adaptive_window(true);
+    let builder = match connection.route {
+        Route::Environment => builder,
+        Route::Direct => builder.no_proxy(),
+    };
+    let Some(tls) = &connection.tls else {
+        return builder.tls_certs_only([]).build();
+    };
+    let mut authorities = Vec::new();
+    // A system without certificates can still reach hosts whose authority is configured.
+    for der in rustls_native_certs::load_native_certs().certs {
+        authorities.push(reqwest::Certificate::from_der(&der)?);
+    }
+    for pem in &tls.authorities {
+        authorities.extend(reqwest::Certificate::from_pem_bundle(pem)?);
+    }
+    let mut builder = builder
+        .tls_certs_only(authorities)
+        .tls_danger_accept_invalid_certs(tls.verification == Verification::Skipped);
+    if let Some(pem) = &tls.identity {
+        builder = builder.identity(reqwest::Identity::from_pem(pem)?);
+    }
+    builder.build()
+}
+
+fn is_passing(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::REQUEST_TIMEOUT
+            | StatusCode::INTERNAL_SERVER_ERROR
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    )
+}
+
+/// The wait the registry asks for; its form with a date is as good as none.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers
+        .get(RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
+}
+
+fn redirect(response: &Response) -> Option<String> {
+    let status = response.status();
+    let moved = matches!(
+        status,
+        StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::SEE_OTHER
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT
+    );
+    let location = response.headers().get(LOCATION).filter(|_| moved)?;
+    location.to_str().ok().map(str::to_owned)
+}
+
+/// A redirect may not lead from TLS into the clear, nor out of HTTP.
+fn is_safe(from: &Url, to: &Url) -> bool {
+    matches!(
+        (from.scheme(), to.scheme()),
+        ("http", "http" | "https") | ("https", "https")
+    )
+}
+
+/// A header value that no debug output shows.
+pub(super) fn sensitive(value: &str) -> http::HeaderValue {
+    let mut header = http::HeaderValue::from_str(value)
+        .unwrap_or_else(|_| http::HeaderValue::from_static("invalid"));
+    header.set_sensitive(true);
+    header
+}

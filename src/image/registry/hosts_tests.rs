@@ -1,0 +1,181 @@
+use super::*;
+use std::fs::{File, create_dir_all};
+use std::io::Write as _;
+
+struct Certs(tempfile::TempDir);
+
+impl Certs {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn file(self, path: &str, content: &str) -> Self {
+        let path = self.0.path().join(path);
+        create_dir_all(path.parent().unwrap()).unwrap();
+        File::create(path)
+            .unwrap()
+            .write_all(content.as_bytes())
+            .unwrap();
+        self
+    }
+
+    fn endpoints(&self, host: &str) -> Vec<Endpoint> {
+        endpoints(Some(self.0.path()), host).unwrap()
+    }
+
+    fn urls(&self, host: &str) -> Vec<String> {
+        self.endpoints(host).iter().map(url).collect()
+    }
+}
+
+fn url(endpoint: &Endpoint) -> String {
+    let scheme = if endpoint.scheme == Scheme::Https {
+        "https"
+    } else {
+        "http"
+    };
+    format!("{scheme}://{}{}", endpoint.authority, endpoint.path)
+}
+
+#[test]
+fn without_configuration() {
+    for (host, expected) in [
+        ("docker.io", "https://registry-1.docker.io/v2"),
+        ("quay.io", "https://quay.io/v2"),
+        ("localhost:5000", "http://localhost:5000/v2"),
+        ("localhost:443", "https://localhost:443/v2"),
+        ("127.0.0.1:5000", "http://127.0.0.1:5000/v2"),
+        ("[::1]:5000", "http://[::1]:5000/v2"),
+        ("10.0.0.1:5000", "https://10.0.0.1:5000/v2"),
+    ] {
+        assert_eq!(url(&endpoints(None, host).unwrap()[0]), expected);
+    }
+    assert_eq!(Certs::new().urls("quay.io"), ["https://quay.io/v2"]);
+}
+
+#[test]
+fn mirrors_come_in_the_order_of_the_file_then_the_server() {
+    let certs = Certs::new().file(
+        "docker.io/hosts.toml",
+        r#"
+        server = "https://docker.io"
+        # [host."http://commented.example"]
+        [host."http://zzz.example:5000"]
+          capabilities = ["pull", "resolve"]
+        [host."https://aaa.example/proxy/v2/"]
+          capabilities = ["pull"]
+        [host."mmm.example/other"]
+        [host."https://last.example/api"]
+          override_path = true
+        "#,
+    );
+    assert_eq!(
+        certs.urls("docker.io"),
+        [
+            "http://zzz.example:5000/v2",
+            "https://aaa.example/proxy/v2",
+            "https://mmm.example/other/v2",
+            "https://last.example/api",
+            "https://docker.io/v2",
+        ]
+    );
+    let endpoints = certs.endpoints("docker.io");
+    assert!(endpoints[0].resolve && endpoints[0].pull);
+    assert!(!endpoints[1].resolve && endpoints[1].pull);
+    assert!(endpoints[2].resolve && endpoints[2].pull);
+}
+
+#[test]
+fn the_first_directory_that_exists_counts() {
+    let certs = Certs::new()
+        .file(
+            "_default/hosts.toml",
+            r#"server = "https://default.example""#,
+        )
+        .file(
+            "registry.example_5000_/hosts.toml",
+            r#"server = "https://underscores.example""#,
+        )
+        .file(
+            "other.example:5000/hosts.toml",
+            r#"server = "https://colon.example""#,
+        );
+    assert_eq!(
+        certs.urls("registry.example:5000"),
+        ["https://underscores.example/v2"]
+    );
+    assert_eq!(
+        certs.urls("other.example:5000"),
+        ["https://colon.example/v2"]
+    );
+    assert_eq!(certs.urls("third.example"), ["https://default.example/v2"]);
+}
+
+#[test]
+fn a_file_without_server_falls_back_to_the_registry() {
+    let certs = Certs::new().file(
+        "registry.example/hosts.toml",
+        "[host.\"http://mirror.example\"]\n  skip_verify = true\n  [host.\"http://mirror.example\".header]\n    x-a = [\"1\", \"2\"]\n    x-b = \"3\"\n",
+    );
+    let endpoints = certs.endpoints("registry.example");
+    assert_eq!(url(&endpoints[1]), "https://registry.example/v2");
+    assert_eq!(endpoints[0].tls.verification, Verification::Skipped);
+    assert_eq!(endpoints[1].tls, Tls::default());
+    let headers: Vec<_> = endpoints[0]
+        .headers
+        .iter()
+        .map(|(n, v)| (n.as_str(), v.as_str()))
+        .collect();
+    assert_eq!(headers, [("x-a", "1"), ("x-a", "2"), ("x-b", "3")]);
+    assert!(endpoints[1].headers.is_empty());
+}
+
+#[test]
+fn certificates_are_read_relative_to_the_directory() {
+    let certs = Certs::new()
+        .file(
+            "a.example/hosts.toml",
+            "server = \"https://a.example\"\nca = [\"one.pem\", \"two.pem\"]\nclient = [[\"c.pem\", \"k.pem\"]]\n",
+        )
+        .file("a.example/one.pem", "1")
+        .file("a.example/two.pem", "2")
+        .file("a.example/c.pem", "C")
+        .file("a.example/k.pem", "K")
+        .file("b.example/ca.crt", "A")
+        .file("b.example/x.cert", "C")
+        .file("b.example/x.key", "K")
+        .file("c.example/hosts.toml", "ca = \"absent.pem\"");
+    let a = &certs.endpoints("a.example")[0].tls;
+    assert_eq!(a.authorities, [b"1".to_vec(), b"2".to_vec()]);
+    assert_eq!(a.identity.as_deref(), Some(&b"C\nK"[..]));
+    assert!(!format!("{a:?}").contains('K'));
+    let b = &certs.endpoints("b.example")[0].tls;
+    assert_eq!(
+        (b.authorities.len(), b.identity.as_deref()),
+        (1, Some(&b"C\nK"[..]))
+    );
+    let error = endpoints(Some(certs.0.path()), "c.example").unwrap_err();
+    assert!(
+        error.to_string().ends_with("c.example/absent.pem"),
+        "{error}"
+    );
+}
+
+#[test]
+fn unusable_files_are_errors_with_their_path() {
+    for bad in [
+        "server = ",
+        "[host.\"ftp://x\"]",
+        "[host.\"https://u@x\"]",
+        "ca = 3",
+        "[host.\"http://\"]",
+    ] {
+        let certs = Certs::new().file("a.example/hosts.toml", bad);
+        let error = endpoints(Some(certs.0.path()), "a.example");
+        let error = match error {
+            Ok(endpoints) => panic!("{bad}: {endpoints:?}"),
+            Err(error) => error.to_string(),
+        };
+        assert!(error.contains("a.example/hosts.toml"), "{error}");
+    }
+}

@@ -1,0 +1,392 @@
+//! The client's side of the OCI distribution specification: manifests and blobs over HTTP.
+//!
+//! A pull asks the hosts of [`hosts`] in order and takes the first that answers. Reading is all this
+//! does; nothing is pushed. Credentials leave only towards the hosts that the administrator
+//! configured for the registry and the token service these name, never along a redirect.
+
+mod auth;
+mod blob;
+mod client;
+pub(super) mod hosts;
+
+#[cfg(test)]
+mod distribution_tests;
+#[cfg(test)]
+mod tests;
+
+use super::layer::Chunk;
+use super::{Credentials, Digest, Reference, Target};
+use bytes::Bytes;
+use client::{Ask, Client};
+use hosts::Endpoint;
+pub use hosts::HostsError;
+use http::Method;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The largest manifest, index or configuration accepted, in bytes; registries refuse larger
+/// manifests too (distribution specification, "Pushing Manifests").
+pub(super) const DOCUMENT_MAX: usize = 4 << 20;
+
+/// The manifest types understood, most wanted first.
+const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.oci.image.index.v1+json, \
+     application/vnd.docker.distribution.manifest.v2+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, */*;q=0.1";
+
+/// Why something could not be had from a registry.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The configuration of the hosts cannot be used.
+    #[error("cannot use the configured hosts of registry {host}")]
+    Hosts {
+        /// The registry.
+        host: String,
+        /// What is wrong.
+        #[source]
+        source: HostsError,
+    },
+    /// The HTTP client could not be made, mostly for an unusable certificate.
+    #[error("cannot prepare the connection to {url}: check the certificates of its hosts.toml")]
+    Client {
+        /// What was to be fetched.
+        url: String,
+        /// What is wrong.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// No connection, or it broke too often.
+    #[error("cannot reach {url}: check the name, the network and the proxy settings")]
+    Unreachable {
+        /// What was to be fetched.
+        url: String,
+        /// What the connection said last.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The host takes connections and sends nothing.
+    #[error("{url} sent less than {floor} bytes in {} seconds", period.as_secs())]
+    Stalled {
+        /// What was to be fetched.
+        url: String,
+        /// The least a living download sends.
+        floor: u64,
+        /// In this time.
+        period: Duration,
+    },
+    /// The host answered with an error that trying again did not cure.
+    #[error("{url} answered {status}{}", told(detail))]
+    Status {
+        /// What was to be fetched.
+        url: String,
+        /// The answer.
+        status: http::StatusCode,
+        /// What the registry said, shortened.
+        detail: String,
+    },
+    /// There is no such repository, tag or blob.
+    #[error("{url} does not exist{}", told(detail))]
+    NotFound {
+        /// What was to be fetched.
+        url: String,
+        /// What the registry said, shortened.
+        detail: String,
+    },
+    /// The registry wants other credentials.
+    #[error(
+        "{url} refused access{}: check the credentials and that the repository exists",
+        told(detail)
+    )]
+    Unauthorized {
+        /// What was to be fetched.
+        url: String,
+        /// What the registry said, shortened.
+        detail: String,
+    },
+    /// The answer is not what the specification says.
+    #[error("{url} sent an unusable answer: {what}")]
+    Answer {
+        /// What was fetched.
+        url: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The content is not the one that was asked for.
+    #[error("{url} sent content with digest {found} instead of {expected}")]
+    Mismatch {
+        /// What was fetched.
+        url: String,
+        /// The digest asked for.
+        expected: Digest,
+        /// The digest of what came.
+        found: Digest,
+    },
+    /// The content is larger than allowed or announced.
+    #[error("{url} is larger than {limit} bytes")]
+    TooLarge {
+        /// What was fetched.
+        url: String,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// Somebody else ended the download: the layer's extraction or another layer's failure.
+    #[error("the download of {url} was given up")]
+    GivenUp {
+        /// What was being fetched.
+        url: String,
+    },
+    /// Several hosts were asked and none helped.
+    #[error("no host of the registry helped (asked before: {})", asked.join(", "))]
+    AllHosts {
+        /// Those asked before the last one, with what they answered.
+        asked: Vec<String>,
+        /// The last one's answer, which is the registry's own unless configured otherwise.
+        #[source]
+        last: Box<RegistryError>,
+    },
+}
+
+fn told(detail: &str) -> String {
+    if detail.is_empty() {
+        String::new()
+    } else {
+        format!(" ({detail})")
+    }
+}
+
+impl RegistryError {
+    /// The error that decides: the last host's, where several were asked.
+    pub fn decisive(&self) -> &Self {
+        match self {
+            Self::AllHosts { last, .. } => last.decisive(),
+            other => other,
+        }
+    }
+}
+
+/// A document from a registry, verified where a digest was asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Document {
+    pub bytes: Bytes,
+    pub digest: Digest,
+}
+
+/// The registries of the world, as far as the credentials reach.
+#[derive(Debug)]
+pub(super) struct Registry {
+    client: Client,
+    hosts_dir: Option<PathBuf>,
+}
+
+/// One pull's view of a registry: its hosts, one repository, one caller.
+#[derive(Debug)]
+pub(super) struct Repository<'a> {
+    client: &'a Client,
+    endpoints: Vec<Endpoint>,
+    reference: Reference,
+    credentials: Option<Credentials>,
+}
+
+impl Registry {
+    pub fn new(hosts_dir: Option<PathBuf>, stall_timeout: Duration) -> Self {
+        Self {
+            client: Client::new(stall_timeout),
+            hosts_dir,
+        }
+    }
+
+    /// Reads the hosts' configuration anew and prepares for a repository.
+    pub async fn repository(
+        &self,
+        reference: &Reference,
+        credentials: Option<Credentials>,
+    ) -> Result<Repository<'_>, RegistryError> {
+        let (dir, host) = (self.hosts_dir.clone(), reference.host().to_owned());
+        let read =
+            tokio::task::spawn_blocking(move || hosts::endpoints(dir.as_deref(), &host)).await;
+        let endpoints = read
+            .unwrap_or_else(|_| {
+                let path = self.hosts_dir.clone().unwrap_or_default();
+                Err(HostsError::Read {
+                    path,
+                    source: std::io::ErrorKind::Interrupted.into(),
+                })
+            })
+            .map_err(|source| RegistryError::Hosts {
+                host: reference.host().to_owned(),
+                source,
+            })?;
+        Ok(Repository {
+            client: &self.client,
+            endpoints,
+            reference: reference.clone(),
+            credentials,
+        })
+    }
+}
+
+impl Repository<'_> {
+    /// The digest a tag stands for, when a host says so without sending the manifest.
+    pub async fn head(&self, target: &Target) -> Result<Option<Digest>, RegistryError> {
+        let path = format!("manifests/{}", target.as_path());
+        let mut asked = Asked::default();
+        for endpoint in self.endpoints_for(target) {
+            match self
+                .client
+                .send(&self.ask(endpoint), Method::HEAD, &path, 0)
+                .await
+            {
+                Ok(response) => {
+                    let header = response.headers().get("docker-content-digest");
+                    return Ok(header
+                        .and_then(|value| value.to_str().ok())
+                        .and_then(|text| text.parse().ok()));
+                }
+                Err(e) => asked.remember(&endpoint.authority, e),
+            }
+        }
+        Err(self.none_helped(asked))
+    }
+
+    /// A manifest or an index, verified when it was asked for by digest.
+    pub async fn manifest(&self, target: &Target) -> Result<Document, RegistryError> {
+        self.document(target, &format!("manifests/{}", target.as_path()))
+            .await
+    }
+
+    /// A small blob, verified.
+    pub async fn small_blob(&self, expected: Digest) -> Result<Document, RegistryError> {
+        self.document(&Target::Digest(expected), &format!("blobs/{expected}"))
+            .await
+    }
+
+    async fn document(&self, target: &Target, path: &str) -> Result<Document, RegistryError> {
+        let mut asked = Asked::default();
+        for endpoint in self.endpoints_for(target) {
+            let ask = self.ask(endpoint);
+            match self.client.document(&ask, path, DOCUMENT_MAX).await {
+                Ok(bytes) => {
+                    let digest = Digest::of(&bytes);
+                    match target {
+                        Target::Digest(expected) if *expected != digest => {
+                            let url = ask.url(path);
+                            let mismatch = RegistryError::Mismatch {
+                                url,
+                                expected: *expected,
+                                found: digest,
+                            };
+                            asked.remember(&endpoint.authority, mismatch);
+                        }
+                        _ => return Ok(Document { bytes, digest }),
+                    }
+                }
+                Err(e) => asked.remember(&endpoint.authority, e),
+            }
+        }
+        Err(self.none_helped(asked))
+    }
+
+    /// Sends a large blob into `sink`; verifying is the receiver's part, since only it sees the end.
+    pub async fn blob(
+        &self,
+        digest: Digest,
+        size: u64,
+        sink: &tokio::sync::mpsc::Sender<Chunk>,
+    ) -> Result<(), RegistryError> {
+        let mut transfer = blob::Transfer::new(digest, size, sink);
+        let mut asked = Asked::default();
+        for endpoint in self.endpoints_for(&Target::Digest(digest)) {
+            match transfer.run(self.client, &self.ask(endpoint)).await {
+                Ok(()) => return Ok(()),
+                Err(e @ (RegistryError::GivenUp { .. } | RegistryError::TooLarge { .. })) => {
+                    return Err(e);
+                }
+                Err(e) => asked.remember(&endpoint.authority, e),
+            }
+        }
+        Err(self.none_helped(asked))
+    }
+
+    /// The hosts that may be asked: what a tag means not every mirror may say.
+    fn endpoints_for(&self, target: &Target) -> impl Iterator<Item = &Endpoint> {
+        let by_digest = matches!(target, Target::Digest(_));
+        self.endpoints
+            .iter()
+            .filter(move |endpoint| endpoint.resolve || (endpoint.pull && by_digest))
+    }
+
+    fn ask<'a>(&'a self, endpoint: &'a Endpoint) -> Ask<'a> {
+        let credentials = self.credentials.as_ref();
+        // Credentials may be restricted to the registry's name, which its mirrors stand in for.
+        let secret = credentials.and_then(|c| {
+            c.secret_for(&endpoint.authority)
+                .or_else(|| c.secret_for(self.reference.host()))
+        });
+        let others = self
+            .endpoints
+            .last()
+            .is_some_and(|last| !std::ptr::eq(last, endpoint));
+        Ask {
+            endpoint,
+            repository: self.reference.path(),
+            registry: self.reference.host(),
+            secret,
+            fingerprint: credentials.map(Credentials::fingerprint),
+            patience: if others {
+                client::Patience::Short
+            } else {
+                client::Patience::Long
+            },
+            accept: ACCEPT,
+        }
+    }
+
+    fn none_helped(&self, asked: Asked) -> RegistryError {
+        match asked.last {
+            Some(last) if asked.before.is_empty() => last,
+            Some(last) => RegistryError::AllHosts {
+                asked: asked.before,
+                last: Box::new(last),
+            },
+            None => RegistryError::Answer {
+                url: self.reference.name(),
+                what: "its hosts.toml gives no host the capability that is needed",
+            },
+        }
+    }
+}
+
+/// The hosts asked in vain.
+#[derive(Default)]
+struct Asked {
+    before: Vec<String>,
+    last: Option<RegistryError>,
+}
+
+impl Asked {
+    fn remember(&mut self, host: &str, error: RegistryError) {
+        // When a later host helps, nobody else tells of this one.
+        tracing::debug!(
+            host,
+            error = &error as &dyn std::error::Error,
+            "host of a registry did not help"
+        );
+        if let Some(before) = self.last.replace(error) {
+            self.before.push(short(&before));
+        }
+    }
+}
+
+/// What an earlier host answered, in a few words.
+fn short(error: &RegistryError) -> String {
+    let (url, outcome) = match error {
+        RegistryError::Unreachable { url, .. } => (url, "unreachable".to_owned()),
+        RegistryError::Stalled { url, .. } => (url, "stalled".to_owned()),
+        RegistryError::NotFound { url, .. } => (url, "not there".to_owned()),
+        RegistryError::Unauthorized { url, .. } => (url, "access refused".to_owned()),
+        RegistryError::Status { url, status, .. } => (url, status.to_string()),
+        other => return other.to_string(),
+    };
+    let host = url.split('/').nth(2).unwrap_or(url);
+    format!("{host}: {outcome}")
+}

@@ -1,0 +1,125 @@
+//! Layers in use.
+
+use super::{ImageStore, Inner, StoreError};
+use crate::image::LayerName;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, MutexGuard, PoisonError, Weak};
+
+/// Which layers exist, and how many hold each.
+///
+/// A layer leaves `live` the moment its deletion is decided, under the same lock that counts holds:
+/// nobody can hold what is being deleted.
+#[derive(Debug)]
+pub(super) struct Holds {
+    live: BTreeSet<LayerName>,
+    counts: HashMap<LayerName, usize>,
+}
+
+impl Holds {
+    pub fn new(live: impl Iterator<Item = LayerName>) -> Self {
+        Self {
+            live: live.collect(),
+            counts: HashMap::new(),
+        }
+    }
+
+    /// A layer was committed.
+    pub fn add(&mut self, layer: LayerName) {
+        self.live.insert(layer);
+    }
+
+    /// Takes the layers nobody holds and `referenced` does not name out of use, for deletion.
+    pub fn retire(&mut self, referenced: &BTreeSet<&LayerName>) -> Vec<LayerName> {
+        let unused =
+            |layer: &&LayerName| !referenced.contains(*layer) && !self.counts.contains_key(*layer);
+        let retired: Vec<LayerName> = self.live.iter().filter(unused).cloned().collect();
+        for layer in &retired {
+            self.live.remove(layer);
+        }
+        retired
+    }
+
+    fn take(&mut self, layers: &[LayerName]) -> Result<(), StoreError> {
+        if let Some(gone) = layers.iter().find(|layer| !self.live.contains(*layer)) {
+            return Err(StoreError::LayerGone(gone.clone()));
+        }
+        for layer in layers {
+            *self.counts.entry(layer.clone()).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    /// Whether somebody let go of a layer for the last time.
+    fn give_back(&mut self, layers: &[LayerName]) -> bool {
+        let mut last = false;
+        for layer in layers {
+            if let Some(count) = self.counts.get_mut(layer) {
+                *count -= 1;
+                if *count == 0 {
+                    self.counts.remove(layer);
+                    last = true;
+                }
+            }
+        }
+        last
+    }
+}
+
+/// Keeps layers from being deleted; drop it when the last mount of them is gone.
+#[derive(Debug)]
+pub struct ImageHold {
+    store: Weak<Inner>,
+    layers: Vec<LayerName>,
+}
+
+impl ImageHold {
+    /// The layers held, the bottom one first.
+    pub fn layers(&self) -> &[LayerName] {
+        &self.layers
+    }
+}
+
+impl Drop for ImageHold {
+    fn drop(&mut self) {
+        let Some(store) = self.store.upgrade() else {
+            return;
+        };
+        let last = store.lock_holds().give_back(&self.layers);
+        let unused = last && {
+            let snapshot = store.snapshot();
+            let referenced = snapshot.referenced();
+            self.layers.iter().any(|layer| !referenced.contains(layer))
+        };
+        if unused {
+            store.collect_in_background();
+        }
+    }
+}
+
+impl Inner {
+    /// Holds layers, all or none.
+    pub fn hold(self: &Arc<Self>, layers: &[LayerName]) -> Result<ImageHold, StoreError> {
+        self.lock_holds().take(layers)?;
+        Ok(ImageHold {
+            store: Arc::downgrade(self),
+            layers: layers.to_vec(),
+        })
+    }
+
+    pub(super) fn lock_holds(&self) -> MutexGuard<'_, Holds> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ImageStore {
+    /// Finds and holds the unpacked layer of that diff id.
+    pub(in crate::image) fn hold_diff_id(
+        &self,
+        diff_id: &crate::image::Digest,
+    ) -> Option<ImageHold> {
+        let snapshot = self.inner.snapshot();
+        let layer = snapshot.layer(diff_id)?;
+        // One that is being deleted is as good as absent.
+        self.inner.hold(std::slice::from_ref(layer)).ok()
+    }
+}

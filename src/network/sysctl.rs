@@ -1,0 +1,18 @@
+//! The switches under /proc/sys/net that a bridge network needs; they belong to the calling thread's network
+//! namespace.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+
+/// Forwards IPv4 between interfaces.
+pub(super) const FORWARD_V4: &str = "/proc/sys/net/ipv4/ip_forward";
+/// Forwards IPv6 between interfaces.
+pub(super) const FORWARD_V6: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
+
+/// Sets a switch to 1 unless it is: on a machine where it is set already, /proc/sys may be read-only.
+pub(super) fn switch_on(path: &str) -> io::Result<()> {
+    if std::fs::read_to_string(path)?.trim() == "1" {
+        return Ok(());
+    }
+    OpenOptions::new().write(true).open(path)?.write_all(b"1\n")
+}

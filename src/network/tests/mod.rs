@@ -1,0 +1,4 @@
+//! Tests of the network: names and leases, and the kernel in namespaces of the tests' own.
+
+mod kernel;
+mod pure;

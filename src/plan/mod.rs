@@ -1,0 +1,29 @@
+//! From an OCI runtime Spec to the flat launch plan of [`crate::wire::plan`].
+//!
+//! ```text
+//!   Spec ──┬─ compile ─▶ ContainerPlan
+//!          ├─ exec ────▶ ExecPlan
+//!   Spec ──┴─ pause ───▶ PausePlan
+//! ```
+//!
+//! This module is pure but for a cache of compiled seccomp filters. It never ignores a part of a Spec that
+//! the launcher cannot do: that is an error which names the field.
+
+mod compile;
+mod devices;
+mod mounts;
+mod pause;
+mod process;
+pub mod seccomp;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+pub use compile::{
+    CgroupHierarchy, CgroupMounts, ExecRequest, PlanContext, PlanError, Stdin, compile, exec,
+};
+pub use pause::pause;
+pub use seccomp::{FilterCache, FilterError};
+
+use compile::{refuse, refuse_any};

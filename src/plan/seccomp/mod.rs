@@ -1,0 +1,286 @@
+//! Compiles OCI seccomp profiles to BPF and keeps the last ones.
+//!
+//! ```text
+//!   LinuxSeccomp ─▶ libseccomp ─▶ program ─▶ guard in front ─▶ SeccompFilter (bytes, flags)
+//! ```
+//!
+//! Compiling takes milliseconds and most containers have one of two or three profiles, so compiled filters are
+//! kept. Names of system calls that libseccomp does not know are skipped; the [`guard`] lets newer calls fail
+//! in the way that C libraries have a fallback for.
+
+mod guard;
+
+use std::collections::VecDeque;
+use std::io::{Read, Seek};
+use std::sync::{Mutex, PoisonError};
+
+use libseccomp::error::SeccompError;
+use libseccomp::{
+    ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall,
+};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use oci_spec::runtime::{
+    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag,
+    LinuxSeccompOperator, LinuxSyscall,
+};
+
+use crate::wire::plan::SeccompFilter;
+
+/// How many compiled filters are kept.
+pub const MAX_FILTERS: usize = 32;
+
+/// `BPF_MAXINSNS` of Linux: most instructions of a filter.
+const MAX_INSTRUCTIONS: usize = 4096;
+
+/// Bytes of a `struct sock_filter`.
+const INSTRUCTION: usize = 8;
+
+/// `EPERM`: what a refused call returns unless the profile says otherwise.
+const EPERM: u32 = 1;
+
+/// `SECCOMP_FILTER_FLAG_*` of seccomp(2).
+const FLAG_TSYNC: u32 = 1;
+const FLAG_LOG: u32 = 2;
+const FLAG_SPEC_ALLOW: u32 = 4;
+
+/// Why a profile cannot be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum FilterError {
+    /// The profile asks for what is not done.
+    #[error("{0} is not supported")]
+    Unsupported(String),
+    /// libseccomp refuses a step.
+    #[error("{step} with libseccomp")]
+    Library {
+        /// What was tried.
+        step: String,
+        /// Its answer.
+        #[source]
+        source: SeccompError,
+    },
+    /// The memory file for the program.
+    #[error("{0} the memory file for the compiled filter")]
+    Memory(&'static str, #[source] std::io::Error),
+    /// More instructions than the kernel takes.
+    #[error("the compiled filter has {0} instructions; the kernel takes 4096")]
+    TooLong(usize),
+}
+
+/// Compiled filters by profile: the last [`MAX_FILTERS`] that were used.
+#[derive(Debug, Default)]
+pub struct FilterCache {
+    /// The latest is last.
+    filters: Mutex<VecDeque<(LinuxSeccomp, SeccompFilter)>>,
+}
+
+impl FilterCache {
+    /// The filter of a profile, compiled when it is new. Meanwhile others wait: they mostly want the same.
+    ///
+    /// # Errors
+    /// [`FilterError`] when the profile cannot be compiled.
+    pub fn get(&self, profile: &LinuxSeccomp) -> Result<SeccompFilter, FilterError> {
+        let mut filters = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = filters.iter().position(|(known, _)| known == profile);
+        let entry = match found.and_then(|at| filters.remove(at)) {
+            Some(entry) => entry,
+            None => (profile.clone(), compile(profile)?),
+        };
+        let filter = entry.1.clone();
+        if filters.len() >= MAX_FILTERS {
+            filters.pop_front();
+        }
+        filters.push_back(entry);
+        Ok(filter)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.filters.lock().unwrap().len()
+    }
+}
+
+/// Compiles a profile.
+///
+/// # Errors
+/// [`FilterError`]
+pub fn compile(profile: &LinuxSeccomp) -> Result<SeccompFilter, FilterError> {
+    if profile.listener_path().is_some() {
+        return Err(FilterError::Unsupported(
+            "a listener for notifications".to_owned(),
+        ));
+    }
+    let default = action(profile.default_action(), profile.default_errno_ret())?;
+    let mut context = ScmpFilterContext::new(default).map_err(library("start a filter"))?;
+    for arch in profile.architectures().iter().flatten() {
+        let arch = architecture(*arch)?;
+        context
+            .add_arch(arch)
+            .map_err(library(format!("add architecture {arch:?}")))?;
+    }
+    // A binary search instead of a chain of comparisons; the library may be too old for it.
+    let _ = context.set_ctl_optimize(2);
+    for syscall in profile.syscalls().iter().flatten() {
+        add(&mut context, syscall, default)?;
+    }
+    let mut program = guard::program(profile, default);
+    program.extend(export(&context)?);
+    let instructions = program.len() / INSTRUCTION;
+    if instructions > MAX_INSTRUCTIONS {
+        return Err(FilterError::TooLong(instructions));
+    }
+    Ok(SeccompFilter {
+        program,
+        flags: flags(profile)?,
+    })
+}
+
+fn library(step: impl Into<String>) -> impl FnOnce(SeccompError) -> FilterError {
+    let step = step.into();
+    |source| FilterError::Library { step, source }
+}
+
+fn export(context: &ScmpFilterContext) -> Result<Vec<u8>, FilterError> {
+    let descriptor = memfd_create(c"seccomp", MFdFlags::MFD_CLOEXEC)
+        .map_err(|errno| FilterError::Memory("make", errno.into()))?;
+    let mut file = std::fs::File::from(descriptor);
+    context
+        .export_bpf(&file)
+        .map_err(library("export the filter"))?;
+    file.rewind()
+        .map_err(|error| FilterError::Memory("rewind", error))?;
+    let mut program = Vec::new();
+    file.read_to_end(&mut program)
+        .map_err(|error| FilterError::Memory("read", error))?;
+    Ok(program)
+}
+
+/// Adds the rules of one entry. Names that the library does not know are skipped, as in runc.
+fn add(
+    context: &mut ScmpFilterContext,
+    syscall: &LinuxSyscall,
+    default: ScmpAction,
+) -> Result<(), FilterError> {
+    let action = action(syscall.action(), syscall.errno_ret())?;
+    // The library refuses rules that repeat the default.
+    if action == default {
+        return Ok(());
+    }
+    let args = syscall.args().as_deref().unwrap_or_default();
+    let conditions = args.iter().map(condition).collect::<Result<Vec<_>, _>>()?;
+    // A rule may look at an argument once; an entry that does it twice means either.
+    let twice =
+        |arg: &LinuxSeccompArg| args.iter().filter(|one| one.index() == arg.index()).count() > 1;
+    let either = args.iter().any(twice);
+    for name in syscall.names() {
+        let Ok(number) = ScmpSyscall::from_name(name) else {
+            continue;
+        };
+        let step = || format!("add a rule for {name}");
+        if either {
+            for one in &conditions {
+                let one = std::slice::from_ref(one);
+                context
+                    .add_rule_conditional(action, number, one)
+                    .map_err(library(step()))?;
+            }
+        } else {
+            context
+                .add_rule_conditional(action, number, &conditions)
+                .map_err(library(step()))?;
+        }
+    }
+    Ok(())
+}
+
+fn condition(arg: &LinuxSeccompArg) -> Result<ScmpArgCompare, FilterError> {
+    let index = u32::try_from(arg.index())
+        .ok()
+        .filter(|index| *index < 6)
+        .ok_or_else(|| {
+            FilterError::Unsupported(format!(
+                "argument {}: system calls have 0 to 5;",
+                arg.index()
+            ))
+        })?;
+    let (op, value) = match arg.op() {
+        LinuxSeccompOperator::ScmpCmpNe => (ScmpCompareOp::NotEqual, arg.value()),
+        LinuxSeccompOperator::ScmpCmpLt => (ScmpCompareOp::Less, arg.value()),
+        LinuxSeccompOperator::ScmpCmpLe => (ScmpCompareOp::LessOrEqual, arg.value()),
+        LinuxSeccompOperator::ScmpCmpEq => (ScmpCompareOp::Equal, arg.value()),
+        LinuxSeccompOperator::ScmpCmpGe => (ScmpCompareOp::GreaterEqual, arg.value()),
+        LinuxSeccompOperator::ScmpCmpGt => (ScmpCompareOp::Greater, arg.value()),
+        LinuxSeccompOperator::ScmpCmpMaskedEq => (
+            ScmpCompareOp::MaskedEqual(arg.value()),
+            arg.value_two().unwrap_or(0),
+        ),
+    };
+    Ok(ScmpArgCompare::new(index, op, value))
+}
+
+fn action(action: LinuxSeccompAction, value: Option<u32>) -> Result<ScmpAction, FilterError> {
+    let value = value.unwrap_or(EPERM);
+    let small = |value| {
+        u16::try_from(value)
+            .map_err(|_| FilterError::Unsupported(format!("errnoRet {value}: more than 65535")))
+    };
+    Ok(match action {
+        LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => {
+            ScmpAction::KillThread
+        }
+        LinuxSeccompAction::ScmpActKillProcess => ScmpAction::KillProcess,
+        LinuxSeccompAction::ScmpActTrap => ScmpAction::Trap,
+        LinuxSeccompAction::ScmpActErrno => ScmpAction::Errno(i32::from(small(value)?)),
+        LinuxSeccompAction::ScmpActTrace => ScmpAction::Trace(small(value)?),
+        LinuxSeccompAction::ScmpActLog => ScmpAction::Log,
+        LinuxSeccompAction::ScmpActAllow => ScmpAction::Allow,
+        LinuxSeccompAction::ScmpActNotify => {
+            return Err(FilterError::Unsupported(
+                "action SCMP_ACT_NOTIFY".to_owned(),
+            ));
+        }
+    })
+}
+
+/// Without flags, speculative store bypass stays as it is: the mitigation slows every process with a filter
+/// and is meant for those who ask for it (runc does the same).
+fn flags(profile: &LinuxSeccomp) -> Result<u32, FilterError> {
+    let Some(flags) = profile.flags() else {
+        return Ok(FLAG_SPEC_ALLOW);
+    };
+    let mut out = 0;
+    for flag in flags {
+        out |= match flag {
+            LinuxSeccompFilterFlag::SeccompFilterFlagLog => FLAG_LOG,
+            LinuxSeccompFilterFlag::SeccompFilterFlagTsync => FLAG_TSYNC,
+            LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => FLAG_SPEC_ALLOW,
+            LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => {
+                return Err(FilterError::Unsupported(format!("flag {flag}")));
+            }
+        };
+    }
+    Ok(out)
+}
+
+fn architecture(arch: Arch) -> Result<ScmpArch, FilterError> {
+    Ok(match arch {
+        Arch::ScmpArchNative => ScmpArch::Native,
+        Arch::ScmpArchX86 => ScmpArch::X86,
+        Arch::ScmpArchX86_64 => ScmpArch::X8664,
+        Arch::ScmpArchX32 => ScmpArch::X32,
+        Arch::ScmpArchArm => ScmpArch::Arm,
+        Arch::ScmpArchAarch64 => ScmpArch::Aarch64,
+        Arch::ScmpArchMips => ScmpArch::Mips,
+        Arch::ScmpArchMips64 => ScmpArch::Mips64,
+        Arch::ScmpArchMips64n32 => ScmpArch::Mips64N32,
+        Arch::ScmpArchMipsel => ScmpArch::Mipsel,
+        Arch::ScmpArchMipsel64 => ScmpArch::Mipsel64,
+        Arch::ScmpArchMipsel64n32 => ScmpArch::Mipsel64N32,
+        Arch::ScmpArchPpc => ScmpArch::Ppc,
+        Arch::ScmpArchPpc64 => ScmpArch::Ppc64,
+        Arch::ScmpArchPpc64le => ScmpArch::Ppc64Le,
+        Arch::ScmpArchS390 => ScmpArch::S390,
+        Arch::ScmpArchS390x => ScmpArch::S390X,
+        Arch::ScmpArchRiscv64 => ScmpArch::Riscv64,
+        other => return Err(FilterError::Unsupported(format!("architecture {other}"))),
+    })
+}

@@ -1,0 +1,240 @@
+use oci_spec::runtime::{
+    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompArgBuilder,
+    LinuxSeccompFilterFlag, LinuxSeccompOperator, LinuxSyscall,
+};
+
+use super::super::seccomp::{FilterCache, FilterError, MAX_FILTERS, compile};
+use super::machine::{Answer, run};
+
+const EPERM: u32 = 1;
+const ENOSYS: u32 = 38;
+const NATIVE: u32 = if cfg!(target_arch = "x86_64") {
+    Arch::ScmpArchX86_64 as u32
+} else {
+    Arch::ScmpArchAarch64 as u32
+};
+
+fn rule(names: &[&str], action: LinuxSeccompAction) -> LinuxSyscall {
+    let mut out = LinuxSyscall::default();
+    out.set_names(names.iter().map(|name| (*name).to_owned()).collect())
+        .set_action(action);
+    out
+}
+
+fn arg(index: usize, op: LinuxSeccompOperator, value: u64) -> LinuxSeccompArg {
+    LinuxSeccompArgBuilder::default()
+        .index(index)
+        .op(op)
+        .value(value)
+        .build()
+        .unwrap()
+}
+
+fn profile(default: LinuxSeccompAction, rules: Vec<LinuxSyscall>) -> LinuxSeccomp {
+    let mut out = LinuxSeccomp::default();
+    out.set_default_action(default).set_syscalls(Some(rules));
+    out
+}
+
+fn number(name: &str) -> u32 {
+    u32::try_from(
+        libseccomp::ScmpSyscall::from_name(name)
+            .unwrap()
+            .as_raw_syscall(),
+    )
+    .unwrap()
+}
+
+fn ask(program: &[u8], name: &str, args: &[u64]) -> Answer {
+    run(program, NATIVE, number(name), args)
+}
+
+#[test]
+fn an_allow_list_allows_and_refuses() {
+    let list = profile(
+        LinuxSeccompAction::ScmpActErrno,
+        vec![rule(
+            &["read", "no_such_call", "statx"],
+            LinuxSeccompAction::ScmpActAllow,
+        )],
+    );
+    let filter = compile(&list).unwrap();
+    assert!(!filter.program.is_empty() && filter.program.len().is_multiple_of(8));
+    assert_eq!(ask(&filter.program, "read", &[]), Answer::Allow);
+    assert_eq!(ask(&filter.program, "write", &[]), Answer::Errno(EPERM));
+    // SECCOMP_FILTER_FLAG_SPEC_ALLOW unless flags were given.
+    assert_eq!(filter.flags, 4);
+}
+
+#[test]
+fn calls_newer_than_the_profile_say_so() {
+    let list = profile(
+        LinuxSeccompAction::ScmpActErrno,
+        vec![rule(&["read", "openat2"], LinuxSeccompAction::ScmpActAllow)],
+    );
+    let program = compile(&list).unwrap().program;
+    let newest = number("openat2");
+    assert_eq!(run(&program, NATIVE, newest, &[]), Answer::Allow);
+    assert_eq!(
+        run(&program, NATIVE, newest + 1, &[]),
+        Answer::Errno(ENOSYS)
+    );
+    assert_eq!(run(&program, NATIVE, 9999, &[]), Answer::Errno(ENOSYS));
+    assert_eq!(run(&program, NATIVE, newest - 1, &[]), Answer::Errno(EPERM));
+    // A filter that allows by default needs no such help.
+    let open = profile(
+        LinuxSeccompAction::ScmpActAllow,
+        vec![rule(&["mkdir"], LinuxSeccompAction::ScmpActErrno)],
+    );
+    let program = compile(&open).unwrap().program;
+    assert_eq!(run(&program, NATIVE, 9999, &[]), Answer::Allow);
+    assert_eq!(ask(&program, "mkdir", &[]), Answer::Errno(EPERM));
+}
+
+#[test]
+fn every_action_compiles() {
+    for (action, expected) in [
+        (LinuxSeccompAction::ScmpActKill, Answer::Other(0)),
+        (LinuxSeccompAction::ScmpActKillThread, Answer::Other(0)),
+        (
+            LinuxSeccompAction::ScmpActKillProcess,
+            Answer::Other(0x8000_0000),
+        ),
+        (LinuxSeccompAction::ScmpActTrap, Answer::Other(0x0003_0000)),
+        (LinuxSeccompAction::ScmpActErrno, Answer::Errno(13)),
+        (LinuxSeccompAction::ScmpActTrace, Answer::Other(0x7ff0_000d)),
+        (LinuxSeccompAction::ScmpActLog, Answer::Other(0x7ffc_0000)),
+    ] {
+        let mut one = rule(&["mkdir"], action);
+        one.set_errno_ret(Some(13));
+        let program = compile(&profile(LinuxSeccompAction::ScmpActAllow, vec![one]))
+            .unwrap()
+            .program;
+        assert_eq!(ask(&program, "mkdir", &[]), expected, "{action}");
+        assert_eq!(ask(&program, "read", &[]), Answer::Allow);
+    }
+}
+
+#[test]
+fn arguments_are_compared() {
+    use LinuxSeccompOperator::*;
+    for (op, value, yes, no) in [
+        (ScmpCmpEq, 5, 5, 6),
+        (ScmpCmpNe, 5, 6, 5),
+        (ScmpCmpLt, 5, 4, 5),
+        (ScmpCmpLe, 5, 5, 6),
+        (ScmpCmpGt, 5, 6, 5),
+        (ScmpCmpGe, 5, 5, 4),
+        (ScmpCmpMaskedEq, 0x7000_0000_0000, 0x0fff, 0x1000_0000_0000),
+    ] {
+        let mut one = rule(&["dup3"], LinuxSeccompAction::ScmpActAllow);
+        one.set_args(Some(vec![arg(1, op, value)]));
+        let program = compile(&profile(LinuxSeccompAction::ScmpActErrno, vec![one]))
+            .unwrap()
+            .program;
+        assert_eq!(ask(&program, "dup3", &[9, yes]), Answer::Allow, "{op}");
+        assert_eq!(
+            ask(&program, "dup3", &[9, no]),
+            Answer::Errno(EPERM),
+            "{op}"
+        );
+    }
+}
+
+#[test]
+fn two_conditions_on_one_argument_mean_either() {
+    let equal = LinuxSeccompOperator::ScmpCmpEq;
+    let with = |args| {
+        let mut one = rule(&["dup3"], LinuxSeccompAction::ScmpActAllow);
+        one.set_args(Some(args));
+        compile(&profile(LinuxSeccompAction::ScmpActErrno, vec![one]))
+            .unwrap()
+            .program
+    };
+    let either = with(vec![arg(0, equal, 1), arg(0, equal, 2)]);
+    assert_eq!(ask(&either, "dup3", &[1]), Answer::Allow);
+    assert_eq!(ask(&either, "dup3", &[2]), Answer::Allow);
+    assert_eq!(ask(&either, "dup3", &[3]), Answer::Errno(EPERM));
+    let both = with(vec![arg(0, equal, 1), arg(1, equal, 2)]);
+    assert_eq!(ask(&both, "dup3", &[1, 2]), Answer::Allow);
+    assert_eq!(ask(&both, "dup3", &[1, 3]), Answer::Errno(EPERM));
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn further_architectures_have_their_own_numbers() {
+    let mut list = profile(
+        LinuxSeccompAction::ScmpActErrno,
+        vec![rule(
+            &["read", "getuid32"],
+            LinuxSeccompAction::ScmpActAllow,
+        )],
+    );
+    list.set_architectures(Some(vec![
+        Arch::ScmpArchX86_64,
+        Arch::ScmpArchX86,
+        Arch::ScmpArchX32,
+    ]));
+    let program = compile(&list).unwrap().program;
+    let x86 = Arch::ScmpArchX86 as u32;
+    assert_eq!(run(&program, x86, 3, &[]), Answer::Allow);
+    assert_eq!(run(&program, x86, 4, &[]), Answer::Errno(EPERM));
+    assert_eq!(run(&program, x86, 500, &[]), Answer::Errno(ENOSYS));
+    assert_eq!(run(&program, NATIVE, 0x4000_0000, &[]), Answer::Allow);
+    assert_eq!(
+        run(&program, NATIVE, 0x4000_0001, &[]),
+        Answer::Errno(EPERM)
+    );
+    // Without x32 in the list its calls end the thread: they would walk past rules on x86-64 numbers.
+    list.set_architectures(Some(vec![Arch::ScmpArchX86_64]));
+    let program = compile(&list).unwrap().program;
+    assert_eq!(run(&program, NATIVE, 0x4000_0000, &[]), Answer::Other(0));
+}
+
+#[test]
+fn what_cannot_be_done_is_an_error() {
+    let unsupported = |profile: &LinuxSeccomp| {
+        assert!(
+            matches!(compile(profile), Err(FilterError::Unsupported(_))),
+            "{profile:?}"
+        );
+    };
+    let allow = LinuxSeccompAction::ScmpActAllow;
+    unsupported(&profile(LinuxSeccompAction::ScmpActNotify, vec![]));
+    unsupported(&profile(
+        allow,
+        vec![rule(&["mkdir"], LinuxSeccompAction::ScmpActNotify)],
+    ));
+    let mut listener = profile(allow, vec![]);
+    listener.set_listener_path(Some("/run/agent.sock".into()));
+    unsupported(&listener);
+    let mut flags = profile(allow, vec![]);
+    flags.set_flags(Some(vec![
+        LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv,
+    ]));
+    unsupported(&flags);
+    flags.set_flags(Some(vec![LinuxSeccompFilterFlag::SeccompFilterFlagLog]));
+    assert_eq!(compile(&flags).unwrap().flags, 2);
+    let mut sixth = rule(&["mkdir"], LinuxSeccompAction::ScmpActErrno);
+    sixth.set_args(Some(vec![arg(6, LinuxSeccompOperator::ScmpCmpEq, 1)]));
+    unsupported(&profile(allow, vec![sixth]));
+    let mut large = rule(&["mkdir"], LinuxSeccompAction::ScmpActErrno);
+    large.set_errno_ret(Some(70000));
+    unsupported(&profile(allow, vec![large]));
+}
+
+#[test]
+fn the_cache_answers_alike_and_is_bounded() {
+    let cache = FilterCache::default();
+    let numbered = |errno: u32| {
+        let mut one = rule(&["mkdir"], LinuxSeccompAction::ScmpActErrno);
+        one.set_errno_ret(Some(errno));
+        profile(LinuxSeccompAction::ScmpActAllow, vec![one])
+    };
+    let first = cache.get(&numbered(1)).unwrap();
+    for errno in 2..100 {
+        assert_ne!(cache.get(&numbered(errno)).unwrap(), first);
+        assert_eq!(cache.get(&numbered(1)).unwrap(), first);
+    }
+    assert_eq!(cache.len(), MAX_FILTERS);
+}

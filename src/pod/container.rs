@@ -1,0 +1,365 @@
+//! Preparing, launching and deleting a container.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use oci_spec::runtime::{LinuxSeccomp, Spec};
+
+use super::error::PodError;
+use super::files;
+use super::host;
+use super::index::PodSnapshot;
+use super::limits;
+use super::link::ShimLink;
+use super::log_file;
+use super::node::{Node, blocking, now};
+use super::process::ProcessIdentity;
+use super::record::{self, ContainerImage, ContainerRecord, PodRecord};
+use super::sandbox::{cgroup_slots, kill_and_remove, seal, shim, unexpected};
+use super::state::{ContainerPhase, Run};
+use crate::cgroup::{Cgroup, CgroupPath};
+use crate::id::ContainerId;
+use crate::image::Image;
+use crate::plan::{self, PlanContext, Stdin};
+use crate::spec::{
+    self, ContainerConfig, DeviceGrant, ImageDefaults, PidMode, PodPaths, SeccompChoice, Signal,
+    SpecRequest,
+};
+use crate::wire::plan::{POD_SHM, PidNamespace};
+use crate::wire::{Reply, Request};
+
+/// Largest /etc/passwd and /etc/group that is read from an image.
+const ACCOUNT_LIMIT: usize = 1 << 20;
+
+/// Largest seccomp profile.
+const PROFILE_LIMIT: u64 = 4 << 20;
+
+/// The cgroup of a container.
+pub fn cgroup_path(pod: &PodRecord, id: ContainerId) -> Result<CgroupPath, PodError> {
+    Ok(CgroupPath::new(&pod.cgroup)?.join(&id.to_string())?)
+}
+
+/// A new container's record: everything that the request and the image decide.
+pub fn new_record(
+    node: &Node,
+    pod: &PodRecord,
+    config: ContainerConfig,
+    image: &Image,
+) -> Result<ContainerRecord, PodError> {
+    if config.security.privileged && !pod.config.security.privileged {
+        return Err(PodError::Privileged);
+    }
+    let image = image_facts(image);
+    let read = |path| node.images.read_file(&image.layers, path, ACCOUNT_LIMIT);
+    let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
+    let run_as = &config.security.run_as;
+    let identity = spec::user::resolve(
+        run_as,
+        &image.defaults.user,
+        passwd.as_deref(),
+        group.as_deref(),
+    )?;
+    let stop_signal = match (config.stop_signal, image.defaults.stop_signal.as_str()) {
+        (Some(signal), _) => signal,
+        (None, "") => Signal::TERM,
+        (None, name) => name.parse()?,
+    };
+    Ok(ContainerRecord {
+        id: ContainerId::random()?,
+        pod: pod.id,
+        identity,
+        phase: ContainerPhase::Created,
+        created_at: now(),
+        log_path: log_file::path(&pod.config, &config),
+        resources: config.resources.clone(),
+        stop_signal,
+        degraded: Vec::new(),
+        image: Arc::new(image),
+        config: Arc::new(config),
+    })
+}
+
+fn image_facts(image: &Image) -> ContainerImage {
+    let id = image.id.to_string();
+    let digest = image.repo_digests.first().unwrap_or(&id).clone();
+    let reference = image.repo_tags.first().unwrap_or(&digest).clone();
+    ContainerImage {
+        reference,
+        digest,
+        layers: image.layers.clone(),
+        defaults: ImageDefaults {
+            user: image.user().to_owned(),
+            env: image.env().to_vec(),
+            entrypoint: image.entrypoint().to_vec(),
+            cmd: image.cmd().to_vec(),
+            working_dir: image.working_dir().to_owned(),
+            stop_signal: image.stop_signal().to_owned(),
+            volumes: image.volumes(),
+        },
+        id,
+    }
+}
+
+/// The OCI profile behind a Localhost choice.
+pub fn localhost_profile(choice: &SeccompChoice) -> Result<Option<LinuxSeccomp>, PodError> {
+    let SeccompChoice::Localhost(path) = choice else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    let path = PathBuf::from(path.as_str());
+    File::open(&path)
+        .and_then(|file| file.take(PROFILE_LIMIT).read_to_end(&mut bytes))
+        .map_err(|source| PodError::RequestedFile {
+            field: "security_context.seccomp.localhost_ref",
+            path: path.clone(),
+            source,
+        })?;
+    match serde_json::from_slice(&bytes) {
+        Ok(profile) => Ok(Some(profile)),
+        Err(source) => Err(PodError::SeccompProfile { path, source }),
+    }
+}
+
+/// The nodes behind the requested devices.
+fn device_grants(config: &ContainerConfig) -> Result<Vec<DeviceGrant>, PodError> {
+    let mut grants = Vec::new();
+    for request in &config.devices {
+        let path = request.host_path.as_path();
+        let unusable = |source| PodError::RequestedFile {
+            field: "config.devices.host_path",
+            path: path.to_owned(),
+            source,
+        };
+        let real = path.canonicalize().map_err(unusable)?;
+        let mut device = host::device(&real).ok_or_else(|| {
+            unusable(std::io::Error::new(
+                std::io::ErrorKind::InvalidInput,
+                "it is no device node",
+            ))
+        })?;
+        device.path = PathBuf::from(request.container_path.as_str());
+        grants.push(DeviceGrant {
+            device,
+            permissions: request.permissions.clone(),
+        });
+    }
+    Ok(grants)
+}
+
+/// Where the pid namespace of a container comes from, when it is not its own.
+fn joined_pid(record: &ContainerRecord) -> Option<PidNamespace> {
+    match &record.config.security.pid {
+        PidMode::Pod => Some(PidNamespace::Pod),
+        PidMode::Target(id) => Some(PidNamespace::Container(*id)),
+        PidMode::Container | PidMode::Node => None,
+    }
+}
+
+/// The OCI runtime Spec of a container. Made anew from the record whenever it is wanted.
+pub fn runtime_spec(
+    node: &Node,
+    pod: &PodSnapshot,
+    record: &ContainerRecord,
+) -> Result<Spec, PodError> {
+    let directory = node.pod_path(pod.pod.id);
+    let pause = pod.pod.pause.map_or(0, |pause| pause.pid);
+    let target_pid = match &record.config.security.pid {
+        PidMode::Target(id) => Some(target_namespace(pod, *id)?),
+        PidMode::Pod | PidMode::Container | PidMode::Node => None,
+    };
+    let paths = PodPaths {
+        hosts: directory.join(files::HOSTS),
+        hostname: directory.join(files::HOSTNAME),
+        resolv_conf: directory.join(files::RESOLV_CONF),
+        shm: PathBuf::from(POD_SHM),
+        namespaces: PathBuf::from(format!("/proc/{pause}/ns")),
+        target_pid,
+    };
+    let seccomp = localhost_profile(&record.config.security.seccomp)?;
+    let cgroup = cgroup_path(&pod.pod, record.id)?;
+    // Updates replace the resources of the request.
+    let config = ContainerConfig {
+        resources: record.resources.clone(),
+        ..(*record.config).clone()
+    };
+    Ok(spec::build(&SpecRequest {
+        pod_id: &pod.pod.id,
+        container_id: &record.id,
+        pod: &pod.pod.config,
+        container: &config,
+        image: &record.image.defaults,
+        identity: &record.identity,
+        host: &node.facts,
+        paths: &paths,
+        node_hostname: &node.hostname,
+        cgroups_path: cgroup.as_str(),
+        localhost_seccomp: seccomp.as_ref(),
+        devices: &device_grants(&record.config)?,
+        volumes: &[],
+    })?)
+}
+
+fn target_namespace(pod: &PodSnapshot, id: ContainerId) -> Result<PathBuf, PodError> {
+    let target = pod.containers.get(&id).map(|target| &target.phase);
+    match target {
+        Some(ContainerPhase::Running(run, _)) => {
+            Ok(PathBuf::from(format!("/proc/{}/ns/pid", run.process.pid)))
+        }
+        _ => Err(PodError::Target(id.to_string())),
+    }
+}
+
+/// Checks that the container can be launched, makes its directories and its cgroup, and records it. Blocks.
+/// On failure nothing is left.
+pub fn prepare(node: &Node, pod: &PodSnapshot, record: &ContainerRecord) -> Result<(), PodError> {
+    let spec = runtime_spec(node, pod, record)?;
+    compile(node, record, &spec)?;
+    let made = prepare_parts(node, pod, record, &spec);
+    if made.is_err() {
+        // The first failure is the one to tell; what cannot be undone now is swept by the next start.
+        for failure in delete(node, &pod.pod, record.id) {
+            tracing::warn!(error = &failure as &dyn std::error::Error, container = %record.id, "undo a creation");
+        }
+    }
+    made
+}
+
+fn prepare_parts(
+    node: &Node,
+    pod: &PodSnapshot,
+    record: &ContainerRecord,
+    spec: &Spec,
+) -> Result<(), PodError> {
+    let dir = node.make_pod_dir(pod.pod.id)?;
+    record::store_container(&dir, record)?;
+    node.make_layer(record.id)?;
+    let limits = limits::of_spec(spec, node.cgroups.mode(), node.settings.pids_limit);
+    node.cgroups
+        .create(&cgroup_path(&pod.pod, record.id)?, &limits)?;
+    Ok(())
+}
+
+fn compile(
+    node: &Node,
+    record: &ContainerRecord,
+    spec: &Spec,
+) -> Result<crate::wire::plan::ContainerPlan, PodError> {
+    let layers = node.store_path(node.images.layers_dir());
+    let lower: Vec<_> = record
+        .image
+        .layers
+        .iter()
+        .rev()
+        .map(|layer| layers.join(layer.as_str()).join("diff"))
+        .collect();
+    let config = &record.config;
+    Ok(plan::compile(
+        spec,
+        &PlanContext {
+            lower: &lower,
+            upper: &node.container_store_path(record.id, "upper"),
+            work: &node.container_store_path(record.id, "work"),
+            pod_shm: Path::new(POD_SHM),
+            joined_pid: joined_pid(record),
+            cgroups: &node.cgroup_mounts,
+            exact_env: &config.envs,
+            stdin: match (config.stdin, config.stdin_once) {
+                (false, _) => Stdin::Null,
+                (true, false) => Stdin::Open,
+                (true, true) => Stdin::Once,
+            },
+            filters: &node.filters,
+        },
+    )?)
+}
+
+/// What a launch needs.
+#[derive(Debug)]
+struct Launch {
+    plan: OwnedFd,
+    log: Option<OwnedFd>,
+    cgroup: Cgroup,
+}
+
+/// Asks the shim to start a container. Returns the process and what was left out.
+pub async fn launch(
+    node: Arc<Node>,
+    pod: Arc<PodSnapshot>,
+    record: Arc<ContainerRecord>,
+    link: ShimLink,
+) -> Result<(Run, Vec<String>), PodError> {
+    const DOING: &str = "start the container";
+    let id = record.id;
+    let launch = blocking(move || ready_launch(&node, &pod, &record)).await?;
+    let (slots, directories) = cgroup_slots(&launch.cgroup);
+    let mut descriptors = vec![launch.plan.as_fd()];
+    descriptors.extend(launch.log.as_ref().map(|log| log.as_fd()));
+    descriptors.extend(directories);
+    let request = Request::StartContainer {
+        container: id,
+        log: launch.log.is_some(),
+        cgroup: slots,
+    };
+    let answer = link.ask(request, &descriptors).await.map_err(shim(DOING))?;
+    match answer.body {
+        Reply::Started {
+            pid,
+            start_ticks,
+            degraded,
+        } => Ok((
+            Run {
+                process: ProcessIdentity { pid, start_ticks },
+                started_at: now(),
+            },
+            degraded,
+        )),
+        _ => Err(unexpected(DOING, &answer)),
+    }
+}
+
+fn ready_launch(
+    node: &Node,
+    pod: &PodSnapshot,
+    record: &ContainerRecord,
+) -> Result<Launch, PodError> {
+    let spec = runtime_spec(node, pod, record)?;
+    let path = cgroup_path(&pod.pod, record.id)?;
+    let cgroup = match node.cgroups.open(&path)? {
+        Some(cgroup) => cgroup,
+        // Somebody removed it: it is made anew rather than started without limits.
+        None => {
+            let limits = limits::of_spec(&spec, node.cgroups.mode(), node.settings.pids_limit);
+            node.cgroups.create(&path, &limits)?
+        }
+    };
+    Ok(Launch {
+        plan: seal("container plan", &compile(node, record, &spec)?)?,
+        log: log_file::open_log(&pod.pod.config, &record.config)?,
+        cgroup,
+    })
+}
+
+/// Removes a container's cgroup after killing what may still be in it. Blocks; may be repeated.
+pub fn release_cgroup(node: &Node, pod: &PodRecord, id: ContainerId) -> Result<(), PodError> {
+    kill_and_remove(node, &cgroup_path(pod, id)?)
+}
+
+/// Deletes everything of a container. Every step is tried; the failures come back. Blocks; may be repeated.
+pub fn delete(node: &Node, pod: &PodRecord, id: ContainerId) -> Vec<PodError> {
+    let mut failures = Vec::new();
+    failures.extend(release_cgroup(node, pod, id).err());
+    failures.extend(node.delete_layer(id).err());
+    if failures.is_empty() {
+        // The record goes last: as long as it is there, somebody deletes the rest.
+        let forget = || -> Result<(), PodError> {
+            let dir = node.make_pod_dir(pod.id)?;
+            dir.remove_file(&crate::disk::FileName::new(format!("exit.{id}"))?)?;
+            Ok(record::delete_container(&dir, id)?)
+        };
+        failures.extend(forget().err());
+    }
+    failures
+}

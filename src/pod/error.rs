@@ -1,0 +1,264 @@
+//! What can go wrong with a pod or a container, and of which kind it is.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::link::LinkError;
+use super::record::StateError;
+use super::spawn::SpawnError;
+use crate::cgroup::CgroupError;
+use crate::disk::{DirError, FileNameError};
+use crate::id::{ContainerId, IdError, PodId};
+use crate::image::StoreError;
+use crate::network::netlink::NetlinkError;
+use crate::network::{NetnsError, NetworkError};
+use crate::plan::PlanError;
+use crate::spec::{SignalError, SpecError, UserError};
+
+/// An operation on a pod or a container that was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum PodError {
+    /// There is no such pod.
+    #[error("pod sandbox {0:?} is not known")]
+    UnknownPod(String),
+    /// There is no such container.
+    #[error("container {0:?} is not known")]
+    UnknownContainer(String),
+    /// The identifier is empty.
+    #[error("the {0} id is empty; give the full id or a unique prefix of it")]
+    EmptyId(&'static str),
+    /// Several identifiers start with these digits.
+    #[error("{what} id {prefix:?} is ambiguous: {candidates}; give more digits")]
+    Ambiguous {
+        /// Of what.
+        what: &'static str,
+        /// What was given.
+        prefix: String,
+        /// Some of those that match.
+        candidates: String,
+    },
+    /// Another pod has this name.
+    #[error("{key} is pod sandbox {id} already, {why}; remove it or use another attempt")]
+    PodExists {
+        /// Namespace, name, uid and attempt.
+        key: String,
+        /// Which one it is.
+        id: PodId,
+        /// How it differs.
+        why: &'static str,
+    },
+    /// Another container of the pod has this name.
+    #[error("{key} is container {id} already, {why}; remove it or use another attempt")]
+    ContainerExists {
+        /// Name and attempt.
+        key: String,
+        /// Which one it is.
+        id: ContainerId,
+        /// How it differs.
+        why: &'static str,
+    },
+    /// The pod is not in the state that the operation wants.
+    #[error("pod sandbox {id} is {phase}; {wanted}")]
+    PodPhase {
+        /// Which.
+        id: PodId,
+        /// What it is.
+        phase: &'static str,
+        /// What would do.
+        wanted: &'static str,
+    },
+    /// The container is not in the state that the operation wants.
+    #[error("container {id} is {phase}; {wanted}")]
+    ContainerPhase {
+        /// Which.
+        id: ContainerId,
+        /// What it is.
+        phase: &'static str,
+        /// What would do.
+        wanted: &'static str,
+    },
+    /// The image is not in the store.
+    #[error("image {0:?} is not present; pull it first")]
+    ImageMissing(String),
+    /// The runtime handler is not configured.
+    #[error("runtime handler {0:?} is not known; leave it empty or use \"holdfast\"")]
+    UnknownHandler(String),
+    /// A privileged container in an unprivileged pod.
+    #[error(
+        "security_context.privileged is set, but the pod sandbox is not privileged; set it there too"
+    )]
+    Privileged,
+    /// The command of an exec is empty.
+    #[error("cmd is empty; give the program to run")]
+    EmptyCommand,
+    /// The target of a shared pid namespace is no running container of the pod.
+    #[error("namespace_options.target_id {0:?} is no running container of this pod sandbox")]
+    Target(String),
+    /// A file that the request names cannot be read.
+    #[error("read {} for {field}", path.display())]
+    RequestedFile {
+        /// The field of the request.
+        field: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A seccomp profile is no profile.
+    #[error("the seccomp profile {} is no OCI seccomp profile in JSON", path.display())]
+    SeccompProfile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The request cannot become an OCI runtime Spec.
+    #[error("make the OCI runtime Spec")]
+    Spec(#[from] SpecError),
+    /// The user cannot be resolved.
+    #[error("find the container's user")]
+    User(#[from] UserError),
+    /// The Spec cannot become a launch plan.
+    #[error("make the launch plan")]
+    Plan(#[from] PlanError),
+    /// A resource cannot be limited as asked.
+    #[error("limit resources")]
+    Cgroup(#[from] CgroupError),
+    /// The network cannot be set up.
+    #[error("set up the pod's network")]
+    Network(#[from] NetworkError),
+    /// The loopback interface cannot be set up.
+    #[error("set up the pod's loopback interface")]
+    Loopback(#[from] NetlinkError),
+    /// The image's stop signal is none.
+    #[error("read the image's stop signal")]
+    StopSignal(#[from] SignalError),
+    /// The network namespace cannot be pinned.
+    #[error("pin the pod's network namespace")]
+    Netns(#[from] NetnsError),
+    /// The image store.
+    #[error("use the image")]
+    Image(#[from] StoreError),
+    /// The shim cannot be started.
+    #[error("start the pod's shim")]
+    Spawn(#[from] SpawnError),
+    /// The shim failed at it.
+    #[error("{doing}")]
+    Shim {
+        /// What was attempted.
+        doing: &'static str,
+        /// Why it failed.
+        #[source]
+        source: LinkError,
+    },
+    /// State on disk.
+    #[error("keep state")]
+    State(#[from] StateError),
+    /// A directory.
+    #[error("use a directory")]
+    Dir(#[from] DirError),
+    /// A name on disk.
+    #[error("use a directory")]
+    Name(#[from] FileNameError),
+    /// A new identifier.
+    #[error("make an identifier")]
+    Id(#[from] IdError),
+    /// A log file.
+    #[error("open the log {}", path.display())]
+    Log {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A system call that belongs to no other variant.
+    #[error("{doing}")]
+    System {
+        /// What was attempted.
+        doing: &'static str,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// A command did not end in time.
+    #[error("the command did not end within {0:?} and was killed with everything it had started")]
+    ExecTimeout(Duration),
+    /// A command wrote too much.
+    #[error("the command wrote more than {limit} bytes to its {stream} and was killed")]
+    ExecOutput {
+        /// Which stream.
+        stream: &'static str,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The pod's task has ended under the request.
+    #[error("the pod sandbox was removed meanwhile")]
+    Gone,
+}
+
+/// What kind of failure it is: who has to do something about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The object does not exist.
+    NotFound,
+    /// The request is wrong, whatever the state.
+    InvalidArgument,
+    /// The name is taken.
+    AlreadyExists,
+    /// The request does not fit the state.
+    FailedPrecondition,
+    /// It took too long.
+    DeadlineExceeded,
+    /// Space, addresses or output are used up.
+    ResourceExhausted,
+    /// It may work later.
+    Unavailable,
+    /// The machine or we are at fault.
+    Internal,
+}
+
+impl PodError {
+    /// Which kind of failure it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::UnknownPod(_)
+            | Self::UnknownContainer(_)
+            | Self::ImageMissing(_)
+            | Self::Gone => ErrorKind::NotFound,
+            Self::EmptyId(_)
+            | Self::Ambiguous { .. }
+            | Self::UnknownHandler(_)
+            | Self::Privileged
+            | Self::EmptyCommand
+            | Self::Target(_)
+            | Self::RequestedFile { .. }
+            | Self::SeccompProfile { .. }
+            | Self::Spec(_)
+            | Self::User(_)
+            | Self::Plan(_) => ErrorKind::InvalidArgument,
+            Self::PodExists { .. } | Self::ContainerExists { .. } => ErrorKind::AlreadyExists,
+            Self::PodPhase { .. } | Self::ContainerPhase { .. } => ErrorKind::FailedPrecondition,
+            Self::ExecTimeout(_) => ErrorKind::DeadlineExceeded,
+            Self::ExecOutput { .. } => ErrorKind::ResourceExhausted,
+            Self::Network(NetworkError::Addresses { .. }) => ErrorKind::ResourceExhausted,
+            Self::Cgroup(
+                CgroupError::InvalidPath { .. }
+                | CgroupError::InvalidLimit { .. }
+                | CgroupError::Unavailable { .. },
+            )
+            | Self::StopSignal(_) => ErrorKind::InvalidArgument,
+            Self::Cgroup(CgroupError::BelowUsage { .. }) => ErrorKind::FailedPrecondition,
+            Self::Dir(error) if error.is_no_space() => ErrorKind::ResourceExhausted,
+            Self::State(error) if error.is_no_space() => ErrorKind::ResourceExhausted,
+            Self::Shim {
+                source: LinkError::Closed,
+                ..
+            } => ErrorKind::Unavailable,
+            _ => ErrorKind::Internal,
+        }
+    }
+}

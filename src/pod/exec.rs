@@ -1,0 +1,180 @@
+//! ExecSync: one message to the shim, two pipes, an end.
+//!
+//! The process writes straight into pipes of the daemon, so the shim relays nothing. On a timeout or too
+//! much output the process is killed with everything that it started.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
+
+use super::container;
+use super::error::PodError;
+use super::index::PodSnapshot;
+use super::link::ShimLink;
+use super::node::Node;
+use super::record::ContainerRecord;
+use super::sandbox::{seal, shim};
+use crate::plan::{self, ExecRequest};
+use crate::wire::{ExecStdio, Request};
+
+/// Most bytes of each stream that are returned (CRI's ExecSync).
+pub const OUTPUT_LIMIT: usize = 16 << 20;
+
+/// How long output is still read after the process has ended: background children may keep the pipes open.
+const DRAIN: Duration = Duration::from_millis(200);
+
+/// What a command gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecOutput {
+    /// What it wrote to standard output.
+    pub stdout: Vec<u8>,
+    /// What it wrote to standard error.
+    pub stderr: Vec<u8>,
+    /// Its exit code; 128 + signal when a signal killed it.
+    pub exit_code: i32,
+}
+
+/// One stream being read.
+struct Stream {
+    name: &'static str,
+    pipe: Receiver,
+    bytes: Vec<u8>,
+}
+
+impl Stream {
+    /// Both ends: ours, and the one for the process.
+    fn open(name: &'static str) -> Result<(Self, OwnedFd), PodError> {
+        let failed = |source| PodError::System {
+            doing: "make a pipe for the command's output",
+            source,
+        };
+        let (ours, theirs) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(errno.into()))?;
+        let pipe = Receiver::from_owned_fd(ours).map_err(failed)?;
+        Ok((
+            Self {
+                name,
+                pipe,
+                bytes: Vec::new(),
+            },
+            theirs,
+        ))
+    }
+
+    /// Reads to the end, or to one byte over the limit.
+    async fn read(&mut self) -> Result<(), PodError> {
+        loop {
+            let read = self.pipe.read_buf(&mut self.bytes).await;
+            let read = read.map_err(|source| PodError::System {
+                doing: "read the command's output",
+                source,
+            })?;
+            if self.bytes.len() > OUTPUT_LIMIT {
+                return Err(PodError::ExecOutput {
+                    stream: self.name,
+                    limit: OUTPUT_LIMIT,
+                });
+            }
+            if read == 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Runs a command in a container to its end.
+pub async fn run(
+    node: &Node,
+    pod: &PodSnapshot,
+    record: &ContainerRecord,
+    link: &ShimLink,
+    request: (&[String], Option<Duration>),
+) -> Result<ExecOutput, PodError> {
+    let (command, timeout) = request;
+    let (mut stdout, out) = Stream::open("standard output")?;
+    let (mut stderr, err) = Stream::open("standard error")?;
+    let exec = link.exec_number();
+    let mut end = link.exec_end(exec);
+    let started = start(node, pod, record, link, (exec, command, [out, err])).await;
+    if let Err(error) = started {
+        link.forget_exec(exec);
+        return Err(error);
+    }
+    let all = async {
+        let output = async { tokio::try_join!(stdout.read(), stderr.read()) };
+        tokio::pin!(output);
+        // Whichever comes first: too much output, or the end of the process.
+        let status = tokio::select! {
+            status = &mut end => status,
+            read = &mut output => { read?; end.await }
+        };
+        // A finished `output` must not be polled again; draining reads on until the pipes end or the time is up.
+        status.map_err(|_| PodError::Shim {
+            doing: "wait for the command",
+            source: super::link::LinkError::Closed,
+        })
+    };
+    let finished = match timeout {
+        Some(limit) => tokio::time::timeout(limit, all)
+            .await
+            .unwrap_or(Err(PodError::ExecTimeout(limit))),
+        None => all.await,
+    };
+    match finished {
+        Ok(status) => {
+            drain(&mut stdout, &mut stderr).await?;
+            Ok(ExecOutput {
+                stdout: stdout.bytes,
+                stderr: stderr.bytes,
+                exit_code: status.code(),
+            })
+        }
+        Err(error) => {
+            link.forget_exec(exec);
+            // It may have ended by itself in this moment.
+            let _ = link.ask(Request::KillExec { exec }, &[]).await;
+            Err(error)
+        }
+    }
+}
+
+/// Reads what is left in the pipes.
+async fn drain(stdout: &mut Stream, stderr: &mut Stream) -> Result<(), PodError> {
+    let rest = async { tokio::try_join!(stdout.read(), stderr.read()).map(|_| ()) };
+    tokio::time::timeout(DRAIN, rest).await.unwrap_or(Ok(()))
+}
+
+async fn start(
+    node: &Node,
+    pod: &PodSnapshot,
+    record: &ContainerRecord,
+    link: &ShimLink,
+    process: (u64, &[String], [OwnedFd; 2]),
+) -> Result<(), PodError> {
+    let (exec, command, [out, err]) = process;
+    let spec = container::runtime_spec(node, pod, record)?;
+    let request = ExecRequest {
+        args: command,
+        terminal: false,
+        exact_env: &record.config.envs,
+    };
+    let plan = seal("exec plan", &plan::exec(&spec, &request, &node.filters)?)?;
+    let null = File::open("/dev/null").map_err(|source| PodError::System {
+        doing: "open /dev/null",
+        source,
+    })?;
+    let request = Request::Exec {
+        container: record.id,
+        exec,
+        stdio: ExecStdio::Descriptors,
+    };
+    let descriptors = [plan.as_fd(), null.as_fd(), out.as_fd(), err.as_fd()];
+    link.ask(request, &descriptors)
+        .await
+        .map_err(shim("run the command in the container"))?;
+    Ok(())
+}

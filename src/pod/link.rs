@@ -1,0 +1,242 @@
+//! The daemon's end of the conversation with one shim.
+//!
+//! One task reads the socket and hands replies to those who asked and events to the pod's task. Nothing
+//! here knows what a reply means. When the shim dies the socket ends: everybody who waits is told, and the
+//! event channel closes.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use tokio::io::Interest;
+use tokio::net::UnixDatagram;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::sys::fdpass;
+use crate::wire::{
+    self, Event, ExitStatus, Failure, FrameError, FromShim, MAX_PACKET, Reply, Request, ToShim,
+};
+
+/// Name of a shim's socket in its pod's state directory.
+pub const SOCKET_NAME: &str = "shim.sock";
+
+/// Why a shim did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// There is no shim behind the socket.
+    #[error("connect to the pod's shim")]
+    Connect(#[source] io::Error),
+    /// A packet could not be sent.
+    #[error("send a request to the pod's shim")]
+    Send(#[source] io::Error),
+    /// The request does not fit a packet.
+    #[error("write a request to the pod's shim")]
+    Frame(#[from] FrameError),
+    /// The shim has died.
+    #[error("the pod's shim has ended")]
+    Closed,
+    /// The shim tried and failed.
+    #[error("{}", describe(.0))]
+    Failed(Failure),
+    /// The reply is not one for this request.
+    #[error("the pod's shim gave an answer of another kind: {0}")]
+    Unexpected(String),
+}
+
+/// A failure of the shim in words: step, object, and the kernel's reason.
+fn describe(failure: &Failure) -> String {
+    let Failure {
+        step,
+        errno,
+        object,
+    } = failure;
+    let reason = match errno {
+        0 => String::new(),
+        number => format!(": {}", io::Error::from_raw_os_error(*number)),
+    };
+    format!("{step:?} {object}{reason}")
+}
+
+/// A reply and the descriptors that came with it.
+#[derive(Debug)]
+pub struct Answer {
+    /// What the shim says.
+    pub body: Reply,
+    /// Descriptors, in the order that the reply's documentation gives.
+    pub descriptors: Vec<OwnedFd>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    replies: HashMap<u64, oneshot::Sender<Answer>>,
+    execs: HashMap<u64, oneshot::Sender<ExitStatus>>,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// A sequential packet socket: this type only waits for it, our own calls send and receive.
+    socket: UnixDatagram,
+    next: AtomicU64,
+    waiting: Mutex<Waiting>,
+}
+
+impl Shared {
+    /// The table of those who wait. Nothing that can panic runs under its lock.
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection to a shim. Clones share it.
+#[derive(Debug, Clone)]
+pub struct ShimLink(Arc<Shared>);
+
+impl ShimLink {
+    /// Connects to the shim that listens in a pod's state directory.
+    ///
+    /// # Errors
+    /// [`LinkError::Connect`] when nobody listens.
+    pub fn connect(
+        state: BorrowedFd<'_>,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<Event>), LinkError> {
+        let socket = connect_in(state).map_err(LinkError::Connect)?;
+        let socket = UnixDatagram::from_std(socket.into()).map_err(LinkError::Connect)?;
+        let shared = Arc::new(Shared {
+            socket,
+            next: AtomicU64::new(1),
+            waiting: Mutex::default(),
+        });
+        let (events, receiver) = mpsc::unbounded_channel();
+        tokio::spawn(read(Arc::clone(&shared), events));
+        Ok((Self(shared), receiver))
+    }
+
+    /// A number for a new exec process, unique for the pod's life: it has the daemon's start in it.
+    pub fn exec_number(&self) -> u64 {
+        let nanos = std::time::UNIX_EPOCH
+            .elapsed()
+            .map_or(0, |since| since.as_nanos());
+        let low = self.0.next.fetch_add(1, Ordering::Relaxed) & 0xffff;
+        (u64::try_from(nanos / 65_536).unwrap_or(u64::MAX) << 16) | low
+    }
+
+    /// Asks and waits for the answer. A [`Reply::Failed`] becomes [`LinkError::Failed`].
+    ///
+    /// # Errors
+    /// The shim failed at it, or died.
+    pub async fn ask(
+        &self,
+        body: Request,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<Answer, LinkError> {
+        let id = self.0.next.fetch_add(1, Ordering::Relaxed);
+        let packet = wire::encode(&ToShim { id, body })?;
+        let (sender, receiver) = oneshot::channel();
+        {
+            let mut waiting = self.0.waiting();
+            if waiting.closed {
+                return Err(LinkError::Closed);
+            }
+            waiting.replies.insert(id, sender);
+        }
+        if let Err(error) = self.send(&packet, descriptors).await {
+            self.0.waiting().replies.remove(&id);
+            return Err(LinkError::Send(error));
+        }
+        let answer = receiver.await.map_err(|_| LinkError::Closed)?;
+        match answer.body {
+            Reply::Failed(failure) => Err(LinkError::Failed(failure)),
+            _ => Ok(answer),
+        }
+    }
+
+    /// The future end of an exec process. Ask for it before the process is started.
+    pub fn exec_end(&self, exec: u64) -> oneshot::Receiver<ExitStatus> {
+        let (sender, receiver) = oneshot::channel();
+        let mut waiting = self.0.waiting();
+        if !waiting.closed {
+            waiting.execs.insert(exec, sender);
+        }
+        receiver
+    }
+
+    /// Nobody waits for this exec process any more.
+    pub fn forget_exec(&self, exec: u64) {
+        self.0.waiting().execs.remove(&exec);
+    }
+
+    async fn send(&self, packet: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let send = || fdpass::send_packet(self.0.socket.as_fd(), packet, descriptors);
+        self.0.socket.async_io(Interest::WRITABLE, send).await
+    }
+}
+
+fn connect_in(state: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
+    // A path through the descriptor keeps below the 108 bytes of sun_path, however deep the directory is.
+    let path = format!("/proc/self/fd/{}/{SOCKET_NAME}", state.as_raw_fd());
+    connect(socket.as_raw_fd(), &UnixAddr::new(path.as_str())?)?;
+    Ok(socket)
+}
+
+/// Reads until the socket ends.
+async fn read(shared: Arc<Shared>, events: mpsc::UnboundedSender<Event>) {
+    let receive = || receive(shared.socket.as_fd());
+    loop {
+        match shared.socket.async_io(Interest::READABLE, receive).await {
+            Ok(Some((packet, descriptors))) => deliver(&shared, &events, packet, descriptors),
+            Ok(None) => break,
+            Err(error) => {
+                tracing::error!(%error, "the connection to a shim failed");
+                break;
+            }
+        }
+    }
+    let mut waiting = shared.waiting();
+    waiting.closed = true;
+    waiting.replies.clear();
+    waiting.execs.clear();
+}
+
+/// One packet, or `None` at the end. The buffer lives on the stack for the length of the call, so that a
+/// thousand idle pods cost no buffers.
+fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(FromShim, Vec<OwnedFd>)>> {
+    let mut buffer = [0; MAX_PACKET];
+    let (length, descriptors) = fdpass::recv_packet(socket, &mut buffer)?;
+    if length == 0 {
+        return Ok(None);
+    }
+    let packet = wire::decode(&buffer[..length])
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    Ok(Some((packet, descriptors)))
+}
+
+fn deliver(
+    shared: &Shared,
+    events: &mpsc::UnboundedSender<Event>,
+    packet: FromShim,
+    descriptors: Vec<OwnedFd>,
+) {
+    match packet {
+        FromShim::Reply { id, body } => {
+            if let Some(sender) = shared.waiting().replies.remove(&id) {
+                // The asker may have been cancelled; then the descriptors close here.
+                let _ = sender.send(Answer { body, descriptors });
+            }
+        }
+        FromShim::Event(Event::ExecExited { exec, status }) => {
+            if let Some(sender) = shared.waiting().execs.remove(&exec) {
+                let _ = sender.send(status);
+            }
+        }
+        FromShim::Event(event) => {
+            // The pod's task is gone only when the pod is.
+            let _ = events.send(event);
+        }
+    }
+}

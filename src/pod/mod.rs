@@ -1,0 +1,417 @@
+//! The daemon's pods: one task each, one record each, one snapshot each for readers.
+//!
+//! ```text
+//!   Pods (handle) ── Command ──▶ Task (owner) ── wire ──▶ shim ── clone, setns, exec ──▶ processes
+//!      │                          │
+//!      └── reads ── Index ◀── PodSnapshot
+//! ```
+//!
+//! - `state`: what a container is doing and what an event makes of it; pure.
+//! - `sandbox`, `container`: the steps that make a thing, and the one list that undoes it.
+//! - `recover`: what a new daemon makes of what an earlier one left.
+//! - `debt`: what could not be released.
+//!
+//! This module has never heard of protobuf, and it starts no process but shims.
+
+mod admit;
+mod command;
+mod container;
+mod debt;
+mod error;
+mod exec;
+mod files;
+mod host;
+mod index;
+mod limits;
+mod link;
+mod log_file;
+mod namespaces;
+mod node;
+mod process;
+mod record;
+mod recover;
+mod sandbox;
+mod spawn;
+mod state;
+mod stats;
+mod task;
+mod update;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use oci_spec::runtime::Spec;
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use debt::Debt;
+pub use error::{ErrorKind, PodError};
+pub use exec::{ExecOutput, OUTPUT_LIMIT};
+pub use index::PodSnapshot;
+pub use link::LinkError;
+pub use namespaces::{ProcessNamespaces, Role};
+pub use node::PodSettings;
+pub use process::ProcessIdentity;
+pub use record::{ContainerImage, ContainerRecord, PodRecord, StateError};
+pub use spawn::SpawnError;
+pub use state::{ContainerPhase, Exit, Goal, PodPhase, Run};
+pub use stats::ContainerStats;
+
+use command::{Answer, Command};
+use index::{Made, PodEntry, PodKey};
+use node::{Node, blocking, now};
+use task::Task;
+
+use crate::id::{ContainerId, PodId};
+use crate::image::ImageStore;
+use crate::spec::{ContainerConfig, PodConfig, Resources};
+
+/// An error with the chain of its causes: `operation: cause: cause`.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// What an operation returns: several callers may have waited for the same failure.
+pub type Outcome<T> = Result<T, Arc<PodError>>;
+
+/// All pods of this machine. Clones are the same pods.
+#[derive(Debug, Clone)]
+pub struct Pods(Arc<Node>);
+
+/// A new pod's place in the index, the requests that it will get and the word that it is made.
+fn new_entry(
+    snapshot: PodSnapshot,
+) -> (
+    Arc<PodEntry>,
+    mpsc::UnboundedReceiver<Command>,
+    watch::Sender<Made>,
+) {
+    let (sender, mailbox) = mpsc::unbounded_channel();
+    let (told, made) = watch::channel(None);
+    let entry = PodEntry {
+        id: snapshot.pod.id,
+        snapshot: ArcSwap::from_pointee(snapshot),
+        mailbox: sender,
+        made,
+        link: ArcSwapOption::empty(),
+    };
+    (Arc::new(entry), mailbox, told)
+}
+
+impl Pods {
+    /// Takes over what an earlier daemon left, and serves it.
+    ///
+    /// # Errors
+    /// The directories, the shim or the cgroups of this machine cannot be used.
+    pub async fn open(settings: PodSettings, images: ImageStore) -> Result<Self, PodError> {
+        let node = Arc::new(blocking(move || Node::open(settings, images)).await?);
+        recover::all(&node).await?;
+        tokio::spawn(debt::collect(Arc::clone(&node)));
+        Ok(Self(node))
+    }
+
+    /// Makes a pod sandbox. The same request again joins the first, or returns what it made.
+    ///
+    /// # Errors
+    /// Nothing is left of a pod that could not be made.
+    pub async fn run_pod(&self, config: PodConfig) -> Outcome<PodId> {
+        let pod = self.new_pod(config)?;
+        sandbox::validate(&self.0, &pod.config, &pod)?;
+        let key = PodKey::from(&pod.config.metadata);
+        let config = Arc::clone(&pod.config);
+        let snapshot = PodSnapshot {
+            pod: Arc::new(pod),
+            containers: BTreeMap::new(),
+        };
+        let (entry, mailbox, told) = new_entry(snapshot);
+        let entry = match self.0.index.claim(key, || Arc::clone(&entry)) {
+            Ok(entry) => {
+                let task = Task::new(Arc::clone(&self.0), Arc::clone(&entry), mailbox, told);
+                // Not tied to the caller: one that goes away finds the pod made when it asks again.
+                tokio::spawn(task.create());
+                entry
+            }
+            Err(taken) => {
+                admit::same_pod(&taken.snapshot.load().pod, &config)?;
+                taken
+            }
+        };
+        let mut made = entry.made.clone();
+        let outcome = made
+            .wait_for(Option::is_some)
+            .await
+            .map_err(|_| PodError::Gone)?
+            .clone();
+        match outcome {
+            Some(Ok(())) => Ok(entry.id),
+            Some(Err(error)) => Err(error),
+            None => Err(Arc::new(PodError::Gone)),
+        }
+    }
+
+    fn new_pod(&self, config: PodConfig) -> Result<PodRecord, PodError> {
+        let id = PodId::random()?;
+        let cgroup = self
+            .0
+            .pod_cgroup(id, config.cgroup_parent.as_deref())?
+            .to_string();
+        Ok(PodRecord {
+            id,
+            config: Arc::new(config),
+            phase: PodPhase::Creating,
+            created_at: now(),
+            boot_id: self.0.boot_id.clone(),
+            pause: None,
+            shim: None,
+            ips: Vec::new(),
+            cgroup,
+        })
+    }
+
+    /// Stops a pod: its containers are killed, its pause ended, its network released. Unknown is stopped.
+    ///
+    /// # Errors
+    /// The id is ambiguous.
+    pub async fn stop_pod(&self, id: &str) -> Outcome<()> {
+        self.ask_pod(id, Command::StopPod).await
+    }
+
+    /// Removes a pod with its containers, stopping it first. Unknown is removed.
+    ///
+    /// # Errors
+    /// The id is ambiguous.
+    pub async fn remove_pod(&self, id: &str) -> Outcome<()> {
+        self.ask_pod(id, Command::RemovePod).await
+    }
+
+    async fn ask_pod(&self, id: &str, command: impl FnOnce(Answer<()>) -> Command) -> Outcome<()> {
+        match self.0.index.pod(id) {
+            Ok(entry) => gone_is_done(ask(&entry, command).await),
+            Err(PodError::UnknownPod(_)) => Ok(()),
+            Err(error) => Err(Arc::new(error)),
+        }
+    }
+
+    /// A pod by its id or a unique prefix of it.
+    ///
+    /// # Errors
+    /// It is not known, or the prefix is ambiguous.
+    pub fn pod(&self, id: &str) -> Result<Arc<PodSnapshot>, PodError> {
+        let snapshot = self.0.index.pod(id)?.snapshot.load_full();
+        if snapshot.pod.phase == PodPhase::Creating {
+            return Err(PodError::UnknownPod(id.to_owned()));
+        }
+        Ok(snapshot)
+    }
+
+    /// All pods that have been made. Never waits.
+    pub fn pods(&self) -> Vec<Arc<PodSnapshot>> {
+        let entries = self.0.index.pods();
+        let snapshots = entries.iter().map(|entry| entry.snapshot.load_full());
+        snapshots
+            .filter(|snapshot| snapshot.pod.phase != PodPhase::Creating)
+            .collect()
+    }
+
+    /// Creates a container in a pod. The same request again returns what the first made.
+    ///
+    /// # Errors
+    /// Nothing is left of a container that could not be created.
+    pub async fn create_container(
+        &self,
+        pod: &str,
+        config: ContainerConfig,
+    ) -> Outcome<ContainerId> {
+        let entry = self.0.index.pod(pod)?;
+        let reference = config.image.image.clone();
+        let Some(image) = self.0.images.resolve(&reference) else {
+            return Err(Arc::new(PodError::ImageMissing(reference)));
+        };
+        let config = Box::new(config);
+        ask(&entry, |answer| Command::Create(config, image, answer)).await
+    }
+
+    /// Starts a created container. Starting a running one is done.
+    ///
+    /// # Errors
+    /// Says which step of the launch failed, and why.
+    pub async fn start_container(&self, id: &str) -> Outcome<()> {
+        let (id, entry) = self.0.index.container(id)?;
+        ask(&entry, |answer| Command::Start(id, answer)).await
+    }
+
+    /// Stops a container: its stop signal, and after the grace period SIGKILL to everything in its cgroup.
+    /// Unknown and ended ones are stopped.
+    ///
+    /// # Errors
+    /// The id is ambiguous.
+    pub async fn stop_container(&self, id: &str, grace: Duration) -> Outcome<()> {
+        match self.0.index.container(id) {
+            Ok((id, entry)) => {
+                gone_is_done(ask(&entry, |answer| Command::Stop(id, grace, answer)).await)
+            }
+            Err(PodError::UnknownContainer(_)) => Ok(()),
+            Err(error) => Err(Arc::new(error)),
+        }
+    }
+
+    /// Removes a container, killing it if it runs. Its log stays. Unknown is removed.
+    ///
+    /// # Errors
+    /// The id is ambiguous.
+    pub async fn remove_container(&self, id: &str) -> Outcome<()> {
+        match self.0.index.container(id) {
+            Ok((id, entry)) => {
+                gone_is_done(ask(&entry, |answer| Command::Remove(id, answer)).await)
+            }
+            Err(PodError::UnknownContainer(_)) => Ok(()),
+            Err(error) => Err(Arc::new(error)),
+        }
+    }
+
+    /// Writes further output of a running container to a new file at its log path.
+    ///
+    /// # Errors
+    /// It does not run, or the file cannot be made.
+    pub async fn reopen_log(&self, id: &str) -> Outcome<()> {
+        let (id, entry) = self.0.index.container(id)?;
+        ask(&entry, |answer| Command::ReopenLog(id, answer)).await
+    }
+
+    /// Changes a container's resources: all of them or none.
+    ///
+    /// # Errors
+    /// The kernel refuses one, or it lies below what is in use.
+    pub async fn update_resources(&self, id: &str, resources: Resources) -> Outcome<()> {
+        let (id, entry) = self.0.index.container(id)?;
+        let resources = Box::new(resources);
+        ask(&entry, |answer| Command::Update(id, resources, answer)).await
+    }
+
+    /// A container by its id or a unique prefix of it, and its pod.
+    ///
+    /// # Errors
+    /// It is not known, or the prefix is ambiguous.
+    pub fn container(
+        &self,
+        id: &str,
+    ) -> Result<(Arc<PodSnapshot>, Arc<ContainerRecord>), PodError> {
+        let (id, entry) = self.0.index.container(id)?;
+        let snapshot = entry.snapshot.load_full();
+        match snapshot.containers.get(&id).cloned() {
+            Some(record) => Ok((snapshot, record)),
+            None => Err(PodError::UnknownContainer(id.to_string())),
+        }
+    }
+
+    /// Runs a command in a running container to its end. Without a timeout it may take for ever.
+    ///
+    /// # Errors
+    /// The container does not run, the command cannot be started, or it took too long or wrote too much;
+    /// then it was killed with everything that it had started.
+    pub async fn exec_sync(
+        &self,
+        id: &str,
+        command: Vec<String>,
+        timeout: Option<Duration>,
+    ) -> Result<ExecOutput, PodError> {
+        if command.first().is_none_or(String::is_empty) {
+            return Err(PodError::EmptyCommand);
+        }
+        let (pod, record) = self.container(id)?;
+        let link = self.0.index.pod(&pod.pod.id.to_string())?.link.load_full();
+        let (ContainerPhase::Running(..), Some(link)) = (&record.phase, link) else {
+            let wanted = "commands run in running containers";
+            return Err(PodError::ContainerPhase {
+                id: record.id,
+                phase: "not running",
+                wanted,
+            });
+        };
+        exec::run(&self.0, &pod, &record, &link, (&command, timeout)).await
+    }
+
+    /// Resource use of a container, from the kernel.
+    ///
+    /// # Errors
+    /// It is not known.
+    pub async fn container_stats(&self, id: &str) -> Result<ContainerStats, PodError> {
+        let (pod, record) = self.container(id)?;
+        let node = Arc::clone(&self.0);
+        blocking(move || stats::read(&node, &pod.pod, &record)).await
+    }
+
+    /// Resource use of these containers. Those that vanish meanwhile are left out.
+    pub async fn all_stats(&self, ids: Vec<ContainerId>) -> Vec<ContainerStats> {
+        let pods = self.clone();
+        let read = blocking(move || {
+            let found = ids
+                .iter()
+                .filter_map(|id| pods.container(&id.to_string()).ok());
+            Ok(found
+                .filter_map(|(pod, record)| stats::read(&pods.0, &pod.pod, &record).ok())
+                .collect())
+        });
+        read.await.unwrap_or_default()
+    }
+
+    /// The OCI runtime Spec of a container.
+    ///
+    /// # Errors
+    /// It is not known, or a file that it names is gone.
+    pub fn runtime_spec(&self, id: &str) -> Result<Spec, PodError> {
+        let (pod, record) = self.container(id)?;
+        container::runtime_spec(&self.0, &pod, &record)
+    }
+
+    /// The OCI runtime Spec of a pod's pause.
+    ///
+    /// # Errors
+    /// It is not known, or a file that it names is gone.
+    pub fn pause_spec(&self, id: &str) -> Result<Spec, PodError> {
+        sandbox::pause_spec(&self.0, &self.pod(id)?.pod)
+    }
+
+    /// The namespaces of a pod's pause and of its containers, by inode number.
+    ///
+    /// # Errors
+    /// The pod is not known.
+    pub fn namespaces(&self, id: &str) -> Result<Vec<ProcessNamespaces>, PodError> {
+        Ok(namespaces::of(&*self.pod(id)?))
+    }
+
+    /// What could not be released.
+    pub fn debts(&self) -> Vec<Debt> {
+        self.0.debts.list()
+    }
+
+    /// Directory in which network namespaces are pinned, and the name of a pod's.
+    pub fn netns_path(&self, id: PodId) -> std::path::PathBuf {
+        self.0.settings.netns_dir.join(node::netns_name(id))
+    }
+}
+
+async fn ask<T>(entry: &PodEntry, command: impl FnOnce(Answer<T>) -> Command) -> Outcome<T> {
+    let (sender, receiver) = oneshot::channel();
+    entry
+        .mailbox
+        .send(command(sender))
+        .map_err(|_| PodError::Gone)?;
+    receiver.await.map_err(|_| PodError::Gone)?
+}
+
+/// A pod that vanished under a stop or a removal is stopped and removed.
+fn gone_is_done(outcome: Outcome<()>) -> Outcome<()> {
+    match outcome {
+        Err(error) if matches!(*error, PodError::Gone) => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,84 @@
+//! Which namespaces the processes of a pod are in, as the kernel names them: inode numbers of /proc/PID/ns.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use super::index::PodSnapshot;
+use super::process::ProcessIdentity;
+use super::state::ContainerPhase;
+
+/// The kinds of namespaces: namespaces(7).
+const KINDS: [&str; 8] = ["net", "ipc", "uts", "pid", "mnt", "cgroup", "user", "time"];
+
+/// What a process is in its pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The pause, which owns the shared namespaces.
+    Pause,
+    /// A container's first process.
+    Container,
+}
+
+/// The namespaces of one process.
+#[derive(Debug, Clone)]
+pub struct ProcessNamespaces {
+    /// What it is.
+    pub role: Role,
+    /// Id of the pod for the pause, otherwise of the container.
+    pub id: String,
+    /// Name of the container, or `pause`.
+    pub name: String,
+    /// Process id in the host's pid namespace.
+    pub pid: i32,
+    /// Inode number for each kind. A process that has just ended has none.
+    pub inodes: BTreeMap<String, u64>,
+}
+
+/// The namespaces of everything that runs in a pod.
+pub fn of(pod: &PodSnapshot) -> Vec<ProcessNamespaces> {
+    let mut found = Vec::new();
+    if let Some(pause) = pod.pod.pause {
+        found.push(process(Role::Pause, pod.pod.id.to_string(), "pause", pause));
+    }
+    for container in pod.containers.values() {
+        if let ContainerPhase::Running(run, _) = &container.phase {
+            let name = &container.config.metadata.name;
+            found.push(process(
+                Role::Container,
+                container.id.to_string(),
+                name,
+                run.process,
+            ));
+        }
+    }
+    found
+}
+
+fn process(role: Role, id: String, name: &str, process: ProcessIdentity) -> ProcessNamespaces {
+    let inode = |kind: &&str| {
+        let link = fs::read_link(format!("/proc/{}/ns/{kind}", process.pid)).ok()?;
+        // The link reads `net:[4026531840]`.
+        let number = link
+            .to_str()?
+            .split_once('[')?
+            .1
+            .trim_end_matches(']')
+            .parse()
+            .ok()?;
+        Some(((*kind).to_owned(), number))
+    };
+    let inodes = KINDS.iter().filter_map(inode).collect();
+    // The numbers are this process' only if it is still there now.
+    let inodes = if process.exists() {
+        inodes
+    } else {
+        BTreeMap::new()
+    };
+    ProcessNamespaces {
+        role,
+        id,
+        name: name.to_owned(),
+        pid: process.pid,
+        inodes,
+    }
+}

@@ -1,0 +1,226 @@
+//! What all pods of this machine share: settings, stores, the network, the cgroup hierarchy.
+
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+
+use super::debt::Debts;
+use super::error::PodError;
+use super::host;
+use super::index::Index;
+use super::spawn::Spawner;
+use super::stats::Samples;
+use crate::cgroup::{CgroupPath, Hierarchy};
+use crate::disk::{Dir, FileName};
+use crate::id::{ContainerId, PodId};
+use crate::image::ImageStore;
+use crate::network::{BridgeNetwork, BridgeSettings, NetnsName, netns};
+use crate::plan::CgroupMounts;
+use crate::plan::seccomp::FilterCache;
+use crate::spec::HostFacts;
+use crate::sys::proc;
+use crate::wire::plan::STORE_MOUNT;
+
+/// What the configuration decides about pods.
+#[derive(Debug, Clone)]
+pub struct PodSettings {
+    /// Directory of volatile state, on a tmpfs where there is one.
+    pub run_dir: PathBuf,
+    /// Directory of durable state: images and the containers' writable layers.
+    pub root_dir: PathBuf,
+    /// The shim program.
+    pub shim: PathBuf,
+    /// Cgroup below which pods without a cgroup parent get theirs.
+    pub cgroup_parent: String,
+    /// Most tasks in a container that sets no limit; none for no limit.
+    pub pids_limit: Option<u64>,
+    /// The built-in network; without it pods have a loopback interface only.
+    pub network: Option<BridgeSettings>,
+    /// Directory in which network namespaces are pinned: /run/netns, where ip-netns(8) looks.
+    pub netns_dir: PathBuf,
+}
+
+/// Shared by the tasks of all pods.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub settings: PodSettings,
+    pub images: ImageStore,
+    pub index: Index,
+    pub cgroups: Hierarchy,
+    pub cgroup_mounts: CgroupMounts,
+    pub facts: HostFacts,
+    pub hostname: String,
+    pub boot_id: String,
+    pub filters: FilterCache,
+    pub spawner: Spawner,
+    pub network: Option<BridgeNetwork>,
+    pub debts: Debts,
+    pub samples: Samples,
+    pods: Dir,
+    containers: Dir,
+}
+
+/// Directory of the pods' state below the run directory.
+const PODS: &str = "pods";
+/// Directory of the containers' writable layers below the root directory.
+const CONTAINERS: &str = "containers";
+
+impl Node {
+    /// Makes the directories and reads the machine's facts. Blocks.
+    pub fn open(settings: PodSettings, images: ImageStore) -> Result<Self, PodError> {
+        let system = |doing| move |source| PodError::System { doing, source };
+        let run = Dir::create_root(&settings.run_dir)?;
+        let root = Dir::create_root(&settings.root_dir)?;
+        let cgroups = Hierarchy::detect()?;
+        let network = settings
+            .network
+            .clone()
+            .map(BridgeNetwork::new)
+            .transpose()?;
+        if let Some(bridge) = &network {
+            bridge.ensure()?;
+        }
+        Ok(Self {
+            pods: run.create_subdir(&FileName::new(PODS)?, 0o700)?,
+            containers: root.create_subdir(&FileName::new(CONTAINERS)?, 0o700)?,
+            facts: host::facts(cgroups.mode()).map_err(system("read the machine's facts"))?,
+            cgroup_mounts: host::cgroup_mounts().map_err(system("read the cgroup mounts"))?,
+            hostname: host::node_hostname(),
+            boot_id: proc::boot_id().map_err(system("read the boot id"))?,
+            filters: FilterCache::default(),
+            spawner: Spawner::new(&settings.shim, &settings.root_dir)?,
+            debts: Debts::open(&run)?,
+            samples: Samples::default(),
+            index: Index::default(),
+            cgroups,
+            network,
+            settings,
+            images,
+        })
+    }
+
+    /// State directory of a pod, made when missing.
+    pub fn make_pod_dir(&self, id: PodId) -> Result<Dir, PodError> {
+        Ok(self
+            .pods
+            .create_subdir(&FileName::new(id.to_string())?, 0o700)?)
+    }
+
+    /// Deletes a pod's state directory.
+    pub fn delete_pod_dir(&self, id: PodId) -> Result<(), PodError> {
+        Ok(self.pods.remove_tree(&FileName::new(id.to_string())?)?)
+    }
+
+    /// Identifiers and state directories of all pods on disk.
+    pub fn pod_dirs(&self) -> Result<Vec<(PodId, Dir)>, PodError> {
+        let mut found = Vec::new();
+        for entry in self.pods.entries()? {
+            let id = entry.name.as_str().and_then(|name| name.parse().ok());
+            if let Some(id) = id {
+                found.push((id, self.pods.subdir(&entry.name)?));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Makes the upper and work directories of a container.
+    pub fn make_layer(&self, id: ContainerId) -> Result<(), PodError> {
+        let dir = self
+            .containers
+            .create_subdir(&FileName::new(id.to_string())?, 0o700)?;
+        // The upper directory's mode is that of the container's root.
+        dir.create_subdir(&FileName::new("upper")?, 0o755)?;
+        dir.create_subdir(&FileName::new("work")?, 0o700)?;
+        Ok(())
+    }
+
+    /// Deletes the upper and work directories of a container. Missing ones are success.
+    pub fn delete_layer(&self, id: ContainerId) -> Result<(), PodError> {
+        Ok(self
+            .containers
+            .remove_tree(&FileName::new(id.to_string())?)?)
+    }
+
+    /// The upper directory of a container.
+    pub fn upper(&self, id: ContainerId) -> Result<Dir, PodError> {
+        let dir = self.containers.subdir(&FileName::new(id.to_string())?)?;
+        Ok(dir.subdir(&FileName::new("upper")?)?)
+    }
+
+    /// Identifiers of all containers that have directories.
+    pub fn layers(&self) -> Result<Vec<ContainerId>, PodError> {
+        let entries = self.containers.entries()?;
+        Ok(entries
+            .iter()
+            .filter_map(|entry| entry.name.as_str()?.parse().ok())
+            .collect())
+    }
+
+    /// A path below the root directory as the shim sees it.
+    pub fn store_path(&self, path: &Path) -> PathBuf {
+        let below = path.strip_prefix(&self.settings.root_dir).unwrap_or(path);
+        Path::new(STORE_MOUNT).join(below)
+    }
+
+    /// A container's directory as the shim sees it.
+    pub fn container_store_path(&self, id: ContainerId, name: &str) -> PathBuf {
+        Path::new(STORE_MOUNT)
+            .join(CONTAINERS)
+            .join(id.to_string())
+            .join(name)
+    }
+
+    /// Path of a pod's state directory on the host.
+    pub fn pod_path(&self, id: PodId) -> PathBuf {
+        self.settings.run_dir.join(PODS).join(id.to_string())
+    }
+
+    /// The cgroup of a pod: what the request names, or one below our own parent.
+    pub fn pod_cgroup(&self, id: PodId, parent: Option<&str>) -> Result<CgroupPath, PodError> {
+        match parent {
+            Some(parent) => Ok(CgroupPath::new(parent)?),
+            None => Ok(CgroupPath::new(&self.settings.cgroup_parent)?.join(&id.to_string())?),
+        }
+    }
+}
+
+/// Name under which a pod's network namespace is pinned.
+pub(super) fn netns_name(id: PodId) -> String {
+    format!("holdfast-{}", id.short())
+}
+
+impl Node {
+    /// Pins a pod's network namespace where ip-netns(8) looks. Blocks; may be repeated.
+    pub fn pin(&self, id: PodId, namespace: BorrowedFd<'_>) -> Result<(), PodError> {
+        netns::pin(
+            &self.settings.netns_dir,
+            &NetnsName::new(&netns_name(id))?,
+            namespace,
+        )?;
+        Ok(())
+    }
+
+    /// Undoes [`Node::pin`]. Blocks; may be repeated.
+    pub fn unpin(&self, id: PodId) -> Result<(), PodError> {
+        Ok(netns::unpin(
+            &self.settings.netns_dir,
+            &NetnsName::new(&netns_name(id))?,
+        )?)
+    }
+}
+
+/// Runs blocking work on the thread pool made for it.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, PodError> + Send + 'static,
+) -> Result<T, PodError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        // The work panicked, or the daemon is going down.
+        Err(_) => Err(PodError::Gone),
+    }
+}
+
+/// Nanoseconds since the epoch.
+pub(super) fn now() -> i64 {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}

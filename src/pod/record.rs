@@ -1,0 +1,184 @@
+//! What is known of a pod and of a container: what the disk keeps and what readers see.
+//!
+//! A record is written before an act whose traces outlive the daemon, and after its result. Everything that
+//! has to be undone has a name that follows from the record's id, so an intent needs no list of its own.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::process::ProcessIdentity;
+use super::state::{ContainerPhase, PodPhase};
+use crate::disk::{Dir, Durability, FileName, FileNameError, Record, RecordError};
+use crate::id::{ContainerId, PodId};
+use crate::image::LayerName;
+use crate::spec::{ContainerConfig, Identity, ImageDefaults, PodConfig, Resources, Signal};
+
+/// Version of the records on disk.
+const VERSION: u32 = 1;
+
+/// Largest record: labels, annotations, arguments and environment of one container, several times over.
+const LIMIT: usize = 8 << 20;
+
+/// A pod's record in its state directory.
+const POD_FILE: &str = "pod.json";
+
+/// A pod sandbox.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PodRecord {
+    /// Its identifier; all names on the machine follow from it.
+    pub id: PodId,
+    /// As it was asked for.
+    pub config: Arc<PodConfig>,
+    /// What it is doing.
+    pub phase: PodPhase,
+    /// When it was asked for: nanoseconds since the epoch.
+    pub created_at: i64,
+    /// The boot that it belongs to: nothing of it runs in another.
+    pub boot_id: String,
+    /// Its pause process, once there is one.
+    pub pause: Option<ProcessIdentity>,
+    /// Its shim, once there is one.
+    pub shim: Option<ProcessIdentity>,
+    /// Its addresses, the primary one first; none with the host's network.
+    pub ips: Vec<IpAddr>,
+    /// Cgroup that holds those of the pause and of the containers.
+    pub cgroup: String,
+}
+
+/// A container.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ContainerRecord {
+    /// Its identifier.
+    pub id: ContainerId,
+    /// Its pod.
+    pub pod: PodId,
+    /// As it was asked for.
+    pub config: Arc<ContainerConfig>,
+    /// What its image contributed.
+    pub image: Arc<ContainerImage>,
+    /// Who its processes run as.
+    pub identity: Identity,
+    /// What it is doing.
+    pub phase: ContainerPhase,
+    /// When it was created: nanoseconds since the epoch.
+    pub created_at: i64,
+    /// Its log; none when the pod has no log directory or the container no log path.
+    pub log_path: Option<PathBuf>,
+    /// Resources in force; they start as the request's and follow updates.
+    pub resources: Resources,
+    /// The signal that stops it.
+    pub stop_signal: Signal,
+    /// Parts that this machine refused and that were left out at the start.
+    pub degraded: Vec<String>,
+}
+
+/// The image as it was when the container was created.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ContainerImage {
+    /// Image id: `sha256:` and the digest of its configuration.
+    pub id: String,
+    /// A name with a tag, or with a digest, or the id: the best there was.
+    pub reference: String,
+    /// A name with a digest, or the id.
+    pub digest: String,
+    /// Its layers, the bottom one first.
+    pub layers: Vec<LayerName>,
+    /// Its defaults.
+    pub defaults: ImageDefaults,
+}
+
+fn pod_record() -> Record<PodRecord> {
+    Record::new(VERSION, LIMIT)
+}
+
+fn container_record() -> Record<ContainerRecord> {
+    Record::new(VERSION, LIMIT)
+}
+
+fn container_file(id: ContainerId) -> Result<FileName, FileNameError> {
+    FileName::new(format!("container.{id}.json"))
+}
+
+/// Why records of a pod could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// A record.
+    #[error("keep the state of the pod")]
+    Record(#[from] RecordError),
+    /// A file or directory.
+    #[error("keep the state of the pod")]
+    Dir(#[from] crate::disk::DirError),
+    /// A name that cannot be a file's.
+    #[error("keep the state of the pod")]
+    Name(#[from] FileNameError),
+}
+
+impl StateError {
+    /// The disk is full.
+    pub fn is_no_space(&self) -> bool {
+        match self {
+            Self::Record(error) => error.is_no_space(),
+            Self::Dir(error) => error.is_no_space(),
+            Self::Name(_) => false,
+        }
+    }
+}
+
+/// Writes a pod's record.
+///
+/// # Errors
+/// [`StateError`] when the disk refuses.
+pub fn store_pod(dir: &Dir, record: &PodRecord) -> Result<(), StateError> {
+    let name = FileName::new(POD_FILE)?;
+    Ok(pod_record().store(dir, &name, record, Durability::Volatile)?)
+}
+
+/// Reads a pod's record; `None` when the directory has none.
+///
+/// # Errors
+/// [`StateError`] when it cannot be read or is damaged.
+pub fn load_pod(dir: &Dir) -> Result<Option<PodRecord>, StateError> {
+    Ok(pod_record().load(dir, &FileName::new(POD_FILE)?)?)
+}
+
+/// Writes a container's record.
+///
+/// # Errors
+/// [`StateError`] when the disk refuses.
+pub fn store_container(dir: &Dir, record: &ContainerRecord) -> Result<(), StateError> {
+    Ok(container_record().store(
+        dir,
+        &container_file(record.id)?,
+        record,
+        Durability::Volatile,
+    )?)
+}
+
+/// Deletes a container's record. A missing one is success.
+///
+/// # Errors
+/// [`StateError`] when the disk refuses.
+pub fn delete_container(dir: &Dir, id: ContainerId) -> Result<(), StateError> {
+    Ok(dir.remove_file(&container_file(id)?)?)
+}
+
+/// Reads the records of all containers of a pod.
+///
+/// # Errors
+/// [`StateError`] when one cannot be read or is damaged.
+pub fn load_containers(dir: &Dir) -> Result<Vec<ContainerRecord>, StateError> {
+    let mut records = Vec::new();
+    for entry in dir.entries()? {
+        let Some(name) = entry.name.as_str() else {
+            continue;
+        };
+        if !(name.starts_with("container.") && name.ends_with(".json")) {
+            continue;
+        }
+        records.extend(container_record().load(dir, &entry.name)?);
+    }
+    Ok(records)
+}

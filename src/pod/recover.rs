@@ -1,0 +1,293 @@
+//! What a new daemon makes of what an earlier one left.
+//!
+//! A record on disk is [`Unverified`] until it was compared with the kernel's truth and the shim's answer;
+//! what comes out is a pod under its task, or an undo.
+//!
+//! ```text
+//!   record ──┬─ other boot, or Creating ───────────▶ nothing of it runs: release, keep what has ended
+//!            ├─ shim answers ─▶ inventory ─────────▶ Ready, containers as the shim says
+//!            └─ shim is gone ─▶ exit files ────────▶ release, containers ended
+//! ```
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::error::PodError;
+use super::index::{PodEntry, PodKey, PodSnapshot};
+use super::link::ShimLink;
+use super::new_entry;
+use super::node::{Node, blocking, now};
+use super::process::ProcessIdentity;
+use super::record::{self, ContainerRecord, PodRecord};
+use super::sandbox;
+use super::state::{ContainerPhase, Exit, Goal, PodPhase, Run};
+use super::task::{Task, exit_of};
+use crate::disk::{Dir, FileName};
+use crate::id::ContainerId;
+use crate::wire::{ContainerReport, Event, Phase, Reply, Request};
+
+/// How long a shim may take to answer a new daemon.
+const INVENTORY_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Largest exit record of a shim.
+const EXIT_LIMIT: usize = 64 << 10;
+
+/// What the disk says, before it was compared with the machine.
+struct Unverified {
+    pod: PodRecord,
+    containers: Vec<ContainerRecord>,
+    dir: Dir,
+}
+
+/// A shim that answered.
+struct Living {
+    link: ShimLink,
+    events: mpsc::UnboundedReceiver<Event>,
+    pause: Option<ProcessIdentity>,
+    containers: BTreeMap<ContainerId, Phase>,
+}
+
+/// Takes over everything that is on disk. Returns when every pod is served again.
+pub async fn all(node: &Arc<Node>) -> Result<(), PodError> {
+    let owner = Arc::clone(node);
+    let found = blocking(move || load(&owner)).await?;
+    let mut pending = Vec::new();
+    for unverified in found {
+        pending.push(tokio::spawn(one(Arc::clone(node), unverified)));
+    }
+    for pod in pending {
+        // A pod whose recovery panicked is logged by the runtime; the others go on.
+        let _ = pod.await;
+    }
+    let owner = Arc::clone(node);
+    blocking(move || sweep(&owner)).await
+}
+
+/// Reads all records. What cannot be read is told and left where it is.
+fn load(node: &Node) -> Result<Vec<Unverified>, PodError> {
+    let mut found = Vec::new();
+    for (id, dir) in node.pod_dirs()? {
+        match read(&dir) {
+            Ok(Some((pod, containers))) if pod.id == id => found.push(Unverified {
+                pod,
+                containers,
+                dir,
+            }),
+            // The daemon died before the intent was on disk: nothing was made yet.
+            Ok(None) => node.delete_pod_dir(id)?,
+            Ok(Some((pod, _))) => {
+                tracing::error!(directory = %id, record = %pod.id, "a pod's record is of another pod")
+            }
+            Err(error) => {
+                tracing::error!(pod = %id, error = super::chain(&error), "a pod's record cannot be read")
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn read(dir: &Dir) -> Result<Option<(PodRecord, Vec<ContainerRecord>)>, PodError> {
+    let Some(pod) = record::load_pod(dir)? else {
+        return Ok(None);
+    };
+    Ok(Some((pod, record::load_containers(dir)?)))
+}
+
+async fn one(node: Arc<Node>, unverified: Unverified) {
+    let Unverified {
+        mut pod,
+        mut containers,
+        dir,
+    } = unverified;
+    let same_boot = pod.boot_id == node.boot_id;
+    let living = if same_boot && pod.phase != PodPhase::NotReady {
+        reach(&node, &pod, &dir).await
+    } else {
+        None
+    };
+    if pod.phase == PodPhase::Creating {
+        return undo(node, pod, living).await;
+    }
+    for container in &mut containers {
+        verify(container, living.as_ref(), &dir, same_boot);
+    }
+    let stop = living.as_ref().is_none_or(|living| living.pause.is_none());
+    if stop && pod.phase == PodPhase::Ready {
+        pod.phase = PodPhase::Stopping;
+    }
+    pod.boot_id.clone_from(&node.boot_id);
+    serve(&node, pod, containers, living, stop);
+}
+
+/// The shim of a pod, if it lives and answers.
+async fn reach(node: &Node, pod: &PodRecord, dir: &Dir) -> Option<Living> {
+    let (link, events) = ShimLink::connect(dir.as_fd()).ok()?;
+    let asked = tokio::time::timeout(INVENTORY_DEADLINE, link.ask(Request::Inventory, &[])).await;
+    let Ok(Ok(answer)) = asked else {
+        tracing::error!(pod = %pod.id, "the pod's shim does not answer; its processes are being ended");
+        return None;
+    };
+    let Reply::Inventory { pause, containers } = answer.body else {
+        return None;
+    };
+    if let Some(netns) = answer.descriptors.get(1) {
+        // The pin may have been lost with the daemon before it was made.
+        let _ = node.pin(pod.id, netns.as_fd());
+    }
+    let containers = containers
+        .into_iter()
+        .map(|ContainerReport { container, phase }| (container, phase))
+        .collect();
+    let pause = pause.map(|report| ProcessIdentity {
+        pid: report.pid,
+        start_ticks: report.start_ticks,
+    });
+    Some(Living {
+        link,
+        events,
+        pause,
+        containers,
+    })
+}
+
+/// Makes a container's record true.
+fn verify(container: &mut ContainerRecord, living: Option<&Living>, dir: &Dir, same_boot: bool) {
+    let reported = living.and_then(|living| living.containers.get(&container.id));
+    container.phase = match (container.phase.clone(), reported) {
+        // The shim knows better: a start whose result was not recorded.
+        (
+            ContainerPhase::Created | ContainerPhase::Starting(_),
+            Some(Phase::Running { pid, start_ticks }),
+        ) => ContainerPhase::Running(found_run(*pid, *start_ticks), Goal::Run),
+        // The event with the exit comes again.
+        (ContainerPhase::Created | ContainerPhase::Starting(_), Some(Phase::Exited)) => {
+            ContainerPhase::Starting(Goal::Run)
+        }
+        (ContainerPhase::Starting(_), None) => ContainerPhase::Created,
+        (ContainerPhase::Running(run, goal), Some(_)) => ContainerPhase::Running(run, goal),
+        (ContainerPhase::Running(run, _), None) => {
+            let exit = exit_record(dir, container.id).unwrap_or_else(|| lost(same_boot));
+            ContainerPhase::Exited(Exit {
+                started_at: run.started_at,
+                ..exit
+            })
+        }
+        (
+            phase
+            @ (ContainerPhase::Created | ContainerPhase::Exited(_) | ContainerPhase::Removing),
+            _,
+        ) => phase,
+    };
+}
+
+fn found_run(pid: i32, start_ticks: u64) -> Run {
+    Run {
+        process: ProcessIdentity { pid, start_ticks },
+        started_at: now(),
+    }
+}
+
+/// The end of a container of which nobody kept the end.
+fn lost(same_boot: bool) -> Exit {
+    let (reason, message) = if same_boot {
+        (
+            "ShimLost",
+            "the pod's shim died with the daemon; the container was killed and its exit code is not known",
+        )
+    } else {
+        (
+            "NodeRebooted",
+            "the machine was started anew; the container's exit code is not known",
+        )
+    };
+    Exit {
+        code: 255,
+        finished_at: now(),
+        started_at: 0,
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+    }
+}
+
+/// The exit that a shim wrote for a container before it told the daemon.
+pub(super) fn exit_record(dir: &Dir, id: ContainerId) -> Option<Exit> {
+    let name = FileName::new(format!("exit.{id}")).ok()?;
+    let bytes = dir.read_file(&name, EXIT_LIMIT).ok()??;
+    match postcard::from_bytes(&bytes).ok()? {
+        Event::Exited {
+            container,
+            status,
+            at_unix_nanos,
+            oom_killed,
+            ..
+        } if container == id => Some(exit_of(status, at_unix_nanos, oom_killed)),
+        _ => None,
+    }
+}
+
+/// A pod whose making was cut off is taken back: nobody was told its id.
+async fn undo(node: Arc<Node>, pod: PodRecord, living: Option<Living>) {
+    let failures =
+        sandbox::release(&node, &pod, Vec::new(), living.map(|living| living.link)).await;
+    node.debts.owe(&pod, &[], failures);
+    let (owner, id) = (Arc::clone(&node), pod.id);
+    let forgotten = blocking(move || owner.delete_pod_dir(id)).await;
+    node.debts
+        .owe(&pod, &[], forgotten.err().into_iter().collect());
+}
+
+/// Puts a verified pod under its task.
+fn serve(
+    node: &Arc<Node>,
+    pod: PodRecord,
+    containers: Vec<ContainerRecord>,
+    living: Option<Living>,
+    stop: bool,
+) {
+    let key = PodKey::from(&pod.config.metadata);
+    let snapshot = PodSnapshot {
+        pod: Arc::new(pod.clone()),
+        containers: BTreeMap::new(),
+    };
+    let (entry, mailbox, made) = new_entry(snapshot);
+    let claimed: Result<Arc<PodEntry>, _> = node.index.claim(key, || entry);
+    let Ok(entry) = claimed else {
+        tracing::error!(pod = %pod.id, "two pods on disk have the same name; this one is left alone");
+        return;
+    };
+    let mut task = Task::new(Arc::clone(node), entry, mailbox, made);
+    for container in containers {
+        task.take_container(container);
+    }
+    if let Some(living) = living {
+        task.connect(living.link, living.events);
+    }
+    task.resume(pod, stop);
+    tokio::spawn(task.serve());
+}
+
+/// Deletes the layers of containers that no record knows, and lets the image store and the network do the
+/// same with theirs.
+fn sweep(node: &Node) -> Result<(), PodError> {
+    for id in node.layers()? {
+        if node.index.container(&id.to_string()).is_err() {
+            node.delete_layer(id)?;
+        }
+    }
+    if let Some(bridge) = &node.network {
+        let live: Vec<String> = node
+            .index
+            .pods()
+            .iter()
+            .map(|entry| entry.id.to_string())
+            .collect();
+        let live: Vec<&str> = live.iter().map(String::as_str).collect();
+        bridge.reconcile(&live)?;
+    }
+    node.images.collect();
+    Ok(())
+}

@@ -1,0 +1,273 @@
+//! Making a pod sandbox and releasing it.
+//!
+//! ```text
+//!   record intent → files → cgroup → shim → pause → pin netns → network → record result
+//! ```
+//!
+//! Everything made here has a name that follows from the pod's id, so [`release`] undoes all of it whatever
+//! was reached: it is the rollback, the stop and the recovery. Each of its steps may be repeated.
+
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::container;
+use super::error::PodError;
+use super::files;
+use super::link::{Answer, LinkError, ShimLink};
+use super::node::{Node, blocking};
+use super::process::ProcessIdentity;
+use super::record::{self, PodRecord};
+use crate::cgroup::{Cgroup, CgroupPath, Limits, Role};
+use crate::disk::Dir;
+use crate::id::ContainerId;
+use crate::plan;
+use crate::spec::{self, NetMode, PodConfig, PodSpecRequest};
+use crate::sys::memfd;
+use crate::wire::{CgroupSlot, Event, PauseReport, Reply, Request};
+
+/// How long a shim may take to end everything and itself.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A sandbox whose pause runs.
+#[derive(Debug)]
+pub struct Made {
+    /// Its shim.
+    pub link: ShimLink,
+    /// What the shim reports.
+    pub events: mpsc::UnboundedReceiver<Event>,
+    /// Its pause.
+    pub pause: ProcessIdentity,
+    /// Its shim's process.
+    pub shim: ProcessIdentity,
+    /// Its addresses.
+    pub ips: Vec<IpAddr>,
+}
+
+/// The OCI runtime Spec of a pod's pause.
+pub fn pause_spec(node: &Node, pod: &PodRecord) -> Result<oci_spec::runtime::Spec, PodError> {
+    let seccomp = container::localhost_profile(&pod.config.security.seccomp)?;
+    Ok(spec::build_pod(&PodSpecRequest {
+        pod_id: &pod.id,
+        pod: &pod.config,
+        host: &node.facts,
+        node_hostname: &node.hostname,
+        cgroups_path: pause_cgroup(pod)?.as_str(),
+        localhost_seccomp: seccomp.as_ref(),
+    })?)
+}
+
+/// The cgroup of a pod's pause.
+pub fn pause_cgroup(pod: &PodRecord) -> Result<CgroupPath, PodError> {
+    Ok(CgroupPath::new(&pod.cgroup)?.join(&pod.id.to_string())?)
+}
+
+/// Makes everything of a pod. On failure the caller calls [`release`].
+pub async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<Made, PodError> {
+    let plan = plan::pause(&pause_spec(node, pod)?, &node.filters)?;
+    let (dir, cgroup, plan) = prepare(node, pod, plan).await?;
+    let (link, events) =
+        ShimLink::connect(dir.as_fd()).map_err(shim("connect to the pod's shim"))?;
+    let (report, netns) = start_pause(node, &link, &cgroup, plan.as_fd()).await?;
+    let ips = attach(node, pod, &link, netns).await?;
+    let (pause, shim) = identities(&report);
+    Ok(Made {
+        link,
+        events,
+        pause,
+        shim,
+        ips,
+    })
+}
+
+/// Intent, files, cgroup and shim.
+async fn prepare(
+    node: &Arc<Node>,
+    pod: &PodRecord,
+    plan: crate::wire::plan::PausePlan,
+) -> Result<(Dir, Cgroup, OwnedFd), PodError> {
+    let (node, pod) = (Arc::clone(node), pod.clone());
+    blocking(move || {
+        let dir = node.make_pod_dir(pod.id)?;
+        record::store_pod(&dir, &pod)?;
+        files::write(&dir, &pod.config, &node.hostname)?;
+        let cgroup = node
+            .cgroups
+            .create(&pause_cgroup(&pod)?, &Limits::default())?;
+        node.spawner.shim(dir.as_fd())?;
+        let plan = seal("pause plan", &plan)?;
+        Ok((dir, cgroup, plan))
+    })
+    .await
+}
+
+/// A plan as a sealed memfd.
+pub(super) fn seal<T: serde::Serialize>(
+    doing: &'static str,
+    plan: &T,
+) -> Result<OwnedFd, PodError> {
+    let bytes = postcard::to_stdvec(plan).map_err(std::io::Error::other);
+    bytes
+        .and_then(|bytes| memfd::create_sealed(c"holdfast-plan", &bytes))
+        .map_err(|source| PodError::System { doing, source })
+}
+
+/// A link's error with what was attempted.
+pub(super) fn shim(doing: &'static str) -> impl FnOnce(LinkError) -> PodError {
+    move |source| PodError::Shim { doing, source }
+}
+
+/// A reply that the protocol does not allow here.
+pub(super) fn unexpected(doing: &'static str, answer: &Answer) -> PodError {
+    let text = format!(
+        "{:?} with {} descriptors",
+        answer.body,
+        answer.descriptors.len()
+    );
+    PodError::Shim {
+        doing,
+        source: LinkError::Unexpected(text),
+    }
+}
+
+/// A cgroup's directories as a request carries them.
+pub(super) fn cgroup_slots(cgroup: &Cgroup) -> (Vec<CgroupSlot>, Vec<BorrowedFd<'_>>) {
+    let memory = cgroup.memory_entry().map(|entry| entry.role);
+    let slot = |role| match role {
+        Role::Unified => CgroupSlot::Unified,
+        Role::V1(_) if Some(role) == memory => CgroupSlot::V1Memory,
+        Role::V1(_) => CgroupSlot::V1,
+    };
+    cgroup
+        .entries()
+        .into_iter()
+        .map(|entry| (slot(entry.role), entry.dir))
+        .unzip()
+}
+
+async fn start_pause(
+    node: &Node,
+    link: &ShimLink,
+    cgroup: &Cgroup,
+    plan: BorrowedFd<'_>,
+) -> Result<(PauseReport, OwnedFd), PodError> {
+    const DOING: &str = "start the pod's pause process";
+    let (slots, directories) = cgroup_slots(cgroup);
+    let mut descriptors = vec![plan, node.spawner.mount_namespace()];
+    descriptors.extend(directories);
+    let request = Request::StartPause { cgroup: slots };
+    let mut answer = link.ask(request, &descriptors).await.map_err(shim(DOING))?;
+    match (&answer.body, answer.descriptors.pop()) {
+        (Reply::PauseStarted(report), Some(netns)) => Ok((report.clone(), netns)),
+        _ => Err(unexpected(DOING, &answer)),
+    }
+}
+
+/// Pins the network namespace and connects it.
+async fn attach(
+    node: &Arc<Node>,
+    pod: &PodRecord,
+    link: &ShimLink,
+    netns: OwnedFd,
+) -> Result<Vec<IpAddr>, PodError> {
+    const DOING: &str = "open a netlink socket in the pod's network namespace";
+    if pod.config.namespaces.network == NetMode::Node {
+        return Ok(Vec::new());
+    }
+    let mut answer = link
+        .ask(Request::OpenNetlink, &[])
+        .await
+        .map_err(shim(DOING))?;
+    let Some(control) = answer.descriptors.pop() else {
+        return Err(unexpected(DOING, &answer));
+    };
+    let (node, id) = (Arc::clone(node), pod.id);
+    blocking(move || {
+        node.pin(id, netns.as_fd())?;
+        match &node.network {
+            Some(bridge) => Ok(bridge
+                .attach(&id.to_string(), netns.as_fd(), control.as_fd())?
+                .ips),
+            None => {
+                crate::network::loopback_up(control.as_fd())?;
+                Ok(Vec::new())
+            }
+        }
+    })
+    .await
+}
+
+fn identities(report: &PauseReport) -> (ProcessIdentity, ProcessIdentity) {
+    let pause = ProcessIdentity {
+        pid: report.pid,
+        start_ticks: report.start_ticks,
+    };
+    let shim = ProcessIdentity {
+        pid: report.shim_pid,
+        start_ticks: report.shim_start_ticks,
+    };
+    (pause, shim)
+}
+
+/// Releases everything that a pod holds of the machine, in any state of it. Every step is tried; the
+/// failures come back. Files on disk stay: the status is still to be read.
+pub async fn release(
+    node: &Arc<Node>,
+    pod: &PodRecord,
+    containers: Vec<ContainerId>,
+    link: Option<ShimLink>,
+) -> Vec<PodError> {
+    if let Some(link) = link {
+        // What the shim does not end within the deadline is killed through the cgroups.
+        let _ = tokio::time::timeout(SHUTDOWN_DEADLINE, link.ask(Request::Shutdown, &[])).await;
+    }
+    let (node, pod) = (Arc::clone(node), pod.clone());
+    let work = tokio::task::spawn_blocking(move || release_blocking(&node, &pod, &containers));
+    work.await.unwrap_or_else(|_| vec![PodError::Gone])
+}
+
+fn release_blocking(node: &Node, pod: &PodRecord, containers: &[ContainerId]) -> Vec<PodError> {
+    let mut failures = Vec::new();
+    for id in containers {
+        failures.extend(container::release_cgroup(node, pod, *id).err());
+    }
+    failures.extend(release_pause(node, pod).err());
+    if pod.config.namespaces.network == NetMode::Pod {
+        if let Some(bridge) = &node.network {
+            failures.extend(bridge.detach(&pod.id.to_string()).err().map(PodError::from));
+        }
+        failures.extend(node.unpin(pod.id).err());
+    }
+    failures
+}
+
+fn release_pause(node: &Node, pod: &PodRecord) -> Result<(), PodError> {
+    let path = pause_cgroup(pod)?;
+    kill_and_remove(node, &path)?;
+    if pod.config.cgroup_parent.is_none() {
+        // The pod's own group; our parent stays for the next pod.
+        node.cgroups.remove(&CgroupPath::new(&pod.cgroup)?)?;
+    }
+    Ok(())
+}
+
+/// Ends everything in a cgroup and removes it.
+pub(super) fn kill_and_remove(node: &Node, path: &CgroupPath) -> Result<(), PodError> {
+    if let Some(cgroup) = node.cgroups.open(path)? {
+        cgroup.kill()?;
+    }
+    Ok(node.cgroups.remove(path)?)
+}
+
+/// Checks a request before anything is made: what is wrong with it is known without the machine.
+pub fn validate(node: &Node, config: &PodConfig, pod: &PodRecord) -> Result<(), PodError> {
+    match config.runtime_handler.as_str() {
+        "" | "holdfast" => {}
+        other => return Err(PodError::UnknownHandler(other.to_owned())),
+    }
+    plan::pause(&pause_spec(node, pod)?, &node.filters)?;
+    Ok(())
+}

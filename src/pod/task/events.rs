@@ -1,0 +1,186 @@
+//! What happens to a pod: the shim's events, deadlines, and work that has ended.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{Done, Member, PodGoal, Task, answer_all, exit_of, reply};
+use crate::id::ContainerId;
+use crate::pod::error::PodError;
+use crate::pod::node::now;
+use crate::pod::recover;
+use crate::pod::state::{ContainerEvent, Exit, PodPhase, Urgency};
+use crate::wire::{Event, Request};
+
+/// Exit code of a container that could not be started, as the incumbents give it.
+const START_ERROR_CODE: i32 = 128;
+
+/// Exit code of a container that was killed unseen: 128 + SIGKILL.
+const KILLED_CODE: i32 = 137;
+
+impl Task {
+    pub(super) fn event(&mut self, event: Event) {
+        match event {
+            Event::Exited {
+                sequence,
+                container,
+                status,
+                at_unix_nanos,
+                oom_killed,
+            } => {
+                let exit = exit_of(status, at_unix_nanos, oom_killed);
+                self.apply(container, ContainerEvent::Exited(exit));
+                // Only now is the exit recorded.
+                self.ask(Request::Acknowledge { sequence });
+            }
+            Event::PauseExited { .. } => {
+                tracing::warn!(pod = %self.pod.id, "the pause process ended; the sandbox is not ready");
+                self.goal = self.goal.max(PodGoal::Stop);
+            }
+            // The link hands these to those who wait for them.
+            Event::ExecExited { .. } => {}
+        }
+    }
+
+    /// The shim has died, or has ended as it was asked to.
+    pub(super) fn shim_ended(&mut self) {
+        self.events = None;
+        self.link = None;
+        self.entry.link.store(None);
+        if self.releasing
+            || self.pod.phase != PodPhase::Ready && self.pod.phase != PodPhase::Stopping
+        {
+            return;
+        }
+        tracing::error!(pod = %self.pod.id, "the pod's shim died; its processes are being ended");
+        self.goal = self.goal.max(PodGoal::Stop);
+        self.give_up_waiting();
+    }
+
+    /// Counts everything that still runs as ended. The release that follows kills what is left of it.
+    fn give_up_waiting(&mut self) {
+        let alive: Vec<_> = self.alive().collect();
+        for id in alive {
+            let exit = self.lost_exit(id);
+            self.apply(id, ContainerEvent::Exited(exit));
+        }
+    }
+
+    /// How a container ended whose shim has died: what the shim wrote last, or that nobody knows.
+    fn lost_exit(&mut self, id: ContainerId) -> Exit {
+        let dir = self.state_dir();
+        dir.ok()
+            .and_then(|dir| recover::exit_record(&dir, id))
+            .unwrap_or_else(|| Exit {
+                code: KILLED_CODE,
+                finished_at: now(),
+                started_at: 0,
+                reason: "ShimLost".to_owned(),
+                message:
+                    "the pod's shim died; the container was killed and its exit code is not known"
+                        .to_owned(),
+            })
+    }
+
+    pub(super) fn alive(&self) -> impl Iterator<Item = ContainerId> + '_ {
+        self.members
+            .values()
+            .filter(|member| member.record.phase.is_alive())
+            .map(|member| member.record.id)
+    }
+
+    pub(super) fn deadlines(&mut self) {
+        let now = Instant::now();
+        let due = |member: &&mut Member| member.deadline.is_some_and(|deadline| deadline <= now);
+        let mut late = Vec::new();
+        for member in self.members.values_mut().filter(due) {
+            member.deadline = None;
+            late.push(member.record.id);
+        }
+        for id in late {
+            self.apply(id, ContainerEvent::StopAsked(Urgency::Kill));
+        }
+        if self.force.is_some_and(|force| force <= now) {
+            self.force = None;
+            tracing::error!(pod = %self.pod.id, "the pod's shim does not end its containers");
+            self.give_up_waiting();
+        }
+    }
+
+    pub(super) fn done(&mut self, done: Done) {
+        match done {
+            Done::Prepared(id, result) => self.prepared(id, result),
+            Done::Launched(id, Ok((run, degraded))) => {
+                if let Some(member) = self.members.get_mut(&id) {
+                    member.record.degraded = degraded;
+                }
+                self.apply(id, ContainerEvent::Started(run));
+            }
+            Done::Launched(id, Err(error)) => self.launch_failed(id, error),
+            Done::Deleted(id, failures) => self.deleted(id, failures),
+            Done::Released(failures) => self.released(failures),
+            Done::Forgotten(result) => self.forgotten(result),
+            Done::Updated(id, resources, answer, result) => {
+                if result.is_ok()
+                    && let Some(member) = self.members.get_mut(&id)
+                {
+                    member.record.resources = *resources;
+                    self.keep_container(id);
+                }
+                reply(answer, result.map_err(Arc::new));
+            }
+            Done::Nothing => {}
+        }
+    }
+
+    fn prepared(&mut self, id: ContainerId, result: Result<(), PodError>) {
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
+        let waiting = std::mem::take(&mut member.waiting.created);
+        match result {
+            Ok(()) => {
+                member.preparing = false;
+                self.node.index.add_container(id, Arc::clone(&self.entry));
+                self.publish();
+                answer_all(waiting, &Ok(id));
+            }
+            Err(error) => {
+                self.members.remove(&id);
+                answer_all(waiting, &Err(Arc::new(error)));
+            }
+        }
+    }
+
+    fn launch_failed(&mut self, id: ContainerId, error: PodError) {
+        let error = Arc::new(error);
+        if let Some(member) = self.members.get_mut(&id) {
+            answer_all(
+                std::mem::take(&mut member.waiting.start),
+                &Err(Arc::clone(&error)),
+            );
+        }
+        let exit = Exit {
+            code: START_ERROR_CODE,
+            finished_at: now(),
+            started_at: 0,
+            reason: "StartError".to_owned(),
+            message: crate::pod::chain(&*error),
+        };
+        self.apply(id, ContainerEvent::StartFailed(exit));
+    }
+
+    fn deleted(&mut self, id: ContainerId, failures: Vec<PodError>) {
+        self.node.debts.owe(&self.pod, &[id], failures);
+        self.node.samples.forget(id);
+        self.node.index.remove_container(id);
+        let Some(member) = self.members.remove(&id) else {
+            return;
+        };
+        self.publish();
+        answer_all(member.waiting.start, &Err(Arc::new(PodError::Gone)));
+        answer_all(member.waiting.stop, &Ok(()));
+        answer_all(member.waiting.remove, &Ok(()));
+        self.ask(Request::Forget { container: id });
+    }
+}

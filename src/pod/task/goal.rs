@@ -1,0 +1,89 @@
+//! Towards the pod's goal: stopped, or removed.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{Done, PATIENCE, PodGoal, Task, answer_all};
+use crate::pod::error::PodError;
+use crate::pod::index::PodKey;
+use crate::pod::node::blocking;
+use crate::pod::sandbox;
+use crate::pod::state::{ContainerEvent, PodPhase, Urgency};
+
+impl Task {
+    /// Takes the next step towards the pod's goal, when nothing is in its way.
+    pub(super) fn progress(&mut self) {
+        if self.goal >= PodGoal::Stop && self.pod.phase == PodPhase::Ready {
+            self.pod.phase = PodPhase::Stopping;
+            self.force = Some(Instant::now() + PATIENCE);
+            self.keep_pod();
+            let alive: Vec<_> = self.alive().collect();
+            for id in alive {
+                self.apply(id, ContainerEvent::StopAsked(Urgency::Kill));
+            }
+        }
+        let busy =
+            self.alive().next().is_some() || self.members.values().any(|member| member.preparing);
+        match self.pod.phase {
+            PodPhase::Stopping if !busy && !self.releasing => self.release(),
+            PodPhase::NotReady => self.stopped(),
+            _ => {}
+        }
+    }
+
+    fn release(&mut self) {
+        self.releasing = true;
+        self.force = None;
+        let (node, pod, link) = (Arc::clone(&self.node), self.pod.clone(), self.link.take());
+        let containers = self.members.keys().copied().collect();
+        self.work.push(Box::pin(async move {
+            Done::Released(sandbox::release(&node, &pod, containers, link).await)
+        }));
+    }
+
+    pub(super) fn released(&mut self, failures: Vec<PodError>) {
+        let containers: Vec<_> = self.members.keys().copied().collect();
+        self.node.debts.owe(&self.pod, &containers, failures);
+        self.releasing = false;
+        self.events = None;
+        self.entry.link.store(None);
+        self.pod.phase = PodPhase::NotReady;
+        self.pod.pause = None;
+        self.pod.shim = None;
+        self.pod.ips.clear();
+        self.keep_pod();
+    }
+
+    /// The pod is stopped: tells those who wait, and goes on to the removal when that is the goal.
+    fn stopped(&mut self) {
+        answer_all(std::mem::take(&mut self.stop_waiting), &Ok(()));
+        if self.goal < PodGoal::Remove {
+            return;
+        }
+        let waiting: Vec<_> = self.members.keys().copied().collect();
+        if waiting.is_empty() {
+            self.pod.phase = PodPhase::Removing;
+            let (node, id) = (Arc::clone(&self.node), self.pod.id);
+            self.work.push(Box::pin(async move {
+                Done::Forgotten(blocking(move || node.delete_pod_dir(id)).await)
+            }));
+            return;
+        }
+        for id in waiting {
+            self.apply(id, ContainerEvent::RemoveAsked);
+        }
+    }
+
+    pub(super) fn forgotten(&mut self, result: Result<(), PodError>) {
+        self.node
+            .debts
+            .owe(&self.pod, &[], result.err().into_iter().collect());
+        self.node
+            .index
+            .remove_pod(self.pod.id, &PodKey::from(&self.pod.config.metadata));
+        answer_all(std::mem::take(&mut self.stop_waiting), &Ok(()));
+        answer_all(std::mem::take(&mut self.remove_waiting), &Ok(()));
+        self.gone = true;
+    }
+}

@@ -1,0 +1,132 @@
+//! From an event to a new phase, and to what has to be done about it.
+
+use std::sync::Arc;
+
+use super::requests::phase_error;
+use super::{Answer, Done, Task, Waiting, answer_all};
+use crate::id::ContainerId;
+use crate::pod::container;
+use crate::pod::error::PodError;
+use crate::pod::link::LinkError;
+use crate::pod::node::blocking;
+use crate::pod::state::{ContainerEvent, Effect};
+use crate::spec::Signal;
+use crate::wire::Request;
+
+impl Task {
+    /// Applies an event to a container and carries out what follows from it.
+    pub(super) fn apply(&mut self, id: ContainerId, event: ContainerEvent) {
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
+        let (phase, effects) = member.record.phase.clone().apply(event);
+        if phase != member.record.phase {
+            member.record.phase = phase;
+            if !member.record.phase.is_alive() {
+                member.deadline = None;
+            }
+            self.keep_container(id);
+        }
+        for effect in effects {
+            self.effect(id, effect);
+        }
+    }
+
+    pub(super) fn effect(&mut self, id: ContainerId, effect: Effect) {
+        match effect {
+            Effect::Launch => self.launch(id),
+            Effect::Signal => {
+                let signal = self
+                    .members
+                    .get(&id)
+                    .map_or(Signal::TERM, |member| member.record.stop_signal);
+                let signal = signal.number();
+                self.ask(Request::Signal {
+                    container: id,
+                    signal,
+                });
+            }
+            Effect::Kill => self.ask(Request::Kill { container: id }),
+            Effect::ReleaseCgroup => {
+                let (node, pod) = (Arc::clone(&self.node), self.pod.clone());
+                self.background(move || container::release_cgroup(&node, &pod, id));
+            }
+            Effect::Delete => {
+                let (node, pod) = (Arc::clone(&self.node), self.pod.clone());
+                self.work.push(Box::pin(async move {
+                    let deleted = blocking(move || Ok(container::delete(&node, &pod, id))).await;
+                    Done::Deleted(id, deleted.unwrap_or_else(|error| vec![error]))
+                }));
+            }
+            Effect::AnswerStart => self.answer(id, |waiting| &mut waiting.start, &Ok(())),
+            Effect::AnswerStop => self.answer(id, |waiting| &mut waiting.stop, &Ok(())),
+            Effect::RefuseStart => {
+                let Some(member) = self.members.get(&id) else {
+                    return;
+                };
+                let error = phase_error(
+                    &member.record,
+                    "a container is started once; create a new one",
+                );
+                self.answer(id, |waiting| &mut waiting.start, &Err(Arc::new(error)));
+            }
+        }
+    }
+
+    fn answer(
+        &mut self,
+        id: ContainerId,
+        which: impl FnOnce(&mut Waiting) -> &mut Vec<Answer<()>>,
+        outcome: &Result<(), Arc<PodError>>,
+    ) {
+        if let Some(member) = self.members.get_mut(&id) {
+            answer_all(std::mem::take(which(&mut member.waiting)), outcome);
+        }
+    }
+
+    fn launch(&mut self, id: ContainerId) {
+        let (node, pod) = (Arc::clone(&self.node), self.snapshot());
+        let record = self
+            .members
+            .get(&id)
+            .map(|member| Arc::new(member.record.clone()));
+        let link = self.link.clone();
+        self.work.push(Box::pin(async move {
+            let result = match (record, link) {
+                (Some(record), Some(link)) => container::launch(node, pod, record, link).await,
+                _ => Err(PodError::Shim {
+                    doing: "start the container",
+                    source: LinkError::Closed,
+                }),
+            };
+            Done::Launched(id, result)
+        }));
+    }
+
+    /// Sends a request whose answer changes nothing. Requests of one pod reach its shim in order because
+    /// each is sent at its first poll, and a future is polled in the order in which it was pushed.
+    pub(super) fn ask(&mut self, request: Request) {
+        let Some(link) = self.link.clone() else {
+            return;
+        };
+        let pod = self.pod.id;
+        self.work.push(Box::pin(async move {
+            let what = format!("{request:?}");
+            if let Err(error) = link.ask(request, &[]).await {
+                tracing::debug!(%pod, what, error = crate::pod::chain(&error), "the shim refused");
+            }
+            Done::Nothing
+        }));
+    }
+
+    fn background(&mut self, work: impl FnOnce() -> Result<(), PodError> + Send + 'static) {
+        let pod = self.pod.id;
+        self.work.push(Box::pin(async move {
+            if let Err(error) = blocking(work).await {
+                // The removal does it again.
+                tracing::warn!(%pod, error = crate::pod::chain(&error), "work for a pod failed");
+            }
+            Done::Nothing
+        }));
+    }
+}

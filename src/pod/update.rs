@@ -1,0 +1,83 @@
+//! Changing the resources of a container that is there.
+
+use super::container;
+use super::error::PodError;
+use super::index::PodSnapshot;
+use super::limits;
+use super::node::Node;
+use super::record::ContainerRecord;
+use crate::cgroup::Limits;
+use crate::spec::Resources;
+
+/// The resources in force after an update: what the update leaves at its zero value stays.
+pub fn merged(old: &Resources, new: &Resources) -> Resources {
+    let number = |old, new| if new == 0 { old } else { new };
+    let text = |old: &String, new: &String| {
+        if new.is_empty() {
+            old.clone()
+        } else {
+            new.clone()
+        }
+    };
+    let mut unified = old.unified.clone();
+    unified.extend(new.unified.clone());
+    let hugepages = if new.hugepage_limits.is_empty() {
+        old
+    } else {
+        new
+    };
+    Resources {
+        cpu_period: number(old.cpu_period, new.cpu_period),
+        cpu_quota: number(old.cpu_quota, new.cpu_quota),
+        cpu_shares: number(old.cpu_shares, new.cpu_shares),
+        memory_limit: number(old.memory_limit, new.memory_limit),
+        memory_swap_limit: number(old.memory_swap_limit, new.memory_swap_limit),
+        oom_score_adj: number(old.oom_score_adj, new.oom_score_adj),
+        cpuset_cpus: text(&old.cpuset_cpus, &new.cpuset_cpus),
+        cpuset_mems: text(&old.cpuset_mems, &new.cpuset_mems),
+        hugepage_limits: hugepages.hugepage_limits.clone(),
+        unified,
+    }
+}
+
+/// Writes the resources of a record to its cgroup: all or nothing. Blocks.
+pub fn apply(node: &Node, pod: &PodSnapshot, record: &ContainerRecord) -> Result<(), PodError> {
+    let spec = container::runtime_spec(node, pod, record)?;
+    let limits = limits::of_spec(&spec, node.cgroups.mode(), node.settings.pids_limit);
+    // Device rules were written at the creation and are no resource that CRI updates.
+    let limits = Limits {
+        devices: Vec::new(),
+        ..limits
+    };
+    let path = container::cgroup_path(&pod.pod, record.id)?;
+    let Some(cgroup) = node.cgroups.open(&path)? else {
+        return Err(PodError::UnknownContainer(record.id.to_string()));
+    };
+    Ok(cgroup.apply(&limits)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_update_changes_only_what_it_names() {
+        let old = Resources {
+            cpu_shares: 512,
+            memory_limit: 1 << 20,
+            cpuset_cpus: "0".into(),
+            ..Resources::default()
+        };
+        let new = Resources {
+            memory_limit: 2 << 20,
+            cpu_quota: -1,
+            ..Resources::default()
+        };
+        let merged = merged(&old, &new);
+        assert_eq!(
+            (merged.cpu_shares, merged.memory_limit, merged.cpu_quota),
+            (512, 2 << 20, -1)
+        );
+        assert_eq!(merged.cpuset_cpus, "0");
+    }
+}

@@ -1,0 +1,95 @@
+//! Which seccomp filter, AppArmor profile and SELinux label confine a process.
+
+use oci_spec::runtime::{Capabilities, LinuxSeccomp};
+
+use super::seccomp::default_profile;
+use super::{AppArmorChoice, PodSpecRequest, SeccompChoice, SpecError, SpecRequest};
+
+/// The filter of a container; a privileged one has none.
+pub(super) fn seccomp(
+    request: &SpecRequest<'_>,
+    bounding: &Capabilities,
+) -> Result<Option<LinuxSeccomp>, SpecError> {
+    let security = &request.container.security;
+    if security.privileged {
+        return Ok(None);
+    }
+    profile(&security.seccomp, request.localhost_seccomp, || {
+        default_profile(bounding, request.host.kernel)
+    })
+}
+
+/// The filter of the pause.
+pub(super) fn pause_seccomp(
+    request: &PodSpecRequest<'_>,
+) -> Result<Option<LinuxSeccomp>, SpecError> {
+    let security = &request.pod.security;
+    if security.privileged {
+        return Ok(None);
+    }
+    profile(&security.seccomp, request.localhost_seccomp, || {
+        default_profile(&Capabilities::new(), request.host.kernel)
+    })
+}
+
+fn profile(
+    choice: &SeccompChoice,
+    localhost: Option<&LinuxSeccomp>,
+    default: impl FnOnce() -> LinuxSeccomp,
+) -> Result<Option<LinuxSeccomp>, SpecError> {
+    match choice {
+        SeccompChoice::Unconfined => Ok(None),
+        SeccompChoice::RuntimeDefault => Ok(Some(default())),
+        SeccompChoice::Localhost(path) => localhost.cloned().map(Some).ok_or_else(|| {
+            let reason = format!("the profile {:?} was not loaded", path.as_str());
+            SpecError::invalid("linux.security_context.seccomp.localhost_ref", reason)
+        }),
+    }
+}
+
+/// The default profile applies where the daemon has loaded one; a profile by name has to be enforceable.
+pub(super) fn apparmor(request: &SpecRequest<'_>) -> Result<Option<String>, SpecError> {
+    let security = &request.container.security;
+    match &security.apparmor {
+        _ if security.privileged => Ok(None),
+        AppArmorChoice::Unconfined => Ok(None),
+        AppArmorChoice::RuntimeDefault => Ok(request.host.apparmor_default.clone()),
+        AppArmorChoice::Localhost(name) if request.host.apparmor => Ok(Some(name.clone())),
+        AppArmorChoice::Localhost(name) => Err(SpecError::unsupported(
+            "linux.security_context.apparmor",
+            format!("AppArmor profile {name:?}"),
+        )),
+    }
+}
+
+/// The container's own label, else the pod's. Nodes without SELinux ignore labels, as containerd does.
+pub(super) fn selinux(request: &SpecRequest<'_>) -> Result<Option<String>, SpecError> {
+    let security = &request.container.security;
+    let options = security
+        .selinux
+        .as_ref()
+        .or(request.pod.security.selinux.as_ref());
+    let Some(options) = options.filter(|_| request.host.selinux && !security.privileged) else {
+        return Ok(None);
+    };
+    let parts = [&options.user, &options.role, &options.kind];
+    if parts
+        .iter()
+        .any(|part| part.is_empty() || part.contains(':'))
+    {
+        let reason = "user, role and type all have to be given, without colons";
+        return Err(SpecError::invalid(
+            "linux.security_context.selinux_options",
+            reason,
+        ));
+    }
+    let level = if options.level.is_empty() {
+        "s0"
+    } else {
+        &options.level
+    };
+    Ok(Some(format!(
+        "{}:{}:{}:{level}",
+        options.user, options.role, options.kind
+    )))
+}

@@ -1,0 +1,139 @@
+//! Device nodes of a container and what its cgroup lets it do with devices.
+//!
+//! The nodes that every container has (/dev/null and the like) are left to the runtime, as the OCI
+//! specification says; their access rules are here, because the default is to deny.
+
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType};
+
+use super::{DeviceKind, HostDevice, SpecError, SpecRequest};
+
+/// Character devices of every container: (major, minor), `None` for all minors. Linux devices.txt.
+const ALLOWED: &[(i64, Option<i64>)] = &[
+    (1, Some(3)), // null
+    (1, Some(5)), // zero
+    (1, Some(7)), // full
+    (1, Some(8)), // random
+    (1, Some(9)), // urandom
+    (5, Some(0)), // tty
+    (5, Some(1)), // console
+    (5, Some(2)), // ptmx
+    (136, None),  // pts
+];
+
+/// Parts of the host's /dev that belong to the host's own terminals and mounts.
+const PRIVATE: &[&str] = &[
+    "/dev/console",
+    "/dev/fd",
+    "/dev/mqueue",
+    "/dev/ptmx",
+    "/dev/pts",
+    "/dev/shm",
+];
+
+/// Nodes to make: what was granted, and for a privileged container all of the host's.
+pub(super) fn nodes(request: &SpecRequest<'_>) -> Result<Vec<LinuxDevice>, SpecError> {
+    let mut out: Vec<LinuxDevice> = Vec::new();
+    for grant in request.devices {
+        check_permissions(&grant.permissions)?;
+        out.push(node(&grant.device));
+    }
+    if request.container.security.privileged {
+        for device in &request.host.devices {
+            let private = PRIVATE.iter().any(|path| device.path.starts_with(path));
+            let known = out.iter().any(|one| one.path() == &device.path);
+            if !private && !known {
+                out.push(node(device));
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// Access rules in order; the last one that matches counts.
+pub(super) fn rules(request: &SpecRequest<'_>) -> Vec<LinuxDeviceCgroup> {
+    if request.container.security.privileged {
+        return vec![rule(
+            LinuxDeviceType::A,
+            (None, None),
+            "rwm",
+            Verdict::Allow,
+        )];
+    }
+    let mut out = vec![
+        rule(LinuxDeviceType::A, (None, None), "rwm", Verdict::Deny),
+        // Making a node is harmless: using it is what the rules are about.
+        rule(LinuxDeviceType::C, (None, None), "m", Verdict::Allow),
+        rule(LinuxDeviceType::B, (None, None), "m", Verdict::Allow),
+    ];
+    for (major, minor) in ALLOWED {
+        out.push(rule(
+            LinuxDeviceType::C,
+            (Some(*major), *minor),
+            "rwm",
+            Verdict::Allow,
+        ));
+    }
+    for grant in request.devices {
+        let device = &grant.device;
+        let number = (Some(i64::from(device.major)), Some(i64::from(device.minor)));
+        if device.kind != DeviceKind::Fifo {
+            out.push(rule(
+                kind(device.kind),
+                number,
+                &grant.permissions,
+                Verdict::Allow,
+            ));
+        }
+    }
+    out
+}
+
+fn check_permissions(text: &str) -> Result<(), SpecError> {
+    let letters = text.bytes().all(|byte| matches!(byte, b'r' | b'w' | b'm'));
+    if text.is_empty() || text.len() > 3 || !letters {
+        let reason = format!("{text:?} is not made of r, w and m");
+        return Err(SpecError::invalid("devices.permissions", reason));
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Allow,
+    Deny,
+}
+
+fn rule(
+    kind: LinuxDeviceType,
+    (major, minor): (Option<i64>, Option<i64>),
+    access: &str,
+    verdict: Verdict,
+) -> LinuxDeviceCgroup {
+    let mut out = LinuxDeviceCgroup::default();
+    out.set_allow(verdict == Verdict::Allow)
+        .set_typ(Some(kind))
+        .set_major(major)
+        .set_minor(minor)
+        .set_access(Some(access.to_owned()));
+    out
+}
+
+fn node(device: &HostDevice) -> LinuxDevice {
+    let mut out = LinuxDevice::default();
+    out.set_path(device.path.clone())
+        .set_typ(kind(device.kind))
+        .set_major(i64::from(device.major))
+        .set_minor(i64::from(device.minor))
+        .set_file_mode(Some(device.mode & 0o7777))
+        .set_uid(Some(device.uid))
+        .set_gid(Some(device.gid));
+    out
+}
+
+fn kind(kind: DeviceKind) -> LinuxDeviceType {
+    match kind {
+        DeviceKind::Character => LinuxDeviceType::C,
+        DeviceKind::Block => LinuxDeviceType::B,
+        DeviceKind::Fifo => LinuxDeviceType::P,
+    }
+}

@@ -1,0 +1,89 @@
+//! What the machine and the pod's directory contribute to a Spec. The caller looks, `spec` only reads.
+
+use std::path::PathBuf;
+
+/// Facts of the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostFacts {
+    /// Which cgroup tree counts.
+    pub cgroup_mode: CgroupMode,
+    /// Highest capability that the kernel knows: /proc/sys/kernel/cap_last_cap.
+    pub last_cap: u8,
+    /// Version of the kernel (major, minor): it gates rules of the default seccomp profile.
+    pub kernel: (u32, u32),
+    /// Recursive read-only mounts work (Linux 5.12).
+    pub recursive_read_only: bool,
+    /// The kernel has AppArmor enabled.
+    pub apparmor: bool,
+    /// Name of the default AppArmor profile, when the daemon has loaded one.
+    pub apparmor_default: Option<String>,
+    /// The kernel has SELinux enabled.
+    pub selinux: bool,
+    /// All devices below the host's /dev, for privileged containers.
+    pub devices: Vec<HostDevice>,
+}
+
+/// Which cgroup tree counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CgroupMode {
+    /// Version 1, with or without an unused version 2 tree beside it.
+    V1,
+    /// Version 2 alone.
+    V2,
+}
+
+/// A device node of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostDevice {
+    /// Path of the host; in a container of a privileged pod it is the same.
+    pub path: PathBuf,
+    /// Kind.
+    pub kind: DeviceKind,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// Kind of a device node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// Character device.
+    Character,
+    /// Block device.
+    Block,
+    /// Named pipe.
+    Fifo,
+}
+
+/// Paths of the pod that its containers' Specs name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodPaths {
+    /// The pod's /etc/hosts.
+    pub hosts: PathBuf,
+    /// The pod's /etc/hostname.
+    pub hostname: PathBuf,
+    /// The pod's /etc/resolv.conf.
+    pub resolv_conf: PathBuf,
+    /// Name of the pod's shared memory in Specs. It is no file of the host: give the same path to `plan`.
+    pub shm: PathBuf,
+    /// Directory with the namespaces of the pause: `/proc/PID/ns`.
+    pub namespaces: PathBuf,
+    /// pid namespace of the target container, when the pid mode is TARGET: `/proc/PID/ns/pid`.
+    pub target_pid: Option<PathBuf>,
+}
+
+/// A device that the caller looked up for a [`super::DeviceRequest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceGrant {
+    /// The node; `path` is where it is to appear in the container.
+    pub device: HostDevice,
+    /// Of `r`, `w` and `m`.
+    pub permissions: String,
+}

@@ -1,0 +1,233 @@
+//! Mounts of a container: the defaults, the pod's files, the volumes.
+//!
+//! Order matters: defaults first, then everything that was asked for, the shallow before the deep. What a
+//! request mounts replaces the default at the same place, and a volume at /dev replaces all of /dev.
+
+use std::path::Path;
+
+use oci_spec::runtime::Mount;
+
+use super::{
+    IpcMode, NetMode, SpecError, SpecRequest, VolumeMount, VolumePropagation, VolumeSource,
+};
+
+/// What may be mounted below the container's /proc (runc's list): single files of no harm.
+const PROC_FILES: &[&str] = &[
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/slabinfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/sys/crypto/fips_enabled",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/uptime",
+];
+
+/// All mounts in the order in which they are made.
+pub(super) fn mounts(request: &SpecRequest<'_>) -> Result<Vec<Mount>, SpecError> {
+    let mut volumes = Vec::new();
+    for (index, volume) in request.container.mounts.iter().enumerate() {
+        volumes.push((
+            volume.container_path.as_str().to_owned(),
+            bind_volume(request, volume, index)?,
+        ));
+    }
+    let requested = |path: &str| {
+        request
+            .container
+            .mounts
+            .iter()
+            .any(|m| m.container_path.as_str() == path)
+    };
+    for (path, mount) in pod_files(request) {
+        if !requested(path) {
+            volumes.push((path.to_owned(), mount));
+        }
+    }
+    for (path, directory) in request.volumes {
+        if !requested(path.as_str()) {
+            let mount = bind(
+                path.as_str(),
+                directory.as_path(),
+                &["rbind", "rprivate", "rw"],
+            );
+            volumes.push((path.as_str().to_owned(), mount));
+        }
+    }
+    volumes.sort_by_key(|(path, _)| path.split('/').filter(|part| !part.is_empty()).count());
+
+    let taken = |path: &str| volumes.iter().any(|(volume, _)| volume == path);
+    let mut out: Vec<Mount> = defaults(request)
+        .into_iter()
+        .filter(|(path, _)| !(taken(path) || path.starts_with("/dev/") && taken("/dev")))
+        .map(|(_, mount)| mount)
+        .collect();
+    out.extend(volumes.into_iter().map(|(_, mount)| mount));
+    Ok(out)
+}
+
+/// The file systems of every container.
+fn defaults(request: &SpecRequest<'_>) -> Vec<(&'static str, Mount)> {
+    let access = if request.container.security.privileged {
+        "rw"
+    } else {
+        "ro"
+    };
+    let quiet = ["nosuid", "noexec", "nodev"];
+    let namespaces = &request.pod.namespaces;
+    let sys = if namespaces.network == NetMode::Node && namespaces.userns.is_some() {
+        // sysfs belongs to the network namespace, and the host's cannot be mounted from a user namespace.
+        bind(
+            "/sys",
+            Path::new("/sys"),
+            &["rbind", "rro", "rnosuid", "rnodev", "rnoexec"],
+        )
+    } else {
+        new("/sys", "sysfs", &["nosuid", "noexec", "nodev", access])
+    };
+    vec![
+        ("/proc", new("/proc", "proc", &quiet)),
+        (
+            "/dev",
+            new(
+                "/dev",
+                "tmpfs",
+                &["nosuid", "strictatime", "mode=755", "size=65536k"],
+            ),
+        ),
+        (
+            "/dev/pts",
+            new(
+                "/dev/pts",
+                "devpts",
+                &[
+                    "nosuid",
+                    "noexec",
+                    "newinstance",
+                    "ptmxmode=0666",
+                    "mode=0620",
+                    "gid=5",
+                ],
+            ),
+        ),
+        ("/dev/mqueue", new("/dev/mqueue", "mqueue", &quiet)),
+        ("/sys", sys),
+        (
+            "/sys/fs/cgroup",
+            new(
+                "/sys/fs/cgroup",
+                "cgroup",
+                &["nosuid", "noexec", "nodev", "relatime", access],
+            ),
+        ),
+    ]
+}
+
+/// What containers of a pod share through files. /dev/shm stays writable under a read-only root.
+fn pod_files(request: &SpecRequest<'_>) -> [(&'static str, Mount); 4] {
+    let access = if request.container.security.readonly_rootfs {
+        "ro"
+    } else {
+        "rw"
+    };
+    let options = ["rbind", "rprivate", access];
+    let shm = match request.pod.namespaces.ipc {
+        IpcMode::Pod => request.paths.shm.as_path(),
+        IpcMode::Node => Path::new("/dev/shm"),
+    };
+    let file = |path, source: &Path| (path, bind(path, source, &options));
+    [
+        file("/etc/hostname", &request.paths.hostname),
+        file("/etc/hosts", &request.paths.hosts),
+        file("/etc/resolv.conf", &request.paths.resolv_conf),
+        (
+            "/dev/shm",
+            bind("/dev/shm", shm, &["rbind", "rprivate", "rw"]),
+        ),
+    ]
+}
+
+fn bind_volume(
+    request: &SpecRequest<'_>,
+    volume: &VolumeMount,
+    index: usize,
+) -> Result<Mount, SpecError> {
+    let field = |name: &str| format!("mounts[{index}].{name}");
+    let VolumeSource::Host(source) = &volume.source else {
+        return Err(SpecError::unsupported(field("image"), "image volumes"));
+    };
+    let path = volume.container_path.as_str();
+    check_target(path, source.as_str(), &field("container_path"))?;
+    let propagation = match volume.propagation {
+        VolumePropagation::Private => "rprivate",
+        VolumePropagation::HostToContainer => "rslave",
+        VolumePropagation::Bidirectional => "rshared",
+    };
+    let access = access(request, volume, &field("recursive_read_only"))?;
+    let mut mount = bind(path, source.as_path(), &["rbind", propagation, access]);
+    if let Some(map) = &volume.id_map {
+        mount
+            .set_uid_mappings(Some(super::namespaces::mappings(&map.uids)))
+            .set_gid_mappings(Some(super::namespaces::mappings(&map.gids)));
+    }
+    Ok(mount)
+}
+
+fn access(
+    request: &SpecRequest<'_>,
+    volume: &VolumeMount,
+    field: &str,
+) -> Result<&'static str, SpecError> {
+    match (volume.readonly, volume.recursive_read_only) {
+        (false, false) => Ok("rw"),
+        (true, false) => Ok("ro"),
+        (false, true) => Err(SpecError::invalid(
+            field,
+            "it needs readonly to be set as well",
+        )),
+        (true, true) if volume.propagation != VolumePropagation::Private => {
+            Err(SpecError::invalid(field, "it needs private propagation"))
+        }
+        (true, true) if !request.host.recursive_read_only => Err(SpecError::unsupported(
+            field,
+            "recursive read-only mounts (Linux 5.12)",
+        )),
+        (true, true) => Ok("rro"),
+    }
+}
+
+/// Nothing is mounted over the root, and nothing over /proc that could fake it (CVE-2019-16884).
+fn check_target(path: &str, source: &str, field: &str) -> Result<(), SpecError> {
+    if path == "/" {
+        return Err(SpecError::invalid(
+            field,
+            "the root itself cannot be a volume",
+        ));
+    }
+    let below_proc = path == "/proc" || path.starts_with("/proc/");
+    let whole = path == "/proc" && source == "/proc";
+    if below_proc && !whole && !PROC_FILES.contains(&path) {
+        let reason = format!("{path:?} would cover a part of /proc that programs rely on");
+        return Err(SpecError::invalid(field, reason));
+    }
+    Ok(())
+}
+
+fn new(target: &str, kind: &str, options: &[&str]) -> Mount {
+    let mut out = bind(target, Path::new(kind), options);
+    out.set_typ(Some(kind.to_owned()));
+    out
+}
+
+fn bind(target: &str, source: &Path, options: &[&str]) -> Mount {
+    let mut out = Mount::default();
+    out.set_destination(target.into())
+        .set_typ(Some("bind".to_owned()))
+        .set_source(Some(source.to_owned()))
+        .set_options(Some(
+            options.iter().map(|option| (*option).to_owned()).collect(),
+        ));
+    out
+}

@@ -1,0 +1,157 @@
+//! Paths of a request, checked once: a host path is absolute, a container path stays in the root.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a path of a request is refused.
+#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
+pub enum PathError {
+    /// The path is empty.
+    #[error("{field}: the path is empty")]
+    Empty {
+        /// Field of the request.
+        field: String,
+    },
+    /// The path has to start with a slash.
+    #[error("{field}: path {path:?} is relative; give an absolute path")]
+    Relative {
+        /// Field of the request.
+        field: String,
+        /// The path.
+        path: String,
+    },
+    /// The path has a component `..`.
+    #[error("{field}: path {path:?} has a component \"..\"; give the path without it")]
+    Traversal {
+        /// Field of the request.
+        field: String,
+        /// The path.
+        path: String,
+    },
+    /// The path has a NUL byte or is longer than `PATH_MAX`.
+    #[error("{field}: path {path:?} has a NUL byte or more than 4095 bytes")]
+    Unusable {
+        /// Field of the request.
+        field: String,
+        /// Its first characters.
+        path: String,
+    },
+}
+
+/// `PATH_MAX` of Linux without the closing NUL, in bytes.
+const MAX_BYTES: usize = 4095;
+
+fn check(field: &str, text: &str) -> Result<(), PathError> {
+    let field = field.to_owned();
+    if text.is_empty() {
+        return Err(PathError::Empty { field });
+    }
+    let path: String = text.chars().take(200).collect();
+    if text.len() > MAX_BYTES || text.contains('\0') {
+        return Err(PathError::Unusable { field, path });
+    }
+    if text.split('/').any(|part| part == "..") {
+        return Err(PathError::Traversal { field, path });
+    }
+    Ok(())
+}
+
+/// Drops empty and `.` components of a path that starts at the root.
+fn normal(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 1);
+    for part in text.split('/').filter(|part| !matches!(*part, "" | ".")) {
+        out.push('/');
+        out.push_str(part);
+    }
+    if out.is_empty() {
+        out.push('/');
+    }
+    out
+}
+
+/// An absolute path on the host, without `..`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct HostPath(String);
+
+impl HostPath {
+    /// Checks `text`; `field` names the request's field in the error.
+    ///
+    /// # Errors
+    /// [`PathError`] for an empty or relative path, for `..` and for a NUL byte.
+    pub fn new(field: &str, text: &str) -> Result<Self, PathError> {
+        check(field, text)?;
+        if !text.starts_with('/') {
+            return Err(PathError::Relative {
+                field: field.to_owned(),
+                path: text.chars().take(200).collect(),
+            });
+        }
+        Ok(Self(normal(text)))
+    }
+
+    /// The path as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The path.
+    pub fn as_path(&self) -> &Path {
+        Path::new(&self.0)
+    }
+}
+
+impl TryFrom<String> for HostPath {
+    type Error = PathError;
+
+    fn try_from(text: String) -> Result<Self, PathError> {
+        Self::new("host path", &text)
+    }
+}
+
+impl From<HostPath> for String {
+    fn from(path: HostPath) -> Self {
+        path.0
+    }
+}
+
+/// A path inside a container's root: without `..`, and always written from the root.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct ContainerPath(String);
+
+impl ContainerPath {
+    /// Checks `text`; a relative path is taken from the container's root, as runc does.
+    ///
+    /// # Errors
+    /// [`PathError`] for an empty path, for `..` and for a NUL byte.
+    pub fn new(field: &str, text: &str) -> Result<Self, PathError> {
+        check(field, text)?;
+        Ok(Self(normal(text)))
+    }
+
+    /// The path as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Number of components: mounts are made from the shallow to the deep.
+    pub fn depth(&self) -> usize {
+        self.0.split('/').filter(|part| !part.is_empty()).count()
+    }
+}
+
+impl TryFrom<String> for ContainerPath {
+    type Error = PathError;
+
+    fn try_from(text: String) -> Result<Self, PathError> {
+        Self::new("container path", &text)
+    }
+}
+
+impl From<ContainerPath> for String {
+    fn from(path: ContainerPath) -> Self {
+        path.0
+    }
+}

@@ -1,0 +1,144 @@
+//! Resource limits of a request in OCI's form. Zero and empty mean unspecified.
+
+use oci_spec::runtime::{LinuxCpu, LinuxHugepageLimit, LinuxMemory, LinuxResources};
+
+use super::{Resources, SpecError};
+
+/// The limits as OCI writes them, for a new container and for an update of a running one.
+///
+/// # Errors
+/// [`SpecError::Invalid`] for negative values, strange cpu lists and keys of `unified` that are no file names.
+pub fn to_oci(resources: &Resources) -> Result<LinuxResources, SpecError> {
+    let mut out = LinuxResources::default();
+    out.set_cpu(cpu(resources)?).set_memory(memory(resources)?);
+    let mut pages = Vec::with_capacity(resources.hugepage_limits.len());
+    for (size, limit) in &resources.hugepage_limits {
+        pages.push(hugepage(size, *limit)?);
+    }
+    if !pages.is_empty() {
+        out.set_hugepage_limits(Some(pages));
+    }
+    for key in resources.unified.keys() {
+        let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_');
+        if !key.contains('.')
+            || key.starts_with('.')
+            || key.contains("..")
+            || !key.chars().all(letters)
+        {
+            let reason = format!("key {key:?} is no file of cgroup v2, such as memory.high");
+            return Err(SpecError::invalid("linux.resources.unified", reason));
+        }
+    }
+    if !resources.unified.is_empty() {
+        out.set_unified(Some(resources.unified.clone().into_iter().collect()));
+    }
+    Ok(out)
+}
+
+/// The score for /proc/PID/oom_score_adj.
+///
+/// # Errors
+/// [`SpecError::Invalid`] outside of -1000 to 1000.
+pub(super) fn oom_score_adj(resources: &Resources) -> Result<i32, SpecError> {
+    i32::try_from(resources.oom_score_adj)
+        .ok()
+        .filter(|score| (-1000..=1000).contains(score))
+        .ok_or_else(|| {
+            SpecError::invalid(
+                "linux.resources.oom_score_adj",
+                "it has to be from -1000 to 1000",
+            )
+        })
+}
+
+fn cpu(resources: &Resources) -> Result<Option<LinuxCpu>, SpecError> {
+    let mut cpu = LinuxCpu::default();
+    cpu.set_period(positive(
+        "linux.resources.cpu_period",
+        resources.cpu_period,
+    )?)
+    .set_shares(positive(
+        "linux.resources.cpu_shares",
+        resources.cpu_shares,
+    )?)
+    .set_quota(limit("linux.resources.cpu_quota", resources.cpu_quota)?)
+    .set_cpus(list("linux.resources.cpuset_cpus", &resources.cpuset_cpus)?)
+    .set_mems(list("linux.resources.cpuset_mems", &resources.cpuset_mems)?);
+    Ok((cpu != LinuxCpu::default()).then_some(cpu))
+}
+
+/// Without a swap limit, memory plus swap is limited to the memory limit: no swap.
+fn memory(resources: &Resources) -> Result<Option<LinuxMemory>, SpecError> {
+    let bytes = limit(
+        "linux.resources.memory_limit_in_bytes",
+        resources.memory_limit,
+    )?;
+    let swap = limit(
+        "linux.resources.memory_swap_limit_in_bytes",
+        resources.memory_swap_limit,
+    )?;
+    if let (Some(bytes), Some(swap)) = (bytes, swap)
+        && swap >= 0
+        && (bytes < 0 || swap < bytes)
+    {
+        let reason = "it counts memory plus swap and cannot be less than the memory limit";
+        return Err(SpecError::invalid(
+            "linux.resources.memory_swap_limit_in_bytes",
+            reason,
+        ));
+    }
+    let mut memory = LinuxMemory::default();
+    memory.set_limit(bytes).set_swap(swap.or(bytes));
+    Ok((memory != LinuxMemory::default()).then_some(memory))
+}
+
+fn hugepage(size: &str, bytes: u64) -> Result<LinuxHugepageLimit, SpecError> {
+    let field = "linux.resources.hugepage_limits";
+    let digits = size.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = &size[digits.len()..];
+    let number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !number || !matches!(unit, "KB" | "MB" | "GB") {
+        return Err(SpecError::invalid(
+            field,
+            format!("page size {size:?} is not like 2MB or 1GB"),
+        ));
+    }
+    let mut out = LinuxHugepageLimit::default();
+    // The kernel's page counter ends at the largest signed value, which reads as no limit.
+    out.set_page_size(size.to_owned())
+        .set_limit(i64::try_from(bytes).unwrap_or(i64::MAX));
+    Ok(out)
+}
+
+fn positive(field: &str, value: i64) -> Result<Option<u64>, SpecError> {
+    match u64::try_from(value) {
+        Ok(0) => Ok(None),
+        Ok(value) => Ok(Some(value)),
+        Err(_) => Err(SpecError::invalid(field, format!("{value} is negative"))),
+    }
+}
+
+/// -1 takes a limit away.
+fn limit(field: &str, value: i64) -> Result<Option<i64>, SpecError> {
+    match value {
+        0 => Ok(None),
+        value if value >= -1 => Ok(Some(value)),
+        value => Err(SpecError::invalid(
+            field,
+            format!("{value} is neither a limit nor -1"),
+        )),
+    }
+}
+
+fn list(field: &str, text: &str) -> Result<Option<String>, SpecError> {
+    if text
+        .bytes()
+        .any(|byte| !byte.is_ascii_digit() && !matches!(byte, b',' | b'-'))
+    {
+        return Err(SpecError::invalid(
+            field,
+            format!("{text:?} is no list such as 0-3,7"),
+        ));
+    }
+    Ok((!text.is_empty()).then(|| text.to_owned()))
+}

@@ -1,0 +1,171 @@
+//! Kernel parameters of a pod: which keys belong to a namespace, and which values are harmless.
+//!
+//! CVE-2022-0811 let a value smuggle a second key into the host. Here keys and values are checked apart,
+//! stay apart until they are written, and a key that is not known to belong to a namespace is refused.
+
+use std::collections::BTreeMap;
+
+use super::{IpcMode, NetMode, PodConfig};
+
+/// Why a kernel parameter is refused.
+#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
+pub enum SysctlError {
+    /// The key has an empty component, `..` or an unusual character.
+    #[error(
+        "linux.sysctls: key {0:?} is no name of a kernel parameter; write it like net.ipv4.ip_forward"
+    )]
+    Key(String),
+    /// The key does not belong to a namespace: setting it would change the host.
+    #[error(
+        "linux.sysctls: {0:?} does not belong to a namespace and would change the node; \
+         kernel.shm*, kernel.msg*, kernel.sem, fs.mqueue.* and net.* do"
+    )]
+    NotNamespaced(String),
+    /// The pod has the host's namespace of that kind.
+    #[error(
+        "linux.sysctls: {key:?} cannot be set while the pod shares the node's {namespace} namespace"
+    )]
+    HostNamespace {
+        /// The key as given.
+        key: String,
+        /// `network` or `ipc`.
+        namespace: &'static str,
+    },
+    /// The host name has its own field.
+    #[error("linux.sysctls: {0:?} is set by the field hostname; use that")]
+    HostName(String),
+    /// The value has a character that is not printable ASCII, or is too long.
+    #[error("linux.sysctls: the value of {0:?} has to be at most 4095 printable ASCII characters")]
+    Value(String),
+}
+
+/// Which namespace a parameter belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Network,
+    Ipc,
+}
+
+/// Parameters of the IPC namespace: ipc_namespaces(7), Linux ipc/ipc_sysctl.c.
+const IPC_KEYS: &[&str] = &[
+    "kernel/auto_msgmni",
+    "kernel/msg_next_id",
+    "kernel/msgmax",
+    "kernel/msgmnb",
+    "kernel/msgmni",
+    "kernel/sem",
+    "kernel/sem_next_id",
+    "kernel/shm_next_id",
+    "kernel/shm_rmid_forced",
+    "kernel/shmall",
+    "kernel/shmmax",
+    "kernel/shmmni",
+];
+
+/// A page minus its closing NUL: what one write to a file below /proc/sys takes.
+const MAX_VALUE: usize = 4095;
+
+/// The checked parameters of a pod, the defaults included; the request wins over a default.
+///
+/// Keys come out with dots, or with slashes where a component itself has a dot (an interface `eth0.100`):
+/// the two spellings of sysctl(8).
+///
+/// # Errors
+/// [`SysctlError`] for the first key or value that is refused.
+pub fn for_pod(pod: &PodConfig) -> Result<BTreeMap<String, String>, SysctlError> {
+    let mut out = defaults(pod);
+    for (key, value) in &pod.sysctls {
+        let path = path_of(key)?;
+        check_namespace(key, &path, pod)?;
+        check_value(key, value)?;
+        out.insert(spelled(&path), value.clone());
+    }
+    Ok(out)
+}
+
+/// What containerd sets unless told otherwise: ports below 1024 and ping work without capabilities.
+fn defaults(pod: &PodConfig) -> BTreeMap<String, String> {
+    if pod.namespaces.network == NetMode::Node || pod.namespaces.userns.is_some() {
+        return BTreeMap::new();
+    }
+    BTreeMap::from([
+        (
+            "net.ipv4.ip_unprivileged_port_start".to_owned(),
+            "0".to_owned(),
+        ),
+        (
+            "net.ipv4.ping_group_range".to_owned(),
+            "0 2147483647".to_owned(),
+        ),
+    ])
+}
+
+/// The path below /proc/sys. When the first separator is a dot, dots and slashes change places.
+fn path_of(key: &str) -> Result<String, SysctlError> {
+    let dotted = key
+        .find(['.', '/'])
+        .is_some_and(|at| key.as_bytes()[at] == b'.');
+    let path: String = if dotted {
+        key.chars()
+            .map(|c| match c {
+                '.' => '/',
+                '/' => '.',
+                other => other,
+            })
+            .collect()
+    } else {
+        key.to_owned()
+    };
+    let fine = |part: &str| {
+        let letters =
+            |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '@' | ':');
+        !part.is_empty() && part != "." && part != ".." && part.chars().all(letters)
+    };
+    if path.len() > 255 || !path.contains('/') || !path.split('/').all(fine) {
+        return Err(SysctlError::Key(key.chars().take(200).collect()));
+    }
+    Ok(path)
+}
+
+/// The spelling with dots, unless a component has one.
+fn spelled(path: &str) -> String {
+    if path.contains('.') {
+        path.to_owned()
+    } else {
+        path.replace('/', ".")
+    }
+}
+
+fn check_namespace(key: &str, path: &str, pod: &PodConfig) -> Result<(), SysctlError> {
+    if matches!(path, "kernel/hostname" | "kernel/domainname") {
+        return Err(SysctlError::HostName(key.to_owned()));
+    }
+    let host = |namespace| SysctlError::HostNamespace {
+        key: key.to_owned(),
+        namespace,
+    };
+    match owner(path) {
+        Some(Owner::Network) if pod.namespaces.network == NetMode::Node => Err(host("network")),
+        Some(Owner::Ipc) if pod.namespaces.ipc == IpcMode::Node => Err(host("ipc")),
+        Some(_) => Ok(()),
+        None => Err(SysctlError::NotNamespaced(key.to_owned())),
+    }
+}
+
+fn owner(path: &str) -> Option<Owner> {
+    if path.starts_with("net/") {
+        Some(Owner::Network)
+    } else if path.starts_with("fs/mqueue/") || IPC_KEYS.contains(&path) {
+        Some(Owner::Ipc)
+    } else {
+        None
+    }
+}
+
+fn check_value(key: &str, value: &str) -> Result<(), SysctlError> {
+    let printable = |byte: u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
+    if value.len() > MAX_VALUE || !value.bytes().all(printable) {
+        return Err(SysctlError::Value(key.to_owned()));
+    }
+    Ok(())
+}

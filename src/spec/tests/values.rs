@@ -1,0 +1,99 @@
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn signals_have_names_and_numbers() {
+    let number = |text: &str| text.parse::<Signal>().map(Signal::number);
+    for (text, expected) in [
+        ("SIGTERM", 15),
+        ("TERM", 15),
+        ("sigterm", 15),
+        ("15", 15),
+        ("SIGKILL", 9),
+        ("SIGRTMIN", 34),
+        ("RTMIN+3", 37),
+        ("SIGRTMAX-1", 63),
+        ("SIGRTMAX", 64),
+        ("64", 64),
+    ] {
+        assert_eq!(number(text), Ok(expected), "{text}");
+    }
+    for text in [
+        "", "0", "65", "-1", "+9", "SIG", "SIGNOPE", "RTMIN+31", "RTMIN+", "RTMAX-31", "RTMIN+-1",
+        "999",
+    ] {
+        assert!(number(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_signal_reads_back_what_it_prints() {
+    for number in 1..=64_u8 {
+        let signal = Signal::try_from(number).unwrap();
+        assert_eq!(signal.to_string().parse(), Ok(signal));
+    }
+    assert!(Signal::try_from(0).is_err());
+    assert!(Signal::try_from(65).is_err());
+}
+
+#[test]
+fn paths_are_checked_and_name_their_field() {
+    let error = HostPath::new("mounts[3].host_path", "data").unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("mounts[3].host_path: path \"data\" is relative"),
+        "{error}"
+    );
+    let error = ContainerPath::new("mounts[0].container_path", "/a/../../etc").unwrap_err();
+    assert!(error.to_string().contains("component \"..\""), "{error}");
+    assert!(HostPath::new("f", "").is_err());
+    assert!(HostPath::new("f", "/a\0b").is_err());
+    assert!(HostPath::new("f", &format!("/{}", "a".repeat(4096))).is_err());
+    assert_eq!(HostPath::new("f", "//a/./b/").unwrap().as_str(), "/a/b");
+    assert_eq!(
+        ContainerPath::new("f", "data/x").unwrap().as_str(),
+        "/data/x"
+    );
+    assert_eq!(ContainerPath::new("f", "/").unwrap().depth(), 0);
+    // A name that merely starts with dots is a name.
+    assert_eq!(
+        ContainerPath::new("f", "/a/..data").unwrap().as_str(),
+        "/a/..data"
+    );
+}
+
+#[test]
+fn configs_survive_their_records() {
+    let mut world = World::new();
+    world.volume("/data", "/srv");
+    world.container.envs.push(("X".into(), vec![0xff, 0x00]));
+    world.container.stop_signal = Some(Signal::TERM);
+    world.container.security.pid = PidMode::Target(world.container_id);
+    let text = serde_json::to_string(&world.container).unwrap();
+    assert_eq!(
+        serde_json::from_str::<ContainerConfig>(&text).unwrap(),
+        world.container
+    );
+    let text = serde_json::to_string(&world.pod).unwrap();
+    assert_eq!(serde_json::from_str::<PodConfig>(&text).unwrap(), world.pod);
+    let bytes = postcard::to_stdvec(&world.container).unwrap();
+    assert_eq!(
+        postcard::from_bytes::<ContainerConfig>(&bytes).unwrap(),
+        world.container
+    );
+    // A record is checked like a request.
+    assert!(serde_json::from_str::<HostPath>("\"../etc\"").is_err());
+}
+
+proptest! {
+    #[test]
+    fn no_container_path_climbs(text in "[a./]{0,24}") {
+        if let Ok(path) = ContainerPath::new("f", &text) {
+            prop_assert!(path.as_str().starts_with('/'));
+            prop_assert!(!path.as_str().split('/').any(|part| part == ".." || part == "."));
+            prop_assert!(!path.as_str().contains("//"));
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Options of netlink sockets that nix has no safe form of.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Makes the kernel explain its refusals in words (`NETLINK_EXT_ACK`, netlink(7), Linux 4.12) and leave the
+/// refused request out of them (`NETLINK_CAP_ACK`, Linux 4.3).
+///
+/// # Errors
+/// The kernel's, ENOTSOCK or ENOPROTOOPT when the descriptor is not a netlink socket.
+pub fn explain_errors(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set(socket, libc::NETLINK_EXT_ACK)?;
+    set(socket, libc::NETLINK_CAP_ACK)
+}
+
+fn set(socket: BorrowedFd<'_>, option: libc::c_int) -> io::Result<()> {
+    const LENGTH: libc::socklen_t = 4;
+    let on: i32 = 1;
+    // SAFETY: the kernel reads exactly the four bytes of `on`, which lives across the call, and
+    // keeps no pointer to it; the descriptor is open because it is borrowed.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_NETLINK,
+            option,
+            (&raw const on).cast(),
+            LENGTH,
+        )
+    };
+    super::check(result.into()).map(drop)
+}
