@@ -27,8 +27,7 @@ test:
 bench:
 	e2e/tools/install.sh test
 	$(MAKE) --no-print-directory build
-	cargo build --release -p e2e --bin bench
-	e2e/bench/run.sh
+	cargo run --release -p e2e --bin bench
 
 check:
 	.ci/check

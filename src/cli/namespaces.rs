@@ -100,6 +100,6 @@ pub(super) async fn enter(mut daemon: Daemon, name: &str) -> Result<(), CliError
         .filter(|pid| *pid > 0)
         .ok_or(CliError::NotRunning(container.id))?;
     table::line(&format!(
-        "nsenter --target {pid} --user --mount --uts --ipc --net --pid --cgroup --root --wd /bin/sh"
+        "nsenter --target {pid} --mount --uts --ipc --net --pid --cgroup --root --wd /bin/sh"
     ))
 }

@@ -39,13 +39,17 @@ impl Holdfast for Own {
     ) -> Answer<own::PodNamespacesResponse> {
         let id = request.into_inner().pod_sandbox_id;
         observe("PodNamespaces", &id, async {
-            let processes = self
-                .0
-                .pods
-                .namespaces(&id)?
-                .into_iter()
-                .map(process)
-                .collect();
+            let pod = self.0.pods.pod(&id)?;
+            let mut processes = self.0.pods.namespaces(&id)?;
+            // The pause first, then the containers by time of creation.
+            processes.sort_by_key(|process| {
+                let record = pod
+                    .containers
+                    .values()
+                    .find(|one| one.id.to_string() == process.id);
+                record.map_or(0, |record| record.created_at)
+            });
+            let processes = processes.into_iter().map(process).collect();
             Ok(own::PodNamespacesResponse { processes })
         })
         .await

@@ -169,6 +169,8 @@ pub(super) fn new_file_system(mount: &Mount) -> nix::Result<OwnedFd> {
         return Err(Errno::EINVAL);
     };
     let file_system = NewFileSystem::open(fs_type)?;
+    // What /proc/mounts shows; without it "none".
+    file_system.set(c"source", fs_type)?;
     for (key, value) in options {
         if value.is_empty() {
             file_system.set_flag(key)?;

@@ -187,14 +187,6 @@ pub enum PodError {
     /// A command did not end in time.
     #[error("the command did not end within {0:?} and was killed with everything it had started")]
     ExecTimeout(Duration),
-    /// A command wrote too much.
-    #[error("the command wrote more than {limit} bytes to its {stream} and was killed")]
-    ExecOutput {
-        /// Which stream.
-        stream: &'static str,
-        /// The limit in bytes.
-        limit: usize,
-    },
     /// The pod's task has ended under the request.
     #[error("the pod sandbox was removed meanwhile")]
     Gone,
@@ -243,7 +235,6 @@ impl PodError {
             Self::PodExists { .. } | Self::ContainerExists { .. } => ErrorKind::AlreadyExists,
             Self::PodPhase { .. } | Self::ContainerPhase { .. } => ErrorKind::FailedPrecondition,
             Self::ExecTimeout(_) => ErrorKind::DeadlineExceeded,
-            Self::ExecOutput { .. } => ErrorKind::ResourceExhausted,
             Self::Network(NetworkError::Addresses { .. }) => ErrorKind::ResourceExhausted,
             Self::Cgroup(
                 CgroupError::InvalidPath { .. }

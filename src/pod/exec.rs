@@ -22,7 +22,7 @@ use super::sandbox::{seal, shim};
 use crate::plan::{self, ExecRequest};
 use crate::wire::{ExecStdio, Request};
 
-/// Most bytes of each stream that are returned (CRI's ExecSync).
+/// Most bytes of each stream that are returned; the rest is discarded (CRI's ExecSync).
 pub const OUTPUT_LIMIT: usize = 16 << 20;
 
 /// How long output is still read after the process has ended: background children may keep the pipes open.
@@ -41,14 +41,13 @@ pub struct ExecOutput {
 
 /// One stream being read.
 struct Stream {
-    name: &'static str,
     pipe: Receiver,
     bytes: Vec<u8>,
 }
 
 impl Stream {
     /// Both ends: ours, and the one for the process.
-    fn open(name: &'static str) -> Result<(Self, OwnedFd), PodError> {
+    fn open() -> Result<(Self, OwnedFd), PodError> {
         let failed = |source| PodError::System {
             doing: "make a pipe for the command's output",
             source,
@@ -57,7 +56,6 @@ impl Stream {
         let pipe = Receiver::from_owned_fd(ours).map_err(failed)?;
         Ok((
             Self {
-                name,
                 pipe,
                 bytes: Vec::new(),
             },
@@ -65,24 +63,22 @@ impl Stream {
         ))
     }
 
-    /// Reads to the end, or to one byte over the limit.
+    /// Reads to the end. What exceeds the limit is discarded, and the process goes on undisturbed, as CRI
+    /// wants it (CVE-2022-1708, CVE-2022-31030).
     async fn read(&mut self) -> Result<(), PodError> {
-        loop {
-            let read = self.pipe.read_buf(&mut self.bytes).await;
-            let read = read.map_err(|source| PodError::System {
-                doing: "read the command's output",
-                source,
-            })?;
-            if self.bytes.len() > OUTPUT_LIMIT {
-                return Err(PodError::ExecOutput {
-                    stream: self.name,
-                    limit: OUTPUT_LIMIT,
-                });
-            }
-            if read == 0 {
+        let failed = |source| PodError::System {
+            doing: "read the command's output",
+            source,
+        };
+        while self.bytes.len() < OUTPUT_LIMIT {
+            if self.pipe.read_buf(&mut self.bytes).await.map_err(failed)? == 0 {
                 return Ok(());
             }
         }
+        self.bytes.truncate(OUTPUT_LIMIT);
+        let mut discarded = [0; 4096];
+        while self.pipe.read(&mut discarded).await.map_err(failed)? > 0 {}
+        Ok(())
     }
 }
 
@@ -95,8 +91,8 @@ pub async fn run(
     request: (&[String], Option<Duration>),
 ) -> Result<ExecOutput, PodError> {
     let (command, timeout) = request;
-    let (mut stdout, out) = Stream::open("standard output")?;
-    let (mut stderr, err) = Stream::open("standard error")?;
+    let (mut stdout, out) = Stream::open()?;
+    let (mut stderr, err) = Stream::open()?;
     let exec = link.exec_number();
     let mut end = link.exec_end(exec);
     let started = start(node, pod, record, link, (exec, command, [out, err])).await;
@@ -107,7 +103,7 @@ pub async fn run(
     let all = async {
         let output = async { tokio::try_join!(stdout.read(), stderr.read()) };
         tokio::pin!(output);
-        // Whichever comes first: too much output, or the end of the process.
+        // Whichever comes first: the end of both pipes, or that of the process.
         let status = tokio::select! {
             status = &mut end => status,
             read = &mut output => { read?; end.await }

@@ -114,6 +114,8 @@ impl Pods {
     pub async fn open(settings: PodSettings, images: ImageStore) -> Result<Self, PodError> {
         let node = Arc::new(blocking(move || Node::open(settings, images)).await?);
         recover::all(&node).await?;
+        let warm = Arc::clone(&node);
+        tokio::task::spawn_blocking(move || warm.compile_usual_filters());
         tokio::spawn(debt::collect(Arc::clone(&node)));
         Ok(Self(node))
     }

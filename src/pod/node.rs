@@ -16,7 +16,7 @@ use crate::image::ImageStore;
 use crate::network::{BridgeNetwork, BridgeSettings, NetnsName, netns};
 use crate::plan::CgroupMounts;
 use crate::plan::seccomp::FilterCache;
-use crate::spec::HostFacts;
+use crate::spec::{self, HostFacts};
 use crate::sys::proc;
 use crate::wire::plan::STORE_MOUNT;
 
@@ -96,6 +96,19 @@ impl Node {
             settings,
             images,
         })
+    }
+
+    /// Compiles the seccomp filters that nearly every pod uses, so that the first one does not wait for it.
+    pub fn compile_usual_filters(&self) {
+        for profile in spec::usual_filters(&self.facts) {
+            if let Err(error) = self.filters.get(&profile) {
+                // The pods that need it will say so.
+                tracing::error!(
+                    error = super::chain(&error),
+                    "a default seccomp filter cannot be compiled"
+                );
+            }
+        }
     }
 
     /// State directory of a pod, made when missing.

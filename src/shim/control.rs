@@ -12,7 +12,7 @@ use super::run::{Shim, failed};
 use super::state::{Event, State};
 use crate::id::ContainerId;
 use crate::sys::{errno_of, pidfd, tty};
-use crate::wire::{ContainerReport, ExecStdio, Failure, Phase, Reply, Request, Step, ToShim};
+use crate::wire::{ContainerReport, Failure, Phase, Reply, Request, Step, ToShim};
 
 /// Requests read before other descriptors have their turn.
 const REQUESTS_PER_TURN: usize = 16;
@@ -76,13 +76,15 @@ impl Shim {
                 container,
                 exec,
                 stdio,
-            } => self.answer_exec(ExecRequest {
-                request: id,
-                container,
-                exec,
-                stdio,
-                descriptors,
-            }),
+            } => self
+                .start_exec(ExecRequest {
+                    request: id,
+                    container,
+                    exec,
+                    stdio,
+                    descriptors,
+                })
+                .map(|()| None),
             Request::Signal { container, signal } => self.signal(container, signal),
             Request::Kill { container } => self.kill(container),
             Request::KillExec { exec } => self.kill_exec(exec).and_then(|()| done()),
@@ -101,11 +103,6 @@ impl Shim {
                 Ok(None)
             }
         }
-    }
-
-    fn answer_exec(&mut self, asked: ExecRequest) -> Answer {
-        let _: ExecStdio = asked.stdio;
-        self.start_exec(asked).map(|()| None)
     }
 
     fn signal(&mut self, container: ContainerId, signal: i32) -> Answer {

@@ -1,7 +1,6 @@
 //! The loop.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -32,7 +31,7 @@ pub(super) const BUFFER_REST: Duration = Duration::from_secs(1);
 const EVENTS: usize = 16;
 
 /// Bytes of the buffer for requests.
-pub(super) const PACKET_BYTES: NonZeroUsize = NonZeroUsize::new(MAX_PACKET).unwrap();
+pub(super) const PACKET_BYTES: usize = MAX_PACKET;
 
 /// The pod's process.
 pub(super) struct Shim {

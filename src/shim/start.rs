@@ -20,6 +20,17 @@ const PAUSE_PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/holdfast-
 /// OOM score adjustment of the shim: killed after everything that a pod runs, before the node's own.
 const OOM_SCORE: &[u8] = b"-998";
 
+/// Only the daemon's request ends a shim, not a signal that was meant for a group of processes.
+const IGNORED: [Signal; 7] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGPIPE,
+];
+
 /// Why a shim could not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -64,14 +75,11 @@ fn become_guardian() -> nix::Result<()> {
     process::start_session()?;
     credential::become_subreaper()?;
     signal::reset()?;
-    for ignored in [
-        Signal::SIGTERM,
-        Signal::SIGINT,
-        Signal::SIGHUP,
-        Signal::SIGPIPE,
-    ] {
+    for ignored in IGNORED {
         signal::ignore(ignored)?;
     }
+    // Run from a memfd, the process would be called by a descriptor's number.
+    nix::sys::prctl::set_name(c"holdfast-shim")?;
     // Without CAP_SYS_RESOURCE the score cannot fall below the lowest that was ever set for it.
     if let Ok(file) = path::open(c"/proc/self/oom_score_adj", OFlag::O_WRONLY) {
         let _ = descriptor::write(file.as_fd(), OOM_SCORE);

@@ -67,6 +67,11 @@ const DEFAULT: [Capability; 14] = [
     Capability::AuditWrite,
 ];
 
+/// What a container gets that asks for nothing. Every kernel that is supported knows these.
+pub(super) fn usual() -> Capabilities {
+    DEFAULT.into_iter().collect()
+}
+
 /// The sets of a container on a kernel whose highest capability is `last_cap`.
 ///
 /// Adding `ALL` comes first, dropping `ALL` second, single additions third and single drops last, as in

@@ -3,7 +3,9 @@
 use oci_spec::runtime::{Capabilities, LinuxSeccomp};
 
 use super::seccomp::default_profile;
-use super::{AppArmorChoice, PodSpecRequest, SeccompChoice, SpecError, SpecRequest};
+use super::{
+    AppArmorChoice, HostFacts, PodSpecRequest, SeccompChoice, SpecError, SpecRequest, capabilities,
+};
 
 /// The filter of a container; a privileged one has none.
 pub(super) fn seccomp(
@@ -17,6 +19,12 @@ pub(super) fn seccomp(
     profile(&security.seccomp, request.localhost_seccomp, || {
         default_profile(bounding, request.host.kernel)
     })
+}
+
+/// The filters of a pause and of a container that ask for nothing special: worth compiling ahead.
+pub fn usual_filters(host: &HostFacts) -> [LinuxSeccomp; 2] {
+    [Capabilities::new(), capabilities::usual()]
+        .map(|bounding| default_profile(&bounding, host.kernel))
 }
 
 /// The filter of the pause.

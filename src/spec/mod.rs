@@ -34,6 +34,7 @@ pub mod user;
 mod tests;
 
 pub use build::{PodSpecRequest, SpecError, SpecRequest, build, build_pod};
+pub use confinement::usual_filters;
 pub use container::{
     ContainerConfig, ContainerMetadata, ContainerSecurity, DeviceRequest, ImageSpec, RequestedUser,
     Resources, RunAs, VolumeMount, VolumePropagation, VolumeSource,

@@ -4,18 +4,17 @@
 //! and go back to it, and only touched pages cost.
 
 use std::ffi::c_void;
-use std::num::NonZeroUsize;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 
 use nix::errno::Errno;
 
 /// Maps new anonymous pages.
-fn map(bytes: NonZeroUsize, kind: libc::c_int) -> nix::Result<NonNull<c_void>> {
+fn map(bytes: usize, kind: libc::c_int) -> nix::Result<NonNull<c_void>> {
     let access = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_ANONYMOUS | kind;
     // SAFETY: a new anonymous mapping at an address that the kernel chooses overlaps nothing.
-    let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes.get(), access, flags, -1, 0) };
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, flags, -1, 0) };
     if start == libc::MAP_FAILED {
         return Err(Errno::last());
     }
@@ -26,15 +25,15 @@ fn map(bytes: NonZeroUsize, kind: libc::c_int) -> nix::Result<NonNull<c_void>> {
 #[derive(Debug)]
 pub struct Buffer {
     start: NonNull<c_void>,
-    bytes: NonZeroUsize,
+    bytes: usize,
 }
 
 impl Buffer {
     /// Maps this many bytes; none is touched.
     ///
     /// # Errors
-    /// Those of mmap(2).
-    pub fn new(bytes: NonZeroUsize) -> nix::Result<Self> {
+    /// Those of mmap(2): EINVAL for none.
+    pub fn new(bytes: usize) -> nix::Result<Self> {
         let start = map(bytes, libc::MAP_PRIVATE | libc::MAP_NORESERVE)?;
         Ok(Self { start, bytes })
     }
@@ -42,32 +41,32 @@ impl Buffer {
     /// The bytes.
     pub fn as_slice(&self) -> &[u8] {
         // SAFETY: the mapping is readable, of this length, initialised by the kernel, and borrowed with self.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), self.bytes.get()) }
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), self.bytes) }
     }
 
     /// The bytes, to be written.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         // SAFETY: as in `as_slice`, and `&mut self` excludes every other borrow.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().cast(), self.bytes.get()) }
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().cast(), self.bytes) }
     }
 
     /// Gives the pages back to the kernel; the bytes are zero again.
     pub fn release(&mut self) {
         // SAFETY: the range is this whole mapping, and `&mut self` excludes every borrow of its bytes.
         // A failure would only leave the pages where they are.
-        unsafe { libc::madvise(self.start.as_ptr(), self.bytes.get(), libc::MADV_DONTNEED) };
+        unsafe { libc::madvise(self.start.as_ptr(), self.bytes, libc::MADV_DONTNEED) };
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
         // SAFETY: the mapping is this value's own and nothing borrows it any more.
-        unsafe { libc::munmap(self.start.as_ptr(), self.bytes.get()) };
+        unsafe { libc::munmap(self.start.as_ptr(), self.bytes) };
     }
 }
 
 /// Bytes of the page that [`Shared`] maps.
-const PAGE: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+const PAGE: usize = 4096;
 
 /// A number that parent and child both see, because its page is shared over the clone.
 #[derive(Debug)]
@@ -94,7 +93,7 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         // SAFETY: the mapping is this value's own and nothing borrows it any more.
-        unsafe { libc::munmap(self.start.as_ptr(), PAGE.get()) };
+        unsafe { libc::munmap(self.start.as_ptr(), PAGE) };
     }
 }
 

@@ -21,24 +21,45 @@ fn pod_request(config: cri::PodSandboxConfig) -> cri::RunPodSandboxRequest {
         namespace: "default".to_owned(),
         attempt: 2,
     };
-    let config = cri::PodSandboxConfig { metadata: config.metadata.or(Some(metadata)), ..config };
-    cri::RunPodSandboxRequest { config: Some(config), runtime_handler: String::new() }
+    let config = cri::PodSandboxConfig {
+        metadata: config.metadata.or(Some(metadata)),
+        ..config
+    };
+    cri::RunPodSandboxRequest {
+        config: Some(config),
+        runtime_handler: String::new(),
+    }
 }
 
 fn pod(context: cri::LinuxSandboxSecurityContext) -> Result<PodConfig, FieldError> {
-    let linux = cri::LinuxPodSandboxConfig { security_context: Some(context), ..Default::default() };
-    pod_config(&pod_request(cri::PodSandboxConfig { linux: Some(linux), ..Default::default() }))
+    let linux = cri::LinuxPodSandboxConfig {
+        security_context: Some(context),
+        ..Default::default()
+    };
+    pod_config(&pod_request(cri::PodSandboxConfig {
+        linux: Some(linux),
+        ..Default::default()
+    }))
 }
 
 fn container_request(config: cri::ContainerConfig) -> cri::CreateContainerRequest {
-    let metadata = cri::ContainerMetadata { name: "main".to_owned(), attempt: 1 };
-    let image = cri::ImageSpec { image: "busybox".to_owned(), ..Default::default() };
+    let metadata = cri::ContainerMetadata {
+        name: "main".to_owned(),
+        attempt: 1,
+    };
+    let image = cri::ImageSpec {
+        image: "busybox".to_owned(),
+        ..Default::default()
+    };
     let config = cri::ContainerConfig {
         metadata: config.metadata.or(Some(metadata)),
         image: config.image.or(Some(image)),
         ..config
     };
-    cri::CreateContainerRequest { config: Some(config), ..Default::default() }
+    cri::CreateContainerRequest {
+        config: Some(config),
+        ..Default::default()
+    }
 }
 
 fn container(config: cri::ContainerConfig) -> Result<ContainerConfig, FieldError> {
@@ -46,59 +67,107 @@ fn container(config: cri::ContainerConfig) -> Result<ContainerConfig, FieldError
 }
 
 fn secured(context: cri::LinuxContainerSecurityContext) -> Result<ContainerConfig, FieldError> {
-    let linux = cri::LinuxContainerConfig { security_context: Some(context), resources: None };
-    container(cri::ContainerConfig { linux: Some(linux), ..Default::default() })
+    let linux = cri::LinuxContainerConfig {
+        security_context: Some(context),
+        resources: None,
+    };
+    container(cri::ContainerConfig {
+        linux: Some(linux),
+        ..Default::default()
+    })
 }
 
 fn limited(resources: cri::LinuxContainerResources) -> Result<ContainerConfig, FieldError> {
-    let linux = cri::LinuxContainerConfig { security_context: None, resources: Some(resources) };
-    container(cri::ContainerConfig { linux: Some(linux), ..Default::default() })
+    let linux = cri::LinuxContainerConfig {
+        security_context: None,
+        resources: Some(resources),
+    };
+    container(cri::ContainerConfig {
+        linux: Some(linux),
+        ..Default::default()
+    })
 }
 
 #[track_caller]
 fn refused<T: std::fmt::Debug>(result: Result<T, FieldError>, field: &str) {
     let text = result.unwrap_err().to_string();
     assert!(text.starts_with(field), "{text:?} does not name {field}");
-    assert!(text.contains(';') || text.contains("path"), "{text:?} says nothing to do");
+    assert!(
+        text.contains(';') || text.contains("path"),
+        "{text:?} says nothing to do"
+    );
 }
 
 #[test]
 fn missing_parts_are_refused_and_named() {
-    refused(pod_config(&cri::RunPodSandboxRequest::default()), "config is not set");
-    let empty = cri::RunPodSandboxRequest { config: Some(Default::default()), ..Default::default() };
+    refused(
+        pod_config(&cri::RunPodSandboxRequest::default()),
+        "config is not set",
+    );
+    let empty = cri::RunPodSandboxRequest {
+        config: Some(Default::default()),
+        ..Default::default()
+    };
     refused(pod_config(&empty), "config.metadata is not set");
     let nameless = Some(cri::PodSandboxMetadata::default());
     refused(
-        pod_config(&pod_request(cri::PodSandboxConfig { metadata: nameless, ..Default::default() })),
+        pod_config(&pod_request(cri::PodSandboxConfig {
+            metadata: nameless,
+            ..Default::default()
+        })),
         "config.metadata.name",
     );
     let none = NamespaceOptions::default();
-    refused(container_config(&Default::default(), &none), "config is not set");
+    refused(
+        container_config(&Default::default(), &none),
+        "config is not set",
+    );
     let image = Some(cri::ImageSpec::default());
-    refused(container(cri::ContainerConfig { image, ..Default::default() }), "config.image.image");
+    refused(
+        container(cri::ContainerConfig {
+            image,
+            ..Default::default()
+        }),
+        "config.image.image",
+    );
 }
 
 #[test]
 fn a_minimal_pod_shares_pids_and_has_no_filter() {
     let pod = pod_config(&pod_request(Default::default())).unwrap();
     assert_eq!(pod.namespaces.pid, PidMode::Pod);
-    assert_eq!((pod.namespaces.network, pod.namespaces.ipc), (NetMode::Pod, IpcMode::Pod));
+    assert_eq!(
+        (pod.namespaces.network, pod.namespaces.ipc),
+        (NetMode::Pod, IpcMode::Pod)
+    );
     assert_eq!(pod.security.seccomp, SeccompChoice::Unconfined);
-    assert_eq!((pod.log_directory, pod.dns, pod.cgroup_parent), (None, None, None));
+    assert_eq!(
+        (pod.log_directory, pod.dns, pod.cgroup_parent),
+        (None, None, None)
+    );
     assert_eq!(pod.metadata.attempt, 2);
 }
 
 #[test]
 fn an_empty_dns_config_is_not_a_missing_one() {
     let dns_config = Some(cri::DnsConfig::default());
-    let config = cri::PodSandboxConfig { dns_config, ..Default::default() };
-    assert_eq!(pod_config(&pod_request(config)).unwrap().dns, Some(Default::default()));
+    let config = cri::PodSandboxConfig {
+        dns_config,
+        ..Default::default()
+    };
+    assert_eq!(
+        pod_config(&pod_request(config)).unwrap().dns,
+        Some(Default::default())
+    );
 }
 
 #[test]
 fn labels_and_annotations_are_kept_byte_for_byte() {
     let annotations: HashMap<_, _> = [("a/ä".to_owned(), " x\n\t=".to_owned())].into();
-    let config = cri::PodSandboxConfig { annotations: annotations.clone(), ..Default::default() };
+    let config = cri::PodSandboxConfig {
+        annotations: annotations.clone(),
+        ..Default::default()
+    };
     let pod = pod_config(&pod_request(config)).unwrap();
     assert_eq!(super::field::unsorted(&pod.annotations), annotations);
 }
@@ -112,52 +181,104 @@ fn hostile_pods_are_refused_by_field() {
     };
     refused(with(|pod| pod.hostname = "a b".into()), "config.hostname");
     refused(with(|pod| pod.hostname = "a".repeat(65)), "config.hostname");
-    refused(with(|pod| pod.log_directory = "logs".into()), "config.log_directory");
-    refused(with(|pod| pod.log_directory = "/a/../b".into()), "config.log_directory");
+    refused(
+        with(|pod| pod.log_directory = "logs".into()),
+        "config.log_directory",
+    );
+    refused(
+        with(|pod| pod.log_directory = "/a/../b".into()),
+        "config.log_directory",
+    );
     refused(
         with(|pod| {
             let servers = vec!["1.1.1.1\nnameserver 2.2.2.2".into()];
-            pod.dns_config = Some(cri::DnsConfig { servers, ..Default::default() });
+            pod.dns_config = Some(cri::DnsConfig {
+                servers,
+                ..Default::default()
+            });
         }),
         "config.dns_config.servers[0]",
     );
     refused(
-        with(|pod| pod.port_mappings.push(cri::PortMapping { host_port: 65536, ..Default::default() })),
+        with(|pod| {
+            pod.port_mappings.push(cri::PortMapping {
+                host_port: 65536,
+                ..Default::default()
+            })
+        }),
         "config.port_mappings[0].host_port",
     );
     refused(
-        with(|pod| pod.port_mappings.push(cri::PortMapping { protocol: 9, ..Default::default() })),
+        with(|pod| {
+            pod.port_mappings.push(cri::PortMapping {
+                protocol: 9,
+                ..Default::default()
+            })
+        }),
         "config.port_mappings[0].protocol",
     );
     refused(
         with(|pod| {
             let cgroup_parent = "/a/../../b".into();
-            pod.linux = Some(cri::LinuxPodSandboxConfig { cgroup_parent, ..Default::default() });
+            pod.linux = Some(cri::LinuxPodSandboxConfig {
+                cgroup_parent,
+                ..Default::default()
+            });
         }),
         "config.linux.cgroup_parent",
     );
-    let handler = cri::RunPodSandboxRequest { runtime_handler: "kata".into(), ..pod_request(Default::default()) };
+    refused(
+        with(|pod| {
+            pod.port_mappings.push(cri::PortMapping {
+                host_port: 80,
+                ..Default::default()
+            })
+        }),
+        "config.port_mappings[0].host_port: leading",
+    );
+    let handler = cri::RunPodSandboxRequest {
+        runtime_handler: "kata".into(),
+        ..pod_request(Default::default())
+    };
     refused(pod_config(&handler), "runtime_handler");
 }
 
 fn options(network: i32, pid: i32, ipc: i32) -> Option<cri::NamespaceOption> {
-    Some(cri::NamespaceOption { network, pid, ipc, ..Default::default() })
+    Some(cri::NamespaceOption {
+        network,
+        pid,
+        ipc,
+        ..Default::default()
+    })
 }
 
 #[test]
 fn namespace_modes_are_taken_or_refused() {
     let modes = |namespace_options| {
-        pod(cri::LinuxSandboxSecurityContext { namespace_options, ..Default::default() })
+        pod(cri::LinuxSandboxSecurityContext {
+            namespace_options,
+            ..Default::default()
+        })
     };
     let field = "config.linux.security_context.namespace_options";
     let host = modes(options(2, 2, 2)).unwrap().namespaces;
-    assert_eq!((host.network, host.pid, host.ipc), (NetMode::Node, PidMode::Node, IpcMode::Node));
-    assert_eq!(modes(options(0, 1, 0)).unwrap().namespaces.pid, PidMode::Container);
+    assert_eq!(
+        (host.network, host.pid, host.ipc),
+        (NetMode::Node, PidMode::Node, IpcMode::Node)
+    );
+    assert_eq!(
+        modes(options(0, 1, 0)).unwrap().namespaces.pid,
+        PidMode::Container
+    );
     refused(modes(options(1, 0, 0)), &format!("{field}.network"));
     refused(modes(options(0, 0, 3)), &format!("{field}.ipc"));
     refused(modes(options(0, 7, 0)), &format!("{field}.pid"));
     let target_id = "ab".repeat(32);
-    let target = cri::NamespaceOption { pid: 3, target_id: target_id.clone(), ..Default::default() };
+    let target = cri::NamespaceOption {
+        pid: 3,
+        target_id: target_id.clone(),
+        ..Default::default()
+    };
     refused(modes(Some(target.clone())), &format!("{field}.pid"));
     let context = |namespace_options| cri::LinuxContainerSecurityContext {
         namespace_options: Some(namespace_options),
@@ -165,27 +286,48 @@ fn namespace_modes_are_taken_or_refused() {
     };
     let found = secured(context(target)).unwrap().security.pid;
     assert_eq!(found, PidMode::Target(target_id.parse().unwrap()));
-    let short = cri::NamespaceOption { pid: 3, target_id: "ab".into(), ..Default::default() };
+    let short = cri::NamespaceOption {
+        pid: 3,
+        target_id: "ab".into(),
+        ..Default::default()
+    };
     refused(secured(context(short)), &format!("{field}.target_id"));
     // A container cannot have what its pod has not.
-    refused(secured(context(options(2, 0, 0).unwrap())), &format!("{field}.network"));
+    refused(
+        secured(context(options(2, 0, 0).unwrap())),
+        &format!("{field}.network"),
+    );
 }
 
 #[test]
 fn namespace_options_are_echoed() {
-    let mapping = |container_id| cri::IdMapping { host_id: 100_000, container_id, length: 65_536 };
+    let mapping = |container_id| cri::IdMapping {
+        host_id: 100_000,
+        container_id,
+        length: 65_536,
+    };
     let wanted = cri::NamespaceOption {
         network: 0,
         pid: 1,
         ipc: 0,
         target_id: String::new(),
-        userns_options: Some(cri::UserNamespace { mode: 0, uids: vec![mapping(0)], gids: vec![mapping(5)] }),
+        userns_options: Some(cri::UserNamespace {
+            mode: 0,
+            uids: vec![mapping(0)],
+            gids: vec![mapping(5)],
+        }),
     };
+    let found = super::namespace::pod_namespaces("f", Some(&wanted)).unwrap();
+    assert_eq!(namespaces_message(&found), wanted);
     let context = cri::LinuxSandboxSecurityContext {
-        namespace_options: Some(wanted.clone()),
+        namespace_options: Some(wanted),
         ..Default::default()
     };
-    assert_eq!(namespaces_message(&pod(context).unwrap().namespaces), wanted);
+    let text = pod(context).unwrap_err().to_string();
+    assert!(
+        text.contains("userns_options") && text.contains("not supported"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -200,11 +342,25 @@ fn user_namespaces_without_mappings_are_refused() {
         })
     };
     let field = "config.linux.security_context.namespace_options.userns_options";
-    refused(with(cri::UserNamespace::default()), &format!("{field}.uids"));
-    let uids = vec![cri::IdMapping { host_id: u32::MAX, container_id: 0, length: 2 }];
-    let both = cri::UserNamespace { mode: 0, uids: uids.clone(), gids: uids };
+    refused(
+        with(cri::UserNamespace::default()),
+        &format!("{field}.uids"),
+    );
+    let uids = vec![cri::IdMapping {
+        host_id: u32::MAX,
+        container_id: 0,
+        length: 2,
+    }];
+    let both = cri::UserNamespace {
+        mode: 0,
+        uids: uids.clone(),
+        gids: uids,
+    };
     refused(with(both), &format!("{field}.uids[0]"));
-    let node = cri::UserNamespace { mode: 2, ..Default::default() };
+    let node = cri::UserNamespace {
+        mode: 2,
+        ..Default::default()
+    };
     assert_eq!(with(node).unwrap().namespaces.userns, None);
 }
 
@@ -213,28 +369,64 @@ fn user_namespaces_without_mappings_are_refused() {
 fn profiles_and_their_deprecated_forms() {
     let seccomp = |context| secured(context).map(|container| container.security.seccomp);
     let profile = |profile_type, localhost_ref: &str| {
-        Some(cri::SecurityProfile { profile_type, localhost_ref: localhost_ref.to_owned() })
+        Some(cri::SecurityProfile {
+            profile_type,
+            localhost_ref: localhost_ref.to_owned(),
+        })
     };
-    let new = |seccomp| cri::LinuxContainerSecurityContext { seccomp, ..Default::default() };
+    let new = |seccomp| cri::LinuxContainerSecurityContext {
+        seccomp,
+        ..Default::default()
+    };
     assert_eq!(seccomp(new(None)).unwrap(), SeccompChoice::Unconfined);
-    assert_eq!(seccomp(new(Some(Default::default()))).unwrap(), SeccompChoice::RuntimeDefault);
-    assert_eq!(seccomp(new(profile(1, ""))).unwrap(), SeccompChoice::Unconfined);
-    assert!(matches!(seccomp(new(profile(2, "/p.json"))).unwrap(), SeccompChoice::Localhost(_)));
+    assert_eq!(
+        seccomp(new(Some(Default::default()))).unwrap(),
+        SeccompChoice::RuntimeDefault
+    );
+    assert_eq!(
+        seccomp(new(profile(1, ""))).unwrap(),
+        SeccompChoice::Unconfined
+    );
+    assert!(matches!(
+        seccomp(new(profile(2, "/p.json"))).unwrap(),
+        SeccompChoice::Localhost(_)
+    ));
     let field = "config.linux.security_context.seccomp";
-    refused(seccomp(new(profile(2, ""))), &format!("{field}.localhost_ref"));
-    refused(seccomp(new(profile(5, ""))), &format!("{field}.profile_type"));
+    refused(
+        seccomp(new(profile(2, ""))),
+        &format!("{field}.localhost_ref"),
+    );
+    refused(
+        seccomp(new(profile(5, ""))),
+        &format!("{field}.profile_type"),
+    );
     let old = |text: &str| cri::LinuxContainerSecurityContext {
         seccomp_profile_path: text.to_owned(),
         apparmor_profile: text.to_owned(),
         ..Default::default()
     };
-    assert_eq!(seccomp(old("runtime/default")).unwrap(), SeccompChoice::RuntimeDefault);
-    refused(seccomp(old("localhost/p.json")), "config.linux.security_context.seccomp_profile_path");
-    refused(seccomp(old("nonsense")), "config.linux.security_context.seccomp_profile_path");
+    assert_eq!(
+        seccomp(old("runtime/default")).unwrap(),
+        SeccompChoice::RuntimeDefault
+    );
+    refused(
+        seccomp(old("localhost/p.json")),
+        "config.linux.security_context.seccomp_profile_path",
+    );
+    refused(
+        seccomp(old("nonsense")),
+        "config.linux.security_context.seccomp_profile_path",
+    );
     // The prefix is accepted in the new field as well.
     let apparmor = profile(2, "localhost/mine");
-    let both = cri::LinuxContainerSecurityContext { apparmor, ..Default::default() };
-    assert_eq!(secured(both).unwrap().security.apparmor, AppArmorChoice::Localhost("mine".into()));
+    let both = cri::LinuxContainerSecurityContext {
+        apparmor,
+        ..Default::default()
+    };
+    assert_eq!(
+        secured(both).unwrap().security.apparmor,
+        AppArmorChoice::Localhost("mine".into())
+    );
 }
 
 #[test]
@@ -250,12 +442,24 @@ fn users_are_numbers_or_names_and_never_both() {
     let field = "config.linux.security_context";
     assert_eq!(user(None, "").unwrap(), RequestedUser::Image);
     assert_eq!(user(Some(0), "").unwrap(), RequestedUser::Id(0));
-    assert_eq!(user(None, "web").unwrap(), RequestedUser::Name("web".into()));
+    assert_eq!(
+        user(None, "web").unwrap(),
+        RequestedUser::Name("web".into())
+    );
     assert_eq!(user(None, "1000").unwrap(), RequestedUser::Id(1000));
-    refused(user(None, "4294967296"), &format!("{field}.run_as_username"));
-    refused(user(None, "99999999999999999999999"), &format!("{field}.run_as_username"));
+    refused(
+        user(None, "4294967296"),
+        &format!("{field}.run_as_username"),
+    );
+    refused(
+        user(None, "99999999999999999999999"),
+        &format!("{field}.run_as_username"),
+    );
     refused(user(Some(-1), ""), &format!("{field}.run_as_user"));
-    refused(user(Some(4_294_967_295), ""), &format!("{field}.run_as_user"));
+    refused(
+        user(Some(4_294_967_295), ""),
+        &format!("{field}.run_as_user"),
+    );
     refused(user(Some(1), "web"), &format!("{field}.run_as_username"));
     let group = cri::LinuxContainerSecurityContext {
         run_as_group: Some(cri::Int64Value { value: 5 }),
@@ -273,10 +477,22 @@ fn resources_keep_to_what_the_kernel_takes() {
     };
     let field = "config.linux.resources";
     assert!(with(|limits| limits.cpu_quota = -1).is_ok());
-    refused(with(|limits| limits.cpu_quota = -2), &format!("{field}.cpu_quota"));
-    refused(with(|limits| limits.cpu_shares = -1), &format!("{field}.cpu_shares"));
-    refused(with(|limits| limits.oom_score_adj = 1001), &format!("{field}.oom_score_adj"));
-    refused(with(|limits| limits.cpuset_cpus = "0;1".into()), &format!("{field}.cpuset_cpus"));
+    refused(
+        with(|limits| limits.cpu_quota = -2),
+        &format!("{field}.cpu_quota"),
+    );
+    refused(
+        with(|limits| limits.cpu_shares = -1),
+        &format!("{field}.cpu_shares"),
+    );
+    refused(
+        with(|limits| limits.oom_score_adj = 1001),
+        &format!("{field}.oom_score_adj"),
+    );
+    refused(
+        with(|limits| limits.cpuset_cpus = "0;1".into()),
+        &format!("{field}.cpuset_cpus"),
+    );
     for key in ["../cgroup.procs", "memory/high", "", ".x", "memory"] {
         let mut limits = cri::LinuxContainerResources::default();
         limits.unified.insert(key.to_owned(), "1".to_owned());
@@ -294,7 +510,10 @@ fn resources_are_echoed() {
         oom_score_adj: -998,
         cpuset_cpus: "0-1".into(),
         cpuset_mems: "0".into(),
-        hugepage_limits: vec![cri::HugepageLimit { page_size: "2MB".into(), limit: 3 }],
+        hugepage_limits: vec![cri::HugepageLimit {
+            page_size: "2MB".into(),
+            limit: 3,
+        }],
         unified: [("memory.high".to_owned(), "max".to_owned())].into(),
         memory_swap_limit_in_bytes: -1,
     };
@@ -303,15 +522,28 @@ fn resources_are_echoed() {
 }
 
 fn mounted(mount: cri::Mount) -> Result<cri::Mount, FieldError> {
-    let mount = cri::Mount { container_path: "/data".into(), ..mount };
-    let config = cri::ContainerConfig { mounts: vec![mount], ..Default::default() };
+    let mount = cri::Mount {
+        container_path: "/data".into(),
+        ..mount
+    };
+    let config = cri::ContainerConfig {
+        mounts: vec![mount],
+        ..Default::default()
+    };
     container(config).map(|container| super::mount::volume_message(&container.mounts[0]))
 }
 
 #[test]
 fn mounts_are_echoed_or_refused() {
-    let host = cri::Mount { host_path: "/srv".into(), propagation: 2, ..Default::default() };
-    let wanted = cri::Mount { container_path: "/data".into(), ..host.clone() };
+    let host = cri::Mount {
+        host_path: "/srv".into(),
+        propagation: 2,
+        ..Default::default()
+    };
+    let wanted = cri::Mount {
+        container_path: "/data".into(),
+        ..host.clone()
+    };
     assert_eq!(mounted(host).unwrap(), wanted);
     let field = "config.mounts[0]";
     refused(mounted(Default::default()), &format!("{field}.host_path"));
@@ -323,14 +555,46 @@ fn mounts_are_echoed_or_refused() {
         ..Default::default()
     };
     assert!(mounted(recursive(true, 0)).is_ok());
-    refused(mounted(recursive(false, 0)), &format!("{field}.recursive_read_only"));
-    refused(mounted(recursive(true, 1)), &format!("{field}.recursive_read_only"));
-    let image = Some(cri::ImageSpec { image: "busybox".into(), ..Default::default() });
-    let volume = cri::Mount { image, readonly: true, image_sub_path: "a".into(), ..Default::default() };
+    refused(
+        mounted(recursive(false, 0)),
+        &format!("{field}.recursive_read_only"),
+    );
+    refused(
+        mounted(recursive(true, 1)),
+        &format!("{field}.recursive_read_only"),
+    );
+    let image = Some(cri::ImageSpec {
+        image: "busybox".into(),
+        ..Default::default()
+    });
+    let volume = cri::Mount {
+        image,
+        readonly: true,
+        image_sub_path: "a".into(),
+        ..Default::default()
+    };
     assert_eq!(mounted(volume.clone()).unwrap().image_sub_path, "a");
-    refused(mounted(cri::Mount { readonly: false, ..volume.clone() }), &format!("{field}.readonly"));
-    refused(mounted(cri::Mount { host_path: "/srv".into(), ..volume.clone() }), &format!("{field}.host_path"));
-    refused(mounted(cri::Mount { image_sub_path: "../a".into(), ..volume }), &format!("{field}.image_sub_path"));
+    refused(
+        mounted(cri::Mount {
+            readonly: false,
+            ..volume.clone()
+        }),
+        &format!("{field}.readonly"),
+    );
+    refused(
+        mounted(cri::Mount {
+            host_path: "/srv".into(),
+            ..volume.clone()
+        }),
+        &format!("{field}.host_path"),
+    );
+    refused(
+        mounted(cri::Mount {
+            image_sub_path: "../a".into(),
+            ..volume
+        }),
+        &format!("{field}.image_sub_path"),
+    );
 }
 
 #[test]
@@ -340,21 +604,56 @@ fn containers_with_impossible_parts_are_refused_by_field() {
         change(&mut config);
         container(config)
     };
-    let env = |key: &str, value: &[u8]| cri::KeyValue { key: key.to_owned(), value: value.to_vec() };
+    let env = |key: &str, value: &[u8]| cri::KeyValue {
+        key: key.to_owned(),
+        value: value.to_vec(),
+    };
     let envs = vec![env("A", b"\xff\xfe")];
-    let kept = container(cri::ContainerConfig { envs, ..Default::default() }).unwrap();
+    let kept = container(cri::ContainerConfig {
+        envs,
+        ..Default::default()
+    })
+    .unwrap();
     assert_eq!(kept.envs, [("A".to_owned(), b"\xff\xfe".to_vec())]);
     let envs = vec![env("A=B", b"")];
-    refused(container(cri::ContainerConfig { envs, ..Default::default() }), "config.envs[0].key");
+    refused(
+        container(cri::ContainerConfig {
+            envs,
+            ..Default::default()
+        }),
+        "config.envs[0].key",
+    );
     let envs = vec![env("A", b"a\0b")];
-    refused(container(cri::ContainerConfig { envs, ..Default::default() }), "config.envs[0].value");
+    refused(
+        container(cri::ContainerConfig {
+            envs,
+            ..Default::default()
+        }),
+        "config.envs[0].value",
+    );
     refused(with(|one| one.log_path = "../x".into()), "config.log_path");
-    refused(with(|one| one.log_path = "/etc/passwd".into()), "config.log_path");
-    refused(with(|one| one.command = vec!["a".into(), "b\0".into()]), "config.command[1]");
+    refused(
+        with(|one| one.log_path = "/etc/passwd".into()),
+        "config.log_path",
+    );
+    refused(
+        with(|one| one.command = vec!["a".into(), "b\0".into()]),
+        "config.command[1]",
+    );
     refused(with(|one| one.stop_signal = 99), "config.stop_signal");
-    refused(with(|one| one.cdi_devices.push(Default::default())), "config.CDI_devices");
-    let device = cri::Device { host_path: "/dev/null".into(), permissions: "rx".into(), ..Default::default() };
-    let config = cri::ContainerConfig { devices: vec![device], ..Default::default() };
+    refused(
+        with(|one| one.cdi_devices.push(Default::default())),
+        "config.CDI_devices",
+    );
+    let device = cri::Device {
+        host_path: "/dev/null".into(),
+        permissions: "rx".into(),
+        ..Default::default()
+    };
+    let config = cri::ContainerConfig {
+        devices: vec![device],
+        ..Default::default()
+    };
     refused(container(config), "config.devices[0].permissions");
 }
 
@@ -383,9 +682,18 @@ fn credentials_are_taken_in_every_form_and_never_shown() {
     assert!(credentials(None).unwrap().is_none());
     assert!(auth(|_| ()).unwrap().is_none());
     assert!(auth(|auth| auth.auth = "dTpw".into()).unwrap().is_some());
-    assert!(auth(|auth| auth.identity_token = "t".into()).unwrap().is_some());
-    let text = auth(|auth| auth.auth = "hunter2!".into()).unwrap_err().to_string();
-    assert!(text.starts_with("auth.auth") && !text.contains("hunter2"), "{text}");
+    assert!(
+        auth(|auth| auth.identity_token = "t".into())
+            .unwrap()
+            .is_some()
+    );
+    let text = auth(|auth| auth.auth = "hunter2!".into())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        text.starts_with("auth.auth") && !text.contains("hunter2"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -394,14 +702,29 @@ fn filters_have_to_match_in_every_part() {
     let ready = cri::PodSandboxState::SandboxReady;
     let query = |filter| PodQuery::new(Some(filter)).unwrap();
     assert!(PodQuery::new(None).unwrap().matches("abc", ready, &labels));
-    let by_id = query(cri::PodSandboxFilter { id: "ab".into(), ..Default::default() });
+    let by_id = query(cri::PodSandboxFilter {
+        id: "ab".into(),
+        ..Default::default()
+    });
     assert!(by_id.matches("abc", ready, &labels) && !by_id.matches("xab", ready, &labels));
     let state = Some(cri::PodSandboxStateValue { state: 1 });
-    let by_state = query(cri::PodSandboxFilter { state, ..Default::default() });
+    let by_state = query(cri::PodSandboxFilter {
+        state,
+        ..Default::default()
+    });
     assert!(!by_state.matches("abc", ready, &labels));
     let label_selector = [("app".to_owned(), "other".to_owned())].into();
-    let by_label = query(cri::PodSandboxFilter { label_selector, ..Default::default() });
+    let by_label = query(cri::PodSandboxFilter {
+        label_selector,
+        ..Default::default()
+    });
     assert!(!by_label.matches("abc", ready, &labels));
     let state = Some(cri::PodSandboxStateValue { state: 9 });
-    refused(PodQuery::new(Some(cri::PodSandboxFilter { state, ..Default::default() })), "filter.state");
+    refused(
+        PodQuery::new(Some(cri::PodSandboxFilter {
+            state,
+            ..Default::default()
+        })),
+        "filter.state",
+    );
 }

@@ -1,0 +1,35 @@
+//! Measures Holdfast beside the kernel's own cost of a pod, and prints the budgets beside both.
+//!
+//! Everything goes through the CRI socket of a daemon of its own, one call after the other unless a line says
+//! otherwise. Being over budget fails nothing: times drift from machine to machine, and what counts is the
+//! ratio to the floor of the same run.
+
+mod floor;
+mod machine;
+mod measures;
+mod table;
+
+use e2e::Daemon;
+use table::Table;
+
+fn main() {
+    let count = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(100);
+    let daemon = Daemon::start();
+    daemon.pull(e2e::BUSYBOX);
+    let mut table = Table::new();
+    table.title("the kernel's floor (bare clone3, setns, mounts, exec)");
+    floor::measure(&mut table, &daemon, count);
+    table.title("one pod after the other, pod network");
+    measures::lifecycle(&mut table, &daemon, count, measures::Network::Pod);
+    table.title("one pod after the other, host network");
+    measures::lifecycle(&mut table, &daemon, count, measures::Network::Host);
+    table.title("32 at once");
+    measures::storm(&mut table, &daemon);
+    table.title("many pods");
+    measures::crowd(&mut table, &daemon);
+    table.title("container output into the log");
+    measures::logs(&mut table, &daemon);
+    table.title("images");
+    measures::pull(&mut table, &daemon);
+    table.print();
+}
