@@ -178,6 +178,9 @@ impl Import<'_> {
             .take(HEAD as u64)
             .read_to_end(&mut head)
             .map_err(self.read())?;
+        if head.is_empty() {
+            return Err(self.archive("is empty"));
+        }
         let kind = detect(&head);
         let stream = Cursor::new(head).chain(stream);
         match kind {

@@ -108,7 +108,8 @@ fn the_usual_files_systems_and_devices_are_there() {
     let mounts = evidence::mounts(container.pid());
     let sys = mounts.iter().find(|mount| mount.point.to_str() == Some("/sys")).unwrap();
     assert!(sys.options.contains(&"ro".to_owned()), "{}", sys.line);
-    let cgroup = mounts.iter().find(|mount| mount.point.starts_with("/sys/fs/cgroup")).unwrap();
+    // The one on top counts.
+    let cgroup = mounts.iter().rev().find(|mount| mount.point.starts_with("/sys/fs/cgroup")).unwrap();
     assert!(cgroup.options.contains(&"ro".to_owned()), "{}", cgroup.line);
     assert_ne!(container.exec(&["mknod", "/dev/sda", "b", "8", "0"]).code, 0, "as a device to open");
     assert_eq!(container.sh("cat /etc/hosts | grep -c localhost").trim().parse::<u32>().is_ok(), true);

@@ -138,6 +138,7 @@ fn an_image_without_etc_runs_as_root_and_by_number() {
     let mut config = container("c", image, &["/bin/probe", "ids"]);
     assert!(pod.output(config.clone()).starts_with("uid 0 0 0\ngid 0 0 0\n"));
     config.metadata.as_mut().unwrap().name = "d".into();
+    config.log_path = "d.log".into();
     config.security().run_as_user = Some(Int64Value { value: 12 });
     let out = pod.output(config.clone());
     assert!(out.starts_with("uid 12 12 12\n"), "{out}");
