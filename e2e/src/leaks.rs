@@ -58,7 +58,7 @@ fn process_ids(place: &Place) -> Vec<i32> {
     let ours = |pid: &i32| {
         let command = evidence::command_line(*pid);
         let started_by_us = command.contains("holdfastd --config") || command.contains("tail --pid");
-        *pid != own && !started_by_us && evidence::is_alive(*pid) && is_of(*pid, place)
+        *pid > 1 && *pid != own && !started_by_us && evidence::is_alive(*pid) && is_of(*pid, place)
     };
     evidence::pids().into_iter().filter(ours).collect()
 }
@@ -73,11 +73,14 @@ fn is_of(pid: i32, place: &Place) -> bool {
     };
     let file = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
     tagged(&evidence::command_line(pid)) || tagged(&file("cgroup")) || {
-        let own = fs::metadata("/proc/self/ns/mnt").map(|of| of.ino()).ok();
-        let theirs = fs::metadata(format!("/proc/{pid}/ns/mnt")).map(|of| of.ino()).ok();
-        // Whoever shares our mount namespace sees everybody's mounts.
-        own != theirs && tagged(&file("mountinfo"))
+        // A shim is known by what it has mounted. Mounts reach other programs' namespaces too, by propagation.
+        file("comm").starts_with("holdfast") && !shares_our_mounts(pid) && tagged(&file("mountinfo"))
     }
+}
+
+fn shares_our_mounts(pid: i32) -> bool {
+    let inode = |pid: &str| fs::metadata(format!("/proc/{pid}/ns/mnt")).map(|of| of.ino()).ok();
+    inode("self") == inode(&pid.to_string())
 }
 
 fn mounts(place: &Place) -> BTreeSet<String> {

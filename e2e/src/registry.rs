@@ -16,15 +16,14 @@ pub const PASSWORD: &str = "let-me-in";
 pub struct Registry {
     /// Its name for registry.sh.
     name: String,
-    /// HOST:PORT.
-    pub address: String,
+    address: String,
 }
 
 static PLAIN: LazyLock<Registry> = LazyLock::new(|| {
     let registry = Registry::start("plain", &[]);
     let builder = program::source("e2e/images/build_images.py");
     let builder = builder.display().to_string();
-    program::run("python3", [builder.as_str(), "--registry", &registry.address]).ok();
+    program::run("python3", [builder.as_str(), "--registry", registry.address()]).ok();
     registry
 });
 static TLS: LazyLock<Registry> = LazyLock::new(|| {
@@ -37,7 +36,8 @@ static BASIC: LazyLock<Registry> = LazyLock::new(|| {
 });
 static TOKEN: LazyLock<Registry> = LazyLock::new(|| {
     LazyLock::force(&PLAIN);
-    Registry::start("token", &["--tls", "--auth", "token"])
+    // The token server speaks http, and credentials for an https registry would not be sent there.
+    Registry::start("token", &["--auth", "token"])
 });
 
 impl Registry {
@@ -56,7 +56,7 @@ impl Registry {
         &BASIC
     }
 
-    /// https with bearer tokens from a token server.
+    /// http with bearer tokens from a token server.
     pub fn token() -> &'static Self {
         &TOKEN
     }
@@ -70,6 +70,11 @@ impl Registry {
         let address = url.trim().rsplit('/').next().unwrap_or_default().to_owned();
         guard(&name);
         Self { name, address }
+    }
+
+    /// HOST:PORT.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// Writes DIR/HOST/hosts.toml for all upstream names of the test images.

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use crate::sys::fdpass;
 use crate::wire::Step;
-use crate::wire::plan::{ContainerPlan, MountSource, PausePlan, Process};
+use crate::wire::plan::{ContainerPlan, Mount, MountSource, PausePlan, Process, Propagation};
 
 /// All steps in the order of their numbers.
 const STEPS: [Step; 30] = [
@@ -214,8 +214,19 @@ pub fn describe_pause(plan: &PausePlan, position: Position) -> String {
 pub fn describe_container(plan: &ContainerPlan, position: Position) -> String {
     let index = usize::from(position.index);
     match position.step {
-        Step::HostPath => match plan.mounts.get(index).map(|mount| &mount.source) {
-            Some(MountSource::Tree { path, .. }) => text(Some(path)),
+        Step::HostPath => match plan.mounts.get(index) {
+            Some(Mount {
+                source: MountSource::Tree { path, .. },
+                propagation: Propagation::Slave | Propagation::Shared,
+                ..
+            }) => format!(
+                "{} (for its propagation it has to lie on a shared mount)",
+                path.to_string_lossy()
+            ),
+            Some(Mount {
+                source: MountSource::Tree { path, .. },
+                ..
+            }) => text(Some(path)),
             _ => text(
                 plan.devices
                     .get(index.saturating_sub(plan.mounts.len()))

@@ -169,8 +169,10 @@ pub(super) fn new_file_system(mount: &Mount) -> nix::Result<OwnedFd> {
         return Err(Errno::EINVAL);
     };
     let file_system = NewFileSystem::open(fs_type)?;
-    // What /proc/mounts shows; without it "none".
-    file_system.set(c"source", fs_type)?;
+    // What /proc/mounts shows; without it "none". The kernel takes it once.
+    if options.iter().all(|(key, _)| key.as_c_str() != c"source") {
+        file_system.set(c"source", fs_type)?;
+    }
     for (key, value) in options {
         if value.is_empty() {
             file_system.set_flag(key)?;

@@ -28,6 +28,7 @@ use super::state::{ContainerPhase, Exit, Goal, PodPhase, Run};
 use super::task::{Task, exit_of};
 use crate::disk::{Dir, FileName};
 use crate::id::ContainerId;
+use crate::spec::NetMode;
 use crate::wire::{ContainerReport, Event, Phase, Reply, Request};
 
 /// How long a shim may take to answer a new daemon.
@@ -134,7 +135,9 @@ async fn reach(node: &Node, pod: &PodRecord, dir: &Dir) -> Option<Living> {
     let Reply::Inventory { pause, containers } = answer.body else {
         return None;
     };
-    if let Some(netns) = answer.descriptors.get(1) {
+    if pod.config.namespaces.network == NetMode::Pod
+        && let Some(netns) = answer.descriptors.get(1)
+    {
         // The pin may have been lost with the daemon before it was made.
         let _ = node.pin(pod.id, netns.as_fd());
     }

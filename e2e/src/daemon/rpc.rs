@@ -112,6 +112,12 @@ impl Daemon {
         call(self.clients().runtime.container_status(request))
     }
 
+    /// ContainerStatus, not verbose, as a kubelet asks.
+    pub fn try_status_brief(&self, id: &str) -> Answer<ContainerStatusResponse> {
+        let request = ContainerStatusRequest { container_id: id.to_owned(), verbose: false };
+        call(self.clients().runtime.container_status(request))
+    }
+
     /// ListContainers without a filter.
     #[track_caller]
     pub fn containers(&self) -> Vec<Container> {

@@ -262,13 +262,13 @@ fn a_program_of_an_image_that_is_not_there_fails_at_the_start() {
 }
 
 #[test]
-fn declared_volumes_of_an_image_are_filled_from_it() {
+fn what_an_image_has_at_its_declared_volumes_is_there() {
     let daemon = Daemon::start();
     let pod = daemon.run_named("volumes");
     let run = pod.start(container("c", &format!("{IMAGES}volumes:1"), &["sleep", "1000"]));
     assert_eq!(run.sh("cat /data/from-image"), "from the image\n");
     assert_eq!(run.sh("stat -c '%a %u %g' /data").trim(), "750 1000 1000");
-    run.sh("test -d /new && touch /new/file /data/file");
+    run.sh("touch /data/file");
 }
 
 #[test]

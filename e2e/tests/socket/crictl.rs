@@ -75,7 +75,7 @@ fn a_pods_life_by_hand() {
     let id = crictl.ok(&["create", &pod, &config, &sandbox]).trim().to_owned();
     crictl.ok(&["start", &id]);
 
-    assert_eq!(crictl.ok(&["exec", "-s", &id, "echo", "hello", "world"]), "hello world\n");
+    assert_eq!(crictl.ok(&["exec", "-s", &id, "echo", "hello", "world"]).trim(), "hello world");
     let failed = crictl.run(&["exec", "-s", &id, "sh", "-c", "exit 9"]);
     assert_ne!(failed.code, 0);
     let logs = crictl.run(&["logs", &id]);

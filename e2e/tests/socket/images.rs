@@ -15,7 +15,9 @@ use e2e::{Container, Daemon, call, must};
 const LAYERS: &str = "registry.holdfast.test/layers/";
 
 fn with_image<'d>(daemon: &'d Daemon, image: &str) -> Container<'d> {
-    let name = image.replace(['/', ':', '.'], "-");
+    let mut name = image.replace(['/', ':', '.', '@'], "-");
+    // A host name has 64 characters at most.
+    name.truncate(60);
     daemon.run_named(&name).start(container("c", image, &["sleep", "1000"]))
 }
 
@@ -162,7 +164,7 @@ fn links_stay_links() {
     let inode = run.sh("stat -c %i /l/one");
     assert_eq!(run.sh("stat -c %i /l/two"), inode);
     assert_eq!(run.sh("stat -c %i /l/sub/three"), inode);
-    assert_eq!(run.sh("readlink /l/absolute /l/relative /l/dangling /l/loop /l/root"),
+    assert_eq!(run.sh("for l in absolute relative dangling loop root; do readlink /l/$l; done"),
         "/l/one\n../l/one\n/nowhere\nloop\n/\n");
     assert_eq!(run.sh("cat /l/absolute"), "linked\n");
     let run = with_image(&daemon, &format!("{LAYERS}links-across:1"));
@@ -175,12 +177,16 @@ fn links_stay_links() {
 fn an_upper_layer_may_write_below_a_symlink() {
     let daemon = Daemon::start();
     let image = format!("{LAYERS}symlink-parent:1");
-    daemon.pull(&image);
-    // It has no shell, so that it is looked at from another container's point of view: by its files.
-    let found = e2e::program::run("find", [daemon.place.root().display().to_string().as_str(), "-path", "*usr/lib*"]);
-    let found = found.ok();
-    assert!(found.contains("usr/lib/lower"), "{found}");
-    assert!(found.lines().any(|line| line.ends_with("/usr/lib/upper") || line.ends_with("/lib/upper")), "{found}");
+    // It has no shell, so it gets the host's.
+    let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| fs::exists(path).unwrap());
+    let mut config = container("c", &image, &["/busybox", "sleep", "1000"]);
+    config.mounts = vec![request::mount(busybox.unwrap(), "/busybox")];
+    let run = daemon.run_named("merged").start(config);
+    let cat = |path: &str| run.exec(&["/busybox", "cat", path]).stdout;
+    assert_eq!(cat("/usr/lib/lower"), "lower\n");
+    assert_eq!(cat("/lib/lower"), "lower\n", "the link was replaced by a directory");
+    assert_eq!(cat("/usr/lib/upper"), "upper\n");
+    assert_eq!(run.exec(&["/busybox", "readlink", "/lib"]).stdout, "usr/lib\n");
     assert!(!fs::exists("/lib/upper").unwrap() && !fs::exists("/usr/lib/upper").unwrap());
 }
 
@@ -292,7 +298,7 @@ fn the_next_mirror_is_asked_when_one_fails() {
     let daemon = Daemon::with(Options::default().without_registry());
     let dir = daemon.place.hosts().join("registry.holdfast.test");
     fs::create_dir_all(&dir).unwrap();
-    let plain = &Registry::plain().address;
+    let plain = Registry::plain().address();
     let text = format!(
         r#"server = "http://{plain}/v2/registry.holdfast.test"
 [host."http://127.0.0.1:1"]
@@ -330,7 +336,8 @@ fn different_pulls_at_once_share_their_layers() {
             scope.spawn(move || daemon.pull(&format!("{LAYERS}{name}:1")));
         }
     });
-    assert_eq!(daemon.images().len(), names.len());
+    // Four of them differ in their compression only, and compression is no part of an image.
+    assert_eq!(daemon.images().len(), 3);
 }
 
 #[test]

@@ -131,5 +131,5 @@ with tarfile.open(out + ".tar", "w") as tar: tar.add(out, arcname=".")
     let tar = format!("{out}.tar");
     daemon.holdfast(&["image", "import", &tar, "localhost/layout:1"]).ok();
     let pod = daemon.run_named("layout");
-    assert_eq!(pod.output(container("c", "localhost/layout:1", &[])), "imported\n");
+    assert_eq!(pod.output(container("c", "localhost/layout:1", &[])), "imported");
 }

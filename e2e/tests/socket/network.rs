@@ -25,7 +25,8 @@ fn a_pod_has_addresses_a_route_and_a_loopback() {
     assert!(addresses.contains(&format!("{ip}/24")), "{addresses}");
     assert!(addresses.contains(&format!("{ip6}/64")), "{addresses}");
     assert!(addresses.contains("UP"), "{addresses}");
-    assert!(!addresses.contains("tentative"), "usable at once: {addresses}");
+    let global = addresses.lines().find(|line| line.contains("fd68:")).unwrap();
+    assert!(!global.contains("tentative"), "not usable at once: {global}");
     let lo = run.sh("ip addr show lo");
     assert!(lo.contains("127.0.0.1/8") && lo.contains("LOOPBACK,UP"), "{lo}");
     assert!(run.sh("ip route").contains(&format!("default via {prefix}1 dev eth0")), "{}", run.sh("ip route"));

@@ -139,7 +139,8 @@ fn an_image_without_etc_runs_as_root_and_by_number() {
     assert!(pod.output(config.clone()).starts_with("uid 0 0 0\ngid 0 0 0\n"));
     config.metadata.as_mut().unwrap().name = "d".into();
     config.security().run_as_user = Some(Int64Value { value: 12 });
-    assert!(pod.output(config.clone()).starts_with("uid 12 12 12\n"));
+    let out = pod.output(config.clone());
+    assert!(out.starts_with("uid 12 12 12\n"), "{out}");
     config.metadata.as_mut().unwrap().name = "e".into();
     config.security().run_as_user = None;
     config.security().run_as_username = "somebody".into();

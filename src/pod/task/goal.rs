@@ -15,13 +15,7 @@ impl Task {
     /// Takes the next step towards the pod's goal, when nothing is in its way.
     pub(super) fn progress(&mut self) {
         if self.goal >= PodGoal::Stop && self.pod.phase == PodPhase::Ready {
-            self.pod.phase = PodPhase::Stopping;
-            self.force = Some(Instant::now() + PATIENCE);
-            self.keep_pod();
-            let alive: Vec<_> = self.alive().collect();
-            for id in alive {
-                self.apply(id, ContainerEvent::StopAsked(Urgency::Kill));
-            }
+            self.begin_stopping();
         }
         let busy =
             self.alive().next().is_some() || self.members.values().any(|member| member.preparing);
@@ -29,6 +23,17 @@ impl Task {
             PodPhase::Stopping if !busy && !self.releasing => self.release(),
             PodPhase::NotReady => self.stopped(),
             _ => {}
+        }
+    }
+
+    /// Ends the containers, at first by asking. Also goes on where an earlier daemon was cut off.
+    pub(super) fn begin_stopping(&mut self) {
+        self.pod.phase = PodPhase::Stopping;
+        self.force = Some(Instant::now() + PATIENCE);
+        self.keep_pod();
+        let alive: Vec<_> = self.alive().collect();
+        for id in alive {
+            self.apply(id, ContainerEvent::StopAsked(Urgency::Kill));
         }
     }
 

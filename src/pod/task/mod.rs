@@ -235,6 +235,10 @@ impl Task {
         for id in found {
             self.resume_container(id);
         }
+        if self.pod.phase == PodPhase::Stopping {
+            self.goal = self.goal.max(PodGoal::Stop);
+            self.begin_stopping();
+        }
         self.keep_pod();
         self.tell(Ok(()));
     }

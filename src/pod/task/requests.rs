@@ -20,6 +20,9 @@ use crate::pod::{container, log_file, sandbox, update};
 use crate::spec::{ContainerConfig, PodConfig, Resources};
 use crate::wire::Request;
 
+/// A longer grace period means the same to everybody and would overflow the clock: a year.
+const LONGEST_GRACE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 impl Task {
     pub(super) fn command(&mut self, command: Command) {
         match command {
@@ -128,7 +131,7 @@ impl Task {
         }
         if member.record.phase.is_alive() {
             // A later request may only shorten the time.
-            let deadline = Instant::now() + grace;
+            let deadline = Instant::now() + grace.min(LONGEST_GRACE);
             member.deadline = Some(
                 member
                     .deadline
