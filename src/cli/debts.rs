@@ -8,7 +8,10 @@ use super::{CliError, table};
 /// Lists the debts. No line but the headings is the usual answer.
 pub(super) async fn list(mut daemon: Daemon) -> Result<(), CliError> {
     let reply = daemon.holdfast.debts(DebtsRequest {}).await;
-    let debts = reply.map_err(CliError::refused("list the debts"))?.into_inner().debts;
+    let debts = reply
+        .map_err(CliError::refused("list the debts"))?
+        .into_inner()
+        .debts;
     let mut out = table::new(&["OBJECT", "SINCE", "ATTEMPTS", "REASON"]);
     for debt in debts {
         let since = table::ago(debt.since_unix_nanos);
