@@ -12,20 +12,38 @@ use crate::table::{Samples, Table};
 pub fn measure(table: &mut Table, daemon: &Daemon, count: usize) {
     let directory = daemon.place.root().join("floor");
     let binary = directory.join("floor");
-    for part in ["lower/bin", "lower/proc", "lower/dev", "lower/sys", "upper", "work", "root"] {
-        std::fs::create_dir_all(directory.join(part)).unwrap_or_else(|error| panic!("{part}: {error}"));
+    for part in [
+        "lower/bin",
+        "lower/proc",
+        "lower/dev",
+        "lower/sys",
+        "upper",
+        "work",
+        "root",
+    ] {
+        std::fs::create_dir_all(directory.join(part))
+            .unwrap_or_else(|error| panic!("{part}: {error}"));
     }
     let source = program::source("e2e/bench/floor.c");
-    let compile = [PathBuf::from("-O2"), PathBuf::from("-static"), PathBuf::from("-o"), binary.clone(), source];
+    let compile = [
+        PathBuf::from("-O2"),
+        PathBuf::from("-static"),
+        PathBuf::from("-o"),
+        binary.clone(),
+        source,
+    ];
     program::run("gcc", compile).ok();
-    let busybox = program::tool("busybox").unwrap_or_else(|| panic!("busybox-static is not installed"));
+    let busybox =
+        program::tool("busybox").unwrap_or_else(|| panic!("busybox-static is not installed"));
     program::run("cp", [busybox, directory.join("lower/bin/true")]).ok();
     let mut command = Command::new(&binary);
     command.arg(count.to_string()).arg(&directory);
     let output = program::finish(command).ok();
     let words: Vec<_> = output.split_whitespace().collect();
     for group in words.chunks(3) {
-        let [name, median, late] = group else { continue };
+        let [name, median, late] = group else {
+            continue;
+        };
         let micros = |text: &str| Duration::from_secs_f64(text.parse::<f64>().unwrap_or(0.0) / 1e6);
         let mut samples = Samples::default();
         // The program gives the two figures; as many samples reproduce them.

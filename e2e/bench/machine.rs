@@ -7,7 +7,8 @@ use std::path::Path;
 pub fn pss(pid: i32) -> f64 {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-    line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0.0)
+    line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok())
+        .unwrap_or(0.0)
 }
 
 /// CPU time of a process in clock ticks: fields 14 and 15 of /proc/PID/stat.
@@ -15,7 +16,12 @@ pub fn ticks(pid: i32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let after = text.rsplit(')').next().unwrap_or_default();
     let fields: Vec<_> = after.split_whitespace().collect();
-    let field = |at: usize| fields.get(at).and_then(|text| text.parse().ok()).unwrap_or(0);
+    let field = |at: usize| {
+        fields
+            .get(at)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0)
+    };
     field(11) + field(12)
 }
 
@@ -23,14 +29,22 @@ pub fn ticks(pid: i32) -> u64 {
 pub fn busy() -> u64 {
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();
     let line = text.lines().next().unwrap_or_default();
-    let numbers: Vec<u64> = line.split_whitespace().skip(1).filter_map(|text| text.parse().ok()).collect();
+    let numbers: Vec<u64> = line
+        .split_whitespace()
+        .skip(1)
+        .filter_map(|text| text.parse().ok())
+        .collect();
     // user, nice, system, irq, softirq; not idle and not waiting for disks.
-    [0, 1, 2, 5, 6].iter().filter_map(|at| numbers.get(*at)).sum()
+    [0, 1, 2, 5, 6]
+        .iter()
+        .filter_map(|at| numbers.get(*at))
+        .sum()
 }
 
 /// Parent of a process: the shim of a pause.
 pub fn parent(pid: i32) -> i32 {
-    let text = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).unwrap_or_default();
+    let text = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status"))
+        .unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("PPid:"));
     line.and_then(|rest| rest.trim().parse().ok()).unwrap_or(0)
 }

@@ -13,7 +13,10 @@ use e2e::Daemon;
 use table::Table;
 
 fn main() {
-    let count = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(100);
+    let count = std::env::args()
+        .nth(1)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(100);
     let daemon = Daemon::start();
     daemon.pull(e2e::BUSYBOX);
     let mut table = Table::new();

@@ -36,7 +36,11 @@ pub fn lifecycle(table: &mut Table, daemon: &Daemon, count: usize, network: Netw
     let mut steps: [Samples; 6] = std::array::from_fn(|_| Samples::default());
     let busy = machine::busy();
     for number in 0..count {
-        let config = config(daemon, &format!("life-{network:?}-{number}").to_lowercase(), network);
+        let config = config(
+            daemon,
+            &format!("life-{network:?}-{number}").to_lowercase(),
+            network,
+        );
         one_life(daemon, config, &mut steps);
     }
     let cpu = (machine::busy() - busy) as f64 / TICKS * 1e3 / count as f64;
@@ -45,10 +49,22 @@ pub fn lifecycle(table: &mut Table, daemon: &Daemon, count: usize, network: Netw
     table.times("RunPodSandbox", run, None);
     table.times("CreateContainer", create, None);
     table.times("StartContainer", start, None);
-    table.times("pod cold start (the three)", cold, Some(if pod { 5.0 } else { 3.0 }));
+    table.times(
+        "pod cold start (the three)",
+        cold,
+        Some(if pod { 5.0 } else { 3.0 }),
+    );
     table.times("ExecSync of /bin/true", exec, Some(1.5));
-    table.times("StopContainer(0), Stop- and RemovePodSandbox", teardown, Some(10.0));
-    let budget = if pod { verdict(cpu <= 8.0, "≤ 8 ms") } else { String::new() };
+    table.times(
+        "StopContainer(0), Stop- and RemovePodSandbox",
+        teardown,
+        Some(10.0),
+    );
+    let budget = if pod {
+        verdict(cpu <= 8.0, "≤ 8 ms")
+    } else {
+        String::new()
+    };
     table.figure("machine CPU for such a life", cpu, "ms", &budget);
 }
 
@@ -59,7 +75,10 @@ fn one_life(daemon: &Daemon, config: PodSandboxConfig, steps: &mut [Samples; 6])
     run.add(begin.elapsed());
     let created = Instant::now();
     let container = request::idle("main");
-    let container = must("CreateContainer", daemon.try_create(&pod, &config, &container));
+    let container = must(
+        "CreateContainer",
+        daemon.try_create(&pod, &config, &container),
+    );
     create.add(created.elapsed());
     let started = Instant::now();
     must("StartContainer", daemon.try_start(&container));
@@ -85,8 +104,11 @@ pub fn storm(table: &mut Table, daemon: &Daemon) {
         let pods: Vec<String> = std::thread::scope(|scope| {
             let start = |client: usize| {
                 move || -> Vec<String> {
-                    let name = |number| format!("storm-{network:?}-{client}-{number}").to_lowercase();
-                    (0..each).map(|number| start_one(daemon, &name(number), network)).collect()
+                    let name =
+                        |number| format!("storm-{network:?}-{client}-{number}").to_lowercase();
+                    (0..each)
+                        .map(|number| start_one(daemon, &name(number), network))
+                        .collect()
                 }
             };
             let clients: Vec<_> = (0..32).map(|client| scope.spawn(start(client))).collect();
@@ -97,7 +119,12 @@ pub fn storm(table: &mut Table, daemon: &Daemon) {
         });
         let rate = pods.len() as f64 / begin.elapsed().as_secs_f64();
         let budget = verdict(rate >= budget, &format!("≥ {budget}/s"));
-        table.figure(&format!("pods started, {network:?} network").to_lowercase(), rate, "pods/s", &budget);
+        table.figure(
+            &format!("pods started, {network:?} network").to_lowercase(),
+            rate,
+            "pods/s",
+            &budget,
+        );
         for pod in pods {
             must("RemovePodSandbox", daemon.try_remove_pod(&pod));
         }
@@ -107,7 +134,10 @@ pub fn storm(table: &mut Table, daemon: &Daemon) {
 fn start_one(daemon: &Daemon, name: &str, network: Network) -> String {
     let config = config(daemon, name, network);
     let pod = must("RunPodSandbox", daemon.try_run(&config));
-    let container = must("CreateContainer", daemon.try_create(&pod, &config, &request::idle("main")));
+    let container = must(
+        "CreateContainer",
+        daemon.try_create(&pod, &config, &request::idle("main")),
+    );
     must("StartContainer", daemon.try_start(&container));
     pod
 }
@@ -125,13 +155,30 @@ pub fn crowd(table: &mut Table, daemon: &Daemon) {
             (pod, container)
         })
         .collect();
-    memory(table, daemon, &pods.iter().map(|(pod, _)| pod).collect::<Vec<_>>());
-    let processes: Vec<i32> = pods.iter().map(|(pod, _)| machine::parent(pod.pause())).collect();
+    memory(
+        table,
+        daemon,
+        &pods.iter().map(|(pod, _)| pod).collect::<Vec<_>>(),
+    );
+    let processes: Vec<i32> = pods
+        .iter()
+        .map(|(pod, _)| machine::parent(pod.pause()))
+        .collect();
     idle(table, daemon, &processes);
     reads(table, daemon, &pods);
-    let (took, mut samples) = (|| { daemon.kill9(); daemon.restart() }, Samples::default());
+    let (took, mut samples) = (
+        || {
+            daemon.kill9();
+            daemon.restart()
+        },
+        Samples::default(),
+    );
     samples.add(took());
-    table.times("restart with 100 pods until it answers", samples, Some(200.0));
+    table.times(
+        "restart with 100 pods until it answers",
+        samples,
+        Some(200.0),
+    );
 }
 
 fn memory(table: &mut Table, daemon: &Daemon, pods: &[&Pod<'_>]) {
@@ -144,21 +191,43 @@ fn memory(table: &mut Table, daemon: &Daemon, pods: &[&Pod<'_>]) {
         })
         .sum();
     let count = pods.len() as f64;
-    table.figure(&format!("PSS of the daemon, {count} pods"), owner / 1024.0, "MiB", &verdict(owner <= 10240.0, "≤ 10 MiB without pods"));
-    table.figure("PSS of shim and pause, each pod", each / count / 1024.0, "MiB", "");
+    table.figure(
+        &format!("PSS of the daemon, {count} pods"),
+        owner / 1024.0,
+        "MiB",
+        &verdict(owner <= 10240.0, "≤ 10 MiB without pods"),
+    );
+    table.figure(
+        "PSS of shim and pause, each pod",
+        each / count / 1024.0,
+        "MiB",
+        "",
+    );
     if pods.len() > 1 {
         let all = (owner + each) / count / 1024.0;
-        table.figure("the same with the daemon's share", all, "MiB", &verdict(all <= 0.25, "≤ 0.25 MiB"));
+        table.figure(
+            "the same with the daemon's share",
+            all,
+            "MiB",
+            &verdict(all <= 0.25, "≤ 0.25 MiB"),
+        );
     }
 }
 
 fn idle(table: &mut Table, daemon: &Daemon, shims: &[i32]) {
     const WINDOW: Duration = Duration::from_secs(3);
-    let total = || -> u64 { shims.iter().map(|pid| machine::ticks(*pid)).sum::<u64>() + machine::ticks(daemon.pid()) };
+    let total = || -> u64 {
+        shims.iter().map(|pid| machine::ticks(*pid)).sum::<u64>() + machine::ticks(daemon.pid())
+    };
     let before = total();
     std::thread::sleep(WINDOW);
     let share = (total() - before) as f64 / TICKS / WINDOW.as_secs_f64() * 100.0;
-    table.figure("CPU of idle pods, all processes", share, "% of a core", &verdict(share < 0.5, "0"));
+    table.figure(
+        "CPU of idle pods, all processes",
+        share,
+        "% of a core",
+        &verdict(share < 0.5, "0"),
+    );
 }
 
 fn reads(table: &mut Table, daemon: &Daemon, pods: &[(Pod<'_>, Container<'_>)]) {
@@ -179,8 +248,13 @@ fn reads(table: &mut Table, daemon: &Daemon, pods: &[(Pod<'_>, Container<'_>)]) 
     let list = timed(100, &|_| drop(daemon.containers()));
     table.times("ListContainers of 100", list, Some(0.3));
     let stats = timed(20, &|_| {
-        let request = ListContainerStatsRequest { filter: None::<ContainerStatsFilter> };
-        must("ListContainerStats", call(daemon.clients().runtime.list_container_stats(request)));
+        let request = ListContainerStatsRequest {
+            filter: None::<ContainerStatsFilter>,
+        };
+        must(
+            "ListContainerStats",
+            call(daemon.clients().runtime.list_container_stats(request)),
+        );
     });
     table.times("ListContainerStats of 100", stats, Some(8.0));
 }
@@ -189,7 +263,13 @@ fn reads(table: &mut Table, daemon: &Daemon, pods: &[(Pod<'_>, Container<'_>)]) 
 pub fn logs(table: &mut Table, daemon: &Daemon) {
     let pod = daemon.run_named("logs");
     for (what, line, chunk, total, budget) in [
-        ("64 KiB writes", 65_536_usize, 65_536_usize, 2_usize << 30, 1200.0),
+        (
+            "64 KiB writes",
+            65_536_usize,
+            65_536_usize,
+            2_usize << 30,
+            1200.0,
+        ),
         ("lines of 128 B, 64 KiB writes", 128, 65_536, 1 << 30, 600.0),
     ] {
         let words = [total, line, chunk].map(|number| number.to_string());
@@ -200,7 +280,12 @@ pub fn logs(table: &mut Table, daemon: &Daemon) {
         container.start();
         container.wait();
         let rate = total as f64 / 1e6 / begin.elapsed().as_secs_f64();
-        table.figure(what, rate, "MB/s", &verdict(rate >= budget, &format!("≥ {budget} MB/s")));
+        table.figure(
+            what,
+            rate,
+            "MB/s",
+            &verdict(rate >= budget, &format!("≥ {budget} MB/s")),
+        );
         let _ = std::fs::remove_file(container.log_path());
         container.remove();
     }
@@ -210,8 +295,14 @@ pub fn logs(table: &mut Table, daemon: &Daemon) {
 pub fn pull(table: &mut Table, daemon: &Daemon) {
     const IMAGE: &str = "registry.holdfast.test/bench/big:1";
     let registry = e2e::registry::Registry::plain();
-    let builder = program::source("e2e/images/build_images.py").display().to_string();
-    program::run("python3", [&builder, "--registry", registry.address(), "--set", "bench"].map(str::to_owned)).ok();
+    let builder = program::source("e2e/images/build_images.py")
+        .display()
+        .to_string();
+    program::run(
+        "python3",
+        [&builder, "--registry", registry.address(), "--set", "bench"].map(str::to_owned),
+    )
+    .ok();
     let mut samples = Samples::default();
     for _ in 0..5 {
         let begin = Instant::now();

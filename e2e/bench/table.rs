@@ -21,7 +21,11 @@ impl Samples {
     fn figures(&mut self) -> (f64, f64, usize) {
         self.0.sort();
         let millis = |at: usize| self.0.get(at).map_or(0.0, Duration::as_secs_f64) * 1e3;
-        (millis(self.0.len() / 2), millis(self.0.len() * 99 / 100), self.0.len())
+        (
+            millis(self.0.len() / 2),
+            millis(self.0.len() * 99 / 100),
+            self.0.len(),
+        )
     }
 }
 
@@ -40,17 +44,25 @@ impl Table {
     /// Times in milliseconds, with the budget for the median.
     pub fn times(&mut self, what: &str, mut samples: Samples, budget: Option<f64>) {
         let (median, late, count) = samples.figures();
-        let budget = budget.map_or(String::new(), |limit| verdict(median <= limit, &format!("≤ {limit} ms")));
-        self.lines.push(format!("  {what:<44} {median:>9.3} ms   p99 {late:>9.3} ms   n {count:<5} {budget}"));
+        let budget = budget.map_or(String::new(), |limit| {
+            verdict(median <= limit, &format!("≤ {limit} ms"))
+        });
+        self.lines.push(format!(
+            "  {what:<44} {median:>9.3} ms   p99 {late:>9.3} ms   n {count:<5} {budget}"
+        ));
     }
 
     /// Any figure, with the word on its budget.
     pub fn figure(&mut self, what: &str, value: f64, unit: &str, budget: &str) {
-        self.lines.push(format!("  {what:<44} {value:>9.3} {unit:<24} {budget}"));
+        self.lines
+            .push(format!("  {what:<44} {value:>9.3} {unit:<24} {budget}"));
     }
 
     /// Prints everything.
-    #[expect(clippy::print_stdout, reason = "the table is what the benchmark is for")]
+    #[expect(
+        clippy::print_stdout,
+        reason = "the table is what the benchmark is for"
+    )]
     pub fn print(&self) {
         println!("{}", self.lines.join("\n"));
     }

@@ -62,9 +62,7 @@ impl Clients {
 ///
 /// # Errors
 /// What the daemon answered.
-pub fn call<T>(
-    answer: impl Future<Output = Result<Response<T>, Status>>,
-) -> Result<T, Status> {
+pub fn call<T>(answer: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Status> {
     let bounded = async { tokio::time::timeout(DEADLINE, answer).await };
     match RUNTIME.block_on(bounded) {
         Ok(Ok(response)) => Ok(response.into_inner()),

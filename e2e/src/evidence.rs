@@ -10,7 +10,9 @@ use crate::machine;
 #[track_caller]
 pub fn namespace(pid: i32, kind: &str) -> u64 {
     let path = format!("/proc/{pid}/ns/{kind}");
-    fs::metadata(&path).unwrap_or_else(|error| panic!("{path}: {error}")).ino()
+    fs::metadata(&path)
+        .unwrap_or_else(|error| panic!("{path}: {error}"))
+        .ino()
 }
 
 /// A line of /proc/PID/status, without its name.
@@ -20,7 +22,9 @@ pub fn status(pid: i32, field: &str) -> String {
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     let prefix = format!("{field}:");
     let line = text.lines().find_map(|line| line.strip_prefix(&prefix));
-    line.unwrap_or_else(|| panic!("no {field} in {path}")).trim().to_owned()
+    line.unwrap_or_else(|| panic!("no {field} in {path}"))
+        .trim()
+        .to_owned()
 }
 
 /// A set of capabilities of /proc/PID/status, such as `CapEff`.
@@ -34,26 +38,36 @@ pub fn capabilities(pid: i32, set: &str) -> u64 {
 pub fn is_alive(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // PID (COMMAND) STATE ...; the command may have any character.
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
 /// Process ids whose command line has a text.
 pub fn with_command(text: &str) -> Vec<i32> {
-    let found = pids().into_iter().filter(|pid| command_line(*pid).contains(text) && is_alive(*pid));
+    let found = pids()
+        .into_iter()
+        .filter(|pid| command_line(*pid).contains(text) && is_alive(*pid));
     found.collect()
 }
 
 /// All process ids.
 pub fn pids() -> Vec<i32> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     let names = entries.flatten().map(|entry| entry.file_name());
-    names.filter_map(|name| name.to_str()?.parse().ok()).collect()
+    names
+        .filter_map(|name| name.to_str()?.parse().ok())
+        .collect()
 }
 
 /// The command line of a process, with spaces between the arguments; empty when it is gone.
 pub fn command_line(pid: i32) -> String {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).replace('\0', " ").trim_end().to_owned()
+    String::from_utf8_lossy(&bytes)
+        .replace('\0', " ")
+        .trim_end()
+        .to_owned()
 }
 
 /// The cgroup directory of a process in the hierarchy that has a controller; on a pure v2 machine there is
@@ -71,15 +85,23 @@ pub fn cgroup(pid: i32, controller: &str) -> Cgroup {
             has.then(|| below.trim_start_matches('/').to_owned())
         })
     };
-    let v1 = roots.iter().find(|(_, controllers)| controllers.iter().any(|name| name == controller));
+    let v1 = roots
+        .iter()
+        .find(|(_, controllers)| controllers.iter().any(|name| name == controller));
     if let (Some((root, _)), Some(below)) = (v1, find(controller)) {
-        return Cgroup { dir: root.join(below), v2: false };
+        return Cgroup {
+            dir: root.join(below),
+            v2: false,
+        };
     }
     let v2 = roots.iter().find(|(_, controllers)| controllers.is_empty());
     let (Some((root, _)), Some(below)) = (v2, find("")) else {
         panic!("no hierarchy has the controller {controller}: {roots:?}");
     };
-    Cgroup { dir: root.join(below), v2: true }
+    Cgroup {
+        dir: root.join(below),
+        v2: true,
+    }
 }
 
 /// A cgroup directory.
@@ -110,7 +132,9 @@ impl Cgroup {
 #[track_caller]
 pub fn read(path: &Path) -> String {
     let text = fs::read_to_string(path);
-    text.unwrap_or_else(|error| panic!("read {}: {error}", path.display())).trim_end().to_owned()
+    text.unwrap_or_else(|error| panic!("read {}: {error}", path.display()))
+        .trim_end()
+        .to_owned()
 }
 
 /// The mounts that a process sees.

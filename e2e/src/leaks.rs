@@ -29,7 +29,13 @@ impl Snapshot {
             ("netns", netns(place)),
             ("link", links(place)),
             ("nft", nft(place)),
-            ("cgroup", cgroups(place).iter().map(|dir| dir.display().to_string()).collect()),
+            (
+                "cgroup",
+                cgroups(place)
+                    .iter()
+                    .map(|dir| dir.display().to_string())
+                    .collect(),
+            ),
             ("file", files(place)),
         ]))
     }
@@ -40,8 +46,16 @@ impl Snapshot {
         let mut lines = Vec::new();
         for (kind, after) in &later.0 {
             let before = self.0.get(kind).unwrap_or(&none);
-            lines.extend(after.difference(before).map(|thing| format!("+ {kind} {thing}")));
-            lines.extend(before.difference(after).map(|thing| format!("- {kind} {thing}")));
+            lines.extend(
+                after
+                    .difference(before)
+                    .map(|thing| format!("+ {kind} {thing}")),
+            );
+            lines.extend(
+                before
+                    .difference(after)
+                    .map(|thing| format!("- {kind} {thing}")),
+            );
         }
         lines
     }
@@ -50,14 +64,17 @@ impl Snapshot {
 /// Processes of a place, its daemon left out: by their cgroup, their command line, or what they have mounted.
 pub fn processes(place: &Place) -> BTreeSet<String> {
     let found = process_ids(place).into_iter();
-    found.map(|pid| format!("{pid} {}", evidence::command_line(pid))).collect()
+    found
+        .map(|pid| format!("{pid} {}", evidence::command_line(pid)))
+        .collect()
 }
 
 fn process_ids(place: &Place) -> Vec<i32> {
     let own = i32::try_from(std::process::id()).unwrap_or_default();
     let ours = |pid: &i32| {
         let command = evidence::command_line(*pid);
-        let started_by_us = command.contains("holdfastd --config") || command.contains("tail --pid");
+        let started_by_us =
+            command.contains("holdfastd --config") || command.contains("tail --pid");
         *pid > 1 && *pid != own && !started_by_us && evidence::is_alive(*pid) && is_of(*pid, place)
     };
     evidence::pids().into_iter().filter(ours).collect()
@@ -74,19 +91,28 @@ fn is_of(pid: i32, place: &Place) -> bool {
     let file = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
     tagged(&evidence::command_line(pid)) || tagged(&file("cgroup")) || {
         // A shim is known by what it has mounted. Mounts reach other programs' namespaces too, by propagation.
-        file("comm").starts_with("holdfast") && !shares_our_mounts(pid) && tagged(&file("mountinfo"))
+        file("comm").starts_with("holdfast")
+            && !shares_our_mounts(pid)
+            && tagged(&file("mountinfo"))
     }
 }
 
 fn shares_our_mounts(pid: i32) -> bool {
-    let inode = |pid: &str| fs::metadata(format!("/proc/{pid}/ns/mnt")).map(|of| of.ino()).ok();
+    let inode = |pid: &str| {
+        fs::metadata(format!("/proc/{pid}/ns/mnt"))
+            .map(|of| of.ino())
+            .ok()
+    };
     inode("self") == inode(&pid.to_string())
 }
 
 fn mounts(place: &Place) -> BTreeSet<String> {
     let dir = format!("/{}/", place.tag);
     let mounts = machine::mounts("self").into_iter();
-    mounts.filter(|mount| mount.line.contains(&dir)).map(|mount| mount.point.display().to_string()).collect()
+    mounts
+        .filter(|mount| mount.line.contains(&dir))
+        .map(|mount| mount.point.display().to_string())
+        .collect()
 }
 
 fn netns(place: &Place) -> BTreeSet<String> {
@@ -95,7 +121,9 @@ fn netns(place: &Place) -> BTreeSet<String> {
 
 fn names(dir: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
 }
 
 /// Ports of the bridge, and host ends of pods that hang on no bridge at all.
@@ -103,20 +131,28 @@ fn links(place: &Place) -> BTreeSet<String> {
     let bridge = format!("master {} ", place.bridge);
     let text = program::run("ip", ["-o", "link"]).stdout;
     let ours = text.lines().filter(|line| line.contains(&bridge));
-    ours.filter_map(|line| Some(line.split(": ").nth(1)?.to_owned())).collect()
+    ours.filter_map(|line| Some(line.split(": ").nth(1)?.to_owned()))
+        .collect()
 }
 
 fn nft(place: &Place) -> BTreeSet<String> {
     let table = format!("holdfast-{}", place.bridge);
     let listed = program::run("nft", ["list", "table", "inet", &table]).stdout;
-    listed.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()
+    listed
+        .lines()
+        .map(|line| line.trim().to_owned())
+        .filter(|line| !line.is_empty())
+        .collect()
 }
 
 /// Cgroups below the place's own, in every hierarchy; deepest last.
 fn cgroups(place: &Place) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for (root, _) in machine::cgroup_roots() {
-        below(&root.join(place.cgroup().trim_start_matches('/')), &mut found);
+        below(
+            &root.join(place.cgroup().trim_start_matches('/')),
+            &mut found,
+        );
     }
     found
 }
@@ -145,7 +181,11 @@ fn walk(dir: &Path, found: &mut Vec<String>) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
         let directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        found.push(format!("{}{}", path.display(), if directory { "/" } else { "" }));
+        found.push(format!(
+            "{}{}",
+            path.display(),
+            if directory { "/" } else { "" }
+        ));
         if directory {
             walk(&path, found);
         }
@@ -166,7 +206,10 @@ pub fn clean(place: &Place) {
         let _ = program::run("umount", ["-l", mount.as_str()]);
     }
     for link in links(place) {
-        let _ = program::run("ip", ["link", "del", link.split('@').next().unwrap_or_default()]);
+        let _ = program::run(
+            "ip",
+            ["link", "del", link.split('@').next().unwrap_or_default()],
+        );
     }
     let _ = program::run("ip", ["link", "del", place.bridge.as_str()]);
     let table = format!("holdfast-{}", place.bridge);
@@ -181,7 +224,10 @@ fn remove_cgroups(place: &Place) {
     for _ in 0..100 {
         let mut dirs = cgroups(place);
         let own = machine::cgroup_roots().into_iter();
-        dirs.splice(0..0, own.map(|(root, _)| root.join(place.cgroup().trim_start_matches('/'))));
+        dirs.splice(
+            0..0,
+            own.map(|(root, _)| root.join(place.cgroup().trim_start_matches('/'))),
+        );
         dirs.retain(|dir| dir.exists());
         if dirs.is_empty() {
             return;

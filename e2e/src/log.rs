@@ -31,7 +31,10 @@ pub fn parse(bytes: &[u8]) -> Vec<Line> {
     }
     let Some(body) = bytes.strip_suffix(b"\n") else {
         let tail = &bytes[bytes.len().saturating_sub(80)..];
-        panic!("the log ends inside a line: {:?}", String::from_utf8_lossy(tail));
+        panic!(
+            "the log ends inside a line: {:?}",
+            String::from_utf8_lossy(tail)
+        );
     };
     body.split(|byte| *byte == b'\n').map(line).collect()
 }
@@ -41,21 +44,44 @@ fn line(bytes: &[u8]) -> Line {
     let shown = || String::from_utf8_lossy(&bytes[..bytes.len().min(120)]).into_owned();
     let mut parts = bytes.splitn(4, |byte| *byte == b' ');
     let mut text = || {
-        let part = parts.next().unwrap_or_else(|| panic!("not a CRI log line: {:?}", shown()));
+        let part = parts
+            .next()
+            .unwrap_or_else(|| panic!("not a CRI log line: {:?}", shown()));
         String::from_utf8_lossy(part).into_owned()
     };
     let (time, stream, tag) = (text(), text(), text());
-    let rest = parts.next().unwrap_or_else(|| panic!("not a CRI log line: {:?}", shown()));
-    assert!(is_time(&time), "{time:?} is no RFC 3339 time with nanoseconds: {:?}", shown());
-    assert!(matches!(stream.as_str(), "stdout" | "stderr"), "stream {stream:?}: {:?}", shown());
-    assert!(matches!(tag.as_str(), "F" | "P"), "tag {tag:?}: {:?}", shown());
-    Line { time, stream, partial: tag == "P", text: rest.to_vec() }
+    let rest = parts
+        .next()
+        .unwrap_or_else(|| panic!("not a CRI log line: {:?}", shown()));
+    assert!(
+        is_time(&time),
+        "{time:?} is no RFC 3339 time with nanoseconds: {:?}",
+        shown()
+    );
+    assert!(
+        matches!(stream.as_str(), "stdout" | "stderr"),
+        "stream {stream:?}: {:?}",
+        shown()
+    );
+    assert!(
+        matches!(tag.as_str(), "F" | "P"),
+        "tag {tag:?}: {:?}",
+        shown()
+    );
+    Line {
+        time,
+        stream,
+        partial: tag == "P",
+        text: rest.to_vec(),
+    }
 }
 
 /// 2026-11-21T20:25:00.123456789Z, or with an offset instead of the Z.
 fn is_time(text: &str) -> bool {
-    let shape: String =
-        text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    let shape: String = text
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '0' } else { c })
+        .collect();
     let Some(zone) = shape.strip_prefix("0000-00-00T00:00:00.000000000") else {
         return false;
     };

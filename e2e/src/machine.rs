@@ -51,7 +51,10 @@ pub fn cgroup_roots() -> Vec<(PathBuf, Vec<String>)> {
         "cgroup2" => Some((mount.point, Vec::new())),
         "cgroup" => {
             let plain = |option: &String| !matches!(option.as_str(), "rw" | "ro" | "xattr");
-            Some((mount.point, mount.super_options.into_iter().filter(plain).collect()))
+            Some((
+                mount.point,
+                mount.super_options.into_iter().filter(plain).collect(),
+            ))
         }
         _ => None,
     });

@@ -40,8 +40,15 @@ impl Place {
             tag,
             dir,
         };
-        for dir in [place.root(), place.run(), place.logs(), place.netns(), place.hosts()] {
-            fs::create_dir_all(&dir).unwrap_or_else(|error| panic!("make {}: {error}", dir.display()));
+        for dir in [
+            place.root(),
+            place.run(),
+            place.logs(),
+            place.netns(),
+            place.hosts(),
+        ] {
+            fs::create_dir_all(&dir)
+                .unwrap_or_else(|error| panic!("make {}: {error}", dir.display()));
         }
         place
     }
@@ -107,5 +114,8 @@ fn free_subnet(seed: u32) -> String {
     });
     let free = |prefix: &String| !routes.contains(prefix.as_str());
     let prefix = candidates.into_iter().find(free);
-    format!("{}0/24", prefix.unwrap_or_else(|| panic!("no free subnet in 10.64.0.0/10")))
+    format!(
+        "{}0/24",
+        prefix.unwrap_or_else(|| panic!("no free subnet in 10.64.0.0/10"))
+    )
 }

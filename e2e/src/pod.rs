@@ -30,10 +30,22 @@ impl<'d> Pod<'d> {
     /// Creates a container.
     #[track_caller]
     pub fn create(&self, config: ContainerConfig) -> Container<'d> {
-        let image = config.image.as_ref().map(|image| image.image.as_str()).unwrap_or_default();
+        let image = config
+            .image
+            .as_ref()
+            .map(|image| image.image.as_str())
+            .unwrap_or_default();
         self.daemon.provide(image);
-        let id = must("CreateContainer", self.daemon.try_create(&self.id, &self.config, &config));
-        Container { daemon: self.daemon, id, config, logs: PathBuf::from(&self.config.log_directory) }
+        let id = must(
+            "CreateContainer",
+            self.daemon.try_create(&self.id, &self.config, &config),
+        );
+        Container {
+            daemon: self.daemon,
+            id,
+            config,
+            logs: PathBuf::from(&self.config.log_directory),
+        }
     }
 
     /// Creates and starts a container.
@@ -63,7 +75,9 @@ impl<'d> Pod<'d> {
     #[track_caller]
     pub fn status(&self) -> PodSandboxStatus {
         let answer = must("PodSandboxStatus", self.daemon.try_pod_status(&self.id));
-        answer.status.unwrap_or_else(|| panic!("PodSandboxStatus without a status"))
+        answer
+            .status
+            .unwrap_or_else(|| panic!("PodSandboxStatus without a status"))
     }
 
     /// The verbose part of the status.
@@ -83,7 +97,9 @@ impl<'d> Pod<'d> {
     pub fn ip6(&self) -> String {
         let network = self.status().network.unwrap_or_default();
         let further = network.additional_ips.into_iter().next();
-        further.unwrap_or_else(|| panic!("the pod has one address only")).ip
+        further
+            .unwrap_or_else(|| panic!("the pod has one address only"))
+            .ip
     }
 
     /// Process id of the pause on this machine.
@@ -91,7 +107,9 @@ impl<'d> Pod<'d> {
     pub fn pause(&self) -> i32 {
         let processes = self.daemon.namespaces(&self.id);
         let pause = processes.iter().find(|process| process.id == self.id);
-        let pid = pause.unwrap_or_else(|| panic!("no pause among {processes:?}")).pid;
+        let pid = pause
+            .unwrap_or_else(|| panic!("no pause among {processes:?}"))
+            .pid;
         i32::try_from(pid).unwrap_or_else(|_| panic!("pid {pid}"))
     }
 
@@ -155,7 +173,9 @@ impl Container<'_> {
     #[track_caller]
     pub fn status(&self) -> ContainerStatus {
         let answer = must("ContainerStatus", self.daemon.try_status(&self.id));
-        answer.status.unwrap_or_else(|| panic!("ContainerStatus without a status"))
+        answer
+            .status
+            .unwrap_or_else(|| panic!("ContainerStatus without a status"))
     }
 
     /// The verbose part of the status.
@@ -169,26 +189,37 @@ impl Container<'_> {
     pub fn pid(&self) -> i32 {
         let info = self.info();
         let pid = info["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
-        pid.filter(|pid| *pid > 0).unwrap_or_else(|| panic!("no pid in {info}"))
+        pid.filter(|pid| *pid > 0)
+            .unwrap_or_else(|| panic!("no pid in {info}"))
     }
 
     /// Waits until the container has ended.
     #[track_caller]
     pub fn wait(&self) -> ContainerStatus {
-        until(&format!("the end of container {}", self.name()), PATIENCE, || {
-            let status = self.status();
-            (status.state() == ContainerState::ContainerExited).then_some(status)
-        })
+        until(
+            &format!("the end of container {}", self.name()),
+            PATIENCE,
+            || {
+                let status = self.status();
+                (status.state() == ContainerState::ContainerExited).then_some(status)
+            },
+        )
     }
 
     fn name(&self) -> &str {
-        self.config.metadata.as_ref().map_or("", |metadata| metadata.name.as_str())
+        self.config
+            .metadata
+            .as_ref()
+            .map_or("", |metadata| metadata.name.as_str())
     }
 
     /// Runs a command in it.
     #[track_caller]
     pub fn exec(&self, command: &[&str]) -> Output {
-        let answer = must(&format!("ExecSync {command:?}"), self.daemon.try_exec(&self.id, command, 60));
+        let answer = must(
+            &format!("ExecSync {command:?}"),
+            self.daemon.try_exec(&self.id, command, 60),
+        );
         Output {
             stdout: String::from_utf8_lossy(&answer.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&answer.stderr).into_owned(),
@@ -200,7 +231,11 @@ impl Container<'_> {
     #[track_caller]
     pub fn sh(&self, script: &str) -> String {
         let output = self.exec(&["sh", "-c", script]);
-        assert_eq!(output.code, 0, "{script:?}: {}{}", output.stdout, output.stderr);
+        assert_eq!(
+            output.code, 0,
+            "{script:?}: {}{}",
+            output.stdout, output.stderr
+        );
         output.stdout
     }
 
@@ -230,18 +265,27 @@ impl Container<'_> {
     /// Waits until its standard output has a text.
     #[track_caller]
     pub fn wait_for(&self, text: &str) {
-        until(&format!("{text:?} in the output of {}", self.name()), PATIENCE, || {
-            // The last line may be half written at this moment.
-            let log = std::fs::read(self.log_path()).ok()?;
-            let whole = log.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-            let out = log::written(&log::parse(&log[..whole]), "stdout");
-            String::from_utf8_lossy(&out).contains(text).then_some(())
-        });
+        until(
+            &format!("{text:?} in the output of {}", self.name()),
+            PATIENCE,
+            || {
+                // The last line may be half written at this moment.
+                let log = std::fs::read(self.log_path()).ok()?;
+                let whole = log
+                    .iter()
+                    .rposition(|byte| *byte == b'\n')
+                    .map_or(0, |at| at + 1);
+                let out = log::written(&log::parse(&log[..whole]), "stdout");
+                String::from_utf8_lossy(&out).contains(text).then_some(())
+            },
+        );
     }
 }
 
 #[track_caller]
 fn info(info: &std::collections::HashMap<String, String>) -> Value {
-    let text = info.get("info").unwrap_or_else(|| panic!("no `info` in {info:?}"));
+    let text = info
+        .get("info")
+        .unwrap_or_else(|| panic!("no `info` in {info:?}"));
     serde_json::from_str(text).unwrap_or_else(|error| panic!("info is no JSON: {error}: {text}"))
 }

@@ -20,14 +20,22 @@ impl Ran {
     /// The output, of a program that has to succeed.
     #[track_caller]
     pub fn ok(self) -> String {
-        assert_eq!(self.code, 0, "{}: {}{}", self.line, self.stdout, self.stderr);
+        assert_eq!(
+            self.code, 0,
+            "{}: {}{}",
+            self.line, self.stdout, self.stderr
+        );
         self.stdout
     }
 
     /// Standard error, of a program that has to end with a code.
     #[track_caller]
     pub fn fails(self, code: i32) -> String {
-        assert_eq!(self.code, code, "{}: {}{}", self.line, self.stdout, self.stderr);
+        assert_eq!(
+            self.code, code,
+            "{}: {}{}",
+            self.line, self.stdout, self.stderr
+        );
         self.stderr
     }
 }
@@ -45,8 +53,13 @@ pub fn run<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, args: impl IntoIterator<
 pub fn finish(mut command: Command) -> Ran {
     use std::os::unix::process::ExitStatusExt;
     let line = format!("{command:?}");
-    let Output { status, stdout, stderr } =
-        command.output().unwrap_or_else(|error| panic!("run {line}: {error}"));
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command
+        .output()
+        .unwrap_or_else(|error| panic!("run {line}: {error}"));
     let code = status.code().or(status.signal().map(|signal| 128 + signal));
     Ran {
         code: code.unwrap_or(-1),

@@ -23,7 +23,11 @@ static PLAIN: LazyLock<Registry> = LazyLock::new(|| {
     let registry = Registry::start("plain", &[]);
     let builder = program::source("e2e/images/build_images.py");
     let builder = builder.display().to_string();
-    program::run("python3", [builder.as_str(), "--registry", registry.address()]).ok();
+    program::run(
+        "python3",
+        [builder.as_str(), "--registry", registry.address()],
+    )
+    .ok();
     registry
 });
 static TLS: LazyLock<Registry> = LazyLock::new(|| {
@@ -89,13 +93,18 @@ impl Registry {
 
     /// The log of its token server: a line a request.
     pub fn token_log(&self) -> String {
-        let log = program::cache().join("registry").join(&self.name).join("token.log");
+        let log = program::cache()
+            .join("registry")
+            .join(&self.name)
+            .join("token.log");
         std::fs::read_to_string(log).unwrap_or_default()
     }
 }
 
 fn path() -> String {
-    program::source("e2e/images/registry.sh").display().to_string()
+    program::source("e2e/images/registry.sh")
+        .display()
+        .to_string()
 }
 
 fn script(args: &[&str]) -> String {
@@ -110,7 +119,20 @@ fn guard(name: &str) {
     let home = program::cache().join("registry").join(name);
     let then = "tail --pid=\"$0\" -f /dev/null; bash \"$1\" stop \"$2\"; rm -rf \"$3\"";
     let mut command = Command::new("setsid");
-    command.args(["sh", "-c", then, &std::process::id().to_string(), &path(), name]);
-    command.arg(home).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().unwrap_or_else(|error| panic!("start the registry's guard: {error}"));
+    command.args([
+        "sh",
+        "-c",
+        then,
+        &std::process::id().to_string(),
+        &path(),
+        name,
+    ]);
+    command
+        .arg(home)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+        .spawn()
+        .unwrap_or_else(|error| panic!("start the registry's guard: {error}"));
 }

@@ -14,7 +14,10 @@ pub const BUSYBOX: &str = "registry.holdfast.test/busybox:1";
 
 /// The namespaces that the kubelet asks for by default: net and ipc of the pod, pid of the container.
 pub fn namespaces() -> NamespaceOption {
-    NamespaceOption { pid: NamespaceMode::Container.into(), ..NamespaceOption::default() }
+    NamespaceOption {
+        pid: NamespaceMode::Container.into(),
+        ..NamespaceOption::default()
+    }
 }
 
 /// A pod. Its logs go below the place, into a directory of its name.
@@ -42,7 +45,10 @@ pub fn pod(place: &Place, name: &str) -> PodSandboxConfig {
 /// A container of an image with a command.
 pub fn container(name: &str, image: &str, command: &[&str]) -> ContainerConfig {
     ContainerConfig {
-        metadata: Some(ContainerMetadata { name: name.to_owned(), attempt: 0 }),
+        metadata: Some(ContainerMetadata {
+            name: name.to_owned(),
+            attempt: 0,
+        }),
         image: Some(image_spec(image)),
         command: command.iter().map(|&word| word.to_owned()).collect(),
         log_path: format!("{name}.log"),
@@ -87,7 +93,10 @@ pub fn mount(host: impl AsRef<std::path::Path>, container: &str) -> Mount {
 
 /// A variable.
 pub fn variable(key: &str, value: &str) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: value.into() }
+    KeyValue {
+        key: key.to_owned(),
+        value: value.into(),
+    }
 }
 
 /// Short ways to the inner parts of a pod's configuration.
@@ -126,7 +135,10 @@ pub trait ContainerParts {
 
 impl ContainerParts for ContainerConfig {
     fn security(&mut self) -> &mut LinuxContainerSecurityContext {
-        self.linux.get_or_insert_default().security_context.get_or_insert_default()
+        self.linux
+            .get_or_insert_default()
+            .security_context
+            .get_or_insert_default()
     }
 
     fn namespaces(&mut self) -> &mut NamespaceOption {
@@ -134,6 +146,9 @@ impl ContainerParts for ContainerConfig {
     }
 
     fn resources(&mut self) -> &mut LinuxContainerResources {
-        self.linux.get_or_insert_default().resources.get_or_insert_default()
+        self.linux
+            .get_or_insert_default()
+            .resources
+            .get_or_insert_default()
     }
 }

@@ -44,6 +44,8 @@ pub enum Command {
         /// POD/CONTAINER by name, or a container id or a unique prefix of it.
         container: String,
     },
+    /// List what could not be released yet and is tried again.
+    Debts,
     /// Show what the kernel of this machine offers to containers.
     Doctor,
     /// Print the completion script for a shell.

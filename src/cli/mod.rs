@@ -19,6 +19,7 @@ use clap::CommandFactory;
 mod archive;
 mod args;
 mod connect;
+mod debts;
 mod directories;
 mod doctor;
 mod exec;
@@ -149,6 +150,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
             run::run(Daemon::connect(&cli.socket).await?, args, prepared).await?;
         }
         Command::Pod(command) => pod::run(Daemon::connect(&cli.socket).await?, command).await?,
+        Command::Debts => debts::list(Daemon::connect(&cli.socket).await?).await?,
         Command::Exec(args) => return exec::run(Daemon::connect(&cli.socket).await?, args).await,
         Command::Logs(args) => logs::run(Daemon::connect(&cli.socket).await?, args).await?,
         Command::Enter { container } => {

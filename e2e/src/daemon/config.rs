@@ -73,7 +73,11 @@ fn defaults(place: &Place) -> Table {
     put(&mut table, "network.bridge", place.bridge.clone().into());
     put(&mut table, "network.subnet4", place.subnet4.clone().into());
     put(&mut table, "network.subnet6", place.subnet6.clone().into());
-    put(&mut table, "image.hosts_dir", Value::Array(vec![path(place.hosts())]));
+    put(
+        &mut table,
+        "image.hosts_dir",
+        Value::Array(vec![path(place.hosts())]),
+    );
     put(&mut table, "log.level", "info,holdfast=debug".into());
     table
 }

@@ -17,7 +17,10 @@ impl Drop for Daemon {
         // A second panic while the first one unwinds would abort, and leave everything behind.
         let leaked = catch_unwind(AssertUnwindSafe(|| self.end())).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().cloned();
-            vec![format!("the clean-up panicked: {}", text.unwrap_or_default())]
+            vec![format!(
+                "the clean-up panicked: {}",
+                text.unwrap_or_default()
+            )]
         });
         let report = leaked.join("\n");
         if failed || !leaked.is_empty() {
@@ -34,7 +37,11 @@ impl Drop for Daemon {
 impl Daemon {
     /// Removes everything, and gives what is left then.
     fn end(&self) -> Vec<String> {
-        if self.process().as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None))) {
+        if self
+            .process()
+            .as_mut()
+            .is_none_or(|child| !matches!(child.try_wait(), Ok(None)))
+        {
             self.restart();
         }
         let mut problems = self.remove_all();
@@ -43,7 +50,11 @@ impl Daemon {
         if code != 0 {
             problems.push(format!("the daemon's exit code after SIGTERM is {code}"));
         }
-        problems.extend(leaks::processes(&self.place).into_iter().map(|left| format!("process {left}")));
+        problems.extend(
+            leaks::processes(&self.place)
+                .into_iter()
+                .map(|left| format!("process {left}")),
+        );
         problems
     }
 
@@ -51,12 +62,20 @@ impl Daemon {
         let mut problems = Vec::new();
         for pod in self.pods() {
             let id = pod.id;
-            let done = self.try_stop_pod(&id).and_then(|()| self.try_remove_pod(&id));
-            problems.extend(done.err().map(|status| format!("remove the pod {id}: {status}")));
+            let done = self
+                .try_stop_pod(&id)
+                .and_then(|()| self.try_remove_pod(&id));
+            problems.extend(
+                done.err()
+                    .map(|status| format!("remove the pod {id}: {status}")),
+            );
         }
         for image in self.images() {
             let done = self.try_remove_image(&image.id);
-            problems.extend(done.err().map(|status| format!("remove an image: {status}")));
+            problems.extend(
+                done.err()
+                    .map(|status| format!("remove an image: {status}")),
+            );
         }
         problems
     }

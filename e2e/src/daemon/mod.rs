@@ -78,12 +78,21 @@ impl Daemon {
     #[track_caller]
     pub fn restart(&self) -> Duration {
         let start = Instant::now();
-        let log = File::options().create(true).append(true).open(self.place.daemon_log());
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.place.daemon_log());
         let log = log.unwrap_or_else(|error| panic!("open the daemon's log: {error}"));
         let program = program::built("holdfastd");
         let mut command = Command::new(&program);
-        command.arg("--config").arg(self.place.config()).stdin(Stdio::null());
-        command.stdout(log.try_clone().unwrap_or_else(|error| panic!("the log: {error}")));
+        command
+            .arg("--config")
+            .arg(self.place.config())
+            .stdin(Stdio::null());
+        command.stdout(
+            log.try_clone()
+                .unwrap_or_else(|error| panic!("the log: {error}")),
+        );
         command.stderr(log);
         let child = command.spawn();
         let child = child.unwrap_or_else(|error| panic!("start {}: {error}", program.display()));
@@ -96,13 +105,21 @@ impl Daemon {
     fn await_answer(&self, start: Instant) {
         loop {
             let mut runtime = self.clients.runtime.clone();
-            let answer = call::call(async move { runtime.version(VersionRequest::default()).await });
+            let answer =
+                call::call(async move { runtime.version(VersionRequest::default()).await });
             let Err(status) = answer else { return };
             if let Some(Ok(Some(ended))) = self.process().as_mut().map(Child::try_wait) {
-                panic!("the daemon ended at its start, {ended}:\n{}", self.log_tail());
+                panic!(
+                    "the daemon ended at its start, {ended}:\n{}",
+                    self.log_tail()
+                );
             }
             let late = start.elapsed() > PATIENCE;
-            assert!(!late, "no answer within {PATIENCE:?}: {status}\n{}", self.log_tail());
+            assert!(
+                !late,
+                "no answer within {PATIENCE:?}: {status}\n{}",
+                self.log_tail()
+            );
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -122,9 +139,16 @@ impl Daemon {
     /// SIGKILL, as a crash would be.
     #[track_caller]
     pub fn kill9(&self) {
-        let mut child = self.process().take().unwrap_or_else(|| panic!("the daemon does not run"));
-        child.kill().unwrap_or_else(|error| panic!("kill the daemon: {error}"));
-        child.wait().unwrap_or_else(|error| panic!("wait for the daemon: {error}"));
+        let mut child = self
+            .process()
+            .take()
+            .unwrap_or_else(|| panic!("the daemon does not run"));
+        child
+            .kill()
+            .unwrap_or_else(|error| panic!("kill the daemon: {error}"));
+        child
+            .wait()
+            .unwrap_or_else(|error| panic!("wait for the daemon: {error}"));
     }
 
     /// SIGTERM, and the exit code.
@@ -132,9 +156,14 @@ impl Daemon {
     pub fn terminate(&self) -> i32 {
         let pid = Pid::from_raw(self.pid());
         kill(pid, Signal::SIGTERM).unwrap_or_else(|error| panic!("signal the daemon: {error}"));
-        let mut child = self.process().take().unwrap_or_else(|| panic!("the daemon does not run"));
+        let mut child = self
+            .process()
+            .take()
+            .unwrap_or_else(|| panic!("the daemon does not run"));
         let ended = call::until("the daemon's end after SIGTERM", PATIENCE, || {
-            child.try_wait().unwrap_or_else(|error| panic!("wait for the daemon: {error}"))
+            child
+                .try_wait()
+                .unwrap_or_else(|error| panic!("wait for the daemon: {error}"))
         });
         ended.code().unwrap_or(-1)
     }
@@ -156,7 +185,11 @@ impl Daemon {
     #[track_caller]
     pub fn holdfast(&self, args: &[&str]) -> program::Ran {
         let mut command = Command::new(program::built("holdfast"));
-        command.arg("--socket").arg(self.place.socket()).args(args).stdin(Stdio::null());
+        command
+            .arg("--socket")
+            .arg(self.place.socket())
+            .args(args)
+            .stdin(Stdio::null());
         program::finish(command)
     }
 }

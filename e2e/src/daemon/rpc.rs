@@ -31,7 +31,11 @@ impl Daemon {
     pub fn run(&self, config: PodSandboxConfig) -> Pod<'_> {
         self.provide(request::BUSYBOX);
         let id = must("RunPodSandbox", self.try_run(&config));
-        Pod { daemon: self, id, config }
+        Pod {
+            daemon: self,
+            id,
+            config,
+        }
     }
 
     /// Runs a pod with nothing special about it.
@@ -42,27 +46,36 @@ impl Daemon {
 
     /// RunPodSandbox.
     pub fn try_run(&self, config: &PodSandboxConfig) -> Answer<String> {
-        let request =
-            RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: String::new() };
+        let request = RunPodSandboxRequest {
+            config: Some(config.clone()),
+            runtime_handler: String::new(),
+        };
         let mut client = self.clients().runtime;
         Ok(call(client.run_pod_sandbox(request))?.pod_sandbox_id)
     }
 
     /// StopPodSandbox.
     pub fn try_stop_pod(&self, id: &str) -> Answer<()> {
-        let request = StopPodSandboxRequest { pod_sandbox_id: id.to_owned() };
+        let request = StopPodSandboxRequest {
+            pod_sandbox_id: id.to_owned(),
+        };
         call(self.clients().runtime.stop_pod_sandbox(request)).map(|_| ())
     }
 
     /// RemovePodSandbox.
     pub fn try_remove_pod(&self, id: &str) -> Answer<()> {
-        let request = RemovePodSandboxRequest { pod_sandbox_id: id.to_owned() };
+        let request = RemovePodSandboxRequest {
+            pod_sandbox_id: id.to_owned(),
+        };
         call(self.clients().runtime.remove_pod_sandbox(request)).map(|_| ())
     }
 
     /// PodSandboxStatus, verbose.
     pub fn try_pod_status(&self, id: &str) -> Answer<PodSandboxStatusResponse> {
-        let request = PodSandboxStatusRequest { pod_sandbox_id: id.to_owned(), verbose: true };
+        let request = PodSandboxStatusRequest {
+            pod_sandbox_id: id.to_owned(),
+            verbose: true,
+        };
         call(self.clients().runtime.pod_sandbox_status(request))
     }
 
@@ -70,7 +83,11 @@ impl Daemon {
     #[track_caller]
     pub fn pods(&self) -> Vec<PodSandbox> {
         let mut client = self.clients().runtime;
-        must("ListPodSandbox", call(client.list_pod_sandbox(ListPodSandboxRequest::default()))).items
+        must(
+            "ListPodSandbox",
+            call(client.list_pod_sandbox(ListPodSandboxRequest::default())),
+        )
+        .items
     }
 
     /// CreateContainer.
@@ -90,31 +107,44 @@ impl Daemon {
 
     /// StartContainer.
     pub fn try_start(&self, id: &str) -> Answer<()> {
-        let request = StartContainerRequest { container_id: id.to_owned() };
+        let request = StartContainerRequest {
+            container_id: id.to_owned(),
+        };
         call(self.clients().runtime.start_container(request)).map(|_| ())
     }
 
     /// StopContainer; the grace period in seconds.
     pub fn try_stop(&self, id: &str, grace: i64) -> Answer<()> {
-        let request = StopContainerRequest { container_id: id.to_owned(), timeout: grace };
+        let request = StopContainerRequest {
+            container_id: id.to_owned(),
+            timeout: grace,
+        };
         call(self.clients().runtime.stop_container(request)).map(|_| ())
     }
 
     /// RemoveContainer.
     pub fn try_remove(&self, id: &str) -> Answer<()> {
-        let request = RemoveContainerRequest { container_id: id.to_owned() };
+        let request = RemoveContainerRequest {
+            container_id: id.to_owned(),
+        };
         call(self.clients().runtime.remove_container(request)).map(|_| ())
     }
 
     /// ContainerStatus, verbose.
     pub fn try_status(&self, id: &str) -> Answer<ContainerStatusResponse> {
-        let request = ContainerStatusRequest { container_id: id.to_owned(), verbose: true };
+        let request = ContainerStatusRequest {
+            container_id: id.to_owned(),
+            verbose: true,
+        };
         call(self.clients().runtime.container_status(request))
     }
 
     /// ContainerStatus, not verbose, as a kubelet asks.
     pub fn try_status_brief(&self, id: &str) -> Answer<ContainerStatusResponse> {
-        let request = ContainerStatusRequest { container_id: id.to_owned(), verbose: false };
+        let request = ContainerStatusRequest {
+            container_id: id.to_owned(),
+            verbose: false,
+        };
         call(self.clients().runtime.container_status(request))
     }
 
@@ -122,8 +152,11 @@ impl Daemon {
     #[track_caller]
     pub fn containers(&self) -> Vec<Container> {
         let mut client = self.clients().runtime;
-        must("ListContainers", call(client.list_containers(ListContainersRequest::default())))
-            .containers
+        must(
+            "ListContainers",
+            call(client.list_containers(ListContainersRequest::default())),
+        )
+        .containers
     }
 
     /// ExecSync; the timeout in seconds, 0 for none.
@@ -139,13 +172,22 @@ impl Daemon {
     /// PodNamespaces of holdfast.v1.
     #[track_caller]
     pub fn namespaces(&self, pod: &str) -> Vec<ProcessNamespaces> {
-        let request = PodNamespacesRequest { pod_sandbox_id: pod.to_owned() };
-        must("PodNamespaces", call(self.clients().holdfast.pod_namespaces(request))).processes
+        let request = PodNamespacesRequest {
+            pod_sandbox_id: pod.to_owned(),
+        };
+        must(
+            "PodNamespaces",
+            call(self.clients().holdfast.pod_namespaces(request)),
+        )
+        .processes
     }
 
     /// PullImage without credentials.
     pub fn try_pull(&self, image: &str) -> Answer<String> {
-        let request = PullImageRequest { image: Some(spec(image)), ..PullImageRequest::default() };
+        let request = PullImageRequest {
+            image: Some(spec(image)),
+            ..PullImageRequest::default()
+        };
         Ok(call(self.clients().images.pull_image(request))?.image_ref)
     }
 
@@ -166,24 +208,40 @@ impl Daemon {
     /// ImageStatus.
     #[track_caller]
     pub fn image(&self, image: &str) -> Option<Image> {
-        let request = ImageStatusRequest { image: Some(spec(image)), verbose: false };
-        must(&format!("ImageStatus {image}"), call(self.clients().images.image_status(request))).image
+        let request = ImageStatusRequest {
+            image: Some(spec(image)),
+            verbose: false,
+        };
+        must(
+            &format!("ImageStatus {image}"),
+            call(self.clients().images.image_status(request)),
+        )
+        .image
     }
 
     /// ListImages without a filter.
     #[track_caller]
     pub fn images(&self) -> Vec<Image> {
         let mut client = self.clients().images;
-        must("ListImages", call(client.list_images(ListImagesRequest::default()))).images
+        must(
+            "ListImages",
+            call(client.list_images(ListImagesRequest::default())),
+        )
+        .images
     }
 
     /// RemoveImage.
     pub fn try_remove_image(&self, image: &str) -> Answer<()> {
-        let request = RemoveImageRequest { image: Some(spec(image)) };
+        let request = RemoveImageRequest {
+            image: Some(spec(image)),
+        };
         call(self.clients().images.remove_image(request)).map(|_| ())
     }
 }
 
 fn spec(image: &str) -> ImageSpec {
-    ImageSpec { image: image.to_owned(), ..ImageSpec::default() }
+    ImageSpec {
+        image: image.to_owned(),
+        ..ImageSpec::default()
+    }
 }

@@ -21,17 +21,35 @@ fn unknown_ids_are_not_found() {
     fails(daemon.try_pod_status(&unknown), Code::NotFound, &words);
     fails(daemon.try_status(&unknown), Code::NotFound, &words);
     fails(daemon.try_start(&unknown), Code::NotFound, &words);
-    fails(daemon.try_exec(&unknown, &["true"], 1), Code::NotFound, &words);
-    fails(daemon.try_create(&unknown, &daemon.pod("x"), &idle("c")), Code::NotFound, &words[..0]);
+    fails(
+        daemon.try_exec(&unknown, &["true"], 1),
+        Code::NotFound,
+        &words,
+    );
+    fails(
+        daemon.try_create(&unknown, &daemon.pod("x"), &idle("c")),
+        Code::NotFound,
+        &words[..0],
+    );
     let mut runtime = daemon.clients().runtime;
-    let request = ReopenContainerLogRequest { container_id: unknown.clone() };
-    fails(call(runtime.reopen_container_log(request)), Code::NotFound, &words);
+    let request = ReopenContainerLogRequest {
+        container_id: unknown.clone(),
+    };
+    fails(
+        call(runtime.reopen_container_log(request)),
+        Code::NotFound,
+        &words,
+    );
     let request = UpdateContainerResourcesRequest {
         container_id: unknown.clone(),
         linux: Some(Default::default()),
         ..Default::default()
     };
-    fails(call(runtime.update_container_resources(request)), Code::NotFound, &words);
+    fails(
+        call(runtime.update_container_resources(request)),
+        Code::NotFound,
+        &words,
+    );
 }
 
 #[test]
@@ -39,19 +57,47 @@ fn ids_that_are_none_do_no_harm() {
     let daemon = Daemon::start();
     let pod = daemon.run_named("stays");
     let long = "a".repeat(100_000);
-    for id in ["../..", "..", "/", "%2e%2e", "a\0b", "\n", "*", "0123456789ABCDEF", " ", "\u{1f980}", &long] {
+    for id in [
+        "../..",
+        "..",
+        "/",
+        "%2e%2e",
+        "a\0b",
+        "\n",
+        "*",
+        "0123456789ABCDEF",
+        " ",
+        "\u{1f980}",
+        &long,
+    ] {
         let status = daemon.try_pod_status(id).unwrap_err();
-        assert!(matches!(status.code(), Code::NotFound | Code::InvalidArgument), "{id:?}: {status}");
+        assert!(
+            matches!(status.code(), Code::NotFound | Code::InvalidArgument),
+            "{id:?}: {status}"
+        );
         let status = daemon.try_status(id).unwrap_err();
-        assert!(matches!(status.code(), Code::NotFound | Code::InvalidArgument), "{id:?}: {status}");
-        for result in [daemon.try_stop_pod(id), daemon.try_remove_pod(id), daemon.try_stop(id, 0), daemon.try_remove(id)] {
+        assert!(
+            matches!(status.code(), Code::NotFound | Code::InvalidArgument),
+            "{id:?}: {status}"
+        );
+        for result in [
+            daemon.try_stop_pod(id),
+            daemon.try_remove_pod(id),
+            daemon.try_stop(id, 0),
+            daemon.try_remove(id),
+        ] {
             if let Err(status) = result {
                 assert_eq!(status.code(), Code::InvalidArgument, "{id:?}: {status}");
             }
         }
     }
     // Empty means a client's mistake, never "all".
-    for result in [daemon.try_stop_pod(""), daemon.try_remove_pod(""), daemon.try_stop("", 0), daemon.try_remove("")] {
+    for result in [
+        daemon.try_stop_pod(""),
+        daemon.try_remove_pod(""),
+        daemon.try_stop("", 0),
+        daemon.try_remove(""),
+    ] {
         fails(result, Code::InvalidArgument, &["empty"]);
     }
     fails(daemon.try_status(""), Code::InvalidArgument, &["empty"]);
@@ -64,9 +110,20 @@ fn missing_configurations_are_refused_by_name() {
     let pod = daemon.run_named("pod");
     let mut runtime = daemon.clients().runtime;
     let none = RunPodSandboxRequest::default();
-    fails(call(runtime.run_pod_sandbox(none)), Code::InvalidArgument, &["config"]);
-    let bare = RunPodSandboxRequest { config: Some(PodSandboxConfig::default()), ..Default::default() };
-    fails(call(runtime.run_pod_sandbox(bare)), Code::InvalidArgument, &["metadata"]);
+    fails(
+        call(runtime.run_pod_sandbox(none)),
+        Code::InvalidArgument,
+        &["config"],
+    );
+    let bare = RunPodSandboxRequest {
+        config: Some(PodSandboxConfig::default()),
+        ..Default::default()
+    };
+    fails(
+        call(runtime.run_pod_sandbox(bare)),
+        Code::InvalidArgument,
+        &["metadata"],
+    );
     let create = |change: &dyn Fn(&mut CreateContainerRequest)| {
         let mut request = CreateContainerRequest {
             pod_sandbox_id: pod.id.clone(),
@@ -76,15 +133,34 @@ fn missing_configurations_are_refused_by_name() {
         change(&mut request);
         call(daemon.clients().runtime.create_container(request)).map(|_| ())
     };
-    fails(create(&|of| of.config = None), Code::InvalidArgument, &["config"]);
-    fails(create(&|of| of.config.as_mut().unwrap().metadata = None), Code::InvalidArgument, &["metadata"]);
-    fails(create(&|of| of.config.as_mut().unwrap().image = None), Code::InvalidArgument, &["image"]);
-    fails(create(&|of| of.pod_sandbox_id.clear()), Code::InvalidArgument, &["empty"]);
+    fails(
+        create(&|of| of.config = None),
+        Code::InvalidArgument,
+        &["config"],
+    );
+    fails(
+        create(&|of| of.config.as_mut().unwrap().metadata = None),
+        Code::InvalidArgument,
+        &["metadata"],
+    );
+    fails(
+        create(&|of| of.config.as_mut().unwrap().image = None),
+        Code::InvalidArgument,
+        &["image"],
+    );
+    fails(
+        create(&|of| of.pod_sandbox_id.clear()),
+        Code::InvalidArgument,
+        &["empty"],
+    );
     let nameless = |of: &mut CreateContainerRequest| {
         of.config.as_mut().unwrap().metadata = Some(ContainerMetadata::default());
     };
     fails(create(&nameless), Code::InvalidArgument, &["name"]);
-    let none = UpdateContainerResourcesRequest { container_id: pod.create(idle("d")).id, ..Default::default() };
+    let none = UpdateContainerResourcesRequest {
+        container_id: pod.create(idle("d")).id,
+        ..Default::default()
+    };
     // Nothing to change is nothing wrong.
     let _ = call(runtime.update_container_resources(none));
 }
@@ -93,7 +169,15 @@ fn missing_configurations_are_refused_by_name() {
 fn hostile_names_stay_names() {
     let daemon = Daemon::start();
     daemon.provide(BUSYBOX);
-    let names = ["../../../../var/tmp/holdfast-e2e-escape", "a/b", "..", "a\0b", "a\nb", "-rf", "$(reboot)"];
+    let names = [
+        "../../../../var/tmp/holdfast-e2e-escape",
+        "a/b",
+        "..",
+        "a\0b",
+        "a\nb",
+        "-rf",
+        "$(reboot)",
+    ];
     for (number, name) in names.into_iter().enumerate() {
         let mut config = daemon.pod("hostile");
         config.metadata = Some(PodSandboxMetadata {
@@ -125,16 +209,29 @@ fn names_and_configurations_that_are_too_long_are_refused() {
     let daemon = Daemon::start();
     let mut config = daemon.pod("long");
     config.hostname = "x".repeat(65);
-    fails(daemon.try_run(&config), Code::InvalidArgument, &["hostname"]);
+    fails(
+        daemon.try_run(&config),
+        Code::InvalidArgument,
+        &["hostname"],
+    );
     let mut config = daemon.pod("long");
     config.hostname = "bad\nname".into();
-    fails(daemon.try_run(&config), Code::InvalidArgument, &["hostname"]);
+    fails(
+        daemon.try_run(&config),
+        Code::InvalidArgument,
+        &["hostname"],
+    );
     let pod = daemon.run_named("pod");
     let mut config = idle("c");
     config.args = vec!["x".repeat(3 << 20)];
-    let outcome = daemon.try_create(&pod.id, &pod.config, &config).and_then(|id| daemon.try_start(&id));
+    let outcome = daemon
+        .try_create(&pod.id, &pod.config, &config)
+        .and_then(|id| daemon.try_start(&id));
     let status = outcome.unwrap_err();
-    assert!(!status.message().is_empty(), "E2BIG of execve has to arrive as an error");
+    assert!(
+        !status.message().is_empty(),
+        "E2BIG of execve has to arrive as an error"
+    );
 }
 
 #[test]
@@ -142,24 +239,57 @@ fn hostile_paths_are_refused_by_field() {
     let daemon = Daemon::start();
     let pod = daemon.run_named("paths");
     daemon.provide(BUSYBOX);
-    let refused = |name: &str, change: &dyn Fn(&mut cri_api::runtime::v1::ContainerConfig), word: &str| {
-        let mut config = idle(name);
-        change(&mut config);
-        let answer = daemon.try_create(&pod.id, &pod.config, &config);
-        assert!(answer.is_err(), "case {name} was accepted");
-        fails(answer, Code::InvalidArgument, &[word]);
-    };
-    refused("a", &|of| of.mounts = vec![mount("relative", "/data")], "host_path");
+    let refused =
+        |name: &str, change: &dyn Fn(&mut cri_api::runtime::v1::ContainerConfig), word: &str| {
+            let mut config = idle(name);
+            change(&mut config);
+            let answer = daemon.try_create(&pod.id, &pod.config, &config);
+            assert!(answer.is_err(), "case {name} was accepted");
+            fails(answer, Code::InvalidArgument, &[word]);
+        };
+    refused(
+        "a",
+        &|of| of.mounts = vec![mount("relative", "/data")],
+        "host_path",
+    );
     refused("b", &|of| of.mounts = vec![mount("", "/data")], "host_path");
-    refused("c", &|of| of.mounts = vec![mount("/tmp", "")], "container_path");
-    refused("d", &|of| of.mounts = vec![mount("/tmp", "/a/../../b")], "container_path");
-    refused("e", &|of| of.mounts = vec![mount("/tmp", "/a\0b")], "container_path");
+    refused(
+        "c",
+        &|of| of.mounts = vec![mount("/tmp", "")],
+        "container_path",
+    );
+    refused(
+        "d",
+        &|of| of.mounts = vec![mount("/tmp", "/a/../../b")],
+        "container_path",
+    );
+    refused(
+        "e",
+        &|of| of.mounts = vec![mount("/tmp", "/a\0b")],
+        "container_path",
+    );
     refused("f", &|of| of.working_dir = "/a/../b".into(), "working_dir");
     refused("g", &|of| of.command = vec!["a\0b".into()], "NUL");
-    refused("h", &|of| of.envs = vec![request::variable("A=B", "c")], "envs");
-    refused("i", &|of| of.envs = vec![request::variable("", "c")], "envs");
-    refused("j", &|of| of.envs = vec![request::variable("A", "c\0d")], "NUL");
-    refused("k", &|of| of.mounts = vec![mount("/tmp", &format!("/{}", "x/".repeat(3000)))], "container_path");
+    refused(
+        "h",
+        &|of| of.envs = vec![request::variable("A=B", "c")],
+        "envs",
+    );
+    refused(
+        "i",
+        &|of| of.envs = vec![request::variable("", "c")],
+        "envs",
+    );
+    refused(
+        "j",
+        &|of| of.envs = vec![request::variable("A", "c\0d")],
+        "NUL",
+    );
+    refused(
+        "k",
+        &|of| of.mounts = vec![mount("/tmp", &format!("/{}", "x/".repeat(3000)))],
+        "container_path",
+    );
     assert!(daemon.containers().is_empty());
 }
 
@@ -167,10 +297,15 @@ fn hostile_paths_are_refused_by_field() {
 fn mounts_on_proc_are_refused() {
     let daemon = Daemon::start();
     let pod = daemon.run_named("proc");
-    for (number, path) in ["/proc", "/proc/self", "/proc/sys/kernel", "//proc//1"].into_iter().enumerate() {
+    for (number, path) in ["/proc", "/proc/self", "/proc/sys/kernel", "//proc//1"]
+        .into_iter()
+        .enumerate()
+    {
         let mut config = idle(&format!("c{number}"));
         config.mounts = vec![mount(&daemon.place.dir, path)];
-        let outcome = daemon.try_create(&pod.id, &pod.config, &config).and_then(|id| daemon.try_start(&id));
+        let outcome = daemon
+            .try_create(&pod.id, &pod.config, &config)
+            .and_then(|id| daemon.try_start(&id));
         assert!(outcome.is_err(), "{path} (CVE-2019-16884)");
     }
 }
@@ -178,17 +313,30 @@ fn mounts_on_proc_are_refused() {
 #[test]
 fn an_unknown_handler_is_refused() {
     let daemon = Daemon::start();
-    let request =
-        RunPodSandboxRequest { config: Some(daemon.pod("x")), runtime_handler: "kata".into() };
+    let request = RunPodSandboxRequest {
+        config: Some(daemon.pod("x")),
+        runtime_handler: "kata".into(),
+    };
     let mut runtime = daemon.clients().runtime;
-    fails(call(runtime.run_pod_sandbox(request)), Code::InvalidArgument, &["kata"]);
+    fails(
+        call(runtime.run_pod_sandbox(request)),
+        Code::InvalidArgument,
+        &["kata"],
+    );
     assert!(daemon.pods().is_empty());
 }
 
 #[test]
 fn impossible_namespaces_are_refused() {
     let daemon = Daemon::start();
-    for (field, mode) in [("network", 1), ("network", 3), ("ipc", 1), ("ipc", 3), ("network", 99), ("pid", 99)] {
+    for (field, mode) in [
+        ("network", 1),
+        ("network", 3),
+        ("ipc", 1),
+        ("ipc", 3),
+        ("network", 99),
+        ("pid", 99),
+    ] {
         let mut config = daemon.pod("modes");
         let namespaces = config.namespaces();
         match field {
@@ -203,7 +351,9 @@ fn impossible_namespaces_are_refused() {
     config.namespaces().pid = NamespaceMode::Target.into();
     config.namespaces().target_id = "no-such-container".into();
     daemon.provide(BUSYBOX);
-    let outcome = daemon.try_create(&pod.id, &pod.config, &config).and_then(|id| daemon.try_start(&id));
+    let outcome = daemon
+        .try_create(&pod.id, &pod.config, &config)
+        .and_then(|id| daemon.try_start(&id));
     fails(outcome, Code::InvalidArgument, &["no-such-container"]);
 }
 
@@ -222,16 +372,26 @@ fn requests_that_are_not_served_say_unimplemented() {
     use cri_api::runtime::v1::{CheckpointContainerRequest, GetEventsRequest};
     let daemon = Daemon::start();
     let mut runtime = daemon.clients().runtime;
-    fails(call(runtime.checkpoint_container(CheckpointContainerRequest::default())), Code::Unimplemented, &[]);
+    fails(
+        call(runtime.checkpoint_container(CheckpointContainerRequest::default())),
+        Code::Unimplemented,
+        &[],
+    );
     let events = call(runtime.get_container_events(GetEventsRequest {}));
-    assert_eq!(events.err().map(|status| status.code()), Some(Code::Unimplemented));
+    assert_eq!(
+        events.err().map(|status| status.code()),
+        Some(Code::Unimplemented)
+    );
 }
 
 #[test]
 fn a_full_disk_is_told_and_nothing_is_left() {
     let place = Place::new();
     Options::default().write(&place);
-    sh(&format!("mount -t tmpfs -o size=3m none {}", place.root().display()));
+    sh(&format!(
+        "mount -t tmpfs -o size=3m none {}",
+        place.root().display()
+    ));
     let daemon = Daemon::at(place);
     let big = "registry.k8s.io/e2e-test-images/nginx:1.14-2";
     let text = fails(daemon.try_pull(big), Code::ResourceExhausted, &["nginx"]);
@@ -240,8 +400,15 @@ fn a_full_disk_is_told_and_nothing_is_left() {
     // What fits still works, and so does what needs no disk.
     daemon.pull("registry.holdfast.test/probe:1");
     let pod = must("run", daemon.try_run(&daemon.pod("pod")));
-    let config = request::container("c", "registry.holdfast.test/probe:1", &["/bin/probe", "signals"]);
-    let id = must("create", daemon.try_create(&pod, &daemon.pod("pod"), &config));
+    let config = request::container(
+        "c",
+        "registry.holdfast.test/probe:1",
+        &["/bin/probe", "signals"],
+    );
+    let id = must(
+        "create",
+        daemon.try_create(&pod, &daemon.pod("pod"), &config),
+    );
     must("start", daemon.try_start(&id));
     let out = daemon.try_exec(&id, &["/bin/probe", "ids"], 5).unwrap();
     assert_eq!(out.exit_code, 0);
@@ -252,14 +419,23 @@ fn a_full_disk_is_told_and_nothing_is_left() {
 fn a_full_disk_for_records_fails_the_request_only() {
     let place = Place::new();
     Options::default().write(&place);
-    sh(&format!("mount -t tmpfs -o size=1m none {}", place.run().display()));
+    sh(&format!(
+        "mount -t tmpfs -o size=1m none {}",
+        place.run().display()
+    ));
     let daemon = Daemon::at(place);
     let filler = daemon.place.run().join("filler");
     let kept = must("run", daemon.try_run(&daemon.pod("kept")));
-    sh(&format!("dd if=/dev/zero of={} bs=4k 2>/dev/null || true", filler.display()));
+    sh(&format!(
+        "dd if=/dev/zero of={} bs=4k 2>/dev/null || true",
+        filler.display()
+    ));
     let status = daemon.try_run(&daemon.pod("full")).unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
-    assert!(status.message().to_lowercase().contains("no space left"), "{status}");
+    assert!(
+        status.message().to_lowercase().contains("no space left"),
+        "{status}"
+    );
     assert_eq!(daemon.pods().len(), 1);
     // What is there can be stopped and removed even now.
     must("stop", daemon.try_stop_pod(&kept));

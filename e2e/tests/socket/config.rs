@@ -24,17 +24,30 @@ fn print(path: &Path) -> Ran {
 fn unknown_keys_are_errors_with_file_and_line() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.toml");
-    fs::write(&path, "root_dir = \"/var/lib/x\"\n\n[network]\nbrigde = \"typo\"\n").unwrap();
+    fs::write(
+        &path,
+        "root_dir = \"/var/lib/x\"\n\n[network]\nbrigde = \"typo\"\n",
+    )
+    .unwrap();
     let text = print(&path).fails(1);
-    assert!(text.contains("config.toml:4") && text.contains("brigde"), "{text}");
+    assert!(
+        text.contains("config.toml:4") && text.contains("brigde"),
+        "{text}"
+    );
     fs::write(&path, "rot_dir = \"/x\"\n").unwrap();
     let text = print(&path).fails(1);
-    assert!(text.contains("config.toml:1") && text.contains("rot_dir"), "{text}");
+    assert!(
+        text.contains("config.toml:1") && text.contains("rot_dir"),
+        "{text}"
+    );
     fs::write(&path, "\n\n\nroot_dir = 5\n").unwrap();
     assert!(print(&path).fails(1).contains("config.toml:4"));
     fs::write(&path, "root_dir = \"unclosed\nx").unwrap();
     let text = print(&path).fails(1);
-    assert!(text.contains("config.toml:1") || text.contains("config.toml:2"), "{text}");
+    assert!(
+        text.contains("config.toml:1") || text.contains("config.toml:2"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -44,12 +57,23 @@ fn drop_ins_are_merged_in_the_order_of_their_names() {
     let drop_ins = dir.path().join("config.d");
     fs::create_dir(&drop_ins).unwrap();
     fs::write(&path, "[network]\nbridge = \"base\"\nmtu = 1400\n").unwrap();
-    fs::write(drop_ins.join("20-b.toml"), "[network]\nbridge = \"second\"\n").unwrap();
-    fs::write(drop_ins.join("10-a.toml"), "[network]\nbridge = \"first\"\n[log]\nlevel = \"warn\"\n").unwrap();
+    fs::write(
+        drop_ins.join("20-b.toml"),
+        "[network]\nbridge = \"second\"\n",
+    )
+    .unwrap();
+    fs::write(
+        drop_ins.join("10-a.toml"),
+        "[network]\nbridge = \"first\"\n[log]\nlevel = \"warn\"\n",
+    )
+    .unwrap();
     fs::write(drop_ins.join("ignored.txt"), "nonsense").unwrap();
     let shown = print(&path).ok();
     assert!(shown.contains("bridge = \"second\""), "{shown}");
-    assert!(shown.contains("mtu = 1400") && shown.contains("level = \"warn\""), "{shown}");
+    assert!(
+        shown.contains("mtu = 1400") && shown.contains("level = \"warn\""),
+        "{shown}"
+    );
     fs::write(drop_ins.join("30-c.toml"), "[log]\n\nlevl = \"x\"\n").unwrap();
     let text = print(&path).fails(1);
     assert!(text.contains("30-c.toml:3"), "{text}");
@@ -99,7 +123,10 @@ fn impossible_values_are_refused_by_key() {
 #[test]
 fn a_daemon_that_cannot_start_says_why_and_leaves_nothing() {
     let place = Place::new();
-    Options::default().without_registry().set("shim", "/no/such/shim").write(&place);
+    Options::default()
+        .without_registry()
+        .set("shim", "/no/such/shim")
+        .write(&place);
     let ran = holdfastd(&["--config", &place.config().display().to_string()]);
     e2e::leaks::clean(&place);
     assert_ne!(ran.code, 0);
@@ -110,13 +137,19 @@ fn a_daemon_that_cannot_start_says_why_and_leaves_nothing() {
 fn the_default_limit_of_tasks_is_the_configured_one() {
     let daemon = Daemon::with(Options::default().set("cgroup.pids_limit", 123));
     let run = daemon.run_named("pids").start(e2e::request::idle("c"));
-    assert_eq!(evidence::cgroup(run.pid(), "pids").read("pids.max", "pids.max"), "123");
+    assert_eq!(
+        evidence::cgroup(run.pid(), "pids").read("pids.max", "pids.max"),
+        "123"
+    );
 }
 
 #[test]
 fn the_socket_is_for_root_only() {
     use std::os::unix::fs::PermissionsExt;
     let daemon = Daemon::start();
-    let mode = fs::metadata(daemon.place.socket()).unwrap().permissions().mode();
+    let mode = fs::metadata(daemon.place.socket())
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o077, 0, "{mode:o}");
 }

@@ -18,8 +18,18 @@ impl Crictl<'_> {
     fn run(&self, args: &[&str]) -> Ran {
         let endpoint = format!("unix://{}", self.daemon.place.socket().display());
         let mut command = Command::new(&self.program);
-        command.args(["--config", "/dev/null", "--timeout", "30s", "--runtime-endpoint", &endpoint]);
-        command.args(["--image-endpoint", &endpoint]).args(args).stdin(Stdio::null());
+        command.args([
+            "--config",
+            "/dev/null",
+            "--timeout",
+            "30s",
+            "--runtime-endpoint",
+            &endpoint,
+        ]);
+        command
+            .args(["--image-endpoint", &endpoint])
+            .args(args)
+            .stdin(Stdio::null());
         finish(command)
     }
 
@@ -57,7 +67,10 @@ fn container(name: &str, script: &str) -> Value {
 macro_rules! crictl {
     ($daemon:expr) => {
         match tool("crictl") {
-            Some(program) => Crictl { daemon: $daemon, program },
+            Some(program) => Crictl {
+                daemon: $daemon,
+                program,
+            },
             None => skip!("crictl is not built: run e2e/tools/install.sh"),
         }
     };
@@ -71,21 +84,37 @@ fn a_pods_life_by_hand() {
     crictl.ok(&["pull", BUSYBOX]);
     let sandbox = crictl.pod_file("demo");
     let pod = crictl.ok(&["runp", &sandbox]).trim().to_owned();
-    let config = crictl.file("c.json", &container("c", "echo out; echo err >&2; exec sleep 10000"));
-    let id = crictl.ok(&["create", &pod, &config, &sandbox]).trim().to_owned();
+    let config = crictl.file(
+        "c.json",
+        &container("c", "echo out; echo err >&2; exec sleep 10000"),
+    );
+    let id = crictl
+        .ok(&["create", &pod, &config, &sandbox])
+        .trim()
+        .to_owned();
     crictl.ok(&["start", &id]);
 
-    assert_eq!(crictl.ok(&["exec", "-s", &id, "echo", "hello", "world"]).trim(), "hello world");
+    assert_eq!(
+        crictl
+            .ok(&["exec", "-s", &id, "echo", "hello", "world"])
+            .trim(),
+        "hello world"
+    );
     let failed = crictl.run(&["exec", "-s", &id, "sh", "-c", "exit 9"]);
     assert_ne!(failed.code, 0);
     let logs = crictl.run(&["logs", &id]);
-    assert_eq!((logs.stdout.as_str(), logs.stderr.as_str()), ("out\n", "err\n"));
+    assert_eq!(
+        (logs.stdout.as_str(), logs.stderr.as_str()),
+        ("out\n", "err\n")
+    );
 
     let ps = crictl.json(&["ps", "-o", "json"]);
     assert_eq!(ps["containers"][0]["id"], json!(id));
     assert_eq!(ps["containers"][0]["state"], "CONTAINER_RUNNING");
     assert!(crictl.ok(&["ps"]).contains(&id[..13]));
-    let pods = crictl.json(&["pods", "-o", "json", "--label", "app=demo", "--state", "ready"]);
+    let pods = crictl.json(&[
+        "pods", "-o", "json", "--label", "app=demo", "--state", "ready",
+    ]);
     assert_eq!(pods["items"][0]["id"], json!(pod));
     assert!(crictl.ok(&["pods"]).contains("demo"));
 
@@ -93,7 +122,10 @@ fn a_pods_life_by_hand() {
     assert_eq!(crictl.json(&["inspect", &id])["status"]["exitCode"], 137);
     crictl.ok(&["rm", &id]);
     crictl.ok(&["stopp", &pod]);
-    assert_eq!(crictl.json(&["inspectp", &pod])["status"]["state"], "SANDBOX_NOTREADY");
+    assert_eq!(
+        crictl.json(&["inspectp", &pod])["status"]["state"],
+        "SANDBOX_NOTREADY"
+    );
     crictl.ok(&["rmp", &pod]);
     assert_eq!(crictl.ok(&["pods", "-q"]), "");
     crictl.ok(&["rmi", BUSYBOX]);
@@ -113,7 +145,14 @@ fn inspection_gives_people_pid_and_spec() {
     assert!(evidence::command_line(pid).contains("sleep 10000"));
     assert_eq!(inspected["info"]["runtimeSpec"]["process"]["args"][0], "sh");
     assert_eq!(inspected["status"]["metadata"]["name"], "c");
-    let template = ["inspect", "-o", "go-template", "--template", "{{.info.pid}}", &id];
+    let template = [
+        "inspect",
+        "-o",
+        "go-template",
+        "--template",
+        "{{.info.pid}}",
+        &id,
+    ];
     assert_eq!(crictl.ok(&template).trim(), pid.to_string());
     let pod = crictl.ok(&["pods", "-q"]).trim().to_owned();
     let inspected = crictl.json(&["inspectp", &pod]);
@@ -123,7 +162,10 @@ fn inspection_gives_people_pid_and_spec() {
     assert!(inspected["info"]["pid"].as_i64().unwrap() > 0);
     // crictl's JSON asks for no namespaces: the pid namespace is the pod's.
     let pause = i32::try_from(inspected["info"]["pid"].as_i64().unwrap()).unwrap();
-    assert_eq!(evidence::namespace(pid, "pid"), evidence::namespace(pause, "pid"));
+    assert_eq!(
+        evidence::namespace(pid, "pid"),
+        evidence::namespace(pause, "pid")
+    );
 }
 
 #[test]
@@ -132,15 +174,29 @@ fn images_and_figures() {
     let crictl = crictl!(&daemon);
     crictl.ok(&["pull", "busybox"]);
     let images = crictl.json(&["images", "-o", "json"]);
-    assert_eq!(images["images"][0]["repoTags"][0], "docker.io/library/busybox:latest");
+    assert_eq!(
+        images["images"][0]["repoTags"][0],
+        "docker.io/library/busybox:latest"
+    );
     assert!(crictl.ok(&["images"]).contains("docker.io/library/busybox"));
-    assert_eq!(crictl.json(&["inspecti", "busybox"])["status"]["id"], images["images"][0]["id"]);
+    assert_eq!(
+        crictl.json(&["inspecti", "busybox"])["status"]["id"],
+        images["images"][0]["id"]
+    );
     let system = crictl.json(&["imagefsinfo"]);
     let point = system["status"]["imageFilesystems"][0]["fsId"]["mountpoint"].as_str();
-    assert!(point.is_some_and(|point| point.starts_with('/')), "{system}");
+    assert!(
+        point.is_some_and(|point| point.starts_with('/')),
+        "{system}"
+    );
     let info = crictl.json(&["info"]);
     let conditions = info["status"]["conditions"].as_array().unwrap();
-    assert!(conditions.iter().any(|of| of["type"] == "RuntimeReady" && of["status"] == true), "{info}");
+    assert!(
+        conditions
+            .iter()
+            .any(|of| of["type"] == "RuntimeReady" && of["status"] == true),
+        "{info}"
+    );
     assert!(crictl.ok(&["version"]).contains("holdfast"));
 
     let sandbox = crictl.pod_file("stats");
@@ -148,13 +204,25 @@ fn images_and_figures() {
     let config = crictl.file("c.json", &container("c", "exec sleep 10000"));
     let id = crictl.ok(&["run", &config, &sandbox]).trim().to_owned();
     let stats = crictl.json(&["stats", "-o", "json", "--id", &id]);
-    let memory = stats["stats"][0]["memory"]["workingSetBytes"]["value"].as_str().unwrap();
+    let memory = stats["stats"][0]["memory"]["workingSetBytes"]["value"]
+        .as_str()
+        .unwrap();
     assert!(memory.parse::<u64>().unwrap() > 0, "{stats}");
     assert!(crictl.ok(&["stats"]).contains(&id[..13]));
     crictl.ok(&["update", "--memory", "67108864", &id]);
     let group = evidence::cgroup(
-        i32::try_from(crictl.json(&["inspect", &id])["info"]["pid"].as_i64().unwrap()).unwrap(), "memory");
-    assert_eq!(group.read("memory.limit_in_bytes", "memory.max"), "67108864");
+        i32::try_from(
+            crictl.json(&["inspect", &id])["info"]["pid"]
+                .as_i64()
+                .unwrap(),
+        )
+        .unwrap(),
+        "memory",
+    );
+    assert_eq!(
+        group.read("memory.limit_in_bytes", "memory.max"),
+        "67108864"
+    );
     crictl.ok(&["rmp", "-f", "-a"]);
     crictl.ok(&["rmi", "-a"]);
 }
@@ -165,9 +233,21 @@ fn mistakes_are_told_in_words() {
     let crictl = crictl!(&daemon);
     let missing = crictl.run(&["inspect", "0123456789abc"]);
     assert_ne!(missing.code, 0);
-    assert!(missing.stderr.contains("0123456789abc") && missing.stderr.contains("not known"), "{}", missing.stderr);
+    assert!(
+        missing.stderr.contains("0123456789abc") && missing.stderr.contains("not known"),
+        "{}",
+        missing.stderr
+    );
     let absent = crictl.run(&["pull", "registry.holdfast.test/no/such:1"]);
-    assert!(absent.code != 0 && absent.stderr.contains("no/such"), "{}", absent.stderr);
+    assert!(
+        absent.code != 0 && absent.stderr.contains("no/such"),
+        "{}",
+        absent.stderr
+    );
     let handler = crictl.run(&["runp", "-r", "kata", &crictl.pod_file("x")]);
-    assert!(handler.code != 0 && handler.stderr.contains("kata"), "{}", handler.stderr);
+    assert!(
+        handler.code != 0 && handler.stderr.contains("kata"),
+        "{}",
+        handler.stderr
+    );
 }

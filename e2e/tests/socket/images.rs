@@ -18,7 +18,9 @@ fn with_image<'d>(daemon: &'d Daemon, image: &str) -> Container<'d> {
     let mut name = image.replace(['/', ':', '.', '@'], "-");
     // A host name has 64 characters at most.
     name.truncate(60);
-    daemon.run_named(&name).start(container("c", image, &["sleep", "1000"]))
+    daemon
+        .run_named(&name)
+        .start(container("c", image, &["sleep", "1000"]))
 }
 
 #[test]
@@ -66,12 +68,22 @@ fn an_image_is_found_by_every_kind_of_reference() {
     for name in names {
         let found = daemon.image(&name);
         assert_eq!(found.map(|image| image.id), Some(id.clone()), "{name}");
-        let filter = ImageFilter { image: Some(request::image_spec(&name)) };
+        let filter = ImageFilter {
+            image: Some(request::image_spec(&name)),
+        };
         let mut client = daemon.clients().images;
-        let listed = call(client.list_images(ListImagesRequest { filter: Some(filter) }));
+        let listed = call(client.list_images(ListImagesRequest {
+            filter: Some(filter),
+        }));
         assert_eq!(must("ListImages", listed).images.len(), 1, "{name}");
     }
-    for name in ["busybox:1.0", "other", "docker.io/library/busybo", "ffffffffffff", "registry.k8s.io/busybox"] {
+    for name in [
+        "busybox:1.0",
+        "other",
+        "docker.io/library/busybo",
+        "ffffffffffff",
+        "registry.k8s.io/busybox",
+    ] {
         assert_eq!(daemon.image(name), None, "{name}");
     }
 }
@@ -79,7 +91,9 @@ fn an_image_is_found_by_every_kind_of_reference() {
 #[test]
 fn tags_of_one_image_are_one_image() {
     let daemon = Daemon::start();
-    let tags: Vec<_> = ["1", "2", "3"].map(|tag| format!("gcr.io/k8s-staging-cri-tools/test-image-tags:{tag}")).into();
+    let tags: Vec<_> = ["1", "2", "3"]
+        .map(|tag| format!("gcr.io/k8s-staging-cri-tools/test-image-tags:{tag}"))
+        .into();
     let ids: BTreeSet<_> = tags.iter().map(|tag| daemon.pull(tag)).collect();
     assert_eq!(ids.len(), 1);
     let mut found = daemon.image(&tags[0]).unwrap().repo_tags;
@@ -127,7 +141,10 @@ fn every_compression_and_media_type_unpacks_to_the_same() {
     let mut sums = BTreeSet::new();
     for form in ["gzip", "zstd", "plain", "docker"] {
         let run = with_image(&daemon, &format!("{LAYERS}{form}:1"));
-        assert_eq!(run.sh("cat /content/text"), "the same in every compression\n");
+        assert_eq!(
+            run.sh("cat /content/text"),
+            "the same in every compression\n"
+        );
         run.sh("test -d /content/empty && test ! -s /content/none");
         sums.insert(run.sh("sha256sum /content/*  2>/dev/null | sort"));
     }
@@ -152,7 +169,10 @@ fn whiteouts_take_away_what_lies_below() {
     let wanted = ". ./back ./becomes-dir ./becomes-dir/inside ./becomes-file ./becomes-target ./dir ./dir/b \
                   ./keep ./opaque ./opaque/new";
     assert_eq!(paths.trim(), wanted);
-    assert_eq!(run.sh("cat /w/back /w/becomes-file /w/becomes-target"), "new\nfile\na file where a link was\n");
+    assert_eq!(
+        run.sh("cat /w/back /w/becomes-file /w/becomes-target"),
+        "new\nfile\na file where a link was\n"
+    );
     run.sh("test ! -L /w/becomes-target && test -d /w/becomes-dir");
 }
 
@@ -164,8 +184,10 @@ fn links_stay_links() {
     let inode = run.sh("stat -c %i /l/one");
     assert_eq!(run.sh("stat -c %i /l/two"), inode);
     assert_eq!(run.sh("stat -c %i /l/sub/three"), inode);
-    assert_eq!(run.sh("for l in absolute relative dangling loop root; do readlink /l/$l; done"),
-        "/l/one\n../l/one\n/nowhere\nloop\n/\n");
+    assert_eq!(
+        run.sh("for l in absolute relative dangling loop root; do readlink /l/$l; done"),
+        "/l/one\n../l/one\n/nowhere\nloop\n/\n"
+    );
     assert_eq!(run.sh("cat /l/absolute"), "linked\n");
     let run = with_image(&daemon, &format!("{LAYERS}links-across:1"));
     assert_eq!(run.sh("cat /l/four"), "linked\n");
@@ -178,15 +200,24 @@ fn an_upper_layer_may_write_below_a_symlink() {
     let daemon = Daemon::start();
     let image = format!("{LAYERS}symlink-parent:1");
     // It has no shell, so it gets the host's.
-    let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| fs::exists(path).unwrap());
+    let busybox = ["/bin/busybox", "/usr/bin/busybox"]
+        .into_iter()
+        .find(|path| fs::exists(path).unwrap());
     let mut config = container("c", &image, &["/busybox", "sleep", "1000"]);
     config.mounts = vec![request::mount(busybox.unwrap(), "/busybox")];
     let run = daemon.run_named("merged").start(config);
     let cat = |path: &str| run.exec(&["/busybox", "cat", path]).stdout;
     assert_eq!(cat("/usr/lib/lower"), "lower\n");
-    assert_eq!(cat("/lib/lower"), "lower\n", "the link was replaced by a directory");
+    assert_eq!(
+        cat("/lib/lower"),
+        "lower\n",
+        "the link was replaced by a directory"
+    );
     assert_eq!(cat("/usr/lib/upper"), "upper\n");
-    assert_eq!(run.exec(&["/busybox", "readlink", "/lib"]).stdout, "usr/lib\n");
+    assert_eq!(
+        run.exec(&["/busybox", "readlink", "/lib"]).stdout,
+        "usr/lib\n"
+    );
     assert!(!fs::exists("/lib/upper").unwrap() && !fs::exists("/usr/lib/upper").unwrap());
 }
 
@@ -194,7 +225,12 @@ fn an_upper_layer_may_write_below_a_symlink() {
 fn owners_modes_times_and_attributes_are_kept() {
     let daemon = Daemon::start();
     let run = with_image(&daemon, &format!("{LAYERS}metadata:1"));
-    let stat = |format: &str, file: &str| run.exec(&["stat", "-c", format, file]).stdout.trim().to_owned();
+    let stat = |format: &str, file: &str| {
+        run.exec(&["stat", "-c", format, file])
+            .stdout
+            .trim()
+            .to_owned()
+    };
     assert_eq!(stat("%a", "/m/setuid"), "4755");
     assert_eq!(stat("%a", "/m/setgid"), "2755");
     assert_eq!(stat("%a", "/m/sticky"), "1777");
@@ -203,7 +239,11 @@ fn owners_modes_times_and_attributes_are_kept() {
     assert_eq!(stat("%Y", "/m/precise"), "1700000000");
     assert_eq!(stat("%F %t:%T", "/m/null"), "character special file 1:3");
     assert_eq!(stat("%F", "/m/fifo"), "fifo");
-    run.exec(&["cat", "/m/café", "/m/ space\ttab"]).stdout.contains("utf-8").then_some(()).unwrap();
+    run.exec(&["cat", "/m/café", "/m/ space\ttab"])
+        .stdout
+        .contains("utf-8")
+        .then_some(())
+        .unwrap();
     assert_eq!(run.sh("ls /m | grep -c latin").trim(), "1");
     assert_eq!(run.sh("cat /m/long-name-*"), "long\n");
     // The host reads extended attributes through the container's root.
@@ -215,8 +255,16 @@ fn owners_modes_times_and_attributes_are_kept() {
     };
     assert_eq!(get("noted", "user.note").ok(), "61206e6f7465");
     assert_eq!(get("noted", "user.bytes").ok(), "0001ff");
-    assert!(get("capable", "security.capability").ok().starts_with("01000002"));
-    assert_ne!(get("trusted", "trusted.overlay.opaque").code, 0, "an image decided over the host's overlay");
+    assert!(
+        get("capable", "security.capability")
+            .ok()
+            .starts_with("01000002")
+    );
+    assert_ne!(
+        get("trusted", "trusted.overlay.opaque").code,
+        0,
+        "an image decided over the host's overlay"
+    );
 }
 
 #[test]
@@ -226,9 +274,17 @@ fn an_image_cannot_write_outside_its_root() {
     // Refused, or held inside: both are right, as long as nothing outside changed.
     let _ = daemon.try_pull(image);
     let base = daemon.place.dir.display().to_string();
-    for name in ["escape-parent", "escape-absolute", "escape-symlink", "escape-up"] {
+    for name in [
+        "escape-parent",
+        "escape-absolute",
+        "escape-symlink",
+        "escape-up",
+    ] {
         for dir in ["/", "/tmp", "/var", "/var/tmp", &base] {
-            assert!(!fs::exists(format!("{dir}/{name}")).unwrap(), "{dir}/{name}");
+            assert!(
+                !fs::exists(format!("{dir}/{name}")).unwrap(),
+                "{dir}/{name}"
+            );
         }
     }
     assert!(fs::metadata("/etc/passwd").is_ok());
@@ -252,7 +308,11 @@ fn pull_with(daemon: &Daemon, auth: AuthConfig) -> Result<String, tonic::Status>
 }
 
 fn password() -> AuthConfig {
-    AuthConfig { username: USER.into(), password: PASSWORD.into(), ..AuthConfig::default() }
+    AuthConfig {
+        username: USER.into(),
+        password: PASSWORD.into(),
+        ..AuthConfig::default()
+    }
 }
 
 #[test]
@@ -263,7 +323,10 @@ fn pulls_with_user_and_password() {
         must("RemoveImage", daemon.try_remove_image(BUSYBOX));
         // base64 of user:password, as docker's config has it.
         let text = format!("printf {USER}:{PASSWORD} | base64 -w0");
-        let auth = AuthConfig { auth: e2e::program::sh(&text), ..AuthConfig::default() };
+        let auth = AuthConfig {
+            auth: e2e::program::sh(&text),
+            ..AuthConfig::default()
+        };
         must("pull", pull_with(&daemon, auth));
         let log = daemon.log();
         assert!(!log.contains(PASSWORD), "the password is in the log");
@@ -274,7 +337,10 @@ fn pulls_with_user_and_password() {
 fn wrong_credentials_are_refused_and_leave_nothing() {
     for registry in [Registry::basic(), Registry::token()] {
         let daemon = Daemon::with(Options::default().registry(registry));
-        let wrong = AuthConfig { password: "wrong-password".into(), ..password() };
+        let wrong = AuthConfig {
+            password: "wrong-password".into(),
+            ..password()
+        };
         for auth in [wrong, AuthConfig::default()] {
             let refused = pull_with(&daemon, auth);
             let text = e2e::fails(refused, tonic::Code::PermissionDenied, &["credentials"]);
@@ -290,7 +356,10 @@ fn tokens_are_fetched_once_a_repository() {
     let before = Registry::token().token_log().lines().count();
     must("pull", pull_with(&daemon, password()));
     let asked = Registry::token().token_log().lines().count() - before;
-    assert!((1..=3).contains(&asked), "{asked} requests for tokens in one pull");
+    assert!(
+        (1..=3).contains(&asked),
+        "{asked} requests for tokens in one pull"
+    );
 }
 
 #[test]
@@ -319,8 +388,13 @@ fn the_next_mirror_is_asked_when_one_fails() {
 fn identical_pulls_at_once_share_the_work() {
     let daemon = Daemon::start();
     let ids: BTreeSet<_> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| daemon.pull(BUSYBOX))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        let threads: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| daemon.pull(BUSYBOX)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     });
     assert_eq!(ids.len(), 1);
     assert_eq!(daemon.images().len(), 1);
@@ -362,11 +436,17 @@ fn a_container_keeps_running_when_its_image_is_removed() {
     let run = pod.start(container("c", &image, &["sleep", "1000"]));
     must("RemoveImage", daemon.try_remove_image(&image));
     assert_eq!(daemon.image(&image), None);
-    assert_eq!(run.sh("cat /content/text"), "the same in every compression\n");
+    assert_eq!(
+        run.sh("cat /content/text"),
+        "the same in every compression\n"
+    );
     run.sh("find / -xdev -type f | head -n 400 | xargs cat > /dev/null");
     daemon.kill9();
     daemon.restart();
-    assert_eq!(run.sh("cat /content/text"), "the same in every compression\n");
+    assert_eq!(
+        run.sh("cat /content/text"),
+        "the same in every compression\n"
+    );
 }
 
 #[test]
@@ -374,21 +454,32 @@ fn the_file_systems_use_grows_and_shrinks() {
     let daemon = Daemon::start();
     let info = || {
         let mut client = daemon.clients().images;
-        let answer = must("ImageFsInfo", call(client.image_fs_info(ImageFsInfoRequest {})));
+        let answer = must(
+            "ImageFsInfo",
+            call(client.image_fs_info(ImageFsInfoRequest {})),
+        );
         let system = answer.image_filesystems.into_iter().next().unwrap();
         assert!(system.timestamp > 0);
         let point = system.fs_id.unwrap().mountpoint;
         assert!(fs::metadata(&point).unwrap().is_dir(), "{point}");
-        (system.used_bytes.unwrap().value, system.inodes_used.unwrap().value)
+        (
+            system.used_bytes.unwrap().value,
+            system.inodes_used.unwrap().value,
+        )
     };
     let before = info();
     daemon.pull(BUSYBOX);
     let with = info();
-    assert!(with.0 > before.0 + 500_000 && with.1 > before.1 + 10, "{before:?} {with:?}");
+    assert!(
+        with.0 > before.0 + 500_000 && with.1 > before.1 + 10,
+        "{before:?} {with:?}"
+    );
     must("RemoveImage", daemon.try_remove_image(BUSYBOX));
-    call::until("the space to be free again", std::time::Duration::from_secs(5), || {
-        (info().0 < with.0 - 500_000).then_some(())
-    });
+    call::until(
+        "the space to be free again",
+        std::time::Duration::from_secs(5),
+        || (info().0 < with.0 - 500_000).then_some(()),
+    );
 }
 
 #[test]

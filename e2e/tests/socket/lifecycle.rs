@@ -16,11 +16,19 @@ use tonic::Code;
 #[test]
 fn version_is_what_a_kubelet_accepts() {
     let daemon = Daemon::start();
-    let version = must("Version", call(daemon.clients().runtime.version(VersionRequest::default())));
+    let version = must(
+        "Version",
+        call(daemon.clients().runtime.version(VersionRequest::default())),
+    );
     assert_eq!(version.runtime_name, "holdfast");
     assert_eq!(version.runtime_api_version, "v1");
     assert!(!version.version.is_empty());
-    assert_eq!(version.runtime_version.split('.').count(), 3, "{}", version.runtime_version);
+    assert_eq!(
+        version.runtime_version.split('.').count(),
+        3,
+        "{}",
+        version.runtime_version
+    );
 }
 
 #[test]
@@ -30,10 +38,20 @@ fn status_says_ready_and_names_the_default_handler() {
     let answer = must("Status", call(daemon.clients().runtime.status(request)));
     let conditions = answer.status.clone().unwrap_or_default().conditions;
     for wanted in ["RuntimeReady", "NetworkReady"] {
-        let condition = conditions.iter().find(|condition| condition.r#type == wanted);
-        assert!(condition.is_some_and(|condition| condition.status), "{wanted}: {conditions:?}");
+        let condition = conditions
+            .iter()
+            .find(|condition| condition.r#type == wanted);
+        assert!(
+            condition.is_some_and(|condition| condition.status),
+            "{wanted}: {conditions:?}"
+        );
     }
-    assert!(answer.runtime_handlers.iter().any(|handler| handler.name.is_empty()));
+    assert!(
+        answer
+            .runtime_handlers
+            .iter()
+            .any(|handler| handler.name.is_empty())
+    );
     assert!(!answer.info.is_empty());
 }
 
@@ -52,7 +70,11 @@ fn a_pod_lives_stops_and_is_gone() {
     assert_eq!(pod.status().state(), PodSandboxState::SandboxNotready);
     assert!(!is_alive(pause), "the pause outlived its pod");
     let network = pod.status().network.unwrap_or_default();
-    assert!(network.ip.is_empty(), "a stopped pod has no address: {}", network.ip);
+    assert!(
+        network.ip.is_empty(),
+        "a stopped pod has no address: {}",
+        network.ip
+    );
     must("RemovePodSandbox", daemon.try_remove_pod(&pod.id));
     fails(daemon.try_pod_status(&pod.id), Code::NotFound, &[&pod.id]);
     assert!(daemon.pods().is_empty());
@@ -82,7 +104,11 @@ fn a_container_lives_stops_and_is_gone() {
     assert!(!is_alive(pid));
 
     container.remove();
-    fails(daemon.try_status(&container.id), Code::NotFound, &[&container.id]);
+    fails(
+        daemon.try_status(&container.id),
+        Code::NotFound,
+        &[&container.id],
+    );
     assert!(daemon.containers().is_empty());
 }
 
@@ -159,17 +185,27 @@ fn retries_at_the_same_time_join() {
     let ids: Vec<_> = thread::scope(|scope| {
         let run = || must("RunPodSandbox", daemon.try_run(&config));
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(run)).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     });
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
     assert_eq!(daemon.pods().len(), 1);
 
     let container = idle("c");
     let made: Vec<_> = thread::scope(|scope| {
-        let create =
-            || must("CreateContainer", daemon.try_create(&ids[0], &config, &container));
+        let create = || {
+            must(
+                "CreateContainer",
+                daemon.try_create(&ids[0], &config, &container),
+            )
+        };
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(create)).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     });
     assert!(made.iter().all(|id| *id == made[0]), "{made:?}");
 }
@@ -180,7 +216,11 @@ fn a_name_is_taken_by_one_pod_and_one_container() {
     let pod = daemon.run_named("taken");
     let mut other = pod.config.clone();
     other.labels.insert("other".into(), "yes".into());
-    fails(daemon.try_run(&other), Code::AlreadyExists, &[&pod.id, "taken"]);
+    fails(
+        daemon.try_run(&other),
+        Code::AlreadyExists,
+        &[&pod.id, "taken"],
+    );
     // A further attempt is another pod.
     other.metadata.as_mut().unwrap().attempt = 1;
     let second = daemon.run(other);
@@ -200,8 +240,10 @@ fn a_name_is_taken_by_one_pod_and_one_container() {
 fn a_caller_that_goes_away_finds_its_pod_made() {
     let daemon = Daemon::start();
     let config = daemon.pod("gone");
-    let request =
-        RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: String::new() };
+    let request = RunPodSandboxRequest {
+        config: Some(config.clone()),
+        runtime_handler: String::new(),
+    };
     let mut client = daemon.clients().runtime;
     let mut request = tonic::Request::new(request);
     request.set_timeout(std::time::Duration::from_millis(1));
@@ -217,7 +259,10 @@ fn labels_and_annotations_come_back_byte_for_byte() {
     let daemon = Daemon::start();
     let odd = HashMap::from([
         ("empty".to_owned(), String::new()),
-        ("äöü/\u{1f980}".to_owned(), "line\nbreak \"quoted\" \\ \t\u{7f}".to_owned()),
+        (
+            "äöü/\u{1f980}".to_owned(),
+            "line\nbreak \"quoted\" \\ \t\u{7f}".to_owned(),
+        ),
         ("json".to_owned(), r#"{"a":[1,2,{"b":null}]}"#.to_owned()),
         ("long".to_owned(), "x".repeat(200_000)),
     ]);
@@ -229,10 +274,14 @@ fn labels_and_annotations_come_back_byte_for_byte() {
     config.labels.clone_from(&odd);
     config.annotations.clone_from(&odd);
     let container = pod.create(config);
-    let check = |what: &str, labels: &HashMap<String, String>, annotations: &HashMap<String, String>| {
-        assert!(labels == &odd, "labels of {what}: {labels:?}");
-        assert!(annotations == &odd, "annotations of {what}: {annotations:?}");
-    };
+    let check =
+        |what: &str, labels: &HashMap<String, String>, annotations: &HashMap<String, String>| {
+            assert!(labels == &odd, "labels of {what}: {labels:?}");
+            assert!(
+                annotations == &odd,
+                "annotations of {what}: {annotations:?}"
+            );
+        };
     let verify = || {
         let status = pod.status();
         check("PodSandboxStatus", &status.labels, &status.annotations);
@@ -268,7 +317,10 @@ fn status_fields_echo_the_request() {
     let status = pod.status();
     assert_eq!(status.metadata, pod.config.metadata);
     assert_eq!(status.runtime_handler, "");
-    let options = status.linux.and_then(|linux| linux.namespaces).and_then(|of| of.options);
+    let options = status
+        .linux
+        .and_then(|linux| linux.namespaces)
+        .and_then(|of| of.options);
     let options = options.unwrap_or_else(|| panic!("no namespace options in the status"));
     assert_eq!(options.network(), NamespaceMode::Pod);
     assert_eq!(options.pid(), NamespaceMode::Container);
@@ -283,11 +335,18 @@ fn status_fields_echo_the_request() {
     assert_eq!(status.metadata, config.metadata);
     assert_eq!(status.mounts, config.mounts);
     assert_eq!(status.log_path, container.log_path().display().to_string());
-    assert_eq!(status.image.clone().unwrap_or_default().image, request::BUSYBOX);
+    assert_eq!(
+        status.image.clone().unwrap_or_default().image,
+        request::BUSYBOX
+    );
     let image = daemon.image(request::BUSYBOX).unwrap();
     assert_eq!(status.image_id, image.id);
-    assert!(image.repo_digests.contains(&status.image_ref) || status.image_ref == image.id,
-        "image_ref {}: {:?}", status.image_ref, image.repo_digests);
+    assert!(
+        image.repo_digests.contains(&status.image_ref) || status.image_ref == image.id,
+        "image_ref {}: {:?}",
+        status.image_ref,
+        image.repo_digests
+    );
     assert_eq!(status.reason, "");
 }
 
@@ -318,21 +377,40 @@ fn filters_narrow_the_lists() {
     b.stop();
 
     let list = |filter: PodSandboxFilter| {
-        let request = ListPodSandboxRequest { filter: Some(filter) };
-        let pods = must("list", call(daemon.clients().runtime.list_pod_sandbox(request))).items;
-        let mut names: Vec<_> = pods.into_iter().map(|pod| pod.metadata.unwrap().name).collect();
+        let request = ListPodSandboxRequest {
+            filter: Some(filter),
+        };
+        let pods = must(
+            "list",
+            call(daemon.clients().runtime.list_pod_sandbox(request)),
+        )
+        .items;
+        let mut names: Vec<_> = pods
+            .into_iter()
+            .map(|pod| pod.metadata.unwrap().name)
+            .collect();
         names.sort();
         names.join(" ")
     };
     let labels = |pairs: &[(&str, &str)]| {
-        let pairs = pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned()));
-        PodSandboxFilter { label_selector: pairs.collect(), ..PodSandboxFilter::default() }
+        let pairs = pairs
+            .iter()
+            .map(|&(key, value)| (key.to_owned(), value.to_owned()));
+        PodSandboxFilter {
+            label_selector: pairs.collect(),
+            ..PodSandboxFilter::default()
+        }
     };
     let state = |state: PodSandboxState| PodSandboxFilter {
-        state: Some(PodSandboxStateValue { state: state.into() }),
+        state: Some(PodSandboxStateValue {
+            state: state.into(),
+        }),
         ..PodSandboxFilter::default()
     };
-    let id = |id: &str| PodSandboxFilter { id: id.to_owned(), ..PodSandboxFilter::default() };
+    let id = |id: &str| PodSandboxFilter {
+        id: id.to_owned(),
+        ..PodSandboxFilter::default()
+    };
     assert_eq!(list(PodSandboxFilter::default()), "a b");
     assert_eq!(list(labels(&[("app", "x")])), "a b");
     assert_eq!(list(labels(&[("app", "x"), ("tier", "front")])), "a");
@@ -342,7 +420,10 @@ fn filters_narrow_the_lists() {
     assert_eq!(list(id(&a.id)), "a");
     assert_eq!(list(id(&a.id[..13])), "a");
     assert_eq!(list(id("ffffffffffff0")), "");
-    let both = PodSandboxFilter { id: b.id.clone(), ..state(PodSandboxState::SandboxReady) };
+    let both = PodSandboxFilter {
+        id: b.id.clone(),
+        ..state(PodSandboxState::SandboxReady)
+    };
     assert_eq!(list(both), "");
 }
 
@@ -356,22 +437,71 @@ fn container_filters_narrow_the_lists() {
     a.create(idle("two"));
     b.start(idle("three"));
     let list = |filter: ContainerFilter| {
-        let request = ListContainersRequest { filter: Some(filter) };
-        let found = must("list", call(daemon.clients().runtime.list_containers(request))).containers;
-        let mut names: Vec<_> = found.into_iter().map(|of| of.metadata.unwrap().name).collect();
+        let request = ListContainersRequest {
+            filter: Some(filter),
+        };
+        let found = must(
+            "list",
+            call(daemon.clients().runtime.list_containers(request)),
+        )
+        .containers;
+        let mut names: Vec<_> = found
+            .into_iter()
+            .map(|of| of.metadata.unwrap().name)
+            .collect();
         names.sort();
         names.join(" ")
     };
     let none = ContainerFilter::default;
-    let state = |state: ContainerState| Some(ContainerStateValue { state: state.into() });
+    let state = |state: ContainerState| {
+        Some(ContainerStateValue {
+            state: state.into(),
+        })
+    };
     assert_eq!(list(none()), "one three two");
-    assert_eq!(list(ContainerFilter { pod_sandbox_id: a.id.clone(), ..none() }), "one two");
-    assert_eq!(list(ContainerFilter { pod_sandbox_id: a.id[..13].to_owned(), ..none() }), "one two");
-    assert_eq!(list(ContainerFilter { state: state(ContainerState::ContainerCreated), ..none() }), "two");
-    assert_eq!(list(ContainerFilter { id: one.id[..12].to_owned(), ..none() }), "one");
+    assert_eq!(
+        list(ContainerFilter {
+            pod_sandbox_id: a.id.clone(),
+            ..none()
+        }),
+        "one two"
+    );
+    assert_eq!(
+        list(ContainerFilter {
+            pod_sandbox_id: a.id[..13].to_owned(),
+            ..none()
+        }),
+        "one two"
+    );
+    assert_eq!(
+        list(ContainerFilter {
+            state: state(ContainerState::ContainerCreated),
+            ..none()
+        }),
+        "two"
+    );
+    assert_eq!(
+        list(ContainerFilter {
+            id: one.id[..12].to_owned(),
+            ..none()
+        }),
+        "one"
+    );
     let label_selector = HashMap::from([("app".into(), "x".into())]);
-    assert_eq!(list(ContainerFilter { label_selector, ..none() }), "one");
-    assert_eq!(list(ContainerFilter { id: "ffffffffffffff".into(), ..none() }), "");
+    assert_eq!(
+        list(ContainerFilter {
+            label_selector,
+            ..none()
+        }),
+        "one"
+    );
+    assert_eq!(
+        list(ContainerFilter {
+            id: "ffffffffffffff".into(),
+            ..none()
+        }),
+        ""
+    );
 }
 
 #[test]
@@ -380,8 +510,14 @@ fn short_ids_will_do_when_they_are_unique() {
     let pod = daemon.run_named("short");
     let container = pod.start(idle("c"));
     let short = &container.id[..13];
-    assert_eq!(must("status", daemon.try_status(short)).status.unwrap().id, container.id);
-    assert_eq!(must("exec", daemon.try_exec(short, &["true"], 5)).exit_code, 0);
+    assert_eq!(
+        must("status", daemon.try_status(short)).status.unwrap().id,
+        container.id
+    );
+    assert_eq!(
+        must("exec", daemon.try_exec(short, &["true"], 5)).exit_code,
+        0
+    );
     must("stop", daemon.try_stop(short, 0));
     must("remove", daemon.try_remove(short));
     must("stop", daemon.try_stop_pod(&pod.id[..13]));
@@ -403,9 +539,20 @@ fn an_ambiguous_id_names_the_candidates() {
         twin.map(|twin| (twin.clone(), id.clone()))
     });
     let (one, two) = twins.unwrap();
-    let text = fails(daemon.try_pod_status(&one[..1]), Code::InvalidArgument, &["ambiguous"]);
-    assert!(text.contains(&one[..6]) || text.contains(&two[..6]), "{text}");
-    fails(daemon.try_stop_pod(&one[..1]), Code::InvalidArgument, &["ambiguous"]);
+    let text = fails(
+        daemon.try_pod_status(&one[..1]),
+        Code::InvalidArgument,
+        &["ambiguous"],
+    );
+    assert!(
+        text.contains(&one[..6]) || text.contains(&two[..6]),
+        "{text}"
+    );
+    fails(
+        daemon.try_stop_pod(&one[..1]),
+        Code::InvalidArgument,
+        &["ambiguous"],
+    );
     assert_eq!(daemon.pods().len(), 17);
 }
 
@@ -417,7 +564,11 @@ fn a_container_needs_a_ready_pod() {
     let refused = daemon.try_create(&pod.id, &pod.config, &idle("c"));
     fails(refused, Code::FailedPrecondition, &["not ready"]);
     // The name of a pod that is over is taken until it is removed.
-    fails(daemon.try_run(&pod.config), Code::AlreadyExists, &["stopped"]);
+    fails(
+        daemon.try_run(&pod.config),
+        Code::AlreadyExists,
+        &["stopped"],
+    );
     pod.remove();
     daemon.run(pod.config.clone());
 }
@@ -444,8 +595,16 @@ fn a_finished_container_does_not_start_again() {
     let daemon = Daemon::start();
     let pod = daemon.run_named("once");
     let (container, _) = pod.finish(shell("c", "true"));
-    fails(daemon.try_start(&container.id), Code::FailedPrecondition, &[&container.id]);
-    fails(daemon.try_exec(&container.id, &["true"], 5), Code::FailedPrecondition, &[]);
+    fails(
+        daemon.try_start(&container.id),
+        Code::FailedPrecondition,
+        &[&container.id],
+    );
+    fails(
+        daemon.try_exec(&container.id, &["true"], 5),
+        Code::FailedPrecondition,
+        &[],
+    );
 }
 
 #[test]

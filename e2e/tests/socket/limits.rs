@@ -19,7 +19,10 @@ fn cpu(pid: i32) -> (String, String) {
         let (quota, period) = text.split_once(' ').unwrap();
         return (quota.replace("max", "-1"), period.to_owned());
     }
-    (group.read("cpu.cfs_quota_us", ""), group.read("cpu.cfs_period_us", ""))
+    (
+        group.read("cpu.cfs_quota_us", ""),
+        group.read("cpu.cfs_period_us", ""),
+    )
 }
 
 fn update(container: &Container<'_>, resources: LinuxContainerResources) -> Result<(), Status> {
@@ -49,20 +52,36 @@ fn limits_are_in_the_kernels_files() {
     let pid = container.pid();
     assert_eq!(cpu(pid), ("25000".into(), "50000".into()));
     let memory = cgroup(pid, "memory");
-    assert_eq!(memory.read("memory.limit_in_bytes", "memory.max"), (64 * MIB).to_string());
+    assert_eq!(
+        memory.read("memory.limit_in_bytes", "memory.max"),
+        (64 * MIB).to_string()
+    );
     assert_eq!(cgroup(pid, "pids").read("pids.max", "pids.max"), "77");
-    assert_eq!(cgroup(pid, "cpuset").read("cpuset.cpus", "cpuset.cpus"), "0");
+    assert_eq!(
+        cgroup(pid, "cpuset").read("cpuset.cpus", "cpuset.cpus"),
+        "0"
+    );
     let shares = cgroup(pid, "cpu");
     if !shares.v2 {
         assert_eq!(shares.read("cpu.shares", ""), "512");
     }
-    assert_eq!(evidence::read(format!("/proc/{pid}/oom_score_adj").as_ref()), "500");
+    assert_eq!(
+        evidence::read(format!("/proc/{pid}/oom_score_adj").as_ref()),
+        "500"
+    );
     assert_eq!(evidence::status(pid, "Cpus_allowed_list"), "0");
 
-    let reported = container.status().resources.and_then(|of| of.linux).unwrap();
+    let reported = container
+        .status()
+        .resources
+        .and_then(|of| of.linux)
+        .unwrap();
     assert_eq!(reported.memory_limit_in_bytes, 64 * MIB);
     assert_eq!((reported.cpu_quota, reported.cpu_period), (25_000, 50_000));
-    assert_eq!((reported.cpu_shares, reported.cpuset_cpus.as_str()), (512, "0"));
+    assert_eq!(
+        (reported.cpu_shares, reported.cpuset_cpus.as_str()),
+        (512, "0")
+    );
 }
 
 #[test]
@@ -72,16 +91,25 @@ fn every_process_of_a_container_is_in_its_cgroups() {
     let container = pod.start(shell("c", "sleep 1000 & sleep 1000 & wait"));
     let pid = container.pid();
     let hierarchies = e2e::machine::cgroup_roots();
-    for controller in ["cpu", "memory", "pids", "devices", "freezer", "cpuset", "blkio"] {
-        let here = hierarchies.iter().any(|(_, names)| names.iter().any(|name| name == controller));
+    for controller in [
+        "cpu", "memory", "pids", "devices", "freezer", "cpuset", "blkio",
+    ] {
+        let here = hierarchies
+            .iter()
+            .any(|(_, names)| names.iter().any(|name| name == controller));
         if !here && !hierarchies.iter().any(|(_, names)| names.is_empty()) {
             continue;
         }
         let group = cgroup(pid, controller);
-        assert!(group.dir.display().to_string().contains(&daemon.place.tag), "{controller}: {group:?}");
-        e2e::call::until("three processes in the cgroup", Duration::from_secs(5), || {
-            (group.processes().len() == 3).then_some(())
-        });
+        assert!(
+            group.dir.display().to_string().contains(&daemon.place.tag),
+            "{controller}: {group:?}"
+        );
+        e2e::call::until(
+            "three processes in the cgroup",
+            Duration::from_secs(5),
+            || (group.processes().len() == 3).then_some(()),
+        );
     }
     // What is executed in it is as well.
     let groups = |pid: &str| container.sh(&format!("grep -v ^0:: /proc/{pid}/cgroup || true"));
@@ -93,7 +121,12 @@ fn the_requests_cgroup_parent_is_the_parent() {
     let daemon = Daemon::start();
     let parent = format!("/{}/kubepods/burstable/pod-x", daemon.place.tag);
     let mut config = daemon.pod("parent");
-    config.linux.as_mut().unwrap().cgroup_parent.clone_from(&parent);
+    config
+        .linux
+        .as_mut()
+        .unwrap()
+        .cgroup_parent
+        .clone_from(&parent);
     let pod = daemon.run(config);
     let container = pod.start(idle("c"));
     let dir = cgroup(container.pid(), "memory").dir.display().to_string();
@@ -116,7 +149,10 @@ fn too_much_memory_is_oomkilled_with_137() {
     let mut config = container("hog", request::BUSYBOX, &["probe", "hog", "200"]);
     config.resources().memory_limit_in_bytes = 32 * MIB;
     let (_, status) = pod.finish(config);
-    assert_eq!((status.exit_code, status.reason.as_str()), (137, "OOMKilled"));
+    assert_eq!(
+        (status.exit_code, status.reason.as_str()),
+        (137, "OOMKilled")
+    );
     let mut config = shell("child", "probe hog 200; exit 3");
     config.resources().memory_limit_in_bytes = 32 * MIB;
     let (_, status) = pod.finish(config);
@@ -133,7 +169,10 @@ fn too_much_memory_is_oomkilled_with_137() {
 fn a_limit_of_tasks_holds() {
     let daemon = Daemon::start();
     let mut config = idle("c");
-    config.resources().unified.insert("pids.max".into(), "20".into());
+    config
+        .resources()
+        .unified
+        .insert("pids.max".into(), "20".into());
     let container = daemon.run_named("pids").start(config);
     let out = container.exec(&["probe", "fork", "100"]).stdout;
     let made: u32 = out.split(' ').next().unwrap().parse().unwrap();
@@ -150,7 +189,9 @@ fn a_limit_of_cpu_holds() {
     let container = daemon.run_named("cpu").start(config);
     container.sh("probe cpu 1");
     let stat = cgroup(container.pid(), "cpu").read("cpu.stat", "cpu.stat");
-    let throttled = stat.lines().find_map(|line| line.strip_prefix("nr_throttled "));
+    let throttled = stat
+        .lines()
+        .find_map(|line| line.strip_prefix("nr_throttled "));
     assert!(throttled.unwrap().parse::<u32>().unwrap() >= 1, "{stat}");
 }
 
@@ -171,10 +212,21 @@ fn resources_are_updated_while_it_runs() {
     must("update", update(&container, resources));
     assert_eq!(cpu(pid), ("30000".into(), "100000".into()));
     let memory = cgroup(pid, "memory");
-    assert_eq!(memory.read("memory.limit_in_bytes", "memory.max"), (128 * MIB).to_string());
-    let reported = container.status().resources.and_then(|of| of.linux).unwrap();
+    assert_eq!(
+        memory.read("memory.limit_in_bytes", "memory.max"),
+        (128 * MIB).to_string()
+    );
+    let reported = container
+        .status()
+        .resources
+        .and_then(|of| of.linux)
+        .unwrap();
     assert_eq!(reported.memory_limit_in_bytes, 128 * MIB);
-    assert_eq!((reported.cpu_quota, reported.cpu_shares), (30_000, 512), "what was not named stays");
+    assert_eq!(
+        (reported.cpu_quota, reported.cpu_shares),
+        (30_000, 512),
+        "what was not named stays"
+    );
     // Down again, and the quota away.
     let resources = LinuxContainerResources {
         cpu_quota: -1,
@@ -183,11 +235,22 @@ fn resources_are_updated_while_it_runs() {
     };
     must("update", update(&container, resources));
     assert_eq!(cpu(pid).0, "-1");
-    assert_eq!(memory.read("memory.limit_in_bytes", "memory.max"), (32 * MIB).to_string());
+    assert_eq!(
+        memory.read("memory.limit_in_bytes", "memory.max"),
+        (32 * MIB).to_string()
+    );
     daemon.kill9();
     daemon.restart();
-    let reported = container.status().resources.and_then(|of| of.linux).unwrap();
-    assert_eq!(reported.memory_limit_in_bytes, 32 * MIB, "the update was forgotten");
+    let reported = container
+        .status()
+        .resources
+        .and_then(|of| of.linux)
+        .unwrap();
+    assert_eq!(
+        reported.memory_limit_in_bytes,
+        32 * MIB,
+        "the update was forgotten"
+    );
 }
 
 #[test]
@@ -204,28 +267,59 @@ fn a_limit_below_what_is_used_is_refused_and_changes_nothing() {
         cpu_period: 100_000,
         ..LinuxContainerResources::default()
     };
-    fails(update(&container, resources), Code::FailedPrecondition, &["memory", "usage"][..1].as_ref());
+    fails(
+        update(&container, resources),
+        Code::FailedPrecondition,
+        &["memory", "usage"][..1].as_ref(),
+    );
     let pid = container.pid();
     let memory = cgroup(pid, "memory");
-    assert_eq!(memory.read("memory.limit_in_bytes", "memory.max"), (128 * MIB).to_string());
+    assert_eq!(
+        memory.read("memory.limit_in_bytes", "memory.max"),
+        (128 * MIB).to_string()
+    );
     assert_eq!(cpu(pid).0, "-1", "all or nothing");
-    let reported = container.status().resources.and_then(|of| of.linux).unwrap();
-    assert_eq!((reported.memory_limit_in_bytes, reported.cpu_quota), (128 * MIB, 0));
+    let reported = container
+        .status()
+        .resources
+        .and_then(|of| of.linux)
+        .unwrap();
+    assert_eq!(
+        (reported.memory_limit_in_bytes, reported.cpu_quota),
+        (128 * MIB, 0)
+    );
 }
 
 #[test]
 fn nonsense_limits_are_refused_by_name() {
     let daemon = Daemon::start();
     let container = daemon.run_named("nonsense").start(idle("c"));
-    let cpuset = LinuxContainerResources { cpuset_cpus: "0-9999".into(), ..Default::default() };
+    let cpuset = LinuxContainerResources {
+        cpuset_cpus: "0-9999".into(),
+        ..Default::default()
+    };
     let status = update(&container, cpuset).unwrap_err();
     assert!(status.message().contains("cpuset"), "{status}");
     let path = [("../../x".to_owned(), "1".to_owned())];
-    let unified = LinuxContainerResources { unified: path.into_iter().collect(), ..Default::default() };
-    fails(update(&container, unified), Code::InvalidArgument, &["../../x"]);
-    let text = LinuxContainerResources { cpuset_cpus: "0\n1".into(), ..Default::default() };
+    let unified = LinuxContainerResources {
+        unified: path.into_iter().collect(),
+        ..Default::default()
+    };
+    fails(
+        update(&container, unified),
+        Code::InvalidArgument,
+        &["../../x"],
+    );
+    let text = LinuxContainerResources {
+        cpuset_cpus: "0\n1".into(),
+        ..Default::default()
+    };
     assert!(update(&container, text).is_err());
-    let tiny = LinuxContainerResources { cpu_quota: 1, cpu_period: 100_000, ..Default::default() };
+    let tiny = LinuxContainerResources {
+        cpu_quota: 1,
+        cpu_period: 100_000,
+        ..Default::default()
+    };
     assert!(update(&container, tiny).is_err());
     assert_eq!(container.sh("echo alive"), "alive\n");
 }
@@ -234,12 +328,17 @@ fn nonsense_limits_are_refused_by_name() {
 fn an_update_before_the_start_holds_at_the_start() {
     let daemon = Daemon::start();
     let container = daemon.run_named("early").create(idle("c"));
-    let resources =
-        LinuxContainerResources { memory_limit_in_bytes: 48 * MIB, ..Default::default() };
+    let resources = LinuxContainerResources {
+        memory_limit_in_bytes: 48 * MIB,
+        ..Default::default()
+    };
     must("update", update(&container, resources));
     container.start();
     let memory = cgroup(container.pid(), "memory");
-    assert_eq!(memory.read("memory.limit_in_bytes", "memory.max"), (48 * MIB).to_string());
+    assert_eq!(
+        memory.read("memory.limit_in_bytes", "memory.max"),
+        (48 * MIB).to_string()
+    );
 }
 
 #[test]
@@ -249,7 +348,10 @@ fn a_container_may_use_all_cpus_whatever_the_daemon_may() {
     }
     let daemon = Daemon::start();
     let all = evidence::status(1, "Cpus_allowed_list");
-    for entry in std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap().flatten() {
+    for entry in std::fs::read_dir(format!("/proc/{}/task", daemon.pid()))
+        .unwrap()
+        .flatten()
+    {
         let thread = entry.file_name().to_string_lossy().into_owned();
         e2e::program::run("taskset", ["-cp", "0", thread.as_str()]).ok();
     }

@@ -10,21 +10,42 @@ use e2e::{Container, Daemon, call, fails, must};
 use tonic::Code;
 
 fn reopen(container: &Container<'_>) -> Result<(), tonic::Status> {
-    let request = ReopenContainerLogRequest { container_id: container.id.clone() };
-    call(container.daemon.clients().runtime.reopen_container_log(request)).map(|_| ())
+    let request = ReopenContainerLogRequest {
+        container_id: container.id.clone(),
+    };
+    call(
+        container
+            .daemon
+            .clients()
+            .runtime
+            .reopen_container_log(request),
+    )
+    .map(|_| ())
 }
 
 #[test]
 fn lines_have_time_stream_and_tag() {
     let daemon = Daemon::start();
     let pod = daemon.run_named("logs");
-    let (run, _) = pod.finish(shell("c", "echo one; echo two >&2; echo; echo ' three '; printf 'no line break'"));
+    let (run, _) = pod.finish(shell(
+        "c",
+        "echo one; echo two >&2; echo; echo ' three '; printf 'no line break'",
+    ));
     let lines = run.log();
-    let out: Vec<_> = lines.iter().filter(|line| line.stream == "stdout").collect();
-    let texts: Vec<_> = out.iter().map(|line| String::from_utf8_lossy(&line.text).into_owned()).collect();
+    let out: Vec<_> = lines
+        .iter()
+        .filter(|line| line.stream == "stdout")
+        .collect();
+    let texts: Vec<_> = out
+        .iter()
+        .map(|line| String::from_utf8_lossy(&line.text).into_owned())
+        .collect();
     assert_eq!(texts, ["one", "", " three ", "no line break"]);
     assert!(out[..3].iter().all(|line| !line.partial));
-    let err: Vec<_> = lines.iter().filter(|line| line.stream == "stderr").collect();
+    let err: Vec<_> = lines
+        .iter()
+        .filter(|line| line.stream == "stderr")
+        .collect();
     assert_eq!(err.len(), 1);
     assert_eq!(err[0].text, b"two");
     let mut times: Vec<_> = out.iter().map(|line| line.time.clone()).collect();
@@ -73,7 +94,11 @@ fn all_lines_are_there_when_exited_is_reported() {
     let lines = run.log();
     assert_eq!(status.exit_code, 5);
     let wanted: String = (1..=100_000).map(|number| format!("{number}\n")).collect();
-    assert!(log::written(&lines, "stdout") == wanted.as_bytes(), "{} lines", lines.len());
+    assert!(
+        log::written(&lines, "stdout") == wanted.as_bytes(),
+        "{} lines",
+        lines.len()
+    );
     let wanted: String = (1..=1000).map(|number| format!("{number}\n")).collect();
     assert!(log::written(&lines, "stderr") == wanted.as_bytes());
 }
@@ -83,7 +108,10 @@ fn a_killed_container_has_its_last_words_in_the_log() {
     let daemon = Daemon::start();
     let pod = daemon.run_named("logs");
     for round in 0..5 {
-        let run = pod.start(shell(&format!("c{round}"), "i=0; while :; do i=$((i+1)); echo $i; done"));
+        let run = pod.start(shell(
+            &format!("c{round}"),
+            "i=0; while :; do i=$((i+1)); echo $i; done",
+        ));
         run.wait_for("100\n");
         run.stop(0);
         let lines = run.log();
@@ -118,20 +146,32 @@ fn a_terminal_writes_one_stream() {
     let (run, _) = pod.finish(config);
     let lines = run.log();
     assert!(lines.iter().all(|line| line.stream == "stdout"));
-    let text = String::from_utf8(log::written(&lines, "stdout")).unwrap().replace('\r', "");
-    assert!(text.starts_with("one\ntwo\n1\n2\n") && text.contains("\n5000\nend"), "{}", text.len());
+    let text = String::from_utf8(log::written(&lines, "stdout"))
+        .unwrap()
+        .replace('\r', "");
+    assert!(
+        text.starts_with("one\ntwo\n1\n2\n") && text.contains("\n5000\nend"),
+        "{}",
+        text.len()
+    );
 }
 
 #[test]
 fn a_log_is_reopened_after_it_was_moved_away() {
     let daemon = Daemon::start();
     let pod = daemon.run_named("logs");
-    let run = pod.start(shell("c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); echo $i; done; sleep 1000"));
+    let run = pod.start(shell(
+        "c",
+        "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); echo $i; done; sleep 1000",
+    ));
     run.wait_for("\n100\n");
     let moved = run.log_path().with_extension("log.1");
     fs::rename(run.log_path(), &moved).unwrap();
     must("ReopenContainerLog", reopen(&run));
-    assert!(run.log_path().exists(), "the new file is there when the call returns");
+    assert!(
+        run.log_path().exists(),
+        "the new file is there when the call returns"
+    );
     run.wait_for("\n200000\n");
     let old = log::written(&log::read(&moved), "stdout");
     let new = log::written(&run.log(), "stdout");
@@ -141,7 +181,10 @@ fn a_log_is_reopened_after_it_was_moved_away() {
     run.stop(0);
     fs::remove_file(run.log_path()).unwrap();
     fails(reopen(&run), Code::FailedPrecondition, &[&run.id]);
-    assert!(!run.log_path().exists(), "on an error no new file may exist");
+    assert!(
+        !run.log_path().exists(),
+        "on an error no new file may exist"
+    );
 }
 
 #[test]
@@ -178,7 +221,13 @@ fn a_log_path_is_not_followed_out_of_its_directory() {
     fs::write(&victim, "untouched").unwrap();
     fs::create_dir_all(&pod.config.log_directory).unwrap();
     symlink(&victim, format!("{}/link.log", pod.config.log_directory)).unwrap();
-    for path in ["link.log", "../../victim", "/etc/holdfast-e2e-log", "..", "a/../../victim"] {
+    for path in [
+        "link.log",
+        "../../victim",
+        "/etc/holdfast-e2e-log",
+        "..",
+        "a/../../victim",
+    ] {
         let mut config = idle("c");
         config.log_path = path.into();
         daemon.provide(BUSYBOX);
@@ -197,9 +246,20 @@ fn a_log_path_is_not_followed_out_of_its_directory() {
 fn output_of_many_writers_stays_in_whole_lines() {
     let daemon = Daemon::start();
     let pod = daemon.run_named("writers");
-    let config = container("c", BUSYBOX, &["sh", "-c", "for i in 1 2 3 4; do probe out 1000000 100 100 & done; wait"]);
+    let config = container(
+        "c",
+        BUSYBOX,
+        &[
+            "sh",
+            "-c",
+            "for i in 1 2 3 4; do probe out 1000000 100 100 & done; wait",
+        ],
+    );
     let (run, _) = pod.finish(config);
     let text = log::written(&run.log(), "stdout");
     assert_eq!(text.len(), 4_000_000);
-    assert!(text.split(|byte| *byte == b'\n').all(|line| matches!(line.len(), 0 | 99)));
+    assert!(
+        text.split(|byte| *byte == b'\n')
+            .all(|line| matches!(line.len(), 0 | 99))
+    );
 }

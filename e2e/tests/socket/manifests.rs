@@ -14,8 +14,16 @@ use e2e::{Daemon, must};
 
 /// The manifests that have a check of their own below.
 const CHECKED: [&str; 10] = [
-    "exit-codes", "host-network", "limits", "oom", "shared-memory", "shared-pid", "sysctls", "two-containers",
-    "users", "volumes",
+    "exit-codes",
+    "host-network",
+    "limits",
+    "oom",
+    "shared-memory",
+    "shared-pid",
+    "sysctls",
+    "two-containers",
+    "users",
+    "volumes",
 ];
 
 fn pods() -> PathBuf {
@@ -25,10 +33,16 @@ fn pods() -> PathBuf {
 /// `holdfast pod ...` with all directories in the daemon's place.
 fn pod_command(daemon: &Daemon, args: &[&str]) -> Ran {
     let mut command = Command::new(built("holdfast"));
-    command.arg("--socket").arg(daemon.place.socket()).arg("pod").args(args);
-    for (option, dir) in
-        [("--log-root", "logs"), ("--volume-root", "volumes"), ("--memory-volume-root", "memory")]
-    {
+    command
+        .arg("--socket")
+        .arg(daemon.place.socket())
+        .arg("pod")
+        .args(args);
+    for (option, dir) in [
+        ("--log-root", "logs"),
+        ("--volume-root", "volumes"),
+        ("--memory-volume-root", "memory"),
+    ] {
         command.arg(option).arg(daemon.place.dir.join(dir));
     }
     command.stdin(Stdio::null());
@@ -49,7 +63,10 @@ impl Running {
         e2e::program::sh(&format!("mount -t tmpfs none {}", memory.display()));
         provide(&daemon);
         let file = pods().join(format!("{name}.yaml"));
-        let id = pod_command(&daemon, &["run", &file.display().to_string()]).ok().trim().to_owned();
+        let id = pod_command(&daemon, &["run", &file.display().to_string()])
+            .ok()
+            .trim()
+            .to_owned();
         Self { daemon, id }
     }
 
@@ -59,46 +76,74 @@ impl Running {
     }
 
     fn id_of(&self, name: &str) -> String {
-        let found = self.containers().into_iter().find(|of| of.metadata.as_ref().unwrap().name == name);
+        let found = self
+            .containers()
+            .into_iter()
+            .find(|of| of.metadata.as_ref().unwrap().name == name);
         found.unwrap_or_else(|| panic!("no container {name}")).id
     }
 
     fn pid(&self, name: &str) -> i32 {
         let table = self.daemon.namespaces(&self.id);
         let found = table.iter().find(|process| process.name == name);
-        i32::try_from(found.unwrap_or_else(|| panic!("{name} does not run: {table:?}")).pid).unwrap()
+        i32::try_from(
+            found
+                .unwrap_or_else(|| panic!("{name} does not run: {table:?}"))
+                .pid,
+        )
+        .unwrap()
     }
 
     fn names(&self) -> BTreeSet<String> {
-        self.containers().into_iter().map(|of| of.metadata.unwrap().name).collect()
+        self.containers()
+            .into_iter()
+            .map(|of| of.metadata.unwrap().name)
+            .collect()
     }
 
     fn sh(&self, name: &str, script: &str) -> String {
-        let out = must("exec", self.daemon.try_exec(&self.id_of(name), &["sh", "-c", script], 10));
+        let out = must(
+            "exec",
+            self.daemon
+                .try_exec(&self.id_of(name), &["sh", "-c", script], 10),
+        );
         String::from_utf8(out.stdout).unwrap()
     }
 
     fn status(&self, name: &str) -> ContainerStatus {
-        must("status", self.daemon.try_status(&self.id_of(name))).status.unwrap()
+        must("status", self.daemon.try_status(&self.id_of(name)))
+            .status
+            .unwrap()
     }
 
     fn ended(&self, name: &str) -> ContainerStatus {
-        until(&format!("the end of {name}"), Duration::from_secs(30), || {
-            let status = self.status(name);
-            (status.state() == ContainerState::ContainerExited).then_some(status)
-        })
+        until(
+            &format!("the end of {name}"),
+            Duration::from_secs(30),
+            || {
+                let status = self.status(name);
+                (status.state() == ContainerState::ContainerExited).then_some(status)
+            },
+        )
     }
 
     fn log(&self, name: &str) -> String {
         let path = self.status(name).log_path;
-        String::from_utf8(e2e::log::written(&e2e::log::read(Path::new(&path)), "stdout")).unwrap()
+        String::from_utf8(e2e::log::written(
+            &e2e::log::read(Path::new(&path)),
+            "stdout",
+        ))
+        .unwrap()
     }
 
     /// Removes the pod as a person would, and unmounts.
     fn end(self) {
         pod_command(&self.daemon, &["rm", &self.id]).ok();
         assert!(self.daemon.pods().is_empty());
-        e2e::program::sh(&format!("umount {}", self.daemon.place.dir.join("memory").display()));
+        e2e::program::sh(&format!(
+            "umount {}",
+            self.daemon.place.dir.join("memory").display()
+        ));
     }
 }
 
@@ -124,7 +169,9 @@ fn images() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for file in fs::read_dir(pods()).unwrap().flatten() {
         let text = fs::read_to_string(file.path()).unwrap();
-        let lines = text.lines().map(|line| line.trim().trim_start_matches("- "));
+        let lines = text
+            .lines()
+            .map(|line| line.trim().trim_start_matches("- "));
         found.extend(lines.filter_map(|line| Some(line.strip_prefix("image:")?.trim().to_owned())));
     }
     found
@@ -134,10 +181,15 @@ fn images() -> BTreeSet<String> {
 fn every_manifest_has_a_head_and_a_check() {
     for file in fs::read_dir(pods()).unwrap().flatten() {
         let name = file.file_name().to_string_lossy().into_owned();
-        let Some(name) = name.strip_suffix(".yaml") else { continue };
+        let Some(name) = name.strip_suffix(".yaml") else {
+            continue;
+        };
         assert!(CHECKED.contains(&name), "no test runs pods/{name}.yaml");
         let text = fs::read_to_string(file.path()).unwrap();
-        assert!(text.starts_with("# "), "pods/{name}.yaml does not say what it shows");
+        assert!(
+            text.starts_with("# "),
+            "pods/{name}.yaml does not say what it shows"
+        );
     }
 }
 
@@ -157,9 +209,15 @@ fn two_containers() {
     // Running the file again is the same pod.
     let file = pods().join("two-containers.yaml").display().to_string();
     let listed = pod_command(&pod.daemon, &["run", &file]);
-    assert!(listed.code == 0 && listed.stdout.trim() == pod.id || listed.code == 1, "{listed:?}");
+    assert!(
+        listed.code == 0 && listed.stdout.trim() == pod.id || listed.code == 1,
+        "{listed:?}"
+    );
     let table = pod.daemon.holdfast(&["pod", "ns", &pod.id]).ok();
-    assert!(table.contains(&names[0]) && table.contains("net"), "{table}");
+    assert!(
+        table.contains(&names[0]) && table.contains("net"),
+        "{table}"
+    );
     let listed = pod.daemon.holdfast(&["pod", "ls"]).ok();
     assert!(listed.contains("two-containers"), "{listed}");
     pod.end();
@@ -169,7 +227,10 @@ fn two_containers() {
 fn shared_pid() {
     let pod = Running::new("shared-pid");
     let names: Vec<_> = pod.names().into_iter().collect();
-    let inodes: BTreeSet<_> = names.iter().map(|name| namespace(pod.pid(name), "pid")).collect();
+    let inodes: BTreeSet<_> = names
+        .iter()
+        .map(|name| namespace(pod.pid(name), "pid"))
+        .collect();
     assert_eq!(inodes.len(), 1);
     pod.end();
 }
@@ -188,7 +249,10 @@ fn limits() {
     let pod = Running::new("limits");
     let name = pod.names().into_iter().next().unwrap();
     let group = e2e::evidence::cgroup(pod.pid(&name), "memory");
-    let limit: u64 = group.read("memory.limit_in_bytes", "memory.max").parse().unwrap();
+    let limit: u64 = group
+        .read("memory.limit_in_bytes", "memory.max")
+        .parse()
+        .unwrap();
     assert!(limit < 1 << 40, "{limit}");
     pod.end();
 }
@@ -197,7 +261,10 @@ fn limits() {
 fn oom() {
     let pod = Running::new("oom");
     let ended = until("OOMKilled", Duration::from_secs(30), || {
-        pod.names().iter().map(|name| pod.status(name)).find(|status| status.reason == "OOMKilled")
+        pod.names()
+            .iter()
+            .map(|name| pod.status(name))
+            .find(|status| status.reason == "OOMKilled")
     });
     assert_eq!(ended.exit_code, 137);
     pod.end();
@@ -206,7 +273,11 @@ fn oom() {
 #[test]
 fn exit_codes() {
     let pod = Running::new("exit-codes");
-    let codes: BTreeSet<_> = pod.names().iter().map(|name| pod.ended(name).exit_code).collect();
+    let codes: BTreeSet<_> = pod
+        .names()
+        .iter()
+        .map(|name| pod.ended(name).exit_code)
+        .collect();
     assert!(codes.contains(&0) && codes.len() > 1, "{codes:?}");
     pod.end();
 }
@@ -245,11 +316,19 @@ fn users() {
 fn volumes() {
     let pod = Running::new("volumes");
     assert!(!pod.names().is_empty());
-    let running: Vec<_> =
-        pod.names().into_iter().filter(|name| pod.status(name).state() == ContainerState::ContainerRunning).collect();
+    let running: Vec<_> = pod
+        .names()
+        .into_iter()
+        .filter(|name| pod.status(name).state() == ContainerState::ContainerRunning)
+        .collect();
     for name in running {
         let _ = pod.log(&name);
-        assert!(pod.status(&name).mounts.iter().all(|mount| !mount.host_path.is_empty()));
+        assert!(
+            pod.status(&name)
+                .mounts
+                .iter()
+                .all(|mount| !mount.host_path.is_empty())
+        );
     }
     pod.end();
 }
@@ -261,9 +340,20 @@ fn manifests_outside_the_subset_are_refused_by_line() {
     let file = path.display().to_string();
     let head = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: x\n";
     for (text, word) in [
-        (format!("{head}spec:\n  containers: []\n  magic: true\n"), "magic"),
-        ("apiVersion: apps/v1\nkind: Deployment\n".to_owned(), "Deployment"),
-        (format!("{head}spec:\n  containers:\n  - name: c\n    image: x\n    livenessProbe: {{}}\n"), "livenessProbe"),
+        (
+            format!("{head}spec:\n  containers: []\n  magic: true\n"),
+            "magic",
+        ),
+        (
+            "apiVersion: apps/v1\nkind: Deployment\n".to_owned(),
+            "Deployment",
+        ),
+        (
+            format!(
+                "{head}spec:\n  containers:\n  - name: c\n    image: x\n    livenessProbe: {{}}\n"
+            ),
+            "livenessProbe",
+        ),
         ("not yaml: [".to_owned(), "bad.yaml"),
     ] {
         fs::write(&path, &text).unwrap();
@@ -276,7 +366,9 @@ fn manifests_outside_the_subset_are_refused_by_line() {
 #[test]
 fn the_command_line_says_when_nobody_answers() {
     let mut command = Command::new(built("holdfast"));
-    command.args(["--socket", "/no/such.sock", "pod", "ls"]).stdin(Stdio::null());
+    command
+        .args(["--socket", "/no/such.sock", "pod", "ls"])
+        .stdin(Stdio::null());
     let text = finish(command).fails(3);
     assert!(text.contains("/no/such.sock"), "{text}");
 }

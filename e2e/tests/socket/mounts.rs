@@ -52,7 +52,11 @@ fn one_file_can_be_mounted() {
     let daemon = Daemon::start();
     let file = volume(&daemon, "v").join("file");
     fs::write(&file, "content").unwrap();
-    let container = with(&daemon.run_named("file"), "c", vec![mount(&file, "/etc/my/file.conf")]);
+    let container = with(
+        &daemon.run_named("file"),
+        "c",
+        vec![mount(&file, "/etc/my/file.conf")],
+    );
     assert_eq!(container.sh("cat /etc/my/file.conf"), "content");
     container.sh("echo more >> /etc/my/file.conf");
     assert_eq!(fs::read_to_string(&file).unwrap(), "contentmore\n");
@@ -62,7 +66,11 @@ fn one_file_can_be_mounted() {
 fn a_missing_host_path_is_made_as_other_runtimes_do() {
     let daemon = Daemon::start();
     let dir = daemon.place.dir.join("volumes/not/yet");
-    let container = with(&daemon.run_named("missing"), "c", vec![mount(&dir, "/data")]);
+    let container = with(
+        &daemon.run_named("missing"),
+        "c",
+        vec![mount(&dir, "/data")],
+    );
     container.sh("touch /data/x");
     assert!(dir.join("x").exists());
 }
@@ -90,7 +98,10 @@ fn symlinks_of_the_image_do_not_lead_out_of_the_root() {
     config.mounts = vec![mount(&dir, "/l/root/mnt/deep")];
     let container = pod.start(config);
     assert_eq!(container.sh("cat /mnt/deep/mark"), "volume");
-    assert!(!PathBuf::from("/mnt/deep").exists(), "the host's /mnt was touched");
+    assert!(
+        !PathBuf::from("/mnt/deep").exists(),
+        "the host's /mnt was touched"
+    );
 }
 
 #[test]
@@ -109,7 +120,9 @@ fn mounts_of_the_host_reach_a_container_only_when_asked_for() {
     let daemon = Daemon::start();
     let dir = volume(&daemon, "v");
     let path = dir.display();
-    sh(&format!("mount --bind {path} {path}; mount --make-shared {path}"));
+    sh(&format!(
+        "mount --bind {path} {path}; mount --make-shared {path}"
+    ));
     fs::create_dir(dir.join("later")).unwrap();
     let pod = daemon.run_named("propagation");
     let [private, slave, shared] = [
@@ -122,14 +135,22 @@ fn mounts_of_the_host_reach_a_container_only_when_asked_for() {
         volume.propagation = propagation.into();
         with(&pod, name, vec![volume])
     });
-    sh(&format!("mount -t tmpfs none {path}/later; echo x > {path}/later/file"));
-    let sees = |container: &Container<'_>| container.exec(&["test", "-e", "/data/later/file"]).code == 0;
+    sh(&format!(
+        "mount -t tmpfs none {path}/later; echo x > {path}/later/file"
+    ));
+    let sees =
+        |container: &Container<'_>| container.exec(&["test", "-e", "/data/later/file"]).code == 0;
     let seen = [sees(&private), sees(&slave), sees(&shared)];
     sh(&format!("umount {path}/later"));
     assert_eq!(seen, [false, true, true]);
     let point = |container: &Container<'_>| {
         let mounts = e2e::evidence::mounts(container.pid());
-        mounts.into_iter().find(|mount| mount.point.to_str() == Some("/data")).unwrap().propagation.join(" ")
+        mounts
+            .into_iter()
+            .find(|mount| mount.point.to_str() == Some("/data"))
+            .unwrap()
+            .propagation
+            .join(" ")
     };
     assert_eq!(point(&private), "-".replace('-', ""));
     assert!(point(&slave).contains("master:"), "{}", point(&slave));
@@ -143,13 +164,17 @@ fn propagation_needs_a_shared_source_and_says_so() {
     let daemon = Daemon::start();
     let dir = volume(&daemon, "v");
     let path = dir.display();
-    sh(&format!("mount --bind {path} {path}; mount --make-private {path}"));
+    sh(&format!(
+        "mount --bind {path} {path}; mount --make-private {path}"
+    ));
     let pod = daemon.run_named("propagation");
     let mut config = idle("c");
     let mut volume = mount(&dir, "/data");
     volume.propagation = MountPropagation::PropagationBidirectional.into();
     config.mounts = vec![volume];
-    let refused = daemon.try_create(&pod.id, &pod.config, &config).and_then(|id| daemon.try_start(&id));
+    let refused = daemon
+        .try_create(&pod.id, &pod.config, &config)
+        .and_then(|id| daemon.try_start(&id));
     sh(&format!("umount {path}"));
     let status = refused.unwrap_err();
     assert!(status.message().contains(&path.to_string()), "{status}");
@@ -169,7 +194,8 @@ fn read_only_can_be_recursive() {
     let plain = with(&pod, "plain", vec![volume.clone()]);
     volume.recursive_read_only = true;
     let recursive = with(&pod, "recursive", vec![volume.clone()]);
-    let codes = [&plain, &recursive].map(|container| container.exec(&["touch", "/data/sub/x"]).code);
+    let codes =
+        [&plain, &recursive].map(|container| container.exec(&["touch", "/data/sub/x"]).code);
     let mut config = idle("bad");
     volume.readonly = false;
     config.mounts = vec![volume];
@@ -188,7 +214,13 @@ fn the_pods_files_can_be_replaced_and_written() {
     fs::write(&hosts, "10.0.0.1 from-the-kubelet\n").unwrap();
     let pod = daemon.run_named("hosts");
     let container = with(&pod, "own", vec![mount(&hosts, "/etc/hosts")]);
-    assert_eq!(container.sh("cat /etc/hosts"), "10.0.0.1 from-the-kubelet\n");
-    let out = pod.output(shell("plain", "echo '10.0.0.2 x' >> /etc/hosts && grep -c 10.0.0.2 /etc/hosts"));
+    assert_eq!(
+        container.sh("cat /etc/hosts"),
+        "10.0.0.1 from-the-kubelet\n"
+    );
+    let out = pod.output(shell(
+        "plain",
+        "echo '10.0.0.2 x' >> /etc/hosts && grep -c 10.0.0.2 /etc/hosts",
+    ));
     assert_eq!(out, "1\n");
 }

@@ -35,12 +35,19 @@ fn net_ipc_and_uts_are_the_pods_and_pid_and_mnt_the_containers() {
     let (pause, a, b) = (pod.pause(), a.pid(), b.pid());
     for kind in ["net", "ipc", "uts"] {
         let shared = namespace(pause, kind);
-        assert_eq!([namespace(a, kind), namespace(b, kind)], [shared, shared], "{kind}");
+        assert_eq!(
+            [namespace(a, kind), namespace(b, kind)],
+            [shared, shared],
+            "{kind}"
+        );
         assert_ne!(shared, own(kind), "{kind} is the host's");
     }
     for kind in ["pid", "mnt", "cgroup"] {
         let all = [namespace(a, kind), namespace(b, kind), own(kind)];
-        assert!(all[0] != all[1] && all[0] != all[2] && all[1] != all[2], "{kind}: {all:?}");
+        assert!(
+            all[0] != all[1] && all[0] != all[2] && all[1] != all[2],
+            "{kind}: {all:?}"
+        );
         assert_ne!(namespace(pause, kind), namespace(a, kind), "{kind}");
     }
 }
@@ -68,11 +75,24 @@ fn pid_pod_is_one_namespace_with_the_pause_as_its_first_process() {
     let daemon = Daemon::start();
     let (pod, a, b) = pair(&daemon, NamespaceMode::Pod);
     let shared = namespace(pod.pause(), "pid");
-    assert_eq!([namespace(a.pid(), "pid"), namespace(b.pid(), "pid")], [shared, shared]);
-    assert_eq!(evidence::status(pod.pause(), "NSpid").split_whitespace().last(), Some("1"));
+    assert_eq!(
+        [namespace(a.pid(), "pid"), namespace(b.pid(), "pid")],
+        [shared, shared]
+    );
+    assert_eq!(
+        evidence::status(pod.pause(), "NSpid")
+            .split_whitespace()
+            .last(),
+        Some("1")
+    );
     assert!(a.sh("cat /proc/1/cmdline").contains("pause"));
     // Each sees and may signal the processes of the other.
-    assert_eq!(a.sh("ps").matches("sleep 100000").count(), 2, "{}", a.sh("ps"));
+    assert_eq!(
+        a.sh("ps").matches("sleep 100000").count(),
+        2,
+        "{}",
+        a.sh("ps")
+    );
     assert_ne!(namespace(a.pid(), "mnt"), namespace(b.pid(), "mnt"));
 }
 
@@ -84,9 +104,12 @@ fn the_pause_reaps_what_a_container_orphans() {
     let zombies = || {
         let pids = evidence::cgroup(a.pid(), "pids").processes();
         let pids = pids.into_iter().chain(children(pod.pause()));
-        pids.filter(|pid| evidence::status(*pid, "State").starts_with('Z')).count()
+        pids.filter(|pid| evidence::status(*pid, "State").starts_with('Z'))
+            .count()
     };
-    until("the orphan's end", Duration::from_secs(5), || (zombies() == 0).then_some(()));
+    until("the orphan's end", Duration::from_secs(5), || {
+        (zombies() == 0).then_some(())
+    });
     // Stray signals do not end it.
     a.sh("kill -HUP 1; kill -CHLD 1; kill -URG 1; kill -USR1 1; sleep 0.1");
     assert!(evidence::is_alive(pod.pause()));
@@ -95,7 +118,9 @@ fn the_pause_reaps_what_a_container_orphans() {
 
 fn children(pid: i32) -> Vec<i32> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    text.split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect()
 }
 
 #[test]
@@ -107,7 +132,10 @@ fn without_namespace_options_the_pid_namespace_is_the_pods() {
     let mut config = idle("c");
     config.linux = None;
     let container = pod.start(config);
-    assert_eq!(namespace(container.pid(), "pid"), namespace(pod.pause(), "pid"));
+    assert_eq!(
+        namespace(container.pid(), "pid"),
+        namespace(pod.pause(), "pid")
+    );
 }
 
 #[test]
@@ -115,7 +143,10 @@ fn pid_node_is_the_hosts() {
     let daemon = Daemon::start();
     let (_, a, _) = pair(&daemon, NamespaceMode::Node);
     assert_eq!(namespace(a.pid(), "pid"), own("pid"));
-    let seen = a.sh(&format!("cat /proc/{}/cmdline | tr '\\0' ' '", daemon.pid()));
+    let seen = a.sh(&format!(
+        "cat /proc/{}/cmdline | tr '\\0' ' '",
+        daemon.pid()
+    ));
     assert!(seen.contains("holdfastd"), "{seen}");
 }
 
@@ -135,12 +166,16 @@ fn pid_target_is_another_containers() {
     // The one that is joined must run, and be of the same pod.
     app.stop(0);
     config.metadata.as_mut().unwrap().name = "late".into();
-    let refused = daemon.try_create(&pod.id, &pod.config, &config).and_then(|id| daemon.try_start(&id));
+    let refused = daemon
+        .try_create(&pod.id, &pod.config, &config)
+        .and_then(|id| daemon.try_start(&id));
     fails(refused, Code::InvalidArgument, &["target_id"]);
     let other = daemon.run_named("other");
     let app = other.start(idle("app"));
     config.namespaces().target_id.clone_from(&app.id);
-    let refused = daemon.try_create(&pod.id, &pod.config, &config).and_then(|id| daemon.try_start(&id));
+    let refused = daemon
+        .try_create(&pod.id, &pod.config, &config)
+        .and_then(|id| daemon.try_start(&id));
     fails(refused, Code::InvalidArgument, &["target_id"]);
 }
 
@@ -167,7 +202,10 @@ fn net_node_and_ipc_node_are_the_hosts() {
     assert_eq!(pod.ip(), "", "the host's addresses are not the pod's");
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     assert_eq!(container.sh("hostname"), name);
-    let shm = tempfile::Builder::new().prefix("holdfast-e2e-").tempfile_in("/dev/shm").unwrap();
+    let shm = tempfile::Builder::new()
+        .prefix("holdfast-e2e-")
+        .tempfile_in("/dev/shm")
+        .unwrap();
     container.sh(&format!("test -e {}", shm.path().display()));
 }
 
@@ -184,13 +222,26 @@ fn shared_memory_is_seen_by_both_containers_and_not_by_the_host() {
     assert!(!fs::exists("/dev/shm/hello").unwrap());
     let other = daemon.run_named("other").start(idle("c"));
     assert_ne!(other.exec(&["probe", "shm-sysv", "read", "4711"]).code, 0);
-    assert_ne!(other.exec(&["probe", "shm-posix", "read", "/hello"]).code, 0);
-    let size = a.sh("df -k /dev/shm | tail -n1").split_whitespace().nth(1).unwrap().to_owned();
+    assert_ne!(
+        other.exec(&["probe", "shm-posix", "read", "/hello"]).code,
+        0
+    );
+    let size = a
+        .sh("df -k /dev/shm | tail -n1")
+        .split_whitespace()
+        .nth(1)
+        .unwrap()
+        .to_owned();
     assert_eq!(size, "65536", "64 MiB as other runtimes have it");
     // It outlives the containers, as the pod does.
     a.remove();
     b.remove();
-    assert_eq!(pod.start(idle("later")).sh("probe shm-posix read /hello").trim(), "over posix");
+    assert_eq!(
+        pod.start(idle("later"))
+            .sh("probe shm-posix read /hello")
+            .trim(),
+        "over posix"
+    );
 }
 
 #[test]
@@ -227,7 +278,10 @@ fn no_descriptor_of_the_host_survives_into_a_container() {
     for line in fds.lines() {
         let (number, target) = line.split_once(' ').unwrap();
         assert!(number.parse::<u32>().unwrap() <= 2, "{fds}");
-        assert!(target.starts_with("pipe:") || target == "/dev/null", "{fds}");
+        assert!(
+            target.starts_with("pipe:") || target == "/dev/null",
+            "{fds}"
+        );
     }
     let names = fs::read_dir(format!("/proc/{}/fd", container.pid())).unwrap();
     assert_eq!(names.count(), 3);
@@ -238,8 +292,14 @@ fn the_environment_of_the_daemon_does_not_reach_a_container() {
     let daemon = Daemon::start();
     let container = daemon.run_named("env").start(idle("c"));
     let environment = fs::read_to_string(format!("/proc/{}/environ", container.pid())).unwrap();
-    let mut names: Vec<_> = environment.split('\0').filter_map(|pair| Some(pair.split_once('=')?.0)).collect();
+    let mut names: Vec<_> = environment
+        .split('\0')
+        .filter_map(|pair| Some(pair.split_once('=')?.0))
+        .collect();
     names.sort_unstable();
     let known = ["HOME", "HOSTNAME", "PATH"];
-    assert!(names.iter().all(|name| known.contains(name)), "{environment:?}");
+    assert!(
+        names.iter().all(|name| known.contains(name)),
+        "{environment:?}"
+    );
 }

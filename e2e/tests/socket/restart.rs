@@ -26,7 +26,8 @@ fn pods_and_containers_are_the_same_after_a_crash() {
     let (ended, _) = pod.finish(shell("ended", "exit 3"));
     let stopped = daemon.run_named("stopped");
     stopped.stop();
-    let statuses = || -> Vec<ContainerStatus> { [&running, &created, &ended].map(|of| of.status()).into() };
+    let statuses =
+        || -> Vec<ContainerStatus> { [&running, &created, &ended].map(|of| of.status()).into() };
     let (before, pid, pause) = (statuses(), running.pid(), pod.pause());
     let (pod_before, stopped_before) = (pod.status(), stopped.status());
 
@@ -35,7 +36,10 @@ fn pods_and_containers_are_the_same_after_a_crash() {
     daemon.restart();
 
     assert_eq!(statuses(), before);
-    assert_eq!((pod.status(), stopped.status()), (pod_before, stopped_before));
+    assert_eq!(
+        (pod.status(), stopped.status()),
+        (pod_before, stopped_before)
+    );
     assert_eq!((running.pid(), pod.pause()), (pid, pause));
     assert_eq!(running.sh("echo $HOSTNAME"), "same\n");
     created.start();
@@ -52,7 +56,10 @@ fn sigterm_ends_the_daemon_and_leaves_the_pods() {
     let pid = run.pid();
     assert_eq!(daemon.terminate(), 0);
     assert!(is_alive(pid));
-    assert!(!daemon.place.socket().exists(), "the socket is gone with the daemon");
+    assert!(
+        !daemon.place.socket().exists(),
+        "the socket is gone with the daemon"
+    );
     daemon.restart();
     assert_eq!(run.pid(), pid);
 }
@@ -61,14 +68,20 @@ fn sigterm_ends_the_daemon_and_leaves_the_pods() {
 fn an_exit_while_nobody_looked_has_its_real_code_and_time() {
     let daemon = Daemon::start();
     let pod = daemon.run_named("exit");
-    let run = pod.start(container("c", BUSYBOX, &["probe", "signals", "SIGUSR1", "77"]));
+    let run = pod.start(container(
+        "c",
+        BUSYBOX,
+        &["probe", "signals", "SIGUSR1", "77"],
+    ));
     run.wait_for("ready");
     let second = pod.start(idle("killed"));
     let (pid, killed) = (run.pid(), second.pid());
     daemon.kill9();
     let before = now();
     sh(&format!("kill -USR1 {pid}; kill -KILL {killed}"));
-    until("its end", Duration::from_secs(5), || (!is_alive(pid) && !is_alive(killed)).then_some(()));
+    until("its end", Duration::from_secs(5), || {
+        (!is_alive(pid) && !is_alive(killed)).then_some(())
+    });
     let after = now();
     thread::sleep(Duration::from_millis(1500));
     daemon.restart();
@@ -76,8 +89,11 @@ fn an_exit_while_nobody_looked_has_its_real_code_and_time() {
     assert_eq!(status.exit_code, 77);
     // A little leeway: the shim looks at the clock when it reaps.
     let slack = 200_000_000;
-    assert!((before - slack..after + slack).contains(&status.finished_at), "{} ms off",
-        (status.finished_at - after) / 1_000_000);
+    assert!(
+        (before - slack..after + slack).contains(&status.finished_at),
+        "{} ms off",
+        (status.finished_at - after) / 1_000_000
+    );
     assert!(run.stdout().contains("got SIGUSR1"), "{}", run.stdout());
     let status = second.wait();
     assert_eq!(status.exit_code, 137);
@@ -98,7 +114,11 @@ fn logs_go_on_without_a_gap() {
     }
     run.wait();
     let wanted: String = (1..=300_000).map(|number| format!("{number}\n")).collect();
-    assert!(log::written(&run.log(), "stdout") == wanted.as_bytes(), "{} lines", run.log().len());
+    assert!(
+        log::written(&run.log(), "stdout") == wanted.as_bytes(),
+        "{} lines",
+        run.log().len()
+    );
 }
 
 #[test]
@@ -108,7 +128,9 @@ fn a_pod_whose_pause_died_meanwhile_is_not_ready() {
     let pause = pod.pause();
     daemon.kill9();
     sh(&format!("kill -KILL {pause}"));
-    until("its end", Duration::from_secs(5), || (!is_alive(pause)).then_some(()));
+    until("its end", Duration::from_secs(5), || {
+        (!is_alive(pause)).then_some(())
+    });
     daemon.restart();
     until("NOTREADY", Duration::from_secs(5), || {
         (pod.status().state() == PodSandboxState::SandboxNotready).then_some(())
@@ -143,7 +165,9 @@ fn an_exec_that_lost_its_daemon_ends_or_is_ended() {
     let run = daemon.run_named("exec").start(idle("c"));
     thread::scope(|scope| {
         let exec = scope.spawn(|| daemon.try_exec(&run.id, &["sleep", "6543210"], 0));
-        until("the command", Duration::from_secs(5), || (!with_command("sleep 6543210").is_empty()).then_some(()));
+        until("the command", Duration::from_secs(5), || {
+            (!with_command("sleep 6543210").is_empty()).then_some(())
+        });
         daemon.kill9();
         assert!(exec.join().unwrap().is_err());
     });
@@ -156,7 +180,9 @@ fn an_exec_that_lost_its_daemon_ends_or_is_ended() {
 #[test]
 fn a_stop_that_lost_its_daemon_can_be_repeated() {
     let daemon = Daemon::start();
-    let run = daemon.run_named("stop").start(container("c", BUSYBOX, &["probe", "signals"]));
+    let run = daemon
+        .run_named("stop")
+        .start(container("c", BUSYBOX, &["probe", "signals"]));
     run.wait_for("ready");
     thread::scope(|scope| {
         let stop = scope.spawn(|| daemon.try_stop(&run.id, 600));
@@ -176,7 +202,9 @@ fn storm(daemon: &Daemon, worker: usize, end: &AtomicBool) {
             return;
         }
         let config = daemon.pod(&format!("storm-{worker}-{round}"));
-        let Ok(id) = daemon.try_run(&config) else { continue };
+        let Ok(id) = daemon.try_run(&config) else {
+            continue;
+        };
         let created = daemon.try_create(&id, &config, &idle("c"));
         let _ = created.and_then(|id| daemon.try_start(&id));
         if round % 2 == 0 {
@@ -214,7 +242,10 @@ fn crashes_in_the_middle_of_everything_leave_nothing_broken() {
     }
     for container in daemon.containers() {
         if container.state() == ContainerState::ContainerRunning {
-            assert_eq!(must("exec", daemon.try_exec(&container.id, &["true"], 10)).exit_code, 0);
+            assert_eq!(
+                must("exec", daemon.try_exec(&container.id, &["true"], 10)).exit_code,
+                0
+            );
         }
     }
     // The rest is the leak check's, after all is removed.
@@ -237,7 +268,9 @@ fn crashes_during_pulls_leave_no_half_image() {
         }
     }
     daemon.pull(image);
-    let run = daemon.run_named("after").start(container("c", image, &["sleep", "1000"]));
+    let run = daemon
+        .run_named("after")
+        .start(container("c", image, &["sleep", "1000"]));
     run.sh("nginx -t 2>&1 || nginx -v 2>&1");
 }
 
@@ -246,9 +279,16 @@ fn a_second_daemon_on_the_same_directories_is_refused() {
     let daemon = Daemon::start();
     let run = daemon.run_named("first").start(idle("c"));
     let mut command = std::process::Command::new(e2e::program::built("holdfastd"));
-    command.arg("--config").arg(daemon.place.config()).stdin(std::process::Stdio::null());
+    command
+        .arg("--config")
+        .arg(daemon.place.config())
+        .stdin(std::process::Stdio::null());
     let second = e2e::program::finish(command);
     assert_ne!(second.code, 0);
-    assert!(second.stderr.contains(&daemon.place.tag), "{}", second.stderr);
+    assert!(
+        second.stderr.contains(&daemon.place.tag),
+        "{}",
+        second.stderr
+    );
     assert_eq!(run.sh("echo alive"), "alive\n");
 }

@@ -23,7 +23,10 @@ fn all() -> u64 {
 }
 
 fn profile(kind: ProfileType, localhost: &str) -> Option<SecurityProfile> {
-    Some(SecurityProfile { profile_type: kind.into(), localhost_ref: localhost.into() })
+    Some(SecurityProfile {
+        profile_type: kind.into(),
+        localhost_ref: localhost.into(),
+    })
 }
 
 fn sets(container: &Container<'_>) -> [u64; 5] {
@@ -37,7 +40,12 @@ fn capabilities_are_the_default_ones_and_what_is_added_and_dropped() {
     let pod = daemon.run_named("caps");
     let cases: [(&str, &[&str], &[&str], u64); 7] = [
         ("default", &[], &[], set(&DEFAULT)),
-        ("add", &["NET_ADMIN"], &[], set(&DEFAULT) | set(&[NET_ADMIN])),
+        (
+            "add",
+            &["NET_ADMIN"],
+            &[],
+            set(&DEFAULT) | set(&[NET_ADMIN]),
+        ),
         ("drop", &[], &["CAP_CHOWN"], set(&DEFAULT) & !set(&[CHOWN])),
         ("none", &[], &["ALL"], 0),
         ("only", &["CHOWN"], &["ALL"], set(&[CHOWN])),
@@ -52,9 +60,16 @@ fn capabilities_are_the_default_ones_and_what_is_added_and_dropped() {
             ..Capability::default()
         });
         let [bounding, permitted, effective, inheritable, ambient] = sets(&pod.start(config));
-        assert_eq!(bounding, wanted, "bounding set of {name}: {bounding:x} {wanted:x}");
+        assert_eq!(
+            bounding, wanted,
+            "bounding set of {name}: {bounding:x} {wanted:x}"
+        );
         assert_eq!((permitted, effective), (wanted, wanted), "{name}");
-        assert_eq!((inheritable, ambient), (0, 0), "inherited by nobody (CVE-2022-24769): {name}");
+        assert_eq!(
+            (inheritable, ambient),
+            (0, 0),
+            "inherited by nobody (CVE-2022-24769): {name}"
+        );
     }
 }
 
@@ -70,7 +85,10 @@ fn other_users_have_no_capabilities_but_those_of_files() {
     assert_eq!(bounding, set(&DEFAULT));
     assert_eq!((permitted, effective), (0, 0));
     // A file capability of the image works, and a setuid binary.
-    assert_eq!(run.exec(&["/m/capable", "raw"]).stdout, "raw socket opened\n");
+    assert_eq!(
+        run.exec(&["/m/capable", "raw"]).stdout,
+        "raw socket opened\n"
+    );
     assert_ne!(run.exec(&["probe", "raw"]).code, 0);
     assert!(run.sh("/m/setuid ids").starts_with("uid 1000 0 0"));
 
@@ -78,7 +96,10 @@ fn other_users_have_no_capabilities_but_those_of_files() {
     config.security().no_new_privs = true;
     let run = pod.start(config);
     assert_eq!(status(run.pid(), "NoNewPrivs"), "1");
-    assert!(run.sh("/m/setuid ids").starts_with("uid 1000 1000 1000"), "no_new_privs was not in force");
+    assert!(
+        run.sh("/m/setuid ids").starts_with("uid 1000 1000 1000"),
+        "no_new_privs was not in force"
+    );
     // By way of a shell: a process that had the capability until its execve may keep it, as with runc.
     assert_ne!(run.exec(&["sh", "-c", "/m/capable raw; exit $?"]).code, 0);
 }
@@ -88,8 +109,10 @@ fn ambient_capabilities_reach_other_users() {
     let daemon = Daemon::start();
     let mut config = idle("c");
     config.security().run_as_user = Some(cri_api::runtime::v1::Int64Value { value: 1000 });
-    config.security().capabilities =
-        Some(Capability { add_ambient_capabilities: vec!["NET_RAW".into()], ..Capability::default() });
+    config.security().capabilities = Some(Capability {
+        add_ambient_capabilities: vec!["NET_RAW".into()],
+        ..Capability::default()
+    });
     let run = daemon.run_named("ambient").start(config);
     let [_, _, effective, _, ambient] = sets(&run);
     assert_eq!((effective, ambient), (set(&[13]), set(&[13])));
@@ -102,8 +125,15 @@ fn an_unknown_capability_is_refused_by_name() {
     let pod = daemon.run_named("caps");
     let mut config = idle("c");
     let add_capabilities = vec!["NO_SUCH_THING".into()];
-    config.security().capabilities = Some(Capability { add_capabilities, ..Capability::default() });
-    fails(daemon.try_create(&pod.id, &pod.config, &config), Code::InvalidArgument, &["NO_SUCH_THING"]);
+    config.security().capabilities = Some(Capability {
+        add_capabilities,
+        ..Capability::default()
+    });
+    fails(
+        daemon.try_create(&pod.id, &pod.config, &config),
+        Code::InvalidArgument,
+        &["NO_SUCH_THING"],
+    );
 }
 
 #[test]
@@ -115,9 +145,15 @@ fn the_default_seccomp_profile_is_in_force() {
     // Even the capability does not open what stands behind the filter... but mount is allowed with it.
     let run = pod.start(config);
     assert_eq!(status(run.pid(), "Seccomp"), "2");
-    for blocked in ["unshare -U true", "mount -t tmpfs none /tmp", "chroot /proc true; unshare -m true"] {
+    for blocked in [
+        "unshare -U true",
+        "mount -t tmpfs none /tmp",
+        "chroot /proc true; unshare -m true",
+    ] {
         let out = run.exec(&["sh", "-c", blocked]);
-        let refused = ["not permitted", "permission denied"].iter().any(|word| out.stderr.contains(word));
+        let refused = ["not permitted", "permission denied"]
+            .iter()
+            .any(|word| out.stderr.contains(word));
         assert!(out.code != 0 && refused, "{blocked}: {out:?}");
     }
     assert!(run.sh("probe status").contains("Seccomp:\t2"));
@@ -140,7 +176,10 @@ fn a_seccomp_profile_of_the_nodes_own_is_loaded() {
     let mut config = idle("own");
     config.security().seccomp = profile(ProfileType::Localhost, &path.display().to_string());
     let out = pod.start(config.clone()).exec(&["mkdir", "/tmp/x"]);
-    assert!(out.code != 0 && out.stderr.contains("not supported"), "{out:?}");
+    assert!(
+        out.code != 0 && out.stderr.contains("not supported"),
+        "{out:?}"
+    );
 
     let refused = |name: &str, reference: &str, word: &str| {
         let mut config = idle(name);
@@ -159,21 +198,33 @@ fn masked_paths_are_empty_and_read_only_paths_are_read_only() {
     let daemon = Daemon::start();
     let pod = daemon.run_named("masked");
     let mut config = idle("c");
-    config.security().masked_paths =
-        vec!["/proc/interrupts".into(), "/sys/firmware".into(), "/no/such/path".into()];
+    config.security().masked_paths = vec![
+        "/proc/interrupts".into(),
+        "/sys/firmware".into(),
+        "/no/such/path".into(),
+    ];
     config.security().readonly_paths = vec!["/proc/sys".into(), "/proc/bus".into(), "/none".into()];
     let run = pod.start(config);
     assert_eq!(run.sh("ls /sys/firmware"), "");
     assert_eq!(run.sh("head -c 10 /proc/interrupts | wc -c").trim(), "0");
-    assert_eq!(run.sh("stat -c '%t:%T' /proc/interrupts").trim(), "1:3", "the real /dev/null (CVE-2025-31133)");
+    assert_eq!(
+        run.sh("stat -c '%t:%T' /proc/interrupts").trim(),
+        "1:3",
+        "the real /dev/null (CVE-2025-31133)"
+    );
     let out = run.exec(&["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]);
     assert!(out.code != 0 && out.stderr.contains("Read-only"), "{out:?}");
     // Empty lists mask nothing, as procMount: Unmasked wants it.
     let mut config = idle("open");
     let add_capabilities = vec!["NET_ADMIN".to_owned()];
-    config.security().capabilities = Some(Capability { add_capabilities, ..Capability::default() });
+    config.security().capabilities = Some(Capability {
+        add_capabilities,
+        ..Capability::default()
+    });
     let run = pod.start(config);
-    run.sh("test $(head -c 10 /proc/interrupts | wc -c) = 10; echo 1 > /proc/sys/net/ipv4/ip_forward");
+    run.sh(
+        "test $(head -c 10 /proc/interrupts | wc -c) = 10; echo 1 > /proc/sys/net/ipv4/ip_forward",
+    );
 }
 
 #[test]
@@ -198,7 +249,11 @@ fn privileges_need_a_privileged_pod() {
     let pod = daemon.run_named("plain");
     let mut config = idle("c");
     config.security().privileged = true;
-    fails(daemon.try_create(&pod.id, &pod.config, &config), Code::InvalidArgument, &["privileged"]);
+    fails(
+        daemon.try_create(&pod.id, &pod.config, &config),
+        Code::InvalidArgument,
+        &["privileged"],
+    );
 }
 
 #[test]
@@ -211,20 +266,29 @@ fn the_pause_is_confined_as_well() {
     assert_eq!(capabilities(pod.pause(), "CapEff"), 0);
     assert_eq!(status(pod.pause(), "NoNewPrivs"), "1");
     let exe = std::fs::read_link(format!("/proc/{}/exe", pod.pause())).unwrap();
-    assert!(exe.display().to_string().contains("memfd:"), "{}", exe.display());
+    assert!(
+        exe.display().to_string().contains("memfd:"),
+        "{}",
+        exe.display()
+    );
 }
 
 #[test]
 fn the_kernel_spares_shim_and_pause_when_memory_runs_out() {
     const SYS_RESOURCE: u32 = 24;
     if all() & set(&[SYS_RESOURCE]) == 0 {
-        e2e::skip!("this machine lacks CAP_SYS_RESOURCE, without which oom_score_adj cannot be lowered");
+        e2e::skip!(
+            "this machine lacks CAP_SYS_RESOURCE, without which oom_score_adj cannot be lowered"
+        );
     }
     let daemon = Daemon::start();
     let pod = daemon.run_named("spared");
     let shim = i32::try_from(pod.info()["shimPid"].as_i64().unwrap()).unwrap();
     for pid in [pod.pause(), shim] {
-        assert_eq!(e2e::evidence::read(format!("/proc/{pid}/oom_score_adj").as_ref()), "-998");
+        assert_eq!(
+            e2e::evidence::read(format!("/proc/{pid}/oom_score_adj").as_ref()),
+            "-998"
+        );
     }
 }
 
@@ -238,7 +302,10 @@ fn the_working_directory_cannot_be_a_descriptor_of_the_host() {
         config.working_dir = format!("/proc/self/fd/{number}");
         let id = daemon.try_create(&pod.id, &pod.config, &config);
         let Ok(id) = id else { continue };
-        assert!(daemon.try_start(&id).is_err(), "{number} is an open directory of the host");
+        assert!(
+            daemon.try_start(&id).is_err(),
+            "{number} is an open directory of the host"
+        );
     }
     daemon.provide(request::BUSYBOX);
 }

@@ -17,10 +17,34 @@ fn the_stop_signal_is_sigterm_the_images_or_the_requests() {
     let daemon = Daemon::start();
     let pod = daemon.run_named("signals");
     let cases = [
-        ("default", BUSYBOX.to_owned(), vec!["probe", "signals", "SIGTERM"], "SIGTERM", Signal::Sigterm),
-        ("name", format!("{IMAGES}stop-name:1"), vec![], "SIGUSR1", Signal::Sigusr1),
-        ("number", format!("{IMAGES}stop-number:1"), vec![], "SIGUSR2", Signal::Sigusr2),
-        ("realtime", format!("{IMAGES}stop-realtime:1"), vec![], "37", Signal::Sigrtminplus3),
+        (
+            "default",
+            BUSYBOX.to_owned(),
+            vec!["probe", "signals", "SIGTERM"],
+            "SIGTERM",
+            Signal::Sigterm,
+        ),
+        (
+            "name",
+            format!("{IMAGES}stop-name:1"),
+            vec![],
+            "SIGUSR1",
+            Signal::Sigusr1,
+        ),
+        (
+            "number",
+            format!("{IMAGES}stop-number:1"),
+            vec![],
+            "SIGUSR2",
+            Signal::Sigusr2,
+        ),
+        (
+            "realtime",
+            format!("{IMAGES}stop-realtime:1"),
+            vec![],
+            "37",
+            Signal::Sigrtminplus3,
+        ),
     ];
     for (name, image, command, wanted, signal) in cases {
         let run = pod.start(container(name, &image, &command));
@@ -28,9 +52,16 @@ fn the_stop_signal_is_sigterm_the_images_or_the_requests() {
         assert_eq!(run.status().stop_signal(), signal, "{name}");
         let start = Instant::now();
         run.stop(20);
-        assert!(start.elapsed() < Duration::from_secs(10), "{name} was not stopped by its signal");
-        assert!(run.stdout().contains(&format!("got {wanted}\n")) || run.stdout().contains(&format!("got SIG{wanted}\n")),
-            "{name}: {}", run.stdout());
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "{name} was not stopped by its signal"
+        );
+        assert!(
+            run.stdout().contains(&format!("got {wanted}\n"))
+                || run.stdout().contains(&format!("got SIG{wanted}\n")),
+            "{name}: {}",
+            run.stdout()
+        );
         assert_eq!(run.status().exit_code, 0, "{name}");
     }
     let mut config = container("request", BUSYBOX, &["probe", "signals", "SIGHUP", "9"]);
@@ -55,13 +86,17 @@ fn a_stop_signal_that_does_not_exist_is_refused() {
 fn after_the_grace_period_everything_is_killed() {
     let daemon = Daemon::start();
     let pod = daemon.run_named("grace");
-    let script = "(trap '' TERM; sleep 8765431) & (trap '' TERM; setsid sleep 8765432) & exec probe signals";
+    let script =
+        "(trap '' TERM; sleep 8765431) & (trap '' TERM; setsid sleep 8765432) & exec probe signals";
     let run = pod.start(shell("c", script));
     run.wait_for("ready");
     let start = Instant::now();
     run.stop(1);
     let took = start.elapsed();
-    assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(5), "{took:?}");
+    assert!(
+        took >= Duration::from_secs(1) && took < Duration::from_secs(5),
+        "{took:?}"
+    );
     assert_eq!(run.status().exit_code, 137);
     assert!(run.stdout().contains("got SIGTERM\n"));
     until("the end of its children", Duration::from_secs(2), || {
@@ -75,10 +110,15 @@ fn with_a_shared_pid_namespace_children_die_with_their_container() {
     let mut config = daemon.pod("shared");
     e2e::request::PodParts::namespaces(&mut config).pid = 0;
     let pod = daemon.run(config);
-    let mut config = shell("c", "(setsid sleep 8765441 &); (sleep 8765442 &); exec sleep 8765443");
+    let mut config = shell(
+        "c",
+        "(setsid sleep 8765441 &); (sleep 8765442 &); exec sleep 8765443",
+    );
     e2e::request::ContainerParts::namespaces(&mut config).pid = 0;
     let run = pod.start(config);
-    until("its children", Duration::from_secs(5), || (with_command("sleep 876544").len() == 3).then_some(()));
+    until("its children", Duration::from_secs(5), || {
+        (with_command("sleep 876544").len() == 3).then_some(())
+    });
     run.stop(0);
     assert_eq!(run.status().state(), ContainerState::ContainerExited);
     until("the end of its children", Duration::from_secs(2), || {
@@ -90,7 +130,9 @@ fn with_a_shared_pid_namespace_children_die_with_their_container() {
 #[test]
 fn a_grace_of_zero_kills_at_once() {
     let daemon = Daemon::start();
-    let run = daemon.run_named("now").start(container("c", BUSYBOX, &["probe", "signals"]));
+    let run = daemon
+        .run_named("now")
+        .start(container("c", BUSYBOX, &["probe", "signals"]));
     run.wait_for("ready");
     let start = Instant::now();
     run.stop(0);
@@ -101,7 +143,9 @@ fn a_grace_of_zero_kills_at_once() {
 #[test]
 fn a_second_stop_with_less_grace_ends_the_first() {
     let daemon = Daemon::start();
-    let run = daemon.run_named("twice").start(container("c", BUSYBOX, &["probe", "signals"]));
+    let run = daemon
+        .run_named("twice")
+        .start(container("c", BUSYBOX, &["probe", "signals"]));
     run.wait_for("ready");
     let start = Instant::now();
     thread::scope(|scope| {
@@ -110,14 +154,25 @@ fn a_second_stop_with_less_grace_ends_the_first() {
         run.stop(1);
         first.join().unwrap();
     });
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
-    assert_eq!(run.stdout().matches("got SIGTERM").count(), 1, "signalled once");
+    assert!(
+        start.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(
+        run.stdout().matches("got SIGTERM").count(),
+        1,
+        "signalled once"
+    );
 }
 
 #[test]
 fn enormous_grace_periods_do_no_harm() {
     let daemon = Daemon::start();
-    let run = daemon.run_named("long").start(container("c", BUSYBOX, &["probe", "signals", "SIGTERM"]));
+    let run =
+        daemon
+            .run_named("long")
+            .start(container("c", BUSYBOX, &["probe", "signals", "SIGTERM"]));
     run.wait_for("ready");
     run.stop(i64::MAX);
     assert_eq!(run.status().exit_code, 0);

@@ -23,12 +23,20 @@ fn safe_parameters_are_set_in_the_pod_only() {
         config.linux().sysctls.insert(key.into(), value.into());
     }
     let paths = wanted.map(|(key, _)| format!("/proc/sys/{}", key.replace('.', "/")));
-    let before = paths.each_ref().map(|path| fs::read_to_string(path).unwrap_or_default());
+    let before = paths
+        .each_ref()
+        .map(|path| fs::read_to_string(path).unwrap_or_default());
     let container = daemon.run(config).start(idle("c"));
     for ((_, value), path) in wanted.iter().zip(&paths) {
-        assert_eq!(container.sh(&format!("cat {path}")).trim(), *value, "{path}");
+        assert_eq!(
+            container.sh(&format!("cat {path}")).trim(),
+            *value,
+            "{path}"
+        );
     }
-    let after = paths.each_ref().map(|path| fs::read_to_string(path).unwrap_or_default());
+    let after = paths
+        .each_ref()
+        .map(|path| fs::read_to_string(path).unwrap_or_default());
     assert_eq!(after, before, "the host's changed");
 }
 
@@ -36,8 +44,16 @@ fn safe_parameters_are_set_in_the_pod_only() {
 fn low_ports_and_ping_work_without_capabilities() {
     let daemon = Daemon::start();
     let container = daemon.run_named("defaults").start(idle("c"));
-    assert_eq!(container.sh("cat /proc/sys/net/ipv4/ip_unprivileged_port_start"), "0\n");
-    assert_eq!(container.sh("cat /proc/sys/net/ipv4/ping_group_range").trim(), "0\t2147483647");
+    assert_eq!(
+        container.sh("cat /proc/sys/net/ipv4/ip_unprivileged_port_start"),
+        "0\n"
+    );
+    assert_eq!(
+        container
+            .sh("cat /proc/sys/net/ipv4/ping_group_range")
+            .trim(),
+        "0\t2147483647"
+    );
 }
 
 #[test]
@@ -67,19 +83,28 @@ fn unsafe_and_hostile_parameters_are_refused_with_their_name() {
         config.linux().sysctls.insert(key.into(), value.into());
         fails(daemon.try_run(&config), Code::InvalidArgument, &["sysctls"]);
     }
-    assert_eq!(fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap(), pattern);
+    assert_eq!(
+        fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap(),
+        pattern
+    );
     assert!(daemon.pods().is_empty());
 }
 
 #[test]
 fn a_value_the_kernel_refuses_fails_with_the_key() {
     let daemon = Daemon::start();
-    for (key, value) in [("net.ipv4.ip_forward", "no-number"), ("net.ipv4.no_such_key", "1")] {
+    for (key, value) in [
+        ("net.ipv4.ip_forward", "no-number"),
+        ("net.ipv4.no_such_key", "1"),
+    ] {
         let mut config = daemon.pod("kernel");
         config.linux().sysctls.insert(key.into(), value.into());
         let status = daemon.try_run(&config).unwrap_err();
         let spelled = key.replace('.', "/");
-        assert!(status.message().contains(key) || status.message().contains(&spelled), "{status}");
+        assert!(
+            status.message().contains(key) || status.message().contains(&spelled),
+            "{status}"
+        );
     }
     assert!(daemon.pods().is_empty());
 }
@@ -89,10 +114,24 @@ fn parameters_of_a_namespace_that_is_the_hosts_are_refused() {
     let daemon = Daemon::start();
     let mut config = daemon.pod("host");
     config.namespaces().network = NamespaceMode::Node.into();
-    config.linux().sysctls.insert("net.ipv4.ip_forward".into(), "1".into());
-    fails(daemon.try_run(&config), Code::InvalidArgument, &["net.ipv4.ip_forward", "network"]);
+    config
+        .linux()
+        .sysctls
+        .insert("net.ipv4.ip_forward".into(), "1".into());
+    fails(
+        daemon.try_run(&config),
+        Code::InvalidArgument,
+        &["net.ipv4.ip_forward", "network"],
+    );
     let mut config = daemon.pod("host");
     config.namespaces().ipc = NamespaceMode::Node.into();
-    config.linux().sysctls.insert("kernel.shm_rmid_forced".into(), "1".into());
-    fails(daemon.try_run(&config), Code::InvalidArgument, &["kernel.shm_rmid_forced", "ipc"]);
+    config
+        .linux()
+        .sysctls
+        .insert("kernel.shm_rmid_forced".into(), "1".into());
+    fails(
+        daemon.try_run(&config),
+        Code::InvalidArgument,
+        &["kernel.shm_rmid_forced", "ipc"],
+    );
 }
