@@ -17,20 +17,9 @@ const LONGEST_TEXT: usize = 4096;
 /// What kubelets look for in front of a pull that failed because of the registry.
 const REGISTRY_UNAVAILABLE: &str = "RegistryUnavailable";
 
-/// An error with its causes.
+/// An error with its causes, as long as a client takes it.
 fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let part = error.to_string();
-        // A transparent error has the text of its cause.
-        if !text.ends_with(&part) {
-            text.push_str(": ");
-            text.push_str(&part);
-        }
-        cause = error.source();
-    }
-    shorten(text)
+    shorten(crate::pod::chain(error))
 }
 
 fn shorten(mut text: String) -> String {
