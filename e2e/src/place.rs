@@ -2,12 +2,17 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::leaks;
 use crate::program;
 
 /// Everything of a test's daemon is below this, or carries its tag.
 const BASE: &str = "/var/tmp";
+
+/// What every tag begins with; the process id and a number follow.
+const PREFIX: &str = "hfe2e-";
 
 /// What a daemon of a test has for itself.
 #[derive(Debug, Clone)]
@@ -25,21 +30,14 @@ pub struct Place {
 }
 
 impl Place {
-    /// Makes one, with its directories.
+    /// Makes one, with its directories. The first one of a process cleans up after those that were killed.
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(|| Self::abandoned().iter().for_each(leaks::clean));
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let pid = std::process::id();
-        let tag = format!("hfe2e-{pid}-{number}");
-        let dir = PathBuf::from(BASE).join(&tag);
-        let place = Self {
-            // 15 characters at most: IFNAMSIZ less the NUL.
-            bridge: format!("he{pid:x}-{number:x}"),
-            subnet4: free_subnet(pid.wrapping_mul(131).wrapping_add(number)),
-            subnet6: format!("fd68:{:x}:{:x}:{number:x}::/64", pid >> 16, pid & 0xffff),
-            tag,
-            dir,
-        };
+        let mut place = Self::of(std::process::id(), number);
+        place.subnet4 = free_subnet(std::process::id().wrapping_mul(131).wrapping_add(number));
         for dir in [
             place.root(),
             place.run(),
@@ -51,6 +49,32 @@ impl Place {
                 .unwrap_or_else(|error| panic!("make {}: {error}", dir.display()));
         }
         place
+    }
+
+    /// The names of one that there is, or was.
+    fn of(pid: u32, number: u32) -> Self {
+        let tag = format!("{PREFIX}{pid}-{number}");
+        Self {
+            dir: PathBuf::from(BASE).join(&tag),
+            tag,
+            // 15 characters at most: IFNAMSIZ less the NUL.
+            bridge: format!("he{pid:x}-{number:x}"),
+            subnet4: String::new(),
+            subnet6: format!("fd68:{:x}:{:x}:{number:x}::/64", pid >> 16, pid & 0xffff),
+        }
+    }
+
+    /// Places of test processes that do not live any more.
+    fn abandoned() -> Vec<Self> {
+        let entries = fs::read_dir(BASE).into_iter().flatten().flatten();
+        let numbers = entries.filter_map(|entry| {
+            let name = entry.file_name();
+            let (pid, number) = name.to_str()?.strip_prefix(PREFIX)?.split_once('-')?;
+            Some((pid.parse().ok()?, number.parse().ok()?))
+        });
+        let gone = numbers
+            .filter(|(pid, _): &(u32, u32)| !fs::exists(format!("/proc/{pid}")).unwrap_or(true));
+        gone.map(|(pid, number)| Self::of(pid, number)).collect()
     }
 
     /// Directory of durable state.
