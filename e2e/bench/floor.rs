@@ -33,9 +33,11 @@ pub fn measure(table: &mut Table, daemon: &Daemon, count: usize) {
         source,
     ];
     program::run("gcc", compile).ok();
-    let busybox =
-        program::tool("busybox").unwrap_or_else(|| panic!("busybox-static is not installed"));
-    program::run("cp", [busybox, directory.join("lower/bin/true")]).ok();
+    let copy = format!(
+        "cp \"$(command -v busybox)\" {}/lower/bin/true",
+        directory.display()
+    );
+    program::sh(&copy);
     let mut command = Command::new(&binary);
     command.arg(count.to_string()).arg(&directory);
     let output = program::finish(command).ok();

@@ -98,11 +98,12 @@ pub fn built(name: &str) -> PathBuf {
         return Path::new(&dir).join(name);
     }
     let own = std::env::current_exe().unwrap_or_else(|error| panic!("find this program: {error}"));
-    // TARGET/PROFILE/deps/TEST
-    let target = own.ancestors().nth(3).unwrap_or(Path::new("target"));
-    let all = ["release", "debug"].map(|profile| target.join(profile).join(name));
-    let found = all.iter().find(|path| path.exists());
-    found.cloned().unwrap_or_else(|| {
+    // TARGET/PROFILE/deps/TEST for a test, TARGET/PROFILE/PROGRAM for the benchmark.
+    let targets = own.ancestors().skip(2).take(2);
+    let mut all = targets
+        .flat_map(|target| ["release", "debug"].map(|profile| target.join(profile).join(name)));
+    let found = all.find(|path| path.exists());
+    found.unwrap_or_else(|| {
         panic!("{name} is not built: run `make build`, or set HOLDFAST_BIN_DIR to where it is")
     })
 }

@@ -115,6 +115,10 @@ fn script(args: &[&str]) -> String {
 }
 
 /// Starts a process that stops the registry when this one is gone, even if by SIGKILL.
+#[expect(
+    clippy::zombie_processes,
+    reason = "it ends after this process and is waited for by init"
+)]
 fn guard(name: &str) {
     let home = program::cache().join("registry").join(name);
     let then = "tail --pid=\"$0\" -f /dev/null; bash \"$1\" stop \"$2\"; rm -rf \"$3\"";

@@ -70,7 +70,7 @@ fn leading_number(text: &str) -> Option<(u64, &str)> {
 impl fmt::Display for Period {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.0.as_millis();
-        if millis % 1000 == 0 {
+        if millis.is_multiple_of(1000) {
             write!(out, "{}s", millis / 1000)
         } else {
             write!(out, "{millis}ms")
@@ -110,7 +110,7 @@ impl fmt::Display for Size {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, bytes) = SIZES
             .iter()
-            .find(|(_, bytes)| self.0 >= *bytes && self.0 % bytes == 0)
+            .find(|(_, bytes)| self.0 >= *bytes && self.0.is_multiple_of(*bytes))
             .unwrap_or(&("B", 1));
         write!(out, "{}{unit}", self.0 / bytes)
     }

@@ -58,7 +58,8 @@ fn a_report_arrives_with_its_step_and_errno_and_then_ends() {
 
 #[test]
 fn paths_split_into_directory_and_name() {
-    let cases: [(&[u8], (&[u8], &[u8])); 6] = [
+    type Split<'a> = (&'a [u8], &'a [u8]);
+    let cases: [(&[u8], Split<'_>); 6] = [
         (b"/dev/null", (b"/dev", b"null")),
         (b"/dev/pts/", (b"/dev", b"pts")),
         (b"/dev", (b"/", b"dev")),

@@ -70,15 +70,15 @@ fn starts_and_sizes() {
             execs.push(begin.elapsed());
         }
         if round == 0 {
-            println!("shim: {}", pss(harness.shim_pid));
-            println!("pause: {}", pss(harness.pause_pid));
+            eprintln!("shim: {}", pss(harness.shim_pid));
+            eprintln!("pause: {}", pss(harness.pause_pid));
             let second = ContainerId::random().unwrap();
             harness.run(second, "sleep 60");
-            println!("shim with two containers: {}", pss(harness.shim_pid));
+            eprintln!("shim with two containers: {}", pss(harness.shim_pid));
         }
         harness.shut_down();
     }
-    println!(
+    eprintln!(
         "StartPause {:?}, StartContainer {:?}, exec to its end {:?}",
         summary(pauses),
         summary(starts),
@@ -96,12 +96,12 @@ fn throughput(script: &str, bytes: u64) {
     let seconds = begin.elapsed().as_secs_f64();
     let busy = (ticks(harness.shim_pid) - before) as f64 / 100.0;
     let megabytes = bytes as f64 / 1e6;
-    println!(
+    eprintln!(
         "{megabytes:.0} MB: {:.0} MB/s, {:.0} MB/s of the shim's own time: {script}",
         megabytes / seconds,
         megabytes / busy
     );
-    println!("shim afterwards: {}", pss(harness.shim_pid));
+    eprintln!("shim afterwards: {}", pss(harness.shim_pid));
     harness.shut_down();
 }
 

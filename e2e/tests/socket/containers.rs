@@ -179,14 +179,7 @@ fn the_usual_files_systems_and_devices_are_there() {
         out.code != 0 && out.stderr.contains("not permitted"),
         "{out:?}"
     );
-    assert_eq!(
-        container
-            .sh("cat /etc/hosts | grep -c localhost")
-            .trim()
-            .parse::<u32>()
-            .is_ok(),
-        true
-    );
+    container.sh("grep -q localhost /etc/hosts");
 }
 
 #[test]

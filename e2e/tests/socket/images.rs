@@ -123,7 +123,7 @@ fn a_pull_by_digest_needs_no_tag() {
     let image = daemon.image(&digest).unwrap();
     assert_eq!(image.id, id);
     assert!(image.repo_tags.is_empty(), "{:?}", image.repo_tags);
-    assert_eq!(image.repo_digests, [digest.clone()]);
+    assert_eq!(image.repo_digests, std::slice::from_ref(&digest));
     with_image(&daemon, &digest).sh("true");
 }
 

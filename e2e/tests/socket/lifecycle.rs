@@ -440,11 +440,8 @@ fn container_filters_narrow_the_lists() {
         let request = ListContainersRequest {
             filter: Some(filter),
         };
-        let found = must(
-            "list",
-            call(daemon.clients().runtime.list_containers(request)),
-        )
-        .containers;
+        let answer = call(daemon.clients().runtime.list_containers(request));
+        let found = must("list", answer).containers;
         let mut names: Vec<_> = found
             .into_iter()
             .map(|of| of.metadata.unwrap().name)

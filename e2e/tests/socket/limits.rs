@@ -270,7 +270,7 @@ fn a_limit_below_what_is_used_is_refused_and_changes_nothing() {
     fails(
         update(&container, resources),
         Code::FailedPrecondition,
-        &["memory", "usage"][..1].as_ref(),
+        &["memory", "uses"],
     );
     let pid = container.pid();
     let memory = cgroup(pid, "memory");

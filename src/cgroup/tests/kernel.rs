@@ -432,7 +432,7 @@ fn device_rules_are_enforced_by_a_filter_on_v2() {
     assert_eq!(verdicts(&group), "yyyyyyy");
     install(unified.dir, &rules).unwrap();
     assert_eq!(verdicts(&group), "yynnynn");
-    install(unified.dir, &[deny_all.clone()]).unwrap();
+    install(unified.dir, std::slice::from_ref(&deny_all)).unwrap();
     assert_eq!(verdicts(&group), "nnnnnnn");
     let allow_all = DeviceRule {
         verdict: DeviceVerdict::Allow,
