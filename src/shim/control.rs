@@ -115,13 +115,10 @@ impl Shim {
 
     fn kill(&mut self, container: ContainerId) -> Answer {
         let container = self.known_container(container)?;
-        let failure = |errno| failed(Step::Control, errno, "cgroup.kill");
-        match container.cgroup.any() {
-            Some(directory) => cgroup::kill(directory).map_err(failure)?,
-            None => match pidfd::send_signal(container.process.pidfd(), libc::SIGKILL) {
-                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-                other => other.map_err(|error| failure(errno_of(&error)))?,
-            },
+        let failure = |errno| failed(Step::Control, errno, "kill");
+        container.process.kill().map_err(failure)?;
+        if let Some(directory) = container.cgroup.any() {
+            cgroup::kill(directory).map_err(failure)?;
         }
         done()
     }
@@ -216,16 +213,16 @@ impl Shim {
                 continue;
             }
             // What a signal cannot reach is already gone.
-            let _ = pidfd::send_signal(container.process.pidfd(), libc::SIGKILL);
+            let _ = container.process.kill();
             if let Some(directory) = container.cgroup.any() {
                 let _ = cgroup::kill(directory);
             }
         }
         for exec in self.execs.values() {
-            let _ = pidfd::send_signal(exec.process.pidfd(), libc::SIGKILL);
+            let _ = exec.process.kill();
         }
         if let Some(pause) = &self.pause {
-            let _ = pidfd::send_signal(pause.process.pidfd(), libc::SIGKILL);
+            let _ = pause.process.kill();
         }
     }
 }

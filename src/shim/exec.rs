@@ -12,7 +12,7 @@ use super::run::{Shim, Token, decode_plan, failed};
 use super::state::State;
 use crate::id::ContainerId;
 use crate::launch::{ExecLaunch, Streams, start_exec};
-use crate::sys::{path, pidfd};
+use crate::sys::path;
 use crate::wire::plan::ExecPlan;
 use crate::wire::{ExecStdio, Failure, Step};
 
@@ -147,10 +147,10 @@ impl Shim {
         if found.process.pid == 0 && found.process.state == State::Gone {
             return Err(failure(Errno::ESRCH));
         }
+        found.process.kill().map_err(failure)?;
         match &found.directory {
             Some(directory) => cgroup::kill(directory.as_fd()).map_err(failure),
-            None => pidfd::send_signal(found.process.pidfd(), libc::SIGKILL)
-                .map_err(|error| failure(crate::sys::errno_of(&error))),
+            None => Ok(()),
         }
     }
 }

@@ -3,9 +3,11 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+
 use super::state::{self, Effect, Event, State};
 use crate::launch::{Launch, Message, Position};
-use crate::sys::{descriptor, pidfd, proc};
+use crate::sys::{descriptor, errno_of, pidfd, proc};
 use crate::wire::{Failure, Reply, Step};
 
 /// How long a process may take to execute its program. A mount or a path of a dead network file system
@@ -51,6 +53,18 @@ impl Process {
     /// The process itself.
     pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
+    }
+
+    /// Sends SIGKILL to this one process, wherever it has moved itself: a privileged one sees the machine's
+    /// cgroups and may leave its own, where `cgroup.kill` does not reach it. One that has ended is as good.
+    ///
+    /// # Errors
+    /// Those of pidfd_send_signal(2).
+    pub(super) fn kill(&self) -> nix::Result<()> {
+        match pidfd::send_signal(self.pidfd.as_fd(), libc::SIGKILL).map_err(|e| errno_of(&e)) {
+            Err(Errno::ESRCH) => Ok(()),
+            other => other,
+        }
     }
 
     /// The report socket, while it is launched.
@@ -112,7 +126,7 @@ impl Process {
             return Effect::None;
         };
         // It has been waited for, or SIGKILL waits for the file system that holds it.
-        let _ = pidfd::send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+        let _ = self.kill();
         let position = launch.position();
         let object = describe(position);
         let seconds = LAUNCH_DEADLINE.as_secs();
@@ -136,7 +150,7 @@ impl Process {
 
 fn degradation(
     position: Position,
-    errno: nix::errno::Errno,
+    errno: Errno,
     describe: &dyn Fn(Position) -> String,
 ) -> String {
     format!(
