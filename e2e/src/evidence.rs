@@ -120,12 +120,22 @@ impl Cgroup {
         read(&self.dir.join(if self.v2 { v2 } else { v1 }))
     }
 
-    /// The processes in it.
+    /// The processes in it and in the groups below it: on v2 what is executed in a container has one there.
     #[track_caller]
     pub fn processes(&self) -> Vec<i32> {
         let text = read(&self.dir.join("cgroup.procs"));
-        text.lines().filter_map(|line| line.parse().ok()).collect()
+        let mut found = numbers(&text);
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            // A file has nothing below it, and a group may be gone by now.
+            let below = fs::read_to_string(entry.path().join("cgroup.procs"));
+            found.extend(numbers(&below.unwrap_or_default()));
+        }
+        found
     }
+}
+
+fn numbers(text: &str) -> Vec<i32> {
+    text.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
 /// A file, without the line break at its end.

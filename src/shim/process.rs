@@ -148,11 +148,7 @@ impl Process {
     }
 }
 
-fn degradation(
-    position: Position,
-    errno: Errno,
-    describe: &dyn Fn(Position) -> String,
-) -> String {
+fn degradation(position: Position, errno: Errno, describe: &dyn Fn(Position) -> String) -> String {
     format!(
         "{:?} {}: {}",
         position.step,
