@@ -120,7 +120,11 @@ fn a_failed_step_names_step_errno_and_object() {
     });
     assert_eq!(
         private,
-        (Step::HostPath, libc::EINVAL, "/store/layer".to_owned())
+        (
+            Step::HostPath,
+            libc::EINVAL,
+            "/store/layer (for its propagation it has to lie on a shared mount)".to_owned()
+        )
     );
     let directory = broken(&|plan| plan.process.cwd = text("/bin/busybox"));
     assert_eq!(
