@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 use super::Daemon;
 use crate::leaks::{self, Snapshot};
 
-/// How long the machine may take to be as before: cgroups and namespaces go away a little later than the
-/// processes in them.
-const SETTLE: Duration = Duration::from_secs(5);
+/// How long the machine may take to be as before: cgroups go away a little later than the processes in them,
+/// and the layers of an image are deleted in the background.
+const SETTLE: Duration = Duration::from_secs(30);
+
+/// Most lines of what was left behind that are shown.
+const SHOWN: usize = 40;
 
 impl Drop for Daemon {
     fn drop(&mut self) {
@@ -22,7 +25,7 @@ impl Drop for Daemon {
                 text.unwrap_or_default()
             )]
         });
-        let report = leaked.join("\n");
+        let report = leaked[..leaked.len().min(SHOWN)].join("\n");
         if failed || !leaked.is_empty() {
             eprintln!("--- the daemon's last words ---\n{}", self.log_tail());
         }

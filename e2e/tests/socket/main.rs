@@ -11,6 +11,7 @@ mod images_bad;
 mod import;
 mod lifecycle;
 mod limits;
+mod lists;
 mod logs;
 mod manifests;
 mod mounts;
