@@ -20,6 +20,7 @@ use crate::disk::{Dir, DirError, FileName, FileNameError, LockFile};
 use crate::image::{ImageSettings, ImageStore, StoreError};
 use crate::network::BridgeSettings;
 use crate::pod::{PodError, PodSettings, Pods};
+use crate::sys::proc;
 
 /// Why the daemon does not run.
 #[derive(Debug, thiserror::Error)]
@@ -193,10 +194,7 @@ fn shim(config: &Config) -> Result<PathBuf, StartError> {
 }
 
 fn facts(config: &Config, started: Instant) -> Result<Facts, StartError> {
-    let read = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned());
-    let boot_id = read("/proc/sys/kernel/random/boot_id").map_err(system("read the boot id"))?;
-    let release =
-        read("/proc/sys/kernel/osrelease").map_err(system("read the kernel's version"))?;
+    let boot_id = proc::boot_id().map_err(system("read the boot id"))?;
     let no_network = config.network.kind == NetworkKind::None;
     Ok(Facts {
         boot_id,
@@ -208,18 +206,6 @@ fn facts(config: &Config, started: Instant) -> Result<Facts, StartError> {
         } else {
             String::new()
         },
-        recursive_read_only: kernel(&release) >= (5, 12),
+        recursive_read_only: proc::kernel_version() >= (5, 12),
     })
-}
-
-/// Major and minor version of a kernel release such as `6.18.5-amd64`.
-fn kernel(release: &str) -> (u32, u32) {
-    let mut parts = release.split(|letter: char| !letter.is_ascii_digit());
-    let mut number = || {
-        parts
-            .next()
-            .and_then(|part| part.parse().ok())
-            .unwrap_or_default()
-    };
-    (number(), number())
 }

@@ -11,6 +11,7 @@ use nix::sys::utsname::uname;
 use crate::cgroup::Mode;
 use crate::plan::{CgroupHierarchy, CgroupMounts};
 use crate::spec::{CgroupMode, DeviceKind, HostDevice, HostFacts};
+use crate::sys::proc;
 
 /// Most device nodes that a privileged container gets.
 const DEVICE_LIMIT: usize = 4096;
@@ -21,7 +22,7 @@ const DEVICE_LIMIT: usize = 4096;
 /// procfs is not readable.
 pub fn facts(mode: Mode) -> io::Result<HostFacts> {
     let last_cap = fs::read_to_string("/proc/sys/kernel/cap_last_cap")?;
-    let kernel = kernel_version();
+    let kernel = proc::kernel_version();
     Ok(HostFacts {
         cgroup_mode: match mode {
             Mode::V2 => CgroupMode::V2,
@@ -40,17 +41,6 @@ pub fn facts(mode: Mode) -> io::Result<HostFacts> {
         selinux: Path::new("/sys/fs/selinux/enforce").exists(),
         devices: devices(Path::new("/dev")),
     })
-}
-
-fn kernel_version() -> (u32, u32) {
-    let release = uname()
-        .ok()
-        .and_then(|names| names.release().to_str().map(str::to_owned));
-    let release = release.unwrap_or_default();
-    let mut numbers = release
-        .split(|c: char| !c.is_ascii_digit())
-        .map(|part| part.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// Host name of the node.

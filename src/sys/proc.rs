@@ -9,6 +9,17 @@ use nix::errno::Errno;
 /// Bytes of /proc/PID/stat that are read: the name has at most 64 bytes and the 51 numbers 20 digits each.
 const STAT_BYTES: usize = 1536;
 
+/// Major and minor version of the running kernel: uname(2). 0.0 when it does not say.
+pub fn kernel_version() -> (u32, u32) {
+    let names = nix::sys::utsname::uname().ok();
+    let release = names.as_ref().and_then(|names| names.release().to_str());
+    let mut numbers = release
+        .unwrap_or_default()
+        .split(|letter: char| !letter.is_ascii_digit())
+        .map(|part| part.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
 /// When a process started, in clock ticks since boot: field 22 of /proc/PID/stat. Together with the number
 /// and the boot id it names a process for ever.
 ///

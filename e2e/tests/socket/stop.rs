@@ -134,9 +134,8 @@ fn a_grace_of_zero_kills_at_once() {
         .run_named("now")
         .start(container("c", BUSYBOX, &["probe", "signals"]));
     run.wait_for("ready");
-    let start = Instant::now();
     run.stop(0);
-    assert!(start.elapsed() < Duration::from_secs(2));
+    assert_eq!(run.status().exit_code, 137);
     assert!(!run.stdout().contains("got SIGTERM"));
 }
 
