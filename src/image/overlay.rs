@@ -78,7 +78,7 @@ pub(super) fn read_file(
         source,
     };
     let root = open_layers(layers_dir, layers).map_err(failed)?;
-    let Some(file) = walk(root, path)? else {
+    let Found::File(file) = walk(root, path)? else {
         return Ok(None);
     };
     let mut bytes = Vec::new();
@@ -92,6 +92,19 @@ pub(super) fn read_file(
         });
     }
     Ok(Some(bytes))
+}
+
+/// Whether the image made of `layers` (the bottom one first) has a directory of that path.
+pub(super) fn is_directory(
+    layers_dir: &Dir,
+    layers: &[LayerName],
+    path: &str,
+) -> Result<bool, ViewError> {
+    let root = open_layers(layers_dir, layers).map_err(|source| ViewError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(matches!(walk(root, path)?, Found::Directory(_)))
 }
 
 fn open_layers(layers_dir: &Dir, layers: &[LayerName]) -> io::Result<Merged> {
@@ -112,7 +125,7 @@ fn open_layers(layers_dir: &Dir, layers: &[LayerName]) -> io::Result<Merged> {
         .map(Rc::new)
 }
 
-fn walk(root: Merged, path: &str) -> Result<Option<File>, ViewError> {
+fn walk(root: Merged, path: &str) -> Result<Found, ViewError> {
     let mut way: VecDeque<OsString> = components(OsStr::new(path)).collect();
     let mut stack = vec![root];
     let (mut links, mut walked) = (0, 0);
@@ -130,7 +143,7 @@ fn walk(root: Merged, path: &str) -> Result<Option<File>, ViewError> {
             continue;
         }
         let Some(here) = stack.last() else {
-            return Ok(None);
+            return Ok(Found::Nothing);
         };
         let found = look_up(here, &name).map_err(|e| ViewError::Io {
             path: path.to_owned(),
@@ -138,8 +151,8 @@ fn walk(root: Merged, path: &str) -> Result<Option<File>, ViewError> {
         })?;
         match found {
             Found::Directory(dir) => stack.push(dir),
-            Found::File(file) if way.is_empty() => return Ok(Some(file)),
-            Found::File(_) | Found::Nothing => return Ok(None),
+            Found::File(file) if way.is_empty() => return Ok(Found::File(file)),
+            Found::File(_) | Found::Nothing => return Ok(Found::Nothing),
             Found::Link(target) => {
                 links += 1;
                 if Path::new(&target).is_absolute() {
@@ -151,7 +164,7 @@ fn walk(root: Merged, path: &str) -> Result<Option<File>, ViewError> {
             }
         }
     }
-    Ok(None)
+    Ok(stack.pop().map_or(Found::Nothing, Found::Directory))
 }
 
 fn look_up(here: &Merged, name: &OsStr) -> Result<Found, Errno> {

@@ -1,6 +1,6 @@
 //! What all pods of this machine share: settings, stores, the network, the cgroup hierarchy.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use super::debt::Debts;
@@ -17,7 +17,7 @@ use crate::network::{BridgeNetwork, BridgeSettings, NetnsName, netns};
 use crate::plan::CgroupMounts;
 use crate::plan::seccomp::FilterCache;
 use crate::spec::{self, HostFacts};
-use crate::sys::proc;
+use crate::sys::{path, proc};
 use crate::wire::plan::STORE_MOUNT;
 
 /// What the configuration decides about pods.
@@ -79,15 +79,18 @@ impl Node {
         if let Some(bridge) = &network {
             bridge.ensure()?;
         }
+        let spawner = Spawner::new(&settings.shim, &settings.root_dir)?;
+        let mut facts = host::facts(cgroups.mode()).map_err(system("read the machine's facts"))?;
+        facts.user_namespace_problem = spawner.user_namespace_problem().map(str::to_owned);
         Ok(Self {
             pods: run.create_subdir(&FileName::new(PODS)?, 0o700)?,
             containers: root.create_subdir(&FileName::new(CONTAINERS)?, 0o700)?,
-            facts: host::facts(cgroups.mode()).map_err(system("read the machine's facts"))?,
+            facts,
             cgroup_mounts: host::cgroup_mounts().map_err(system("read the cgroup mounts"))?,
             hostname: host::node_hostname(),
             boot_id: proc::boot_id().map_err(system("read the boot id"))?,
             filters: FilterCache::default(),
-            spawner: Spawner::new(&settings.shim, &settings.root_dir)?,
+            spawner,
             debts: Debts::open(&run)?,
             samples: Samples::default(),
             index: Index::default(),
@@ -135,13 +138,17 @@ impl Node {
         Ok(found)
     }
 
-    /// Makes the upper and work directories of a container.
-    pub fn make_layer(&self, id: ContainerId) -> Result<(), PodError> {
+    /// Makes the upper and work directories of a container, whose root belongs to `owner`.
+    pub fn make_layer(&self, id: ContainerId, owner: (u32, u32)) -> Result<(), PodError> {
         let dir = self
             .containers
             .create_subdir(&FileName::new(id.to_string())?, 0o700)?;
         // The upper directory's mode is that of the container's root.
-        dir.create_subdir(&FileName::new("upper")?, 0o755)?;
+        let upper = dir.create_subdir(&FileName::new("upper")?, 0o755)?;
+        path::set_own(upper.as_fd(), owner.0, owner.1).map_err(|errno| PodError::System {
+            doing: "give the container's root directory to its root user",
+            source: errno.into(),
+        })?;
         dir.create_subdir(&FileName::new("work")?, 0o700)?;
         Ok(())
     }

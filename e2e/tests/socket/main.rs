@@ -23,4 +23,6 @@ mod stats;
 mod stop;
 mod symbols;
 mod sysctls;
+mod user_namespaces;
 mod users;
+mod volumes;

@@ -69,13 +69,6 @@ fn refuse_unsupported(config: &PodConfig) -> Result<(), FieldError> {
             remedy: "leave it 0, or use the host's network",
         });
     }
-    if config.namespaces.userns.is_some() {
-        return Err(FieldError::Unsupported {
-            field: "config.linux.security_context.namespace_options.userns_options".to_owned(),
-            what: "a user namespace of a pod's own",
-            remedy: "leave it out or give mode NODE",
-        });
-    }
     Ok(())
 }
 

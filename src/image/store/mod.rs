@@ -265,6 +265,12 @@ impl ImageStore {
         Ok(overlay::read_file(&self.inner.layers, layers, path, limit)?)
     }
 
+    /// Whether the image that the layers (the bottom one first) make up has a directory of this path;
+    /// links are followed inside the image only. Blocks on the disk.
+    pub fn is_directory(&self, layers: &[LayerName], path: &str) -> Result<bool, StoreError> {
+        Ok(overlay::is_directory(&self.inner.layers, layers, path)?)
+    }
+
     /// What the images take, from the records: cheap.
     pub fn fs_usage(&self) -> FsUsage {
         let snapshot = self.inner.snapshot();
