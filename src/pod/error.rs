@@ -84,6 +84,11 @@ pub enum PodError {
     /// The runtime handler is not configured.
     #[error("runtime handler {0:?} is not known; leave it empty or use \"holdfast\"")]
     UnknownHandler(String),
+    /// The AppArmor profile of the request is not loaded.
+    #[error(
+        "linux.security_context.apparmor: profile {0:?} is not loaded; load it with apparmor_parser(8)"
+    )]
+    AppArmorProfile(String),
     /// A privileged container in an unprivileged pod.
     #[error(
         "security_context.privileged is set, but the pod sandbox is not privileged; set it there too"
@@ -225,6 +230,7 @@ impl PodError {
             | Self::Ambiguous { .. }
             | Self::UnknownHandler(_)
             | Self::Privileged
+            | Self::AppArmorProfile(_)
             | Self::EmptyCommand
             | Self::Target(_)
             | Self::RequestedFile { .. }

@@ -14,6 +14,7 @@
 //! This module has never heard of protobuf, and it starts no process but shims.
 
 mod admit;
+mod apparmor;
 mod command;
 mod container;
 mod debt;

@@ -3,6 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
+use super::apparmor;
 use super::debt::Debts;
 use super::error::PodError;
 use super::host;
@@ -79,10 +80,14 @@ impl Node {
         if let Some(bridge) = &network {
             bridge.ensure()?;
         }
+        let mut facts = host::facts(cgroups.mode()).map_err(system("read the machine's facts"))?;
+        if facts.apparmor {
+            facts.apparmor_default = default_profile();
+        }
         Ok(Self {
             pods: run.create_subdir(&FileName::new(PODS)?, 0o700)?,
             containers: root.create_subdir(&FileName::new(CONTAINERS)?, 0o700)?,
-            facts: host::facts(cgroups.mode()).map_err(system("read the machine's facts"))?,
+            facts,
             cgroup_mounts: host::cgroup_mounts().map_err(system("read the cgroup mounts"))?,
             hostname: host::node_hostname(),
             boot_id: proc::boot_id().map_err(system("read the boot id"))?,
@@ -236,4 +241,17 @@ pub(super) async fn blocking<T: Send + 'static>(
 pub(super) fn now() -> i64 {
     let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Name of the AppArmor profile of containers that ask for the default. Without a parser a node still works,
+/// with what else confines a container.
+fn default_profile() -> Option<String> {
+    apparmor::ensure_default()
+        .inspect_err(|error| {
+            tracing::warn!(
+                error = super::chain(error),
+                "containers are not confined by AppArmor unless they name a profile"
+            );
+        })
+        .ok()
 }
