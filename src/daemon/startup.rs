@@ -118,6 +118,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         result = &mut serving => result?,
         () = signals.wait() => {
             notify(&[NotifyState::Stopping]);
+            // Streams of events never end by themselves.
+            pods.close_events();
             let _ = stop.send(());
             if tokio::time::timeout(GRACE, serving).await.is_err() {
                 warn!("requests under way were broken off");

@@ -192,6 +192,9 @@ pub enum PodError {
     /// A command did not end in time.
     #[error("the command did not end within {0:?} and was killed with everything it had started")]
     ExecTimeout(Duration),
+    /// Too many clients listen to events.
+    #[error("{0} clients listen to events already; end one of them first")]
+    TooManyListeners(usize),
     /// The pod's task has ended under the request.
     #[error("the pod sandbox was removed meanwhile")]
     Gone,
@@ -241,7 +244,9 @@ impl PodError {
             Self::PodExists { .. } | Self::ContainerExists { .. } => ErrorKind::AlreadyExists,
             Self::PodPhase { .. } | Self::ContainerPhase { .. } => ErrorKind::FailedPrecondition,
             Self::ExecTimeout(_) => ErrorKind::DeadlineExceeded,
-            Self::Network(NetworkError::Addresses { .. }) => ErrorKind::ResourceExhausted,
+            Self::Network(NetworkError::Addresses { .. }) | Self::TooManyListeners(_) => {
+                ErrorKind::ResourceExhausted
+            }
             Self::Cgroup(
                 CgroupError::InvalidPath { .. }
                 | CgroupError::InvalidLimit { .. }

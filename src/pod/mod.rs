@@ -19,6 +19,7 @@ mod command;
 mod container;
 mod debt;
 mod error;
+mod events;
 mod exec;
 mod files;
 mod host;
@@ -48,6 +49,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use debt::Debt;
 pub use error::{ErrorKind, PodError};
+pub use events::{EventKind, EventStream, PodEvent, StreamEnd};
 pub use exec::{ExecOutput, OUTPUT_LIMIT};
 pub use index::PodSnapshot;
 pub use link::LinkError;
@@ -57,7 +59,9 @@ pub use process::ProcessIdentity;
 pub use record::{ContainerImage, ContainerRecord, PodRecord, StateError};
 pub use spawn::SpawnError;
 pub use state::{ContainerPhase, Exit, Goal, PodPhase, Run};
-pub use stats::ContainerStats;
+pub use stats::{
+    BlockDevice, ContainerStats, GroupMeasures, PodMeasures, PodStats, StoreSpace, Traffic,
+};
 
 use command::{Answer, Command};
 use index::{Made, PodEntry, PodKey};
@@ -351,23 +355,44 @@ impl Pods {
     /// # Errors
     /// It is not known.
     pub async fn container_stats(&self, id: &str) -> Result<ContainerStats, PodError> {
-        let (pod, record) = self.container(id)?;
-        let node = Arc::clone(&self.0);
-        blocking(move || stats::read(&node, &pod.pod, &record)).await
+        let wanted = vec![self.container(id)?];
+        let mut readings = stats::containers(&self.0, wanted).await;
+        readings
+            .pop()
+            .ok_or_else(|| PodError::UnknownContainer(id.to_owned()))
     }
 
     /// Resource use of these containers. Those that vanish meanwhile are left out.
     pub async fn all_stats(&self, ids: Vec<ContainerId>) -> Vec<ContainerStats> {
-        let pods = self.clone();
-        let read = blocking(move || {
-            let found = ids
-                .iter()
-                .filter_map(|id| pods.container(&id.to_string()).ok());
-            Ok(found
-                .filter_map(|(pod, record)| stats::read(&pods.0, &pod.pod, &record).ok())
-                .collect())
-        });
-        read.await.unwrap_or_default()
+        let found = ids
+            .iter()
+            .filter_map(|id| self.container(&id.to_string()).ok());
+        stats::containers(&self.0, found.collect()).await
+    }
+
+    /// Resource use of a pod, from the kernel.
+    ///
+    /// # Errors
+    /// It is not known.
+    pub async fn pod_stats(&self, id: &str) -> Result<PodStats, PodError> {
+        let mut readings = stats::pods(&self.0, vec![self.pod(id)?]).await;
+        readings
+            .pop()
+            .ok_or_else(|| PodError::UnknownPod(id.to_owned()))
+    }
+
+    /// Resource use of these pods. Those that vanish meanwhile are left out.
+    pub async fn all_pod_stats(&self, pods: Vec<Arc<PodSnapshot>>) -> Vec<PodStats> {
+        stats::pods(&self.0, pods).await
+    }
+
+    /// Everything that metrics tell of all pods that run, and the file system of their writable layers.
+    ///
+    /// # Errors
+    /// The kernel's files cannot be read.
+    pub async fn measure(&self) -> Result<(Vec<PodMeasures>, Option<StoreSpace>), PodError> {
+        let (node, pods) = (Arc::clone(&self.0), self.pods());
+        blocking(move || stats::measure(&node, &pods)).await
     }
 
     /// The OCI runtime Spec of a container.
@@ -393,6 +418,24 @@ impl Pods {
     /// The pod is not known.
     pub fn namespaces(&self, id: &str) -> Result<Vec<ProcessNamespaces>, PodError> {
         Ok(namespaces::of(&*self.pod(id)?))
+    }
+
+    /// Everything that happens to pods and containers from now on.
+    ///
+    /// # Errors
+    /// Too many listen already.
+    pub fn listen(&self) -> Result<EventStream, PodError> {
+        self.0.events.listen()
+    }
+
+    /// Ends all streams of events: the daemon ends.
+    pub fn close_events(&self) {
+        self.0.events.close();
+    }
+
+    /// A moment that is later than all events so far: what is read after it is at least that new.
+    pub fn stamp(&self) -> i64 {
+        self.0.events.stamp()
     }
 
     /// What could not be released.

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use super::apparmor;
 use super::debt::Debts;
 use super::error::PodError;
+use super::events::Events;
 use super::host;
 use super::index::Index;
 use super::spawn::Spawner;
 use super::stats::Samples;
 use crate::cgroup::{CgroupPath, Hierarchy};
-use crate::disk::{Dir, FileName};
+use crate::disk::{Dir, FileName, FsSpace};
 use crate::id::{ContainerId, PodId};
 use crate::image::ImageStore;
 use crate::network::{BridgeNetwork, BridgeSettings, NetnsName, netns};
@@ -56,6 +57,7 @@ pub(super) struct Node {
     pub network: Option<BridgeNetwork>,
     pub debts: Debts,
     pub samples: Samples,
+    pub events: Events,
     pods: Dir,
     containers: Dir,
 }
@@ -95,6 +97,7 @@ impl Node {
             spawner: Spawner::new(&settings.shim, &settings.root_dir)?,
             debts: Debts::open(&run)?,
             samples: Samples::default(),
+            events: Events::default(),
             index: Index::default(),
             cgroups,
             network,
@@ -162,6 +165,11 @@ impl Node {
     pub fn upper(&self, id: ContainerId) -> Result<Dir, PodError> {
         let dir = self.containers.subdir(&FileName::new(id.to_string())?)?;
         Ok(dir.subdir(&FileName::new("upper")?)?)
+    }
+
+    /// The room on the file system of the containers' writable layers.
+    pub fn store_space(&self) -> Result<FsSpace, PodError> {
+        Ok(self.containers.space()?)
     }
 
     /// Identifiers of all containers that have directories.
