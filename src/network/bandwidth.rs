@@ -108,7 +108,9 @@ mod tests {
         ] {
             assert_eq!(rate(text), Some(bits), "{text}");
         }
-        for wrong in ["", "M", "999", "-1M", "2P", "1E", "1 M", "1K", "inf", "NaN", "10Mbit"] {
+        for wrong in [
+            "", "M", "999", "-1M", "2P", "1E", "1 M", "1K", "inf", "NaN", "10Mbit",
+        ] {
             assert_eq!(rate(wrong), None, "{wrong}");
         }
     }

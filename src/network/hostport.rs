@@ -70,7 +70,9 @@ pub enum HostPortError {
         owner: String,
     },
     /// The pod wants it for two of its ports.
-    #[error("host port {port}/{protocol} at {address} is asked for twice, with two container ports")]
+    #[error(
+        "host port {port}/{protocol} at {address} is asked for twice, with two container ports"
+    )]
     Twice {
         /// The port.
         port: u16,
@@ -80,7 +82,9 @@ pub enum HostPortError {
         address: String,
     },
     /// The pod has no address of the family.
-    #[error("host port {port}/{protocol} at {address} cannot lead into a pod without an address of that family")]
+    #[error(
+        "host port {port}/{protocol} at {address} cannot lead into a pod without an address of that family"
+    )]
     Family {
         /// The port.
         port: u16,

@@ -43,6 +43,6 @@ pub use bandwidth::{Bandwidth, BandwidthError};
 pub use bridge::{Attachment, BridgeNetwork, BridgeSettings, NetworkError};
 pub use hostport::{HostPort, HostPortError, Protocol};
 pub use link::{InterfaceStats, interface_stats, loopback_up};
-pub use publish::Published;
 pub use netns::{NetnsError, NetnsName};
+pub use publish::Published;
 pub use subnet::{Subnet, SubnetError};

@@ -45,7 +45,9 @@ pub fn validate(node: &Node, config: &PodConfig) -> Result<(), PodError> {
     }
     let limits = bandwidth(config)?;
     if node.cni_use == CniUse::Never && node.network.is_none() && !ports(config)?.is_empty() {
-        return Err(PodError::NoNetwork("a port of the host cannot lead into it"));
+        return Err(PodError::NoNetwork(
+            "a port of the host cannot lead into it",
+        ));
     }
     if node.cni_use == CniUse::Never && !limits.is_unlimited() {
         return Err(PodError::NoNetwork("its bandwidth cannot be limited"));
@@ -182,11 +184,17 @@ fn bandwidth(config: &PodConfig) -> Result<Bandwidth, PodError> {
 
 /// The ports of the host that lead into a pod. Port 0 of the host is none.
 fn ports(config: &PodConfig) -> Result<Vec<HostPort>, PodError> {
-    let led = config.port_mappings.iter().filter(|port| port.host_port != 0);
+    let led = config
+        .port_mappings
+        .iter()
+        .filter(|port| port.host_port != 0);
     let port = |port: &spec::PortMapping| {
         let host_ip = match port.host_ip.as_str() {
             "" => None,
-            text => Some(text.parse().map_err(|_| PodError::HostIp(text.to_owned()))?),
+            text => Some(
+                text.parse()
+                    .map_err(|_| PodError::HostIp(text.to_owned()))?,
+            ),
         };
         Ok(HostPort {
             protocol: match port.protocol {
@@ -219,7 +227,10 @@ pub async fn problem(node: &Node) -> String {
 
 /// CIDRs with commas between them.
 pub fn ranges(text: &str) -> Result<Vec<Subnet>, PodError> {
-    let cidrs = text.split(',').map(str::trim).filter(|cidr| !cidr.is_empty());
+    let cidrs = text
+        .split(',')
+        .map(str::trim)
+        .filter(|cidr| !cidr.is_empty());
     let range = |cidr: &str| cidr.parse().map_err(PodError::Range);
     cidrs.map(range).collect()
 }
@@ -250,7 +261,10 @@ pub fn reconcile(node: &Node) -> Result<(), PodError> {
 /// In the background: plugins may take their time, and nobody's request waits for it.
 pub async fn settle(node: Arc<Node>) {
     if let Err(error) = node.cni.collect().await {
-        tracing::warn!(error = super::chain(&error), "network plugins did not collect what is left of old pods");
+        tracing::warn!(
+            error = super::chain(&error),
+            "network plugins did not collect what is left of old pods"
+        );
     }
     for entry in node.index.pods() {
         let pod = Arc::clone(&entry.snapshot.load().pod);

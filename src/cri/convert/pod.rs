@@ -111,7 +111,11 @@ fn port_mappings(mappings: &[cri::PortMapping]) -> Result<Vec<PortMapping>, Fiel
         let field = format!("config.port_mappings[{index}]");
         if mapping.host_port != 0 && mapping.container_port == 0 {
             let remedy = "give the port in the pod that host_port leads to, from 1 to 65535";
-            return Err(FieldError::invalid(format!("{field}.container_port"), 0, remedy));
+            return Err(FieldError::invalid(
+                format!("{field}.container_port"),
+                0,
+                remedy,
+            ));
         }
         Ok(PortMapping {
             protocol: protocol(&field, mapping.protocol)?,

@@ -91,7 +91,10 @@ impl CniNetwork {
         dir.sweep_temporaries()?;
         let ranges = dir.read_file(&FileName::new(RANGES)?, 4096)?;
         let ranges = String::from_utf8(ranges.unwrap_or_default()).unwrap_or_default();
-        let ranges = ranges.lines().filter_map(|line| line.parse().ok()).collect();
+        let ranges = ranges
+            .lines()
+            .filter_map(|line| line.parse().ok())
+            .collect();
         Ok(CniNetwork {
             settings,
             dir: Arc::new(dir),
@@ -121,7 +124,8 @@ impl CniNetwork {
     pub fn set_ranges(&self, ranges: Vec<Subnet>) -> Result<(), CniError> {
         let text: String = ranges.iter().map(|range| format!("{range}\n")).collect();
         let name = FileName::new(RANGES)?;
-        self.dir.replace(&name, text.as_bytes(), Durability::Synced)?;
+        self.dir
+            .replace(&name, text.as_bytes(), Durability::Synced)?;
         *self.ranges.lock().unwrap_or_else(PoisonError::into_inner) = ranges;
         Ok(())
     }
@@ -133,7 +137,11 @@ impl CniNetwork {
     /// [`CniError`] names the plugin and what it said.
     pub async fn add(&self, list: &NetworkList, pod: &CniPod) -> Result<Vec<IpAddr>, CniError> {
         let _joining = self.joining.read().await;
-        let ranges = self.ranges.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let ranges = self
+            .ranges
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let mut attachment = Attachment {
             netns: pod.netns.clone(),
             list: list.source.clone(),
@@ -154,11 +162,15 @@ impl CniNetwork {
         }
         let result = attachment.result.clone().unwrap_or_default();
         self.keep(&pod.id, attachment).await?;
-        let found = outcome::addresses(&result, INTERFACE).map_err(|reason| CniError::NoResult {
-            verb: Verb::Add,
-            plugin: list.plugins.last().map_or_else(PathBuf::new, |last| last.kind.clone().into()),
-            reason,
-        })?;
+        let found =
+            outcome::addresses(&result, INTERFACE).map_err(|reason| CniError::NoResult {
+                verb: Verb::Add,
+                plugin: list
+                    .plugins
+                    .last()
+                    .map_or_else(PathBuf::new, |last| last.kind.clone().into()),
+                reason,
+            })?;
         if found.is_empty() {
             return Err(CniError::NoAddress {
                 network: list.name.clone(),
@@ -230,7 +242,10 @@ impl CniNetwork {
         let mut valid = Vec::new();
         for id in self.attached()? {
             // Names are unique on a node, and a pod is in one network.
-            if self.attachment(&id)?.is_some_and(|of| of.list.get("name") == list.source.get("name")) {
+            if self
+                .attachment(&id)?
+                .is_some_and(|of| of.list.get("name") == list.source.get("name"))
+            {
                 valid.push(json!({ "containerID": id, "ifname": INTERFACE }));
             }
         }
@@ -312,8 +327,9 @@ impl CniNetwork {
             ]);
             let wanted = attachment.runtime.iter();
             let wanted = wanted.filter(|(capability, _)| plugin.takes(capability));
-            let runtime: Map<String, Value> =
-                wanted.map(|(key, value)| (key.clone(), value.clone())).collect();
+            let runtime: Map<String, Value> = wanted
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect();
             if !runtime.is_empty() {
                 stdin.insert("runtimeConfig".to_owned(), Value::Object(runtime));
             }

@@ -47,10 +47,8 @@ fn pids() -> impl Iterator<Item = i32> {
 /// Whether a process was started for a pod. One that cannot be read, such as a kernel thread, was not.
 fn works_on(pid: i32, wanted: &str) -> bool {
     let mut environment = Vec::new();
-    let read = File::open(format!("/proc/{pid}/environ")).and_then(|file| {
-        file.take(ENVIRONMENT_LIMIT)
-            .read_to_end(&mut environment)
-    });
+    let read = File::open(format!("/proc/{pid}/environ"))
+        .and_then(|file| file.take(ENVIRONMENT_LIMIT).read_to_end(&mut environment));
     read.is_ok()
         && environment
             .split(|byte| *byte == 0)

@@ -129,7 +129,10 @@ impl CniNetwork {
         let versions = versions.ok_or_else(|| CniError::NoResult {
             verb: Verb::Version,
             plugin: program.to_owned(),
-            reason: format!("no supportedVersions; it wrote: {:?}", call::excerpt(&stdout)),
+            reason: format!(
+                "no supportedVersions; it wrote: {:?}",
+                call::excerpt(&stdout)
+            ),
         })?;
         let texts = versions.iter().filter_map(Value::as_str);
         Ok(texts.map(str::to_owned).collect())

@@ -122,18 +122,23 @@ fn push_elements(batch: &mut Batch, kind: u16, table: &str, ports: &[Led]) {
                 NEW_ELEMENT => ("lead a port by nf_tables map", Flags::Create),
                 _ => ("lead a port no longer by nf_tables map", Flags::Plain),
             };
-            batch.push((kind, flags), (operation, &object), &nfgen(INET, 0), |list| {
-                list.string(1, table);
-                list.string(2, name);
-                list.nest(3, &[], |elements| {
-                    for led in part {
-                        elements.nest(1, &[], |element| {
-                            element.nest(1, &[], |value| value.bytes(1, &key(led)));
-                            element.nest(2, &[], |value| value.bytes(1, &target(led)));
-                        });
-                    }
-                });
-            });
+            batch.push(
+                (kind, flags),
+                (operation, &object),
+                &nfgen(INET, 0),
+                |list| {
+                    list.string(1, table);
+                    list.string(2, name);
+                    list.nest(3, &[], |elements| {
+                        for led in part {
+                            elements.nest(1, &[], |element| {
+                                element.nest(1, &[], |value| value.bytes(1, &key(led)));
+                                element.nest(2, &[], |value| value.bytes(1, &target(led)));
+                            });
+                        }
+                    });
+                },
+            );
         }
     }
 }
