@@ -16,7 +16,9 @@ export PATH=$cache/bin:$HOME/.cargo/bin:/usr/local/go/bin:$PATH:/usr/sbin:/sbin
 
 build_packages=(build-essential ca-certificates curl iproute2 libseccomp-dev nftables pkg-config)
 demo_packages=(busybox-static procps util-linux)
-test_packages=(binutils debootstrap docker-registry openssl perl-base protobuf-compiler python3 zstd)
+test_packages=(
+  binutils containernetworking-plugins debootstrap docker-registry iptables openssl perl-base protobuf-compiler python3 zstd
+)
 
 say() { echo "install.sh: $*"; }
 fail() { echo "install.sh: $*" >&2; exit 1; }

@@ -11,8 +11,9 @@ use crate::cgroup::CgroupError;
 use crate::disk::{DirError, FileNameError};
 use crate::id::{ContainerId, IdError, PodId};
 use crate::image::StoreError;
+use crate::network::cni::CniError;
 use crate::network::netlink::NetlinkError;
-use crate::network::{NetnsError, NetworkError};
+use crate::network::{BandwidthError, NetnsError, NetworkError, SubnetError};
 use crate::plan::PlanError;
 use crate::spec::{SignalError, SpecError, UserError};
 
@@ -135,6 +136,21 @@ pub enum PodError {
     /// The network cannot be set up.
     #[error("set up the pod's network")]
     Network(#[from] NetworkError),
+    /// The plugins' network cannot be used.
+    #[error("set up the pod's network")]
+    Cni(#[from] CniError),
+    /// An annotation limits the traffic, and is no rate.
+    #[error(transparent)]
+    Bandwidth(#[from] BandwidthError),
+    /// The network cannot do what the pod asks for.
+    #[error("the pod's network is not connected to anything: {0}")]
+    NoNetwork(&'static str),
+    /// A pod CIDR is none.
+    #[error("read the pod CIDR")]
+    Range(#[source] SubnetError),
+    /// A port mapping's address is none.
+    #[error("port mapping: host_ip {0:?} is no IP address")]
+    HostIp(String),
     /// The loopback interface cannot be set up.
     #[error("set up the pod's loopback interface")]
     Loopback(#[from] NetlinkError),
@@ -240,13 +256,20 @@ impl PodError {
             | Self::SeccompProfile { .. }
             | Self::Spec(_)
             | Self::User(_)
-            | Self::Plan(_) => ErrorKind::InvalidArgument,
+            | Self::Plan(_)
+            | Self::Bandwidth(_)
+            | Self::NoNetwork(_)
+            | Self::Range(_)
+            | Self::HostIp(_) => ErrorKind::InvalidArgument,
             Self::PodExists { .. } | Self::ContainerExists { .. } => ErrorKind::AlreadyExists,
             Self::PodPhase { .. } | Self::ContainerPhase { .. } => ErrorKind::FailedPrecondition,
             Self::ExecTimeout(_) => ErrorKind::DeadlineExceeded,
             Self::Network(NetworkError::Addresses { .. }) | Self::TooManyListeners(_) => {
                 ErrorKind::ResourceExhausted
             }
+            Self::Network(NetworkError::Port(_)) => ErrorKind::FailedPrecondition,
+            Self::Cni(CniError::Deadline { .. }) => ErrorKind::DeadlineExceeded,
+            Self::Cni(CniError::NoConfig(_) | CniError::Config { .. }) => ErrorKind::Unavailable,
             Self::Cgroup(
                 CgroupError::InvalidPath { .. }
                 | CgroupError::InvalidLimit { .. }

@@ -16,6 +16,7 @@
 mod admit;
 mod apparmor;
 mod command;
+mod connect;
 mod container;
 mod debt;
 mod error;
@@ -54,7 +55,7 @@ pub use exec::{ExecOutput, OUTPUT_LIMIT};
 pub use index::PodSnapshot;
 pub use link::LinkError;
 pub use namespaces::{ProcessNamespaces, Role};
-pub use node::PodSettings;
+pub use node::{CniUse, PodSettings};
 pub use process::ProcessIdentity;
 pub use record::{ContainerImage, ContainerRecord, PodRecord, StateError};
 pub use spawn::SpawnError;
@@ -70,6 +71,8 @@ use task::Task;
 
 use crate::id::{ContainerId, PodId};
 use crate::image::ImageStore;
+use crate::network::cni::CniSettings;
+pub use crate::network::cni::{NetworkList, Plugin};
 use crate::spec::{ContainerConfig, PodConfig, Resources};
 
 /// An error with the chain of its causes: `operation: cause: cause`.
@@ -438,6 +441,35 @@ impl Pods {
         self.0.events.stamp()
     }
 
+    /// Why pods get no network of their own; empty when they do.
+    pub async fn network_problem(&self) -> String {
+        connect::problem(&self.0).await
+    }
+
+    /// Where network plugins and their configuration are.
+    pub fn cni_settings(&self) -> &CniSettings {
+        self.0.cni.settings()
+    }
+
+    /// The plugins' network that is configured now.
+    ///
+    /// # Errors
+    /// The configuration is broken.
+    pub fn cni_network(&self) -> Result<Option<NetworkList>, PodError> {
+        Ok(self.0.cni.configured()?)
+    }
+
+    /// Names the ranges of addresses that plugins which take ranges give later pods: CIDRs with commas
+    /// between them.
+    ///
+    /// # Errors
+    /// One is no CIDR, or the disk refuses.
+    pub async fn set_ranges(&self, cidrs: &str) -> Result<(), PodError> {
+        let ranges = connect::ranges(cidrs)?;
+        let node = Arc::clone(&self.0);
+        blocking(move || Ok(node.cni.set_ranges(ranges)?)).await
+    }
+
     /// What could not be released.
     pub fn debts(&self) -> Vec<Debt> {
         self.0.debts.list()
@@ -445,7 +477,7 @@ impl Pods {
 
     /// Directory in which network namespaces are pinned, and the name of a pod's.
     pub fn netns_path(&self, id: PodId) -> std::path::PathBuf {
-        self.0.settings.netns_dir.join(node::netns_name(id))
+        self.0.netns_path(id)
     }
 }
 

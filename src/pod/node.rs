@@ -15,6 +15,7 @@ use crate::cgroup::{CgroupPath, Hierarchy};
 use crate::disk::{Dir, FileName, FsSpace};
 use crate::id::{ContainerId, PodId};
 use crate::image::ImageStore;
+use crate::network::cni::{CniNetwork, CniSettings};
 use crate::network::{BridgeNetwork, BridgeSettings, NetnsName, netns};
 use crate::plan::CgroupMounts;
 use crate::plan::seccomp::FilterCache;
@@ -35,10 +36,26 @@ pub struct PodSettings {
     pub cgroup_parent: String,
     /// Most tasks in a container that sets no limit; none for no limit.
     pub pids_limit: Option<u64>,
-    /// The built-in network; without it pods have a loopback interface only.
+    /// The built-in network, for pods that join no network of plugins; without it they have a loopback
+    /// interface only.
     pub network: Option<BridgeSettings>,
+    /// The network of plugins.
+    pub cni: CniSettings,
+    /// When pods join that one.
+    pub cni_use: CniUse,
     /// Directory in which network namespaces are pinned: /run/netns, where ip-netns(8) looks.
     pub netns_dir: PathBuf,
+}
+
+/// When pods join the network of the plugins that are installed on the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CniUse {
+    /// Never.
+    Never,
+    /// When there is a configuration at the time.
+    WhenConfigured,
+    /// Always: without a configuration there are no new pods.
+    Always,
 }
 
 /// Shared by the tasks of all pods.
@@ -55,6 +72,8 @@ pub(super) struct Node {
     pub filters: FilterCache,
     pub spawner: Spawner,
     pub network: Option<BridgeNetwork>,
+    pub cni: CniNetwork,
+    pub cni_use: CniUse,
     pub debts: Debts,
     pub samples: Samples,
     pub events: Events,
@@ -101,6 +120,8 @@ impl Node {
             index: Index::default(),
             cgroups,
             network,
+            cni: CniNetwork::open(settings.cni.clone())?,
+            cni_use: settings.cni_use,
             settings,
             images,
         })
@@ -223,6 +244,11 @@ impl Node {
             namespace,
         )?;
         Ok(())
+    }
+
+    /// Where a pod's network namespace is pinned.
+    pub fn netns_path(&self, id: PodId) -> PathBuf {
+        self.settings.netns_dir.join(netns_name(id))
     }
 
     /// Undoes [`Node::pin`]. Blocks; may be repeated.

@@ -2,11 +2,13 @@
 //! side by side, each with a daemon of its own: `cargo test -p e2e --test socket THEME::`.
 
 mod bad_input;
+mod cni;
 mod config;
 mod containers;
 mod crictl;
 mod events;
 mod exec;
+mod host_ports;
 mod images;
 mod images_bad;
 mod import;

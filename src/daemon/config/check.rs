@@ -42,7 +42,9 @@ impl Config {
             ("run_dir", &self.run_dir),
             ("socket", &self.socket),
             ("network.netns_dir", &self.network.netns_dir),
+            ("cni.conf_dir", &self.cni.conf_dir),
         ];
+        paths.extend(self.cni.bin_dirs.iter().map(|dir| ("cni.bin_dirs", dir)));
         paths.extend(self.shim.iter().map(|shim| ("shim", shim)));
         paths.extend(
             self.image
@@ -66,7 +68,10 @@ impl Config {
 
     fn networks(&self) -> Result<(), ConfigError> {
         let network = &self.network;
-        if network.kind == NetworkKind::None {
+        if self.cni.timeout.get().is_zero() {
+            return Err(bad("cni.timeout", "0s", "give a time such as 60s"));
+        }
+        if matches!(network.kind, NetworkKind::None | NetworkKind::Cni) {
             return Ok(());
         }
         if let Some(subnet) = network.subnet4.filter(|subnet| subnet.is_ipv6()) {
