@@ -21,6 +21,7 @@ use crate::image::{ImageSettings, ImageStore, StoreError};
 use crate::network::BridgeSettings;
 use crate::network::cni::CniSettings;
 use crate::pod::{CniUse, PodError, PodSettings, Pods};
+use crate::stream::{ServerError, StreamServer};
 use crate::sys::proc;
 
 /// Why the daemon does not run.
@@ -53,6 +54,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The server of streams.
+    #[error("cannot serve streams")]
+    Streaming(#[from] ServerError),
     /// The server ended by itself.
     #[error("cannot serve any longer")]
     Serve(#[from] tonic::transport::Error),
@@ -98,7 +102,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     // From here on all layers that are in use are known.
     images.collect();
     let facts = facts(&config, started)?;
-    let router = router(pods.clone(), images, facts);
+    let (streams, streaming) = StreamServer::bind(config.streaming.settings()).await?;
+    let router = router(pods.clone(), images, streaming, facts);
     let listener = socket::listen(&config.socket, config.socket_group.as_deref())?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -116,6 +121,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let serving = router.serve_with_incoming_shutdown(UnixListenerStream::new(listener), asked);
     tokio::pin!(serving);
     tokio::select! {
+        // Dropped with everything else here: a daemon that ends closes its streams.
+        () = streams.serve(pods) => {}
         result = &mut serving => result?,
         () = signals.wait() => {
             notify(&[NotifyState::Stopping]);

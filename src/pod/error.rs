@@ -1,6 +1,7 @@
 //! What can go wrong with a pod or a container, and of which kind it is.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -205,6 +206,15 @@ pub enum PodError {
         #[source]
         source: io::Error,
     },
+    /// Nothing listens on a port of the pod.
+    #[error("connect to {address} in the pod's network namespace")]
+    Connect {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// A command did not end in time.
     #[error("the command did not end within {0:?} and was killed with everything it had started")]
     ExecTimeout(Duration),
@@ -262,7 +272,9 @@ impl PodError {
             | Self::Range(_)
             | Self::HostIp(_) => ErrorKind::InvalidArgument,
             Self::PodExists { .. } | Self::ContainerExists { .. } => ErrorKind::AlreadyExists,
-            Self::PodPhase { .. } | Self::ContainerPhase { .. } => ErrorKind::FailedPrecondition,
+            Self::PodPhase { .. } | Self::ContainerPhase { .. } | Self::Connect { .. } => {
+                ErrorKind::FailedPrecondition
+            }
             Self::ExecTimeout(_) => ErrorKind::DeadlineExceeded,
             Self::Network(NetworkError::Addresses { .. }) | Self::TooManyListeners(_) => {
                 ErrorKind::ResourceExhausted

@@ -34,6 +34,7 @@ mod process;
 mod record;
 mod recover;
 mod sandbox;
+mod session;
 mod spawn;
 mod state;
 mod stats;
@@ -46,6 +47,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use oci_spec::runtime::Spec;
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use debt::Debt;
@@ -58,6 +60,7 @@ pub use namespaces::{ProcessNamespaces, Role};
 pub use node::{CniUse, PodSettings};
 pub use process::ProcessIdentity;
 pub use record::{ContainerImage, ContainerRecord, PodRecord, StateError};
+pub use session::{ClientEnd, ProcessEnd, Session, SessionEnd, Streams, Terminal};
 pub use spawn::SpawnError;
 pub use state::{ContainerPhase, Exit, Goal, PodPhase, Run};
 pub use stats::{
@@ -66,6 +69,7 @@ pub use stats::{
 
 use command::{Answer, Command};
 use index::{Made, PodEntry, PodKey};
+use link::ShimLink;
 use node::{Node, blocking, now};
 use task::Task;
 
@@ -340,17 +344,100 @@ impl Pods {
         if command.first().is_none_or(String::is_empty) {
             return Err(PodError::EmptyCommand);
         }
+        let (pod, record, link) = self.running(id, "commands run in running containers")?;
+        exec::run(&self.0, &pod, &record, &link, (&command, timeout)).await
+    }
+
+    /// A container that runs, its pod and its shim.
+    fn running(
+        &self,
+        id: &str,
+        wanted: &'static str,
+    ) -> Result<(Arc<PodSnapshot>, Arc<ContainerRecord>, Arc<ShimLink>), PodError> {
         let (pod, record) = self.container(id)?;
         let link = self.0.index.pod(&pod.pod.id.to_string())?.link.load_full();
-        let (ContainerPhase::Running(..), Some(link)) = (&record.phase, link) else {
-            let wanted = "commands run in running containers";
-            return Err(PodError::ContainerPhase {
+        match (&record.phase, link) {
+            (ContainerPhase::Running(..), Some(link)) => Ok((pod, record, link)),
+            _ => Err(PodError::ContainerPhase {
                 id: record.id,
                 phase: "not running",
                 wanted,
-            });
-        };
-        exec::run(&self.0, &pod, &record, &link, (&command, timeout)).await
+            }),
+        }
+    }
+
+    /// Whether a client may attach to a container or run a command in it now: its full id.
+    ///
+    /// # Errors
+    /// It is not known, or does not run.
+    pub fn running_container(&self, id: &str) -> Result<ContainerId, PodError> {
+        let (_, record, _) = self.running(id, "clients attach to running containers")?;
+        Ok(record.id)
+    }
+
+    /// Whether ports of a pod may be forwarded now: its full id.
+    ///
+    /// # Errors
+    /// It is not known, or is not ready.
+    pub fn ready_pod(&self, id: &str) -> Result<PodId, PodError> {
+        let snapshot = self.pod(id)?;
+        match snapshot.pod.phase {
+            PodPhase::Ready => Ok(snapshot.pod.id),
+            _ => Err(PodError::PodPhase {
+                id: snapshot.pod.id,
+                phase: "not ready",
+                wanted: "ports of ready sandboxes are forwarded",
+            }),
+        }
+    }
+
+    /// Starts a command in a running container with a client at its streams.
+    ///
+    /// # Errors
+    /// The container does not run, or the command cannot be started.
+    pub async fn exec(
+        &self,
+        id: ContainerId,
+        command: &[String],
+        streams: Streams,
+    ) -> Result<Session, PodError> {
+        let wanted = "commands run in running containers";
+        let (pod, record, link) = self.running(&id.to_string(), wanted)?;
+        session::exec(&self.0, &pod, &record, &link, (command, streams)).await
+    }
+
+    /// Puts a client at the streams of a running container: output from now on, nothing that was.
+    ///
+    /// # Errors
+    /// The container does not run.
+    pub async fn attach(&self, id: ContainerId, streams: Streams) -> Result<Session, PodError> {
+        let wanted = "clients attach to running containers";
+        let (_, record, link) = self.running(&id.to_string(), wanted)?;
+        session::attach(&record, &link, streams).await
+    }
+
+    /// Connects to a port of localhost inside a pod's network namespace.
+    ///
+    /// # Errors
+    /// The pod does not run, or nothing listens there.
+    pub async fn dial(&self, id: PodId, port: u16) -> Result<TcpStream, PodError> {
+        session::dial(&*self.link(id)?, port).await
+    }
+
+    /// Waits until a pod's processes have all ended. At once for one that does not run.
+    pub async fn pod_end(&self, id: PodId) {
+        if let Ok(link) = self.link(id) {
+            session::shim_end(&link).await;
+        }
+    }
+
+    fn link(&self, id: PodId) -> Result<Arc<ShimLink>, PodError> {
+        let link = self.0.index.pod(&id.to_string())?.link.load_full();
+        link.ok_or(PodError::PodPhase {
+            id,
+            phase: "not ready",
+            wanted: "ports of ready sandboxes are forwarded",
+        })
     }
 
     /// Resource use of a container, from the kernel.

@@ -5,6 +5,7 @@
 //! known and a value of the wrong type are errors with file and line. Nothing here has side effects.
 
 mod check;
+mod streaming;
 
 use std::fs;
 use std::io;
@@ -12,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
+
+pub use streaming::StreamingConfig;
 
 use super::quantity::{Period, Size};
 use crate::network::Subnet;
@@ -41,6 +44,8 @@ pub struct Config {
     pub cgroup: CgroupConfig,
     /// Images.
     pub image: ImageConfig,
+    /// Exec, attach and port-forward.
+    pub streaming: StreamingConfig,
     /// Log.
     pub log: LogConfig,
 }
@@ -57,6 +62,7 @@ impl Default for Config {
             cni: CniConfig::default(),
             cgroup: CgroupConfig::default(),
             image: ImageConfig::default(),
+            streaming: StreamingConfig::default(),
             log: LogConfig::default(),
         }
     }
