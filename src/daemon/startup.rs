@@ -165,6 +165,8 @@ fn open_images(config: &Config) -> Result<ImageStore, StartError> {
         hosts_dir: image.hosts_dir.iter().find(|dir| dir.is_dir()).cloned(),
         max_parallel_layers: image.max_parallel_layers,
         stall_timeout: image.stall_timeout.get(),
+        min_download_rate: image.min_download_rate.0,
+        download_rate_window: image.download_rate_window.get(),
         pinned: image.pinned.clone(),
         max_layer_entries: image.max_layer_entries,
         max_layer_bytes: image.max_layer_size.0,

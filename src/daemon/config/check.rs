@@ -23,8 +23,16 @@ impl Config {
         if self.image.max_parallel_layers == 0 {
             return Err(bad("image.max_parallel_layers", "0", "give at least 1"));
         }
-        if self.image.stall_timeout.get().is_zero() {
-            return Err(bad("image.stall_timeout", "0s", "give a time such as 60s"));
+        for (key, period) in [
+            ("image.stall_timeout", self.image.stall_timeout),
+            (
+                "image.download_rate_window",
+                self.image.download_rate_window,
+            ),
+        ] {
+            if period.get().is_zero() {
+                return Err(bad(key, "0s", "give a time such as 60s"));
+            }
         }
         self.streams()?;
         if self.cgroup.pids_limit == Some(0) {
