@@ -122,7 +122,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     tokio::pin!(serving);
     tokio::select! {
         // Dropped with everything else here: a daemon that ends closes its streams.
-        () = streams.serve(pods) => {}
+        () = streams.serve(pods.clone()) => {}
         result = &mut serving => result?,
         () = signals.wait() => {
             notify(&[NotifyState::Stopping]);
