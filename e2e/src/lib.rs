@@ -18,6 +18,7 @@
 )]
 
 pub mod call;
+pub mod client;
 pub mod daemon;
 pub mod evidence;
 pub mod leaks;

@@ -1,6 +1,7 @@
 //! The daemon seen from its socket, theme by theme. One program, so that it is linked once and its tests run
 //! side by side, each with a daemon of its own: `cargo test -p e2e --test socket THEME::`.
 
+mod attach;
 mod bad_input;
 mod config;
 mod containers;
@@ -17,10 +18,12 @@ mod manifests;
 mod mounts;
 mod namespaces;
 mod network;
+mod port_forward;
 mod restart;
 mod security;
 mod stats;
 mod stop;
+mod streaming;
 mod symbols;
 mod sysctls;
 mod users;
