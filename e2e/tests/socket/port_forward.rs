@@ -1,8 +1,12 @@
 //! Port-forward.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write, copy};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
@@ -10,8 +14,9 @@ use cri_api::runtime::v1::{
     LinuxPodSandboxConfig, NamespaceMode, NamespaceOption, PodSandboxConfig,
 };
 use e2e::client::{Crictl, TRANSPORTS};
-use e2e::request::{idle, shell};
+use e2e::request::idle;
 use e2e::{Daemon, Pod, streaming_client};
+use nix::sched::{CloneFlags, setns};
 
 /// A forward under way.
 struct Forward {
@@ -82,17 +87,46 @@ impl Drop for Forward {
     }
 }
 
-/// Listens inside a pod and sends back what comes.
-fn echo(pod: &Pod<'_>, name: &str, address: &str, port: u16) {
-    let script = format!("echo up; exec nc -lk -s {address} -p {port} -e cat");
-    pod.start(shell(name, &script)).wait_for("up");
+/// A listener of this test inside a pod's network namespace, which sends back what comes.
+struct Echo {
+    stop: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
 }
 
-/// An answer as soon as the listener listens.
-fn answered(forward: &Forward) {
-    e2e::call::until("an answer", Duration::from_secs(10), || {
-        (forward.ask(b"x") == b"x").then_some(())
-    });
+impl Echo {
+    fn start(pod: &Pod<'_>, address: &'static str) -> Self {
+        let namespace = File::open(format!("/proc/{}/ns/net", pod.pause())).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&stop);
+        let (ready, listening) = channel();
+        let thread = thread::spawn(move || {
+            setns(&namespace, CloneFlags::CLONE_NEWNET).unwrap();
+            let listener = TcpListener::bind(address).unwrap();
+            listener.set_nonblocking(true).unwrap();
+            ready.send(()).unwrap();
+            while !ended.load(Ordering::Relaxed) {
+                match listener.accept() {
+                    Ok((socket, _)) => {
+                        socket.set_nonblocking(false).unwrap();
+                        thread::spawn(move || copy(&mut &socket, &mut &socket));
+                    }
+                    Err(_) => thread::sleep(Duration::from_millis(5)),
+                }
+            }
+        });
+        listening.recv().unwrap();
+        Self {
+            stop,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(thread::JoinHandle::join);
+    }
 }
 
 #[test]
@@ -100,12 +134,11 @@ fn connections_reach_ports_of_localhost() {
     let daemon = Daemon::start();
     let crictl = streaming_client!(&daemon);
     let pod = daemon.run_named("forward");
-    echo(&pod, "four", "127.0.0.1", 8001);
-    echo(&pod, "six", "::1", 8002);
+    let _four = Echo::start(&pod, "127.0.0.1:8001");
+    let _six = Echo::start(&pod, "[::1]:8002");
     for transport in TRANSPORTS {
         for port in [8001, 8002] {
             let forward = Forward::start(&crictl, transport, &pod, port);
-            answered(&forward);
             let input: Vec<u8> = (0..3_000_000_u32)
                 .map(|byte| byte.to_le_bytes()[0])
                 .collect();
@@ -128,10 +161,10 @@ fn a_port_where_nobody_listens_fails_alone() {
     let daemon = Daemon::start();
     let crictl = streaming_client!(&daemon);
     let pod = daemon.run_named("nobody");
-    echo(&pod, "c", "127.0.0.1", 8001);
+    let _echo = Echo::start(&pod, "127.0.0.1:8001");
     for transport in TRANSPORTS {
         let works = Forward::start(&crictl, transport, &pod, 8001);
-        answered(&works);
+        assert_eq!(works.ask(b"x"), b"x", "{transport}");
         let mut nobody = Forward::start(&crictl, transport, &pod, 8003);
         let mut reason = BufReader::new(nobody.client.stderr.take().unwrap());
         assert_eq!(nobody.ask(b"x"), b"", "{transport}");
@@ -143,7 +176,7 @@ fn a_port_where_nobody_listens_fails_alone() {
             );
         }
         assert!(text.contains("127.0.0.1:8003"), "{transport}: {text}");
-        answered(&works);
+        assert_eq!(works.ask(b"x"), b"x", "{transport}");
     }
 }
 
@@ -160,7 +193,7 @@ fn ports_of_a_host_network_pod_are_the_machines() {
         ..NamespaceOption::default()
     });
     let pod = daemon.run(config);
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         for mut socket in listener.incoming().flatten() {
