@@ -19,6 +19,7 @@
 
 pub mod call;
 pub mod cni;
+pub mod client;
 pub mod daemon;
 pub mod evidence;
 pub mod leaks;
