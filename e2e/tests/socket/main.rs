@@ -2,6 +2,7 @@
 //! side by side, each with a daemon of its own: `cargo test -p e2e --test socket THEME::`.
 
 mod bad_input;
+mod bandwidth;
 mod cni;
 mod config;
 mod containers;
