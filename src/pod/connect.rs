@@ -44,12 +44,13 @@ pub fn validate(node: &Node, config: &PodConfig) -> Result<(), PodError> {
         return Ok(());
     }
     let limits = bandwidth(config)?;
-    if node.cni_use == CniUse::Never && node.network.is_none() && !ports(config)?.is_empty() {
-        return Err(PodError::NoNetwork(
-            "a port of the host cannot lead into it",
-        ));
+    if node.cni_use != CniUse::Never || node.network.is_some() {
+        return Ok(());
     }
-    if node.cni_use == CniUse::Never && !limits.is_unlimited() {
+    if !ports(config)?.is_empty() {
+        return Err(PodError::NoNetwork("a port of the host cannot lead into it"));
+    }
+    if !limits.is_unlimited() {
         return Err(PodError::NoNetwork("its bandwidth cannot be limited"));
     }
     Ok(())
