@@ -21,6 +21,7 @@ use crate::image::{ImageSettings, ImageStore, StoreError};
 use crate::network::BridgeSettings;
 use crate::network::cni::CniSettings;
 use crate::pod::{CniUse, PodError, PodSettings, Pods};
+use crate::stream::{ServerError, StreamServer};
 use crate::sys::proc;
 
 /// Why the daemon does not run.
@@ -53,6 +54,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The server of streams.
+    #[error("cannot serve streams")]
+    Streaming(#[from] ServerError),
     /// The server ended by itself.
     #[error("cannot serve any longer")]
     Serve(#[from] tonic::transport::Error),
@@ -98,7 +102,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     // From here on all layers that are in use are known.
     images.collect();
     let facts = facts(&config, started)?;
-    let router = router(pods.clone(), images, facts);
+    let (streams, streaming) = StreamServer::bind(config.streaming.settings()).await?;
+    let router = router(pods.clone(), images, streaming, facts);
     let listener = socket::listen(&config.socket, config.socket_group.as_deref())?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -116,9 +121,13 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let serving = router.serve_with_incoming_shutdown(UnixListenerStream::new(listener), asked);
     tokio::pin!(serving);
     tokio::select! {
+        // Dropped with everything else here: a daemon that ends closes its streams.
+        () = streams.serve(pods.clone()) => {}
         result = &mut serving => result?,
         () = signals.wait() => {
             notify(&[NotifyState::Stopping]);
+            // Streams of events never end by themselves.
+            pods.close_events();
             let _ = stop.send(());
             if tokio::time::timeout(GRACE, serving).await.is_err() {
                 warn!("requests under way were broken off");
@@ -156,6 +165,8 @@ fn open_images(config: &Config) -> Result<ImageStore, StartError> {
         hosts_dir: image.hosts_dir.iter().find(|dir| dir.is_dir()).cloned(),
         max_parallel_layers: image.max_parallel_layers,
         stall_timeout: image.stall_timeout.get(),
+        min_download_rate: image.min_download_rate.0,
+        download_rate_window: image.download_rate_window.get(),
         pinned: image.pinned.clone(),
         max_layer_entries: image.max_layer_entries,
         max_layer_bytes: image.max_layer_size.0,

@@ -1,6 +1,7 @@
 //! What can go wrong with a pod or a container, and of which kind it is.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -85,6 +86,11 @@ pub enum PodError {
     /// The runtime handler is not configured.
     #[error("runtime handler {0:?} is not known; leave it empty or use \"holdfast\"")]
     UnknownHandler(String),
+    /// The AppArmor profile of the request is not loaded.
+    #[error(
+        "linux.security_context.apparmor: profile {0:?} is not loaded; load it with apparmor_parser(8)"
+    )]
+    AppArmorProfile(String),
     /// A privileged container in an unprivileged pod.
     #[error(
         "security_context.privileged is set, but the pod sandbox is not privileged; set it there too"
@@ -200,9 +206,21 @@ pub enum PodError {
         #[source]
         source: io::Error,
     },
+    /// Nothing listens on a port of the pod.
+    #[error("connect to {address} in the pod's network namespace")]
+    Connect {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// A command did not end in time.
     #[error("the command did not end within {0:?} and was killed with everything it had started")]
     ExecTimeout(Duration),
+    /// Too many clients listen to events.
+    #[error("{0} clients listen to events already; end one of them first")]
+    TooManyListeners(usize),
     /// The pod's task has ended under the request.
     #[error("the pod sandbox was removed meanwhile")]
     Gone,
@@ -241,6 +259,7 @@ impl PodError {
             | Self::Ambiguous { .. }
             | Self::UnknownHandler(_)
             | Self::Privileged
+            | Self::AppArmorProfile(_)
             | Self::EmptyCommand
             | Self::Target(_)
             | Self::RequestedFile { .. }
@@ -253,9 +272,13 @@ impl PodError {
             | Self::Range(_)
             | Self::HostIp(_) => ErrorKind::InvalidArgument,
             Self::PodExists { .. } | Self::ContainerExists { .. } => ErrorKind::AlreadyExists,
-            Self::PodPhase { .. } | Self::ContainerPhase { .. } => ErrorKind::FailedPrecondition,
+            Self::PodPhase { .. } | Self::ContainerPhase { .. } | Self::Connect { .. } => {
+                ErrorKind::FailedPrecondition
+            }
             Self::ExecTimeout(_) => ErrorKind::DeadlineExceeded,
-            Self::Network(NetworkError::Addresses { .. }) => ErrorKind::ResourceExhausted,
+            Self::Network(NetworkError::Addresses { .. }) | Self::TooManyListeners(_) => {
+                ErrorKind::ResourceExhausted
+            }
             Self::Network(NetworkError::Port(_)) => ErrorKind::FailedPrecondition,
             Self::Cni(CniError::Deadline { .. }) => ErrorKind::DeadlineExceeded,
             Self::Cni(CniError::NoConfig(_) | CniError::Config { .. }) => ErrorKind::Unavailable,

@@ -3,14 +3,16 @@
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
+use super::apparmor;
 use super::debt::Debts;
 use super::error::PodError;
+use super::events::Events;
 use super::host;
 use super::index::Index;
 use super::spawn::Spawner;
 use super::stats::Samples;
 use crate::cgroup::{CgroupPath, Hierarchy};
-use crate::disk::{Dir, FileName};
+use crate::disk::{Dir, FileName, FsSpace};
 use crate::id::{ContainerId, PodId};
 use crate::image::ImageStore;
 use crate::network::cni::{CniNetwork, CniSettings};
@@ -74,6 +76,7 @@ pub(super) struct Node {
     pub cni_use: CniUse,
     pub debts: Debts,
     pub samples: Samples,
+    pub events: Events,
     pods: Dir,
     containers: Dir,
 }
@@ -98,10 +101,14 @@ impl Node {
         if let Some(bridge) = &network {
             bridge.ensure()?;
         }
+        let mut facts = host::facts(cgroups.mode()).map_err(system("read the machine's facts"))?;
+        if facts.apparmor {
+            facts.apparmor_default = default_profile();
+        }
         Ok(Self {
             pods: run.create_subdir(&FileName::new(PODS)?, 0o700)?,
             containers: root.create_subdir(&FileName::new(CONTAINERS)?, 0o700)?,
-            facts: host::facts(cgroups.mode()).map_err(system("read the machine's facts"))?,
+            facts,
             cgroup_mounts: host::cgroup_mounts().map_err(system("read the cgroup mounts"))?,
             hostname: host::node_hostname(),
             boot_id: proc::boot_id().map_err(system("read the boot id"))?,
@@ -109,6 +116,7 @@ impl Node {
             spawner: Spawner::new(&settings.shim, &settings.root_dir)?,
             debts: Debts::open(&run)?,
             samples: Samples::default(),
+            events: Events::default(),
             index: Index::default(),
             cgroups,
             network,
@@ -178,6 +186,11 @@ impl Node {
     pub fn upper(&self, id: ContainerId) -> Result<Dir, PodError> {
         let dir = self.containers.subdir(&FileName::new(id.to_string())?)?;
         Ok(dir.subdir(&FileName::new("upper")?)?)
+    }
+
+    /// The room on the file system of the containers' writable layers.
+    pub fn store_space(&self) -> Result<FsSpace, PodError> {
+        Ok(self.containers.space()?)
     }
 
     /// Identifiers of all containers that have directories.
@@ -262,4 +275,17 @@ pub(super) async fn blocking<T: Send + 'static>(
 pub(super) fn now() -> i64 {
     let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Name of the AppArmor profile of containers that ask for the default. Without a parser a node still works,
+/// with what else confines a container.
+fn default_profile() -> Option<String> {
+    apparmor::ensure_default()
+        .inspect_err(|error| {
+            tracing::warn!(
+                error = super::chain(error),
+                "containers are not confined by AppArmor unless they name a profile"
+            );
+        })
+        .ok()
 }

@@ -66,6 +66,11 @@ pub fn pause_cgroup(pod: &PodRecord) -> Result<CgroupPath, PodError> {
     Ok(CgroupPath::new(&pod.cgroup)?.join(&pod.id.to_string())?)
 }
 
+/// The cgroup in which everything of a pod is counted.
+pub fn own_cgroup(pod: &PodRecord) -> Result<CgroupPath, PodError> {
+    Ok(CgroupPath::new(&pod.cgroup)?)
+}
+
 /// Makes everything of a pod. On failure the caller calls [`release`].
 pub async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<Made, PodError> {
     let plan = plan::pause(&pause_spec(node, pod)?, &node.filters)?;

@@ -23,9 +23,18 @@ impl Config {
         if self.image.max_parallel_layers == 0 {
             return Err(bad("image.max_parallel_layers", "0", "give at least 1"));
         }
-        if self.image.stall_timeout.get().is_zero() {
-            return Err(bad("image.stall_timeout", "0s", "give a time such as 60s"));
+        for (key, period) in [
+            ("image.stall_timeout", self.image.stall_timeout),
+            (
+                "image.download_rate_window",
+                self.image.download_rate_window,
+            ),
+        ] {
+            if period.get().is_zero() {
+                return Err(bad(key, "0s", "give a time such as 60s"));
+            }
         }
+        self.streams()?;
         if self.cgroup.pids_limit == Some(0) {
             return Err(bad(
                 "cgroup.pids_limit",
@@ -64,6 +73,41 @@ impl Config {
             return Err(bad("run_dir", &self.run_dir.to_string_lossy(), remedy));
         }
         Ok(())
+    }
+
+    fn streams(&self) -> Result<(), ConfigError> {
+        let streaming = &self.streaming;
+        if streaming.address.ip().is_unspecified() {
+            let remedy =
+                "clients are sent there: give an address of this machine, such as 127.0.0.1:0";
+            return Err(bad(
+                "streaming.address",
+                &streaming.address.to_string(),
+                remedy,
+            ));
+        }
+        if streaming.idle_timeout.get().is_zero() {
+            return Err(bad(
+                "streaming.idle_timeout",
+                "0s",
+                "give a time such as 4h",
+            ));
+        }
+        match (&streaming.tls_cert, &streaming.tls_key) {
+            (None, None) => Ok(()),
+            (Some(cert), Some(key)) => {
+                absolute("streaming.tls_cert", cert)?;
+                absolute("streaming.tls_key", key)
+            }
+            (Some(cert), None) => {
+                let remedy = "give streaming.tls_key with it";
+                Err(bad("streaming.tls_cert", &cert.to_string_lossy(), remedy))
+            }
+            (None, Some(key)) => {
+                let remedy = "give streaming.tls_cert with it";
+                Err(bad("streaming.tls_key", &key.to_string_lossy(), remedy))
+            }
+        }
     }
 
     fn networks(&self) -> Result<(), ConfigError> {

@@ -5,6 +5,7 @@
 //! known and a value of the wrong type are errors with file and line. Nothing here has side effects.
 
 mod check;
+mod streaming;
 
 use std::fs;
 use std::io;
@@ -12,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
+
+pub use streaming::StreamingConfig;
 
 use super::quantity::{Period, Size};
 use crate::network::Subnet;
@@ -41,6 +44,8 @@ pub struct Config {
     pub cgroup: CgroupConfig,
     /// Images.
     pub image: ImageConfig,
+    /// Exec, attach and port-forward.
+    pub streaming: StreamingConfig,
     /// Log.
     pub log: LogConfig,
 }
@@ -57,6 +62,7 @@ impl Default for Config {
             cni: CniConfig::default(),
             cgroup: CgroupConfig::default(),
             image: ImageConfig::default(),
+            streaming: StreamingConfig::default(),
             log: LogConfig::default(),
         }
     }
@@ -170,9 +176,13 @@ pub struct ImageConfig {
     pub hosts_dir: Vec<PathBuf>,
     /// Layers of one image under way at once.
     pub max_parallel_layers: usize,
-    /// A download that brings next to nothing for so long is broken off and resumed.
+    /// A connection that brings nothing for so long is broken off, and the download resumed.
     pub stall_timeout: Period,
-    /// References of images that kubelets must not collect.
+    /// Likewise a download that brings less than so much a second; zero lets it be as slow as it likes.
+    pub min_download_rate: Size,
+    /// The time over which that rate is measured.
+    pub download_rate_window: Period,
+    /// References of images that kubelets must not collect; `*` stands for any characters.
     pub pinned: Vec<String>,
     /// Most files in one layer.
     pub max_layer_entries: u64,
@@ -189,6 +199,8 @@ impl Default for ImageConfig {
             ],
             max_parallel_layers: 3,
             stall_timeout: Period::from_secs(60),
+            min_download_rate: Size(1 << 10),
+            download_rate_window: Period::from_secs(60),
             pinned: Vec::new(),
             max_layer_entries: 4 << 20,
             max_layer_size: Size(256 << 30),
