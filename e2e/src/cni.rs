@@ -61,6 +61,11 @@ impl Spied {
 
 /// Starts a daemon with plugins in a network namespace of its own. There is no configuration yet.
 pub fn start(options: Options) -> (Daemon, Plugins) {
+    start_as("cni", options)
+}
+
+/// As [`start`], with another kind of network than `cni`.
+pub fn start_as(kind: &'static str, options: Options) -> (Daemon, Plugins) {
     let place = Place::new();
     let plugins = Plugins {
         dir: place.dir.join("cni"),
@@ -74,9 +79,12 @@ pub fn start(options: Options) -> (Daemon, Plugins) {
     }
     let path = |path: PathBuf| toml::Value::from(path.display().to_string());
     options
-        .set("network.kind", "cni")
+        .set("network.kind", kind)
         .set("cni.conf_dir", path(plugins.conf()))
-        .set("cni.bin_dirs", toml::Value::Array(vec![path(plugins.bin())]))
+        .set(
+            "cni.bin_dirs",
+            toml::Value::Array(vec![path(plugins.bin())]),
+        )
         .write(&place);
     let daemon = Daemon::at(place);
     // The registry is in the tests' own namespace.
@@ -107,8 +115,12 @@ impl Plugins {
     pub fn leased(&self) -> Vec<String> {
         let networks = fs::read_dir(self.leases()).into_iter().flatten().flatten();
         let files = networks.flat_map(|network| fs::read_dir(network.path()).into_iter().flatten());
-        let names = files.flatten().map(|file| file.file_name().to_string_lossy().into_owned());
-        names.filter(|name| name.parse::<std::net::IpAddr>().is_ok()).collect()
+        let names = files
+            .flatten()
+            .map(|file| file.file_name().to_string_lossy().into_owned());
+        names
+            .filter(|name| name.parse::<std::net::IpAddr>().is_ok())
+            .collect()
     }
 
     /// Writes a configuration file.
@@ -170,10 +182,16 @@ impl Plugins {
 }
 
 fn spied(path: &std::path::Path) -> Spied {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     let stdin = fs::read(format!("{}.stdin", path.display())).unwrap_or_default();
     Spied {
-        what: name.split_once('.').map_or_else(String::new, |(_, what)| what.to_owned()),
+        what: name
+            .split_once('.')
+            .map_or_else(String::new, |(_, what)| what.to_owned()),
         environment: fs::read_to_string(path)
             .unwrap_or_default()
             .lines()

@@ -33,6 +33,7 @@ pub mod netns;
 mod nft;
 mod publish;
 mod reaper;
+mod shape;
 mod subnet;
 mod sysctl;
 

@@ -3,6 +3,7 @@
 
 mod attach;
 mod bad_input;
+mod bandwidth;
 mod cni;
 mod config;
 mod containers;
