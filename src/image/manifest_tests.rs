@@ -123,9 +123,9 @@ fn what_is_no_image_is_refused() {
     let mut both = manifest(oci, tar);
     both["manifests"] = json!([]);
     assert!(matches!(refused(&both), ManifestError::Kind(_)));
-    let mut sha512 = manifest(oci, tar);
-    sha512["config"]["digest"] = json!(format!("sha512:{}", "0".repeat(128)));
-    assert!(matches!(refused(&sha512), ManifestError::Digest(_)));
+    let mut blake3 = manifest(oci, tar);
+    blake3["config"]["digest"] = json!(format!("blake3:{}", "0".repeat(64)));
+    assert!(matches!(refused(&blake3), ManifestError::Digest(_)));
     let mut many = manifest(oci, tar);
     many["layers"] = json!(vec![many["layers"][0].clone(); 501]);
     assert!(matches!(refused(&many), ManifestError::TooManyLayers(501)));

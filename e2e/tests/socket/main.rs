@@ -17,6 +17,7 @@ mod manifests;
 mod mounts;
 mod namespaces;
 mod network;
+mod pulls;
 mod restart;
 mod security;
 mod stats;
