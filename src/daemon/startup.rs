@@ -12,14 +12,14 @@ use tokio::sync::oneshot;
 use tokio_stream::wrappers::UnixListenerStream;
 use tracing::{info, warn};
 
-use super::config::{Config, NetworkKind};
+use super::config::{Config, NetworkKind, VolumesConfig};
 use super::shutdown::{GRACE, Signals};
 use super::{LogError, SocketError, logging, socket};
 use crate::cri::{Facts, router};
 use crate::disk::{Dir, DirError, FileName, FileNameError, LockFile};
 use crate::image::{ImageSettings, ImageStore, StoreError};
 use crate::network::BridgeSettings;
-use crate::pod::{PodError, PodSettings, Pods};
+use crate::pod::{ImageVolumes, PodError, PodSettings, Pods};
 use crate::sys::proc;
 
 /// Why the daemon does not run.
@@ -183,6 +183,10 @@ fn pod_settings(config: &Config) -> Result<PodSettings, StartError> {
         pids_limit: config.cgroup.pids_limit,
         network: (network.kind == NetworkKind::Bridge).then(bridge),
         netns_dir: network.netns_dir.clone(),
+        image_volumes: match config.image.volumes {
+            VolumesConfig::Bind => ImageVolumes::Bind,
+            VolumesConfig::Ignore => ImageVolumes::Ignore,
+        },
     })
 }
 

@@ -14,7 +14,7 @@ use crate::image::StoreError;
 use crate::network::netlink::NetlinkError;
 use crate::network::{NetnsError, NetworkError};
 use crate::plan::PlanError;
-use crate::spec::{SignalError, SpecError, UserError};
+use crate::spec::{PathError, SignalError, SpecError, UserError};
 
 /// An operation on a pod or a container that was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +78,14 @@ pub enum PodError {
         /// What would do.
         wanted: &'static str,
     },
+    /// A volume that the image declares cannot be one.
+    #[error(
+        "make the volumes that the image declares; image.volumes = \"ignore\" starts it without them"
+    )]
+    ImageVolume(#[source] PathError),
+    /// The image has nothing to run.
+    #[error("{0} is an artifact, not a container image; mount it as an image volume instead")]
+    Artifact(String),
     /// The image is not in the store.
     #[error("image {0:?} is not present; pull it first")]
     ImageMissing(String),
@@ -229,11 +237,14 @@ impl PodError {
             | Self::Target(_)
             | Self::RequestedFile { .. }
             | Self::SeccompProfile { .. }
+            | Self::ImageVolume(_)
             | Self::Spec(_)
             | Self::User(_)
             | Self::Plan(_) => ErrorKind::InvalidArgument,
             Self::PodExists { .. } | Self::ContainerExists { .. } => ErrorKind::AlreadyExists,
-            Self::PodPhase { .. } | Self::ContainerPhase { .. } => ErrorKind::FailedPrecondition,
+            Self::PodPhase { .. } | Self::ContainerPhase { .. } | Self::Artifact(_) => {
+                ErrorKind::FailedPrecondition
+            }
             Self::ExecTimeout(_) => ErrorKind::DeadlineExceeded,
             Self::Network(NetworkError::Addresses { .. }) => ErrorKind::ResourceExhausted,
             Self::Cgroup(

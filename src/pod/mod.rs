@@ -36,6 +36,7 @@ mod state;
 mod stats;
 mod task;
 mod update;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -57,6 +58,7 @@ pub use record::{ContainerImage, ContainerRecord, PodRecord, StateError};
 pub use spawn::SpawnError;
 pub use state::{ContainerPhase, Exit, Goal, PodPhase, Run};
 pub use stats::ContainerStats;
+pub use volumes::ImageVolumes;
 
 use command::{Answer, Command};
 use index::{Made, PodEntry, PodKey};

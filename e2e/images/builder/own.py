@@ -101,7 +101,9 @@ def metadata(debian):
 
 
 def volumes(_):
-    return Tree().file("data/from-image", "from the image\n", 0o640, 1000, 1000).dir("data", 0o750, 1000, 1000)
+    tree = Tree().file("data/from-image", "from the image\n", 0o640, 1000, 1000).dir("data", 0o750, 1000, 1000)
+    tree.hardlink("data/same", "data/from-image").symlink("data/link", "/etc/passwd").file("data/sub/deep", "deep\n")
+    return tree.symlink("linked", "data").symlink("outside", "../../../../../../etc")
 
 
 def users(_):
@@ -214,9 +216,13 @@ class Own:
         }
         for name, (config, shows) in variants.items():
             yield Image(HOST + f"config/{name}:1", base, config, shows=shows)
-        config = {**SHELL, "Volumes": {"/data": {}, "/new": {}}}
-        yield Image(HOST + "config/volumes:1", [self.base, self.of(volumes)], config,
-                    shows="VOLUME /data with content and owner, VOLUME /new without")
+        for name, paths, shows in (
+                ("volumes", ("/data", "/new"), "VOLUME /data with content and owner, VOLUME /new without"),
+                ("volumes-odd", ("/data/", "/data", "/through/../data", "/linked"), "VOLUME twice, with .. and a link"),
+                ("volumes-linked", ("/linked", "/outside"), "VOLUMEs that are links: to /data, and out of the root"),
+                ("volumes-proc", ("/proc/self",), "a VOLUME that would cover a part of /proc")):
+            config = {**SHELL, "Volumes": {path: {} for path in paths}}
+            yield Image(HOST + f"config/{name}:1", [self.base, self.of(volumes)], config, shows=shows)
 
     def _indexes(self):
         marked = {arch: [self.base, self.of(lambda _, arch=arch: Tree().file("arch", arch + "\n"))]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::thread;
+use std::time::Duration;
 
 use cri_api::runtime::v1::{
     AuthConfig, ImageFilter, ImageFsInfoRequest, ListImagesRequest, PullImageRequest,
@@ -10,7 +11,7 @@ use cri_api::runtime::v1::{
 use e2e::daemon::Options;
 use e2e::registry::{PASSWORD, Registry, USER};
 use e2e::request::{self, BUSYBOX, container};
-use e2e::{Container, Daemon, call, must};
+use e2e::{Container, Daemon, call, fails, must};
 
 const LAYERS: &str = "registry.holdfast.test/layers/";
 
@@ -546,6 +547,44 @@ fn pinned_images_say_so_and_can_be_removed() {
     assert!(!daemon.image(BUSYBOX).unwrap().pinned);
     must("RemoveImage", daemon.try_remove_image(&pinned));
     assert_eq!(daemon.image(&pinned), None);
+}
+
+#[test]
+fn an_artifact_is_kept_as_files() {
+    let daemon = Daemon::start();
+    let artifact = "registry.holdfast.test/artifact/files:1";
+    let id = daemon.pull(artifact);
+    let image = daemon.image(artifact).unwrap();
+    assert_eq!(image.id, id);
+    assert_eq!(image.repo_tags, [artifact]);
+    // Its configuration is everybody's empty one, so its id is its manifest's.
+    assert!(
+        image.repo_digests[0].ends_with(&id),
+        "{:?}",
+        image.repo_digests
+    );
+    assert!(image.size > 300_000, "{}", image.size);
+    assert_eq!(daemon.pull(artifact), id, "a second pull");
+    let layers = daemon.place.root().join("images/layers");
+    let layer = fs::read_dir(&layers).unwrap().next().unwrap().unwrap();
+    let file = |name: &str| fs::read(layer.path().join("diff").join(name)).unwrap();
+    assert_eq!(file("config.json"), b"{\"a\": 1}\n");
+    assert_eq!(file("weights/part.bin").len(), 300_000);
+    let pod = daemon.run_named("artifact");
+    let config = container("c", artifact, &["sh"]);
+    let refused = daemon.try_create(&pod.id, &pod.config, &config);
+    fails(
+        refused,
+        tonic::Code::FailedPrecondition,
+        &["artifact", artifact],
+    );
+    daemon.kill9();
+    daemon.restart();
+    assert_eq!(daemon.image(artifact), Some(image));
+    must("RemoveImage", daemon.try_remove_image(artifact));
+    call::until("its files to be deleted", Duration::from_secs(5), || {
+        (!layer.path().exists()).then_some(())
+    });
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod config;
 mod containers;
 mod crictl;
 mod exec;
+mod image_volumes_declared;
 mod images;
 mod images_bad;
 mod import;
