@@ -62,21 +62,22 @@ pub enum ManifestError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Machine {
     architecture: Arch,
-    /// Acceptable variants, the best one first; `None` in the index matches the last resort.
-    variants: &'static [&'static str],
+    /// Acceptable variants, the best one first; none of them is an image that names no variant, which is
+    /// for the least machine of the architecture.
+    variants: Vec<Option<&'static str>>,
 }
 
 impl Machine {
     /// The machine this program was built for.
     pub fn this() -> Self {
-        let (name, variants): (&str, &[&str]) = match std::env::consts::ARCH {
-            "x86_64" => ("amd64", &["v1"]),
-            "x86" => ("386", &[]),
-            "aarch64" => ("arm64", &["v8"]),
-            "arm" => ("arm", &["v7", "v6", "v5"]),
-            "riscv64" => ("riscv64", &[]),
-            "powerpc64" => ("ppc64le", &[]),
-            other => (other, &[]),
+        let (name, variants) = match std::env::consts::ARCH {
+            "x86_64" => ("amd64", amd64_variants()),
+            "x86" => ("386", vec![None]),
+            "aarch64" => ("arm64", vec![Some("v8"), None]),
+            "arm" => ("arm", vec![Some("v7"), Some("v6"), Some("v5"), None]),
+            "riscv64" => ("riscv64", vec![None]),
+            "powerpc64" => ("ppc64le", vec![None]),
+            other => (other, vec![None]),
         };
         Self {
             architecture: Arch::from(name),
@@ -89,12 +90,26 @@ impl Machine {
         if *os != Os::Linux || *architecture != self.architecture {
             return None;
         }
-        match variant.filter(|variant| !variant.is_empty()) {
-            Some(variant) => self.variants.iter().position(|known| *known == variant),
-            // Without a variant the least common denominator of the architecture is meant.
-            None => Some(self.variants.len()),
+        let variant = variant.filter(|variant| !variant.is_empty());
+        self.variants.iter().position(|known| *known == variant)
+    }
+}
+
+/// The levels of x86-64 that this processor has. The least comes first, as in all runtimes, so that a node
+/// gets what others get; the higher ones are for images that have nothing else.
+fn amd64_variants() -> Vec<Option<&'static str>> {
+    let mut variants = vec![Some("v1"), None];
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::is_x86_feature_detected as has;
+        let v2 = has!("sse4.2") && has!("ssse3") && has!("popcnt");
+        let v3 = v2 && has!("avx2") && has!("bmi1") && has!("bmi2") && has!("fma") && has!("movbe");
+        let v4 = v3 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
+        for (level, present) in [("v2", v2), ("v3", v3), ("v4", v4)] {
+            variants.extend(present.then_some(Some(level)));
         }
     }
+    variants
 }
 
 impl std::fmt::Display for Machine {

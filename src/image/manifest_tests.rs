@@ -6,7 +6,7 @@ const D: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef01234567
 fn machine() -> Machine {
     Machine {
         architecture: Arch::from("arm"),
-        variants: &["v7", "v6"],
+        variants: vec![Some("v7"), Some("v6"), None],
     }
 }
 
