@@ -2,10 +2,13 @@
 //! side by side, each with a daemon of its own: `cargo test -p e2e --test socket THEME::`.
 
 mod bad_input;
+mod cni;
 mod config;
 mod containers;
 mod crictl;
+mod events;
 mod exec;
+mod host_ports;
 mod image_volumes_declared;
 mod images;
 mod images_bad;
@@ -15,9 +18,11 @@ mod limits;
 mod lists;
 mod logs;
 mod manifests;
+mod metrics;
 mod mounts;
 mod namespaces;
 mod network;
+mod older_client;
 mod pulls;
 mod restart;
 mod security;
