@@ -99,7 +99,11 @@ fn a_declared_volume_cannot_show_the_host() {
     let run = pod.start(with("volumes-linked"));
     assert_eq!(run.sh("cat /linked/from-image"), "from the image\n");
     // The image's own /etc, which the link leads to within its root.
-    assert_eq!(run.sh("cat /outside/hostname"), "busybox\n");
+    assert!(
+        run.sh("cat /outside/nsswitch.conf")
+            .starts_with("passwd: files\n")
+    );
+    run.sh("test ! -e /outside/debian_version && test ! -e /outside/machine-id");
     daemon.pull(&format!("{CONFIG}volumes-odd:1"));
     let refused = daemon.try_create(&pod.id, &pod.config, &with("volumes-odd"));
     fails(

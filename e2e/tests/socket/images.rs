@@ -588,6 +588,26 @@ fn an_artifact_is_kept_as_files() {
 }
 
 #[test]
+fn the_containers_file_system_is_told_too() {
+    let daemon = Daemon::start();
+    let written = || {
+        let mut client = daemon.clients().images;
+        let answer = call(client.image_fs_info(ImageFsInfoRequest {}));
+        let info = must("ImageFsInfo", answer).container_filesystems.remove(0);
+        let point = info.fs_id.unwrap().mountpoint;
+        assert!(fs::metadata(&point).unwrap().is_dir(), "{point}");
+        info.used_bytes.unwrap().value
+    };
+    let before = written();
+    let run = with_image(&daemon, BUSYBOX);
+    run.sh("dd if=/dev/zero of=/written bs=1M count=3 2> /dev/null");
+    // Sizes of layers are measured every ten seconds at most.
+    call::until("the size to be told", Duration::from_secs(20), || {
+        (written() >= before + (3 << 20)).then_some(())
+    });
+}
+
+#[test]
 fn images_survive_a_restart() {
     let daemon = Daemon::start();
     daemon.pull(BUSYBOX);

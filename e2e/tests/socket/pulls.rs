@@ -17,12 +17,10 @@ const LAYERS: &str = "registry.holdfast.test/layers/";
 /// Writes where the test images are: mirrors in order, then the registry itself.
 fn hosts(daemon: &Daemon, addresses: &[&str]) {
     let url = |address: &str| format!("http://{address}/v2/registry.holdfast.test");
-    let mut text = format!("server = \"{}\"\n", url(addresses.last().unwrap()));
-    for address in addresses {
-        text += &format!(
-            "[host.\"{}\"]\n  capabilities = [\"pull\", \"resolve\"]\n  override_path = true\n",
-            url(address)
-        );
+    let (server, mirrors) = addresses.split_last().unwrap();
+    let mut text = format!("server = \"{}\"\noverride_path = true\n", url(server));
+    for mirror in mirrors {
+        text += &format!("[host.\"{}\"]\n  override_path = true\n", url(mirror));
     }
     let dir = daemon.place.hosts().join("registry.holdfast.test");
     fs::create_dir_all(&dir).unwrap();
@@ -76,7 +74,7 @@ fn a_download_that_stalls_is_resumed() {
 fn a_line_that_only_stalls_is_given_up() {
     let line = Line::Stalls {
         connections: u32::MAX,
-        after: 300_000,
+        after: 20_000,
     };
     let options = Options::default().set("image.stall_timeout", "300ms");
     let (daemon, _proxy) = behind(line, options);
@@ -88,18 +86,15 @@ fn a_line_that_only_stalls_is_given_up() {
 /// A byte now and then is no progress (containerd#11650).
 #[test]
 fn a_download_below_the_floor_is_given_up() {
-    let options = || {
+    let floor = |rate: &str| {
         Options::default()
-            .set("image.min_download_rate", "200KiB")
+            .set("image.min_download_rate", rate)
             .set("image.download_rate_window", "1s")
     };
-    let (daemon, _proxy) = behind(Line::Slow(40_000), options());
+    let (daemon, _proxy) = behind(Line::Slow(40_000), floor("200KiB"));
     let words = ["RegistryUnavailable", "image.min_download_rate"];
     fails(daemon.try_pull(BUSYBOX), Code::Unavailable, &words);
-    let (daemon, _proxy) = behind(Line::Slow(600_000), options());
-    daemon.pull(BUSYBOX);
-    let patient = options().set("image.min_download_rate", "0B");
-    let (daemon, _proxy) = behind(Line::Slow(150_000), patient);
+    let (daemon, _proxy) = behind(Line::Slow(600_000), floor("1KiB"));
     daemon.pull(BUSYBOX);
 }
 
@@ -136,6 +131,30 @@ fn a_pull_goes_on_when_its_caller_goes_away() {
     call::until("the image to be there", Duration::from_secs(30), || {
         daemon.image(BUSYBOX)
     });
+}
+
+#[test]
+fn a_pull_that_dies_with_the_daemon_leaves_nothing() {
+    let (daemon, proxy) = behind(Line::Slow(400_000), Options::default());
+    let entries = |name: &str| {
+        let dir = daemon.place.root().join("images").join(name);
+        fs::read_dir(dir).unwrap().count()
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| daemon.try_pull(BUSYBOX).unwrap_err());
+        call::until("a layer to be under way", Duration::from_secs(20), || {
+            (entries("staging") > 0 && proxy.passed() > 200_000).then_some(())
+        });
+        daemon.kill9();
+    });
+    assert!(entries("staging") > 0);
+    daemon.restart();
+    assert!(daemon.images().is_empty());
+    call::until("the leftovers to be gone", Duration::from_secs(5), || {
+        let left = entries("staging") + entries("layers") + entries("blobs") + entries("trash");
+        (left == 0).then_some(())
+    });
+    daemon.pull(BUSYBOX);
 }
 
 fn pull_with(daemon: &Daemon, auth: AuthConfig) -> Result<String, Status> {
