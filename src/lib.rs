@@ -24,5 +24,7 @@ pub mod pod;
 pub mod shim;
 #[cfg(feature = "daemon")]
 pub mod spec;
+#[cfg(feature = "daemon")]
+pub mod stream;
 pub mod sys;
 pub mod wire;

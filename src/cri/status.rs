@@ -9,7 +9,8 @@ use tonic::{Code, Status};
 
 use super::convert::FieldError;
 use crate::image::{ImportError, PullError, PullErrorKind, StoreError};
-use crate::pod::{ErrorKind, PodError};
+use crate::pod::{ErrorKind, PodError, StreamEnd};
+use crate::stream::TokenError;
 
 /// The longest text, in bytes: it travels in an HTTP/2 header, and clients limit those.
 const LONGEST_TEXT: usize = 4096;
@@ -98,6 +99,16 @@ impl From<ImportError> for Status {
     }
 }
 
+impl From<TokenError> for Status {
+    fn from(error: TokenError) -> Self {
+        let code = match error {
+            TokenError::Pending => Code::ResourceExhausted,
+            TokenError::Random(_) => Code::Internal,
+        };
+        Self::new(code, chain(&error))
+    }
+}
+
 impl From<StoreError> for Status {
     fn from(error: StoreError) -> Self {
         let code = if error.is_no_space() {
@@ -106,6 +117,16 @@ impl From<StoreError> for Status {
             Code::Internal
         };
         Self::new(code, chain(&error))
+    }
+}
+
+impl From<StreamEnd> for Status {
+    fn from(end: StreamEnd) -> Self {
+        let code = match end {
+            StreamEnd::Closed => Code::Unavailable,
+            StreamEnd::TooSlow => Code::ResourceExhausted,
+        };
+        Self::new(code, chain(&end))
     }
 }
 

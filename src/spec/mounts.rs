@@ -55,11 +55,16 @@ pub(super) fn mounts(request: &SpecRequest<'_>) -> Result<Vec<Mount>, SpecError>
     }
     for (path, directory) in request.volumes {
         if !requested(path.as_str()) {
-            let mount = bind(
+            check_target(path.as_str(), directory.as_path(), "the image's Volumes")?;
+            let mut mount = bind(
                 path.as_str(),
                 directory.as_path(),
                 &["rbind", "rprivate", "rw"],
             );
+            if let Some(map) = &request.pod.namespaces.userns {
+                // The copy of what the image has there has the image's owners.
+                map_owners(&mut mount, map);
+            }
             volumes.push((path.as_str().to_owned(), mount));
         }
     }
@@ -180,11 +185,15 @@ fn bind_volume(
     let access = access(request, volume, &field("recursive_read_only"))?;
     let mut mount = bind(path, &source, &["rbind", propagation, access]);
     if let Some(map) = &volume.id_map {
-        mount
-            .set_uid_mappings(Some(super::namespaces::mappings(&map.uids)))
-            .set_gid_mappings(Some(super::namespaces::mappings(&map.gids)));
+        map_owners(&mut mount, map);
     }
     Ok(mount)
+}
+
+fn map_owners(mount: &mut Mount, map: &IdMappings) {
+    mount
+        .set_uid_mappings(Some(super::namespaces::mappings(&map.uids)))
+        .set_gid_mappings(Some(super::namespaces::mappings(&map.gids)));
 }
 
 fn access(

@@ -8,8 +8,9 @@ use cri_api::runtime::v1::{
     StatusRequest, UserNamespace,
 };
 use e2e::evidence;
+use e2e::program::{run, tool};
 use e2e::request::{ContainerParts, PodParts, idle, mount, shell};
-use e2e::{Daemon, Pod};
+use e2e::{Daemon, Pod, skip};
 use tonic::Code;
 
 /// Where the pod's ids begin on the host, and how many they are.
@@ -389,4 +390,21 @@ fn status_says_that_pods_can_have_user_namespaces() {
         assert!(features.user_namespaces && features.recursive_read_only_mounts);
     }
     assert!(status.features.unwrap().user_namespaces_host_network);
+}
+
+#[test]
+fn the_conformance_tests_agree() {
+    let Some(critest) = tool("critest") else {
+        skip!("critest is not built: run e2e/tools/install.sh");
+    };
+    let daemon = Daemon::start();
+    let socket = format!("unix://{}", daemon.place.socket().display());
+    let arguments = [
+        format!("-runtime-endpoint={socket}"),
+        format!("-image-endpoint={socket}"),
+        "-ginkgo.focus=UserNamespaces".to_owned(),
+        "-ginkgo.no-color".to_owned(),
+    ];
+    let out = run(critest, arguments).ok();
+    assert!(out.contains("6 Passed | 0 Failed"), "{out}");
 }
