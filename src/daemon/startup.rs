@@ -205,6 +205,7 @@ fn pod_settings(config: &Config) -> Result<PodSettings, StartError> {
             NetworkKind::Bridge | NetworkKind::None => CniUse::Never,
         },
         netns_dir: network.netns_dir.clone(),
+        cdi_dirs: config.cdi.dirs.clone(),
         image_volumes: match config.image.volumes {
             VolumesConfig::Bind => ImageVolumes::Bind,
             VolumesConfig::Ignore => ImageVolumes::Ignore,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use oci_spec::runtime::{LinuxSeccomp, Spec};
 
 use super::apparmor;
+use super::cdi;
 use super::error::PodError;
 use super::files;
 use super::host;
@@ -60,6 +61,8 @@ pub fn new_record(
         return Err(PodError::Artifact(config.image.image.clone()));
     }
     let image_volumes = image_volume::resolve(node, &config)?;
+    let named = spec::cdi_names(&config.cdi_devices, config.annotations.iter());
+    let cdi = cdi::edits(&node.settings.cdi_dirs, &named)?;
     let mut image = image_facts(image);
     if node.settings.image_volumes == ImageVolumes::Ignore {
         image.defaults.volumes.clear();
@@ -82,6 +85,7 @@ pub fn new_record(
         id: ContainerId::random()?,
         pod: pod.id,
         image_volumes,
+        cdi,
         identity,
         phase: ContainerPhase::Created,
         created_at: now(),
@@ -135,7 +139,7 @@ pub fn localhost_profile(choice: &SeccompChoice) -> Result<Option<LinuxSeccomp>,
     }
 }
 
-/// The nodes behind the requested devices.
+/// The nodes behind the requested devices: the one that is named, or all below a directory.
 fn device_grants(config: &ContainerConfig) -> Result<Vec<DeviceGrant>, PodError> {
     let mut grants = Vec::new();
     for request in &config.devices {
@@ -146,17 +150,26 @@ fn device_grants(config: &ContainerConfig) -> Result<Vec<DeviceGrant>, PodError>
             source,
         };
         let real = path.canonicalize().map_err(unusable)?;
-        let mut device = host::device(&real).ok_or_else(|| {
-            unusable(std::io::Error::new(
+        let inside = Path::new(request.container_path.as_str());
+        let mut found = host::devices(&real);
+        found.sort_by(|one, other| one.path.cmp(&other.path));
+        if found.is_empty() {
+            let reason = "it is no device node and no directory that has some";
+            return Err(unusable(std::io::Error::new(
                 std::io::ErrorKind::InvalidInput,
-                "it is no device node",
-            ))
-        })?;
-        device.path = PathBuf::from(request.container_path.as_str());
-        grants.push(DeviceGrant {
-            device,
-            permissions: request.permissions.clone(),
-        });
+                reason,
+            )));
+        }
+        for mut device in found {
+            device.path = match device.path.strip_prefix(&real) {
+                Ok(below) if !below.as_os_str().is_empty() => inside.join(below),
+                _ => inside.to_owned(),
+            };
+            grants.push(DeviceGrant {
+                device,
+                permissions: request.permissions.clone(),
+            });
+        }
     }
     Ok(grants)
 }
@@ -216,6 +229,7 @@ pub fn runtime_spec(
         cgroups_path: cgroup.as_str(),
         localhost_seccomp: seccomp.as_ref(),
         devices: &device_grants(&record.config)?,
+        cdi: &record.cdi,
         volumes: &volumes::mounts(node, record)?,
     })?)
 }

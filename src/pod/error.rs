@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::cdi::CdiError;
 use super::launch_error;
 use super::link::LinkError;
 use super::record::StateError;
@@ -156,6 +157,9 @@ pub enum PodError {
     /// The request cannot become an OCI runtime Spec.
     #[error("make the OCI runtime Spec")]
     Spec(#[from] SpecError),
+    /// A CDI device cannot be had.
+    #[error("find the container's devices")]
+    Cdi(#[from] CdiError),
     /// The user cannot be resolved.
     #[error("find the container's user")]
     User(#[from] UserError),
@@ -320,7 +324,11 @@ impl PodError {
             | Self::NoNetwork(_)
             | Self::Range(_)
             | Self::HostIp(_) => ErrorKind::InvalidArgument,
-            Self::Spec(SpecError::Unsupported { .. }) => ErrorKind::FailedPrecondition,
+            Self::Spec(SpecError::Unsupported { .. })
+            | Self::Cdi(CdiError::Conflict { .. } | CdiError::Unsupported { .. }) => {
+                ErrorKind::FailedPrecondition
+            }
+            Self::Cdi(_) => ErrorKind::InvalidArgument,
             Self::Spec(_) => ErrorKind::InvalidArgument,
             Self::PodExists { .. } | Self::ContainerExists { .. } => ErrorKind::AlreadyExists,
             Self::PodPhase { .. }

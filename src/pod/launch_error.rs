@@ -24,13 +24,11 @@ pub fn of(doing: &'static str, error: LinkError) -> PodError {
 
 /// The kind of a failed step.
 ///
-/// A request's own paths, programs and ids are known to be unusable only when they are tried. What every
+/// It is never `NotFound`: clients take that for the pod's or the container's absence. A request's own
+/// paths, programs and ids are known to be unusable only when they are tried. What every
 /// container has, such as the root file system, is the machine's affair.
 pub fn kind(failure: &Failure) -> ErrorKind {
-    let missing = [Errno::ENOENT, Errno::ENOTDIR].contains(&Errno::from_raw(failure.errno));
     match failure.step {
-        Step::Exec if missing => ErrorKind::NotFound,
-        Step::HostPath if missing => ErrorKind::NotFound,
         // The object names no container that runs: it has ended between two requests.
         Step::Admit => ErrorKind::FailedPrecondition,
         Step::IdMap => ErrorKind::FailedPrecondition,
@@ -121,11 +119,11 @@ mod tests {
     #[test]
     fn a_request_that_cannot_be_met_is_not_our_fault() {
         let kinds = [
-            (Step::Exec, Errno::ENOENT, ErrorKind::NotFound),
+            (Step::Exec, Errno::ENOENT, ErrorKind::InvalidArgument),
             (Step::Exec, Errno::EACCES, ErrorKind::InvalidArgument),
             (Step::Exec, Errno::ENOEXEC, ErrorKind::InvalidArgument),
             (Step::Exec, Errno::ENOMEM, ErrorKind::Internal),
-            (Step::HostPath, Errno::ENOTDIR, ErrorKind::NotFound),
+            (Step::HostPath, Errno::ENOTDIR, ErrorKind::InvalidArgument),
             (Step::HostPath, Errno::EINVAL, ErrorKind::InvalidArgument),
             (
                 Step::WorkingDirectory,

@@ -15,6 +15,7 @@
 
 mod admit;
 mod apparmor;
+mod cdi;
 mod command;
 mod connect;
 mod container;
@@ -53,6 +54,7 @@ use oci_spec::runtime::Spec;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use cdi::CdiError;
 pub use debt::Debt;
 pub use error::{ErrorKind, PodError};
 pub use events::{EventKind, EventStream, PodEvent, StreamEnd};

@@ -44,6 +44,8 @@ pub struct PodSettings {
     pub cni: CniSettings,
     /// When pods join that one.
     pub cni_use: CniUse,
+    /// Directories with descriptions of CDI devices; the later ones win.
+    pub cdi_dirs: Vec<PathBuf>,
     /// Directory in which network namespaces are pinned: /run/netns, where ip-netns(8) looks.
     pub netns_dir: PathBuf,
     /// What is done about the volumes that images declare.

@@ -15,7 +15,9 @@ use super::state::{ContainerPhase, PodPhase};
 use crate::disk::{Dir, Durability, FileName, FileNameError, Record, RecordError};
 use crate::id::{ContainerId, PodId};
 use crate::image::LayerName;
-use crate::spec::{ContainerConfig, Identity, ImageDefaults, PodConfig, Resources, Signal};
+use crate::spec::{
+    CdiEdits, ContainerConfig, Identity, ImageDefaults, PodConfig, Resources, Signal,
+};
 
 /// Version of the records on disk.
 const VERSION: u32 = 1;
@@ -63,6 +65,9 @@ pub struct ContainerRecord {
     /// The images among its volumes.
     #[serde(default)]
     pub image_volumes: Vec<ImageVolume>,
+    /// What its CDI devices change.
+    #[serde(default)]
+    pub cdi: CdiEdits,
     /// Who its processes run as.
     pub identity: Identity,
     /// What it is doing.

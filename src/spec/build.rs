@@ -6,9 +6,9 @@ use oci_spec::runtime::{Linux, LinuxResources, LinuxSeccomp, Mount, Process, Roo
 
 use super::sysctl::{self, SysctlError};
 use super::{
-    ContainerConfig, ContainerPath, DeviceGrant, HostFacts, HostPath, Identity, ImageDefaults,
-    IpcMode, NetMode, PathError, PodConfig, PodPaths, VolumePropagation, capabilities, confinement,
-    devices, mounts, namespaces, process,
+    CdiEdits, ContainerConfig, ContainerPath, DeviceGrant, HostFacts, HostPath, Identity,
+    ImageDefaults, IpcMode, NetMode, PathError, PodConfig, PodPaths, VolumePropagation,
+    capabilities, confinement, devices, mounts, namespaces, process,
 };
 use crate::id::{ContainerId, PodId};
 
@@ -39,6 +39,8 @@ pub struct SpecRequest<'a> {
     pub localhost_seccomp: Option<&'a LinuxSeccomp>,
     /// The nodes behind the requested devices.
     pub devices: &'a [DeviceGrant],
+    /// What CDI devices change.
+    pub cdi: &'a CdiEdits,
     /// Directories for the volumes that the image declares.
     pub volumes: &'a [(ContainerPath, HostPath)],
 }
@@ -184,7 +186,7 @@ pub fn build_pod(request: &PodSpecRequest<'_>) -> Result<Spec, SpecError> {
         .set_terminal(Some(false))
         .set_args(Some(vec!["/pause".to_owned()]))
         .set_env(Some(Vec::new()))
-        .set_user(process::user(&identity))
+        .set_user(process::user(&identity, &[]))
         .set_capabilities(None)
         .set_no_new_privileges(Some(true))
         .set_rlimits(None)

@@ -68,6 +68,9 @@ pub(super) fn mounts(request: &SpecRequest<'_>) -> Result<Vec<Mount>, SpecError>
             volumes.push((path.as_str().to_owned(), mount));
         }
     }
+    for mount in &request.cdi.mounts {
+        volumes.push((mount.container_path.clone(), mount.to_oci()?));
+    }
     volumes.sort_by_key(|(path, _)| path.split('/').filter(|part| !part.is_empty()).count());
 
     let taken = |path: &str| volumes.iter().any(|(volume, _)| volume == path);
@@ -220,7 +223,7 @@ fn access(
 }
 
 /// Nothing is mounted over the root, and nothing over /proc that could fake it (CVE-2019-16884).
-fn check_target(path: &str, source: &Path, field: &str) -> Result<(), SpecError> {
+pub(super) fn check_target(path: &str, source: &Path, field: &str) -> Result<(), SpecError> {
     if path == "/" {
         return Err(SpecError::invalid(
             field,

@@ -4,6 +4,7 @@
 mod attach;
 mod bad_input;
 mod bandwidth;
+mod cdi;
 mod cni;
 mod config;
 mod containers;
@@ -15,6 +16,7 @@ mod image_volumes_declared;
 mod images;
 mod images_bad;
 mod import;
+mod launch_failures;
 mod lifecycle;
 mod limits;
 mod lists;

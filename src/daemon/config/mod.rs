@@ -40,6 +40,8 @@ pub struct Config {
     pub network: NetworkConfig,
     /// Network plugins.
     pub cni: CniConfig,
+    /// Devices by the Container Device Interface.
+    pub cdi: CdiConfig,
     /// Control groups.
     pub cgroup: CgroupConfig,
     /// Images.
@@ -60,6 +62,7 @@ impl Default for Config {
             shim: None,
             network: NetworkConfig::default(),
             cni: CniConfig::default(),
+            cdi: CdiConfig::default(),
             cgroup: CgroupConfig::default(),
             image: ImageConfig::default(),
             streaming: StreamingConfig::default(),
@@ -164,6 +167,22 @@ impl Default for CgroupConfig {
             parent: "/holdfast".to_owned(),
             driver: CgroupDriver::Cgroupfs,
             pids_limit: None,
+        }
+    }
+}
+
+/// Devices by the Container Device Interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CdiConfig {
+    /// Directories with descriptions of devices; the later ones win.
+    pub dirs: Vec<PathBuf>,
+}
+
+impl Default for CdiConfig {
+    fn default() -> Self {
+        Self {
+            dirs: vec!["/etc/cdi".into(), "/var/run/cdi".into()],
         }
     }
 }

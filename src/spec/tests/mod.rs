@@ -23,6 +23,7 @@ struct World {
     host: HostFacts,
     paths: PodPaths,
     devices: Vec<DeviceGrant>,
+    cdi: CdiEdits,
     volumes: Vec<(ContainerPath, HostPath)>,
 }
 
@@ -65,6 +66,7 @@ impl World {
                 target_pid: None,
             },
             devices: Vec::new(),
+            cdi: CdiEdits::default(),
             volumes: Vec::new(),
         }
     }
@@ -83,6 +85,7 @@ impl World {
             cgroups_path: "/kubepods/x",
             localhost_seccomp: None,
             devices: &self.devices,
+            cdi: &self.cdi,
             volumes: &self.volumes,
         })
     }

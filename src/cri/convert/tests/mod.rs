@@ -705,7 +705,7 @@ fn containers_with_impossible_parts_are_refused_by_field() {
     refused(with(|one| one.stop_signal = 99), "config.stop_signal");
     refused(
         with(|one| one.cdi_devices.push(Default::default())),
-        "config.CDI_devices",
+        "config.CDI_devices[0].name",
     );
     let device = cri::Device {
         host_path: "/dev/null".into(),
