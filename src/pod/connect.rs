@@ -48,7 +48,9 @@ pub fn validate(node: &Node, config: &PodConfig) -> Result<(), PodError> {
         return Ok(());
     }
     if !ports(config)?.is_empty() {
-        return Err(PodError::NoNetwork("a port of the host cannot lead into it"));
+        return Err(PodError::NoNetwork(
+            "a port of the host cannot lead into it",
+        ));
     }
     if !limits.is_unlimited() {
         return Err(PodError::NoNetwork("its bandwidth cannot be limited"));
