@@ -25,4 +25,6 @@ pub mod shim;
 #[cfg(feature = "daemon")]
 pub mod spec;
 pub mod sys;
+#[cfg(feature = "daemon")]
+pub mod systemd;
 pub mod wire;

@@ -21,6 +21,7 @@ use super::link::{Answer, LinkError, ShimLink};
 use super::node::{Node, blocking};
 use super::process::ProcessIdentity;
 use super::record::{self, PodRecord};
+use super::scope;
 use crate::cgroup::{Cgroup, CgroupPath, Limits, Role};
 use crate::disk::Dir;
 use crate::id::ContainerId;
@@ -65,9 +66,10 @@ pub fn pause_cgroup(pod: &PodRecord) -> Result<CgroupPath, PodError> {
     Ok(CgroupPath::new(&pod.cgroup)?.join(&pod.id.to_string())?)
 }
 
-/// The cgroup in which everything of a pod is counted.
+/// The cgroup in which everything of a pod is counted: the one that the request names, if it names one.
 pub fn own_cgroup(pod: &PodRecord) -> Result<CgroupPath, PodError> {
-    Ok(CgroupPath::new(&pod.cgroup)?)
+    let slice = scope::slice(pod).filter(|_| pod.config.cgroup_parent.is_some());
+    Ok(CgroupPath::new(slice.unwrap_or(&pod.cgroup))?)
 }
 
 /// Makes everything of a pod. On failure the caller calls [`release`].
@@ -76,6 +78,10 @@ pub async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<Made, PodError> {
     let (dir, cgroup, plan) = prepare(node, pod, plan).await?;
     let (link, events) =
         ShimLink::connect(dir.as_fd()).map_err(shim("connect to the pod's shim"))?;
+    let cgroup = match cgroup {
+        Some(cgroup) => cgroup,
+        None => scope::enter(node, pod, &link).await?,
+    };
     let (report, netns) = start_pause(node, &link, &cgroup, plan.as_fd()).await?;
     let ips = attach(node, pod, &link, netns).await?;
     let (pause, shim) = identities(&report);
@@ -88,20 +94,24 @@ pub async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<Made, PodError> {
     })
 }
 
-/// Intent, files, cgroup and shim.
+/// Intent, files, cgroup and shim. A scope of systemd is made around the shim later.
 async fn prepare(
     node: &Arc<Node>,
     pod: &PodRecord,
     plan: crate::wire::plan::PausePlan,
-) -> Result<(Dir, Cgroup, OwnedFd), PodError> {
+) -> Result<(Dir, Option<Cgroup>, OwnedFd), PodError> {
     let (node, pod) = (Arc::clone(node), pod.clone());
     blocking(move || {
         let dir = node.make_pod_dir(pod.id)?;
         record::store_pod(&dir, &pod)?;
         files::write(&dir, &pod.config, &node.hostname)?;
-        let cgroup = node
-            .cgroups
-            .create(&pause_cgroup(&pod)?, &Limits::default())?;
+        let cgroup = match scope::slice(&pod) {
+            Some(_) => None,
+            None => Some(
+                node.cgroups
+                    .create(&pause_cgroup(&pod)?, &Limits::default())?,
+            ),
+        };
         node.spawner.shim(dir.as_fd())?;
         let plan = seal("pause plan", &plan)?;
         Ok((dir, cgroup, plan))
@@ -229,9 +239,11 @@ pub async fn release(
         // What the shim does not end within the deadline is killed through the cgroups.
         let _ = tokio::time::timeout(SHUTDOWN_DEADLINE, link.ask(Request::Shutdown, &[])).await;
     }
-    let (node, pod) = (Arc::clone(node), pod.clone());
-    let work = tokio::task::spawn_blocking(move || release_blocking(&node, &pod, &containers));
-    work.await.unwrap_or_else(|_| vec![PodError::Gone])
+    let (owner, copy) = (Arc::clone(node), pod.clone());
+    let work = tokio::task::spawn_blocking(move || release_blocking(&owner, &copy, &containers));
+    let mut failures = work.await.unwrap_or_else(|_| vec![PodError::Gone]);
+    failures.extend(scope::leave(node, pod).await.err());
+    failures
 }
 
 fn release_blocking(node: &Node, pod: &PodRecord, containers: &[ContainerId]) -> Vec<PodError> {
@@ -252,7 +264,7 @@ fn release_blocking(node: &Node, pod: &PodRecord, containers: &[ContainerId]) ->
 fn release_pause(node: &Node, pod: &PodRecord) -> Result<(), PodError> {
     let path = pause_cgroup(pod)?;
     kill_and_remove(node, &path)?;
-    if pod.config.cgroup_parent.is_none() {
+    if pod.config.cgroup_parent.is_none() && scope::slice(pod).is_none() {
         // The pod's own group; our parent stays for the next pod.
         node.cgroups.remove(&CgroupPath::new(&pod.cgroup)?)?;
     }

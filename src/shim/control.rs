@@ -11,7 +11,7 @@ use super::exec::ExecRequest;
 use super::run::{Shim, failed};
 use super::state::{Event, State};
 use crate::id::ContainerId;
-use crate::sys::{errno_of, pidfd, tty};
+use crate::sys::{errno_of, pidfd, process, tty};
 use crate::wire::{ContainerReport, Failure, Phase, Reply, Request, Step, ToShim};
 
 /// Requests read before other descriptors have their turn.
@@ -102,6 +102,7 @@ impl Shim {
                 self.shut_down(id);
                 Ok(None)
             }
+            Request::Identify => Ok(Some((Reply::Identity(process::own_pid()), Vec::new()))),
         }
     }
 

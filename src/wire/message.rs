@@ -116,6 +116,8 @@ pub enum Request {
     },
     /// End the pause process and everything else, then exit. The reply comes before the exit.
     Shutdown,
+    /// Tell which process the shim is.
+    Identify,
 }
 
 /// Standard streams of an exec process.
@@ -154,6 +156,8 @@ pub enum Reply {
     },
     /// The request failed and changed nothing.
     Failed(Failure),
+    /// The shim's own process id in the host's pid namespace.
+    Identity(i32),
 }
 
 /// The pause process.
