@@ -19,6 +19,7 @@
 
 pub mod call;
 pub mod client;
+pub mod cni;
 pub mod daemon;
 pub mod evidence;
 pub mod leaks;

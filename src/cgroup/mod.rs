@@ -21,6 +21,7 @@
 
 mod controller;
 mod create;
+mod detail;
 mod device_filter;
 mod devices;
 mod error;
@@ -43,6 +44,7 @@ mod update;
 mod tests;
 
 pub use controller::Controller;
+pub use detail::{Detail, DeviceIo, HugepageStats, MemoryDetail};
 pub use devices::{DeviceKind, DeviceRule, DeviceVerdict};
 pub use error::CgroupError;
 pub use events::OomWatch;

@@ -7,6 +7,9 @@ use tonic::codegen::BoxStream;
 /// below what clients take by default.
 const BATCH: usize = 256;
 
+/// Items in one message when each has a pod's metrics, some hundred KiB for a pod of many containers.
+pub(super) const FEW: usize = 16;
+
 /// A stream of items, a batch a message. An empty list is an empty stream.
 pub(super) fn stream<T, M>(
     items: Vec<T>,
@@ -16,9 +19,22 @@ where
     T: Send + 'static,
     M: Send + 'static,
 {
+    stream_by(BATCH, items, message)
+}
+
+/// As [`stream`], with `size` items a message.
+pub(super) fn stream_by<T, M>(
+    size: usize,
+    items: Vec<T>,
+    message: impl Fn(Vec<T>) -> M + Send + 'static,
+) -> BoxStream<M>
+where
+    T: Send + 'static,
+    M: Send + 'static,
+{
     let mut items = items.into_iter();
     let batches = std::iter::from_fn(move || {
-        let batch: Vec<_> = items.by_ref().take(BATCH).collect();
+        let batch: Vec<_> = items.by_ref().take(size).collect();
         (!batch.is_empty()).then(|| Ok::<_, Status>(message(batch)))
     });
     Box::pin(tokio_stream::iter(batches))

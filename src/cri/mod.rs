@@ -61,8 +61,6 @@ pub struct Facts {
     pub started: Instant,
     /// Directory of the containers' writable layers.
     pub containers_dir: PathBuf,
-    /// Why pods get no network of their own; empty when they do.
-    pub network_problem: String,
     /// The kernel makes mounts read-only recursively (Linux 5.12).
     pub recursive_read_only: bool,
 }

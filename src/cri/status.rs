@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 
 use super::convert::FieldError;
 use crate::image::{ImportError, PullError, PullErrorKind, StoreError};
-use crate::pod::{ErrorKind, PodError};
+use crate::pod::{ErrorKind, PodError, StreamEnd};
 use crate::stream::TokenError;
 
 /// The longest text, in bytes: it travels in an HTTP/2 header, and clients limit those.
@@ -117,6 +117,16 @@ impl From<StoreError> for Status {
             Code::Internal
         };
         Self::new(code, chain(&error))
+    }
+}
+
+impl From<StreamEnd> for Status {
+    fn from(end: StreamEnd) -> Self {
+        let code = match end {
+            StreamEnd::Closed => Code::Unavailable,
+            StreamEnd::TooSlow => Code::ResourceExhausted,
+        };
+        Self::new(code, chain(&end))
     }
 }
 

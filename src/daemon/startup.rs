@@ -19,7 +19,8 @@ use crate::cri::{Facts, router};
 use crate::disk::{Dir, DirError, FileName, FileNameError, LockFile};
 use crate::image::{ImageSettings, ImageStore, StoreError};
 use crate::network::BridgeSettings;
-use crate::pod::{PodError, PodSettings, Pods};
+use crate::network::cni::CniSettings;
+use crate::pod::{CniUse, PodError, PodSettings, Pods};
 use crate::stream::{ServerError, StreamServer};
 use crate::sys::proc;
 
@@ -121,10 +122,12 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     tokio::pin!(serving);
     tokio::select! {
         // Dropped with everything else here: a daemon that ends closes its streams.
-        () = streams.serve(pods) => {}
+        () = streams.serve(pods.clone()) => {}
         result = &mut serving => result?,
         () = signals.wait() => {
             notify(&[NotifyState::Stopping]);
+            // Streams of events never end by themselves.
+            pods.close_events();
             let _ = stop.send(());
             if tokio::time::timeout(GRACE, serving).await.is_err() {
                 warn!("requests under way were broken off");
@@ -162,6 +165,8 @@ fn open_images(config: &Config) -> Result<ImageStore, StartError> {
         hosts_dir: image.hosts_dir.iter().find(|dir| dir.is_dir()).cloned(),
         max_parallel_layers: image.max_parallel_layers,
         stall_timeout: image.stall_timeout.get(),
+        min_download_rate: image.min_download_rate.0,
+        download_rate_window: image.download_rate_window.get(),
         pinned: image.pinned.clone(),
         max_layer_entries: image.max_layer_entries,
         max_layer_bytes: image.max_layer_size.0,
@@ -186,7 +191,19 @@ fn pod_settings(config: &Config) -> Result<PodSettings, StartError> {
         shim: shim(config)?,
         cgroup_parent: config.cgroup.parent.clone(),
         pids_limit: config.cgroup.pids_limit,
-        network: (network.kind == NetworkKind::Bridge).then(bridge),
+        network: matches!(network.kind, NetworkKind::Bridge | NetworkKind::Auto).then(bridge),
+        cni: CniSettings {
+            conf_dir: config.cni.conf_dir.clone(),
+            bin_dirs: config.cni.bin_dirs.clone(),
+            timeout: config.cni.timeout.get(),
+            // Durable: what plugins keep of a pod outlives the machine's boot, and has to be released then.
+            state_dir: config.root_dir.join("cni"),
+        },
+        cni_use: match network.kind {
+            NetworkKind::Auto => CniUse::WhenConfigured,
+            NetworkKind::Cni => CniUse::Always,
+            NetworkKind::Bridge | NetworkKind::None => CniUse::Never,
+        },
         netns_dir: network.netns_dir.clone(),
     })
 }
@@ -202,17 +219,11 @@ fn shim(config: &Config) -> Result<PathBuf, StartError> {
 
 fn facts(config: &Config, started: Instant) -> Result<Facts, StartError> {
     let boot_id = proc::boot_id().map_err(system("read the boot id"))?;
-    let no_network = config.network.kind == NetworkKind::None;
     Ok(Facts {
         boot_id,
         config: serde_json::to_value(config).unwrap_or_default(),
         started,
         containers_dir: config.root_dir.join("containers"),
-        network_problem: if no_network {
-            "network.kind is none".to_owned()
-        } else {
-            String::new()
-        },
         recursive_read_only: proc::kernel_version() >= (5, 12),
     })
 }

@@ -196,14 +196,22 @@ impl Image {
 
     /// The chain id of the image's layers (OCI image specification, "Layer ChainID").
     pub fn chain_id(&self) -> String {
-        let mut chain = String::new();
-        for diff_id in self.config.rootfs().diff_ids() {
-            chain = if chain.is_empty() {
-                diff_id.clone()
-            } else {
-                Digest::of(format!("{chain} {diff_id}").as_bytes()).to_string()
-            };
-        }
-        chain
+        let diff_ids = self.config.rootfs().diff_ids();
+        let diff_ids: Vec<Digest> = diff_ids.iter().filter_map(|id| id.parse().ok()).collect();
+        let chain = chain_ids(&diff_ids).pop();
+        chain.map(|chain| chain.to_string()).unwrap_or_default()
     }
+}
+
+/// The chain ids of the layers with those diff ids, the bottom one first (OCI image specification, "Layer
+/// ChainID"): each tells a layer together with all that lie below it.
+pub(super) fn chain_ids(diff_ids: &[Digest]) -> Vec<Digest> {
+    let mut chains: Vec<Digest> = Vec::with_capacity(diff_ids.len());
+    for diff_id in diff_ids {
+        chains.push(match chains.last() {
+            None => *diff_id,
+            Some(below) => Digest::of(format!("{below} {diff_id}").as_bytes()),
+        });
+    }
+    chains
 }

@@ -16,6 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use nix::errno::Errno;
 use nix::sys::socket::SockProtocol;
 
+use super::hostport::{HostPortError, PortBook};
 use super::ipam::{Ipam, IpamError};
 use super::link::{self, Link, VethPair};
 use super::netlink::{Batch, NetlinkError, NetlinkSocket};
@@ -93,11 +94,14 @@ pub enum NetworkError {
         /// The bridge.
         name: String,
         /// The file.
-        path: &'static str,
+        path: String,
         /// The cause.
         #[source]
         source: io::Error,
     },
+    /// A port of the host cannot lead into the pod.
+    #[error(transparent)]
+    Port(#[from] HostPortError),
     /// The bridge is not there.
     #[error(
         "bridge `{name}` does not exist; it was deleted after the daemon made it, so restart the daemon"
@@ -138,6 +142,8 @@ pub struct BridgeNetwork {
     ipam: Ipam,
     host: Mutex<Host>,
     reaper: Reaper,
+    /// Ports of the host that lead into pods; see `publish`.
+    pub(super) ports: Mutex<PortBook>,
 }
 
 /// The daemon's socket in the host's namespace. The kernel serializes changes of links by a lock of its own,
@@ -188,6 +194,7 @@ impl BridgeNetwork {
             ipam,
             host,
             reaper,
+            ports: Mutex::default(),
         })
     }
 
@@ -238,7 +245,7 @@ impl BridgeNetwork {
             if subnet.is_some() {
                 sysctl::switch_on(path).map_err(|source| NetworkError::Sysctl {
                     name: name.clone(),
-                    path,
+                    path: path.to_owned(),
                     source,
                 })?;
             }
@@ -274,13 +281,20 @@ impl BridgeNetwork {
         attached
     }
 
-    /// Takes a pod off the network: its traffic ends, its leases are free, and its veth pair is deleted a few
+    /// Whether a pod has addresses of this network.
+    pub fn is_attached(&self, owner: &str) -> bool {
+        !self.ipam.addresses(owner).is_empty()
+    }
+
+    /// Takes a pod off the network: no port leads into it, its traffic ends, its leases are free, and its veth pair is deleted a few
     /// milliseconds later in the background, with both ends ([`BridgeNetwork::flush`] waits for that). Works
     /// when the namespace is gone already and when the pod was never attached.
     ///
     /// # Errors
     /// [`NetworkError::Kernel`], [`NetworkError::Addresses`].
     pub fn detach(&self, owner: &str) -> Result<(), NetworkError> {
+        // The ports first: nothing may lead to an address that is free again.
+        self.withdraw(owner)?;
         let name = names::host_interface(&self.settings.name, owner);
         let mut batch = Batch::new();
         link::push_doom(&mut batch, &name);

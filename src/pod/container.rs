@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use oci_spec::runtime::{LinuxSeccomp, Spec};
 
+use super::apparmor;
 use super::error::PodError;
 use super::files;
 use super::host;
@@ -25,8 +26,8 @@ use crate::id::ContainerId;
 use crate::image::Image;
 use crate::plan::{self, PlanContext, Stdin};
 use crate::spec::{
-    self, ContainerConfig, DeviceGrant, ImageDefaults, PidMode, PodPaths, SeccompChoice, Signal,
-    SpecRequest,
+    self, AppArmorChoice, ContainerConfig, DeviceGrant, ImageDefaults, PidMode, PodPaths,
+    SeccompChoice, Signal, SpecRequest,
 };
 use crate::wire::plan::{POD_SHM, PidNamespace};
 use crate::wire::{Reply, Request};
@@ -178,7 +179,13 @@ pub fn runtime_spec(
         namespaces: PathBuf::from(format!("/proc/{pause}/ns")),
         target_pid,
     };
-    let seccomp = localhost_profile(&record.config.security.seccomp)?;
+    let security = &record.config.security;
+    let seccomp = localhost_profile(&security.seccomp)?;
+    if let AppArmorChoice::Localhost(name) = &security.apparmor
+        && node.facts.apparmor
+    {
+        apparmor::require(name)?;
+    }
     let cgroup = cgroup_path(&pod.pod, record.id)?;
     // Updates replace the resources of the request.
     let config = ContainerConfig {

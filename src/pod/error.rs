@@ -12,8 +12,9 @@ use crate::cgroup::CgroupError;
 use crate::disk::{DirError, FileNameError};
 use crate::id::{ContainerId, IdError, PodId};
 use crate::image::StoreError;
+use crate::network::cni::CniError;
 use crate::network::netlink::NetlinkError;
-use crate::network::{NetnsError, NetworkError};
+use crate::network::{BandwidthError, NetnsError, NetworkError, SubnetError};
 use crate::plan::PlanError;
 use crate::spec::{SignalError, SpecError, UserError};
 
@@ -85,6 +86,11 @@ pub enum PodError {
     /// The runtime handler is not configured.
     #[error("runtime handler {0:?} is not known; leave it empty or use \"holdfast\"")]
     UnknownHandler(String),
+    /// The AppArmor profile of the request is not loaded.
+    #[error(
+        "linux.security_context.apparmor: profile {0:?} is not loaded; load it with apparmor_parser(8)"
+    )]
+    AppArmorProfile(String),
     /// A privileged container in an unprivileged pod.
     #[error(
         "security_context.privileged is set, but the pod sandbox is not privileged; set it there too"
@@ -131,6 +137,21 @@ pub enum PodError {
     /// The network cannot be set up.
     #[error("set up the pod's network")]
     Network(#[from] NetworkError),
+    /// The plugins' network cannot be used.
+    #[error("set up the pod's network")]
+    Cni(#[from] CniError),
+    /// An annotation limits the traffic, and is no rate.
+    #[error(transparent)]
+    Bandwidth(#[from] BandwidthError),
+    /// The network cannot do what the pod asks for.
+    #[error("the pod's network is not connected to anything: {0}")]
+    NoNetwork(&'static str),
+    /// A pod CIDR is none.
+    #[error("read the pod CIDR")]
+    Range(#[source] SubnetError),
+    /// A port mapping's address is none.
+    #[error("port mapping: host_ip {0:?} is no IP address")]
+    HostIp(String),
     /// The loopback interface cannot be set up.
     #[error("set up the pod's loopback interface")]
     Loopback(#[from] NetlinkError),
@@ -197,6 +218,9 @@ pub enum PodError {
     /// A command did not end in time.
     #[error("the command did not end within {0:?} and was killed with everything it had started")]
     ExecTimeout(Duration),
+    /// Too many clients listen to events.
+    #[error("{0} clients listen to events already; end one of them first")]
+    TooManyListeners(usize),
     /// The pod's task has ended under the request.
     #[error("the pod sandbox was removed meanwhile")]
     Gone,
@@ -235,19 +259,29 @@ impl PodError {
             | Self::Ambiguous { .. }
             | Self::UnknownHandler(_)
             | Self::Privileged
+            | Self::AppArmorProfile(_)
             | Self::EmptyCommand
             | Self::Target(_)
             | Self::RequestedFile { .. }
             | Self::SeccompProfile { .. }
             | Self::Spec(_)
             | Self::User(_)
-            | Self::Plan(_) => ErrorKind::InvalidArgument,
+            | Self::Plan(_)
+            | Self::Bandwidth(_)
+            | Self::NoNetwork(_)
+            | Self::Range(_)
+            | Self::HostIp(_) => ErrorKind::InvalidArgument,
             Self::PodExists { .. } | Self::ContainerExists { .. } => ErrorKind::AlreadyExists,
             Self::PodPhase { .. } | Self::ContainerPhase { .. } | Self::Connect { .. } => {
                 ErrorKind::FailedPrecondition
             }
             Self::ExecTimeout(_) => ErrorKind::DeadlineExceeded,
-            Self::Network(NetworkError::Addresses { .. }) => ErrorKind::ResourceExhausted,
+            Self::Network(NetworkError::Addresses { .. }) | Self::TooManyListeners(_) => {
+                ErrorKind::ResourceExhausted
+            }
+            Self::Network(NetworkError::Port(_)) => ErrorKind::FailedPrecondition,
+            Self::Cni(CniError::Deadline { .. }) => ErrorKind::DeadlineExceeded,
+            Self::Cni(CniError::NoConfig(_) | CniError::Config { .. }) => ErrorKind::Unavailable,
             Self::Cgroup(
                 CgroupError::InvalidPath { .. }
                 | CgroupError::InvalidLimit { .. }

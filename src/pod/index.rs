@@ -123,6 +123,16 @@ impl Index {
         read(&self.pods).values().cloned().collect()
     }
 
+    /// Whether there is such a pod.
+    pub fn has_pod(&self, id: PodId) -> bool {
+        read(&self.pods).contains_key(&id)
+    }
+
+    /// Whether there is such a container.
+    pub fn has_container(&self, id: ContainerId) -> bool {
+        read(&self.containers).contains_key(&id)
+    }
+
     /// The pod with this id or with this unique prefix.
     pub fn pod(&self, id: &str) -> Result<Arc<PodEntry>, PodError> {
         find(&read(&self.pods), "pod sandbox", id)?

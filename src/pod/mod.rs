@@ -14,10 +14,13 @@
 //! This module has never heard of protobuf, and it starts no process but shims.
 
 mod admit;
+mod apparmor;
 mod command;
+mod connect;
 mod container;
 mod debt;
 mod error;
+mod events;
 mod exec;
 mod files;
 mod host;
@@ -49,17 +52,20 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use debt::Debt;
 pub use error::{ErrorKind, PodError};
+pub use events::{EventKind, EventStream, PodEvent, StreamEnd};
 pub use exec::{ExecOutput, OUTPUT_LIMIT};
 pub use index::PodSnapshot;
 pub use link::LinkError;
 pub use namespaces::{ProcessNamespaces, Role};
-pub use node::PodSettings;
+pub use node::{CniUse, PodSettings};
 pub use process::ProcessIdentity;
 pub use record::{ContainerImage, ContainerRecord, PodRecord, StateError};
 pub use session::{ClientEnd, ProcessEnd, Session, SessionEnd, Streams, Terminal};
 pub use spawn::SpawnError;
 pub use state::{ContainerPhase, Exit, Goal, PodPhase, Run};
-pub use stats::ContainerStats;
+pub use stats::{
+    BlockDevice, ContainerStats, GroupMeasures, PodMeasures, PodStats, StoreSpace, Traffic,
+};
 
 use command::{Answer, Command};
 use index::{Made, PodEntry, PodKey};
@@ -69,6 +75,8 @@ use task::Task;
 
 use crate::id::{ContainerId, PodId};
 use crate::image::ImageStore;
+use crate::network::cni::CniSettings;
+pub use crate::network::cni::{NetworkList, Plugin};
 use crate::spec::{ContainerConfig, PodConfig, Resources};
 
 /// An error with the chain of its causes: `operation: cause: cause`.
@@ -437,23 +445,44 @@ impl Pods {
     /// # Errors
     /// It is not known.
     pub async fn container_stats(&self, id: &str) -> Result<ContainerStats, PodError> {
-        let (pod, record) = self.container(id)?;
-        let node = Arc::clone(&self.0);
-        blocking(move || stats::read(&node, &pod.pod, &record)).await
+        let wanted = vec![self.container(id)?];
+        let mut readings = stats::containers(&self.0, wanted).await;
+        readings
+            .pop()
+            .ok_or_else(|| PodError::UnknownContainer(id.to_owned()))
     }
 
     /// Resource use of these containers. Those that vanish meanwhile are left out.
     pub async fn all_stats(&self, ids: Vec<ContainerId>) -> Vec<ContainerStats> {
-        let pods = self.clone();
-        let read = blocking(move || {
-            let found = ids
-                .iter()
-                .filter_map(|id| pods.container(&id.to_string()).ok());
-            Ok(found
-                .filter_map(|(pod, record)| stats::read(&pods.0, &pod.pod, &record).ok())
-                .collect())
-        });
-        read.await.unwrap_or_default()
+        let found = ids
+            .iter()
+            .filter_map(|id| self.container(&id.to_string()).ok());
+        stats::containers(&self.0, found.collect()).await
+    }
+
+    /// Resource use of a pod, from the kernel.
+    ///
+    /// # Errors
+    /// It is not known.
+    pub async fn pod_stats(&self, id: &str) -> Result<PodStats, PodError> {
+        let mut readings = stats::pods(&self.0, vec![self.pod(id)?]).await;
+        readings
+            .pop()
+            .ok_or_else(|| PodError::UnknownPod(id.to_owned()))
+    }
+
+    /// Resource use of these pods. Those that vanish meanwhile are left out.
+    pub async fn all_pod_stats(&self, pods: Vec<Arc<PodSnapshot>>) -> Vec<PodStats> {
+        stats::pods(&self.0, pods).await
+    }
+
+    /// Everything that metrics tell of all pods that run, and the file system of their writable layers.
+    ///
+    /// # Errors
+    /// The kernel's files cannot be read.
+    pub async fn measure(&self) -> Result<(Vec<PodMeasures>, Option<StoreSpace>), PodError> {
+        let (node, pods) = (Arc::clone(&self.0), self.pods());
+        blocking(move || stats::measure(&node, &pods)).await
     }
 
     /// The OCI runtime Spec of a container.
@@ -481,6 +510,53 @@ impl Pods {
         Ok(namespaces::of(&*self.pod(id)?))
     }
 
+    /// Everything that happens to pods and containers from now on.
+    ///
+    /// # Errors
+    /// Too many listen already.
+    pub fn listen(&self) -> Result<EventStream, PodError> {
+        self.0.events.listen()
+    }
+
+    /// Ends all streams of events: the daemon ends.
+    pub fn close_events(&self) {
+        self.0.events.close();
+    }
+
+    /// A moment that is later than all events so far: what is read after it is at least that new.
+    pub fn stamp(&self) -> i64 {
+        self.0.events.stamp()
+    }
+
+    /// Why pods get no network of their own; empty when they do.
+    pub async fn network_problem(&self) -> String {
+        connect::problem(&self.0).await
+    }
+
+    /// Where network plugins and their configuration are.
+    pub fn cni_settings(&self) -> &CniSettings {
+        self.0.cni.settings()
+    }
+
+    /// The plugins' network that is configured now.
+    ///
+    /// # Errors
+    /// The configuration is broken.
+    pub fn cni_network(&self) -> Result<Option<NetworkList>, PodError> {
+        Ok(self.0.cni.configured()?)
+    }
+
+    /// Names the ranges of addresses that plugins which take ranges give later pods: CIDRs with commas
+    /// between them.
+    ///
+    /// # Errors
+    /// One is no CIDR, or the disk refuses.
+    pub async fn set_ranges(&self, cidrs: &str) -> Result<(), PodError> {
+        let ranges = connect::ranges(cidrs)?;
+        let node = Arc::clone(&self.0);
+        blocking(move || Ok(node.cni.set_ranges(ranges)?)).await
+    }
+
     /// What could not be released.
     pub fn debts(&self) -> Vec<Debt> {
         self.0.debts.list()
@@ -488,7 +564,7 @@ impl Pods {
 
     /// Directory in which network namespaces are pinned, and the name of a pod's.
     pub fn netns_path(&self, id: PodId) -> std::path::PathBuf {
-        self.0.settings.netns_dir.join(node::netns_name(id))
+        self.0.netns_path(id)
     }
 }
 

@@ -3,16 +3,19 @@
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
+use super::apparmor;
 use super::debt::Debts;
 use super::error::PodError;
+use super::events::Events;
 use super::host;
 use super::index::Index;
 use super::spawn::Spawner;
 use super::stats::Samples;
 use crate::cgroup::{CgroupPath, Hierarchy};
-use crate::disk::{Dir, FileName};
+use crate::disk::{Dir, FileName, FsSpace};
 use crate::id::{ContainerId, PodId};
 use crate::image::ImageStore;
+use crate::network::cni::{CniNetwork, CniSettings};
 use crate::network::{BridgeNetwork, BridgeSettings, NetnsName, netns};
 use crate::plan::CgroupMounts;
 use crate::plan::seccomp::FilterCache;
@@ -33,10 +36,26 @@ pub struct PodSettings {
     pub cgroup_parent: String,
     /// Most tasks in a container that sets no limit; none for no limit.
     pub pids_limit: Option<u64>,
-    /// The built-in network; without it pods have a loopback interface only.
+    /// The built-in network, for pods that join no network of plugins; without it they have a loopback
+    /// interface only.
     pub network: Option<BridgeSettings>,
+    /// The network of plugins.
+    pub cni: CniSettings,
+    /// When pods join that one.
+    pub cni_use: CniUse,
     /// Directory in which network namespaces are pinned: /run/netns, where ip-netns(8) looks.
     pub netns_dir: PathBuf,
+}
+
+/// When pods join the network of the plugins that are installed on the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CniUse {
+    /// Never.
+    Never,
+    /// When there is a configuration at the time.
+    WhenConfigured,
+    /// Always: without a configuration there are no new pods.
+    Always,
 }
 
 /// Shared by the tasks of all pods.
@@ -53,8 +72,11 @@ pub(super) struct Node {
     pub filters: FilterCache,
     pub spawner: Spawner,
     pub network: Option<BridgeNetwork>,
+    pub cni: CniNetwork,
+    pub cni_use: CniUse,
     pub debts: Debts,
     pub samples: Samples,
+    pub events: Events,
     pods: Dir,
     containers: Dir,
 }
@@ -79,10 +101,14 @@ impl Node {
         if let Some(bridge) = &network {
             bridge.ensure()?;
         }
+        let mut facts = host::facts(cgroups.mode()).map_err(system("read the machine's facts"))?;
+        if facts.apparmor {
+            facts.apparmor_default = default_profile();
+        }
         Ok(Self {
             pods: run.create_subdir(&FileName::new(PODS)?, 0o700)?,
             containers: root.create_subdir(&FileName::new(CONTAINERS)?, 0o700)?,
-            facts: host::facts(cgroups.mode()).map_err(system("read the machine's facts"))?,
+            facts,
             cgroup_mounts: host::cgroup_mounts().map_err(system("read the cgroup mounts"))?,
             hostname: host::node_hostname(),
             boot_id: proc::boot_id().map_err(system("read the boot id"))?,
@@ -90,9 +116,12 @@ impl Node {
             spawner: Spawner::new(&settings.shim, &settings.root_dir)?,
             debts: Debts::open(&run)?,
             samples: Samples::default(),
+            events: Events::default(),
             index: Index::default(),
             cgroups,
             network,
+            cni: CniNetwork::open(settings.cni.clone())?,
+            cni_use: settings.cni_use,
             settings,
             images,
         })
@@ -159,6 +188,11 @@ impl Node {
         Ok(dir.subdir(&FileName::new("upper")?)?)
     }
 
+    /// The room on the file system of the containers' writable layers.
+    pub fn store_space(&self) -> Result<FsSpace, PodError> {
+        Ok(self.containers.space()?)
+    }
+
     /// Identifiers of all containers that have directories.
     pub fn layers(&self) -> Result<Vec<ContainerId>, PodError> {
         let entries = self.containers.entries()?;
@@ -212,6 +246,11 @@ impl Node {
         Ok(())
     }
 
+    /// Where a pod's network namespace is pinned.
+    pub fn netns_path(&self, id: PodId) -> PathBuf {
+        self.settings.netns_dir.join(netns_name(id))
+    }
+
     /// Undoes [`Node::pin`]. Blocks; may be repeated.
     pub fn unpin(&self, id: PodId) -> Result<(), PodError> {
         Ok(netns::unpin(
@@ -236,4 +275,17 @@ pub(super) async fn blocking<T: Send + 'static>(
 pub(super) fn now() -> i64 {
     let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Name of the AppArmor profile of containers that ask for the default. Without a parser a node still works,
+/// with what else confines a container.
+fn default_profile() -> Option<String> {
+    apparmor::ensure_default()
+        .inspect_err(|error| {
+            tracing::warn!(
+                error = super::chain(error),
+                "containers are not confined by AppArmor unless they name a profile"
+            );
+        })
+        .ok()
 }

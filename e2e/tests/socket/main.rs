@@ -3,10 +3,13 @@
 
 mod attach;
 mod bad_input;
+mod cni;
 mod config;
 mod containers;
 mod crictl;
+mod events;
 mod exec;
+mod host_ports;
 mod images;
 mod images_bad;
 mod import;
@@ -15,9 +18,11 @@ mod limits;
 mod lists;
 mod logs;
 mod manifests;
+mod metrics;
 mod mounts;
 mod namespaces;
 mod network;
+mod older_client;
 mod port_forward;
 mod restart;
 mod security;

@@ -1,12 +1,14 @@
-//! ContainerStats and ListContainerStats.
+//! Statistics of containers and of pods.
 
 use std::time::Duration;
 
 use cri_api::runtime::v1::{
     ContainerStats, ContainerStatsFilter, ContainerStatsRequest, ListContainerStatsRequest,
+    ListPodSandboxStatsRequest, NamespaceMode, PodSandboxStats, PodSandboxStatsFilter,
+    PodSandboxStatsRequest, StreamPodSandboxStatsRequest,
 };
-use e2e::request::{BUSYBOX, ContainerParts, container, idle};
-use e2e::{Container, Daemon, call, evidence, fails, must};
+use e2e::request::{BUSYBOX, ContainerParts, PodParts, container, idle};
+use e2e::{Container, Daemon, Pod, call, evidence, fails, must};
 use tonic::Code;
 
 const MIB: u64 = 1 << 20;
@@ -143,6 +145,168 @@ fn statistics_of_the_unknown_are_not_found() {
     };
     fails(
         call(daemon.clients().runtime.container_stats(request)),
+        Code::NotFound,
+        &["0123456789abcdef"],
+    );
+}
+
+fn pod_stats(pod: &Pod<'_>) -> PodSandboxStats {
+    let request = PodSandboxStatsRequest {
+        pod_sandbox_id: pod.id.clone(),
+    };
+    let mut client = pod.daemon.clients().runtime;
+    let stats = must("PodSandboxStats", call(client.pod_sandbox_stats(request))).stats;
+    stats.unwrap()
+}
+
+#[test]
+fn a_single_request_has_the_use_of_cpu_at_once() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("once");
+    let run = pod.start(container("c", BUSYBOX, &["probe", "cpu", "6"]));
+    let of_container = stats(&run).cpu.unwrap().usage_nano_cores.unwrap().value;
+    assert!(
+        of_container > 50_000_000,
+        "{of_container} billionths of a core"
+    );
+    let of_pod = pod_stats(&pod).linux.unwrap().cpu.unwrap();
+    assert!(of_pod.usage_nano_cores.unwrap().value > 50_000_000);
+}
+
+#[test]
+fn a_pods_figures_are_those_of_its_cgroup_and_its_network() {
+    let daemon = Daemon::start();
+    let mut config = daemon.pod("pod");
+    config.labels.insert("app".into(), "x".into());
+    let pod = daemon.run(config);
+    let one = pod.start(container("one", BUSYBOX, &["probe", "hog", "30"]));
+    let two = pod.start(container("two", BUSYBOX, &["probe", "hog", "20"]));
+    pod.finish(e2e::request::shell("ended", "true"));
+    one.wait_for("holding");
+    two.wait_for("holding");
+    let gateway = one.sh("ip route | sed -n 's/^default via \\([0-9.]*\\).*/\\1/p'");
+    one.sh(&format!("ping -c 3 -s 1000 {} >/dev/null", gateway.trim()));
+    let of = pod_stats(&pod);
+    let attributes = of.attributes.unwrap();
+    assert_eq!(attributes.id, pod.id);
+    assert_eq!(attributes.metadata.unwrap().name, "pod");
+    assert_eq!(attributes.labels["app"], "x");
+    let linux = of.linux.unwrap();
+    let working = linux.memory.unwrap().working_set_bytes.unwrap().value;
+    assert!((50 * MIB..90 * MIB).contains(&working), "{working}");
+    let cpu = linux.cpu.unwrap().usage_core_nano_seconds.unwrap().value;
+    let parts = linux.containers.iter();
+    let parts: u64 = parts
+        .map(|part| {
+            part.cpu
+                .as_ref()
+                .unwrap()
+                .usage_core_nano_seconds
+                .as_ref()
+                .unwrap()
+                .value
+        })
+        .sum();
+    assert!(cpu + 50_000_000 >= parts, "{cpu} {parts}");
+    // The pause and one process in each running container.
+    assert_eq!(linux.process.unwrap().process_count.unwrap().value, 3);
+    let names = linux.containers.iter();
+    let mut names: Vec<_> = names
+        .map(|part| {
+            part.attributes
+                .as_ref()
+                .unwrap()
+                .metadata
+                .as_ref()
+                .unwrap()
+                .name
+                .as_str()
+        })
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, ["one", "two"]);
+    let network = linux.network.unwrap();
+    let eth0 = network.default_interface.unwrap();
+    assert_eq!(eth0.name, "eth0");
+    assert!(eth0.rx_bytes.unwrap().value >= 3000 && eth0.tx_bytes.unwrap().value >= 3000);
+    assert_eq!(
+        (eth0.rx_errors.unwrap().value, network.interfaces.len()),
+        (0, 0)
+    );
+}
+
+#[test]
+fn a_pod_on_the_hosts_network_has_no_traffic_of_its_own() {
+    let daemon = Daemon::start();
+    let mut config = daemon.pod("host");
+    config.namespaces().network = NamespaceMode::Node.into();
+    let pod = daemon.run(config);
+    assert!(pod_stats(&pod).linux.unwrap().network.is_none());
+}
+
+#[test]
+fn lists_of_pods_have_what_the_filter_says() {
+    let daemon = Daemon::start();
+    let mut config = daemon.pod("a");
+    config.labels.insert("app".into(), "x".into());
+    let (a, b, stopped) = (
+        daemon.run(config),
+        daemon.run_named("b"),
+        daemon.run_named("c"),
+    );
+    stopped.stop();
+    let list = |filter: PodSandboxStatsFilter| {
+        let mut client = daemon.clients().runtime;
+        let request = ListPodSandboxStatsRequest {
+            filter: Some(filter.clone()),
+        };
+        let listed = must(
+            "ListPodSandboxStats",
+            call(client.list_pod_sandbox_stats(request)),
+        );
+        let request = StreamPodSandboxStatsRequest {
+            filter: Some(filter),
+        };
+        let stream = call(client.stream_pod_sandbox_stats(request));
+        let mut stream = must("StreamPodSandboxStats", stream);
+        let message = call(async { stream.message().await.map(tonic::Response::new) });
+        let streamed = must("a message", message).unwrap_or_default();
+        let ids = |stats: Vec<PodSandboxStats>| -> Vec<String> {
+            let mut ids: Vec<_> = stats
+                .into_iter()
+                .map(|of| of.attributes.unwrap().id)
+                .collect();
+            ids.sort();
+            ids
+        };
+        let listed = ids(listed.stats);
+        assert_eq!(listed, ids(streamed.pod_sandbox_stats));
+        listed
+    };
+    let none = PodSandboxStatsFilter::default;
+    let mut both = vec![a.id.clone(), b.id.clone()];
+    both.sort();
+    assert_eq!(list(none()), both);
+    let by_id = PodSandboxStatsFilter {
+        id: b.id[..20].to_owned(),
+        ..none()
+    };
+    assert_eq!(list(by_id), [b.id.clone()]);
+    let by_label = PodSandboxStatsFilter {
+        label_selector: [("app".to_owned(), "x".to_owned())].into_iter().collect(),
+        ..none()
+    };
+    assert_eq!(list(by_label), [a.id.clone()]);
+    let unknown = PodSandboxStatsFilter {
+        id: "0123456789abcdef".into(),
+        ..none()
+    };
+    assert!(list(unknown).is_empty());
+    let request = PodSandboxStatsRequest {
+        pod_sandbox_id: "0123456789abcdef".into(),
+    };
+    fails(
+        call(daemon.clients().runtime.pod_sandbox_stats(request)),
         Code::NotFound,
         &["0123456789abcdef"],
     );

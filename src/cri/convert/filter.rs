@@ -35,6 +35,15 @@ impl PodQuery {
         })
     }
 
+    /// The query of a request for statistics, which has no state.
+    pub fn of_stats(filter: Option<cri::PodSandboxStatsFilter>) -> Self {
+        filter.map_or_else(Self::default, |filter| Self {
+            id: filter.id,
+            state: None,
+            labels: filter.label_selector,
+        })
+    }
+
     /// Whether a pod is asked for.
     pub fn matches(
         &self,

@@ -9,9 +9,11 @@
 
 mod container;
 mod container_status;
+mod event;
 mod field;
 mod filter;
 mod image;
+mod metrics;
 mod mount;
 mod namespace;
 mod pod;
@@ -23,13 +25,15 @@ mod stats;
 
 pub use container::container_config;
 pub use container_status::{container_item, container_state, container_status};
+pub use event::event;
 pub use field::FieldError;
 pub use filter::{ContainerQuery, PodQuery};
 pub use image::{credentials, image_message, image_reference};
+pub use metrics::{descriptors, pod_metrics};
 pub use pod::pod_config;
 pub use pod_status::{pod_item, pod_state, pod_status};
 pub use resources::resources;
-pub use stats::{container_stats, image_fs, now};
+pub use stats::{container_stats, image_fs, pod_stats};
 
 /// The only runtime handler with a name; the empty name means it as well.
 pub const RUNTIME_HANDLER: &str = "holdfast";

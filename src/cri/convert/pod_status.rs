@@ -22,7 +22,7 @@ pub fn pod_item(record: &PodRecord) -> cri::PodSandbox {
     let config = &record.config;
     cri::PodSandbox {
         id: record.id.to_string(),
-        metadata: Some(metadata(&config.metadata)),
+        metadata: Some(pod_metadata(&config.metadata)),
         state: pod_state(record).into(),
         created_at: record.created_at,
         labels: unsorted(&config.labels),
@@ -62,7 +62,8 @@ fn network(record: &PodRecord) -> cri::PodSandboxNetworkStatus {
     }
 }
 
-fn metadata(metadata: &PodMetadata) -> cri::PodSandboxMetadata {
+/// What the kubelet calls a pod.
+pub(super) fn pod_metadata(metadata: &PodMetadata) -> cri::PodSandboxMetadata {
     cri::PodSandboxMetadata {
         name: metadata.name.clone(),
         uid: metadata.uid.clone(),

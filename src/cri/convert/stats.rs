@@ -1,14 +1,16 @@
 //! Statistics outwards. What the kernel does not provide is left out, not zero.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use cri_api::runtime::v1 as cri;
 
 use super::container_status::metadata;
 use super::field::unsorted;
+use super::pod_status::pod_metadata;
 use crate::cgroup::{Ceiling, CpuStats, MemoryStats, Pressure, PressureLine, Stats};
 use crate::image::FsUsage;
-use crate::pod::ContainerStats;
+use crate::network::InterfaceStats;
+use crate::pod::{ContainerStats, PodStats, Traffic};
 
 fn value(value: u64) -> Option<cri::UInt64Value> {
     Some(cri::UInt64Value { value })
@@ -29,7 +31,7 @@ pub fn container_stats(stats: &ContainerStats, layers: &str) -> cri::ContainerSt
         cpu: kernel
             .cpu
             .as_ref()
-            .map(|cpu| self::cpu(timestamp, cpu, stats)),
+            .map(|cpu| self::cpu(timestamp, cpu, kernel, stats.usage_nano_cores)),
         memory: kernel
             .memory
             .as_ref()
@@ -46,19 +48,75 @@ pub fn container_stats(stats: &ContainerStats, layers: &str) -> cri::ContainerSt
             .memory
             .as_ref()
             .and_then(|memory| swap(timestamp, memory)),
-        io: kernel.io_pressure.as_ref().map(|io| cri::IoUsage {
-            timestamp,
-            psi: Some(pressure(io)),
-        }),
+        io: io(timestamp, kernel),
     }
 }
 
-fn cpu(timestamp: i64, cpu: &CpuStats, stats: &ContainerStats) -> cri::CpuUsage {
+/// The statistics of a pod and of its containers.
+pub fn pod_stats(stats: &PodStats, layers: &str) -> cri::PodSandboxStats {
+    let (timestamp, kernel) = (stats.timestamp, &stats.stats);
+    let config = &stats.pod.config;
+    cri::PodSandboxStats {
+        attributes: Some(cri::PodSandboxAttributes {
+            id: stats.pod.id.to_string(),
+            metadata: Some(pod_metadata(&config.metadata)),
+            labels: unsorted(&config.labels),
+            annotations: unsorted(&config.annotations),
+        }),
+        linux: Some(cri::LinuxPodSandboxStats {
+            cpu: kernel
+                .cpu
+                .as_ref()
+                .map(|cpu| self::cpu(timestamp, cpu, kernel, stats.usage_nano_cores)),
+            memory: kernel
+                .memory
+                .as_ref()
+                .map(|memory| self::memory(timestamp, memory, kernel)),
+            network: stats
+                .network
+                .as_ref()
+                .map(|traffic| network(timestamp, traffic)),
+            process: stats.processes.map(|count| cri::ProcessUsage {
+                timestamp,
+                process_count: value(count),
+            }),
+            containers: stats
+                .containers
+                .iter()
+                .map(|one| container_stats(one, layers))
+                .collect(),
+            io: io(timestamp, kernel),
+        }),
+        windows: None,
+    }
+}
+
+fn network(timestamp: i64, traffic: &Traffic) -> cri::NetworkUsage {
+    let interface = |of: &InterfaceStats| cri::NetworkInterfaceUsage {
+        name: of.name.clone(),
+        rx_bytes: value(of.rx_bytes),
+        rx_errors: value(of.rx_errors),
+        tx_bytes: value(of.tx_bytes),
+        tx_errors: value(of.tx_errors),
+    };
+    cri::NetworkUsage {
+        timestamp,
+        default_interface: traffic.default.as_ref().map(interface),
+        interfaces: traffic.others.iter().map(interface).collect(),
+    }
+}
+
+fn io(timestamp: i64, stats: &Stats) -> Option<cri::IoUsage> {
+    let psi = Some(pressure(stats.io_pressure.as_ref()?));
+    Some(cri::IoUsage { timestamp, psi })
+}
+
+fn cpu(timestamp: i64, cpu: &CpuStats, stats: &Stats, nano_cores: Option<u64>) -> cri::CpuUsage {
     cri::CpuUsage {
         timestamp,
         usage_core_nano_seconds: value(cpu.usage_ns),
-        usage_nano_cores: stats.usage_nano_cores.and_then(value),
-        psi: stats.stats.cpu_pressure.as_ref().map(pressure),
+        usage_nano_cores: nano_cores.and_then(value),
+        psi: stats.cpu_pressure.as_ref().map(pressure),
     }
 }
 
@@ -123,12 +181,4 @@ pub fn image_fs(usage: &FsUsage) -> cri::ImageFsInfoResponse {
         image_filesystems: vec![images],
         container_filesystems: Vec::new(),
     }
-}
-
-/// Now, in nanoseconds since the epoch.
-pub fn now() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }

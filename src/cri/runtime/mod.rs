@@ -1,9 +1,11 @@
 //! CRI `RuntimeService`: the handlers, by what they are about.
 //!
 //! The trait is one, so its methods are all here; each is a line that hands over to `pods`, `containers`,
-//! `streaming`, `stats` or `node`. What is not here answers UNIMPLEMENTED.
+//! `streaming`, `stats`, `metrics`, `events` or `node`. What is not here answers UNIMPLEMENTED.
 
 mod containers;
+mod events;
+mod metrics;
 mod node;
 mod pods;
 mod stats;
@@ -28,6 +30,13 @@ macro_rules! handlers {
             $(async fn $method(&self, request: Request<cri::$request>) -> Answer<cri::$reply> {
                 $place::$function(&self.0, request.into_inner()).await
             })*
+
+            async fn get_container_events(
+                &self,
+                request: Request<cri::GetEventsRequest>,
+            ) -> Answer<BoxStream<cri::ContainerEventResponse>> {
+                events::listen(&self.0, request.into_inner()).await
+            }
 
             async fn stream_pod_sandboxes(
                 &self,
@@ -54,6 +63,24 @@ macro_rules! handlers {
                 let items = stats::items(&self.0, request.into_inner().filter).await;
                 let message = |container_stats| cri::StreamContainerStatsResponse { container_stats };
                 Ok(Response::new(batch::stream(items, message)))
+            }
+
+            async fn stream_pod_sandbox_stats(
+                &self,
+                request: Request<cri::StreamPodSandboxStatsRequest>,
+            ) -> Answer<BoxStream<cri::StreamPodSandboxStatsResponse>> {
+                let items = stats::pod_items(&self.0, request.into_inner().filter).await;
+                let message = |pod_sandbox_stats| cri::StreamPodSandboxStatsResponse { pod_sandbox_stats };
+                Ok(Response::new(batch::stream_by(batch::FEW, items, message)))
+            }
+
+            async fn stream_pod_sandbox_metrics(
+                &self,
+                _: Request<cri::StreamPodSandboxMetricsRequest>,
+            ) -> Answer<BoxStream<cri::StreamPodSandboxMetricsResponse>> {
+                let items = metrics::items(&self.0).await?;
+                let message = |pod_sandbox_metrics| cri::StreamPodSandboxMetricsResponse { pod_sandbox_metrics };
+                Ok(Response::new(batch::stream_by(batch::FEW, items, message)))
             }
         }
     };
@@ -83,4 +110,8 @@ handlers! {
     exec_sync => containers::exec_sync(ExecSyncRequest) -> ExecSyncResponse;
     container_stats => stats::one(ContainerStatsRequest) -> ContainerStatsResponse;
     list_container_stats => stats::list(ListContainerStatsRequest) -> ListContainerStatsResponse;
+    pod_sandbox_stats => stats::pod(PodSandboxStatsRequest) -> PodSandboxStatsResponse;
+    list_pod_sandbox_stats => stats::list_pods(ListPodSandboxStatsRequest) -> ListPodSandboxStatsResponse;
+    list_metric_descriptors => metrics::descriptors(ListMetricDescriptorsRequest) -> ListMetricDescriptorsResponse;
+    list_pod_sandbox_metrics => metrics::list(ListPodSandboxMetricsRequest) -> ListPodSandboxMetricsResponse;
 }

@@ -58,6 +58,8 @@ pub(super) async fn status(
 ) -> Answer<cri::PodSandboxStatusResponse> {
     let id = request.pod_sandbox_id;
     observe("PodSandboxStatus", &id, async {
+        // Taken first: an event with a later stamp is then never older than this status.
+        let timestamp = node.pods.stamp();
         let pod = node.pods.pod(&id)?;
         let statuses = pod
             .containers
@@ -71,7 +73,7 @@ pub(super) async fn status(
                 Default::default()
             },
             containers_statuses: statuses.collect(),
-            timestamp: convert::now(),
+            timestamp,
         })
     })
     .await

@@ -1,10 +1,10 @@
-//! Statistics of containers.
+//! Statistics of containers and of pods.
 
 use cri_api::runtime::v1 as cri;
 use tonic::Response;
 
 use crate::cri::Node;
-use crate::cri::convert::{self, ContainerQuery};
+use crate::cri::convert::{self, ContainerQuery, PodQuery};
 use crate::cri::observe::{Answer, observe};
 
 pub(super) async fn one(
@@ -53,5 +53,48 @@ pub(super) async fn items(
     stats
         .iter()
         .map(|stats| convert::container_stats(stats, &layers))
+        .collect()
+}
+
+pub(super) async fn pod(
+    node: &Node,
+    request: cri::PodSandboxStatsRequest,
+) -> Answer<cri::PodSandboxStatsResponse> {
+    let id = request.pod_sandbox_id;
+    observe("PodSandboxStats", &id, async {
+        let stats = node.pods.pod_stats(&id).await?;
+        let layers = node.facts.containers_dir.to_string_lossy();
+        Ok(cri::PodSandboxStatsResponse {
+            stats: Some(convert::pod_stats(&stats, &layers)),
+        })
+    })
+    .await
+}
+
+pub(super) async fn list_pods(
+    node: &Node,
+    request: cri::ListPodSandboxStatsRequest,
+) -> Answer<cri::ListPodSandboxStatsResponse> {
+    let stats = pod_items(node, request.filter).await;
+    Ok(Response::new(cri::ListPodSandboxStatsResponse { stats }))
+}
+
+/// Statistics of the pods that a filter lets through. Those that are not ready have none and are left out.
+pub(super) async fn pod_items(
+    node: &Node,
+    filter: Option<cri::PodSandboxStatsFilter>,
+) -> Vec<cri::PodSandboxStats> {
+    let query = PodQuery::of_stats(filter);
+    let mut pods = node.pods.pods();
+    pods.retain(|pod| {
+        let state = convert::pod_state(&pod.pod);
+        state == cri::PodSandboxState::SandboxReady
+            && query.matches(&pod.pod.id.to_string(), state, &pod.pod.config.labels)
+    });
+    let layers = node.facts.containers_dir.to_string_lossy();
+    let stats = node.pods.all_pod_stats(pods).await;
+    stats
+        .iter()
+        .map(|stats| convert::pod_stats(stats, &layers))
         .collect()
 }

@@ -2,7 +2,9 @@
 
 use super::{Path, UnpackError};
 use nix::fcntl::AtFlags;
-use nix::sys::stat::{Mode, UtimensatFlags, fchmod, fchmodat, futimens, utimensat};
+use nix::sys::stat::{
+    FileStat, Mode, UtimensatFlags, fchmod, fchmodat, fstat, futimens, utimensat,
+};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 use std::ffi::{OsStr, OsString};
@@ -39,12 +41,6 @@ impl Metadata {
                 }
             } else if key == b"mtime" {
                 pax_mtime = Some(parse_time(value).ok_or_else(|| path.field("modification time"))?);
-            } else if key.starts_with(b"GNU.sparse.") {
-                let kind = "a sparse file in PAX form";
-                return Err(UnpackError::Unsupported {
-                    path: path.to_path(),
-                    kind,
-                });
             }
         }
         let header = entry.header();
@@ -68,6 +64,51 @@ impl Metadata {
                 .unwrap_or_else(|| TimeSpec::new(i64::try_from(seconds).unwrap_or(i64::MAX), 0)),
             xattrs,
         })
+    }
+
+    /// A directory that nothing says anything about.
+    pub fn of_implied() -> Self {
+        Self {
+            mode: Mode::from_bits_truncate(0o755),
+            owner: Uid::from_raw(0),
+            group: Gid::from_raw(0),
+            mtime: TimeSpec::UTIME_OMIT,
+            xattrs: Vec::new(),
+        }
+    }
+
+    /// What a file or directory of a lower layer has, for a copy of it in this one.
+    pub fn of_existing(file: &File) -> io::Result<Self> {
+        let mut copy = Self::of_stat(&fstat(file)?);
+        for name in file.list_xattr()? {
+            if is_allowed(name.as_bytes())
+                && let Some(value) = file.get_xattr(&name)?
+            {
+                copy.xattrs.push((name, value));
+            }
+        }
+        Ok(copy)
+    }
+
+    /// What a link or a device of a lower layer has.
+    pub fn of_stat(stat: &FileStat) -> Self {
+        Self {
+            mode: Mode::from_bits_truncate(stat.st_mode & 0o7777),
+            owner: Uid::from_raw(stat.st_uid),
+            group: Gid::from_raw(stat.st_gid),
+            mtime: TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec),
+            xattrs: Vec::new(),
+        }
+    }
+
+    /// Sets everything on an open file or directory that is a copy.
+    pub fn copy_to(&self, file: &File) -> io::Result<()> {
+        fchown(file, Some(self.owner), Some(self.group))?;
+        fchmod(file, self.mode)?;
+        for (name, value) in &self.xattrs {
+            file.set_xattr(name, value)?;
+        }
+        Ok(futimens(file, &self.mtime, &self.mtime)?)
     }
 
     /// Sets everything on an open file or directory; the order matters: a change of owner clears the

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::{Done, Member, PodGoal, Task, answer_all, exit_of, reply};
 use crate::id::ContainerId;
 use crate::pod::error::PodError;
+use crate::pod::events::EventKind;
 use crate::pod::node::now;
 use crate::pod::recover;
 use crate::pod::state::{ContainerEvent, Exit, PodPhase, Urgency};
@@ -143,6 +144,7 @@ impl Task {
                 member.preparing = false;
                 self.node.index.add_container(id, Arc::clone(&self.entry));
                 self.publish();
+                self.announce(EventKind::Created, &id);
                 answer_all(waiting, &Ok(id));
             }
             Err(error) => {
@@ -178,6 +180,7 @@ impl Task {
             return;
         };
         self.publish();
+        self.announce(EventKind::Deleted, &id);
         answer_all(member.waiting.start, &Err(Arc::new(PodError::Gone)));
         answer_all(member.waiting.stop, &Ok(()));
         answer_all(member.waiting.remove, &Ok(()));

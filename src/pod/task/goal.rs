@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::{Done, PATIENCE, PodGoal, Task, answer_all};
 use crate::pod::error::PodError;
+use crate::pod::events::EventKind;
 use crate::pod::index::PodKey;
 use crate::pod::node::blocking;
 use crate::pod::sandbox;
@@ -58,6 +59,8 @@ impl Task {
         self.pod.shim = None;
         self.pod.ips.clear();
         self.keep_pod();
+        self.node.samples.forget_pod(self.pod.id);
+        self.announce(EventKind::Stopped, &self.pod.id);
     }
 
     /// The pod is stopped: tells those who wait, and goes on to the removal when that is the goal.
@@ -87,6 +90,8 @@ impl Task {
         self.node
             .index
             .remove_pod(self.pod.id, &PodKey::from(&self.pod.config.metadata));
+        self.publish();
+        self.announce(EventKind::Deleted, &self.pod.id);
         answer_all(std::mem::take(&mut self.stop_waiting), &Ok(()));
         answer_all(std::mem::take(&mut self.remove_waiting), &Ok(()));
         self.gone = true;

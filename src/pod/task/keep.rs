@@ -6,6 +6,7 @@ use super::{Member, Task};
 use crate::disk::Dir;
 use crate::id::ContainerId;
 use crate::pod::error::PodError;
+use crate::pod::events::EventKind;
 use crate::pod::index::PodSnapshot;
 use crate::pod::record;
 use crate::pod::state::ContainerPhase;
@@ -66,5 +67,27 @@ impl Task {
 
     pub(super) fn publish(&self) {
         self.entry.snapshot.store(self.snapshot());
+    }
+
+    /// Tells those who listen what happened, with the snapshot that was published last.
+    pub(super) fn announce(&self, kind: EventKind, object: &dyn std::fmt::Display) {
+        let snapshot = self.entry.snapshot.load_full();
+        self.node.events.emit(kind, object.to_string(), snapshot);
+    }
+
+    /// Announces what a change of phase means to those who listen.
+    pub(super) fn announce_phase(&self, id: ContainerId, from: &ContainerPhase) {
+        let Some(member) = self.members.get(&id) else {
+            return;
+        };
+        let to = &member.record.phase;
+        match (from, to) {
+            (ContainerPhase::Running(..), ContainerPhase::Running(..)) => {}
+            (_, ContainerPhase::Running(..)) => self.announce(EventKind::Started, &id),
+            (from, to) if from.is_alive() && !to.is_alive() => {
+                self.announce(EventKind::Stopped, &id)
+            }
+            _ => {}
+        }
     }
 }

@@ -29,6 +29,7 @@ use tokio::time::Instant;
 
 use super::command::{Answer, Command};
 use super::error::PodError;
+use super::events::EventKind;
 use super::index::{Made as MadeState, PodEntry, PodKey};
 use super::link::ShimLink;
 use super::node::{Node, blocking};
@@ -151,6 +152,8 @@ impl Task {
         match sandbox::make(&self.node, &self.pod).await {
             Ok(made) => {
                 self.adopt(made);
+                self.announce(EventKind::Created, &self.pod.id);
+                self.announce(EventKind::Started, &self.pod.id);
                 self.tell(Ok(()));
                 self.serve().await;
             }

@@ -21,11 +21,13 @@ impl Task {
         };
         let (phase, effects) = member.record.phase.clone().apply(event);
         if phase != member.record.phase {
-            member.record.phase = phase;
+            let before = std::mem::replace(&mut member.record.phase, phase);
             if !member.record.phase.is_alive() {
                 member.deadline = None;
+                self.node.samples.forget(id);
             }
             self.keep_container(id);
+            self.announce_phase(id, &before);
         }
         for effect in effects {
             self.effect(id, effect);
