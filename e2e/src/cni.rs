@@ -76,7 +76,10 @@ pub fn start(options: Options) -> (Daemon, Plugins) {
     options
         .set("network.kind", "cni")
         .set("cni.conf_dir", path(plugins.conf()))
-        .set("cni.bin_dirs", toml::Value::Array(vec![path(plugins.bin())]))
+        .set(
+            "cni.bin_dirs",
+            toml::Value::Array(vec![path(plugins.bin())]),
+        )
         .write(&place);
     let daemon = Daemon::at(place);
     // The registry is in the tests' own namespace.
@@ -107,8 +110,12 @@ impl Plugins {
     pub fn leased(&self) -> Vec<String> {
         let networks = fs::read_dir(self.leases()).into_iter().flatten().flatten();
         let files = networks.flat_map(|network| fs::read_dir(network.path()).into_iter().flatten());
-        let names = files.flatten().map(|file| file.file_name().to_string_lossy().into_owned());
-        names.filter(|name| name.parse::<std::net::IpAddr>().is_ok()).collect()
+        let names = files
+            .flatten()
+            .map(|file| file.file_name().to_string_lossy().into_owned());
+        names
+            .filter(|name| name.parse::<std::net::IpAddr>().is_ok())
+            .collect()
     }
 
     /// Writes a configuration file.
@@ -170,10 +177,16 @@ impl Plugins {
 }
 
 fn spied(path: &std::path::Path) -> Spied {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     let stdin = fs::read(format!("{}.stdin", path.display())).unwrap_or_default();
     Spied {
-        what: name.split_once('.').map_or_else(String::new, |(_, what)| what.to_owned()),
+        what: name
+            .split_once('.')
+            .map_or_else(String::new, |(_, what)| what.to_owned()),
         environment: fs::read_to_string(path)
             .unwrap_or_default()
             .lines()

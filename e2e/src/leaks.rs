@@ -162,7 +162,12 @@ fn plugins(place: &Place) -> BTreeSet<String> {
         let net = format!("--net={}", home.display());
         let rules = program::run("nsenter", [net.as_str(), "nft", "list", "ruleset"]).stdout;
         let of_pods = |line: &&str| line.contains("CNI-DN-") || line.contains("id: ");
-        found.extend(rules.lines().filter(of_pods).map(|line| line.trim().to_owned()));
+        found.extend(
+            rules
+                .lines()
+                .filter(of_pods)
+                .map(|line| line.trim().to_owned()),
+        );
         let links = program::run("nsenter", [net.as_str(), "ip", "-o", "link"]).stdout;
         let ends = links.lines().filter_map(|line| line.split(": ").nth(1));
         let ends = ends.filter(|name| name.starts_with("veth") || name.starts_with("bwp"));

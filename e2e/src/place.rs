@@ -130,7 +130,9 @@ impl Place {
             return Command::new(program);
         };
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net={}", home.display())).arg(program);
+        command
+            .arg(format!("--net={}", home.display()))
+            .arg(program);
         command
     }
 

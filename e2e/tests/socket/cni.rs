@@ -74,11 +74,17 @@ fn a_chain_of_real_plugins_connects_a_pod_and_lets_go_of_it() {
     }
     let pod = daemon.run(config);
     let (ip, ip6) = (pod.ip(), pod.ip6());
-    assert!(ip.starts_with("10.98.0.") && ip6.starts_with("fd98::"), "{ip} {ip6}");
+    assert!(
+        ip.starts_with("10.98.0.") && ip6.starts_with("fd98::"),
+        "{ip} {ip6}"
+    );
     let mut leased = plugins.leased();
     leased.sort();
     assert_eq!(leased, [ip.clone(), ip6.clone()]);
-    pod.start(shell("server", "while :; do echo hello | nc -l -p 80; done"));
+    pod.start(shell(
+        "server",
+        "while :; do echo hello | nc -l -p 80; done",
+    ));
     let run = pod.start(idle("c"));
     run.sh("ping -c 1 -W 3 10.98.0.1");
     run.sh("ping -6 -c 1 -W 3 fd98::1");
@@ -108,10 +114,13 @@ fn a_chain_of_real_plugins_connects_a_pod_and_lets_go_of_it() {
 fn older_versions_and_single_plugins_work() {
     let (daemon, plugins) = start(Options::default());
     let ipam = r#"{"type":"host-local","dataDir":"LEASES","subnet":"10.97.0.0/24"}"#;
-    for (name, version) in [("a.conf", "0.3.1"), ("b.json", "0.4.0"), ("c.conf", "1.0.0")] {
-        let text = format!(
-            r#"{{"cniVersion":"{version}","name":"one","type":"ptp","ipam":{ipam}}}"#
-        );
+    for (name, version) in [
+        ("a.conf", "0.3.1"),
+        ("b.json", "0.4.0"),
+        ("c.conf", "1.0.0"),
+    ] {
+        let text =
+            format!(r#"{{"cniVersion":"{version}","name":"one","type":"ptp","ipam":{ipam}}}"#);
         plugins.configure(name, &text);
         let pod = daemon.run_named(name);
         assert!(pod.ip().starts_with("10.97.0."), "{version}: {}", pod.ip());
@@ -129,36 +138,61 @@ fn a_configuration_is_noticed_without_a_restart() {
     let ready = network_ready(&daemon);
     assert!(!ready.status);
     assert_eq!(ready.reason, "NetworkPluginNotReady");
-    assert!(ready.message.contains("no network configuration in"), "{ready:?}");
+    assert!(
+        ready.message.contains("no network configuration in"),
+        "{ready:?}"
+    );
     let words = ["no network configuration", "net.d"];
-    fails(daemon.try_run(&daemon.pod("none")), Code::Unavailable, &words);
+    fails(
+        daemon.try_run(&daemon.pod("none")),
+        Code::Unavailable,
+        &words,
+    );
     assert!(daemon.pods().is_empty());
 
     plugins.configure("20-spy.conflist", SPY);
     assert!(network_ready(&daemon).status);
     let pod = daemon.run_named("first");
-    assert_eq!((pod.ip(), pod.ip6()), ("10.99.0.7".into(), "fd00::7".into()));
+    assert_eq!(
+        (pod.ip(), pod.ip6()),
+        ("10.99.0.7".into(), "fd00::7".into())
+    );
     // The first by name counts from now on; the pod leaves the network that it joined.
-    plugins.configure("10-other.conf", r#"{"cniVersion":"0.4.0","name":"other","type":"spy-b"}"#);
+    plugins.configure(
+        "10-other.conf",
+        r#"{"cniVersion":"0.4.0","name":"other","type":"spy-b"}"#,
+    );
     daemon.run_named("second").remove();
     pod.remove();
-    assert_eq!(plugins.order(), ["spy-a.ADD", "spy-b.ADD", "spy-b.DEL", "spy-a.DEL"]);
+    assert_eq!(
+        plugins.order(),
+        ["spy-a.ADD", "spy-b.ADD", "spy-b.DEL", "spy-a.DEL"]
+    );
 
     // A first file that is broken does not make the second one the network.
     plugins.configure("00-broken.conflist", "{");
     let ready = network_ready(&daemon);
-    assert!(!ready.status && ready.message.contains("00-broken.conflist"), "{ready:?}");
+    assert!(
+        !ready.status && ready.message.contains("00-broken.conflist"),
+        "{ready:?}"
+    );
     let refused = daemon.try_run(&daemon.pod("broken"));
     fails(refused, Code::Unavailable, &["00-broken.conflist"]);
     // A plugin that is not there is named, with the place where it was looked for.
     plugins.configure("00-broken.conflist", &SPY.replace("spy-a", "nonesuch"));
     let ready = network_ready(&daemon);
-    assert!(ready.message.contains("`nonesuch` is in none of"), "{ready:?}");
+    assert!(
+        ready.message.contains("`nonesuch` is in none of"),
+        "{ready:?}"
+    );
     // And so is one that does not speak the version.
     let future = CHAIN.replace("1.0.0", "1.1.0");
     plugins.configure("00-broken.conflist", &future);
     let ready = network_ready(&daemon);
-    assert!(ready.message.contains("does not speak CNI 1.1.0"), "{ready:?}");
+    assert!(
+        ready.message.contains("does not speak CNI 1.1.0"),
+        "{ready:?}"
+    );
 }
 
 #[test]
@@ -246,10 +280,15 @@ fn a_plugin_that_hangs_is_killed_with_everything_it_started() {
     let (daemon, plugins) = spied(SPY);
     let mark = format!("{}-stray", daemon.place.tag);
     // One child in the plugin's group, one in a session of its own that holds the pipes.
-    let hang = format!("sh -c 'sleep 1000; : {mark}' & setsid sh -c 'sleep 1001; : {mark}' & sleep 1002");
+    let hang =
+        format!("sh -c 'sleep 1000; : {mark}' & setsid sh -c 'sleep 1001; : {mark}' & sleep 1002");
     plugins.act("spy-a", "ADD", &hang);
     let words = ["ADD of network plugin", "spy-a", "did not end within 2 s"];
-    fails(daemon.try_run(&daemon.pod("hang")), Code::DeadlineExceeded, &words);
+    fails(
+        daemon.try_run(&daemon.pod("hang")),
+        Code::DeadlineExceeded,
+        &words,
+    );
     assert!(daemon.pods().is_empty());
     assert_eq!(plugins.order(), ["spy-a.ADD", "spy-a.DEL"]);
     let left = e2e::evidence::with_command(&mark);
@@ -272,15 +311,29 @@ fn what_plugins_say_instead_of_a_result_is_shown() {
             ["no such bridge", "look again"],
         ),
         ("kill -SEGV $$", ["ADD of network plugin", "signal: 11"]),
-        ("yes 'for ever and ever'", ["more than 1048576 bytes", "was killed"]),
-        ("echo '{\"cniVersion\":\"1.0.0\"}'; exit 0", ["network `spy`", "no address"]),
+        (
+            "yes 'for ever and ever'",
+            ["more than 1048576 bytes", "was killed"],
+        ),
+        (
+            "echo '{\"cniVersion\":\"1.0.0\"}'; exit 0",
+            ["network `spy`", "no address"],
+        ),
     ] {
         plugins.act("spy-a", "ADD", script);
         fails(daemon.try_run(&daemon.pod("bad")), Code::Internal, &words);
         assert!(daemon.pods().is_empty(), "{script}");
     }
-    plugins.act("spy-a", "ADD", "yes 'a great many words' | head -c 9000000 >&2; exit 1");
-    let long = fails(daemon.try_run(&daemon.pod("long")), Code::Internal, &["many words"]);
+    plugins.act(
+        "spy-a",
+        "ADD",
+        "yes 'a great many words' | head -c 9000000 >&2; exit 1",
+    );
+    let long = fails(
+        daemon.try_run(&daemon.pod("long")),
+        Code::Internal,
+        &["many words"],
+    );
     assert!(long.len() < 4096, "{} bytes", long.len());
 }
 
@@ -292,7 +345,11 @@ fn a_pod_stops_though_its_plugin_fails_and_the_rest_is_owed() {
     plugins.act("spy-a", "DEL", "echo not now >&2; exit 1");
     pod.stop();
     let owed = || daemon.holdfast(&["debts"]).ok();
-    assert!(owed().contains(&pod.id[..12]) && owed().contains("not now"), "{}", owed());
+    assert!(
+        owed().contains(&pod.id[..12]) && owed().contains("not now"),
+        "{}",
+        owed()
+    );
     // The daemon's end changes nothing about it, nor does the pod's.
     daemon.kill9();
     daemon.restart();
@@ -319,7 +376,9 @@ fn a_pod_that_was_cut_off_while_it_joined_is_released() {
     let config = daemon.pod("cut");
     std::thread::scope(|scope| {
         let asked = scope.spawn(|| daemon.try_run(&config));
-        until("ADD", PATIENCE, || (!plugins.calls().is_empty()).then_some(()));
+        until("ADD", PATIENCE, || {
+            (!plugins.calls().is_empty()).then_some(())
+        });
         daemon.kill9();
         assert!(asked.join().unwrap().is_err());
     });
@@ -369,7 +428,10 @@ fn version_1_1_asks_for_the_status_and_collects() {
     let no = r#"echo '{"code":50,"msg":"the agent is not up"}'; exit 1"#;
     plugins.act("spy-a", "STATUS", no);
     let ready = network_ready(&daemon);
-    assert_eq!((ready.status, ready.reason.as_str()), (false, "NetworkPluginNotReady"));
+    assert_eq!(
+        (ready.status, ready.reason.as_str()),
+        (false, "NetworkPluginNotReady")
+    );
     assert!(ready.message.contains("the agent is not up"), "{ready:?}");
     plugins.act("spy-a", "STATUS", "");
     until("the network to be ready", PATIENCE, || {
@@ -380,13 +442,19 @@ fn version_1_1_asks_for_the_status_and_collects() {
     plugins.clear();
     daemon.restart();
     until("GC", PATIENCE, || {
-        let gc = plugins.calls().into_iter().find(|call| call.what == "spy-a.GC")?;
+        let gc = plugins
+            .calls()
+            .into_iter()
+            .find(|call| call.what == "spy-a.GC")?;
         let valid = json!([{ "containerID": pod.id, "ifname": "eth0" }]);
         assert_eq!(gc.stdin["cni.dev/valid-attachments"], valid);
         Some(())
     });
     until("CHECK", PATIENCE, || {
-        plugins.order().contains(&"spy-a.CHECK".to_owned()).then_some(())
+        plugins
+            .order()
+            .contains(&"spy-a.CHECK".to_owned())
+            .then_some(())
     });
 }
 
@@ -409,10 +477,21 @@ fn without_a_configuration_auto_is_the_bridge() {
     daemon.terminate();
     Options::default()
         .set("network.kind", "auto")
-        .set("cni.conf_dir", daemon.place.dir.join("cni/net.d").display().to_string())
+        .set(
+            "cni.conf_dir",
+            daemon.place.dir.join("cni/net.d").display().to_string(),
+        )
         .set(
             "cni.bin_dirs",
-            toml::Value::Array(vec![daemon.place.dir.join("cni/bin").display().to_string().into()]),
+            toml::Value::Array(vec![
+                daemon
+                    .place
+                    .dir
+                    .join("cni/bin")
+                    .display()
+                    .to_string()
+                    .into(),
+            ]),
         )
         .write(&daemon.place);
     daemon.restart();

@@ -121,7 +121,10 @@ fn pods_do_not_reach_the_hosts_localhost() {
         gateway(&daemon)
     ));
     listener.set_nonblocking(true).unwrap();
-    assert!(listener.accept().is_err(), "a pod reached 127.0.0.1 of the host");
+    assert!(
+        listener.accept().is_err(),
+        "a pod reached 127.0.0.1 of the host"
+    );
     drop(pod);
 }
 
@@ -142,7 +145,9 @@ fn udp_and_one_address_of_the_host() {
     let echo = "while :; do nc -u -l -p 53 -e cat; done";
     pod.start(shell("server", echo));
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
     until("an echo", PATIENCE, || {
         socket.send_to(b"hello", ("127.0.0.1", port)).ok()?;
         let mut buffer = [0; 16];
@@ -155,7 +160,10 @@ fn udp_and_one_address_of_the_host() {
         rules.contains(&format!("udp . 127.0.0.1 . {port} : {ip} . 53")),
         "{rules}"
     );
-    assert!(rules.contains(&format!("sctp . {port} : {ip} . 54")), "{rules}");
+    assert!(
+        rules.contains(&format!("sctp . {port} : {ip} . 54")),
+        "{rules}"
+    );
 }
 
 #[test]
@@ -169,7 +177,11 @@ fn a_port_belongs_to_one_pod() {
     let first = daemon.run(with_ports(&daemon, "first", &[at("127.0.0.1")]));
     serve(&first, "first");
     let before = table(&daemon);
-    let words = [&format!("host port {port}/tcp"), first.id.as_str(), "already"];
+    let words = [
+        &format!("host port {port}/tcp"),
+        first.id.as_str(),
+        "already",
+    ];
     // All addresses are the first one's too, and the free port beside it is not taken either.
     let both = [mapping(port + 1, 80), mapping(port, 80)];
     let second = with_ports(&daemon, "second", &both);
@@ -197,7 +209,11 @@ fn a_port_belongs_to_one_pod() {
     serve(&second, "second");
     answers("127.0.0.1", port, "second");
     answers("127.0.0.1", port + 1, "second");
-    let twice = with_ports(&daemon, "twice", &[mapping(port + 2, 80), mapping(port + 2, 81)]);
+    let twice = with_ports(
+        &daemon,
+        "twice",
+        &[mapping(port + 2, 80), mapping(port + 2, 81)],
+    );
     fails(daemon.try_run(&twice), Code::FailedPrecondition, &["twice"]);
 }
 
@@ -222,7 +238,11 @@ fn ports_work_while_the_daemon_is_replaced_and_go_with_their_pod() {
     daemon.restart();
     answers("127.0.0.1", port, "web");
     let taken = with_ports(&daemon, "again", &[mapping(port, 80)]);
-    fails(daemon.try_run(&taken), Code::FailedPrecondition, &["already"]);
+    fails(
+        daemon.try_run(&taken),
+        Code::FailedPrecondition,
+        &["already"],
+    );
     until("the dead pod's port to be free", PATIENCE, || {
         (!table(&daemon).contains(&format!(" {} :", port + 1))).then_some(())
     });
@@ -241,13 +261,21 @@ fn what_needs_no_rule_gets_none() {
     daemon.run(host);
     assert!(!table(&daemon).contains("elements"), "{}", table(&daemon));
     let no_port = with_ports(&daemon, "none", &[mapping(port, 0)]);
-    fails(daemon.try_run(&no_port), Code::InvalidArgument, &["container_port"]);
+    fails(
+        daemon.try_run(&no_port),
+        Code::InvalidArgument,
+        &["container_port"],
+    );
     let v6 = PortMapping {
         host_ip: "nonsense".to_owned(),
         ..mapping(port, 80)
     };
     let nonsense = with_ports(&daemon, "nonsense", &[v6]);
-    fails(daemon.try_run(&nonsense), Code::InvalidArgument, &["host_ip"]);
+    fails(
+        daemon.try_run(&nonsense),
+        Code::InvalidArgument,
+        &["host_ip"],
+    );
 }
 
 #[test]
@@ -274,7 +302,9 @@ fn a_connection_goes_on_when_other_ports_change() {
         assert_eq!(&back, word);
     };
     echo(b"one\n");
-    daemon.run(with_ports(&daemon, "other", &[mapping(port + 1, 80)])).remove();
+    daemon
+        .run(with_ports(&daemon, "other", &[mapping(port + 1, 80)]))
+        .remove();
     daemon.kill9();
     daemon.restart();
     echo(b"two\n");

@@ -65,12 +65,8 @@ fn all_addresses_exclude_each_one_and_the_other_way_round() {
     );
     assert_eq!(taken(book.enter("x", &here, &[port("::1", 81, 80)])), "all");
     // Another address, family or protocol is another port; a refused pod has taken nothing.
-    book.enter(
-        "x",
-        &here,
-        &[port("192.0.2.2", 80, 80), port("::", 80, 80)],
-    )
-    .unwrap();
+    book.enter("x", &here, &[port("192.0.2.2", 80, 80), port("::", 80, 80)])
+        .unwrap();
     let udp = HostPort {
         protocol: Protocol::Udp,
         ..port("", 81, 80)
@@ -94,12 +90,8 @@ fn a_pod_may_repeat_itself_but_not_contradict() {
         "{twice:?}"
     );
     // One address of it may lead elsewhere: the kernel looks at that first.
-    book.enter(
-        "b",
-        &here,
-        &[port("", 81, 80), port("127.0.0.1", 81, 81)],
-    )
-    .unwrap();
+    book.enter("b", &here, &[port("", 81, 80), port("127.0.0.1", 81, 81)])
+        .unwrap();
     assert!(book.of("c").is_empty() && book.remove("c").is_empty());
 }
 
