@@ -31,6 +31,7 @@ pub mod program;
 pub mod registry;
 pub mod request;
 pub mod skip;
+pub mod websocket;
 
 pub use call::{call, fails, must};
 pub use daemon::{Daemon, Options};

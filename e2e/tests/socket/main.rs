@@ -32,3 +32,4 @@ mod streaming;
 mod symbols;
 mod sysctls;
 mod users;
+mod websocket;
