@@ -37,3 +37,4 @@ mod sysctls;
 mod user_namespaces;
 mod users;
 mod volumes;
+mod websocket;
