@@ -49,11 +49,14 @@ pub(super) fn mounts(request: &SpecRequest<'_>) -> Result<Vec<Mount>, SpecError>
     for (path, directory) in request.volumes {
         if !requested(path.as_str()) {
             check_target(path.as_str(), directory.as_str(), "the image's Volumes")?;
-            let mount = bind(
-                path.as_str(),
-                directory.as_path(),
-                &["rbind", "rprivate", "rw"],
-            );
+            let options = ["rbind", "rprivate", "rw"];
+            let mut mount = bind(path.as_str(), directory.as_path(), &options);
+            // The directory has the image's owners, as its layers have.
+            if let Some(map) = &request.pod.namespaces.userns {
+                mount
+                    .set_uid_mappings(Some(super::namespaces::mappings(&map.uids)))
+                    .set_gid_mappings(Some(super::namespaces::mappings(&map.gids)));
+            }
             volumes.push((path.as_str().to_owned(), mount));
         }
     }

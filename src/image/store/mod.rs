@@ -286,6 +286,12 @@ impl ImageStore {
         Ok(overlay::read_file(&self.inner.layers, layers, path, limit)?)
     }
 
+    /// Whether the image that the layers (the bottom one first) make up has a directory of this path;
+    /// links are followed inside the image only. Blocks on the disk.
+    pub fn is_directory(&self, layers: &[LayerName], path: &str) -> Result<bool, StoreError> {
+        Ok(overlay::is_directory(&self.inner.layers, layers, path)?)
+    }
+
     /// Copies what the image that the layers (the bottom one first) make up has in the directory `path`
     /// into the empty directory `to`, and makes `to` like it; nothing when it has no directory there. Links
     /// are resolved beneath the image's root. Blocks on the disk.
