@@ -18,6 +18,7 @@
 )]
 
 pub mod call;
+pub mod client;
 pub mod cni;
 pub mod daemon;
 pub mod evidence;

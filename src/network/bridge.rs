@@ -149,8 +149,8 @@ pub struct BridgeNetwork {
 /// The daemon's socket in the host's namespace. The kernel serializes changes of links by a lock of its own,
 /// so one socket is as fast as many.
 #[derive(Debug)]
-struct Host {
-    socket: NetlinkSocket<OwnedFd>,
+pub(super) struct Host {
+    pub(super) socket: NetlinkSocket<OwnedFd>,
     bridge: Option<u32>,
 }
 
@@ -331,18 +331,26 @@ impl BridgeNetwork {
             operation: format!("clean up bridge `{bridge}`"),
             source,
         };
-        let prefix = names::host_prefix(bridge);
-        let wanted: HashSet<String> = live
-            .iter()
-            .map(|owner| names::host_interface(bridge, owner))
-            .collect();
+        let (prefix, shaping) = (names::host_prefix(bridge), names::shaping_prefix(bridge));
+        let ours = |link: &&Link| match link.kind.as_str() {
+            "veth" => link.name.starts_with(&prefix),
+            "ifb" => link.name.starts_with(&shaping),
+            _ => false,
+        };
+        let names_of = |owner: &&str| {
+            [
+                names::host_interface(bridge, owner),
+                names::shaping_interface(bridge, owner),
+            ]
+        };
+        let wanted: HashSet<String> = live.iter().flat_map(names_of).collect();
         let mut host = self.lock();
         let links = link::list(&mut host.socket).map_err(failed)?;
         let mut gone = 0;
         let mut first_error = None;
         for stale in links
             .iter()
-            .filter(|link| link.name.starts_with(&prefix) && link.kind == "veth")
+            .filter(ours)
             .filter(|link| !wanted.contains(&link.name))
         {
             let mut batch = Batch::new();
@@ -445,7 +453,7 @@ impl BridgeNetwork {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Host> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Host> {
         // The kernel's state is the truth; a panic leaves at worst late answers, which are passed over.
         self.host.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -44,12 +44,15 @@ pub fn validate(node: &Node, config: &PodConfig) -> Result<(), PodError> {
         return Ok(());
     }
     let limits = bandwidth(config)?;
-    if node.cni_use == CniUse::Never && node.network.is_none() && !ports(config)?.is_empty() {
+    if node.cni_use != CniUse::Never || node.network.is_some() {
+        return Ok(());
+    }
+    if !ports(config)?.is_empty() {
         return Err(PodError::NoNetwork(
             "a port of the host cannot lead into it",
         ));
     }
-    if node.cni_use == CniUse::Never && !limits.is_unlimited() {
+    if !limits.is_unlimited() {
         return Err(PodError::NoNetwork("its bandwidth cannot be limited"));
     }
     Ok(())
@@ -120,11 +123,12 @@ fn bridge(
     let Some(bridge) = &node.network else {
         return Ok(Vec::new());
     };
-    if !bandwidth(&pod.config)?.is_unlimited() {
-        return Err(PodError::NoNetwork("its bandwidth cannot be limited"));
-    }
     let id = pod.id.to_string();
     let ips = bridge.attach(&id, netns.as_fd(), control.as_fd())?.ips;
+    let limits = bandwidth(&pod.config)?;
+    if !limits.is_unlimited() {
+        bridge.shape(&id, limits)?;
+    }
     bridge.publish(&id, &ips, &ports(&pod.config)?)?;
     Ok(ips)
 }
@@ -154,7 +158,11 @@ pub async fn detach(node: &Arc<Node>, pod: &PodRecord) -> Vec<PodError> {
 fn detach_bridge(node: &Node, pod: &PodRecord) -> Vec<PodError> {
     let mut failures: Vec<PodError> = Vec::new();
     if let Some(bridge) = &node.network {
-        failures.extend(bridge.detach(&pod.id.to_string()).err().map(PodError::from));
+        let id = pod.id.to_string();
+        failures.extend(bridge.detach(&id).err().map(PodError::from));
+        if bandwidth(&pod.config).is_ok_and(|limits| !limits.is_unlimited()) {
+            failures.extend(bridge.unshape(&id).err().map(PodError::from));
+        }
     }
     failures.extend(node.unpin(pod.id).err());
     failures

@@ -8,7 +8,7 @@ use cri_api::runtime::v1::{
     UpdateRuntimeConfigRequest,
 };
 use e2e::call::{call, until};
-use e2e::cni::{Plugins, inside, start};
+use e2e::cni::{Plugins, inside, start, start_as};
 use e2e::daemon::Options;
 use e2e::request::{idle, shell};
 use e2e::{Daemon, fails, must};
@@ -98,12 +98,18 @@ fn a_chain_of_real_plugins_connects_a_pod_and_lets_go_of_it() {
     let limits = inside(&daemon, "tc qdisc").ok();
     assert_eq!(limits.matches("rate 10Mbit").count(), 2, "{limits}");
     let rules = inside(&daemon, "nft list ruleset").ok();
-    assert!(rules.contains(&pod.id) && rules.contains(&ip), "{rules}");
+    assert!(
+        rules.contains("chain CNI-DN-") && rules.contains(&ip),
+        "{rules}"
+    );
 
     pod.stop();
     assert!(plugins.leased().is_empty(), "{:?}", plugins.leased());
     let rules = inside(&daemon, "nft list ruleset").ok();
-    assert!(!rules.contains(&pod.id) && !rules.contains(&ip), "{rules}");
+    assert!(
+        !rules.contains("CNI-DN-") && !rules.contains(&ip),
+        "{rules}"
+    );
     // A released pod is released again without a complaint.
     pod.stop();
     let debts = daemon.holdfast(&["debts"]).ok();
@@ -473,28 +479,9 @@ fn the_configuration_is_shown_as_scripts_know_it() {
 
 #[test]
 fn without_a_configuration_auto_is_the_bridge() {
-    let (daemon, plugins) = spied(SPY);
-    daemon.terminate();
-    Options::default()
-        .set("network.kind", "auto")
-        .set(
-            "cni.conf_dir",
-            daemon.place.dir.join("cni/net.d").display().to_string(),
-        )
-        .set(
-            "cni.bin_dirs",
-            toml::Value::Array(vec![
-                daemon
-                    .place
-                    .dir
-                    .join("cni/bin")
-                    .display()
-                    .to_string()
-                    .into(),
-            ]),
-        )
-        .write(&daemon.place);
-    daemon.restart();
+    let (daemon, plugins) = start_as("auto", Options::default());
+    plugins.spy("spy-a");
+    plugins.configure("10-spies.conflist", SPY);
     let plugged = daemon.run_named("plugged");
     assert_eq!(plugged.ip(), "10.99.0.7");
     plugins.forget("10-spies.conflist");
