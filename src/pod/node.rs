@@ -4,6 +4,7 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use super::apparmor;
+use super::connect;
 use super::debt::Debts;
 use super::error::PodError;
 use super::events::Events;
@@ -98,8 +99,9 @@ impl Node {
             .clone()
             .map(BridgeNetwork::new)
             .transpose()?;
+        let cni = CniNetwork::open(settings.cni.clone())?;
         if let Some(bridge) = &network {
-            bridge.ensure()?;
+            connect::prepare(bridge, &cni, settings.cni_use)?;
         }
         let mut facts = host::facts(cgroups.mode()).map_err(system("read the machine's facts"))?;
         if facts.apparmor {
@@ -120,7 +122,7 @@ impl Node {
             index: Index::default(),
             cgroups,
             network,
-            cni: CniNetwork::open(settings.cni.clone())?,
+            cni,
             cni_use: settings.cni_use,
             settings,
             images,
