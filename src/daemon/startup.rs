@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio_stream::wrappers::UnixListenerStream;
 use tracing::{info, warn};
 
-use super::config::{Config, NetworkKind};
+use super::config::{Config, NetworkKind, VolumesConfig};
 use super::shutdown::{GRACE, Signals};
 use super::{LogError, SocketError, logging, socket};
 use crate::cri::{Facts, router};
@@ -20,7 +20,7 @@ use crate::disk::{Dir, DirError, FileName, FileNameError, LockFile};
 use crate::image::{ImageSettings, ImageStore, StoreError};
 use crate::network::BridgeSettings;
 use crate::network::cni::CniSettings;
-use crate::pod::{CniUse, PodError, PodSettings, Pods};
+use crate::pod::{CniUse, ImageVolumes, PodError, PodSettings, Pods};
 use crate::stream::{ServerError, StreamServer};
 use crate::sys::proc;
 
@@ -205,6 +205,10 @@ fn pod_settings(config: &Config) -> Result<PodSettings, StartError> {
             NetworkKind::Bridge | NetworkKind::None => CniUse::Never,
         },
         netns_dir: network.netns_dir.clone(),
+        image_volumes: match config.image.volumes {
+            VolumesConfig::Bind => ImageVolumes::Bind,
+            VolumesConfig::Ignore => ImageVolumes::Ignore,
+        },
     })
 }
 

@@ -16,7 +16,7 @@ use crate::network::cni::CniError;
 use crate::network::netlink::NetlinkError;
 use crate::network::{BandwidthError, NetnsError, NetworkError, SubnetError};
 use crate::plan::PlanError;
-use crate::spec::{SignalError, SpecError, UserError};
+use crate::spec::{PathError, SignalError, SpecError, UserError};
 
 /// An operation on a pod or a container that was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +80,14 @@ pub enum PodError {
         /// What would do.
         wanted: &'static str,
     },
+    /// A volume that the image declares cannot be one.
+    #[error(
+        "make the volumes that the image declares; image.volumes = \"ignore\" starts it without them"
+    )]
+    ImageVolume(#[source] PathError),
+    /// The image has nothing to run.
+    #[error("{0} is an artifact, not a container image; mount it as an image volume instead")]
+    Artifact(String),
     /// The image is not in the store.
     #[error("image {0:?} is not present; pull it first")]
     ImageMissing(String),
@@ -264,6 +272,7 @@ impl PodError {
             | Self::Target(_)
             | Self::RequestedFile { .. }
             | Self::SeccompProfile { .. }
+            | Self::ImageVolume(_)
             | Self::Spec(_)
             | Self::User(_)
             | Self::Plan(_)
@@ -272,9 +281,10 @@ impl PodError {
             | Self::Range(_)
             | Self::HostIp(_) => ErrorKind::InvalidArgument,
             Self::PodExists { .. } | Self::ContainerExists { .. } => ErrorKind::AlreadyExists,
-            Self::PodPhase { .. } | Self::ContainerPhase { .. } | Self::Connect { .. } => {
-                ErrorKind::FailedPrecondition
-            }
+            Self::PodPhase { .. }
+            | Self::ContainerPhase { .. }
+            | Self::Connect { .. }
+            | Self::Artifact(_) => ErrorKind::FailedPrecondition,
             Self::ExecTimeout(_) => ErrorKind::DeadlineExceeded,
             Self::Network(NetworkError::Addresses { .. }) | Self::TooManyListeners(_) => {
                 ErrorKind::ResourceExhausted

@@ -40,6 +40,7 @@ mod state;
 mod stats;
 mod task;
 mod update;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -66,6 +67,7 @@ pub use state::{ContainerPhase, Exit, Goal, PodPhase, Run};
 pub use stats::{
     BlockDevice, ContainerStats, GroupMeasures, PodMeasures, PodStats, StoreSpace, Traffic,
 };
+pub use volumes::ImageVolumes;
 
 use command::{Answer, Command};
 use index::{Made, PodEntry, PodKey};
@@ -73,6 +75,7 @@ use link::ShimLink;
 use node::{Node, blocking, now};
 use task::Task;
 
+use crate::disk::TreeUsage;
 use crate::id::{ContainerId, PodId};
 use crate::image::ImageStore;
 use crate::network::cni::CniSettings;
@@ -483,6 +486,13 @@ impl Pods {
     pub async fn measure(&self) -> Result<(Vec<PodMeasures>, Option<StoreSpace>), PodError> {
         let (node, pods) = (Arc::clone(&self.0), self.pods());
         blocking(move || stats::measure(&node, &pods)).await
+    }
+
+    /// What all containers take with what they wrote to their root file systems.
+    pub async fn written(&self) -> TreeUsage {
+        let node = Arc::clone(&self.0);
+        let read = blocking(move || stats::written(&node)).await;
+        read.unwrap_or_default()
     }
 
     /// The OCI runtime Spec of a container.

@@ -12,6 +12,7 @@ use super::host;
 use super::index::Index;
 use super::spawn::Spawner;
 use super::stats::Samples;
+use super::volumes::ImageVolumes;
 use crate::cgroup::{CgroupPath, Hierarchy};
 use crate::disk::{Dir, FileName, FsSpace};
 use crate::id::{ContainerId, PodId};
@@ -46,6 +47,8 @@ pub struct PodSettings {
     pub cni_use: CniUse,
     /// Directory in which network namespaces are pinned: /run/netns, where ip-netns(8) looks.
     pub netns_dir: PathBuf,
+    /// What is done about the volumes that images declare.
+    pub image_volumes: ImageVolumes,
 }
 
 /// When pods join the network of the plugins that are installed on the machine.
@@ -86,6 +89,8 @@ pub(super) struct Node {
 const PODS: &str = "pods";
 /// Directory of the containers' writable layers below the root directory.
 const CONTAINERS: &str = "containers";
+/// Directory of the volumes that its image declares below a container's directory.
+const VOLUMES: &str = "volumes";
 
 impl Node {
     /// Makes the directories and reads the machine's facts. Blocks.
@@ -177,7 +182,20 @@ impl Node {
         Ok(())
     }
 
-    /// Deletes the upper and work directories of a container. Missing ones are success.
+    /// Makes the directory of a volume that a container's image declares.
+    pub fn make_volume(&self, id: ContainerId, number: usize) -> Result<Dir, PodError> {
+        let container = self.containers.subdir(&FileName::new(id.to_string())?)?;
+        let volumes = container.create_subdir(&FileName::new(VOLUMES)?, 0o700)?;
+        Ok(volumes.create_new_subdir(&FileName::new(number.to_string())?, 0o755)?)
+    }
+
+    /// Path of that directory on the host.
+    pub fn volume_path(&self, id: ContainerId, number: usize) -> PathBuf {
+        let container = self.settings.root_dir.join(CONTAINERS).join(id.to_string());
+        container.join(VOLUMES).join(number.to_string())
+    }
+
+    /// Deletes the upper and work directories and the volumes of a container. Missing ones are success.
     pub fn delete_layer(&self, id: ContainerId) -> Result<(), PodError> {
         Ok(self
             .containers

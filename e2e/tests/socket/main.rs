@@ -1,6 +1,7 @@
 //! The daemon seen from its socket, theme by theme. One program, so that it is linked once and its tests run
 //! side by side, each with a daemon of its own: `cargo test -p e2e --test socket THEME::`.
 
+mod attach;
 mod bad_input;
 mod bandwidth;
 mod cni;
@@ -10,6 +11,7 @@ mod crictl;
 mod events;
 mod exec;
 mod host_ports;
+mod image_volumes_declared;
 mod images;
 mod images_bad;
 mod import;
@@ -23,10 +25,13 @@ mod mounts;
 mod namespaces;
 mod network;
 mod older_client;
+mod port_forward;
+mod pulls;
 mod restart;
 mod security;
 mod stats;
 mod stop;
+mod streaming;
 mod symbols;
 mod sysctls;
 mod users;

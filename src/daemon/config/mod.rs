@@ -168,6 +168,16 @@ impl Default for CgroupConfig {
     }
 }
 
+/// What is done about the volumes that images declare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VolumesConfig {
+    /// Each container gets a directory for each, with what the image has there.
+    Bind,
+    /// Nothing.
+    Ignore,
+}
+
 /// Images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -184,6 +194,8 @@ pub struct ImageConfig {
     pub download_rate_window: Period,
     /// References of images that kubelets must not collect; `*` stands for any characters.
     pub pinned: Vec<String>,
+    /// What is done about the volumes that images declare.
+    pub volumes: VolumesConfig,
     /// Most files in one layer.
     pub max_layer_entries: u64,
     /// Most content of one layer, unpacked.
@@ -202,6 +214,7 @@ impl Default for ImageConfig {
             min_download_rate: Size(1 << 10),
             download_rate_window: Period::from_secs(60),
             pinned: Vec::new(),
+            volumes: VolumesConfig::Bind,
             max_layer_entries: 4 << 20,
             max_layer_size: Size(256 << 30),
         }

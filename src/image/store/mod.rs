@@ -125,6 +125,7 @@ impl StoreError {
         match self {
             Self::Directory { source, .. } => source.is_no_space(),
             Self::Index(source) => source.is_no_space(),
+            Self::View(source) => source.is_no_space(),
             _ => false,
         }
     }
@@ -283,6 +284,23 @@ impl ImageStore {
         limit: usize,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(overlay::read_file(&self.inner.layers, layers, path, limit)?)
+    }
+
+    /// Copies what the image that the layers (the bottom one first) make up has in the directory `path`
+    /// into the empty directory `to`, and makes `to` like it; nothing when it has no directory there. Links
+    /// are resolved beneath the image's root. Blocks on the disk.
+    pub fn copy_directory(
+        &self,
+        layers: &[LayerName],
+        path: &str,
+        to: &Dir,
+    ) -> Result<(), StoreError> {
+        Ok(overlay::copy_directory(
+            &self.inner.layers,
+            layers,
+            path,
+            to,
+        )?)
     }
 
     /// What the images take, from the records: cheap.

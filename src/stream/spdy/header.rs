@@ -219,12 +219,15 @@ pub fn empty_block(first: bool) -> Vec<u8> {
     const OPENING: [u8; 2] = [0x78, 0xbb];
     /// A stored block of four bytes, RFC 1951, 3.2.4: the count of headers, which is 0.
     const NO_HEADERS: [u8; 9] = [0, 4, 0, 0xfb, 0xff, 0, 0, 0, 0];
+    /// An empty block. Go's decoder gives the bytes before it only when it sees this.
+    const FLUSH: [u8; 5] = [0, 0, 0, 0xff, 0xff];
     let mut block = Vec::new();
     if first {
         block.extend(OPENING);
         block.extend(adler32(&DICTIONARY).to_be_bytes());
     }
     block.extend(NO_HEADERS);
+    block.extend(FLUSH);
     block
 }
 
