@@ -264,7 +264,11 @@ impl BridgeNetwork {
     /// # Errors
     /// As there.
     pub fn ensure_once(&self) -> Result<(), NetworkError> {
-        if self.is_made() { Ok(()) } else { self.ensure() }
+        if self.is_made() {
+            Ok(())
+        } else {
+            self.ensure()
+        }
     }
 
     /// Whether the bridge has been made, or found.

@@ -246,11 +246,7 @@ pub fn ranges(text: &str) -> Result<Vec<Subnet>, PodError> {
 
 /// Makes the built-in bridge unless the plugins' network takes its place and no pod is left on it: a machine
 /// that has another network gets no bridge that nobody uses. Blocks.
-pub fn prepare(
-    bridge: &BridgeNetwork,
-    cni: &CniNetwork,
-    cni_use: CniUse,
-) -> Result<(), PodError> {
+pub fn prepare(bridge: &BridgeNetwork, cni: &CniNetwork, cni_use: CniUse) -> Result<(), PodError> {
     let plugins = cni_use == CniUse::WhenConfigured && !matches!(cni.configured(), Ok(None));
     if plugins && !bridge.is_used() {
         return Ok(());

@@ -499,7 +499,9 @@ fn without_a_configuration_auto_is_the_bridge() {
     plugins.configure("10-spies.conflist", SPY);
     daemon.kill9();
     daemon.restart();
-    bridged.start(idle("c")).sh(&format!("ping -c 1 -W 3 {prefix}1"));
+    bridged
+        .start(idle("c"))
+        .sh(&format!("ping -c 1 -W 3 {prefix}1"));
     plugged.remove();
     bridged.remove();
     assert_eq!(plugins.order(), ["spy-a.ADD", "spy-a.DEL"]);
