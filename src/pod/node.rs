@@ -7,6 +7,7 @@ use nix::fcntl::AtFlags;
 use nix::unistd::{AccessFlags, faccessat};
 
 use super::apparmor;
+use super::connect;
 use super::debt::Debts;
 use super::error::PodError;
 use super::events::Events;
@@ -116,8 +117,9 @@ impl Node {
             .clone()
             .map(BridgeNetwork::new)
             .transpose()?;
+        let cni = CniNetwork::open(settings.cni.clone())?;
         if let Some(bridge) = &network {
-            bridge.ensure()?;
+            connect::prepare(bridge, &cni, settings.cni_use)?;
         }
         let spawner = Spawner::new(&settings.shim, &settings.root_dir)?;
         let mut facts = host::facts(cgroups.mode()).map_err(system("read the machine's facts"))?;
@@ -142,7 +144,7 @@ impl Node {
             driver,
             systemd: Systemd::default(),
             network,
-            cni: CniNetwork::open(settings.cni.clone())?,
+            cni,
             cni_use: settings.cni_use,
             settings,
             images,
