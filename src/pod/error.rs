@@ -19,6 +19,7 @@ use crate::network::netlink::NetlinkError;
 use crate::network::{BandwidthError, NetnsError, NetworkError, SubnetError};
 use crate::plan::PlanError;
 use crate::spec::{PathError, SignalError, SpecError, UserError};
+use crate::systemd::{SliceError, SystemdError};
 
 /// An operation on a pod or a container that was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -169,6 +170,17 @@ pub enum PodError {
     /// A resource cannot be limited as asked.
     #[error("limit resources")]
     Cgroup(#[from] CgroupError),
+    /// systemd did not do what it was asked for the pod's cgroup.
+    #[error("make the pod's systemd scope")]
+    Systemd(#[from] SystemdError),
+    /// The cgroup parent is no slice, and the driver is systemd's.
+    #[error("place the pod's cgroup")]
+    Slice(#[from] SliceError),
+    /// The systemd driver is configured on a machine with cgroup v1.
+    #[error(
+        "cgroup.driver = \"systemd\" needs cgroup v2 alone; boot with systemd.unified_cgroup_hierarchy=1, or set \"cgroupfs\""
+    )]
+    DriverMode,
     /// The network cannot be set up.
     #[error("set up the pod's network")]
     Network(#[from] NetworkError),
@@ -318,6 +330,7 @@ impl PodError {
             | Self::RequestedFile { .. }
             | Self::SeccompProfile { .. }
             | Self::ImageVolume(_)
+            | Self::Slice(_)
             | Self::User(_)
             | Self::Plan(_)
             | Self::Bandwidth(_)
@@ -349,6 +362,9 @@ impl PodError {
             )
             | Self::StopSignal(_) => ErrorKind::InvalidArgument,
             Self::Cgroup(CgroupError::BelowUsage { .. }) => ErrorKind::FailedPrecondition,
+            Self::Systemd(SystemdError::Connect(_) | SystemdError::Deadline { .. }) => {
+                ErrorKind::Unavailable
+            }
             Self::Dir(error) if error.is_no_space() => ErrorKind::ResourceExhausted,
             Self::State(error) if error.is_no_space() => ErrorKind::ResourceExhausted,
             Self::Shim {

@@ -49,6 +49,19 @@ pub struct PodRecord {
     pub ips: Vec<IpAddr>,
     /// Cgroup that holds those of the pause and of the containers.
     pub cgroup: String,
+    /// Resources that the kubelet gave the pod last.
+    #[serde(default)]
+    pub resources: PodResources,
+}
+
+/// What the kubelet says of a pod's resources. It writes them to the pod's cgroup itself: they are kept to be
+/// shown.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PodResources {
+    /// Sum of the containers' resources.
+    pub resources: Option<Resources>,
+    /// What the sandbox itself may need.
+    pub overhead: Option<Resources>,
 }
 
 /// A container.

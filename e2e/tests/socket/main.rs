@@ -39,3 +39,4 @@ mod sysctls;
 mod user_namespaces;
 mod users;
 mod volumes;
+mod websocket;

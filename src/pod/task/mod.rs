@@ -59,12 +59,7 @@ enum Done {
     Deleted(ContainerId, Vec<PodError>),
     Released(Vec<PodError>),
     Forgotten(Result<(), PodError>),
-    Updated(
-        ContainerId,
-        Box<Resources>,
-        Answer<()>,
-        Result<(), PodError>,
-    ),
+    Updated(ContainerId, Answer<()>, Result<Resources, PodError>),
     Nothing,
 }
 

@@ -202,6 +202,7 @@ fn hostile_pods_are_refused_by_field() {
     refused(
         with(|pod| {
             pod.port_mappings.push(cri::PortMapping {
+                container_port: 1,
                 host_port: 65536,
                 ..Default::default()
             })
