@@ -4,7 +4,7 @@ SHELL := /bin/bash
 CACHE := $(or $(HOLDFAST_TEST_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/holdfast-e2e)
 export PATH := $(CACHE)/bin:$(HOME)/.cargo/bin:/usr/local/go/bin:$(PATH):/usr/sbin:/sbin
 
-.PHONY: all build demo test bench check clean
+.PHONY: all build demo test critest bench check clean
 
 all: build
 
@@ -25,6 +25,12 @@ test:
 	$(MAKE) --no-print-directory build
 	.ci/check
 	e2e/run.sh
+
+# The conformance suite of the CRI: by SPDY, by WebSocket, and four specs at a time.
+critest:
+	e2e/tools/install.sh test
+	$(MAKE) --no-print-directory build
+	e2e/critest.sh
 
 bench:
 	e2e/tools/install.sh test

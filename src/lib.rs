@@ -24,6 +24,8 @@ pub mod pod;
 pub mod shim;
 #[cfg(feature = "daemon")]
 pub mod spec;
+#[cfg(feature = "daemon")]
+pub mod stream;
 pub mod sys;
 #[cfg(feature = "daemon")]
 pub mod systemd;

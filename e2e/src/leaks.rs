@@ -29,6 +29,7 @@ impl Snapshot {
             ("netns", netns(place)),
             ("link", links(place)),
             ("nft", nft(place)),
+            ("plugins'", plugins(place)),
             (
                 "cgroup",
                 cgroups(place)
@@ -145,6 +146,40 @@ fn nft(place: &Place) -> BTreeSet<String> {
         .collect()
 }
 
+/// What network plugins keep of pods: leases, and in the place's own namespace links and rules. Chains that
+/// are there for all pods stay for good.
+fn plugins(place: &Place) -> BTreeSet<String> {
+    let mut files = Vec::new();
+    walk(&place.dir.join("cni/leases"), &mut files);
+    let mut found: BTreeSet<String> = files
+        .into_iter()
+        .filter(|path| {
+            let name = path.rsplit('/').next().unwrap_or_default();
+            name.parse::<std::net::IpAddr>().is_ok()
+        })
+        .collect();
+    if let Some(home) = place.home() {
+        let net = format!("--net={}", home.display());
+        let rules = program::run("nsenter", [net.as_str(), "nft", "list", "ruleset"]).stdout;
+        // A pod's chains are named by a hash of its id, those of all pods in capitals.
+        let of_pods = |line: &&str| {
+            let chain = line.trim().strip_prefix("chain CNI-").unwrap_or_default();
+            chain.starts_with("DN-") || chain.starts_with(|c: char| !c.is_ascii_uppercase())
+        };
+        found.extend(
+            rules
+                .lines()
+                .filter(of_pods)
+                .map(|line| line.trim().to_owned()),
+        );
+        let links = program::run("nsenter", [net.as_str(), "ip", "-o", "link"]).stdout;
+        let ends = links.lines().filter_map(|line| line.split(": ").nth(1));
+        let ends = ends.filter(|name| name.starts_with("veth") || name.starts_with("bwp"));
+        found.extend(ends.map(str::to_owned));
+    }
+    found
+}
+
 /// Cgroups below the place's own, in every hierarchy; deepest last.
 fn cgroups(place: &Place) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -171,9 +206,9 @@ fn files(place: &Place) -> BTreeSet<String> {
     for dir in [place.root(), place.run()] {
         walk(&dir, &mut found);
     }
-    // The store keeps its list when it is empty as well.
-    let list = format!("{}/images/index.json", place.root().display());
-    found.retain(|path| *path != list);
+    // The store keeps its list when it is empty as well, and what the kubelet said of all pods outlives each.
+    let kept = ["images/index.json", "cni/ranges"].map(|name| place.root().join(name));
+    found.retain(|path| !kept.iter().any(|kept| kept.as_os_str() == path.as_str()));
     found.into_iter().collect()
 }
 
@@ -214,6 +249,9 @@ pub fn clean(place: &Place) {
     let _ = program::run("ip", ["link", "del", place.bridge.as_str()]);
     let table = format!("holdfast-{}", place.bridge);
     let _ = program::run("nft", ["delete", "table", "inet", &table]);
+    if place.home().is_some() {
+        let _ = program::run("ip", ["netns", "del", place.tag.as_str()]);
+    }
     remove_cgroups(place);
     if std::env::var_os("HOLDFAST_E2E_KEEP").is_none() {
         let _ = fs::remove_dir_all(&place.dir);

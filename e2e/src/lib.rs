@@ -18,6 +18,8 @@
 )]
 
 pub mod call;
+pub mod client;
+pub mod cni;
 pub mod daemon;
 pub mod evidence;
 pub mod leaks;
@@ -26,6 +28,7 @@ pub mod machine;
 pub mod place;
 pub mod pod;
 pub mod program;
+pub mod proxy;
 pub mod registry;
 pub mod request;
 pub mod skip;

@@ -1,7 +1,8 @@
 //! Where one daemon of a test lives: names and numbers that no other has at the same time.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -115,6 +116,24 @@ impl Place {
     /// What the daemon writes to its standard error.
     pub fn daemon_log(&self) -> PathBuf {
         self.dir.join("daemon.log")
+    }
+
+    /// Its own network namespace, when it has one.
+    pub fn home(&self) -> Option<PathBuf> {
+        let path = PathBuf::from("/run/netns").join(&self.tag);
+        path.exists().then_some(path)
+    }
+
+    /// A command that runs in the place's network namespace, when it has one of its own.
+    pub fn command(&self, program: &Path) -> Command {
+        let Some(home) = self.home() else {
+            return Command::new(program);
+        };
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net={}", home.display()))
+            .arg(program);
+        command
     }
 
     /// Cgroup that holds those of the pods.

@@ -3,7 +3,7 @@
 #
 #   install.sh [build|test]    build: enough for `cargo build` and the demo; test, the default: all of it
 #
-# Packages come from apt, as root; crictl and critest are built from their Go module, in the version
+# Packages come from apt, as root; crictl, critest and ginkgo are built from their Go module, in the version
 # that cri-tools/go.mod pins, into $HOLDFAST_TEST_CACHE/bin (default ~/.cache/holdfast-e2e/bin).
 # Where apt's Go is too old to fetch newer toolchains by itself, one is kept in the same place, with
 # a link bin/go. So put that bin, and ~/.cargo/bin, in front of PATH.
@@ -16,7 +16,9 @@ export PATH=$cache/bin:$HOME/.cargo/bin:/usr/local/go/bin:$PATH:/usr/sbin:/sbin
 
 build_packages=(build-essential ca-certificates curl iproute2 libseccomp-dev nftables pkg-config)
 demo_packages=(busybox-static procps util-linux)
-test_packages=(binutils debootstrap docker-registry openssl perl-base python3 zstd)
+test_packages=(
+  binutils containernetworking-plugins debootstrap docker-registry iptables openssl perl-base protobuf-compiler python3 zstd
+)
 
 say() { echo "install.sh: $*"; }
 fail() { echo "install.sh: $*" >&2; exit 1; }
@@ -92,7 +94,7 @@ install_go() {
   ln -sf ../go/bin/go "$cache/bin/go"
 }
 
-# crictl, and critest, which is a test binary of the same module.
+# crictl, critest, which is a test binary of the same module, and ginkgo, which critest -parallel calls.
 build_cri_tools() {
   local stamp version
   stamp=$(cat "$here"/cri-tools/go.{mod,sum} | sha256sum)
@@ -106,6 +108,7 @@ build_cri_tools() {
     flags=(-trimpath -ldflags "-s -w -X sigs.k8s.io/cri-tools/pkg/version.Version=v$version")
     go build "${flags[@]}" -o "$cache/bin/crictl" sigs.k8s.io/cri-tools/cmd/crictl
     go test -c "${flags[@]}" -o "$cache/bin/critest" sigs.k8s.io/cri-tools/cmd/critest
+    go build "${flags[@]}" -o "$cache/bin/ginkgo" github.com/onsi/ginkgo/v2/ginkgo
   )
   echo "$stamp" >"$cache/bin/.cri-tools"
 }

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use oci_spec::runtime::Spec;
 use serde_json::{Map, Value, json};
 
-use crate::pod::{ContainerPhase, ContainerRecord, PodRecord, Pods, ProcessNamespaces, Role};
+use crate::pod::{
+    ContainerPhase, ContainerRecord, NetworkList, Plugin, PodRecord, Pods, ProcessNamespaces, Role,
+};
 
 /// The one key that containerd and CRI-O use as well.
 const KEY: &str = "info";
@@ -65,7 +67,45 @@ fn spec(spec: Option<Spec>) -> Value {
         .unwrap_or_default()
 }
 
-/// Of the node: its configuration.
-pub(super) fn node(config: &Value) -> HashMap<String, String> {
-    HashMap::from([("config".to_owned(), config.to_string())])
+/// Of the node: its configuration, and the network plugins' in the form in which containerd shows it.
+pub(super) fn node(pods: &Pods, config: &Value) -> HashMap<String, String> {
+    let settings = pods.cni_settings();
+    let (networks, loaded) = match pods.cni_network() {
+        Ok(Some(list)) => (network(&list), "OK".to_owned()),
+        Ok(None) => {
+            let dir = settings.conf_dir.display();
+            let problem = format!("no network config found in {dir}: cni plugin not initialized");
+            (Vec::new(), problem)
+        }
+        Err(error) => (Vec::new(), crate::pod::chain(&error)),
+    };
+    let cni = json!({
+        "PluginDirs": settings.bin_dirs,
+        "PluginConfDir": settings.conf_dir,
+        "PluginMaxConfNum": 1,
+        "Prefix": "eth",
+        "Networks": networks,
+    });
+    HashMap::from([
+        ("config".to_owned(), config.to_string()),
+        ("cniconfig".to_owned(), cni.to_string()),
+        ("lastCNILoadStatus".to_owned(), json!(loaded).to_string()),
+    ])
+}
+
+fn network(list: &NetworkList) -> Vec<Value> {
+    let plugin = |plugin: &Plugin| {
+        let source = Value::Object(plugin.config.clone());
+        json!({ "Network": source, "Source": source.to_string() })
+    };
+    let plugins: Vec<Value> = list.plugins.iter().map(plugin).collect();
+    vec![json!({
+        "IFName": "eth0",
+        "Config": {
+            "Name": list.name,
+            "CNIVersion": list.version.as_str(),
+            "Plugins": plugins,
+            "Source": list.source.to_string(),
+        },
+    })]
 }

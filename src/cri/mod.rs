@@ -36,6 +36,7 @@ use tonic::transport::server::Router;
 
 use crate::image::ImageStore;
 use crate::pod::Pods;
+use crate::stream::Streaming;
 
 /// The name by which kubelets know this runtime: the scheme of `containerID`.
 pub const RUNTIME_NAME: &str = "holdfast";
@@ -60,8 +61,6 @@ pub struct Facts {
     pub started: Instant,
     /// Directory of the containers' writable layers.
     pub containers_dir: PathBuf,
-    /// Why pods get no network of their own; empty when they do.
-    pub network_problem: String,
     /// The kernel makes mounts read-only recursively (Linux 5.12).
     pub recursive_read_only: bool,
 }
@@ -71,14 +70,16 @@ pub struct Facts {
 pub(crate) struct Node {
     pods: Pods,
     images: ImageStore,
+    streaming: Streaming,
     facts: Arc<Facts>,
 }
 
 /// All services, ready to be served on a socket.
-pub fn router(pods: Pods, images: ImageStore, facts: Facts) -> Router {
+pub fn router(pods: Pods, images: ImageStore, streaming: Streaming, facts: Facts) -> Router {
     let node = Node {
         pods,
         images,
+        streaming,
         facts: Arc::new(facts),
     };
     Server::builder()

@@ -10,6 +10,7 @@ use tonic::{Code, Status};
 use super::convert::FieldError;
 use crate::image::{ImportError, PullError, PullErrorKind, StoreError};
 use crate::pod::{ErrorKind, PodError, StreamEnd};
+use crate::stream::TokenError;
 
 /// The longest text, in bytes: it travels in an HTTP/2 header, and clients limit those.
 const LONGEST_TEXT: usize = 4096;
@@ -95,6 +96,16 @@ impl From<PullError> for Status {
 impl From<ImportError> for Status {
     fn from(error: ImportError) -> Self {
         Self::new(image_code(error.kind()), chain(&error))
+    }
+}
+
+impl From<TokenError> for Status {
+    fn from(error: TokenError) -> Self {
+        let code = match error {
+            TokenError::Pending => Code::ResourceExhausted,
+            TokenError::Random(_) => Code::Internal,
+        };
+        Self::new(code, chain(&error))
     }
 }
 

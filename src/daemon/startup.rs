@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio_stream::wrappers::UnixListenerStream;
 use tracing::{info, warn};
 
-use super::config::{CgroupDriver, Config, NetworkKind};
+use super::config::{CgroupDriver, Config, NetworkKind, VolumesConfig};
 use super::shutdown::{GRACE, Signals};
 use super::{LogError, SocketError, logging, socket};
 use crate::cgroup::Driver;
@@ -20,7 +20,9 @@ use crate::cri::{Facts, router};
 use crate::disk::{Dir, DirError, FileName, FileNameError, LockFile};
 use crate::image::{ImageSettings, ImageStore, StoreError};
 use crate::network::BridgeSettings;
-use crate::pod::{PodError, PodSettings, Pods};
+use crate::network::cni::CniSettings;
+use crate::pod::{CniUse, ImageVolumes, PodError, PodSettings, Pods};
+use crate::stream::{ServerError, StreamServer};
 use crate::sys::proc;
 
 /// Why the daemon does not run.
@@ -53,6 +55,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The server of streams.
+    #[error("cannot serve streams")]
+    Streaming(#[from] ServerError),
     /// The server ended by itself.
     #[error("cannot serve any longer")]
     Serve(#[from] tonic::transport::Error),
@@ -98,7 +103,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     // From here on all layers that are in use are known.
     images.collect();
     let facts = facts(&config, started)?;
-    let router = router(pods.clone(), images, facts);
+    let (streams, streaming) = StreamServer::bind(config.streaming.settings()).await?;
+    let router = router(pods.clone(), images, streaming, facts);
     let listener = socket::listen(&config.socket, config.socket_group.as_deref())?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -116,6 +122,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let serving = router.serve_with_incoming_shutdown(UnixListenerStream::new(listener), asked);
     tokio::pin!(serving);
     tokio::select! {
+        // Dropped with everything else here: a daemon that ends closes its streams.
+        () = streams.serve(pods.clone()) => {}
         result = &mut serving => result?,
         () = signals.wait() => {
             notify(&[NotifyState::Stopping]);
@@ -158,6 +166,8 @@ fn open_images(config: &Config) -> Result<ImageStore, StartError> {
         hosts_dir: image.hosts_dir.iter().find(|dir| dir.is_dir()).cloned(),
         max_parallel_layers: image.max_parallel_layers,
         stall_timeout: image.stall_timeout.get(),
+        min_download_rate: image.min_download_rate.0,
+        download_rate_window: image.download_rate_window.get(),
         pinned: image.pinned.clone(),
         max_layer_entries: image.max_layer_entries,
         max_layer_bytes: image.max_layer_size.0,
@@ -187,8 +197,24 @@ fn pod_settings(config: &Config) -> Result<PodSettings, StartError> {
             CgroupDriver::Systemd => Some(Driver::Systemd),
         },
         pids_limit: config.cgroup.pids_limit,
-        network: (network.kind == NetworkKind::Bridge).then(bridge),
+        network: matches!(network.kind, NetworkKind::Bridge | NetworkKind::Auto).then(bridge),
+        cni: CniSettings {
+            conf_dir: config.cni.conf_dir.clone(),
+            bin_dirs: config.cni.bin_dirs.clone(),
+            timeout: config.cni.timeout.get(),
+            // Durable: what plugins keep of a pod outlives the machine's boot, and has to be released then.
+            state_dir: config.root_dir.join("cni"),
+        },
+        cni_use: match network.kind {
+            NetworkKind::Auto => CniUse::WhenConfigured,
+            NetworkKind::Cni => CniUse::Always,
+            NetworkKind::Bridge | NetworkKind::None => CniUse::Never,
+        },
         netns_dir: network.netns_dir.clone(),
+        image_volumes: match config.image.volumes {
+            VolumesConfig::Bind => ImageVolumes::Bind,
+            VolumesConfig::Ignore => ImageVolumes::Ignore,
+        },
     })
 }
 
@@ -203,17 +229,11 @@ fn shim(config: &Config) -> Result<PathBuf, StartError> {
 
 fn facts(config: &Config, started: Instant) -> Result<Facts, StartError> {
     let boot_id = proc::boot_id().map_err(system("read the boot id"))?;
-    let no_network = config.network.kind == NetworkKind::None;
     Ok(Facts {
         boot_id,
         config: serde_json::to_value(config).unwrap_or_default(),
         started,
         containers_dir: config.root_dir.join("containers"),
-        network_problem: if no_network {
-            "network.kind is none".to_owned()
-        } else {
-            String::new()
-        },
         recursive_read_only: proc::kernel_version() >= (5, 12),
     })
 }

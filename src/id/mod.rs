@@ -130,3 +130,7 @@ macro_rules! identifier {
 
 identifier!(PodId, "a pod sandbox");
 identifier!(ContainerId, "a container");
+identifier!(
+    StreamToken,
+    "a stream that was asked for and not yet connected to"
+);

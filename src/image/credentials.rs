@@ -25,6 +25,9 @@ pub(super) enum Secret {
     Registry(String),
 }
 
+/// What tells credentials apart without being them.
+pub(super) type Fingerprint = [u8; 32];
+
 /// An `auth` text that is not `base64(USER:PASSWORD)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the registry credential is no base64 text of USER:PASSWORD")]
@@ -74,17 +77,22 @@ impl Credentials {
         }
     }
 
-    /// The secret, when it may be shown to that host.
-    pub(super) fn secret_for(&self, host: &str) -> Option<&Secret> {
-        let same = |server: &str| server == host || (is_docker_hub(server) && is_docker_hub(host));
-        self.server
-            .as_deref()
-            .is_none_or(same)
-            .then_some(&self.secret)
+    /// The secret, when it is meant for the registry of that name.
+    pub(super) fn secret_for(&self, registry: &str) -> Option<&Secret> {
+        match &self.server {
+            Some(server) => is_same_host(server, registry).then_some(&self.secret),
+            None => Some(&self.secret),
+        }
+    }
+
+    /// The secret, when the caller said that it is for that host.
+    pub(super) fn secret_named(&self, host: &str) -> Option<&Secret> {
+        let server = self.server.as_deref()?;
+        is_same_host(server, host).then_some(&self.secret)
     }
 
     /// A value that tells credentials apart without being them.
-    pub(super) fn fingerprint(&self) -> [u8; 32] {
+    pub(super) fn fingerprint(&self) -> Fingerprint {
         let mut hash = Sha256::new();
         let (kind, first, second) = match &self.secret {
             Secret::Password { username, password } => {
@@ -104,6 +112,11 @@ impl Credentials {
         }
         hash.finalize().into()
     }
+}
+
+/// Whether two names are of the same registry.
+pub(super) fn is_same_host(one: &str, other: &str) -> bool {
+    one == other || (is_docker_hub(one) && is_docker_hub(other))
 }
 
 fn is_docker_hub(host: &str) -> bool {

@@ -1,37 +1,88 @@
 //! Digests of content.
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512};
 use std::fmt;
 use std::str::FromStr;
 
-/// A SHA-256 digest, written `sha256:` and 64 lower-case hexadecimal digits.
-///
-/// The OCI image specification registers SHA-512 and BLAKE3 too; no registry in use serves them,
-/// and content under them is refused rather than trusted unverified.
+/// A digest, written `sha256:` and 64 or `sha512:` and 128 lower-case hexadecimal digits: the algorithms
+/// that the OCI image specification registers and that are in use. Content under others is refused rather
+/// than trusted unverified.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Digest([u8; 32]);
+pub struct Digest(Value);
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Value {
+    Sha256([u8; 32]),
+    Sha512([u8; 64]),
+}
 
 /// A text that is no digest this program verifies.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no digest of the form sha256:<64 hexadecimal digits>")]
+#[error("{0:?} is no digest of the form sha256:<64 hexadecimal digits> or sha512:<128 of them>")]
 pub struct DigestError(String);
 
+/// A digest being computed.
+#[derive(Debug)]
+pub(super) enum Hasher {
+    Sha256(Sha256),
+    Sha512(Sha512),
+}
+
+impl Hasher {
+    /// Computes what can be compared with `expected`; SHA-256 when nothing is expected.
+    pub fn comparable(expected: Option<&Digest>) -> Self {
+        match expected {
+            Some(Digest(Value::Sha512(_))) => Self::Sha512(Sha512::new()),
+            Some(Digest(Value::Sha256(_))) | None => Self::Sha256(Sha256::new()),
+        }
+    }
+
+    /// Adds content.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(hash) => hash.update(bytes),
+            Self::Sha512(hash) => hash.update(bytes),
+        }
+    }
+
+    /// The digest of all that was added.
+    pub fn finish(self) -> Digest {
+        Digest(match self {
+            Self::Sha256(hash) => Value::Sha256(hash.finalize().into()),
+            Self::Sha512(hash) => Value::Sha512(hash.finalize().into()),
+        })
+    }
+}
+
 impl Digest {
-    /// The digest of `bytes`.
+    /// The SHA-256 digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
+        Self(Value::Sha256(Sha256::digest(bytes).into()))
     }
 
-    /// The digest a finished hash stands for.
-    pub(super) fn finish(hash: Sha256) -> Self {
-        Self(hash.finalize().into())
+    /// The digest of `bytes` by the algorithm of this one, to be compared with it.
+    pub(super) fn same_of(&self, bytes: &[u8]) -> Self {
+        let mut hash = Hasher::comparable(Some(self));
+        hash.update(bytes);
+        hash.finish()
     }
 
-    /// The 64 digits, without the algorithm.
+    /// The name of the algorithm.
+    pub(super) fn algorithm(&self) -> &'static str {
+        match self.0 {
+            Value::Sha256(_) => "sha256",
+            Value::Sha512(_) => "sha512",
+        }
+    }
+
+    /// The digits, without the algorithm.
     pub fn hex(&self) -> String {
-        hex::encode(self.0)
+        match self.0 {
+            Value::Sha256(bytes) => hex::encode(bytes),
+            Value::Sha512(bytes) => hex::encode(bytes),
+        }
     }
 }
 
@@ -39,14 +90,22 @@ impl FromStr for Digest {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
-        let refuse = || DigestError(text.chars().take(100).collect());
-        let digits = text.strip_prefix("sha256:").ok_or_else(refuse)?;
+        let refuse = || DigestError(text.chars().take(160).collect());
+        let (algorithm, digits) = text.split_once(':').ok_or_else(refuse)?;
         if digits.bytes().any(|b| b.is_ascii_uppercase()) {
             return Err(refuse());
         }
-        let mut bytes = [0; 32];
-        hex::decode_to_slice(digits, &mut bytes).map_err(|_| refuse())?;
-        Ok(Self(bytes))
+        let mut bytes = [0; 64];
+        let length = match algorithm {
+            "sha256" => 32,
+            "sha512" => 64,
+            _ => return Err(refuse()),
+        };
+        hex::decode_to_slice(digits, &mut bytes[..length]).map_err(|_| refuse())?;
+        Ok(Self(match bytes.first_chunk() {
+            Some(half) if length == 32 => Value::Sha256(*half),
+            _ => Value::Sha512(bytes),
+        }))
     }
 }
 
@@ -66,12 +125,46 @@ impl From<Digest> for String {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.hex())
+        write!(f, "{}:{}", self.algorithm(), self.hex())
     }
 }
 
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_algorithms_are_read_and_computed() {
+        for text in [
+            "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+            "sha512:ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
+             2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
+        ] {
+            let digest: Digest = text.parse().unwrap();
+            assert_eq!(digest.to_string(), text);
+            assert_eq!(digest.same_of(b"abc"), digest);
+            assert_ne!(digest.same_of(b"abd"), digest);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_verified_is_refused() {
+        let digits = "a".repeat(128);
+        for text in [
+            format!("sha256:{digits}"),
+            format!("sha512:{}", &digits[..64]),
+            format!("md5:{}", &digits[..32]),
+            format!("sha256:{}", "A".repeat(64)),
+            digits[..64].to_owned(),
+            "sha256:".to_owned(),
+        ] {
+            assert!(text.parse::<Digest>().is_err(), "{text}");
+        }
     }
 }

@@ -3,16 +3,16 @@
 //! What an archive is, its first names tell. A root file system is unpacked as it comes; the others
 //! list their parts in no certain order, so they are spread out in the staging directory first.
 
-use super::image::{Image, ImageId};
+use super::image::{Image, chain_ids};
 use super::index::names_of;
-use super::layer::{self, Expected, Layer, LayerError};
+use super::layer::{self, Expected, LayerError};
 use super::manifest::{self, Machine, ManifestError, Parsed};
-use super::pull::{PullErrorKind, layer_kind, manifest_kind, stage_layer};
+use super::pull::{PullErrorKind, layer_kind, manifest_kind};
 use super::registry::DOCUMENT_MAX;
-use super::store::{Candidate, ImageStore, Slot, StoreError};
+use super::store::{Candidate, ImageStore, Slot, StagedLayer, Staging, StoreError};
 use super::unpack::{self, UnpackError};
 use super::{Digest, Reference, ReferenceError, Target};
-use crate::disk::{Dir, FileName};
+use crate::disk::Dir;
 use bytes::Bytes;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use oci_spec::image::ImageIndex;
@@ -141,10 +141,7 @@ pub(super) async fn import(
             store: &store,
             reference: &reference,
         };
-        let (staging_name, staging) = store.inner.new_staging().map_err(import.store_error())?;
-        let imported = import.run(archive, &staging);
-        store.inner.end_staging(&staging_name);
-        imported
+        import.run(archive)
     });
     let interrupted = |_| ImportError::Store {
         name: text,
@@ -169,7 +166,7 @@ struct Parts {
 }
 
 impl Import<'_> {
-    fn run(&self, archive: Box<dyn Read + Send>, staging: &Dir) -> Result<Arc<Image>, ImportError> {
+    fn run(&self, archive: Box<dyn Read + Send>) -> Result<Arc<Image>, ImportError> {
         let mut stream =
             layer::decompress(BufReader::with_capacity(HEAD, archive)).map_err(self.read())?;
         let mut head = Vec::new();
@@ -184,21 +181,19 @@ impl Import<'_> {
         let kind = detect(&head);
         let stream = Cursor::new(head).chain(stream);
         match kind {
-            Archive::RootFs => self.root_fs(stream, staging),
-            Archive::Images => self.images(stream, staging),
+            Archive::RootFs => self.root_fs(stream),
+            Archive::Images => self.images(stream),
         }
     }
 
-    fn root_fs(&self, stream: impl Read + Send, staging: &Dir) -> Result<Arc<Image>, ImportError> {
+    fn root_fs(&self, stream: impl Read + Send) -> Result<Arc<Image>, ImportError> {
         let expected = Expected {
             blob: None,
             diff_id: None,
         };
-        let (name, dir) = stage_layer(staging, 0).map_err(self.store_error())?;
-        let layer = layer::unpack_verified(stream, &dir, expected, self.store.inner.limits())
-            .map_err(|source| self.layer_error(0, source))?;
+        let staged = self.layer(0, stream, expected, &[])?;
         let mut execution = json!({ "Env": [DEFAULT_PATH] });
-        if in_archive(&dir, "bin/sh", OFlag::O_PATH).is_ok() {
+        if in_archive(staged.diff(), "bin/sh", OFlag::O_PATH).is_ok() {
             execution["Cmd"] = json!(["/bin/sh"]);
         }
         // No time of creation: the same tree is the same image.
@@ -206,61 +201,68 @@ impl Import<'_> {
             "architecture": Machine::this().to_string().trim_start_matches("linux/"),
             "os": "linux",
             "config": execution,
-            "rootfs": { "type": "layers", "diff_ids": [layer.diff_id] },
+            "rootfs": { "type": "layers", "diff_ids": [staged.layer.diff_id] },
         });
         let config = Bytes::from(config.to_string());
-        let manifest = made_manifest(&config, &[layer]);
-        self.commit(
-            staging,
-            (manifest, config),
-            vec![Slot::Staged { name, layer }],
-        )
+        let layers = [Arc::new(staged)];
+        self.commit((made_manifest(&config, &layers), config), &layers)
     }
 
-    fn images(&self, stream: impl Read, staging: &Dir) -> Result<Arc<Image>, ImportError> {
-        let name = FileName::new("archive")
-            .map_err(StoreError::from)
-            .map_err(self.store_error())?;
-        let making = StoreError::directory("stage an archive");
-        let spread = staging
-            .create_new_subdir(&name, 0o700)
-            .map_err(making)
-            .map_err(self.store_error())?;
-        unpack::unpack(stream, &spread, self.store.inner.limits()).map_err(|source| {
-            ImportError::Unpack {
+    fn images(&self, stream: impl Read) -> Result<Arc<Image>, ImportError> {
+        let spread = Staging::new(self.store).map_err(self.store_error())?;
+        let nothing = || Some(Vec::new());
+        unpack::unpack(stream, &spread.diff, self.store.inner.limits(), &nothing).map_err(
+            |source| ImportError::Unpack {
                 name: self.reference.to_string(),
                 source,
-            }
-        })?;
-        let parts = if in_archive(&spread, "index.json", OFlag::O_PATH).is_ok() {
-            self.oci_layout(&spread)?
+            },
+        )?;
+        let spread = &spread.diff;
+        let parts = if in_archive(spread, "index.json", OFlag::O_PATH).is_ok() {
+            self.oci_layout(spread)?
         } else {
-            self.docker_archive(&spread)?
+            self.docker_archive(spread)?
         };
         let (_, diff_ids) =
             manifest::parse_config(&parts.config, parts.layers.len(), &Machine::this())
                 .map_err(self.manifest_error())?;
-        let id = ImageId::of_config(Digest::of(&parts.config));
-        let mut slots = Vec::new();
         let mut layers = Vec::new();
         for (number, ((path, blob), diff_id)) in parts.layers.iter().zip(diff_ids).enumerate() {
             let expected = Expected {
                 blob: *blob,
                 diff_id: Some(diff_id),
             };
-            let file = in_archive(&spread, path, OFlag::O_RDONLY | OFlag::O_NONBLOCK)
+            let file = in_archive(spread, path, OFlag::O_RDONLY | OFlag::O_NONBLOCK)
                 .map_err(self.read())?;
-            let (name, dir) = stage_layer(staging, number).map_err(self.store_error())?;
-            let layer = layer::unpack_verified(file, &dir, expected, self.store.inner.limits())
-                .map_err(|source| self.layer_error(number, source))?;
-            layers.push(layer);
-            slots.push(Slot::Staged { name, layer });
+            layers.push(Arc::new(self.layer(number, file, expected, &layers)?));
         }
         let manifest = parts
             .manifest
             .unwrap_or_else(|| made_manifest(&parts.config, &layers));
-        tracing::debug!(image = %id, layers = layers.len(), "importing an image");
-        self.commit(staging, (manifest, parts.config), slots)
+        tracing::debug!(image = %self.reference, layers = layers.len(), "importing an image");
+        self.commit((manifest, parts.config), &layers)
+    }
+
+    /// Unpacks a layer above those of `lower`.
+    fn layer(
+        &self,
+        number: usize,
+        source: impl Read + Send,
+        expected: Expected,
+        lower: &[Arc<StagedLayer>],
+    ) -> Result<StagedLayer, ImportError> {
+        let staging = Staging::new(self.store).map_err(self.store_error())?;
+        let below = || {
+            let directories = lower.iter().rev().map(|layer| layer.directory());
+            directories.collect::<io::Result<Vec<_>>>().ok()
+        };
+        let limits = self.store.inner.limits();
+        let layer = layer::unpack_verified(source, &staging.diff, expected, limits, &below)
+            .map_err(|source| self.layer_error(number, source))?;
+        let below = lower.iter().map(|layer| layer.key.diff_id);
+        let diff_ids: Vec<Digest> = below.chain([layer.diff_id]).collect();
+        let chain = chain_ids(&diff_ids).pop().unwrap_or(layer.diff_id);
+        Ok(staging.done(layer, chain))
     }
 
     fn oci_layout(&self, spread: &Dir) -> Result<Parts, ImportError> {
@@ -290,7 +292,8 @@ impl Import<'_> {
                 // Each step verifies a digest, so that an index cannot contain itself.
                 Parsed::Index(next) => digest = next,
                 Parsed::Manifest(manifest) => {
-                    let path = |digest: Digest| format!("blobs/sha256/{}", digest.hex());
+                    let path =
+                        |digest: Digest| format!("blobs/{}/{}", digest.algorithm(), digest.hex());
                     return Ok(Parts {
                         config: self.blob(spread, manifest.config.digest)?,
                         manifest: Some(bytes),
@@ -364,8 +367,11 @@ impl Import<'_> {
     }
 
     fn blob(&self, spread: &Dir, digest: Digest) -> Result<Bytes, ImportError> {
-        let bytes = self.document(spread, &format!("blobs/sha256/{}", digest.hex()))?;
-        if Digest::of(&bytes) != digest {
+        let bytes = self.document(
+            spread,
+            &format!("blobs/{}/{}", digest.algorithm(), digest.hex()),
+        )?;
+        if digest.same_of(&bytes) != digest {
             return Err(self.archive(&format!(
                 "has other content than {digest} under that digest"
             )));
@@ -393,26 +399,21 @@ impl Import<'_> {
 
     fn commit(
         &self,
-        staging: &Dir,
         (manifest, config): (Bytes, Bytes),
-        layers: Vec<Slot>,
+        layers: &[Arc<StagedLayer>],
     ) -> Result<Arc<Image>, ImportError> {
         let digest = Digest::of(&manifest);
-        let content = layers.iter().map(|slot| match slot {
-            Slot::Staged { layer, .. } => layer.blob_size,
-            Slot::Present(_) => 0,
-        });
-        let size = content.sum::<u64>() + (manifest.len() + config.len()) as u64;
+        let content: u64 = layers.iter().map(|staged| staged.layer.blob_size).sum();
         let candidate = Candidate {
             names: names_of(self.reference, digest),
+            size: content + (manifest.len() + config.len()) as u64,
             manifest: (digest, manifest),
             config: (Digest::of(&config), config),
-            size,
-            layers,
+            layers: layers.iter().cloned().map(Slot::Staged).collect(),
         };
         self.store
             .inner
-            .commit(staging, candidate)
+            .commit(&candidate)
             .map_err(self.store_error())
     }
 
@@ -466,9 +467,10 @@ fn in_archive(spread: &Dir, path: &str, flags: OFlag) -> io::Result<File> {
 }
 
 /// The manifest of an image that comes without one.
-fn made_manifest(config: &Bytes, layers: &[Layer]) -> Bytes {
+fn made_manifest(config: &Bytes, layers: &[Arc<StagedLayer>]) -> Bytes {
     let layers: Vec<_> = layers
         .iter()
+        .map(|staged| &staged.layer)
         .map(|layer| {
             json!({
                 "mediaType": "application/vnd.oci.image.layer.v1.tar",

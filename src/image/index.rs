@@ -1,9 +1,11 @@
 //! What the store has: the record on disk and the snapshot readers see.
 
-use super::image::{Image, ImageId, LayerName};
-use super::manifest::{self, Machine, ManifestError, Parsed};
+use super::image::{Image, ImageId, ImageKind, LayerName};
+use super::manifest::{self, Machine, ManifestError, ManifestKind, Parsed};
+use super::store::LayerKey;
 use super::{Digest, Reference, Target};
 use crate::disk::{Dir, DirError, FileName, FileNameError, Record};
+use oci_spec::image::ImageConfiguration;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -26,6 +28,9 @@ pub(super) struct Index {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct LayerRecord {
     pub diff_id: Digest,
+    /// The chain that a layer depends on, itself included; none for one that stands alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<Digest>,
     /// On disk, in bytes.
     pub bytes: u64,
     pub inodes: u64,
@@ -45,7 +50,7 @@ pub(super) struct ImageRecord {
 pub(super) struct Snapshot {
     pub index: Index,
     pub images: BTreeMap<ImageId, Arc<Image>>,
-    by_diff_id: HashMap<Digest, LayerName>,
+    by_key: HashMap<LayerKey, LayerName>,
 }
 
 /// Why an image of the index cannot be shown.
@@ -99,9 +104,8 @@ impl Snapshot {
                     }
                 },
             };
-            let is_pinned = pinned
-                .iter()
-                .any(|p| repo_tags.contains(p) || repo_digests.contains(p));
+            let mut names = repo_tags.iter().chain(&repo_digests);
+            let is_pinned = names.any(|name| pinned.iter().any(|pin| matches(pin, name)));
             let image = Image {
                 repo_tags,
                 repo_digests,
@@ -111,21 +115,21 @@ impl Snapshot {
             };
             images.insert(*id, Arc::new(image));
         }
-        let by_diff_id = index
+        let by_key = index
             .layers
             .iter()
-            .map(|(name, layer)| (layer.diff_id, name.clone()))
+            .map(|(name, layer)| (layer.key(), name.clone()))
             .collect();
         Self {
             index,
             images,
-            by_diff_id,
+            by_key,
         }
     }
 
-    /// The unpacked layer of that diff id.
-    pub fn layer(&self, diff_id: &Digest) -> Option<&LayerName> {
-        self.by_diff_id.get(diff_id)
+    /// The unpacked layer of that key.
+    pub fn layer(&self, key: &LayerKey) -> Option<&LayerName> {
+        self.by_key.get(key)
     }
 
     /// The layers images are made of.
@@ -181,6 +185,16 @@ impl Snapshot {
     }
 }
 
+impl LayerRecord {
+    /// What tells it from all others.
+    pub fn key(&self) -> LayerKey {
+        LayerKey {
+            diff_id: self.diff_id,
+            chain: self.chain,
+        }
+    }
+}
+
 impl Index {
     /// Gives an image a name; a tag that meant another image means this one from now on.
     pub fn name(&mut self, reference: &Reference, id: ImageId) {
@@ -202,6 +216,26 @@ pub(super) fn names_of(reference: &Reference, digest: Digest) -> Vec<Reference> 
     }
 }
 
+/// Whether `pattern`, in which `*` stands for any characters, is the whole of `name`.
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
+    let Some((head, tail)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    let Some(mut rest) = name.strip_prefix(head) else {
+        return false;
+    };
+    let mut parts: Vec<&str> = tail.split('*').collect();
+    let last = parts.pop().unwrap_or_default();
+    // The earliest place for each part leaves the most for those that follow.
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
 /// The file a document is kept in.
 pub(super) fn document_name(digest: Digest) -> Result<FileName, FileNameError> {
     FileName::new(digest.hex())
@@ -214,9 +248,17 @@ fn load(id: ImageId, record: &ImageRecord, blobs: &Dir) -> Result<Image, LoadErr
     let Parsed::Manifest(manifest) = manifest::parse(&manifest, &machine)? else {
         return Err(LoadError::Damaged(record.manifest));
     };
-    let (config, _) = manifest::parse_config(&config_json, record.layers.len(), &machine)?;
+    let (kind, config) = match &manifest.kind {
+        ManifestKind::Image => {
+            let layers = record.layers.len();
+            let (config, _) = manifest::parse_config(&config_json, layers, &machine)?;
+            (ImageKind::Container, config)
+        }
+        ManifestKind::Artifact(_) => (ImageKind::Artifact, ImageConfiguration::default()),
+    };
     Ok(Image {
         id,
+        kind,
         repo_tags: Vec::new(),
         repo_digests: Vec::new(),
         size: record.size,
@@ -232,7 +274,7 @@ fn load(id: ImageId, record: &ImageRecord, blobs: &Dir) -> Result<Image, LoadErr
 fn document(blobs: &Dir, digest: Digest) -> Result<Vec<u8>, LoadError> {
     let bytes = blobs.read_file(&document_name(digest)?, super::registry::DOCUMENT_MAX)?;
     let bytes = bytes.ok_or(LoadError::Missing(digest))?;
-    if Digest::of(&bytes) != digest {
+    if digest.same_of(&bytes) != digest {
         return Err(LoadError::Damaged(digest));
     }
     Ok(bytes)

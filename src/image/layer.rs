@@ -8,10 +8,10 @@
 //! extracted counts for nothing before [`unpack_verified`] returned.
 
 use super::Digest;
-use super::unpack::{self, Limits, UnpackError, Unpacked};
+use super::digest::Hasher;
+use super::unpack::{self, Below, Limits, UnpackError, Unpacked};
 use crate::disk::Dir;
 use bytes::{Buf, Bytes};
-use sha2::{Digest as _, Sha256};
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::mpsc;
 
@@ -130,18 +130,19 @@ pub(super) fn unpack_verified(
     dir: &Dir,
     expected: Expected,
     limits: Limits,
+    below: Below<'_>,
 ) -> Result<Layer, LayerError> {
     let (blocks, blocks_out) = mpsc::sync_channel(BLOCKS_QUEUED);
     let (spent, spent_out) = mpsc::channel();
     let (decoded, unpacked) = std::thread::scope(|scope| {
-        let decoder = scope.spawn(move || decode(source, &blocks, &spent_out));
+        let decoder = scope.spawn(move || decode(source, expected, &blocks, &spent_out));
         let mut reader = BlockReader {
             blocks: blocks_out,
             spent,
             block: Vec::new(),
             at: 0,
         };
-        let unpacked = unpack::unpack(&mut reader, dir, limits);
+        let unpacked = unpack::unpack(&mut reader, dir, limits, below);
         if unpacked.is_ok() {
             // What follows the end of the archive belongs to the digests.
             while reader.next_block() {}
@@ -209,6 +210,7 @@ enum Stopped {
 
 fn decode(
     source: impl Read + Send,
+    expected: Expected,
     blocks: &mpsc::SyncSender<Vec<u8>>,
     spent: &mpsc::Receiver<Vec<u8>>,
 ) -> Result<Decoded, Stopped> {
@@ -216,11 +218,11 @@ fn decode(
         INPUT_BUFFER,
         Hashing {
             inner: source,
-            hash: Sha256::new(),
+            hash: Hasher::comparable(expected.blob.as_ref()),
             size: 0,
         },
     );
-    let mut diff = Sha256::new();
+    let mut diff = Hasher::comparable(expected.diff_id.as_ref());
     {
         let mut output = decompress(&mut input).map_err(Stopped::Failed)?;
         loop {
@@ -238,9 +240,9 @@ fn decode(
     io::copy(&mut input, &mut io::sink()).map_err(Stopped::Failed)?;
     let Hashing { hash, size, .. } = input.into_inner();
     Ok(Decoded {
-        blob: Digest::finish(hash),
+        blob: hash.finish(),
         blob_size: size,
-        diff_id: Digest::finish(diff),
+        diff_id: diff.finish(),
     })
 }
 
@@ -271,7 +273,7 @@ fn unsupported(name: &str) -> io::Error {
 /// Hashes and counts what passes.
 struct Hashing<R> {
     inner: R,
-    hash: Sha256,
+    hash: Hasher,
     size: u64,
 }
 

@@ -16,6 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use nix::errno::Errno;
 use nix::sys::socket::SockProtocol;
 
+use super::hostport::{HostPortError, PortBook};
 use super::ipam::{Ipam, IpamError};
 use super::link::{self, Link, VethPair};
 use super::netlink::{Batch, NetlinkError, NetlinkSocket};
@@ -93,11 +94,14 @@ pub enum NetworkError {
         /// The bridge.
         name: String,
         /// The file.
-        path: &'static str,
+        path: String,
         /// The cause.
         #[source]
         source: io::Error,
     },
+    /// A port of the host cannot lead into the pod.
+    #[error(transparent)]
+    Port(#[from] HostPortError),
     /// The bridge is not there.
     #[error(
         "bridge `{name}` does not exist; it was deleted after the daemon made it, so restart the daemon"
@@ -138,13 +142,15 @@ pub struct BridgeNetwork {
     ipam: Ipam,
     host: Mutex<Host>,
     reaper: Reaper,
+    /// Ports of the host that lead into pods; see `publish`.
+    pub(super) ports: Mutex<PortBook>,
 }
 
 /// The daemon's socket in the host's namespace. The kernel serializes changes of links by a lock of its own,
 /// so one socket is as fast as many.
 #[derive(Debug)]
-struct Host {
-    socket: NetlinkSocket<OwnedFd>,
+pub(super) struct Host {
+    pub(super) socket: NetlinkSocket<OwnedFd>,
     bridge: Option<u32>,
 }
 
@@ -188,6 +194,7 @@ impl BridgeNetwork {
             ipam,
             host,
             reaper,
+            ports: Mutex::default(),
         })
     }
 
@@ -238,7 +245,7 @@ impl BridgeNetwork {
             if subnet.is_some() {
                 sysctl::switch_on(path).map_err(|source| NetworkError::Sysctl {
                     name: name.clone(),
-                    path,
+                    path: path.to_owned(),
                     source,
                 })?;
             }
@@ -274,13 +281,20 @@ impl BridgeNetwork {
         attached
     }
 
-    /// Takes a pod off the network: its traffic ends, its leases are free, and its veth pair is deleted a few
+    /// Whether a pod has addresses of this network.
+    pub fn is_attached(&self, owner: &str) -> bool {
+        !self.ipam.addresses(owner).is_empty()
+    }
+
+    /// Takes a pod off the network: no port leads into it, its traffic ends, its leases are free, and its veth pair is deleted a few
     /// milliseconds later in the background, with both ends ([`BridgeNetwork::flush`] waits for that). Works
     /// when the namespace is gone already and when the pod was never attached.
     ///
     /// # Errors
     /// [`NetworkError::Kernel`], [`NetworkError::Addresses`].
     pub fn detach(&self, owner: &str) -> Result<(), NetworkError> {
+        // The ports first: nothing may lead to an address that is free again.
+        self.withdraw(owner)?;
         let name = names::host_interface(&self.settings.name, owner);
         let mut batch = Batch::new();
         link::push_doom(&mut batch, &name);
@@ -317,18 +331,26 @@ impl BridgeNetwork {
             operation: format!("clean up bridge `{bridge}`"),
             source,
         };
-        let prefix = names::host_prefix(bridge);
-        let wanted: HashSet<String> = live
-            .iter()
-            .map(|owner| names::host_interface(bridge, owner))
-            .collect();
+        let (prefix, shaping) = (names::host_prefix(bridge), names::shaping_prefix(bridge));
+        let ours = |link: &&Link| match link.kind.as_str() {
+            "veth" => link.name.starts_with(&prefix),
+            "ifb" => link.name.starts_with(&shaping),
+            _ => false,
+        };
+        let names_of = |owner: &&str| {
+            [
+                names::host_interface(bridge, owner),
+                names::shaping_interface(bridge, owner),
+            ]
+        };
+        let wanted: HashSet<String> = live.iter().flat_map(names_of).collect();
         let mut host = self.lock();
         let links = link::list(&mut host.socket).map_err(failed)?;
         let mut gone = 0;
         let mut first_error = None;
         for stale in links
             .iter()
-            .filter(|link| link.name.starts_with(&prefix) && link.kind == "veth")
+            .filter(ours)
             .filter(|link| !wanted.contains(&link.name))
         {
             let mut batch = Batch::new();
@@ -431,7 +453,7 @@ impl BridgeNetwork {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Host> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Host> {
         // The kernel's state is the truth; a panic leaves at worst late answers, which are passed over.
         self.host.lock().unwrap_or_else(PoisonError::into_inner)
     }

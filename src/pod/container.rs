@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use oci_spec::runtime::{LinuxSeccomp, Spec};
 
+use super::apparmor;
 use super::error::PodError;
 use super::files;
 use super::host;
@@ -20,13 +21,14 @@ use super::process::ProcessIdentity;
 use super::record::{self, ContainerImage, ContainerRecord, PodRecord};
 use super::sandbox::{cgroup_slots, kill_and_remove, seal, shim, unexpected};
 use super::state::{ContainerPhase, Run};
+use super::volumes::{self, ImageVolumes};
 use crate::cgroup::{Cgroup, CgroupPath};
 use crate::id::ContainerId;
-use crate::image::Image;
+use crate::image::{Image, ImageKind};
 use crate::plan::{self, PlanContext, Stdin};
 use crate::spec::{
-    self, ContainerConfig, DeviceGrant, ImageDefaults, PidMode, PodPaths, SeccompChoice, Signal,
-    SpecRequest,
+    self, AppArmorChoice, ContainerConfig, DeviceGrant, ImageDefaults, PidMode, PodPaths,
+    SeccompChoice, Signal, SpecRequest,
 };
 use crate::wire::plan::{POD_SHM, PidNamespace};
 use crate::wire::{Reply, Request};
@@ -52,7 +54,13 @@ pub fn new_record(
     if config.security.privileged && !pod.config.security.privileged {
         return Err(PodError::Privileged);
     }
-    let image = image_facts(image);
+    if image.kind == ImageKind::Artifact {
+        return Err(PodError::Artifact(config.image.image.clone()));
+    }
+    let mut image = image_facts(image);
+    if node.settings.image_volumes == ImageVolumes::Ignore {
+        image.defaults.volumes.clear();
+    }
     let read = |path| node.images.read_file(&image.layers, path, ACCOUNT_LIMIT);
     let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
     let run_as = &config.security.run_as;
@@ -178,7 +186,13 @@ pub fn runtime_spec(
         namespaces: PathBuf::from(format!("/proc/{pause}/ns")),
         target_pid,
     };
-    let seccomp = localhost_profile(&record.config.security.seccomp)?;
+    let security = &record.config.security;
+    let seccomp = localhost_profile(&security.seccomp)?;
+    if let AppArmorChoice::Localhost(name) = &security.apparmor
+        && node.facts.apparmor
+    {
+        apparmor::require(name)?;
+    }
     let cgroup = cgroup_path(&pod.pod, record.id)?;
     // Updates replace the resources of the request.
     let config = ContainerConfig {
@@ -198,7 +212,7 @@ pub fn runtime_spec(
         cgroups_path: cgroup.as_str(),
         localhost_seccomp: seccomp.as_ref(),
         devices: &device_grants(&record.config)?,
-        volumes: &[],
+        volumes: &volumes::mounts(node, record)?,
     })?)
 }
 
@@ -236,6 +250,7 @@ fn prepare_parts(
     let dir = node.make_pod_dir(pod.pod.id)?;
     record::store_container(&dir, record)?;
     node.make_layer(record.id)?;
+    volumes::make(node, record)?;
     let limits = limits::of_spec(spec, node.cgroups.mode(), node.settings.pids_limit);
     node.cgroups
         .create(&cgroup_path(&pod.pod, record.id)?, &limits)?;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::error::PodError;
 use super::node::{Node, blocking, now};
 use super::record::PodRecord;
+use super::state::PodPhase;
 use super::{container, sandbox};
 use crate::disk::{Dir, Durability, FileName, Record};
 use crate::id::{ContainerId, PodId};
@@ -136,6 +137,11 @@ impl Debts {
         }
     }
 
+    /// Whether anything is owed for a pod.
+    pub fn is_owed(&self, pod: PodId) -> bool {
+        self.owed().contains_key(&pod)
+    }
+
     /// What is owed.
     pub fn list(&self) -> Vec<Debt> {
         let show = |debt: &DebtRecord| Debt {
@@ -170,9 +176,12 @@ pub(super) async fn collect(node: Arc<Node>) {
 }
 
 async fn pay(node: &Arc<Node>, debt: DebtRecord) {
-    let known = node.index.pod(&debt.pod.id.to_string()).is_ok();
+    let entry = node.index.pod(&debt.pod.id.to_string());
+    let known = entry.is_ok();
+    // The debt's own copy of the pod is from before the stop had ended.
+    let stopped = entry.is_ok_and(|entry| entry.snapshot.load().pod.phase == PodPhase::NotReady);
     let mut failures = Vec::new();
-    if !known || debt.pod.phase == super::state::PodPhase::NotReady {
+    if !known || stopped {
         failures.extend(sandbox::release(node, &debt.pod, debt.containers.clone(), None).await);
     }
     let (owner, copy) = (Arc::clone(node), debt.clone());

@@ -1,6 +1,7 @@
 //! What can go wrong with a pod or a container, and of which kind it is.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,10 +12,11 @@ use crate::cgroup::CgroupError;
 use crate::disk::{DirError, FileNameError};
 use crate::id::{ContainerId, IdError, PodId};
 use crate::image::StoreError;
+use crate::network::cni::CniError;
 use crate::network::netlink::NetlinkError;
-use crate::network::{NetnsError, NetworkError};
+use crate::network::{BandwidthError, NetnsError, NetworkError, SubnetError};
 use crate::plan::PlanError;
-use crate::spec::{SignalError, SpecError, UserError};
+use crate::spec::{PathError, SignalError, SpecError, UserError};
 use crate::systemd::{SliceError, SystemdError};
 
 /// An operation on a pod or a container that was not carried out.
@@ -79,12 +81,25 @@ pub enum PodError {
         /// What would do.
         wanted: &'static str,
     },
+    /// A volume that the image declares cannot be one.
+    #[error(
+        "make the volumes that the image declares; image.volumes = \"ignore\" starts it without them"
+    )]
+    ImageVolume(#[source] PathError),
+    /// The image has nothing to run.
+    #[error("{0} is an artifact, not a container image; mount it as an image volume instead")]
+    Artifact(String),
     /// The image is not in the store.
     #[error("image {0:?} is not present; pull it first")]
     ImageMissing(String),
     /// The runtime handler is not configured.
     #[error("runtime handler {0:?} is not known; leave it empty or use \"holdfast\"")]
     UnknownHandler(String),
+    /// The AppArmor profile of the request is not loaded.
+    #[error(
+        "linux.security_context.apparmor: profile {0:?} is not loaded; load it with apparmor_parser(8)"
+    )]
+    AppArmorProfile(String),
     /// A privileged container in an unprivileged pod.
     #[error(
         "security_context.privileged is set, but the pod sandbox is not privileged; set it there too"
@@ -142,6 +157,21 @@ pub enum PodError {
     /// The network cannot be set up.
     #[error("set up the pod's network")]
     Network(#[from] NetworkError),
+    /// The plugins' network cannot be used.
+    #[error("set up the pod's network")]
+    Cni(#[from] CniError),
+    /// An annotation limits the traffic, and is no rate.
+    #[error(transparent)]
+    Bandwidth(#[from] BandwidthError),
+    /// The network cannot do what the pod asks for.
+    #[error("the pod's network is not connected to anything: {0}")]
+    NoNetwork(&'static str),
+    /// A pod CIDR is none.
+    #[error("read the pod CIDR")]
+    Range(#[source] SubnetError),
+    /// A port mapping's address is none.
+    #[error("port mapping: host_ip {0:?} is no IP address")]
+    HostIp(String),
     /// The loopback interface cannot be set up.
     #[error("set up the pod's loopback interface")]
     Loopback(#[from] NetlinkError),
@@ -196,6 +226,15 @@ pub enum PodError {
         #[source]
         source: io::Error,
     },
+    /// Nothing listens on a port of the pod.
+    #[error("connect to {address} in the pod's network namespace")]
+    Connect {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// A command did not end in time.
     #[error("the command did not end within {0:?} and was killed with everything it had started")]
     ExecTimeout(Duration),
@@ -240,20 +279,32 @@ impl PodError {
             | Self::Ambiguous { .. }
             | Self::UnknownHandler(_)
             | Self::Privileged
+            | Self::AppArmorProfile(_)
             | Self::EmptyCommand
             | Self::Target(_)
             | Self::RequestedFile { .. }
             | Self::SeccompProfile { .. }
             | Self::Slice(_)
+            | Self::ImageVolume(_)
             | Self::Spec(_)
             | Self::User(_)
-            | Self::Plan(_) => ErrorKind::InvalidArgument,
+            | Self::Plan(_)
+            | Self::Bandwidth(_)
+            | Self::NoNetwork(_)
+            | Self::Range(_)
+            | Self::HostIp(_) => ErrorKind::InvalidArgument,
             Self::PodExists { .. } | Self::ContainerExists { .. } => ErrorKind::AlreadyExists,
-            Self::PodPhase { .. } | Self::ContainerPhase { .. } => ErrorKind::FailedPrecondition,
+            Self::PodPhase { .. }
+            | Self::ContainerPhase { .. }
+            | Self::Connect { .. }
+            | Self::Artifact(_) => ErrorKind::FailedPrecondition,
             Self::ExecTimeout(_) => ErrorKind::DeadlineExceeded,
             Self::Network(NetworkError::Addresses { .. }) | Self::TooManyListeners(_) => {
                 ErrorKind::ResourceExhausted
             }
+            Self::Network(NetworkError::Port(_)) => ErrorKind::FailedPrecondition,
+            Self::Cni(CniError::Deadline { .. }) => ErrorKind::DeadlineExceeded,
+            Self::Cni(CniError::NoConfig(_) | CniError::Config { .. }) => ErrorKind::Unavailable,
             Self::Cgroup(
                 CgroupError::InvalidPath { .. }
                 | CgroupError::InvalidLimit { .. }

@@ -36,7 +36,7 @@ pub fn facts(mode: Mode) -> io::Result<HostFacts> {
         recursive_read_only: kernel >= (5, 12),
         apparmor: fs::read_to_string("/sys/module/apparmor/parameters/enabled")
             .is_ok_and(|text| text.trim() == "Y"),
-        // The default profile is not loaded by this daemon: containers keep what the node confines them with.
+        // Known when it has been loaded.
         apparmor_default: None,
         selinux: Path::new("/sys/fs/selinux/enforce").exists(),
         devices: devices(Path::new("/dev")),

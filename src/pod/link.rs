@@ -73,6 +73,7 @@ pub struct Answer {
 struct Waiting {
     replies: HashMap<u64, oneshot::Sender<Answer>>,
     execs: HashMap<u64, oneshot::Sender<ExitStatus>>,
+    clients: HashMap<u64, oneshot::Sender<()>>,
     closed: bool,
 }
 
@@ -169,6 +170,22 @@ impl ShimLink {
         self.0.waiting().execs.remove(&exec);
     }
 
+    /// The future word that an attached client was too slow; an error when the shim ends. Ask for it before the
+    /// client is attached.
+    pub fn client_dropped(&self, client: u64) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        let mut waiting = self.0.waiting();
+        if !waiting.closed {
+            waiting.clients.insert(client, sender);
+        }
+        receiver
+    }
+
+    /// Nobody waits for this client any more.
+    pub fn forget_client(&self, client: u64) {
+        self.0.waiting().clients.remove(&client);
+    }
+
     async fn send(&self, packet: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let send = || fdpass::send_packet(self.0.socket.as_fd(), packet, descriptors);
         self.0.socket.async_io(Interest::WRITABLE, send).await
@@ -201,6 +218,7 @@ async fn read(shared: Arc<Shared>, events: mpsc::UnboundedSender<Event>) {
     waiting.closed = true;
     waiting.replies.clear();
     waiting.execs.clear();
+    waiting.clients.clear();
 }
 
 /// One packet, or `None` at the end. The buffer lives on the stack for the length of the call, so that a
@@ -232,6 +250,11 @@ fn deliver(
         FromShim::Event(Event::ExecExited { exec, status }) => {
             if let Some(sender) = shared.waiting().execs.remove(&exec) {
                 let _ = sender.send(status);
+            }
+        }
+        FromShim::Event(Event::ClientDropped { client }) => {
+            if let Some(sender) = shared.waiting().clients.remove(&client) {
+                let _ = sender.send(());
             }
         }
         FromShim::Event(event) => {

@@ -14,7 +14,9 @@
 //! This module has never heard of protobuf, and it starts no process but shims.
 
 mod admit;
+mod apparmor;
 mod command;
+mod connect;
 mod container;
 mod debt;
 mod error;
@@ -28,16 +30,19 @@ mod link;
 mod log_file;
 mod namespaces;
 mod node;
+mod observe;
 mod process;
 mod record;
 mod recover;
 mod sandbox;
 mod scope;
+mod session;
 mod spawn;
 mod state;
 mod stats;
 mod task;
 mod update;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,6 +50,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use oci_spec::runtime::Spec;
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use debt::Debt;
@@ -54,23 +60,28 @@ pub use exec::{ExecOutput, OUTPUT_LIMIT};
 pub use index::PodSnapshot;
 pub use link::LinkError;
 pub use namespaces::{ProcessNamespaces, Role};
-pub use node::PodSettings;
+pub use node::{CniUse, PodSettings};
 pub use process::ProcessIdentity;
 pub use record::{ContainerImage, ContainerRecord, PodRecord, PodResources, StateError};
+pub use session::{ClientEnd, ProcessEnd, Session, SessionEnd, Streams, Terminal};
 pub use spawn::SpawnError;
 pub use state::{ContainerPhase, Exit, Goal, PodPhase, Run};
 pub use stats::{
     BlockDevice, ContainerStats, GroupMeasures, PodMeasures, PodStats, StoreSpace, Traffic,
 };
+pub use volumes::ImageVolumes;
 
 use command::{Answer, Command};
 use index::{Made, PodEntry, PodKey};
+use link::ShimLink;
 use node::{Node, blocking, now};
 use task::Task;
 
 use crate::cgroup::Driver;
 use crate::id::{ContainerId, PodId};
 use crate::image::ImageStore;
+use crate::network::cni::CniSettings;
+pub use crate::network::cni::{NetworkList, Plugin};
 use crate::spec::{ContainerConfig, PodConfig, Resources};
 
 /// An error with the chain of its causes: `operation: cause: cause`.
@@ -357,62 +368,100 @@ impl Pods {
         if command.first().is_none_or(String::is_empty) {
             return Err(PodError::EmptyCommand);
         }
-        let (pod, record) = self.container(id)?;
-        let link = self.0.index.pod(&pod.pod.id.to_string())?.link.load_full();
-        let (ContainerPhase::Running(..), Some(link)) = (&record.phase, link) else {
-            let wanted = "commands run in running containers";
-            return Err(PodError::ContainerPhase {
-                id: record.id,
-                phase: "not running",
-                wanted,
-            });
-        };
+        let (pod, record, link) = self.running(id, "commands run in running containers")?;
         exec::run(&self.0, &pod, &record, &link, (&command, timeout)).await
     }
 
-    /// Resource use of a container, from the kernel.
+    /// A container that runs, its pod and its shim.
+    fn running(
+        &self,
+        id: &str,
+        wanted: &'static str,
+    ) -> Result<(Arc<PodSnapshot>, Arc<ContainerRecord>, Arc<ShimLink>), PodError> {
+        let (pod, record) = self.container(id)?;
+        let link = self.0.index.pod(&pod.pod.id.to_string())?.link.load_full();
+        match (&record.phase, link) {
+            (ContainerPhase::Running(..), Some(link)) => Ok((pod, record, link)),
+            _ => Err(PodError::ContainerPhase {
+                id: record.id,
+                phase: "not running",
+                wanted,
+            }),
+        }
+    }
+
+    /// Whether a client may attach to a container or run a command in it now: its full id.
     ///
     /// # Errors
-    /// It is not known.
-    pub async fn container_stats(&self, id: &str) -> Result<ContainerStats, PodError> {
-        let wanted = vec![self.container(id)?];
-        let mut readings = stats::containers(&self.0, wanted).await;
-        readings
-            .pop()
-            .ok_or_else(|| PodError::UnknownContainer(id.to_owned()))
+    /// It is not known, or does not run.
+    pub fn running_container(&self, id: &str) -> Result<ContainerId, PodError> {
+        let (_, record, _) = self.running(id, "clients attach to running containers")?;
+        Ok(record.id)
     }
 
-    /// Resource use of these containers. Those that vanish meanwhile are left out.
-    pub async fn all_stats(&self, ids: Vec<ContainerId>) -> Vec<ContainerStats> {
-        let found = ids
-            .iter()
-            .filter_map(|id| self.container(&id.to_string()).ok());
-        stats::containers(&self.0, found.collect()).await
-    }
-
-    /// Resource use of a pod, from the kernel.
+    /// Whether ports of a pod may be forwarded now: its full id.
     ///
     /// # Errors
-    /// It is not known.
-    pub async fn pod_stats(&self, id: &str) -> Result<PodStats, PodError> {
-        let mut readings = stats::pods(&self.0, vec![self.pod(id)?]).await;
-        readings
-            .pop()
-            .ok_or_else(|| PodError::UnknownPod(id.to_owned()))
+    /// It is not known, or is not ready.
+    pub fn ready_pod(&self, id: &str) -> Result<PodId, PodError> {
+        let snapshot = self.pod(id)?;
+        match snapshot.pod.phase {
+            PodPhase::Ready => Ok(snapshot.pod.id),
+            _ => Err(PodError::PodPhase {
+                id: snapshot.pod.id,
+                phase: "not ready",
+                wanted: "ports of ready sandboxes are forwarded",
+            }),
+        }
     }
 
-    /// Resource use of these pods. Those that vanish meanwhile are left out.
-    pub async fn all_pod_stats(&self, pods: Vec<Arc<PodSnapshot>>) -> Vec<PodStats> {
-        stats::pods(&self.0, pods).await
-    }
-
-    /// Everything that metrics tell of all pods that run, and the file system of their writable layers.
+    /// Starts a command in a running container with a client at its streams.
     ///
     /// # Errors
-    /// The kernel's files cannot be read.
-    pub async fn measure(&self) -> Result<(Vec<PodMeasures>, Option<StoreSpace>), PodError> {
-        let (node, pods) = (Arc::clone(&self.0), self.pods());
-        blocking(move || stats::measure(&node, &pods)).await
+    /// The container does not run, or the command cannot be started.
+    pub async fn exec(
+        &self,
+        id: ContainerId,
+        command: &[String],
+        streams: Streams,
+    ) -> Result<Session, PodError> {
+        let wanted = "commands run in running containers";
+        let (pod, record, link) = self.running(&id.to_string(), wanted)?;
+        session::exec(&self.0, &pod, &record, &link, (command, streams)).await
+    }
+
+    /// Puts a client at the streams of a running container: output from now on, nothing that was.
+    ///
+    /// # Errors
+    /// The container does not run.
+    pub async fn attach(&self, id: ContainerId, streams: Streams) -> Result<Session, PodError> {
+        let wanted = "clients attach to running containers";
+        let (_, record, link) = self.running(&id.to_string(), wanted)?;
+        session::attach(&record, &link, streams).await
+    }
+
+    /// Connects to a port of localhost inside a pod's network namespace.
+    ///
+    /// # Errors
+    /// The pod does not run, or nothing listens there.
+    pub async fn dial(&self, id: PodId, port: u16) -> Result<TcpStream, PodError> {
+        session::dial(&*self.link(id)?, port).await
+    }
+
+    /// Waits until a pod's processes have all ended. At once for one that does not run.
+    pub async fn pod_end(&self, id: PodId) {
+        if let Ok(link) = self.link(id) {
+            session::shim_end(&link).await;
+        }
+    }
+
+    fn link(&self, id: PodId) -> Result<Arc<ShimLink>, PodError> {
+        let link = self.0.index.pod(&id.to_string())?.link.load_full();
+        link.ok_or(PodError::PodPhase {
+            id,
+            phase: "not ready",
+            wanted: "ports of ready sandboxes are forwarded",
+        })
     }
 
     /// The OCI runtime Spec of a container.
@@ -440,47 +489,33 @@ impl Pods {
         Ok(namespaces::of(&*self.pod(id)?))
     }
 
-    /// Everything that happens to pods and containers from now on.
+    /// Why pods get no network of their own; empty when they do.
+    pub async fn network_problem(&self) -> String {
+        connect::problem(&self.0).await
+    }
+
+    /// Where network plugins and their configuration are.
+    pub fn cni_settings(&self) -> &CniSettings {
+        self.0.cni.settings()
+    }
+
+    /// The plugins' network that is configured now.
     ///
     /// # Errors
-    /// Too many listen already.
-    pub fn listen(&self) -> Result<EventStream, PodError> {
-        self.0.events.listen()
+    /// The configuration is broken.
+    pub fn cni_network(&self) -> Result<Option<NetworkList>, PodError> {
+        Ok(self.0.cni.configured()?)
     }
 
-    /// Ends all streams of events: the daemon ends.
-    pub fn close_events(&self) {
-        self.0.events.close();
-    }
-
-    /// A moment that is later than all events so far: what is read after it is at least that new.
-    pub fn stamp(&self) -> i64 {
-        self.0.events.stamp()
-    }
-
-    /// Who makes the cgroups of pods.
-    pub fn cgroup_driver(&self) -> Driver {
-        self.0.driver
-    }
-
-    /// Whether pods can be run: the directories can be written, the cgroups are there, systemd answers where
-    /// it is needed.
+    /// Names the ranges of addresses that plugins which take ranges give later pods: CIDRs with commas
+    /// between them.
     ///
     /// # Errors
-    /// What is missing.
-    pub async fn check(&self) -> Result<(), PodError> {
-        /// A file system that takes longer hangs.
-        const DEADLINE: Duration = Duration::from_secs(10);
+    /// One is no CIDR, or the disk refuses.
+    pub async fn set_ranges(&self, cidrs: &str) -> Result<(), PodError> {
+        let ranges = connect::ranges(cidrs)?;
         let node = Arc::clone(&self.0);
-        let looked = tokio::time::timeout(DEADLINE, blocking(move || node.check()));
-        looked.await.map_err(|_| PodError::System {
-            doing: "look at root_dir and run_dir",
-            source: std::io::ErrorKind::TimedOut.into(),
-        })??;
-        if self.0.driver == Driver::Systemd {
-            self.0.systemd.check().await?;
-        }
-        Ok(())
+        blocking(move || Ok(node.cni.set_ranges(ranges)?)).await
     }
 
     /// What could not be released.
@@ -490,7 +525,7 @@ impl Pods {
 
     /// Directory in which network namespaces are pinned, and the name of a pod's.
     pub fn netns_path(&self, id: PodId) -> std::path::PathBuf {
-        self.0.settings.netns_dir.join(node::netns_name(id))
+        self.0.netns_path(id)
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::AtFlags;
 use nix::unistd::{AccessFlags, faccessat};
 
+use super::apparmor;
 use super::debt::Debts;
 use super::error::PodError;
 use super::events::Events;
@@ -14,10 +15,12 @@ use super::index::Index;
 use super::scope;
 use super::spawn::Spawner;
 use super::stats::Samples;
+use super::volumes::ImageVolumes;
 use crate::cgroup::{CgroupPath, Driver, Hierarchy, Mode};
 use crate::disk::{Dir, FileName, FsSpace};
 use crate::id::{ContainerId, PodId};
 use crate::image::ImageStore;
+use crate::network::cni::{CniNetwork, CniSettings};
 use crate::network::{BridgeNetwork, BridgeSettings, NetnsName, netns};
 use crate::plan::CgroupMounts;
 use crate::plan::seccomp::FilterCache;
@@ -41,10 +44,28 @@ pub struct PodSettings {
     pub cgroup_driver: Option<Driver>,
     /// Most tasks in a container that sets no limit; none for no limit.
     pub pids_limit: Option<u64>,
-    /// The built-in network; without it pods have a loopback interface only.
+    /// The built-in network, for pods that join no network of plugins; without it they have a loopback
+    /// interface only.
     pub network: Option<BridgeSettings>,
+    /// The network of plugins.
+    pub cni: CniSettings,
+    /// When pods join that one.
+    pub cni_use: CniUse,
     /// Directory in which network namespaces are pinned: /run/netns, where ip-netns(8) looks.
     pub netns_dir: PathBuf,
+    /// What is done about the volumes that images declare.
+    pub image_volumes: ImageVolumes,
+}
+
+/// When pods join the network of the plugins that are installed on the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CniUse {
+    /// Never.
+    Never,
+    /// When there is a configuration at the time.
+    WhenConfigured,
+    /// Always: without a configuration there are no new pods.
+    Always,
 }
 
 /// Shared by the tasks of all pods.
@@ -63,6 +84,8 @@ pub(super) struct Node {
     pub filters: FilterCache,
     pub spawner: Spawner,
     pub network: Option<BridgeNetwork>,
+    pub cni: CniNetwork,
+    pub cni_use: CniUse,
     pub debts: Debts,
     pub samples: Samples,
     pub events: Events,
@@ -74,6 +97,8 @@ pub(super) struct Node {
 const PODS: &str = "pods";
 /// Directory of the containers' writable layers below the root directory.
 const CONTAINERS: &str = "containers";
+/// Directory of the volumes that its image declares below a container's directory.
+const VOLUMES: &str = "volumes";
 
 impl Node {
     /// Makes the directories and reads the machine's facts. Blocks.
@@ -94,10 +119,14 @@ impl Node {
         if let Some(bridge) = &network {
             bridge.ensure()?;
         }
+        let mut facts = host::facts(cgroups.mode()).map_err(system("read the machine's facts"))?;
+        if facts.apparmor {
+            facts.apparmor_default = default_profile();
+        }
         Ok(Self {
             pods: run.create_subdir(&FileName::new(PODS)?, 0o700)?,
             containers: root.create_subdir(&FileName::new(CONTAINERS)?, 0o700)?,
-            facts: host::facts(cgroups.mode()).map_err(system("read the machine's facts"))?,
+            facts,
             cgroup_mounts: host::cgroup_mounts().map_err(system("read the cgroup mounts"))?,
             hostname: host::node_hostname(),
             boot_id: proc::boot_id().map_err(system("read the boot id"))?,
@@ -111,6 +140,8 @@ impl Node {
             driver,
             systemd: Systemd::default(),
             network,
+            cni: CniNetwork::open(settings.cni.clone())?,
+            cni_use: settings.cni_use,
             settings,
             images,
         })
@@ -181,7 +212,20 @@ impl Node {
         Ok(())
     }
 
-    /// Deletes the upper and work directories of a container. Missing ones are success.
+    /// Makes the directory of a volume that a container's image declares.
+    pub fn make_volume(&self, id: ContainerId, number: usize) -> Result<Dir, PodError> {
+        let container = self.containers.subdir(&FileName::new(id.to_string())?)?;
+        let volumes = container.create_subdir(&FileName::new(VOLUMES)?, 0o700)?;
+        Ok(volumes.create_new_subdir(&FileName::new(number.to_string())?, 0o755)?)
+    }
+
+    /// Path of that directory on the host.
+    pub fn volume_path(&self, id: ContainerId, number: usize) -> PathBuf {
+        let container = self.settings.root_dir.join(CONTAINERS).join(id.to_string());
+        container.join(VOLUMES).join(number.to_string())
+    }
+
+    /// Deletes the upper and work directories and the volumes of a container. Missing ones are success.
     pub fn delete_layer(&self, id: ContainerId) -> Result<(), PodError> {
         Ok(self
             .containers
@@ -270,6 +314,11 @@ impl Node {
         Ok(())
     }
 
+    /// Where a pod's network namespace is pinned.
+    pub fn netns_path(&self, id: PodId) -> PathBuf {
+        self.settings.netns_dir.join(netns_name(id))
+    }
+
     /// Undoes [`Node::pin`]. Blocks; may be repeated.
     pub fn unpin(&self, id: PodId) -> Result<(), PodError> {
         Ok(netns::unpin(
@@ -294,4 +343,17 @@ pub(super) async fn blocking<T: Send + 'static>(
 pub(super) fn now() -> i64 {
     let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Name of the AppArmor profile of containers that ask for the default. Without a parser a node still works,
+/// with what else confines a container.
+fn default_profile() -> Option<String> {
+    apparmor::ensure_default()
+        .inspect_err(|error| {
+            tracing::warn!(
+                error = super::chain(error),
+                "containers are not confined by AppArmor unless they name a profile"
+            );
+        })
+        .ok()
 }

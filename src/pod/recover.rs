@@ -16,18 +16,19 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::connect;
 use super::error::PodError;
 use super::index::{PodEntry, PodKey, PodSnapshot};
 use super::link::ShimLink;
 use super::new_entry;
 use super::node::{Node, blocking, now};
 use super::process::ProcessIdentity;
-use super::record::{self, ContainerRecord, PodRecord};
+use super::record::{self, ContainerRecord, PodRecord, PodResources};
 use super::sandbox;
 use super::state::{ContainerPhase, Exit, Goal, PodPhase, Run};
 use super::task::{Task, exit_of};
 use crate::disk::{Dir, FileName};
-use crate::id::ContainerId;
+use crate::id::{ContainerId, PodId};
 use crate::spec::NetMode;
 use crate::wire::{ContainerReport, Event, Phase, Reply, Request};
 
@@ -64,8 +65,39 @@ pub async fn all(node: &Arc<Node>) -> Result<(), PodError> {
         // A pod whose recovery panicked is logged by the runtime; the others go on.
         let _ = pod.await;
     }
+    forgotten(node).await?;
     let owner = Arc::clone(node);
-    blocking(move || sweep(&owner)).await
+    blocking(move || sweep(&owner)).await?;
+    tokio::spawn(connect::settle(Arc::clone(node)));
+    Ok(())
+}
+
+/// Releases pods of which network plugins still keep something though their records are gone, with the run
+/// directory at the machine's start for example.
+async fn forgotten(node: &Arc<Node>) -> Result<(), PodError> {
+    for id in node.cni.attached()? {
+        let Ok(id) = id.parse::<PodId>() else {
+            continue;
+        };
+        if node.index.pod(&id.to_string()).is_ok() || node.debts.is_owed(id) {
+            continue;
+        }
+        let pod = PodRecord {
+            id,
+            config: Arc::default(),
+            phase: PodPhase::Creating,
+            created_at: now(),
+            boot_id: node.boot_id.clone(),
+            pause: None,
+            shim: None,
+            ips: Vec::new(),
+            cgroup: node.pod_cgroup(id, None)?.to_string(),
+            resources: PodResources::default(),
+        };
+        // A plugin that hangs must not hold up the start.
+        tokio::spawn(undo(Arc::clone(node), pod, None));
+    }
+    Ok(())
 }
 
 /// Reads all records. What cannot be read is told and left where it is.
@@ -281,16 +313,7 @@ fn sweep(node: &Node) -> Result<(), PodError> {
             node.delete_layer(id)?;
         }
     }
-    if let Some(bridge) = &node.network {
-        let live: Vec<String> = node
-            .index
-            .pods()
-            .iter()
-            .map(|entry| entry.id.to_string())
-            .collect();
-        let live: Vec<&str> = live.iter().map(String::as_str).collect();
-        bridge.reconcile(&live)?;
-    }
+    connect::reconcile(node)?;
     node.images.collect();
     Ok(())
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::connect;
 use super::container;
 use super::error::PodError;
 use super::files;
@@ -26,7 +27,7 @@ use crate::cgroup::{Cgroup, CgroupPath, Limits, Role};
 use crate::disk::Dir;
 use crate::id::ContainerId;
 use crate::plan;
-use crate::spec::{self, NetMode, PodConfig, PodSpecRequest};
+use crate::spec::{self, PodConfig, PodSpecRequest};
 use crate::sys::memfd;
 use crate::wire::{CgroupSlot, Event, PauseReport, Reply, Request};
 
@@ -83,7 +84,7 @@ pub async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<Made, PodError> {
         None => scope::enter(node, pod, &link).await?,
     };
     let (report, netns) = start_pause(node, &link, &cgroup, plan.as_fd()).await?;
-    let ips = attach(node, pod, &link, netns).await?;
+    let ips = connect::attach(node, pod, &link, netns).await?;
     let (pause, shim) = identities(&report);
     Ok(Made {
         link,
@@ -181,40 +182,6 @@ async fn start_pause(
     }
 }
 
-/// Pins the network namespace and connects it.
-async fn attach(
-    node: &Arc<Node>,
-    pod: &PodRecord,
-    link: &ShimLink,
-    netns: OwnedFd,
-) -> Result<Vec<IpAddr>, PodError> {
-    const DOING: &str = "open a netlink socket in the pod's network namespace";
-    if pod.config.namespaces.network == NetMode::Node {
-        return Ok(Vec::new());
-    }
-    let mut answer = link
-        .ask(Request::OpenNetlink, &[])
-        .await
-        .map_err(shim(DOING))?;
-    let Some(control) = answer.descriptors.pop() else {
-        return Err(unexpected(DOING, &answer));
-    };
-    let (node, id) = (Arc::clone(node), pod.id);
-    blocking(move || {
-        node.pin(id, netns.as_fd())?;
-        match &node.network {
-            Some(bridge) => Ok(bridge
-                .attach(&id.to_string(), netns.as_fd(), control.as_fd())?
-                .ips),
-            None => {
-                crate::network::loopback_up(control.as_fd())?;
-                Ok(Vec::new())
-            }
-        }
-    })
-    .await
-}
-
 fn identities(report: &PauseReport) -> (ProcessIdentity, ProcessIdentity) {
     let pause = ProcessIdentity {
         pid: report.pid,
@@ -239,25 +206,29 @@ pub async fn release(
         // What the shim does not end within the deadline is killed through the cgroups.
         let _ = tokio::time::timeout(SHUTDOWN_DEADLINE, link.ask(Request::Shutdown, &[])).await;
     }
-    let (owner, copy) = (Arc::clone(node), pod.clone());
-    let work = tokio::task::spawn_blocking(move || release_blocking(&owner, &copy, &containers));
-    let mut failures = work.await.unwrap_or_else(|_| vec![PodError::Gone]);
+    let (owner, record) = (Arc::clone(node), pod.clone());
+    let ended = blocking(move || {
+        let failures = end_processes(&owner, &record, &containers);
+        Ok((failures, connect::detach_now(&owner, &record)))
+    });
+    let (mut failures, detached) = match ended.await {
+        Ok(ended) => ended,
+        Err(error) => (vec![error], None),
+    };
+    failures.extend(match detached {
+        Some(failures) => failures,
+        None => connect::detach(node, pod).await,
+    });
     failures.extend(scope::leave(node, pod).await.err());
     failures
 }
 
-fn release_blocking(node: &Node, pod: &PodRecord, containers: &[ContainerId]) -> Vec<PodError> {
+fn end_processes(node: &Node, pod: &PodRecord, containers: &[ContainerId]) -> Vec<PodError> {
     let mut failures = Vec::new();
     for id in containers {
         failures.extend(container::release_cgroup(node, pod, *id).err());
     }
     failures.extend(release_pause(node, pod).err());
-    if pod.config.namespaces.network == NetMode::Pod {
-        if let Some(bridge) = &node.network {
-            failures.extend(bridge.detach(&pod.id.to_string()).err().map(PodError::from));
-        }
-        failures.extend(node.unpin(pod.id).err());
-    }
     failures
 }
 
@@ -286,5 +257,5 @@ pub fn validate(node: &Node, config: &PodConfig, pod: &PodRecord) -> Result<(), 
         other => return Err(PodError::UnknownHandler(other.to_owned())),
     }
     plan::pause(&pause_spec(node, pod)?, &node.filters)?;
-    Ok(())
+    connect::validate(node, config)
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use super::attach::Stdin;
 use super::cgroup;
 use super::output::{Output, SourceIndex};
 use super::process::Process;
@@ -38,8 +39,8 @@ pub(super) struct Container {
     pub(super) oom_killed: bool,
     /// The plan, until the process runs: failures name its objects.
     pub(super) plan: Option<Box<ContainerPlan>>,
-    /// The write end of its standard input, kept for clients that attach.
-    _stdin: Option<OwnedFd>,
+    /// Its standard input, kept for clients that attach.
+    pub(super) stdin: Option<Stdin>,
 }
 
 /// What a start request brings.
@@ -55,7 +56,7 @@ pub(super) struct StartRequest {
 struct StreamEnds {
     childs: Option<[OwnedFd; 3]>,
     output: Output,
-    stdin: Option<OwnedFd>,
+    stdin: Option<Stdin>,
 }
 
 impl Shim {
@@ -91,7 +92,7 @@ impl Shim {
             oom_kills_before,
             oom_killed: false,
             plan: Some(plan),
-            _stdin: ends.stdin,
+            stdin: ends.stdin,
         };
         self.watch_container(slot, &container);
         self.containers.insert(slot, container);
@@ -143,7 +144,8 @@ impl Shim {
         }
         let (input, stdin) = if plan.stdin {
             let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
-            (reader, Some(writer))
+            descriptor::set_nonblocking(writer.as_fd())?;
+            (reader, Some(Stdin::new(writer, plan.stdin_once)))
         } else {
             (descriptor::duplicate(self.null.as_fd())?, None)
         };

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use super::attach::AttachRequest;
 use super::cgroup;
 use super::connection::Incoming;
 use super::container::StartRequest;
@@ -102,6 +103,24 @@ impl Shim {
                 self.shut_down(id);
                 Ok(None)
             }
+            Request::Attach {
+                container,
+                client,
+                stdout,
+                stderr,
+                stdin,
+            } => {
+                let asked = AttachRequest {
+                    container,
+                    client,
+                    stdout,
+                    stderr,
+                    stdin,
+                    descriptors,
+                };
+                self.attach(asked).map(Some)
+            }
+            Request::OpenTcp { family } => Ok(Some((Reply::Netlink, vec![self.open_tcp(family)?]))),
             Request::Identify => Ok(Some((Reply::Identity(process::own_pid()), Vec::new()))),
         }
     }

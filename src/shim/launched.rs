@@ -139,10 +139,8 @@ impl Shim {
             Effect::ReplyStarted => {
                 exec.plan = None;
                 let (reply, mut descriptors) = complete(exec.process.started());
-                if let Some(main) = &exec.process.terminal {
-                    use std::os::fd::AsFd;
-                    descriptors.extend(descriptor::duplicate(main.as_fd()));
-                }
+                // The daemon's alone: a client that goes away hangs the terminal up.
+                descriptors.extend(exec.process.terminal.take());
                 self.reply(request, reply, descriptors);
             }
             Effect::ReplyFailed(failure) => self.reply(request, Reply::Failed(failure), Vec::new()),

@@ -17,6 +17,7 @@
 //!
 //! What a container may go through is the table in [`state`].
 
+mod attach;
 mod cgroup;
 mod connection;
 mod container;

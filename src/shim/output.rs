@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 
+use super::attach::Clients;
 use super::cri_log::{Lines, LogStream, Prefix, Records};
 use crate::sys::descriptor;
 use crate::sys::memory::Buffer;
@@ -99,6 +100,7 @@ pub(super) enum SourceIndex {
 pub(super) struct Output {
     sources: [Option<Source>; 2],
     pub(super) log: LogFile,
+    pub(super) clients: Clients,
 }
 
 /// Whether a source has more to say.
@@ -134,18 +136,23 @@ impl Output {
 
     /// Moves what a source has, up to a fair share.
     pub(super) fn pump(&mut self, index: SourceIndex, buffers: &mut Buffers) -> Flow {
-        let Self { sources, log } = self;
+        let Self {
+            sources,
+            log,
+            clients,
+        } = self;
         let Some(source) = &mut sources[index as usize] else {
             return Flow::Ended;
         };
         for _ in 0..READS_PER_TURN {
-            match source.read(log, buffers) {
+            match source.read(log, clients, buffers) {
                 Ok(Some(length)) if length == READ_BYTES => {}
                 // Less than asked for: the source is empty, or epoll says so again.
                 Ok(_) => return Flow::Open,
                 Err(_) => {
                     source.finish(log, buffers);
                     sources[index as usize] = None;
+                    clients.end(index);
                     return Flow::Ended;
                 }
             }
@@ -165,13 +172,19 @@ impl Output {
             if let Some(mut source) = self.sources[index as usize].take() {
                 source.finish(&mut self.log, buffers);
             }
+            self.clients.end(index);
         }
     }
 }
 
 impl Source {
     /// Moves one read's worth. `None` when nothing is there.
-    fn read(&mut self, log: &mut LogFile, buffers: &mut Buffers) -> nix::Result<Option<usize>> {
+    fn read(
+        &mut self,
+        log: &mut LogFile,
+        clients: &mut Clients,
+        buffers: &mut Buffers,
+    ) -> nix::Result<Option<usize>> {
         let (input, output) = buffers.get()?;
         let length = match descriptor::read(self.file.as_fd(), input.as_mut_slice()) {
             Err(Errno::EAGAIN) => return Ok(None),
@@ -184,6 +197,7 @@ impl Source {
         let mut records = Records::new(output.as_mut_slice(), prefix, &mut append);
         self.lines.feed(&input.as_slice()[..length], &mut records);
         records.flush();
+        clients.copy(self.stream, &input.as_slice()[..length]);
         if length > SMALL_READ {
             buffers.used = Some(Instant::now());
         }

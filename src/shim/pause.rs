@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use super::process::Process;
 use super::run::{Shim, Token, decode_plan, failed};
@@ -11,7 +12,7 @@ use super::state::State;
 use crate::launch::{CgroupDirectories, PauseLaunch, start_pause};
 use crate::sys::{descriptor, path, proc, process};
 use crate::wire::plan::PausePlan;
-use crate::wire::{CgroupSlot, Failure, PauseReport, Reply, Step};
+use crate::wire::{CgroupSlot, Failure, IpFamily, PauseReport, Reply, Step};
 
 /// The pause process.
 #[derive(Debug)]
@@ -80,15 +81,30 @@ impl Shim {
 
     /// A netlink socket of the pod's network namespace.
     pub(super) fn open_netlink(&self) -> Result<OwnedFd, Failure> {
+        self.open_inside_network(descriptor::netlink_route)
+    }
+
+    /// A TCP socket of the pod's network namespace.
+    pub(super) fn open_tcp(&self, family: IpFamily) -> Result<OwnedFd, Failure> {
+        let family = match family {
+            IpFamily::V4 => AddressFamily::Inet,
+            IpFamily::V6 => AddressFamily::Inet6,
+        };
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        self.open_inside_network(|| socket(family, SockType::Stream, flags, None))
+    }
+
+    fn open_inside_network(
+        &self,
+        open: impl FnOnce() -> nix::Result<OwnedFd>,
+    ) -> Result<OwnedFd, Failure> {
         let pause = self.running_pause()?;
         let failure = |errno| failed(Step::Join, errno, "network namespace of the pod");
         let network = pause
             .network
             .as_ref()
             .ok_or_else(|| failure(Errno::EBADF))?;
-        self.places
-            .inside_network(network, descriptor::netlink_route)
-            .map_err(failure)
+        self.places.inside_network(network, open).map_err(failure)
     }
 }
 

@@ -65,10 +65,12 @@ pub(super) enum Token {
     Report(u32),
     Output(u32, SourceIndex),
     ExecReport(u32),
+    /// The reader of a client's pipe is gone.
+    Client(u32),
 }
 
 impl Token {
-    fn pack(self) -> u64 {
+    pub(super) fn pack(self) -> u64 {
         let (kind, slot) = match self {
             Self::Listener => (0, 0),
             Self::Daemon => (1, 0),
@@ -78,6 +80,7 @@ impl Token {
             Self::Output(slot, SourceIndex::First) => (5, slot),
             Self::Output(slot, SourceIndex::Second) => (6, slot),
             Self::ExecReport(slot) => (7, slot),
+            Self::Client(slot) => (8, slot),
         };
         u64::from(slot) << 8 | kind
     }
@@ -93,6 +96,7 @@ impl Token {
             5 => Self::Output(slot, SourceIndex::First),
             6 => Self::Output(slot, SourceIndex::Second),
             7 => Self::ExecReport(slot),
+            8 => Self::Client(slot),
             _ => return None,
         })
     }
@@ -207,6 +211,7 @@ impl Shim {
             Token::Report(slot) => self.advance_container(slot, Cause::Report),
             Token::Output(slot, index) => self.pump(slot, index),
             Token::ExecReport(slot) => self.advance_exec(slot, Cause::Report),
+            Token::Client(slot) => self.drop_client(slot),
         }
     }
 
@@ -225,9 +230,12 @@ impl Shim {
         let Some(container) = self.containers.get_mut(&slot) else {
             return;
         };
-        if container.output.pump(index, &mut self.buffers) == Flow::Ended {
+        let flow = container.output.pump(index, &mut self.buffers);
+        let dropped = container.output.clients.take_dropped();
+        if flow == Flow::Ended {
             self.check_drained(slot);
         }
+        self.tell_dropped(dropped);
     }
 
     fn has_ended(&self) -> bool {

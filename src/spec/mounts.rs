@@ -48,6 +48,7 @@ pub(super) fn mounts(request: &SpecRequest<'_>) -> Result<Vec<Mount>, SpecError>
     }
     for (path, directory) in request.volumes {
         if !requested(path.as_str()) {
+            check_target(path.as_str(), directory.as_str(), "the image's Volumes")?;
             let mount = bind(
                 path.as_str(),
                 directory.as_path(),

@@ -155,6 +155,17 @@ pub fn write(file: BorrowedFd<'_>, bytes: &[u8]) -> nix::Result<usize> {
     }
 }
 
+/// Whether nobody can read any more what is written to a pipe.
+pub fn has_no_reader(pipe: BorrowedFd<'_>) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let mut asked = [PollFd::new(pipe, PollFlags::empty())];
+    // A poll that fails says nothing; the next write does.
+    let _ = poll(&mut asked, PollTimeout::ZERO);
+    asked[0]
+        .revents()
+        .is_some_and(|events| events.contains(PollFlags::POLLERR))
+}
+
 /// Waits until the descriptor is readable or its other end is closed.
 ///
 /// # Errors

@@ -97,3 +97,12 @@ pub fn start_session() -> nix::Result<()> {
 pub fn kill(pid: i32) -> nix::Result<()> {
     nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
 }
+
+/// Kills every process of a group. Only for groups whose leader is a child that has not been waited for, so
+/// that the number is still its own.
+///
+/// # Errors
+/// ESRCH when nobody is left in it.
+pub fn kill_group(leader: i32) -> nix::Result<()> {
+    nix::sys::signal::killpg(Pid::from_raw(leader), nix::sys::signal::Signal::SIGKILL)
+}

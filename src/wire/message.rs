@@ -91,7 +91,7 @@ pub enum Request {
         /// Which container.
         container: ContainerId,
     },
-    /// Set the size of a container's or an exec's terminal.
+    /// Set the size of a container's terminal. That of an exec belongs to the daemon alone.
     Resize {
         /// Which container.
         container: ContainerId,
@@ -116,8 +116,50 @@ pub enum Request {
     },
     /// End the pause process and everything else, then exit. The reply comes before the exit.
     Shutdown,
+    /// Copy a container's further output to pipes, until it ends or the other ends are closed. A client that
+    /// does not empty its pipes is let go: it never holds up the container or its log. Descriptors: the write
+    /// end for standard output when `stdout`, then that for standard error when `stderr`.
+    Attach {
+        /// Which container.
+        container: ContainerId,
+        /// Chosen by the daemon, unique for the pod's life; names the client in [`Event::ClientDropped`].
+        client: u64,
+        /// Standard output, or what the terminal shows.
+        stdout: bool,
+        /// Standard error. A container with a terminal has none.
+        stderr: bool,
+        /// The client wants to write to the container.
+        stdin: bool,
+    },
+    /// Open a TCP socket that is not connected inside the pod's network namespace. The reply is
+    /// [`Reply::Netlink`].
+    OpenTcp {
+        /// The version of the Internet Protocol.
+        family: IpFamily,
+    },
     /// Tell which process the shim is.
     Identify,
+}
+
+/// Versions of the Internet Protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IpFamily {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// What a client that attaches gets to write to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AttachedInput {
+    /// Nothing: the container has no standard input, it was closed, or it was not asked for.
+    None,
+    /// The descriptor is the write end of its standard input. Of a container whose standard input is for one
+    /// client only it is the last: closing it is the end of the input.
+    Pipe,
+    /// The descriptor is the main side of its terminal.
+    Terminal,
 }
 
 /// Standard streams of an exec process.
@@ -125,7 +167,8 @@ pub enum Request {
 pub enum ExecStdio {
     /// Descriptors: standard input, output and error. Passed to the process as they are.
     Descriptors,
-    /// A new terminal in the container. The reply has its main side as descriptor.
+    /// A new terminal in the container. The reply has its main side as descriptor, and nobody else keeps it:
+    /// when the daemon closes it, the terminal hangs up.
     Terminal,
 }
 
@@ -156,6 +199,11 @@ pub enum Reply {
     },
     /// The request failed and changed nothing.
     Failed(Failure),
+    /// Output is copied from now on. Descriptor: what `input` says.
+    Attached {
+        /// What the descriptor is.
+        input: AttachedInput,
+    },
     /// The shim's own process id in the host's pid namespace.
     Identity(i32),
 }
@@ -226,6 +274,11 @@ pub enum Event {
         status: ExitStatus,
         /// When: nanoseconds since the epoch.
         at_unix_nanos: i64,
+    },
+    /// A client that is attached did not empty its pipes in time and was let go. Not repeated.
+    ClientDropped {
+        /// Which client.
+        client: u64,
     },
 }
 

@@ -25,8 +25,8 @@ mod tests;
 
 pub use frame::{FrameError, MAX_DESCRIPTORS, MAX_PACKET, decode, encode};
 pub use message::{
-    CgroupSlot, ContainerReport, Event, ExecStdio, ExitStatus, Failure, FromShim, PauseReport,
-    Phase, Reply, Request, Step, ToShim,
+    AttachedInput, CgroupSlot, ContainerReport, Event, ExecStdio, ExitStatus, Failure, FromShim,
+    IpFamily, PauseReport, Phase, Reply, Request, Step, ToShim,
 };
 
 /// Version of the protocol that this build speaks.

@@ -84,7 +84,7 @@ impl Daemon {
             .open(self.place.daemon_log());
         let log = log.unwrap_or_else(|error| panic!("open the daemon's log: {error}"));
         let program = program::built("holdfastd");
-        let mut command = Command::new(&program);
+        let mut command = self.place.command(&program);
         command
             .arg("--config")
             .arg(self.place.config())

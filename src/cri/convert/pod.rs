@@ -8,7 +8,7 @@ use super::field::{lines, name, optional_name, sorted};
 use super::namespace::pod_namespaces;
 use super::security::pod_security;
 use super::{FieldError, RUNTIME_HANDLER, resources};
-use crate::spec::{DnsConfig, HostPath, NetMode, PodConfig, PodMetadata, PortMapping, Protocol};
+use crate::spec::{DnsConfig, HostPath, PodConfig, PodMetadata, PortMapping, Protocol};
 
 /// The pod that a request describes.
 ///
@@ -56,19 +56,6 @@ pub fn pod_config(request: &cri::RunPodSandboxRequest) -> Result<PodConfig, Fiel
 
 /// What the pods of this version cannot do is refused here, before anything is made.
 fn refuse_unsupported(config: &PodConfig) -> Result<(), FieldError> {
-    // With the host's network a host port is the port itself, and kubelets send it as such.
-    let own_network = config.namespaces.network == NetMode::Pod;
-    let host_port = config
-        .port_mappings
-        .iter()
-        .position(|mapping| mapping.host_port != 0);
-    if let (true, Some(index)) = (own_network, host_port) {
-        return Err(FieldError::Unsupported {
-            field: format!("config.port_mappings[{index}].host_port"),
-            what: "leading a port of the host into a pod",
-            remedy: "leave it 0, or use the host's network",
-        });
-    }
     if config.namespaces.userns.is_some() {
         return Err(FieldError::Unsupported {
             field: "config.linux.security_context.namespace_options.userns_options".to_owned(),
@@ -122,6 +109,14 @@ fn dns(dns: &cri::DnsConfig) -> Result<DnsConfig, FieldError> {
 fn port_mappings(mappings: &[cri::PortMapping]) -> Result<Vec<PortMapping>, FieldError> {
     let mapping = |(index, mapping): (usize, &cri::PortMapping)| {
         let field = format!("config.port_mappings[{index}]");
+        if mapping.host_port != 0 && mapping.container_port == 0 {
+            let remedy = "give the port in the pod that host_port leads to, from 1 to 65535";
+            return Err(FieldError::invalid(
+                format!("{field}.container_port"),
+                0,
+                remedy,
+            ));
+        }
         Ok(PortMapping {
             protocol: protocol(&field, mapping.protocol)?,
             container_port: port(&format!("{field}.container_port"), mapping.container_port)?,

@@ -229,8 +229,9 @@ fn apparmor(
     let Some(profile) = profile else {
         let field = format!("{field}.apparmor_profile");
         return match deprecated {
-            "" | "unconfined" => Ok(AppArmorChoice::Unconfined),
-            "runtime/default" => Ok(AppArmorChoice::RuntimeDefault),
+            // Unlike with seccomp, a request that says nothing gets the default, as with containerd.
+            "" | "runtime/default" => Ok(AppArmorChoice::RuntimeDefault),
+            "unconfined" => Ok(AppArmorChoice::Unconfined),
             text if text.starts_with(LOCALHOST) => loaded_profile(&field, text),
             text => Err(deprecated_profile(&field, text)),
         };

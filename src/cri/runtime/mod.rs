@@ -1,7 +1,7 @@
 //! CRI `RuntimeService`: the handlers, by what they are about.
 //!
 //! The trait is one, so its methods are all here; each is a line that hands over to `pods`, `containers`,
-//! `stats`, `metrics`, `events` or `node`. What is not here answers UNIMPLEMENTED.
+//! `streaming`, `stats`, `metrics`, `events` or `node`. What is not here answers UNIMPLEMENTED.
 
 mod containers;
 mod events;
@@ -9,6 +9,7 @@ mod metrics;
 mod node;
 mod pods;
 mod stats;
+mod streaming;
 
 use cri_api::runtime::v1 as cri;
 use cri_api::runtime::v1::runtime_service_server::RuntimeService;
@@ -104,6 +105,9 @@ handlers! {
     container_status => containers::status(ContainerStatusRequest) -> ContainerStatusResponse;
     update_container_resources => containers::update(UpdateContainerResourcesRequest) -> UpdateContainerResourcesResponse;
     reopen_container_log => containers::reopen_log(ReopenContainerLogRequest) -> ReopenContainerLogResponse;
+    exec => streaming::exec(ExecRequest) -> ExecResponse;
+    attach => streaming::attach(AttachRequest) -> AttachResponse;
+    port_forward => streaming::port_forward(PortForwardRequest) -> PortForwardResponse;
     exec_sync => containers::exec_sync(ExecSyncRequest) -> ExecSyncResponse;
     container_stats => stats::one(ContainerStatsRequest) -> ContainerStatsResponse;
     list_container_stats => stats::list(ListContainerStatsRequest) -> ListContainerStatsResponse;

@@ -37,15 +37,13 @@ pub(super) async fn status(
         name: name.to_owned(),
         features: Some(features),
     };
+    let network = node.pods.network_problem().await;
     Ok(Response::new(cri::StatusResponse {
         status: Some(cri::RuntimeStatus {
-            conditions: vec![
-                runtime_ready(node).await,
-                network_ready(&node.facts.network_problem),
-            ],
+            conditions: vec![runtime_ready(node).await, network_ready(&network)],
         }),
         info: if request.verbose {
-            info::node(&node.facts.config)
+            info::node(&node.pods, &node.facts.config)
         } else {
             Default::default()
         },
@@ -99,10 +97,10 @@ pub(super) async fn runtime_config(
     }))
 }
 
-/// The pod CIDR of a kubelet is for network plugins that have no ranges of their own; the built-in network
-/// has its own from the configuration. As in CRI-O the call is accepted.
+/// The pod CIDR of a kubelet is for network plugins that take ranges; the built-in network has its own from
+/// the configuration.
 pub(super) async fn update_runtime_config(
-    _: &Node,
+    node: &Node,
     request: cri::UpdateRuntimeConfigRequest,
 ) -> Answer<cri::UpdateRuntimeConfigResponse> {
     let network = request
@@ -112,7 +110,8 @@ pub(super) async fn update_runtime_config(
         .map(|network| network.pod_cidr)
         .filter(|cidr| !cidr.is_empty())
     {
-        info!(%pod_cidr, "the pod CIDR of the kubelet is not used: the configuration has the subnets");
+        node.pods.set_ranges(&pod_cidr).await?;
+        info!(%pod_cidr, "later pods get it from the network plugins that take ranges");
     }
     Ok(Response::new(cri::UpdateRuntimeConfigResponse {}))
 }

@@ -23,9 +23,18 @@ impl Config {
         if self.image.max_parallel_layers == 0 {
             return Err(bad("image.max_parallel_layers", "0", "give at least 1"));
         }
-        if self.image.stall_timeout.get().is_zero() {
-            return Err(bad("image.stall_timeout", "0s", "give a time such as 60s"));
+        for (key, period) in [
+            ("image.stall_timeout", self.image.stall_timeout),
+            (
+                "image.download_rate_window",
+                self.image.download_rate_window,
+            ),
+        ] {
+            if period.get().is_zero() {
+                return Err(bad(key, "0s", "give a time such as 60s"));
+            }
         }
+        self.streams()?;
         if self.cgroup.pids_limit == Some(0) {
             return Err(bad(
                 "cgroup.pids_limit",
@@ -42,7 +51,9 @@ impl Config {
             ("run_dir", &self.run_dir),
             ("socket", &self.socket),
             ("network.netns_dir", &self.network.netns_dir),
+            ("cni.conf_dir", &self.cni.conf_dir),
         ];
+        paths.extend(self.cni.bin_dirs.iter().map(|dir| ("cni.bin_dirs", dir)));
         paths.extend(self.shim.iter().map(|shim| ("shim", shim)));
         paths.extend(
             self.image
@@ -64,9 +75,47 @@ impl Config {
         Ok(())
     }
 
+    fn streams(&self) -> Result<(), ConfigError> {
+        let streaming = &self.streaming;
+        if streaming.address.ip().is_unspecified() {
+            let remedy =
+                "clients are sent there: give an address of this machine, such as 127.0.0.1:0";
+            return Err(bad(
+                "streaming.address",
+                &streaming.address.to_string(),
+                remedy,
+            ));
+        }
+        if streaming.idle_timeout.get().is_zero() {
+            return Err(bad(
+                "streaming.idle_timeout",
+                "0s",
+                "give a time such as 4h",
+            ));
+        }
+        match (&streaming.tls_cert, &streaming.tls_key) {
+            (None, None) => Ok(()),
+            (Some(cert), Some(key)) => {
+                absolute("streaming.tls_cert", cert)?;
+                absolute("streaming.tls_key", key)
+            }
+            (Some(cert), None) => {
+                let remedy = "give streaming.tls_key with it";
+                Err(bad("streaming.tls_cert", &cert.to_string_lossy(), remedy))
+            }
+            (None, Some(key)) => {
+                let remedy = "give streaming.tls_cert with it";
+                Err(bad("streaming.tls_key", &key.to_string_lossy(), remedy))
+            }
+        }
+    }
+
     fn networks(&self) -> Result<(), ConfigError> {
         let network = &self.network;
-        if network.kind == NetworkKind::None {
+        if self.cni.timeout.get().is_zero() {
+            return Err(bad("cni.timeout", "0s", "give a time such as 60s"));
+        }
+        if matches!(network.kind, NetworkKind::None | NetworkKind::Cni) {
             return Ok(());
         }
         if let Some(subnet) = network.subnet4.filter(|subnet| subnet.is_ipv6()) {

@@ -5,6 +5,7 @@
 //! known and a value of the wrong type are errors with file and line. Nothing here has side effects.
 
 mod check;
+mod streaming;
 
 use std::fs;
 use std::io;
@@ -12,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
+
+pub use streaming::StreamingConfig;
 
 use super::quantity::{Period, Size};
 use crate::network::Subnet;
@@ -35,10 +38,14 @@ pub struct Config {
     pub shim: Option<PathBuf>,
     /// Network of pods.
     pub network: NetworkConfig,
+    /// Network plugins.
+    pub cni: CniConfig,
     /// Control groups.
     pub cgroup: CgroupConfig,
     /// Images.
     pub image: ImageConfig,
+    /// Exec, attach and port-forward.
+    pub streaming: StreamingConfig,
     /// Log.
     pub log: LogConfig,
 }
@@ -52,8 +59,10 @@ impl Default for Config {
             socket_group: None,
             shim: None,
             network: NetworkConfig::default(),
+            cni: CniConfig::default(),
             cgroup: CgroupConfig::default(),
             image: ImageConfig::default(),
+            streaming: StreamingConfig::default(),
             log: LogConfig::default(),
         }
     }
@@ -63,8 +72,12 @@ impl Default for Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NetworkKind {
+    /// The installed plugins when there is a configuration of them, otherwise the built-in bridge.
+    Auto,
     /// The built-in bridge.
     Bridge,
+    /// The installed plugins.
+    Cni,
     /// Nothing: pods have a loopback interface only.
     None,
 }
@@ -92,13 +105,35 @@ pub struct NetworkConfig {
 impl Default for NetworkConfig {
     fn default() -> Self {
         Self {
-            kind: NetworkKind::Bridge,
+            kind: NetworkKind::Auto,
             bridge: "hf0".to_owned(),
             // Neither docker's, podman's nor a usual cluster's range. Texts that are tested to be subnets.
             subnet4: "10.209.0.0/16".parse().ok(),
             subnet6: "fd68:6f6c:6466::/64".parse().ok(),
             mtu: None,
             netns_dir: "/run/netns".into(),
+        }
+    }
+}
+
+/// Network plugins (CNI).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CniConfig {
+    /// Where their configuration is: the first file by name is the network.
+    pub conf_dir: PathBuf,
+    /// Where they are, in the order of the search.
+    pub bin_dirs: Vec<PathBuf>,
+    /// How long one call of one plugin may take.
+    pub timeout: Period,
+}
+
+impl Default for CniConfig {
+    fn default() -> Self {
+        Self {
+            conf_dir: "/etc/cni/net.d".into(),
+            bin_dirs: vec!["/opt/cni/bin".into(), "/usr/lib/cni".into()],
+            timeout: Period::from_secs(60),
         }
     }
 }
@@ -137,6 +172,16 @@ impl Default for CgroupConfig {
     }
 }
 
+/// What is done about the volumes that images declare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VolumesConfig {
+    /// Each container gets a directory for each, with what the image has there.
+    Bind,
+    /// Nothing.
+    Ignore,
+}
+
 /// Images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -145,10 +190,16 @@ pub struct ImageConfig {
     pub hosts_dir: Vec<PathBuf>,
     /// Layers of one image under way at once.
     pub max_parallel_layers: usize,
-    /// A download that brings next to nothing for so long is broken off and resumed.
+    /// A connection that brings nothing for so long is broken off, and the download resumed.
     pub stall_timeout: Period,
-    /// References of images that kubelets must not collect.
+    /// Likewise a download that brings less than so much a second; zero lets it be as slow as it likes.
+    pub min_download_rate: Size,
+    /// The time over which that rate is measured.
+    pub download_rate_window: Period,
+    /// References of images that kubelets must not collect; `*` stands for any characters.
     pub pinned: Vec<String>,
+    /// What is done about the volumes that images declare.
+    pub volumes: VolumesConfig,
     /// Most files in one layer.
     pub max_layer_entries: u64,
     /// Most content of one layer, unpacked.
@@ -164,7 +215,10 @@ impl Default for ImageConfig {
             ],
             max_parallel_layers: 3,
             stall_timeout: Period::from_secs(60),
+            min_download_rate: Size(1 << 10),
+            download_rate_window: Period::from_secs(60),
             pinned: Vec::new(),
+            volumes: VolumesConfig::Bind,
             max_layer_entries: 4 << 20,
             max_layer_size: Size(256 << 30),
         }

@@ -1,7 +1,7 @@
 //! The download of a large blob, resumed where it broke.
 
-use super::RegistryError;
-use super::client::{Ask, Client, STALL_FLOOR};
+use super::client::{Ask, Client};
+use super::{RegistryError, Timers};
 use crate::image::Digest;
 use crate::image::layer::Chunk;
 use bytes::{Buf, Bytes};
@@ -36,22 +36,64 @@ enum Ended {
     ForGood(RegistryError),
 }
 
-async fn next_chunk(
-    response: &mut Response,
-    deadline: Instant,
-    (period, url): (Duration, &str),
-) -> Result<Option<Bytes>, Ended> {
-    match tokio::time::timeout_at(deadline, response.chunk()).await {
-        Ok(Ok(chunk)) => Ok(chunk),
-        Ok(Err(source)) => Err(Ended::Broken(RegistryError::Unreachable {
-            url: url.to_owned(),
-            source: source.without_url(),
-        })),
-        Err(_) => Err(Ended::Broken(RegistryError::Stalled {
-            url: url.to_owned(),
-            floor: STALL_FLOOR,
-            period,
-        })),
+/// The speed of one connection. Time in which we did not take what it had to give does not count.
+struct Pace {
+    timers: Timers,
+    begun: Instant,
+    brought: u64,
+}
+
+impl Pace {
+    fn new(timers: Timers) -> Self {
+        Self {
+            timers,
+            begun: Instant::now(),
+            brought: 0,
+        }
+    }
+
+    async fn next_chunk(
+        &mut self,
+        response: &mut Response,
+        url: &str,
+    ) -> Result<Option<Bytes>, RegistryError> {
+        let stall = self.timers.stall;
+        match tokio::time::timeout(stall, response.chunk()).await {
+            Ok(Ok(Some(chunk))) => {
+                self.brought += chunk.len() as u64;
+                self.check(url).map(|()| Some(chunk))
+            }
+            Ok(Ok(None)) => Ok(None),
+            Ok(Err(source)) => Err(RegistryError::Unreachable {
+                url: url.to_owned(),
+                source: source.without_url(),
+            }),
+            Err(_) => Err(RegistryError::Stalled {
+                url: url.to_owned(),
+                period: stall,
+            }),
+        }
+    }
+
+    fn check(&mut self, url: &str) -> Result<(), RegistryError> {
+        let Timers { rate, window, .. } = self.timers;
+        if self.begun.elapsed() < window {
+            return Ok(());
+        }
+        let wanted = u128::from(rate) * window.as_millis() / 1000;
+        if u128::from(self.brought) < wanted {
+            return Err(RegistryError::TooSlow {
+                url: url.to_owned(),
+                rate,
+                period: window,
+            });
+        }
+        (self.begun, self.brought) = (Instant::now(), 0);
+        Ok(())
+    }
+
+    fn excuse(&mut self, time: Duration) {
+        self.begun += time;
     }
 }
 
@@ -100,23 +142,19 @@ impl<'a> Transfer<'a> {
         let sent = client.send(ask, Method::GET, &self.path, self.done).await;
         let mut response = sent.map_err(Ended::ForGood)?;
         let mut skip = self.to_skip(&response, &url).map_err(Ended::ForGood)?;
-        let mut deadline = Instant::now() + client.stall_timeout;
-        let mut since_deadline = 0;
-        while let Some(mut chunk) =
-            next_chunk(&mut response, deadline, (client.stall_timeout, &url)).await?
+        let mut pace = Pace::new(client.timers);
+        while let Some(mut chunk) = pace
+            .next_chunk(&mut response, &url)
+            .await
+            .map_err(Ended::Broken)?
         {
-            since_deadline += chunk.len() as u64;
             let skipped = skip.min(chunk.len() as u64);
             chunk.advance(usize::try_from(skipped).unwrap_or_default());
             skip -= skipped;
             let before = Instant::now();
             self.hand_on(chunk, &url).await.map_err(Ended::ForGood)?;
             // A slow disk is not the registry's fault.
-            deadline += before.elapsed();
-            if since_deadline >= STALL_FLOOR {
-                since_deadline = 0;
-                deadline = Instant::now() + client.stall_timeout;
-            }
+            pace.excuse(before.elapsed());
         }
         if self.done < self.size {
             let what = "it is shorter than the manifest says";

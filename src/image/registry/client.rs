@@ -1,8 +1,8 @@
 //! HTTP: connections, retries, redirects, bounded answers.
 
-use super::RegistryError;
 use super::auth::{self, Tokens};
 use super::hosts::{self, Endpoint, Scheme, Tls, Verification};
+use super::{RegistryError, Timers};
 use crate::image::credentials::Secret;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -24,8 +24,6 @@ const BACKOFF: Duration = Duration::from_millis(250);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 /// The most sets of TLS settings whose connections are kept.
 const CLIENTS_MAX: usize = 32;
-/// The least a living transfer sends in one stall period, in bytes.
-pub(super) const STALL_FLOOR: u64 = 4096;
 
 /// How often a host is tried before the next one, or the kubelet's next attempt, is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,15 +122,15 @@ impl Route {
 pub(super) struct Client {
     clients: Mutex<HashMap<Connection, reqwest::Client>>,
     pub(super) tokens: Tokens,
-    pub(super) stall_timeout: Duration,
+    pub(super) timers: Timers,
 }
 
 impl Client {
-    pub fn new(stall_timeout: Duration) -> Self {
+    pub fn new(timers: Timers) -> Self {
         Self {
             clients: Mutex::default(),
             tokens: Tokens::default(),
-            stall_timeout,
+            timers,
         }
     }
 
@@ -166,10 +164,12 @@ impl Client {
                     (wait, self.refusal(response, ask.url(path)).await)
                 }
                 Err(e) => {
-                    let passing = matches!(
-                        e,
-                        RegistryError::Unreachable { .. } | RegistryError::Stalled { .. }
-                    );
+                    let passing = match &e {
+                        RegistryError::Unreachable { .. } | RegistryError::Stalled { .. } => true,
+                        // The token service's answer.
+                        RegistryError::Status { status, .. } => is_passing(*status),
+                        _ => false,
+                    };
                     (passing.then_some(None), e)
                 }
             };
@@ -242,7 +242,12 @@ impl Client {
             }
             if home {
                 for (name, value) in &ask.endpoint.headers {
-                    request = request.header(name, value);
+                    // What the host was asked for and answered comes before what the file says.
+                    let replaced = authorization.is_some()
+                        && name.eq_ignore_ascii_case(AUTHORIZATION.as_str());
+                    if !replaced {
+                        request = request.header(name, sensitive(value));
+                    }
                 }
                 if let Some(value) = authorization {
                     request = request.header(AUTHORIZATION, sensitive(value));
@@ -297,15 +302,14 @@ impl Client {
         operation: impl Future<Output = reqwest::Result<T>>,
         url: &str,
     ) -> Result<T, RegistryError> {
-        match tokio::time::timeout(self.stall_timeout, operation).await {
+        match tokio::time::timeout(self.timers.stall, operation).await {
             Ok(result) => result.map_err(|e| RegistryError::Unreachable {
                 url: url.to_owned(),
                 source: e.without_url(),
             }),
             Err(_) => Err(RegistryError::Stalled {
                 url: url.to_owned(),
-                floor: 1,
-                period: self.stall_timeout,
+                period: self.timers.stall,
             }),
         }
     }

@@ -109,7 +109,11 @@ impl Distribution {
     }
 
     async fn push(&self, repository: &str, tag: &str, made: &MadeImage) {
-        let client = super::client::Client::new(Duration::from_secs(5));
+        let client = super::client::Client::new(super::Timers {
+            stall: Duration::from_secs(5),
+            rate: 0,
+            window: Duration::from_secs(5),
+        });
         let endpoint = super::hosts::endpoints(None, &self.address.to_string())
             .unwrap()
             .remove(0);

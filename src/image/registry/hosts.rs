@@ -15,7 +15,7 @@ const DOCKER_HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
 const FILE_MAX: u64 = 1 << 20;
 
 /// One host to ask for a repository.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     /// `https` or `http`.
     pub scheme: Scheme,
@@ -61,6 +61,22 @@ pub(crate) enum Verification {
     Full,
     /// The administrator wrote `skip_verify = true`.
     Skipped,
+}
+
+/// The headers may be secrets, and so only their names are shown.
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let headers: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Endpoint")
+            .field("scheme", &self.scheme)
+            .field("authority", &self.authority)
+            .field("path", &self.path)
+            .field("pull", &self.pull)
+            .field("resolve", &self.resolve)
+            .field("headers", &headers)
+            .field("tls", &self.tls)
+            .finish()
+    }
 }
 
 impl std::fmt::Debug for Tls {

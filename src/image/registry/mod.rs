@@ -14,6 +14,7 @@ mod distribution_tests;
 #[cfg(test)]
 mod tests;
 
+use super::credentials::is_same_host;
 use super::layer::Chunk;
 use super::{Credentials, Digest, Reference, Target};
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use hosts::Endpoint;
 pub use hosts::HostsError;
 use http::Method;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The largest manifest, index or configuration accepted, in bytes; registries refuse larger
@@ -65,13 +67,25 @@ pub enum RegistryError {
         source: reqwest::Error,
     },
     /// The host takes connections and sends nothing.
-    #[error("{url} sent less than {floor} bytes in {} seconds", period.as_secs())]
+    #[error("{url} sent nothing for {} seconds (image.stall_timeout)", period.as_secs())]
     Stalled {
         /// What was to be fetched.
         url: String,
-        /// The least a living download sends.
-        floor: u64,
         /// In this time.
+        period: Duration,
+    },
+    /// The host sends, and so little that the download would never end.
+    #[error(
+        "{url} sent less than {rate} bytes per second for {} seconds: if it is no faster, lower \
+         image.min_download_rate",
+        period.as_secs()
+    )]
+    TooSlow {
+        /// What was to be fetched.
+        url: String,
+        /// The least a useful download brings, in bytes per second.
+        rate: u64,
+        /// Measured over this time.
         period: Duration,
     },
     /// The host answered with an error that trying again did not cure.
@@ -164,6 +178,17 @@ impl RegistryError {
     }
 }
 
+/// How long a host may keep us waiting.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timers {
+    /// A connection that brings nothing for so long is broken off.
+    pub stall: Duration,
+    /// A download that brings less, in bytes per second, is broken off; 0 lets it be as slow as it likes.
+    pub rate: u64,
+    /// The time over which the rate is measured.
+    pub window: Duration,
+}
+
 /// A document from a registry, verified where a digest was asked for.
 #[derive(Debug, Clone)]
 pub(super) struct Document {
@@ -174,23 +199,23 @@ pub(super) struct Document {
 /// The registries of the world, as far as the credentials reach.
 #[derive(Debug)]
 pub(super) struct Registry {
-    client: Client,
+    client: Arc<Client>,
     hosts_dir: Option<PathBuf>,
 }
 
 /// One pull's view of a registry: its hosts, one repository, one caller.
 #[derive(Debug)]
-pub(super) struct Repository<'a> {
-    client: &'a Client,
+pub(super) struct Repository {
+    client: Arc<Client>,
     endpoints: Vec<Endpoint>,
     reference: Reference,
     credentials: Option<Credentials>,
 }
 
 impl Registry {
-    pub fn new(hosts_dir: Option<PathBuf>, stall_timeout: Duration) -> Self {
+    pub fn new(hosts_dir: Option<PathBuf>, timers: Timers) -> Self {
         Self {
-            client: Client::new(stall_timeout),
+            client: Arc::new(Client::new(timers)),
             hosts_dir,
         }
     }
@@ -200,7 +225,7 @@ impl Registry {
         &self,
         reference: &Reference,
         credentials: Option<Credentials>,
-    ) -> Result<Repository<'_>, RegistryError> {
+    ) -> Result<Repository, RegistryError> {
         let (dir, host) = (self.hosts_dir.clone(), reference.host().to_owned());
         let read =
             tokio::task::spawn_blocking(move || hosts::endpoints(dir.as_deref(), &host)).await;
@@ -217,7 +242,7 @@ impl Registry {
                 source,
             })?;
         Ok(Repository {
-            client: &self.client,
+            client: Arc::clone(&self.client),
             endpoints,
             reference: reference.clone(),
             credentials,
@@ -225,7 +250,7 @@ impl Registry {
     }
 }
 
-impl Repository<'_> {
+impl Repository {
     /// The digest a tag stands for, when a host says so without sending the manifest.
     pub async fn head(&self, target: &Target) -> Result<Option<Digest>, RegistryError> {
         let path = format!("manifests/{}", target.as_path());
@@ -266,7 +291,10 @@ impl Repository<'_> {
             let ask = self.ask(endpoint);
             match self.client.document(&ask, path, DOCUMENT_MAX).await {
                 Ok(bytes) => {
-                    let digest = Digest::of(&bytes);
+                    let digest = match target {
+                        Target::Digest(expected) => expected.same_of(&bytes),
+                        Target::Tag(_) => Digest::of(&bytes),
+                    };
                     match target {
                         Target::Digest(expected) if *expected != digest => {
                             let url = ask.url(path);
@@ -296,7 +324,7 @@ impl Repository<'_> {
         let mut transfer = blob::Transfer::new(digest, size, sink);
         let mut asked = Asked::default();
         for endpoint in self.endpoints_for(&Target::Digest(digest)) {
-            match transfer.run(self.client, &self.ask(endpoint)).await {
+            match transfer.run(&self.client, &self.ask(endpoint)).await {
                 Ok(()) => return Ok(()),
                 Err(e @ (RegistryError::GivenUp { .. } | RegistryError::TooLarge { .. })) => {
                     return Err(e);
@@ -317,15 +345,16 @@ impl Repository<'_> {
 
     fn ask<'a>(&'a self, endpoint: &'a Endpoint) -> Ask<'a> {
         let credentials = self.credentials.as_ref();
-        // Credentials may be restricted to the registry's name, which its mirrors stand in for.
+        let (host, server) = (self.reference.host(), self.endpoints.last());
+        // The registry is where its name says, or where the administrator says that it is. A mirror is
+        // somebody else: it gets what is meant for it by name only.
+        let is_registry = is_same_host(&endpoint.authority, host)
+            || server.is_some_and(|server| server.authority == endpoint.authority);
         let secret = credentials.and_then(|c| {
-            c.secret_for(&endpoint.authority)
-                .or_else(|| c.secret_for(self.reference.host()))
+            let own = c.secret_for(host).filter(|_| is_registry);
+            own.or_else(|| c.secret_named(&endpoint.authority))
         });
-        let others = self
-            .endpoints
-            .last()
-            .is_some_and(|last| !std::ptr::eq(last, endpoint));
+        let others = server.is_some_and(|server| !std::ptr::eq(server, endpoint));
         Ask {
             endpoint,
             repository: self.reference.path(),
@@ -382,6 +411,7 @@ fn short(error: &RegistryError) -> String {
     let (url, outcome) = match error {
         RegistryError::Unreachable { url, .. } => (url, "unreachable".to_owned()),
         RegistryError::Stalled { url, .. } => (url, "stalled".to_owned()),
+        RegistryError::TooSlow { url, .. } => (url, "too slow".to_owned()),
         RegistryError::NotFound { url, .. } => (url, "not there".to_owned()),
         RegistryError::Unauthorized { url, .. } => (url, "access refused".to_owned()),
         RegistryError::Status { url, status, .. } => (url, status.to_string()),

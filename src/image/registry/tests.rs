@@ -229,6 +229,105 @@ async fn credentials_for_another_server_are_not_shown() {
     );
 }
 
+/// A mirror is another host: it gets the credentials of the registry only when the caller names it.
+#[tokio::test]
+async fn mirrors_are_not_shown_the_registrys_credentials() {
+    let challenge =
+        |_: &Request| Answer::status(401).header("WWW-Authenticate", "Basic realm=\"x\"");
+    let (mirror, registry) = (
+        Server::start(challenge).await,
+        Server::start(challenge).await,
+    );
+    let shown = |server: &Server| {
+        let requests = server.requests.lock().unwrap();
+        requests
+            .iter()
+            .any(|request| authorization(request).is_some())
+    };
+    let hosts = format!(
+        "server = \"http://{}\"\n[host.\"http://{}\"]\n",
+        registry.address, mirror.address
+    );
+    let credentials = Credentials::password("u", "p");
+    for caller in [
+        credentials.clone(),
+        credentials.clone().for_server("registry.test"),
+    ] {
+        Client::new(&hosts).pull(Some(caller)).await.unwrap_err();
+        assert!(shown(&registry) && !shown(&mirror));
+        registry.requests.lock().unwrap().clear();
+    }
+    let named = credentials.for_server(&mirror.address.to_string());
+    Client::new(&hosts).pull(Some(named)).await.unwrap_err();
+    assert!(shown(&mirror) && !shown(&registry));
+}
+
+/// A pull whose token expires between two layers gets another one by itself.
+#[tokio::test]
+async fn an_expired_token_is_replaced() {
+    let one = tar(&[("one", "1")]);
+    let two = tar(&[("two", "2")]);
+    let image = image(
+        &[(one.clone(), gzip(&one)), (two.clone(), gzip(&two))],
+        "one",
+    );
+    let served = images(&image);
+    // What is left of each token: it is good for two requests.
+    let tokens = std::sync::Mutex::new(std::collections::HashMap::<String, u32>::new());
+    let registry = Server::start(move |request| {
+        let host = &request.headers["host"];
+        let mut tokens = tokens.lock().unwrap();
+        if request.path.starts_with("/token") {
+            let token = format!("T{}", tokens.len());
+            tokens.insert(format!("Bearer {token}"), 2);
+            return Answer::body(format!("{{\"token\":\"{token}\",\"expires_in\":60}}"));
+        }
+        let left = authorization(request).and_then(|token| tokens.get_mut(token));
+        match left.filter(|left| **left > 0) {
+            Some(left) => {
+                *left -= 1;
+                serve_images(&served, request)
+            }
+            None => Answer::status(401).header(
+                "WWW-Authenticate",
+                &format!("Bearer realm=\"http://{host}/token\",service=\"svc\""),
+            ),
+        }
+    })
+    .await;
+    Client::of(&registry).pull(None).await.unwrap();
+    assert!(
+        registry.count("/token") >= 2,
+        "{}",
+        registry.count("/token")
+    );
+}
+
+/// The file's header is a standing credential; what the host asked for comes before it.
+#[tokio::test]
+async fn credentials_of_the_hosts_file_are_sent_and_not_shown() {
+    let image = small_image("one");
+    let served = images(&image);
+    let registry = Server::start(move |request| match authorization(request) {
+        Some("Bearer from-the-file") => serve_images(&served, request),
+        _ => Answer::status(403),
+    })
+    .await;
+    let client = Client::new(&format!(
+        "server = \"http://{}\"\n[header]\nauthorization = \"Bearer from-the-file\"\n",
+        registry.address
+    ));
+    client.pull(None).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let certs = dir.path().join("registry.test");
+    fs::create_dir_all(&certs).unwrap();
+    let mut file = fs::File::create(certs.join("hosts.toml")).unwrap();
+    std::io::Write::write_all(&mut file, b"[header]\nx-token = \"hunter2\"\n").unwrap();
+    let endpoints = hosts::endpoints(Some(dir.path()), "registry.test").unwrap();
+    assert_eq!(endpoints[0].headers[0].1, "hunter2");
+    assert!(!format!("{endpoints:?}").contains("hunter2"));
+}
+
 #[tokio::test]
 async fn redirects_elsewhere_take_no_credentials_along() {
     let image = small_image("one");

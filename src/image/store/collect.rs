@@ -34,7 +34,7 @@ impl Inner {
                     .map_err(&sweeping)?;
             }
         }
-        self.spawn("holdfast-sweep", |store| store.empty_trash());
+        self.empty_trash_in_background();
         Ok(())
     }
 
@@ -52,6 +52,11 @@ impl Inner {
                 other => return other,
             }
         }
+    }
+
+    /// Deletes what is in the trash on a thread of its own.
+    pub(super) fn empty_trash_in_background(self: &Arc<Self>) {
+        self.spawn("holdfast-sweep", |store| store.empty_trash());
     }
 
     /// Collects on a thread of its own, once collecting is allowed.

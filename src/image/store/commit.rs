@@ -1,27 +1,20 @@
 //! The one transaction: an image and the layers it needs.
 
-use super::{ImageHold, Inner, StoreError};
-use crate::disk::{Dir, Durability, FileName};
+use super::{ImageHold, Inner, StagedLayer, StoreError};
+use crate::disk::{Durability, FileName};
 use crate::image::image::{Image, ImageId, LayerName};
 use crate::image::index::{ImageRecord, Index, LayerRecord, document_name};
-use crate::image::layer::Layer;
 use crate::image::{Digest, Reference};
 use bytes::Bytes;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// A layer of an image about to be committed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::image) enum Slot {
     /// The store has it; the hold keeps it until the image refers to it.
-    Present(ImageHold),
-    /// It was unpacked into the directory of that name in the operation's staging directory.
-    Staged {
-        /// The directory with `diff` in it.
-        name: FileName,
-        /// What it turned out to be, digests compared.
-        layer: Layer,
-    },
+    Present(Arc<ImageHold>),
+    /// It was unpacked; another pull may have it too.
+    Staged(Arc<StagedLayer>),
 }
 
 /// An image about to be committed, everything verified.
@@ -38,24 +31,6 @@ pub(in crate::image) struct Candidate {
 }
 
 impl Inner {
-    /// Makes the staging directory of an operation.
-    pub(in crate::image) fn new_staging(&self) -> Result<(FileName, Dir), StoreError> {
-        let number = self.sequence.fetch_add(1, Ordering::Relaxed);
-        let name = FileName::new(number.to_string())?;
-        let dir = self.staging.create_new_subdir(&name, 0o700);
-        Ok((name, dir.map_err(StoreError::directory("stage an image"))?))
-    }
-
-    /// Deletes the staging directory of an operation that ended.
-    pub(in crate::image) fn end_staging(&self, name: &FileName) {
-        if let Err(e) = self.staging.remove_tree(name) {
-            tracing::warn!(
-                error = &e as &dyn std::error::Error,
-                "cannot delete a staging directory; the next start will"
-            );
-        }
-    }
-
     /// Gives an image that is in the store further names.
     pub(in crate::image) fn add_names(
         &self,
@@ -80,28 +55,25 @@ impl Inner {
 
     /// Puts an image into the store: all of it, or, on an error or when killed, nothing.
     pub(in crate::image) fn commit(
-        &self,
-        staging: &Dir,
-        candidate: Candidate,
+        self: &Arc<Self>,
+        candidate: &Candidate,
     ) -> Result<Arc<Image>, StoreError> {
         let _writing = self.lock_writing();
         let mut index = self.snapshot().index.clone();
         let before = index.next_layer;
-        let committed = self
-            .settle(staging, &candidate, &mut index)
-            .and_then(|layers| {
-                let id = ImageId::of_config(candidate.config.0);
-                let record = ImageRecord {
-                    manifest: candidate.manifest.0,
-                    size: candidate.size,
-                    layers,
-                };
-                index.images.insert(id, record);
-                candidate.names.iter().for_each(|name| index.name(name, id));
-                let after = index.next_layer;
-                self.publish(index).map(|()| (id, after))
-            });
-        let (id, after) = match committed {
+        let committed = self.settle(candidate, &mut index).and_then(|layers| {
+            let id = ImageId::of_config(candidate.config.0);
+            let record = ImageRecord {
+                manifest: candidate.manifest.0,
+                size: candidate.size,
+                layers: layers.clone(),
+            };
+            index.images.insert(id, record);
+            candidate.names.iter().for_each(|name| index.name(name, id));
+            let after = index.next_layer;
+            self.publish(index).map(|()| (id, layers, after))
+        });
+        let (id, layers, after) = match committed {
             Ok(committed) => committed,
             Err(e) => {
                 self.roll_back(before);
@@ -111,6 +83,7 @@ impl Inner {
         let mut holds = self.lock_holds();
         (before..after).for_each(|number| holds.add(LayerName::from_number(number)));
         drop(holds);
+        self.keep(candidate, &layers)?;
         self.snapshot()
             .images
             .get(&id)
@@ -118,10 +91,27 @@ impl Inner {
             .ok_or(StoreError::Interrupted)
     }
 
+    /// Lets the other pulls that have the staged layers too know what these are now.
+    fn keep(
+        self: &Arc<Self>,
+        candidate: &Candidate,
+        layers: &[LayerName],
+    ) -> Result<(), StoreError> {
+        for (slot, layer) in candidate.layers.iter().zip(layers) {
+            if let Slot::Staged(staged) = slot
+                && staged.kept.get().is_none()
+            {
+                let hold = self.hold(std::slice::from_ref(layer))?;
+                // The writing lock is held: nobody else sets it.
+                let _ = staged.kept.set(hold);
+            }
+        }
+        Ok(())
+    }
+
     /// Moves layers and documents to where they stay, and makes them durable.
     fn settle(
         &self,
-        staging: &Dir,
         candidate: &Candidate,
         index: &mut Index,
     ) -> Result<Vec<LayerName>, StoreError> {
@@ -130,9 +120,7 @@ impl Inner {
         for slot in &candidate.layers {
             match slot {
                 Slot::Present(hold) => layers.extend_from_slice(hold.layers()),
-                Slot::Staged { name, layer } => {
-                    layers.push(self.settle_layer(staging, name, layer, index)?)
-                }
+                Slot::Staged(staged) => layers.push(self.settle_layer(staged, index)?),
             }
         }
         for (digest, bytes) in [&candidate.manifest, &candidate.config] {
@@ -148,32 +136,34 @@ impl Inner {
 
     fn settle_layer(
         &self,
-        staging: &Dir,
-        staged: &FileName,
-        layer: &Layer,
+        staged: &StagedLayer,
         index: &mut Index,
     ) -> Result<LayerName, StoreError> {
+        if let Some([kept]) = staged.kept.get().map(ImageHold::layers) {
+            return Ok(kept.clone());
+        }
         // The layer may occur twice in the image, or another pull may have committed it meanwhile; the
         // writing lock is held, so nothing collects it before this image refers to it, unless its
         // deletion is decided already: then its record is gone from the index too.
         let known = index
             .layers
             .iter()
-            .find(|(_, known)| known.diff_id == layer.diff_id);
+            .find(|(_, known)| known.key() == staged.key);
         if let Some((name, _)) = known {
             return Ok(name.clone());
         }
         let name = LayerName::from_number(index.next_layer);
         let directory = FileName::new(name.as_str())?;
         let keeping = StoreError::directory("keep a layer");
-        staging
-            .rename_into(staged, &self.layers, &directory)
+        self.staging
+            .rename_into(&staged.name, &self.layers, &directory)
             .map_err(keeping)?;
         index.next_layer += 1;
         let record = LayerRecord {
-            diff_id: layer.diff_id,
-            bytes: layer.usage.bytes,
-            inodes: layer.usage.inodes,
+            diff_id: staged.key.diff_id,
+            chain: staged.key.chain,
+            bytes: staged.layer.usage.bytes,
+            inodes: staged.layer.usage.inodes,
         };
         index.layers.insert(name.clone(), record);
         Ok(name)

@@ -1,6 +1,6 @@
 //! Layers in use.
 
-use super::{ImageStore, Inner, StoreError};
+use super::{ImageStore, Inner, LayerKey, StoreError};
 use crate::image::LayerName;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
@@ -112,13 +112,10 @@ impl Inner {
 }
 
 impl ImageStore {
-    /// Finds and holds the unpacked layer of that diff id.
-    pub(in crate::image) fn hold_diff_id(
-        &self,
-        diff_id: &crate::image::Digest,
-    ) -> Option<ImageHold> {
+    /// Finds and holds an unpacked layer.
+    pub(in crate::image) fn hold_layer(&self, key: &LayerKey) -> Option<ImageHold> {
         let snapshot = self.inner.snapshot();
-        let layer = snapshot.layer(diff_id)?;
+        let layer = snapshot.layer(key)?;
         // One that is being deleted is as good as absent.
         self.inner.hold(std::slice::from_ref(layer)).ok()
     }

@@ -18,6 +18,7 @@
 mod collect;
 mod commit;
 mod hold;
+mod staged;
 
 #[cfg(test)]
 mod tests;
@@ -26,14 +27,15 @@ use super::image::{Image, ImageId, LayerName};
 use super::import::{self, ImportError};
 use super::index::{Index, RECORD, Snapshot};
 use super::overlay::{self, ViewError};
-use super::pull::{InFlight, PullError, PullRequest};
-use super::registry::Registry;
+use super::pull::{Fetches, InFlight, PullError, PullRequest};
+use super::registry::{Registry, Timers};
 use super::{Reference, unpack};
 use crate::disk::{Dir, DirError, FileName, FileNameError, LockFile, RecordError};
 use arc_swap::ArcSwap;
 pub(super) use commit::{Candidate, Slot};
 use hold::Holds;
 pub use hold::ImageHold;
+pub(super) use staged::{LayerKey, StagedLayer, Staging};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
@@ -46,9 +48,13 @@ pub struct ImageSettings {
     pub hosts_dir: Option<PathBuf>,
     /// Layers of one image under way at once.
     pub max_parallel_layers: usize,
-    /// A download that brings next to nothing for so long is broken off and resumed.
+    /// A connection that brings nothing for so long is broken off, and the download resumed.
     pub stall_timeout: Duration,
-    /// References of images the kubelet must not collect.
+    /// Likewise a download that brings less, in bytes per second; 0 lets it be as slow as it likes.
+    pub min_download_rate: u64,
+    /// The time over which that rate is measured.
+    pub download_rate_window: Duration,
+    /// References of images the kubelet must not collect; `*` stands for any characters.
     pub pinned: Vec<String>,
     /// The most entries in one layer.
     pub max_layer_entries: u64,
@@ -62,9 +68,21 @@ impl Default for ImageSettings {
             hosts_dir: None,
             max_parallel_layers: 3,
             stall_timeout: Duration::from_secs(60),
+            min_download_rate: 1 << 10,
+            download_rate_window: Duration::from_secs(60),
             pinned: Vec::new(),
             max_layer_entries: 4 << 20,
             max_layer_bytes: 256 << 30,
+        }
+    }
+}
+
+impl ImageSettings {
+    fn timers(&self) -> Timers {
+        Timers {
+            stall: self.stall_timeout,
+            rate: self.min_download_rate,
+            window: self.download_rate_window,
         }
     }
 }
@@ -107,6 +125,7 @@ impl StoreError {
         match self {
             Self::Directory { source, .. } => source.is_no_space(),
             Self::Index(source) => source.is_no_space(),
+            Self::View(source) => source.is_no_space(),
             _ => false,
         }
     }
@@ -146,6 +165,7 @@ pub(super) struct Inner {
     pub settings: ImageSettings,
     pub registry: Registry,
     pub in_flight: InFlight,
+    pub fetches: Fetches,
     snapshot: ArcSwap<Snapshot>,
     /// Held by whoever replaces the index; guards nothing but the order of the replacements.
     writing: Mutex<()>,
@@ -181,8 +201,9 @@ impl ImageStore {
         let snapshot = Snapshot::build(index, &Snapshot::default(), &blobs, &settings.pinned);
         let store = Self {
             inner: Arc::new(Inner {
-                registry: Registry::new(settings.hosts_dir.clone(), settings.stall_timeout),
+                registry: Registry::new(settings.hosts_dir.clone(), settings.timers()),
                 in_flight: InFlight::default(),
+                fetches: Fetches::default(),
                 holds: Mutex::new(Holds::new(snapshot.index.layers.keys().cloned())),
                 snapshot: ArcSwap::from_pointee(snapshot),
                 writing: Mutex::default(),
@@ -265,6 +286,23 @@ impl ImageStore {
         Ok(overlay::read_file(&self.inner.layers, layers, path, limit)?)
     }
 
+    /// Copies what the image that the layers (the bottom one first) make up has in the directory `path`
+    /// into the empty directory `to`, and makes `to` like it; nothing when it has no directory there. Links
+    /// are resolved beneath the image's root. Blocks on the disk.
+    pub fn copy_directory(
+        &self,
+        layers: &[LayerName],
+        path: &str,
+        to: &Dir,
+    ) -> Result<(), StoreError> {
+        Ok(overlay::copy_directory(
+            &self.inner.layers,
+            layers,
+            path,
+            to,
+        )?)
+    }
+
     /// What the images take, from the records: cheap.
     pub fn fs_usage(&self) -> FsUsage {
         let snapshot = self.inner.snapshot();
@@ -342,10 +380,11 @@ impl Inner {
     }
 }
 
-/// The settings with pinned references in canonical form; one that is no reference pins nothing.
+/// The settings with pinned references in canonical form; one that is no reference pins nothing, and a
+/// pattern is taken as it is.
 fn normalised(mut settings: ImageSettings) -> ImageSettings {
     settings.max_parallel_layers = settings.max_parallel_layers.max(1);
-    for pinned in &mut settings.pinned {
+    for pinned in settings.pinned.iter_mut().filter(|pin| !pin.contains('*')) {
         match pinned.parse::<Reference>() {
             Ok(reference) => *pinned = reference.to_string(),
             Err(e) => {

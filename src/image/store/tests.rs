@@ -233,6 +233,28 @@ async fn images_of_the_settings_are_pinned() {
     assert!(!fixture.add("other", &[("a", "2")]).await.pinned);
 }
 
+#[test]
+fn patterns_pin_whole_names() {
+    let name = "registry.k8s.io/kube-proxy:v1.36.0";
+    for (pattern, fits) in [
+        (name, true),
+        ("registry.k8s.io/*", true),
+        ("*/kube-proxy:*", true),
+        ("*proxy*v1.3*.0", true),
+        ("*", true),
+        ("registry.k8s.io/kube-proxy", false),
+        ("*/kube", false),
+        ("k8s.io/*", false),
+        ("*v1.36.0*v1.36.0", false),
+    ] {
+        assert_eq!(
+            crate::image::index::matches(pattern, name),
+            fits,
+            "{pattern}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn usage_is_counted() {
     let fixture = Fixture::new();

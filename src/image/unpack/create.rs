@@ -2,7 +2,9 @@
 
 use super::metadata::{Metadata, Unopened};
 use super::root::Cleared;
+use super::sparse::Sparse;
 use super::{Extraction, OPAQUE, Path, UnpackError};
+use crate::image::overlay;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstatat, makedev, mkdirat, mknodat};
@@ -19,10 +21,7 @@ use xattr::FileExt;
 /// The size of the copy buffer, in bytes.
 pub(super) const BUFFER: usize = 128 << 10;
 
-/// The attribute that hides all of a lower directory (kernel, Documentation/filesystems/overlayfs.rst).
-const OVERLAY_OPAQUE: &str = "trusted.overlay.opaque";
-
-impl Extraction {
+impl Extraction<'_> {
     /// Creates the entry at `path`, replacing what an earlier entry of the layer left there.
     pub(super) fn create<R: Read>(
         &mut self,
@@ -144,6 +143,30 @@ impl Extraction {
         Ok(())
     }
 
+    /// Creates a file that has its holes described in PAX headers.
+    pub(super) fn sparse_file<R: Read>(
+        &mut self,
+        entry: &mut tar::Entry<'_, R>,
+        sparse: Sparse,
+        path: &Path,
+        metadata: &Metadata,
+    ) -> Result<(), UnpackError> {
+        let parent = self.root.parent_of(path)?;
+        self.count(path, sparse.size)?;
+        let mut file = self.new_file(&parent, path)?;
+        sparse.write(entry, &mut file, path)?;
+        metadata.apply(&file, path)
+    }
+
+    fn new_file(&mut self, parent: &OwnedFd, path: &Path) -> Result<File, UnpackError> {
+        let flags =
+            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let made = self.replacing(parent, path, "create", |name| {
+            openat(parent, name, flags, Mode::S_IRUSR)
+        });
+        made.map(File::from)
+    }
+
     fn file<R: Read>(
         &mut self,
         entry: &mut tar::Entry<'_, R>,
@@ -152,12 +175,7 @@ impl Extraction {
         metadata: &Metadata,
     ) -> Result<(), UnpackError> {
         self.count(path, entry.size())?;
-        let flags =
-            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = self.replacing(parent, path, "create", |name| {
-            openat(parent, name, flags, Mode::S_IRUSR)
-        })?;
-        let mut file = File::from(fd);
+        let mut file = self.new_file(parent, path)?;
         let sparse = entry.header().entry_type() == EntryType::GNUSparse;
         let mut written = 0;
         loop {
@@ -183,8 +201,8 @@ impl Extraction {
         metadata.apply(&file, path)
     }
 
-    /// Links to an earlier entry of the layer; the name is resolved beneath the root, and a final
-    /// symbolic link is linked itself.
+    /// Links to an earlier entry of the layer, or to a lower layer's file; the name is resolved beneath
+    /// the root, and a final symbolic link is linked itself.
     fn hard_link(
         &mut self,
         target: &[u8],
@@ -199,10 +217,14 @@ impl Extraction {
             return Ok(());
         }
         let error = path.error("create the hard link");
-        let target_parent = self.root.existing_parent_of(&target).map_err(&error)?;
         let target_name = OsStr::from_bytes(target_name);
+        let here = match self.root.existing_parent_of(&target) {
+            Ok(here) if exists(&here, target_name).map_err(&error)? => here,
+            Ok(_) | Err(Errno::ENOENT | Errno::ENOTDIR) => self.bring_up(&target, path)?,
+            Err(e) => return Err(error(e)),
+        };
         self.replacing(parent, path, "create the hard link", |name| {
-            linkat(&target_parent, target_name, parent, name, AtFlags::empty())
+            linkat(&here, target_name, parent, name, AtFlags::empty())
         })
     }
 
@@ -278,6 +300,14 @@ fn open_directory(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
     openat(parent, name, flags, Mode::empty())
 }
 
+fn exists(parent: &OwnedFd, name: &OsStr) -> Result<bool, Errno> {
+    match fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
 fn is_directory(parent: &OwnedFd, name: &OsStr) -> Result<bool, Errno> {
     let stat = fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
     Ok(SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
@@ -285,7 +315,7 @@ fn is_directory(parent: &OwnedFd, name: &OsStr) -> Result<bool, Errno> {
 
 fn make_opaque(fd: OwnedFd, path: &Path) -> Result<(), UnpackError> {
     File::from(fd)
-        .set_xattr(OVERLAY_OPAQUE, b"y")
+        .set_xattr(overlay::OPAQUE, b"y")
         .map_err(path.io_error("make opaque the directory of"))
 }
 

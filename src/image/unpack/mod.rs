@@ -4,22 +4,31 @@
 //! resolved beneath the layer's own root (`RESOLVE_IN_ROOT`: an absolute link or `..` in a link ends
 //! at that root); `..` in a name, an oversized header, too many entries or too many bytes end the
 //! extraction. Nothing here follows a final symbolic link, sets `trusted.*` attributes a layer asks
-//! for, or knows about other layers.
+//! for.
+//!
+//! Nearly every layer stands alone: it lists the directories its entries lie in, and its hard links lead
+//! to its own files. One that does not depends on the layers below, and only then they are asked for:
+//! what it lacks is copied up into it, as overlay would have done when the layer was made.
 //!
 //! OCI whiteouts (image specification, "Representing Changes") become overlay's: `.wh.NAME` a
 //! character device 0:0, `.wh..wh..opq` the attribute `trusted.overlay.opaque=y`.
 
+mod copy_up;
 mod create;
 mod metadata;
 mod root;
+mod sparse;
 mod stream;
 
 #[cfg(test)]
 mod tests;
 
+use super::ViewError;
 use crate::disk::Dir;
-use metadata::Metadata;
+pub(super) use metadata::{Metadata, Unopened};
 use root::Root;
+use sparse::Sparse;
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use stream::Metered;
@@ -41,7 +50,22 @@ pub(super) struct Unpacked {
     pub bytes: u64,
     /// Files, directories and all others created.
     pub inodes: u64,
+    /// Whether the result is the same above all other layers.
+    pub standing: Standing,
 }
+
+/// What the unpacked form of a layer follows from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// From the layer alone.
+    #[default]
+    Alone,
+    /// From the layers below too.
+    OnLower,
+}
+
+/// Gives the directories of the layers below, the top one first; `None` while one of them is not there yet.
+pub(super) type Below<'a> = &'a dyn Fn() -> Option<Vec<File>>;
 
 /// Why a layer was not extracted.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +103,18 @@ pub enum UnpackError {
         /// What it is.
         kind: &'static str,
     },
+    /// An entry leads to the layers below, which are not there yet: not a failure of the layer.
+    #[error("layer entry {0:?} depends on the layers below")]
+    NeedsLower(PathBuf),
+    /// A lower layer could not be read.
+    #[error("cannot look for {path:?} in the layers below")]
+    Lower {
+        /// The path in the image.
+        path: PathBuf,
+        /// What happened.
+        #[source]
+        source: ViewError,
+    },
     /// More entries than the limit.
     #[error("the layer has more than {0} entries: raise the limit if the image is trusted")]
     TooManyEntries(u64),
@@ -106,19 +142,32 @@ impl UnpackError {
 
     /// Whether the machine refused, and not the layer is wrong.
     pub fn is_local(&self) -> bool {
-        matches!(self, Self::Create { .. })
+        matches!(self, Self::Create { .. } | Self::Lower { .. })
+    }
+
+    /// Whether the layer can be extracted as soon as the layers below are there.
+    pub fn needs_lower(&self) -> bool {
+        matches!(self, Self::NeedsLower(_))
     }
 }
 
 /// Extracts `tar` into `dir`, which is empty and reachable by nobody else.
 ///
 /// The stream is read to the end of the archive, not to its own end.
-pub(super) fn unpack(tar: impl Read, dir: &Dir, limits: Limits) -> Result<Unpacked, UnpackError> {
+///
+/// # Errors
+/// [`UnpackError::NeedsLower`] when `below` is needed and has no answer.
+pub(super) fn unpack(
+    tar: impl Read,
+    dir: &Dir,
+    limits: Limits,
+    below: Below<'_>,
+) -> Result<Unpacked, UnpackError> {
     let metered = Metered::new(tar);
     let allowance = metered.allowance();
     let mut archive = tar::Archive::new(metered);
     let mut entries = archive.entries().map_err(UnpackError::Read)?;
-    let mut extraction = Extraction::new(Root::new(dir)?, limits);
+    let mut extraction = Extraction::new(Root::new(dir, below)?, limits);
     loop {
         allowance.headers_only();
         let Some(entry) = entries.next() else { break };
@@ -132,8 +181,8 @@ pub(super) fn unpack(tar: impl Read, dir: &Dir, limits: Limits) -> Result<Unpack
 }
 
 /// The state of one extraction.
-struct Extraction {
-    root: Root,
+struct Extraction<'a> {
+    root: Root<'a>,
     limits: Limits,
     entries: u64,
     content: u64,
@@ -143,8 +192,8 @@ struct Extraction {
     buffer: Vec<u8>,
 }
 
-impl Extraction {
-    fn new(root: Root, limits: Limits) -> Self {
+impl<'a> Extraction<'a> {
+    fn new(root: Root<'a>, limits: Limits) -> Self {
         Self {
             root,
             limits,
@@ -153,6 +202,7 @@ impl Extraction {
             usage: Unpacked {
                 bytes: 4096,
                 inodes: 1,
+                standing: Standing::Alone,
             },
             directories: Vec::new(),
             buffer: vec![0; create::BUFFER],
@@ -161,14 +211,18 @@ impl Extraction {
 
     fn take<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>) -> Result<(), UnpackError> {
         self.entries += 1;
-        if self.entries > self.limits.entries {
+        if self.entries + self.root.implied.len() as u64 > self.limits.entries {
             return Err(UnpackError::TooManyEntries(self.limits.entries));
         }
         let kind = entry.header().entry_type();
         if matches!(kind, EntryType::XGlobalHeader | EntryType::XHeader) {
             return Ok(());
         }
-        let path = Path::parse(&entry.path_bytes())?;
+        let mut sparse = Sparse::read(entry)?;
+        let path = match sparse.as_mut().and_then(|sparse| sparse.name.take()) {
+            Some(name) => Path::parse(&name)?,
+            None => Path::parse(&entry.path_bytes())?,
+        };
         let metadata = Metadata::read(entry, &path)?;
         let Some(name) = path.name() else {
             return self.set_root(kind, &path, &metadata);
@@ -176,7 +230,10 @@ impl Extraction {
         if let Some(hidden) = name.strip_prefix(WHITEOUT_PREFIX) {
             return self.whiteout(&path, hidden);
         }
-        self.create(entry, &path, &metadata)
+        match sparse {
+            Some(sparse) => self.sparse_file(entry, sparse, &path, &metadata),
+            None => self.create(entry, &path, &metadata),
+        }
     }
 
     fn count(&mut self, path: &Path, size: u64) -> Result<(), UnpackError> {
@@ -193,8 +250,15 @@ impl Extraction {
     }
 
     fn finish(mut self) -> Result<Unpacked, UnpackError> {
-        for (path, mtime) in std::mem::take(&mut self.directories) {
+        let implied = std::mem::take(&mut self.root.implied);
+        self.usage.inodes += implied.len() as u64;
+        self.usage.bytes += 4096 * implied.len() as u64;
+        // The listed ones last: one may have been implied before.
+        for (path, mtime) in implied.into_iter().chain(self.directories) {
             self.root.set_directory_time(&path, &mtime)?;
+        }
+        if self.root.depends() {
+            self.usage.standing = Standing::OnLower;
         }
         Ok(self.usage)
     }

@@ -1,7 +1,12 @@
 //! Finds and makes the parent directories of entries, beneath the layer's root only.
+//!
+//! A directory that the layer lists is all its own. One that it only implies is what the layers below
+//! say: a directory with its owner and mode, a link to go along, or nothing. Only then they are asked for.
 
-use super::{Path, UnpackError, to_path};
+use super::metadata::Metadata;
+use super::{Below, Path, UnpackError, to_path};
 use crate::disk::{Dir, FileName};
+use crate::image::overlay::{self, Found, Merged};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, futimens, mkdirat};
@@ -9,9 +14,12 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
+use xattr::FileExt;
 
 /// The most symbolic links in one name, as in the kernel (path_resolution(7)).
 const LINKS_MAX: usize = 40;
@@ -19,10 +27,23 @@ const LINKS_MAX: usize = 40;
 const DEPTH_MAX: usize = 2048;
 
 /// The directory a layer is extracted into.
-pub(super) struct Root {
+pub(super) struct Root<'a> {
     dir: Rc<OwnedFd>,
     /// The parent of the last entry: archives list a directory's entries one after another.
     last: Option<(Vec<u8>, Rc<OwnedFd>)>,
+    below: Below<'a>,
+    /// The layers below, once they were asked for: the result depends on them then.
+    lower: Option<Merged>,
+    /// The directories that were made without being listed, with their modification times.
+    pub implied: Vec<(Vec<u8>, TimeSpec)>,
+}
+
+/// A directory of the layer, and what the layers below have in its place.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub dir: Rc<OwnedFd>,
+    pub lower: Merged,
+    path: Vec<u8>,
 }
 
 /// What stood at a name before it was cleared.
@@ -34,8 +55,8 @@ pub(super) enum Cleared {
     Whiteout,
 }
 
-impl Root {
-    pub fn new(dir: &Dir) -> Result<Self, UnpackError> {
+impl<'a> Root<'a> {
+    pub fn new(dir: &Dir, below: Below<'a>) -> Result<Self, UnpackError> {
         let failed = |source| UnpackError::Create {
             operation: "prepare the directory",
             path: dir.path().to_owned(),
@@ -47,7 +68,15 @@ impl Root {
         Ok(Self {
             dir: Rc::new(fd),
             last: None,
+            below,
+            lower: None,
+            implied: Vec::new(),
         })
+    }
+
+    /// Whether the result is another one above other layers.
+    pub fn depends(&self) -> bool {
+        self.lower.is_some()
     }
 
     /// The root itself.
@@ -68,7 +97,7 @@ impl Root {
         }
         let fd = match self.open(parent) {
             Ok(fd) => Rc::new(fd),
-            Err(Errno::ENOENT) => self.make(parent)?,
+            Err(Errno::ENOENT | Errno::ENOTDIR) => self.make(parent)?.dir,
             Err(e) => return Err(path.error("open the directory of")(e)),
         };
         self.last = Some((parent.to_vec(), Rc::clone(&fd)));
@@ -149,11 +178,11 @@ impl Root {
         )
     }
 
-    /// Walks to a directory, making what is missing; links are followed beneath the root, and the
-    /// missing target of a link is made too.
-    fn make(&self, path: &[u8]) -> Result<Rc<OwnedFd>, UnpackError> {
+    /// Walks to a directory, making what is missing as the layers below have it; links are followed
+    /// beneath the root, and the missing target of a link is made too.
+    pub fn make(&mut self, path: &[u8]) -> Result<Place, UnpackError> {
         let mut way: VecDeque<OsString> = split(path).collect();
-        let mut stack = vec![self.top()];
+        let mut stack = vec![self.place(path)?];
         let mut links = 0;
         while let Some(name) = way.pop_front() {
             if name == ".." {
@@ -162,10 +191,13 @@ impl Root {
                 }
                 continue;
             }
-            let here = Rc::clone(stack.last().unwrap_or(&self.dir));
-            match step(&here, &name) {
-                Ok(Step::Directory(fd)) => stack.push(Rc::new(fd)),
-                Ok(Step::Link(target)) => {
+            let Some(here) = stack.last() else { break };
+            let next = self
+                .step(here, &name)
+                .map_err(|e| failed("make the directory", path, e))?;
+            match next {
+                Next::Place(place) => stack.push(place),
+                Next::Link(target) => {
                     links += 1;
                     if target.as_bytes().starts_with(b"/") {
                         stack.truncate(1);
@@ -174,50 +206,125 @@ impl Root {
                         way.push_front(component);
                     }
                 }
-                Ok(Step::Missing) => {
-                    let made = make_directory(&here, &name)
-                        .map_err(|e| failed("create the directory", path, e))?;
-                    stack.push(Rc::new(made));
-                }
-                Err(e) => return Err(failed("open the directory", path, e)),
             }
             if links > LINKS_MAX || stack.len() > DEPTH_MAX {
-                return Err(failed("open the directory", path, Errno::ELOOP));
+                return Err(failed("make the directory", path, Errno::ELOOP));
             }
         }
-        Ok(stack.pop().unwrap_or_else(|| self.top()))
+        match stack.pop() {
+            Some(place) => Ok(place),
+            None => self.place(path),
+        }
+    }
+
+    /// The root with the layers below; from here on the result depends on them.
+    fn place(&mut self, path: &[u8]) -> Result<Place, UnpackError> {
+        let lower = match &self.lower {
+            Some(lower) => Rc::clone(lower),
+            None => {
+                let unknown = || UnpackError::NeedsLower(to_path(path));
+                let asked = (self.below)().ok_or_else(unknown)?;
+                Rc::clone(self.lower.insert(Rc::new(asked)))
+            }
+        };
+        Ok(Place {
+            dir: self.top(),
+            lower,
+            path: Vec::new(),
+        })
+    }
+
+    fn step(&mut self, here: &Place, name: &OsStr) -> Result<Next, Errno> {
+        let mut path = here.path.clone();
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name.as_bytes());
+        let (dir, lower) = match look(&here.dir, name)? {
+            Step::Link(target) => return Ok(Next::Link(target)),
+            Step::Directory(dir) if overlay::is_opaque(&dir) => (dir, Merged::default()),
+            Step::Directory(dir) => match overlay::look_up(&here.lower, name)? {
+                Found::Directory(lower) => (dir, lower),
+                _ => (dir, Merged::default()),
+            },
+            Step::Whiteout => {
+                unlinkat(&*here.dir, name, UnlinkatFlags::NoRemoveDir)?;
+                let dir = self.imply(here, name, &path, &Metadata::of_implied())?;
+                dir.set_xattr(overlay::OPAQUE, b"y").map_err(errno)?;
+                (dir, Merged::default())
+            }
+            Step::Missing => match overlay::look_up(&here.lower, name)? {
+                Found::Link(target, _) => return Ok(Next::Link(target)),
+                Found::Directory(lower) => {
+                    let like = match lower.first() {
+                        Some(top) => Metadata::of_existing(top).map_err(errno)?,
+                        None => Metadata::of_implied(),
+                    };
+                    (self.imply(here, name, &path, &like)?, lower)
+                }
+                // What else is there gives way, as to a directory that is listed.
+                _ => (
+                    self.imply(here, name, &path, &Metadata::of_implied())?,
+                    Merged::default(),
+                ),
+            },
+        };
+        Ok(Next::Place(Place {
+            dir: Rc::new(dir.into()),
+            lower,
+            path,
+        }))
+    }
+
+    fn imply(
+        &mut self,
+        here: &Place,
+        name: &OsStr,
+        path: &[u8],
+        like: &Metadata,
+    ) -> Result<File, Errno> {
+        mkdirat(&*here.dir, name, Mode::S_IRWXU)?;
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+        let dir = File::from(openat2(&*here.dir, name, how(flags))?);
+        like.copy_to(&dir).map_err(errno)?;
+        self.implied.push((path.to_vec(), like.mtime));
+        Ok(dir)
     }
 }
 
-enum Step {
-    Directory(OwnedFd),
+/// Where a component of a name leads.
+enum Next {
+    Place(Place),
     Link(OsString),
+}
+
+/// What a layer itself has at a name on the way to a directory.
+enum Step {
+    Directory(File),
+    Link(OsString),
+    Whiteout,
     Missing,
 }
 
-fn step(here: &OwnedFd, name: &OsStr) -> Result<Step, Errno> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+fn look(here: &OwnedFd, name: &OsStr) -> Result<Step, Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
     match openat2(here, name, how(flags)) {
-        Ok(fd) => Ok(Step::Directory(fd)),
+        Ok(fd) => Ok(Step::Directory(fd.into())),
         Err(Errno::ENOENT) => Ok(Step::Missing),
         // Without O_DIRECTORY's check the kernel says ELOOP for a link, with it ENOTDIR.
         Err(e @ (Errno::ENOTDIR | Errno::ELOOP)) => {
+            let stat = fstatat(here, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+            if overlay::is_whiteout(&stat) {
+                return Ok(Step::Whiteout);
+            }
             readlinkat(here, name).map(Step::Link).map_err(|_| e)
         }
         Err(e) => Err(e),
     }
 }
 
-fn make_directory(here: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
-    mkdirat(here, name, Mode::from_bits_truncate(0o755))?;
-    let fd = openat2(
-        here,
-        name,
-        how(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW),
-    )?;
-    // The umask of the daemon is not the image's business.
-    fchmod(&fd, Mode::from_bits_truncate(0o755))?;
-    Ok(fd)
+fn errno(e: io::Error) -> Errno {
+    e.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
 fn split(path: &[u8]) -> impl DoubleEndedIterator<Item = OsString> + '_ {

@@ -40,7 +40,7 @@ impl Task {
                 self.goal = self.goal.max(PodGoal::Stop);
             }
             // The link hands these to those who wait for them.
-            Event::ExecExited { .. } => {}
+            Event::ExecExited { .. } | Event::ClientDropped { .. } => {}
         }
     }
 

@@ -234,7 +234,7 @@ fn hostile_pods_are_refused_by_field() {
                 ..Default::default()
             })
         }),
-        "config.port_mappings[0].host_port: leading",
+        "config.port_mappings[0].container_port",
     );
     let handler = cri::RunPodSandboxRequest {
         runtime_handler: "kata".into(),

@@ -4,23 +4,28 @@
 //! top: a whiteout ends the search, a directory continues it unless it is opaque, everything else is
 //! the answer. Links are followed by hand, beneath the image's root only.
 
+mod copy;
+
 use super::LayerName;
 use crate::disk::{Dir, FileName};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
-use nix::sys::stat::{Mode, SFlag, fstatat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
 use xattr::FileExt;
 
+pub(super) use copy::{copy_directory, copy_entry};
+
 /// The name of the directory in a layer that overlay is given.
 pub(super) const DIFF: &str = "diff";
+/// The attribute that hides all of a lower directory (kernel, Documentation/filesystems/overlayfs.rst).
+pub(super) const OPAQUE: &str = "trusted.overlay.opaque";
 /// The most symbolic links in one path, as in the kernel (path_resolution(7)).
 const LINKS_MAX: usize = 40;
 /// The most components walked, links included.
@@ -30,7 +35,7 @@ const COMPONENTS_MAX: usize = 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum ViewError {
     /// The kernel refused.
-    #[error("cannot read {path:?} of the image")]
+    #[error("cannot read or copy {path:?} of the image")]
     Io {
         /// The path in the image.
         path: String,
@@ -54,15 +59,34 @@ pub enum ViewError {
     },
 }
 
+impl ViewError {
+    /// Whether the file system or the quota is full.
+    pub(super) fn is_no_space(&self) -> bool {
+        let Self::Io { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
+}
+
 /// The directories that together are one directory of the image, the top layer's first.
-type Merged = Rc<Vec<OwnedFd>>;
+pub(super) type Merged = Rc<Vec<File>>;
 
 /// What a name in a merged directory is.
-enum Found {
+pub(super) enum Found {
+    /// No layer has it, or a layer takes it away.
     Nothing,
+    /// A directory, with what of it shows through.
     Directory(Merged),
-    Link(OsString),
+    /// A symbolic link: its target, and itself.
+    Link(OsString, FileStat),
+    /// A regular file, opened for reading.
     File(File),
+    /// A device, a fifo or a socket.
+    Node(FileStat),
 }
 
 /// Reads a file of the image made of `layers` (the bottom one first), `None` when there is no
@@ -78,7 +102,7 @@ pub(super) fn read_file(
         source,
     };
     let root = open_layers(layers_dir, layers).map_err(failed)?;
-    let Some(file) = walk(root, path)? else {
+    let Found::File(file) = walk(Rc::new(root), path)? else {
         return Ok(None);
     };
     let mut bytes = Vec::new();
@@ -94,7 +118,8 @@ pub(super) fn read_file(
     Ok(Some(bytes))
 }
 
-fn open_layers(layers_dir: &Dir, layers: &[LayerName]) -> io::Result<Merged> {
+/// Opens the directories of layers (the bottom one first); in the answer the top one is first.
+pub(super) fn open_layers(layers_dir: &Dir, layers: &[LayerName]) -> io::Result<Vec<File>> {
     let open = |name: &LayerName| {
         let layer = FileName::new(name.as_str()).map_err(io::Error::other)?;
         let diff = FileName::new(DIFF).map_err(io::Error::other)?;
@@ -102,17 +127,15 @@ fn open_layers(layers_dir: &Dir, layers: &[LayerName]) -> io::Result<Merged> {
             .subdir(&layer)
             .and_then(|layer| layer.subdir(&diff))
             .map_err(io::Error::other)?;
-        std::os::fd::AsFd::as_fd(&dir).try_clone_to_owned()
+        std::os::fd::AsFd::as_fd(&dir)
+            .try_clone_to_owned()
+            .map(File::from)
     };
-    layers
-        .iter()
-        .rev()
-        .map(open)
-        .collect::<io::Result<Vec<_>>>()
-        .map(Rc::new)
+    layers.iter().rev().map(open).collect()
 }
 
-fn walk(root: Merged, path: &str) -> Result<Option<File>, ViewError> {
+/// Goes to what `path` means beneath `root`, following links, also a last one.
+pub(super) fn walk(root: Merged, path: &str) -> Result<Found, ViewError> {
     let mut way: VecDeque<OsString> = components(OsStr::new(path)).collect();
     let mut stack = vec![root];
     let (mut links, mut walked) = (0, 0);
@@ -130,7 +153,7 @@ fn walk(root: Merged, path: &str) -> Result<Option<File>, ViewError> {
             continue;
         }
         let Some(here) = stack.last() else {
-            return Ok(None);
+            return Ok(Found::Nothing);
         };
         let found = look_up(here, &name).map_err(|e| ViewError::Io {
             path: path.to_owned(),
@@ -138,9 +161,15 @@ fn walk(root: Merged, path: &str) -> Result<Option<File>, ViewError> {
         })?;
         match found {
             Found::Directory(dir) => stack.push(dir),
-            Found::File(file) if way.is_empty() => return Ok(Some(file)),
-            Found::File(_) | Found::Nothing => return Ok(None),
-            Found::Link(target) => {
+            Found::Nothing => return Ok(Found::Nothing),
+            other @ (Found::File(_) | Found::Node(_)) => {
+                return Ok(if way.is_empty() {
+                    other
+                } else {
+                    Found::Nothing
+                });
+            }
+            Found::Link(target, _) => {
                 links += 1;
                 if Path::new(&target).is_absolute() {
                     stack.truncate(1);
@@ -151,10 +180,11 @@ fn walk(root: Merged, path: &str) -> Result<Option<File>, ViewError> {
             }
         }
     }
-    Ok(None)
+    Ok(stack.pop().map_or(Found::Nothing, Found::Directory))
 }
 
-fn look_up(here: &Merged, name: &OsStr) -> Result<Found, Errno> {
+/// What `name` in the merged directory `here` is.
+pub(super) fn look_up(here: &Merged, name: &OsStr) -> Result<Found, Errno> {
     let mut directories = Vec::new();
     for dir in here.iter() {
         let stat = match fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
@@ -167,14 +197,14 @@ fn look_up(here: &Merged, name: &OsStr) -> Result<Found, Errno> {
             let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
             let opened = File::from(openat(dir, name, flags, Mode::empty())?);
             let opaque = is_opaque(&opened);
-            directories.push(OwnedFd::from(opened));
+            directories.push(opened);
             if opaque {
                 break;
             }
         } else if !directories.is_empty() {
             break;
         } else if kind == SFlag::S_IFLNK {
-            return Ok(Found::Link(readlinkat(dir, name)?));
+            return Ok(Found::Link(readlinkat(dir, name)?, stat));
         } else if kind == SFlag::S_IFREG {
             // Nobody but us writes here, so the file is still the one inspected above.
             let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
@@ -184,9 +214,10 @@ fn look_up(here: &Merged, name: &OsStr) -> Result<Found, Errno> {
                 flags,
                 Mode::empty(),
             )?)));
-        } else {
-            // A whiteout, or a device that is no file to read.
+        } else if is_whiteout(&stat) {
             return Ok(Found::Nothing);
+        } else {
+            return Ok(Found::Node(stat));
         }
     }
     Ok(if directories.is_empty() {
@@ -196,8 +227,15 @@ fn look_up(here: &Merged, name: &OsStr) -> Result<Found, Errno> {
     })
 }
 
-fn is_opaque(dir: &File) -> bool {
-    matches!(dir.get_xattr("trusted.overlay.opaque"), Ok(Some(value)) if value == b"y")
+/// Whether it hides what lower layers have of that name: a character device 0:0.
+pub(super) fn is_whiteout(stat: &FileStat) -> bool {
+    let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+    kind == SFlag::S_IFCHR && stat.st_rdev == 0
+}
+
+/// Whether a directory of a layer hides all that lower layers have in it.
+pub(super) fn is_opaque(dir: &File) -> bool {
+    matches!(dir.get_xattr(OPAQUE), Ok(Some(value)) if value == b"y")
 }
 
 fn components(path: &OsStr) -> impl DoubleEndedIterator<Item = OsString> + '_ {
@@ -208,5 +246,4 @@ fn components(path: &OsStr) -> impl DoubleEndedIterator<Item = OsString> + '_ {
 }
 
 #[cfg(test)]
-#[path = "overlay_tests.rs"]
 mod tests;

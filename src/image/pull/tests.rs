@@ -1,6 +1,6 @@
 use super::*;
-use crate::image::ImageSettings;
-use crate::image::testing::{MadeImage, Server, gzip, image, small_image, tar};
+use crate::image::testing::{MadeImage, Server, gzip, image, serve_images, small_image, tar};
+use crate::image::{Digest, ImageSettings};
 use std::path::Path;
 use std::time::Duration;
 
@@ -176,8 +176,8 @@ async fn layers_are_stored_once() {
     assert_eq!(std::fs::read_dir(store.layers_dir()).unwrap().count(), 3);
     assert_eq!(
         server.count(&Digest::of(&base.1).to_string()),
-        2,
-        "twice within one image, not again"
+        1,
+        "once, though it is there twice"
     );
     assert_eq!(
         store.read_file(&one.layers, "file", 10).unwrap().unwrap(),
@@ -186,5 +186,106 @@ async fn layers_are_stored_once() {
     assert_eq!(
         store.read_file(&two.layers, "file", 10).unwrap().unwrap(),
         b"two"
+    );
+}
+
+fn layer(files: &[(&str, &str)]) -> (Vec<u8>, Vec<u8>) {
+    let tar = tar(files);
+    (tar.clone(), gzip(&tar))
+}
+
+/// The upper layer writes below `lib`, which is a link in one image and a directory in the other.
+#[tokio::test]
+async fn a_layer_that_depends_on_lower_ones_is_another_above_others() {
+    let merged = layer(&[("usr/", ""), ("usr/lib/", ""), ("lib", "-> usr/lib")]);
+    let plain = layer(&[("lib/", "")]);
+    let upper = layer(&[("lib/file", "upper")]);
+    let one = image(&[merged.clone(), upper.clone()], "one");
+    let two = image(&[plain, upper.clone()], "two");
+    let three = image(&[merged, upper.clone()], "three");
+    let served = [("app:one", &one), ("app:two", &two), ("app:three", &three)];
+    let server = Server::registry(&served).await;
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let pull = |tag: &str| store.pull(request(format!("{}/app:{tag}", server.address)));
+    let (one, two) = futures_util::future::join(pull("one"), pull("two")).await;
+    let (one, two) = (one.unwrap(), two.unwrap());
+    let three = pull("three").await.unwrap();
+    assert_ne!(one.layers[1], two.layers[1]);
+    assert_eq!(one.layers, three.layers);
+    let has = |image: &Image, path: &str| {
+        let top = store.layers_dir().join(image.layers[1].as_str());
+        top.join("diff").join(path).symlink_metadata().is_ok()
+    };
+    assert!(has(&one, "usr/lib/file") && !has(&one, "lib"));
+    assert!(has(&two, "lib/file") && !has(&two, "usr"));
+    drop(store);
+    let again = open(dir.path());
+    let image = again.resolve(&one.id.to_string()).unwrap();
+    assert_eq!(image.layers, one.layers);
+}
+
+/// Two images that share their large layer, pulled at once: by one caller it comes once, by two callers
+/// each proves for itself that it may have it.
+#[tokio::test]
+async fn a_layer_under_way_is_shared_by_pulls_of_one_caller() {
+    let noise: String = (0..2_000_u32)
+        .map(|i| Digest::of(&i.to_le_bytes()).hex())
+        .collect();
+    let shared = layer(&[("noise", &noise)]);
+    let one = image(&[shared.clone(), layer(&[("one", "1")])], "one");
+    let two = image(&[shared.clone(), layer(&[("two", "2")])], "two");
+    let blob = Digest::of(&shared.1).to_string();
+    for (callers, count) in [([None, None], 1), ([Some("a"), Some("b")], 2)] {
+        let server = Server::registry(&[("app:one", &one), ("app:two", &two)]).await;
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let pull = |tag: &str, caller: Option<&str>| {
+            store.pull(PullRequest {
+                credentials: caller.map(|name| Credentials::password(name, "secret")),
+                ..request(format!("{}/app:{tag}", server.address))
+            })
+        };
+        let pulls = futures_util::future::join(pull("one", callers[0]), pull("two", callers[1]));
+        let (one, two) = pulls.await;
+        assert_eq!(one.unwrap().layers[0], two.unwrap().layers[0]);
+        assert_eq!(server.count(&blob), count, "{callers:?}");
+        assert_eq!(std::fs::read_dir(store.layers_dir()).unwrap().count(), 3);
+        assert_eq!(
+            std::fs::read_dir(dir.path().join("images/staging"))
+                .unwrap()
+                .count(),
+            0
+        );
+    }
+}
+
+/// A pull that fails gives up its layers, but not one that another pull waits for.
+#[tokio::test]
+async fn a_failed_pull_takes_no_other_along() {
+    let shared = layer(&[("shared", "x")]);
+    let good = image(&[shared.clone(), layer(&[("one", "1")])], "good");
+    let mut bad = image(&[shared.clone(), layer(&[("two", "2")])], "bad");
+    let broken = layer(&[("two", "2")]).1;
+    bad.blobs.remove(&Digest::of(&broken).to_string());
+    let path = Digest::of(&shared.1).to_string();
+    let served = vec![("app:good".to_owned(), good), ("app:bad".to_owned(), bad)];
+    let server = Server::start(move |request| {
+        if request.path.contains(&path) {
+            // Long enough for the other pull to fail meanwhile.
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        serve_images(&served, request)
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let pull = |tag: &str| store.pull(request(format!("{}/app:{tag}", server.address)));
+    let (bad, good) = futures_util::future::join(pull("bad"), pull("good")).await;
+    assert_eq!(bad.unwrap_err().kind(), PullErrorKind::NotFound);
+    let good = good.unwrap();
+    assert_eq!(
+        store.read_file(&good.layers, "shared", 9).unwrap().unwrap(),
+        b"x"
     );
 }

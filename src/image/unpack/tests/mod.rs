@@ -1,3 +1,5 @@
+mod lower;
+
 use super::*;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
@@ -68,6 +70,7 @@ impl Layer {
             self.bytes().as_slice(),
             &Dir::open_root(root).unwrap(),
             LIMITS,
+            &|| Some(Vec::new()),
         )
     }
 
@@ -382,6 +385,7 @@ fn a_truncated_stream_is_an_error() {
             &bytes[..length],
             &Dir::open_root(dir.path()).unwrap(),
             LIMITS,
+            &|| Some(Vec::new()),
         );
         assert!(matches!(result, Err(UnpackError::Read(_))), "{length}");
     }
@@ -418,6 +422,92 @@ fn sparse_files_keep_their_content() {
     let (root, _) = Layer(builder).unpack().unwrap();
     let path = root.path().join("root/sparse");
     assert_eq!(fs::read(&path).unwrap(), fs::read(&file).unwrap());
+}
+
+/// GNU tar's PAX forms of one file: `begin` at 0, `end` at 5000, 6000 bytes in all.
+#[test]
+fn sparse_files_in_pax_form_keep_their_content() {
+    let mut wanted = b"begin".to_vec();
+    wanted.resize(5000, 0);
+    wanted.extend_from_slice(b"end");
+    wanted.resize(6000, 0);
+    let mut mapped = b"2\n0\n5\n5000\n3\n".to_vec();
+    mapped.resize(512, 0);
+    mapped.extend_from_slice(b"beginend");
+    let forms: [(&[(&str, &[u8])], &[u8]); 3] = [
+        (
+            &[
+                ("GNU.sparse.major", b"1"),
+                ("GNU.sparse.minor", b"0"),
+                ("GNU.sparse.name", b"sparse"),
+                ("GNU.sparse.realsize", b"6000"),
+            ],
+            &mapped,
+        ),
+        (
+            &[
+                ("GNU.sparse.size", b"6000"),
+                ("GNU.sparse.numblocks", b"2"),
+                ("GNU.sparse.name", b"sparse"),
+                ("GNU.sparse.map", b"0,5,5000,3"),
+            ],
+            b"beginend",
+        ),
+        (
+            &[
+                ("GNU.sparse.size", b"6000"),
+                ("GNU.sparse.numblocks", b"2"),
+                ("GNU.sparse.offset", b"0"),
+                ("GNU.sparse.numbytes", b"5"),
+                ("GNU.sparse.offset", b"5000"),
+                ("GNU.sparse.numbytes", b"3"),
+                ("GNU.sparse.name", b"sparse"),
+            ],
+            b"beginend",
+        ),
+    ];
+    for (headers, content) in forms {
+        let name = "./GNUSparseFile.1/sparse";
+        let (root, _) = Layer::new()
+            .pax(headers)
+            .entry(EntryType::Regular, name, "", content)
+            .file("after", "intact")
+            .unpack()
+            .unwrap();
+        assert_eq!(fs::read(root.path().join("root/sparse")).unwrap(), wanted);
+        assert_eq!(text(&root, "after"), "intact");
+    }
+}
+
+#[test]
+fn maps_of_sparse_files_are_not_trusted() {
+    for (map, size) in [
+        ("0,5,3,5", "100"),
+        ("0,5,5", "100"),
+        ("90,20", "100"),
+        ("18446744073709551615,2", "100"),
+        ("0,5,5000,90", "6000"),
+        ("x", "100"),
+    ] {
+        let headers = [
+            ("GNU.sparse.map", map.as_bytes()),
+            ("GNU.sparse.size", size.as_bytes()),
+        ];
+        let layer = Layer::new().pax(&headers).file("sparse", "0123456789");
+        assert!(layer.unpack().is_err(), "{map}");
+    }
+    let huge = [
+        ("GNU.sparse.major", &b"1"[..]),
+        ("GNU.sparse.realsize", b"100"),
+    ];
+    let content = format!("{:0<512}", "99999999999\n");
+    assert!(
+        Layer::new()
+            .pax(&huge)
+            .file("sparse", &content)
+            .unpack()
+            .is_err()
+    );
 }
 
 /// What the extraction opens is resolved anew after a directory was replaced by a link.

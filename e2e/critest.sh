@@ -1,0 +1,20 @@
+#!/bin/bash
+# Runs the conformance suite critest three times against what is built: as it is, with WebSocket for its
+# streams, and several specs at once. e2e/critest/expected.toml lists what may not pass.
+#
+#   critest.sh [ARGUMENT ...]     for e2e/critest/main.rs, such as --focus Streaming
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+[ "$(id -u)" = 0 ] || { echo "critest.sh: the tests make namespaces and cgroups: run as root" >&2; exit 1; }
+cargo build -q -p e2e --bin conformance
+conformance=${CARGO_TARGET_DIR:-target}/debug/conformance
+code=0
+summary=
+for kind in "" "--websocket --focus Streaming" "--parallel 4"; do
+  # shellcheck disable=SC2086
+  output=$("$conformance" $kind "$@" | tee /dev/stderr) || code=1
+  summary+="${kind:-as it is}: $(tail -n1 <<<"$output")"$'\n'
+done 2>&1
+printf '\n%s' "$summary"
+exit $code

@@ -1,0 +1,255 @@
+//! Attach.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::Child;
+use std::thread;
+use std::time::Duration;
+
+use cri_api::runtime::v1::ContainerConfig;
+use e2e::client::TRANSPORTS;
+use e2e::request::shell;
+use e2e::{Daemon, streaming_client};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// A container that reads its standard input.
+fn reading(name: &str, script: &str) -> ContainerConfig {
+    ContainerConfig {
+        stdin: true,
+        ..shell(name, script)
+    }
+}
+
+/// Reads lines until one has a text. Attach has no history: what comes before it is not seen by everybody.
+#[track_caller]
+fn read_until(client: &mut BufReader<impl Read>, text: &str) -> String {
+    let mut all = String::new();
+    while !all.contains(text) {
+        let mut line = String::new();
+        let length = client.read_line(&mut line).unwrap();
+        assert!(length > 0, "the end came before {text:?}: {all:?}");
+        all.push_str(&line);
+    }
+    all
+}
+
+fn output(client: &mut Child) -> BufReader<impl Read + use<>> {
+    BufReader::new(client.stdout.take().unwrap())
+}
+
+#[test]
+fn output_comes_from_now_on_and_to_the_end() {
+    let daemon = Daemon::start();
+    let crictl = streaming_client!(&daemon);
+    for transport in TRANSPORTS {
+        let pod = daemon.run_named(transport);
+        let script = "echo history; read go; echo out; echo err >&2; head -c 500000 /dev/zero; echo; echo last; exit 3";
+        let container = pod.start(reading("c", script));
+        container.wait_for("history");
+        let mut client = crictl.spawn(&["attach", "-i", "-r", transport, &container.id]);
+        client.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+        let output = client.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).replace('\0', "");
+        assert_eq!(text, "out\n\nlast\n", "{transport}: {output:?}");
+        assert_eq!(output.stdout.len(), 500_010, "{transport}");
+        assert_eq!(output.stderr, b"err\n", "{transport}");
+        assert!(output.status.success(), "{transport}: {output:?}");
+        assert_eq!(container.wait().exit_code, 3);
+        assert!(container.stdout().starts_with("history\nout\n"));
+    }
+}
+
+#[test]
+fn several_clients_see_the_same_and_one_that_does_not_read_delays_nothing() {
+    let daemon = Daemon::start();
+    let crictl = streaming_client!(&daemon);
+    let pod = daemon.run_named("several");
+    let script = "while read n; do if [ $n = flood ]; then head -c 50000000 /dev/zero | tr '\\0' x; echo; fi; echo line $n; done; echo over";
+    let container = pod.start(reading("c", script));
+    let mut clients: Vec<_> = TRANSPORTS
+        .iter()
+        .map(|transport| crictl.spawn(&["attach", "-r", transport, &container.id]))
+        .collect();
+    let mut writer = crictl.spawn(&["attach", "-i", &container.id]);
+    let mut stdin = writer.stdin.take().unwrap();
+    let mut own = output(&mut writer);
+    let mut outputs: Vec<_> = clients.iter_mut().map(output).collect();
+    // All are attached when all have seen a line.
+    let mut number = 0;
+    let mut seen = [false; 2];
+    thread::scope(|scope| {
+        let readers: Vec<_> = outputs
+            .iter_mut()
+            .map(|output| scope.spawn(|| read_until(output, "line ")))
+            .collect();
+        while !readers.iter().all(|reader| reader.is_finished()) {
+            number += 1;
+            writeln!(stdin, "{number}").unwrap();
+            read_until(&mut own, &format!("line {number}\n"));
+            thread::sleep(Duration::from_millis(50));
+            assert!(number < 400);
+        }
+        for (seen, reader) in seen.iter_mut().zip(readers) {
+            *seen = reader.join().is_ok();
+        }
+    });
+    assert_eq!(seen, [true; 2]);
+
+    // One stops reading; the container writes more than any buffer has room for.
+    let stopped = Pid::from_raw(i32::try_from(clients[0].id()).unwrap());
+    kill(stopped, Signal::SIGSTOP).unwrap();
+    drop(own);
+    drop(writer.stderr.take());
+    writer.kill().unwrap();
+    writer.wait().unwrap();
+    drop(outputs);
+    for client in &mut clients {
+        client.kill().unwrap();
+        client.wait().unwrap();
+    }
+    drop(stdin);
+    let mut writer = crictl.spawn(&["attach", "-i", &container.id]);
+    let stuck = Pid::from_raw(i32::try_from(writer.id()).unwrap());
+    writer
+        .stdin
+        .as_mut()
+        .unwrap()
+        .write_all(b"flood\nafter\n")
+        .unwrap();
+    thread::sleep(Duration::from_millis(500));
+    kill(stuck, Signal::SIGSTOP).unwrap();
+    container.wait_for("line after\n");
+    assert!(container.stdout().contains("line flood\n"));
+    kill(stuck, Signal::SIGCONT).unwrap();
+    writer.kill().unwrap();
+    writer.wait().unwrap();
+}
+
+#[test]
+fn input_for_one_client_ends_with_it() {
+    let daemon = Daemon::start();
+    let crictl = streaming_client!(&daemon);
+    for transport in TRANSPORTS {
+        let pod = daemon.run_named(transport);
+        let config = ContainerConfig {
+            stdin_once: true,
+            ..reading("once", "wc -c; echo ended")
+        };
+        let container = pod.start(config);
+        let args = ["attach", "-i", "-r", transport, &container.id];
+        let output = crictl.run_with(&args, &[b'x'; 200_000]);
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            "200000\nended\n",
+            "{transport}: {output:?}"
+        );
+        assert_eq!(container.wait().exit_code, 0);
+
+        // Also when the client is killed.
+        let config = ContainerConfig {
+            stdin_once: true,
+            ..reading(
+                "killed",
+                "while read line; do echo got $line; done; echo ended",
+            )
+        };
+        let container = pod.start(config);
+        let mut client = crictl.spawn(&["attach", "-i", "-r", transport, &container.id]);
+        client.stdin.as_mut().unwrap().write_all(b"a\n").unwrap();
+        container.wait_for("got a\n");
+        client.kill().unwrap();
+        client.wait().unwrap();
+        assert_eq!(container.wait().exit_code, 0);
+        assert_eq!(container.stdout(), "got a\nended\n");
+    }
+}
+
+#[test]
+fn input_stays_open_for_the_next_client_and_the_next_daemon() {
+    let daemon = Daemon::start();
+    let crictl = streaming_client!(&daemon);
+    let pod = daemon.run_named("again");
+    let container = pod.start(reading(
+        "c",
+        "while read line; do echo got $line; done; echo ended",
+    ));
+    let send = |line: &str| {
+        let mut client = crictl.spawn(&["attach", "-i", &container.id]);
+        writeln!(client.stdin.as_mut().unwrap(), "{line}").unwrap();
+        read_until(&mut output(&mut client), &format!("got {line}\n"));
+        client.kill().unwrap();
+        client.wait().unwrap();
+    };
+    send("one");
+    send("two");
+    daemon.kill9();
+    daemon.restart();
+    send("three");
+    assert_eq!(container.stdout(), "got one\ngot two\ngot three\n");
+}
+
+#[test]
+fn a_terminal_is_written_read_and_sized() {
+    let daemon = Daemon::start();
+    let crictl = streaming_client!(&daemon);
+    for transport in TRANSPORTS {
+        let pod = daemon.run_named(transport);
+        let script = "stty -echo; read x; i=0; while [ \"$(stty size)\" != '33 101' ] && [ $i -lt 50 ]; do sleep 0.1; i=$((i+1)); done; \
+            echo size $(stty size) read $x";
+        let config = ContainerConfig {
+            tty: true,
+            ..reading("c", script)
+        };
+        let container = pod.start(config);
+        let mut client =
+            crictl.spawn_on_terminal(&["attach", "-it", "-r", transport, &container.id]);
+        client.stdin.as_mut().unwrap().write_all(b"word\n").unwrap();
+        let output = client.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            text.contains("size 33 101 read word"),
+            "{transport}: {text}"
+        );
+        container.wait();
+    }
+}
+
+#[test]
+fn clients_of_a_silent_container_leave_nothing_in_its_shim() {
+    let daemon = Daemon::start();
+    let crictl = streaming_client!(&daemon);
+    let pod = daemon.run_named("silent");
+    let container = pod.start(reading("c", "read x; echo $x; sleep 100000"));
+    let shims = e2e::evidence::with_command("holdfast-shim");
+    let descriptors = || -> usize {
+        let of =
+            |pid: &i32| std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+        shims
+            .iter()
+            .filter(|pid| is_of(**pid, &container.id, &daemon))
+            .map(of)
+            .sum()
+    };
+    let before = descriptors();
+    for _ in 0..5 {
+        let mut client = crictl.spawn(&["attach", "-i", &container.id]);
+        thread::sleep(Duration::from_millis(300));
+        client.kill().unwrap();
+        client.wait().unwrap();
+    }
+    e2e::call::until("the shim's descriptors", Duration::from_secs(10), || {
+        (descriptors() == before).then_some(())
+    });
+}
+
+/// Whether a shim is one of this daemon's.
+fn is_of(pid: i32, _container: &str, daemon: &Daemon) -> bool {
+    let directory = daemon.place.run().display().to_string();
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd"));
+    files.is_ok_and(|files| {
+        files
+            .flatten()
+            .filter_map(|file| std::fs::read_link(file.path()).ok())
+            .any(|target| target.starts_with(&directory))
+    })
+}

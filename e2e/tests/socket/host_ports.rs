@@ -1,0 +1,318 @@
+//! Ports of the host that lead into pods of the built-in bridge.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use cri_api::runtime::v1::{NamespaceMode, PodSandboxConfig, PortMapping, Protocol};
+use e2e::call::until;
+use e2e::daemon::Options;
+use e2e::program::run;
+use e2e::request::{PodParts, idle, shell};
+use e2e::{Daemon, Pod, fails};
+use tonic::Code;
+
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The first of four ports that no other test has at the time. They lie below the range of outgoing
+/// connections, so that nobody gets them by chance.
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = std::process::id() * 64 + NEXT.fetch_add(1, Ordering::Relaxed);
+    u16::try_from(20_000 + number % 3000 * 4).unwrap()
+}
+
+fn mapping(host_port: u16, container_port: i32) -> PortMapping {
+    PortMapping {
+        protocol: Protocol::Tcp.into(),
+        container_port,
+        host_port: host_port.into(),
+        host_ip: String::new(),
+    }
+}
+
+fn with_ports(daemon: &Daemon, name: &str, ports: &[PortMapping]) -> PodSandboxConfig {
+    let mut config = daemon.pod(name);
+    config.port_mappings = ports.to_vec();
+    config
+}
+
+/// Serves a word on port 80 of both families.
+fn serve(pod: &Pod<'_>, word: &str) {
+    pod.start(shell(
+        "server",
+        &format!("while :; do echo {word} | nc -l -p 80; done"),
+    ));
+}
+
+fn ask(address: &str, port: u16) -> Option<String> {
+    let address: IpAddr = address.parse().unwrap();
+    let limit = Duration::from_secs(1);
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, port), limit).ok()?;
+    stream.set_read_timeout(Some(limit)).ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+fn answers(address: &str, port: u16, word: &str) {
+    let what = format!("{word} at {address} port {port}");
+    until(&what, PATIENCE, || {
+        (ask(address, port)? == format!("{word}\n")).then_some(())
+    });
+}
+
+fn table(daemon: &Daemon) -> String {
+    let table = format!("holdfast-{}", daemon.place.bridge);
+    run("nft", ["list", "table", "inet", table.as_str()]).ok()
+}
+
+fn gateway(daemon: &Daemon) -> String {
+    daemon.place.subnet4.replace("0/24", "1")
+}
+
+#[test]
+fn a_port_leads_into_the_pod_from_everywhere() {
+    let daemon = Daemon::start();
+    let port = free_port();
+    let pod = daemon.run(with_ports(&daemon, "web", &[mapping(port, 80)]));
+    serve(&pod, "web");
+    // From the host, by an address of it and by localhost.
+    answers(&gateway(&daemon), port, "web");
+    answers("127.0.0.1", port, "web");
+    let gateway6 = daemon.place.subnet6.replace("/64", "1");
+    answers(&gateway6, port, "web");
+    // A refused connection, not one that hangs: the kernel sends nothing from ::1 elsewhere.
+    assert!(ask("::1", port).is_none());
+    // From another pod, and from the pod itself.
+    let other = daemon.run_named("client");
+    for from in [&other, &pod] {
+        let client = from.start(idle("client"));
+        until("an answer in a pod", PATIENCE, || {
+            let script = format!("nc -w 2 {} {port} </dev/null", gateway(&daemon));
+            let out = client.exec(&["sh", "-c", &script]);
+            (out.stdout == "web\n").then_some(())
+        });
+    }
+    // From another machine, whose address the pod sees.
+    pod.stop();
+    assert!(ask("127.0.0.1", port).is_none());
+}
+
+#[test]
+fn pods_do_not_reach_the_hosts_localhost() {
+    let daemon = Daemon::start();
+    let port = free_port();
+    let pod = daemon.run(with_ports(&daemon, "web", &[mapping(port, 80)]));
+    // Somebody in the pod who may send what he likes.
+    let mut config = daemon.pod("bad");
+    config.security().privileged = true;
+    let bad = daemon.run(config);
+    let mut container = idle("c");
+    use e2e::request::ContainerParts;
+    container.security().privileged = true;
+    let run = bad.start(container);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let local = listener.local_addr().unwrap().port();
+    run.sh(&format!(
+        "ip addr del 127.0.0.1/8 dev lo; ip route add 127.0.0.0/8 via {}; \
+         echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet; nc -w 2 127.0.0.1 {local} </dev/null; true",
+        gateway(&daemon)
+    ));
+    listener.set_nonblocking(true).unwrap();
+    assert!(
+        listener.accept().is_err(),
+        "a pod reached 127.0.0.1 of the host"
+    );
+    drop(pod);
+}
+
+#[test]
+fn udp_and_one_address_of_the_host() {
+    let daemon = Daemon::start();
+    let port = free_port();
+    let udp = PortMapping {
+        protocol: Protocol::Udp.into(),
+        host_ip: "127.0.0.1".to_owned(),
+        ..mapping(port, 53)
+    };
+    let sctp = PortMapping {
+        protocol: Protocol::Sctp.into(),
+        ..mapping(port, 54)
+    };
+    let pod = daemon.run(with_ports(&daemon, "dns", &[udp, sctp]));
+    let netns = pod.info()["netnsPath"].as_str().unwrap().to_owned();
+    std::thread::spawn(move || {
+        let netns = std::fs::File::open(netns).unwrap();
+        nix::sched::setns(netns, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        let server = UdpSocket::bind("0.0.0.0:53").unwrap();
+        let mut buffer = [0; 16];
+        let (count, from) = server.recv_from(&mut buffer).unwrap();
+        server.send_to(&buffer[..count], from).unwrap();
+    });
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    until("an echo", PATIENCE, || {
+        socket.send_to(b"hello", ("127.0.0.1", port)).ok()?;
+        let mut buffer = [0; 16];
+        let (count, _) = socket.recv_from(&mut buffer).ok()?;
+        (&buffer[..count] == b"hello").then_some(())
+    });
+    let rules = table(&daemon);
+    let ip = pod.ip();
+    assert!(
+        rules.contains(&format!("udp . 127.0.0.1 . {port} : {ip} . 53")),
+        "{rules}"
+    );
+    assert!(
+        rules.contains(&format!("sctp . {port} : {ip} . 54")),
+        "{rules}"
+    );
+}
+
+#[test]
+fn a_port_belongs_to_one_pod() {
+    let daemon = Daemon::start();
+    let port = free_port();
+    let at = |ip: &str| PortMapping {
+        host_ip: ip.to_owned(),
+        ..mapping(port, 80)
+    };
+    let first = daemon.run(with_ports(&daemon, "first", &[at("127.0.0.1")]));
+    serve(&first, "first");
+    let before = table(&daemon);
+    let words = [
+        &format!("host port {port}/tcp"),
+        first.id.as_str(),
+        "already",
+    ];
+    // All addresses are the first one's too, and the free port beside it is not taken either.
+    let both = [mapping(port + 1, 80), mapping(port, 80)];
+    let second = with_ports(&daemon, "second", &both);
+    fails(daemon.try_run(&second), Code::FailedPrecondition, &words);
+    fails(
+        daemon.try_run(&with_ports(&daemon, "third", &[at("127.0.0.1")])),
+        Code::FailedPrecondition,
+        &words,
+    );
+    assert_eq!(table(&daemon), before);
+    assert_eq!(daemon.pods().len(), 1);
+    // Another address and another protocol are other ports.
+    let udp = PortMapping {
+        protocol: Protocol::Udp.into(),
+        ..mapping(port, 80)
+    };
+    let other = daemon.run(with_ports(&daemon, "other", &[at(&gateway(&daemon)), udp]));
+    serve(&other, "other");
+    answers("127.0.0.1", port, "first");
+    answers(&gateway(&daemon), port, "other");
+    other.remove();
+    first.stop();
+    // It is free as soon as its pod has stopped.
+    let second = daemon.run(second);
+    serve(&second, "second");
+    answers("127.0.0.1", port, "second");
+    answers("127.0.0.1", port + 1, "second");
+    let twice = with_ports(
+        &daemon,
+        "twice",
+        &[mapping(port + 2, 80), mapping(port + 2, 81)],
+    );
+    fails(daemon.try_run(&twice), Code::FailedPrecondition, &["twice"]);
+}
+
+#[test]
+fn ports_work_while_the_daemon_is_replaced_and_go_with_their_pod() {
+    let daemon = Daemon::start();
+    let port = free_port();
+    let pod = daemon.run(with_ports(&daemon, "web", &[mapping(port, 80)]));
+    serve(&pod, "web");
+    let gone = daemon.run(with_ports(&daemon, "gone", &[mapping(port + 1, 80)]));
+    serve(&gone, "gone");
+    answers("127.0.0.1", port, "web");
+    daemon.kill9();
+    answers("127.0.0.1", port, "web");
+    // While nobody looks, one of the two dies with its shim.
+    for pid in e2e::evidence::pids() {
+        let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        if cgroup.contains(&gone.id) {
+            let _ = run("kill", ["-9", pid.to_string().as_str()]);
+        }
+    }
+    daemon.restart();
+    answers("127.0.0.1", port, "web");
+    let taken = with_ports(&daemon, "again", &[mapping(port, 80)]);
+    fails(
+        daemon.try_run(&taken),
+        Code::FailedPrecondition,
+        &["already"],
+    );
+    until("the dead pod's port to be free", PATIENCE, || {
+        (!table(&daemon).contains(&format!(" {} :", port + 1))).then_some(())
+    });
+    pod.remove();
+    assert!(!table(&daemon).contains("elements"), "{}", table(&daemon));
+    daemon.run(taken);
+}
+
+#[test]
+fn what_needs_no_rule_gets_none() {
+    let daemon = Daemon::start();
+    let port = free_port();
+    daemon.run(with_ports(&daemon, "zero", &[mapping(0, 80)]));
+    let mut host = with_ports(&daemon, "host", &[mapping(port, i32::from(port))]);
+    host.namespaces().network = NamespaceMode::Node.into();
+    daemon.run(host);
+    assert!(!table(&daemon).contains("elements"), "{}", table(&daemon));
+    let no_port = with_ports(&daemon, "none", &[mapping(port, 0)]);
+    fails(
+        daemon.try_run(&no_port),
+        Code::InvalidArgument,
+        &["container_port"],
+    );
+    let v6 = PortMapping {
+        host_ip: "nonsense".to_owned(),
+        ..mapping(port, 80)
+    };
+    let nonsense = with_ports(&daemon, "nonsense", &[v6]);
+    fails(
+        daemon.try_run(&nonsense),
+        Code::InvalidArgument,
+        &["host_ip"],
+    );
+}
+
+#[test]
+fn without_a_network_a_port_is_refused() {
+    let daemon = Daemon::with(Options::default().set("network.kind", "none"));
+    let config = with_ports(&daemon, "web", &[mapping(free_port(), 80)]);
+    fails(daemon.try_run(&config), Code::InvalidArgument, &["port"]);
+}
+
+#[test]
+fn a_connection_goes_on_when_other_ports_change() {
+    let daemon = Daemon::start();
+    let port = free_port();
+    let pod = daemon.run(with_ports(&daemon, "long", &[mapping(port, 80)]));
+    pod.start(shell("server", "nc -l -p 80 -e cat"));
+    let mut stream = until("a connection", PATIENCE, || {
+        TcpStream::connect(("127.0.0.1", port)).ok()
+    });
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut echo = |word: &[u8; 4]| {
+        stream.write_all(word).unwrap();
+        let mut back = [0; 4];
+        stream.read_exact(&mut back).unwrap();
+        assert_eq!(&back, word);
+    };
+    echo(b"one\n");
+    daemon
+        .run(with_ports(&daemon, "other", &[mapping(port + 1, 80)]))
+        .remove();
+    daemon.kill9();
+    daemon.restart();
+    echo(b"two\n");
+}

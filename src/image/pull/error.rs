@@ -1,0 +1,146 @@
+//! Why a pull failed, and what that means to the caller.
+
+use crate::image::layer::LayerError;
+use crate::image::manifest::ManifestError;
+use crate::image::registry::RegistryError;
+use crate::image::store::StoreError;
+use crate::image::{Digest, ReferenceError};
+use std::sync::Arc;
+
+/// Why an image was not pulled. Cheap to clone: concurrent callers share one operation's error.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PullError {
+    /// The text is no reference.
+    #[error("invalid image reference {reference:?}")]
+    InvalidReference {
+        /// The text.
+        reference: String,
+        /// What is wrong with it.
+        #[source]
+        source: ReferenceError,
+    },
+    /// The registry did not deliver.
+    #[error("cannot pull image {reference} from its registry")]
+    Registry {
+        /// The image.
+        reference: String,
+        /// What happened.
+        #[source]
+        source: Arc<RegistryError>,
+    },
+    /// The image is not one this machine can run.
+    #[error("cannot use image {reference}")]
+    Manifest {
+        /// The image.
+        reference: String,
+        /// What is wrong with it.
+        #[source]
+        source: Arc<ManifestError>,
+    },
+    /// A layer could not be unpacked.
+    #[error("cannot unpack layer {digest} of image {reference}")]
+    Layer {
+        /// The image.
+        reference: String,
+        /// The layer's blob.
+        digest: Digest,
+        /// What happened.
+        #[source]
+        source: Arc<LayerError>,
+    },
+    /// The store could not keep it.
+    #[error("cannot store image {reference}")]
+    Store {
+        /// The image.
+        reference: String,
+        /// What happened.
+        #[source]
+        source: Arc<StoreError>,
+    },
+}
+
+/// What a failed pull means to the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PullErrorKind {
+    /// The reference cannot be pulled by anybody.
+    InvalidReference,
+    /// The registry has no such image.
+    NotFound,
+    /// The registry wants other credentials.
+    Unauthorized,
+    /// The registry cannot be reached, or is not able to serve just now.
+    Unavailable,
+    /// What came is not what the digests promise, or cannot be unpacked.
+    Corrupt,
+    /// The disk is full.
+    NoSpace,
+    /// A limit of ours was met.
+    TooLarge,
+    /// The image is for another machine, or is no image.
+    Unsupported,
+    /// This machine failed.
+    Internal,
+}
+
+impl PullError {
+    /// What the failure means to the caller.
+    pub fn kind(&self) -> PullErrorKind {
+        match self {
+            Self::InvalidReference { .. } => PullErrorKind::InvalidReference,
+            Self::Registry { source, .. } => registry_kind(source.decisive()),
+            Self::Manifest { source, .. } => manifest_kind(source),
+            Self::Layer { source, .. } => layer_kind(source),
+            Self::Store { source, .. } if source.is_no_space() => PullErrorKind::NoSpace,
+            Self::Store { .. } => PullErrorKind::Internal,
+        }
+    }
+}
+
+fn registry_kind(error: &RegistryError) -> PullErrorKind {
+    match error {
+        RegistryError::NotFound { .. } => PullErrorKind::NotFound,
+        RegistryError::Unauthorized { .. } => PullErrorKind::Unauthorized,
+        RegistryError::Unreachable { .. }
+        | RegistryError::Stalled { .. }
+        | RegistryError::TooSlow { .. } => PullErrorKind::Unavailable,
+        RegistryError::Status { status, .. }
+            if status.is_server_error() || status.as_u16() == 429 =>
+        {
+            PullErrorKind::Unavailable
+        }
+        RegistryError::Mismatch { .. } => PullErrorKind::Corrupt,
+        RegistryError::TooLarge { .. } => PullErrorKind::TooLarge,
+        RegistryError::Hosts { .. } | RegistryError::Client { .. } => PullErrorKind::Internal,
+        RegistryError::Status { .. }
+        | RegistryError::Answer { .. }
+        | RegistryError::GivenUp { .. }
+        | RegistryError::AllHosts { .. } => PullErrorKind::Unavailable,
+    }
+}
+
+pub(in crate::image) fn manifest_kind(error: &ManifestError) -> PullErrorKind {
+    match error {
+        ManifestError::Json { .. } | ManifestError::LayerCount { .. } => PullErrorKind::Corrupt,
+        ManifestError::TooManyLayers(_) => PullErrorKind::TooLarge,
+        ManifestError::Kind(_)
+        | ManifestError::Platform { .. }
+        | ManifestError::Layer(_)
+        | ManifestError::FileName(_)
+        | ManifestError::Digest(_) => PullErrorKind::Unsupported,
+    }
+}
+
+pub(in crate::image) fn layer_kind(error: &LayerError) -> PullErrorKind {
+    match error {
+        LayerError::Unpack(e) if e.is_no_space() => PullErrorKind::NoSpace,
+        LayerError::Unpack(e) if e.is_too_large() => PullErrorKind::TooLarge,
+        LayerError::Unpack(e) if e.is_local() => PullErrorKind::Internal,
+        LayerError::Read(e) if e.kind() == std::io::ErrorKind::Unsupported => {
+            PullErrorKind::Unsupported
+        }
+        LayerError::Unpack(_)
+        | LayerError::Read(_)
+        | LayerError::BlobMismatch { .. }
+        | LayerError::DiffIdMismatch { .. } => PullErrorKind::Corrupt,
+    }
+}

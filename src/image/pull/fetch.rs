@@ -1,0 +1,192 @@
+//! Layers under way, shared by the pulls that want them.
+//!
+//! A fetch is a task of its own: it downloads and unpacks one layer for all pulls of the same caller from
+//! the same registry. It ends when the last of them loses interest, and cleans up behind itself. What it
+//! made lives as long as a pull wants it, so that one that comes later finds it too.
+
+use super::stack::Stack;
+use crate::image::credentials::Fingerprint;
+use crate::image::layer::{self, Expected, LayerError};
+use crate::image::manifest::Part;
+use crate::image::registry::{RegistryError, Repository};
+use crate::image::store::{ImageStore, LayerKey, StagedLayer, Staging, StoreError};
+use crate::image::{Digest, PullError};
+use futures_util::future::{BoxFuture, FutureExt, Shared};
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use tokio::sync::mpsc;
+
+/// What makes two fetches one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct FetchKey {
+    /// The registry in the image's name.
+    pub host: String,
+    /// Whose it is: content that one caller may see is no reason to show it to another.
+    pub caller: Option<Fingerprint>,
+    pub blob: Digest,
+    pub layer: LayerKey,
+}
+
+/// A layer to be fetched.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub repository: Arc<Repository>,
+    pub part: Part,
+    pub diff_id: Digest,
+    /// The chain id of its place in the image.
+    pub chain: Digest,
+    /// Its place, the bottom one being 0.
+    pub at: usize,
+    /// What is known of the layers below it.
+    pub stack: Arc<Stack>,
+}
+
+/// Why a layer was not fetched. Cheap to clone: several pulls share it.
+#[derive(Debug, Clone)]
+pub(super) enum FetchError {
+    /// It depends on the layers below, which are not there yet.
+    NeedsLower,
+    Registry(Arc<RegistryError>),
+    Layer(Arc<LayerError>),
+    Store(Arc<StoreError>),
+}
+
+impl FetchError {
+    /// The error of the pull of `reference`, whose layer is the blob `digest`.
+    pub fn of_pull(self, reference: String, digest: Digest) -> PullError {
+        match self {
+            Self::Registry(source) => PullError::Registry { reference, source },
+            Self::Layer(source) => PullError::Layer {
+                reference,
+                digest,
+                source,
+            },
+            Self::Store(source) => PullError::Store { reference, source },
+            Self::NeedsLower => PullError::Store {
+                reference,
+                source: Arc::new(StoreError::Interrupted),
+            },
+        }
+    }
+}
+
+type Fetched = Result<Arc<StagedLayer>, FetchError>;
+type Fetch = Shared<BoxFuture<'static, Fetched>>;
+
+/// The fetches of all pulls.
+#[derive(Debug, Default)]
+pub(in crate::image) struct Fetches(Mutex<HashMap<FetchKey, State>>);
+
+/// The number of the next fetch.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// A fetch as others find it.
+#[derive(Debug)]
+enum State {
+    /// Under way, as long as somebody has the other end; with its number.
+    Running(u64, Fetch, mpsc::WeakSender<Infallible>),
+    /// Done; what it made is there as long as a pull has it.
+    Done(Weak<StagedLayer>),
+}
+
+impl State {
+    fn is_alive(&self) -> bool {
+        match self {
+            Self::Running(_, _, interest) => interest.strong_count() > 0,
+            Self::Done(layer) => layer.strong_count() > 0,
+        }
+    }
+}
+
+/// Fetches a layer, or waits for the fetch that is under way.
+pub(super) async fn fetch(store: &ImageStore, key: FetchKey, wanted: Wanted) -> Fetched {
+    let (fetch, _interest) = {
+        let fetches = &store.inner.fetches.0;
+        let mut fetches = fetches.lock().unwrap_or_else(PoisonError::into_inner);
+        fetches.retain(|_, state| state.is_alive());
+        let found = match fetches.get(&key) {
+            Some(State::Done(layer)) => match layer.upgrade() {
+                Some(layer) => return Ok(layer),
+                None => None,
+            },
+            Some(State::Running(_, fetch, interest)) => {
+                interest.upgrade().map(|interest| (fetch.clone(), interest))
+            }
+            None => None,
+        };
+        match found {
+            Some(found) => found,
+            None => {
+                let (interest, end) = mpsc::channel(1);
+                let number = NEXT.fetch_add(1, Ordering::Relaxed);
+                let fetch = start(store.clone(), (number, key.clone()), wanted, end);
+                let running = State::Running(number, fetch.clone(), interest.downgrade());
+                fetches.insert(key, running);
+                (fetch, interest)
+            }
+        }
+    };
+    fetch.await
+}
+
+fn start(
+    store: ImageStore,
+    (number, key): (u64, FetchKey),
+    wanted: Wanted,
+    mut end: mpsc::Receiver<Infallible>,
+) -> Fetch {
+    let task = tokio::spawn(async move {
+        let result = run(&store, &wanted, &mut end).await;
+        let fetches = &store.inner.fetches.0;
+        let mut fetches = fetches.lock().unwrap_or_else(PoisonError::into_inner);
+        // Once nobody was interested the key may be another fetch's already.
+        if matches!(fetches.get(&key), Some(State::Running(own, ..)) if *own == number) {
+            // What is kept here must not keep the layer.
+            fetches.remove(&key);
+            if let Ok(layer) = &result {
+                fetches.insert(key, State::Done(Arc::downgrade(layer)));
+            }
+        }
+        drop(fetches);
+        result
+    });
+    let interrupted = || FetchError::Store(Arc::new(StoreError::Interrupted));
+    async move { task.await.unwrap_or_else(|_| Err(interrupted())) }
+        .boxed()
+        .shared()
+}
+
+async fn run(store: &ImageStore, wanted: &Wanted, end: &mut mpsc::Receiver<Infallible>) -> Fetched {
+    let part = wanted.part;
+    let (sink, reader) = layer::channel();
+    let (making, limits) = (store.clone(), store.inner.limits());
+    let (stack, at, chain) = (Arc::clone(&wanted.stack), wanted.at, wanted.chain);
+    let expected = Expected {
+        blob: Some(part.digest),
+        diff_id: Some(wanted.diff_id),
+    };
+    let unpacking = tokio::task::spawn_blocking(move || {
+        let staging = Staging::new(&making).map_err(|e| FetchError::Store(Arc::new(e)))?;
+        let below = || stack.below(at, &making);
+        match layer::unpack_verified(reader, &staging.diff, expected, limits, &below) {
+            Ok(layer) => Ok(Arc::new(staging.done(layer, chain))),
+            Err(LayerError::Unpack(e)) if e.needs_lower() => Err(FetchError::NeedsLower),
+            Err(e) => Err(FetchError::Layer(Arc::new(e))),
+        }
+    });
+    let repository = &wanted.repository;
+    let downloaded = tokio::select! {
+        result = repository.blob(part.digest, part.size, &sink) => result,
+        _ = end.recv() => Err(RegistryError::GivenUp { url: part.digest.to_string() }),
+    };
+    drop(sink);
+    let interrupted = |_| Err(FetchError::Store(Arc::new(StoreError::Interrupted)));
+    match (unpacking.await.unwrap_or_else(interrupted), downloaded) {
+        (Ok(layer), Ok(())) => Ok(layer),
+        // The extraction ended first and says why.
+        (Err(e), Ok(()) | Err(RegistryError::GivenUp { .. })) => Err(e),
+        (_, Err(e)) => Err(FetchError::Registry(Arc::new(e))),
+    }
+}

@@ -1,0 +1,121 @@
+//! The layers of one pull: in parallel, then those that depend on others.
+
+use super::fetch::{FetchError, FetchKey, Wanted, fetch};
+use super::stack::Stack;
+use super::{Pull, PullError};
+use crate::image::Digest;
+use crate::image::image::chain_ids;
+use crate::image::manifest::{Manifest, Part};
+use crate::image::registry::Repository;
+use crate::image::store::{LayerKey, Slot};
+use futures_util::stream::{self, StreamExt};
+use std::sync::Arc;
+
+/// How far a layer got.
+enum Got {
+    Layer,
+    /// It has to wait for the layers below.
+    NeedsLower,
+}
+
+/// What the unpacked form of a layer is expected to follow from.
+#[derive(Clone, Copy)]
+enum Attempt {
+    /// The layer alone, as nearly always.
+    Alone,
+    /// The layers below too, which are all there.
+    AboveOthers,
+}
+
+impl Pull<'_> {
+    /// Gets all layers. On a failure the others are given up.
+    pub(super) async fn layers(
+        &self,
+        repository: &Arc<Repository>,
+        manifest: &Manifest,
+        diff_ids: &[Digest],
+    ) -> Result<Vec<Slot>, PullError> {
+        let stack = Arc::new(Stack::new(diff_ids.len()));
+        let layers = manifest
+            .layers
+            .iter()
+            .zip(diff_ids)
+            .zip(chain_ids(diff_ids));
+        let mut wanted: Vec<Wanted> = layers
+            .enumerate()
+            .map(|(at, ((part, diff_id), chain))| Wanted {
+                repository: Arc::clone(repository),
+                part: *part,
+                diff_id: *diff_id,
+                chain,
+                at,
+                stack: Arc::clone(&stack),
+            })
+            .collect();
+        // The largest first: the last one to begin then ends soon.
+        wanted.sort_by_key(|wanted| std::cmp::Reverse(wanted.part.size));
+        let jobs = wanted.into_iter().map(|wanted| async move {
+            let got = self.layer(&wanted, Attempt::Alone).await;
+            (wanted, got)
+        });
+        let parallel = self.store.inner.settings.max_parallel_layers;
+        let mut results = stream::iter(jobs).buffer_unordered(parallel);
+        let mut waiting = Vec::new();
+        while let Some((wanted, got)) = results.next().await {
+            if let Got::NeedsLower = got? {
+                waiting.push(wanted);
+            }
+        }
+        drop(results);
+        // Such layers are rare, and each needs those below it: one after the other, from the bottom.
+        waiting.sort_by_key(|wanted| wanted.at);
+        for wanted in waiting {
+            if let Got::NeedsLower = self.layer(&wanted, Attempt::AboveOthers).await? {
+                return Err(self.fetch_error(FetchError::NeedsLower, wanted.part));
+            }
+        }
+        let missing =
+            || FetchError::NeedsLower.of_pull(self.reference.to_string(), manifest.config.digest);
+        stack.whole().ok_or_else(missing)
+    }
+
+    async fn layer(&self, wanted: &Wanted, attempt: Attempt) -> Result<Got, PullError> {
+        let alone = LayerKey {
+            diff_id: wanted.diff_id,
+            chain: None,
+        };
+        let above = LayerKey {
+            chain: Some(wanted.chain),
+            ..alone
+        };
+        let present = [alone, above]
+            .iter()
+            .find_map(|key| self.store.hold_layer(key));
+        if let Some(hold) = present {
+            wanted.stack.put(wanted.at, Slot::Present(Arc::new(hold)));
+            return Ok(Got::Layer);
+        }
+        let key = FetchKey {
+            host: self.reference.host().to_owned(),
+            caller: self.caller,
+            blob: wanted.part.digest,
+            layer: match attempt {
+                Attempt::Alone => alone,
+                Attempt::AboveOthers => above,
+            },
+        };
+        match fetch(self.store, key, wanted.clone()).await {
+            Ok(layer) if layer.key == alone || layer.key == above => {
+                wanted.stack.put(wanted.at, Slot::Staged(layer));
+                Ok(Got::Layer)
+            }
+            // Another pull has it above other layers.
+            Ok(_) | Err(FetchError::NeedsLower) => Ok(Got::NeedsLower),
+            Err(e) => Err(self.fetch_error(e, wanted.part)),
+        }
+    }
+
+    fn fetch_error(&self, error: FetchError, part: Part) -> PullError {
+        error.of_pull(self.reference.to_string(), part.digest)
+    }
+}

@@ -1,0 +1,286 @@
+//! Pulling an image from its registry.
+//!
+//! ```text
+//!   resolve ──► manifest (index → manifest) ──► configuration ──► layers in parallel ──► commit
+//!      │ known digest                                │ known id        │ known diff ids
+//!      └──────────────► names only ◄─────────────────┘                 └─ held, not fetched
+//! ```
+//!
+//! An operation belongs to the store, not to the caller: it runs in a task of its own.
+
+mod artifact;
+mod error;
+mod fetch;
+mod layers;
+mod stack;
+
+#[cfg(test)]
+mod tests;
+
+use super::credentials::Fingerprint;
+use super::image::{Image, ImageId};
+use super::index::names_of;
+use super::manifest::{self, Machine, Manifest, ManifestError, ManifestKind, Parsed};
+use super::registry::{Document, RegistryError, Repository};
+use super::store::{Candidate, ImageStore, Slot, StoreError};
+use super::{Credentials, Digest, Reference, Target};
+use bytes::Bytes;
+pub use error::{PullError, PullErrorKind};
+pub(super) use error::{layer_kind, manifest_kind};
+pub(super) use fetch::Fetches;
+use futures_util::future::{BoxFuture, FutureExt, Shared};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The most indexes on the way to a manifest.
+const INDEXES_MAX: usize = 3;
+
+/// What to pull, as whom.
+#[derive(Debug, Clone)]
+pub struct PullRequest {
+    /// Anything a person may write: `busybox`, `registry.k8s.io/pause:3.10`, `host:5000/a@sha256:…`.
+    pub reference: String,
+    /// Used for this pull only.
+    pub credentials: Option<Credentials>,
+}
+
+type Operation = Shared<BoxFuture<'static, Result<Arc<Image>, PullError>>>;
+
+/// The same reference, as the same caller.
+type Key = (String, Option<Fingerprint>);
+
+/// The pulls under way, so that equal ones are one.
+#[derive(Debug, Default)]
+pub(super) struct InFlight(Mutex<HashMap<Key, Operation>>);
+
+/// Pulls, or waits for the equal pull that is under way.
+pub(super) async fn pull(
+    store: &ImageStore,
+    request: PullRequest,
+) -> Result<Arc<Image>, PullError> {
+    let reference: Reference = match request.reference.parse() {
+        Ok(reference) => reference,
+        Err(source) => {
+            return Err(PullError::InvalidReference {
+                reference: request.reference,
+                source,
+            });
+        }
+    };
+    let key: Key = (
+        reference.to_string(),
+        request.credentials.as_ref().map(Credentials::fingerprint),
+    );
+    let operation = {
+        let in_flight = &store.inner.in_flight.0;
+        let mut in_flight = in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        match in_flight.get(&key) {
+            Some(operation) => operation.clone(),
+            None => {
+                let operation = start(store.clone(), key.clone(), reference, request.credentials);
+                in_flight.insert(key, operation.clone());
+                operation
+            }
+        }
+    };
+    operation.await
+}
+
+fn start(
+    store: ImageStore,
+    key: Key,
+    reference: Reference,
+    credentials: Option<Credentials>,
+) -> Operation {
+    let name = reference.to_string();
+    let task = tokio::spawn(async move {
+        let result = Pull {
+            store: &store,
+            reference: &reference,
+            caller: key.1,
+        }
+        .run(credentials)
+        .await;
+        store
+            .inner
+            .in_flight
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&key);
+        result
+    });
+    async move {
+        let interrupted = || PullError::Store {
+            reference: name,
+            source: Arc::new(StoreError::Interrupted),
+        };
+        task.await.unwrap_or_else(|_| Err(interrupted()))
+    }
+    .boxed()
+    .shared()
+}
+
+/// One pull.
+struct Pull<'a> {
+    store: &'a ImageStore,
+    reference: &'a Reference,
+    /// Whose it is.
+    caller: Option<Fingerprint>,
+}
+
+impl Pull<'_> {
+    async fn run(&self, credentials: Option<Credentials>) -> Result<Arc<Image>, PullError> {
+        let registry = &self.store.inner.registry;
+        let repository = registry
+            .repository(self.reference, credentials)
+            .await
+            .map_err(self.registry())?;
+        let repository = Arc::new(repository);
+        if let Some(image) = self.known(&repository).await? {
+            return Ok(image);
+        }
+        let target = self.reference.target();
+        let mut document = repository.manifest(target).await.map_err(self.registry())?;
+        let names = names_of(self.reference, document.digest);
+        let manifest = self.manifest(&repository, &mut document).await?;
+        let id = match manifest.kind {
+            ManifestKind::Image => ImageId::of_config(manifest.config.digest),
+            ManifestKind::Artifact(_) => ImageId::of_artifact(document.digest),
+        };
+        if let Some(image) = self
+            .blocking({
+                let names = names.clone();
+                move |store| store.inner.add_names(id, &names)
+            })
+            .await?
+        {
+            return Ok(image);
+        }
+        let size = manifest.content_size() + document.bytes.len() as u64;
+        let document = (document.digest, document.bytes);
+        let (config, layers) = match &manifest.kind {
+            ManifestKind::Image => self.image(&repository, &manifest).await?,
+            ManifestKind::Artifact(files) => {
+                let slot = self.artifact(&repository, files, document.0).await?;
+                (document.clone(), vec![slot])
+            }
+        };
+        let candidate = Candidate {
+            names,
+            size,
+            manifest: document,
+            config,
+            layers,
+        };
+        self.blocking(move |store| store.inner.commit(&candidate))
+            .await
+    }
+
+    /// Gets the configuration and the layers of a container image.
+    async fn image(
+        &self,
+        repository: &Arc<Repository>,
+        manifest: &Manifest,
+    ) -> Result<((Digest, Bytes), Vec<Slot>), PullError> {
+        let config = repository
+            .small_blob(manifest.config.digest)
+            .await
+            .map_err(self.registry())?;
+        let machine = Machine::this();
+        let (_, diff_ids) = manifest::parse_config(&config.bytes, manifest.layers.len(), &machine)
+            .map_err(self.manifest_error())?;
+        let layers = self.layers(repository, manifest, &diff_ids).await?;
+        Ok(((config.digest, config.bytes), layers))
+    }
+
+    /// The image, when the registry confirms that the reference still means what the store has.
+    ///
+    /// Asking by HEAD costs no pull in the accounting of registries that limit them.
+    async fn known(&self, repository: &Repository) -> Result<Option<Arc<Image>>, PullError> {
+        let snapshot = self.store.inner.snapshot().clone();
+        if !snapshot
+            .index
+            .names
+            .contains_key(&self.reference.to_string())
+        {
+            return Ok(None);
+        }
+        let target = self.reference.target();
+        let head = match repository.head(target).await {
+            // A registry that does not know HEAD is asked by GET.
+            Err(e) if matches!(e.decisive(), RegistryError::Status { .. }) => None,
+            other => other.map_err(self.registry())?,
+        };
+        let digest = match (head, target) {
+            (_, Target::Digest(digest)) => *digest,
+            (Some(digest), Target::Tag(_)) => digest,
+            (None, Target::Tag(_)) => return Ok(None),
+        };
+        let same = snapshot
+            .index
+            .names
+            .get(&self.reference.at(digest).to_string())
+            .copied();
+        let Some(id) = same else { return Ok(None) };
+        let names = names_of(self.reference, digest);
+        self.blocking(move |store| store.inner.add_names(id, &names))
+            .await
+    }
+
+    /// Goes from what the reference means to the manifest for this machine; `document` becomes it.
+    async fn manifest(
+        &self,
+        repository: &Repository,
+        document: &mut Document,
+    ) -> Result<Manifest, PullError> {
+        let machine = Machine::this();
+        for _ in 0..INDEXES_MAX {
+            match manifest::parse(&document.bytes, &machine).map_err(self.manifest_error())? {
+                Parsed::Manifest(manifest) => return Ok(manifest),
+                Parsed::Index(digest) => {
+                    let found = repository.manifest(&Target::Digest(digest)).await;
+                    *document = found.map_err(self.registry())?;
+                }
+            }
+        }
+        Err(self.manifest_error()(ManifestError::Kind(
+            "it leads through too many indexes",
+        )))
+    }
+
+    /// Runs what waits for the disk or for the store's lock.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&ImageStore) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, PullError> {
+        let store = self.store.clone();
+        let result = tokio::task::spawn_blocking(move || work(&store)).await;
+        result
+            .unwrap_or(Err(StoreError::Interrupted))
+            .map_err(|source| self.store_error(source))
+    }
+
+    fn registry(&self) -> impl Fn(RegistryError) -> PullError {
+        let reference = self.reference.to_string();
+        move |source| PullError::Registry {
+            reference: reference.clone(),
+            source: Arc::new(source),
+        }
+    }
+
+    fn manifest_error(&self) -> impl Fn(ManifestError) -> PullError {
+        let reference = self.reference.to_string();
+        move |source| PullError::Manifest {
+            reference: reference.clone(),
+            source: Arc::new(source),
+        }
+    }
+
+    fn store_error(&self, source: StoreError) -> PullError {
+        PullError::Store {
+            reference: self.reference.to_string(),
+            source: Arc::new(source),
+        }
+    }
+}

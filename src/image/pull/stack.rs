@@ -1,0 +1,58 @@
+//! The layers of one pull, as far as they are there.
+
+use crate::image::overlay;
+use crate::image::store::{ImageStore, Slot};
+use std::fs::File;
+use std::sync::{Mutex, PoisonError};
+
+/// A place for each layer of an image, the bottom one first; filled while the pull goes on.
+#[derive(Debug)]
+pub(super) struct Stack(Mutex<Vec<Option<Slot>>>);
+
+impl Stack {
+    pub fn new(layers: usize) -> Self {
+        Self(Mutex::new(vec![None; layers]))
+    }
+
+    /// The layer of that place is there.
+    pub fn put(&self, at: usize, slot: Slot) {
+        if let Some(place) = self.lock().get_mut(at) {
+            *place = Some(slot);
+        }
+    }
+
+    /// All layers, `None` as long as one is missing.
+    pub fn whole(&self) -> Option<Vec<Slot>> {
+        self.lock().iter().cloned().collect()
+    }
+
+    /// The directories of the layers below the place `at`, the top one first; `None` as long as one is
+    /// missing, or when one cannot be opened.
+    pub fn below(&self, at: usize, store: &ImageStore) -> Option<Vec<File>> {
+        let slots: Vec<Slot> = self
+            .lock()
+            .iter()
+            .take(at)
+            .cloned()
+            .collect::<Option<_>>()?;
+        let mut directories = Vec::new();
+        for slot in slots.iter().rev() {
+            let opened = match slot {
+                Slot::Present(hold) => overlay::open_layers(&store.inner.layers, hold.layers()),
+                Slot::Staged(layer) => layer.directory().map(|directory| vec![directory]),
+            };
+            match opened {
+                Ok(opened) => directories.extend(opened),
+                Err(e) => {
+                    tracing::warn!(error = &e as &dyn std::error::Error, "cannot open a layer");
+                    return None;
+                }
+            }
+        }
+        Some(directories)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Option<Slot>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,127 @@
+//! What can go wrong with a CNI network.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::call::Verb;
+use crate::disk::{DirError, FileNameError, RecordError};
+
+/// A failed operation on a CNI network.
+#[derive(Debug, thiserror::Error)]
+pub enum CniError {
+    /// There is no configuration.
+    #[error("no network configuration in {}; install a network plugin", .0.display())]
+    NoConfig(PathBuf),
+    /// A file or the directory cannot be read.
+    #[error("read the network configuration {}", path.display())]
+    Read {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is no network configuration.
+    #[error("network configuration {}: {reason}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The program is in none of the plugin directories.
+    #[error("network plugin `{plugin}` is in none of {directories}; install it there")]
+    Missing {
+        /// Its name.
+        plugin: String,
+        /// Where it was looked for.
+        directories: String,
+    },
+    /// The program does not start, or its pipes broke.
+    #[error("{verb} of network plugin {}", plugin.display())]
+    Process {
+        /// What was asked of it.
+        verb: Verb,
+        /// Its program.
+        plugin: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It took too long.
+    #[error(
+        "{verb} of network plugin {} did not end within {seconds} s and was killed with everything it had started",
+        plugin.display()
+    )]
+    Deadline {
+        /// What was asked of it.
+        verb: Verb,
+        /// Its program.
+        plugin: PathBuf,
+        /// The limit.
+        seconds: f32,
+    },
+    /// It writes without end.
+    #[error("{verb} of network plugin {} wrote more than {limit} bytes and was killed", plugin.display())]
+    TooMuch {
+        /// What was asked of it.
+        verb: Verb,
+        /// Its program.
+        plugin: PathBuf,
+        /// The limit.
+        limit: usize,
+    },
+    /// It says that it failed.
+    #[error("{verb} of network plugin {} failed: {message}", plugin.display())]
+    Failed {
+        /// What was asked of it.
+        verb: Verb,
+        /// Its program.
+        plugin: PathBuf,
+        /// In its own words: of its error, or of its standard error.
+        message: String,
+    },
+    /// It succeeded and said something that is no result.
+    #[error("{verb} of network plugin {} gave no result of the CNI: {reason}", plugin.display())]
+    NoResult {
+        /// What was asked of it.
+        verb: Verb,
+        /// Its program.
+        plugin: PathBuf,
+        /// What is wrong, with the beginning of what it wrote.
+        reason: String,
+    },
+    /// It does not speak the version that the configuration asks for.
+    #[error(
+        "network plugin {} does not speak CNI {wanted} but {spoken}; change cniVersion or the plugin",
+        plugin.display()
+    )]
+    Version {
+        /// Its program.
+        plugin: PathBuf,
+        /// What the configuration asks for.
+        wanted: &'static str,
+        /// What it speaks.
+        spoken: String,
+    },
+    /// The plugins gave the pod no address.
+    #[error("network `{network}` gave the pod's {interface} no address")]
+    NoAddress {
+        /// The network.
+        network: String,
+        /// The interface.
+        interface: &'static str,
+    },
+    /// What is remembered of a pod.
+    #[error("keep what the network plugins were given")]
+    Record(#[from] RecordError),
+    /// The directory of what is remembered.
+    #[error("keep what the network plugins were given")]
+    Dir(#[from] DirError),
+    /// The daemon is going down.
+    #[error("keep what the network plugins were given: the daemon is ending")]
+    Ending,
+    /// A name in that directory.
+    #[error("keep what the network plugins were given")]
+    Name(#[from] FileNameError),
+}

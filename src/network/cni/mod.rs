@@ -1,0 +1,377 @@
+//! Networks of CNI plugins (Container Network Interface, versions 0.3.1 to 1.1.0).
+//!
+//! ```text
+//!   add: read the first list ─▶ record what DEL needs ─▶ ADD a ─▶ ADD b ─▶ … ─▶ record the result
+//!                                        │                    prevResult
+//!   del: recorded list and result ─▶ DEL … ─▶ DEL b ─▶ DEL a ─▶ forget the record
+//! ```
+//!
+//! - The configuration directory is read anew for each pod, so a change needs no restart.
+//! - The record is on disk before the first plugin runs and goes after the last DEL. A pod that was cut off in
+//!   its making, or whose machine lost power, is thereby released by whoever finds the record.
+//! - A plugin has a deadline, bounded output and a process group of its own, and is killed with everything it
+//!   started.
+//!
+//! This module must never enter a namespace: plugins do, from the path that they are given. It must not
+//! retry either: whoever calls it knows what is owed.
+
+mod call;
+mod config;
+mod error;
+mod outcome;
+mod pod;
+mod strays;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tokio::sync::RwLock;
+
+pub use call::Verb;
+pub use config::{CniVersion, NetworkList, Plugin};
+pub use error::CniError;
+pub use pod::CniPod;
+
+use super::subnet::Subnet;
+use crate::disk::{Dir, Durability, FileName, Record};
+use call::Call;
+use pod::Attachment;
+use verdict::Verdicts;
+
+/// The pod's interface; the kubelet and many programs expect this name.
+const INTERFACE: &str = "eth0";
+/// Version and largest size of a record: a list, arguments, and a result of 1 MiB at most.
+const RECORD: Record<Attachment> = Record::new(1, 8 << 20);
+/// What the records of pods end in.
+const SUFFIX: &str = ".json";
+/// The file with the ranges of [`CniNetwork::set_ranges`].
+const RANGES: &str = "ranges";
+/// The key under which GC gets the pods that live (section "GC" of the specification).
+const VALID: &str = "cni.dev/valid-attachments";
+
+/// What a network of plugins is made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CniSettings {
+    /// Where the configuration is.
+    pub conf_dir: PathBuf,
+    /// Where plugins are, in the order of the search.
+    pub bin_dirs: Vec<PathBuf>,
+    /// How long one call of one plugin may take.
+    pub timeout: Duration,
+    /// Where is kept what plugins were given, durably: what they keep outlives the machine's boot.
+    pub state_dir: PathBuf,
+}
+
+/// The network of the plugins that are installed on this machine.
+#[derive(Debug)]
+pub struct CniNetwork {
+    settings: CniSettings,
+    dir: Arc<Dir>,
+    /// Ranges that the kubelet named, for plugins that take them.
+    ranges: Mutex<Vec<Subnet>>,
+    /// Held for writing while plugins forget pods that they do not know to be alive: a pod that joins
+    /// meanwhile would be forgotten.
+    joining: RwLock<()>,
+    verdicts: Verdicts,
+}
+
+impl CniNetwork {
+    /// Opens the directory of records. Nothing has to be configured yet.
+    ///
+    /// # Errors
+    /// [`CniError::Dir`].
+    pub fn open(settings: CniSettings) -> Result<CniNetwork, CniError> {
+        let dir = Dir::create_root(&settings.state_dir)?;
+        dir.sweep_temporaries()?;
+        let ranges = dir.read_file(&FileName::new(RANGES)?, 4096)?;
+        let ranges = String::from_utf8(ranges.unwrap_or_default()).unwrap_or_default();
+        let ranges = ranges
+            .lines()
+            .filter_map(|line| line.parse().ok())
+            .collect();
+        Ok(CniNetwork {
+            settings,
+            dir: Arc::new(dir),
+            ranges: Mutex::new(ranges),
+            joining: RwLock::new(()),
+            verdicts: Verdicts::default(),
+        })
+    }
+
+    /// What it was made from.
+    pub fn settings(&self) -> &CniSettings {
+        &self.settings
+    }
+
+    /// The network that is configured now; None when there is none.
+    ///
+    /// # Errors
+    /// [`CniError::Read`], [`CniError::Config`].
+    pub fn configured(&self) -> Result<Option<NetworkList>, CniError> {
+        config::first(&self.settings.conf_dir)
+    }
+
+    /// The ranges of later pods, for plugins that take them. Kept on disk: a kubelet says it once.
+    ///
+    /// # Errors
+    /// [`CniError::Dir`].
+    pub fn set_ranges(&self, ranges: Vec<Subnet>) -> Result<(), CniError> {
+        let text: String = ranges.iter().map(|range| format!("{range}\n")).collect();
+        let name = FileName::new(RANGES)?;
+        self.dir
+            .replace(&name, text.as_bytes(), Durability::Synced)?;
+        *self.ranges.lock().unwrap_or_else(PoisonError::into_inner) = ranges;
+        Ok(())
+    }
+
+    /// Joins a pod to a network and gives its addresses, IPv4 first. On failure the caller calls
+    /// [`CniNetwork::del`].
+    ///
+    /// # Errors
+    /// [`CniError`] names the plugin and what it said.
+    pub async fn add(&self, list: &NetworkList, pod: &CniPod) -> Result<Vec<IpAddr>, CniError> {
+        let _joining = self.joining.read().await;
+        let ranges = self
+            .ranges
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let mut attachment = Attachment {
+            netns: pod.netns.clone(),
+            list: list.source.clone(),
+            arguments: pod.arguments(),
+            runtime: pod.runtime_arguments(&ranges),
+            result: None,
+        };
+        self.keep(&pod.id, attachment.clone()).await?;
+        for plugin in &list.plugins {
+            let call = self.call(Verb::Add, list, plugin, Some((&pod.id, &attachment)))?;
+            let stdout = call::run(&call).await?;
+            let result = outcome::parse(&stdout).map_err(|reason| CniError::NoResult {
+                verb: Verb::Add,
+                plugin: call.plugin.clone(),
+                reason,
+            })?;
+            attachment.result = Some(result);
+        }
+        let result = attachment.result.clone().unwrap_or_default();
+        self.keep(&pod.id, attachment).await?;
+        let found =
+            outcome::addresses(&result, INTERFACE).map_err(|reason| CniError::NoResult {
+                verb: Verb::Add,
+                plugin: list
+                    .plugins
+                    .last()
+                    .map_or_else(PathBuf::new, |last| last.kind.clone().into()),
+                reason,
+            })?;
+        if found.is_empty() {
+            return Err(CniError::NoAddress {
+                network: list.name.clone(),
+                interface: INTERFACE,
+            });
+        }
+        Ok(found)
+    }
+
+    /// Takes a pod off the network that it joined, with the configuration and the result of that time. A pod
+    /// that never joined one is done. Works when the namespace is gone.
+    ///
+    /// # Errors
+    /// [`CniError`]; the record stays, so that it can be repeated. Plugins that an earlier one was chained to
+    /// are not called: they would free an address that rules still lead to.
+    pub async fn del(&self, id: &str) -> Result<(), CniError> {
+        let Some(mut attachment) = self.attachment(id)? else {
+            return Ok(());
+        };
+        if attachment.result.is_none() {
+            // A daemon died in the middle of ADD, and its plugin may still be at it.
+            let id = id.to_owned();
+            let ended = tokio::task::spawn_blocking(move || strays::end(&id));
+            let _ = ended.await;
+        }
+        if !is_namespace(&attachment.netns) {
+            // An empty path says that the namespace is gone.
+            attachment.netns = PathBuf::new();
+        }
+        let list = self.recorded(&attachment)?;
+        for plugin in list.plugins.iter().rev() {
+            let call = self.call(Verb::Del, &list, plugin, Some((id, &attachment)))?;
+            call::run(&call).await?;
+        }
+        Ok(self.dir.remove_file(&file_name(id)?)?)
+    }
+
+    /// Asks the plugins whether a pod is still joined as it was. A pod that never joined is fine.
+    ///
+    /// # Errors
+    /// [`CniError`] says what the plugin misses.
+    pub async fn check(&self, id: &str) -> Result<(), CniError> {
+        let Some(attachment) = self.attachment(id)? else {
+            return Ok(());
+        };
+        let list = self.recorded(&attachment)?;
+        if list.disable_check || list.version < CniVersion::V0_4_0 || attachment.result.is_none() {
+            return Ok(());
+        }
+        for plugin in &list.plugins {
+            let call = self.call(Verb::Check, &list, plugin, Some((id, &attachment)))?;
+            call::run(&call).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets the plugins of the configured network forget all pods but those of which there are records.
+    ///
+    /// # Errors
+    /// The first [`CniError`], after all plugins were called.
+    pub async fn collect(&self) -> Result<(), CniError> {
+        let Some(list) = self.configured()? else {
+            return Ok(());
+        };
+        if list.disable_gc || list.version < CniVersion::V1_1_0 {
+            return Ok(());
+        }
+        let _nobody_joins = self.joining.write().await;
+        let mut valid = Vec::new();
+        for id in self.attached()? {
+            // Names are unique on a node, and a pod is in one network.
+            if self
+                .attachment(&id)?
+                .is_some_and(|of| of.list.get("name") == list.source.get("name"))
+            {
+                valid.push(json!({ "containerID": id, "ifname": INTERFACE }));
+            }
+        }
+        let mut first_error = None;
+        for plugin in &list.plugins {
+            let mut outcome = self.call(Verb::Gc, &list, plugin, None);
+            if let Ok(Value::Object(stdin)) = outcome.as_mut().map(|call| &mut call.stdin) {
+                stdin.insert(VALID.to_owned(), Value::Array(valid.clone()));
+            }
+            let called = match outcome {
+                Ok(call) => call::run(&call).await.map(drop),
+                Err(error) => Err(error),
+            };
+            first_error = first_error.or(called.err());
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    /// The ids of all pods of which there are records.
+    ///
+    /// # Errors
+    /// [`CniError::Dir`].
+    pub fn attached(&self) -> Result<Vec<String>, CniError> {
+        let entries = self.dir.entries()?;
+        let names = entries.iter().filter_map(|entry| entry.name.as_str());
+        let ids = names.filter_map(|name| name.strip_suffix(SUFFIX));
+        Ok(ids.map(str::to_owned).collect())
+    }
+
+    /// Whether there is a record of a pod.
+    ///
+    /// # Errors
+    /// [`CniError::Dir`].
+    pub fn is_attached(&self, id: &str) -> Result<bool, CniError> {
+        Ok(self.dir.exists(&file_name(id)?)?)
+    }
+
+    /// Writes the record of a pod; waits for the disk on a thread of its own.
+    async fn keep(&self, id: &str, attachment: Attachment) -> Result<(), CniError> {
+        let (dir, name) = (Arc::clone(&self.dir), file_name(id)?);
+        let stored = tokio::task::spawn_blocking(move || {
+            RECORD.store(&dir, &name, &attachment, Durability::Synced)
+        });
+        // A thread that panicked or was not started has written nothing.
+        stored.await.map_err(|_| CniError::Ending)??;
+        Ok(())
+    }
+
+    fn attachment(&self, id: &str) -> Result<Option<Attachment>, CniError> {
+        Ok(RECORD.load(&self.dir, &file_name(id)?)?)
+    }
+
+    /// The list of a record.
+    fn recorded(&self, attachment: &Attachment) -> Result<NetworkList, CniError> {
+        config::parse(attachment.list.clone()).map_err(|reason| CniError::Config {
+            path: self.settings.state_dir.clone(),
+            reason,
+        })
+    }
+
+    /// A call of one plugin of a list, for a pod or for none.
+    fn call(
+        &self,
+        verb: Verb,
+        list: &NetworkList,
+        plugin: &Plugin,
+        pod: Option<(&str, &Attachment)>,
+    ) -> Result<Call, CniError> {
+        let mut environment = vec![("CNI_PATH", self.search_path(":"))];
+        let mut stdin = plugin.config.clone();
+        stdin.insert("name".to_owned(), json!(list.name));
+        stdin.insert("cniVersion".to_owned(), json!(list.version.as_str()));
+        if let Some((id, attachment)) = pod {
+            environment.extend([
+                (strays::KEY, id.to_owned()),
+                ("CNI_NETNS", attachment.netns.display().to_string()),
+                ("CNI_IFNAME", INTERFACE.to_owned()),
+                ("CNI_ARGS", attachment.arguments.clone()),
+            ]);
+            let wanted = attachment.runtime.iter();
+            let wanted = wanted.filter(|(capability, _)| plugin.takes(capability));
+            let runtime: Map<String, Value> = wanted
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect();
+            if !runtime.is_empty() {
+                stdin.insert("runtimeConfig".to_owned(), Value::Object(runtime));
+            }
+            // Before 0.4.0 a result went from one ADD to the next only.
+            let chained = verb == Verb::Add || list.version >= CniVersion::V0_4_0;
+            if let (true, Some(result)) = (chained, &attachment.result) {
+                stdin.insert("prevResult".to_owned(), result.clone());
+            }
+        }
+        Ok(Call {
+            verb,
+            plugin: self.program(&plugin.kind)?,
+            environment,
+            stdin: Value::Object(stdin),
+            deadline: self.settings.timeout,
+        })
+    }
+
+    fn search_path(&self, between: &str) -> String {
+        let dirs = self.settings.bin_dirs.iter();
+        let dirs: Vec<String> = dirs.map(|dir| dir.display().to_string()).collect();
+        dirs.join(between)
+    }
+
+    /// The program of a plugin.
+    fn program(&self, plugin: &str) -> Result<PathBuf, CniError> {
+        let places = self.settings.bin_dirs.iter().map(|dir| dir.join(plugin));
+        let found = places.into_iter().find(|path| path.is_file());
+        found.ok_or_else(|| CniError::Missing {
+            plugin: plugin.to_owned(),
+            directories: self.search_path(", "),
+        })
+    }
+}
+
+fn file_name(id: &str) -> Result<FileName, CniError> {
+    Ok(FileName::new(format!("{id}{SUFFIX}"))?)
+}
+
+/// Whether a path is a namespace still: a pin that lost its mount is an empty file of another file system.
+fn is_namespace(path: &Path) -> bool {
+    /// The magic number of nsfs, `NSFS_MAGIC` of linux/magic.h.
+    const NSFS: i64 = 0x6e73_6673;
+    nix::sys::statfs::statfs(path).is_ok_and(|found| found.filesystem_type().0 == NSFS)
+}

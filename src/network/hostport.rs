@@ -1,0 +1,281 @@
+//! Which ports of the host lead into which pod. Pure: `nft` carries out what is decided here.
+//!
+//! A port belongs to one pod, as it would to one process that listens: a port of all addresses excludes the
+//! same port of any one address. The book lives in memory; at its start a daemon fills it from the pods'
+//! records.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+/// Transport protocol of a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+impl Protocol {
+    /// Its number in IP headers.
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Protocol::Tcp => 6,
+            Protocol::Udp => 17,
+            Protocol::Sctp => 132,
+        }
+    }
+
+    /// Its name in lower case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Sctp => "sctp",
+        }
+    }
+}
+
+/// A port of the host that is to lead into a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostPort {
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Address of the host; None and the unspecified ones mean all of their family.
+    pub host_ip: Option<IpAddr>,
+    /// Port of the host, not 0.
+    pub host_port: u16,
+    /// Port in the pod, not 0.
+    pub pod_port: u16,
+}
+
+/// Why a port cannot lead into a pod.
+#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
+pub enum HostPortError {
+    /// Another pod has it.
+    #[error(
+        "host port {port}/{protocol} at {address} leads into pod sandbox {owner} already; stop that one or use another port"
+    )]
+    Taken {
+        /// The port.
+        port: u16,
+        /// Its protocol.
+        protocol: &'static str,
+        /// The address that was asked for.
+        address: String,
+        /// The pod that has it.
+        owner: String,
+    },
+    /// The pod wants it for two of its ports.
+    #[error(
+        "host port {port}/{protocol} at {address} is asked for twice, with two container ports"
+    )]
+    Twice {
+        /// The port.
+        port: u16,
+        /// Its protocol.
+        protocol: &'static str,
+        /// The address that was asked for.
+        address: String,
+    },
+    /// The pod has no address of the family.
+    #[error(
+        "host port {port}/{protocol} at {address} cannot lead into a pod without an address of that family"
+    )]
+    Family {
+        /// The port.
+        port: u16,
+        /// Its protocol.
+        protocol: &'static str,
+        /// The address that was asked for.
+        address: String,
+    },
+}
+
+/// At which addresses of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Place {
+    /// At all of the target's family.
+    Any,
+    /// At one.
+    Address(IpAddr),
+}
+
+/// A port of one address family that leads into a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Led {
+    pub(super) protocol: Protocol,
+    pub(super) at: Place,
+    pub(super) port: u16,
+    pub(super) to: SocketAddr,
+}
+
+impl fmt::Display for Led {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (protocol, address) = (self.protocol.as_str(), self.address());
+        write!(f, "{protocol} {address} port {} to {}", self.port, self.to)
+    }
+}
+
+impl Led {
+    fn address(&self) -> String {
+        match self.at {
+            Place::Address(address) => address.to_string(),
+            Place::Any if self.to.is_ipv4() => "0.0.0.0".to_owned(),
+            Place::Any => "::".to_owned(),
+        }
+    }
+
+    /// Whether one packet could be meant by both.
+    fn meets(&self, other: &Led) -> bool {
+        let same = self.protocol == other.protocol
+            && self.port == other.port
+            && self.to.is_ipv4() == other.to.is_ipv4();
+        let anywhere = self.at == Place::Any || other.at == Place::Any;
+        same && (anywhere || self.at == other.at)
+    }
+}
+
+/// The book of all ports that lead into pods.
+#[derive(Debug, Default)]
+pub(super) struct PortBook {
+    owners: HashMap<String, Vec<Led>>,
+    taken: HashMap<(Protocol, u16), Vec<(Led, String)>>,
+    /// How it came to be filled.
+    filling: Filling,
+}
+
+/// Whether the book has been filled from the records of an earlier daemon's pods.
+#[derive(Debug)]
+enum Filling {
+    /// Not yet: pods that are released until then must not be entered any more.
+    Awaited(HashSet<String>),
+    Done,
+}
+
+impl Default for Filling {
+    fn default() -> Self {
+        Filling::Awaited(HashSet::new())
+    }
+}
+
+impl PortBook {
+    /// Enters the ports of a pod, all of them or none, and gives what has to be led. Repeated for the same
+    /// pod it gives the same.
+    pub(super) fn enter(
+        &mut self,
+        owner: &str,
+        ips: &[IpAddr],
+        ports: &[HostPort],
+    ) -> Result<Vec<Led>, HostPortError> {
+        let mut wanted: Vec<Led> = Vec::new();
+        for led in expand(ips, ports)? {
+            let same_key = |other: &&Led| other.meets(&led) && other.at == led.at;
+            match wanted.iter().find(same_key) {
+                Some(other) if *other == led => continue,
+                Some(_) => {
+                    return Err(HostPortError::Twice {
+                        port: led.port,
+                        protocol: led.protocol.as_str(),
+                        address: led.address(),
+                    });
+                }
+                None => {}
+            }
+            let others = self.taken.get(&(led.protocol, led.port));
+            let mut others = others.into_iter().flatten();
+            if let Some((_, owner)) = others.find(|(other, of)| of != owner && other.meets(&led)) {
+                return Err(HostPortError::Taken {
+                    port: led.port,
+                    protocol: led.protocol.as_str(),
+                    address: led.address(),
+                    owner: owner.clone(),
+                });
+            }
+            wanted.push(led);
+        }
+        self.remove(owner);
+        for led in &wanted {
+            let entry = self.taken.entry((led.protocol, led.port)).or_default();
+            entry.push((*led, owner.to_owned()));
+        }
+        self.owners.insert(owner.to_owned(), wanted.clone());
+        Ok(wanted)
+    }
+
+    /// Strikes the ports of a pod out and gives them.
+    pub(super) fn remove(&mut self, owner: &str) -> Vec<Led> {
+        let ports = self.owners.remove(owner).unwrap_or_default();
+        for led in &ports {
+            let key = (led.protocol, led.port);
+            if let Some(entry) = self.taken.get_mut(&key) {
+                entry.retain(|(_, of)| of != owner);
+                if entry.is_empty() {
+                    self.taken.remove(&key);
+                }
+            }
+        }
+        ports
+    }
+
+    /// The ports of a pod.
+    pub(super) fn of(&self, owner: &str) -> &[Led] {
+        self.owners.get(owner).map_or(&[], Vec::as_slice)
+    }
+
+    /// All ports that lead into pods.
+    pub(super) fn all(&self) -> Vec<Led> {
+        self.owners.values().flatten().copied().collect()
+    }
+
+    /// Notes that a pod was released, should the book be filled later.
+    pub(super) fn note_release(&mut self, owner: &str) {
+        if let Filling::Awaited(released) = &mut self.filling {
+            released.insert(owner.to_owned());
+        }
+    }
+
+    /// The book is being filled: gives the pods that were released before.
+    pub(super) fn begin_filling(&mut self) -> HashSet<String> {
+        match std::mem::replace(&mut self.filling, Filling::Done) {
+            Filling::Awaited(released) => released,
+            Filling::Done => HashSet::new(),
+        }
+    }
+}
+
+/// The ports of a pod by address family.
+fn expand(ips: &[IpAddr], ports: &[HostPort]) -> Result<Vec<Led>, HostPortError> {
+    let target = |v4: bool| ips.iter().copied().find(|ip| ip.is_ipv4() == v4);
+    let mut all = Vec::new();
+    for port in ports {
+        let families: &[bool] = match port.host_ip {
+            None => &[true, false],
+            Some(ip) if ip.is_ipv4() => &[true],
+            Some(_) => &[false],
+        };
+        let at = match port.host_ip {
+            Some(ip) if !ip.is_unspecified() => Place::Address(ip),
+            _ => Place::Any,
+        };
+        let before = all.len();
+        let targets = families.iter().filter_map(|v4| target(*v4));
+        all.extend(targets.map(|ip| Led {
+            protocol: port.protocol,
+            at,
+            port: port.host_port,
+            to: SocketAddr::new(ip, port.pod_port),
+        }));
+        if all.len() == before {
+            return Err(HostPortError::Family {
+                port: port.host_port,
+                protocol: port.protocol.as_str(),
+                address: port.host_ip.map_or_else(String::new, |ip| ip.to_string()),
+            });
+        }
+    }
+    Ok(all)
+}

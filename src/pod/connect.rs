@@ -1,0 +1,286 @@
+//! Connects a pod's network namespace, and disconnects it: by the plugins that are installed on the machine or
+//! by the built-in bridge.
+//!
+//! ```text
+//!   attach: pin the namespace ─▶ loopback only
+//!                             ├▶ bridge: lease, veth pair, ports of the host
+//!                             └▶ CNI: loopback, then the plugins
+//!   detach: whatever there is of all of them; which one it was needs no record
+//! ```
+
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use super::error::PodError;
+use super::link::ShimLink;
+use super::node::{CniUse, Node, blocking};
+use super::record::PodRecord;
+use super::sandbox::{shim, unexpected};
+use super::state::PodPhase;
+use crate::network::cni::{CniError, CniPod, NetworkList};
+use crate::network::{self, Bandwidth, HostPort, Protocol, Published, Subnet};
+use crate::spec::{self, NetMode, PodConfig};
+use crate::wire::Request;
+
+/// How a pod is to be connected.
+enum Way {
+    Loopback,
+    Bridge,
+    Cni(Box<NetworkList>),
+}
+
+/// How far a pod was connected without waiting for plugins.
+enum Step {
+    Done(Vec<IpAddr>),
+    Plugins(Box<NetworkList>),
+}
+
+/// Checks what a request asks of the network, as far as that is known without the machine.
+pub fn validate(node: &Node, config: &PodConfig) -> Result<(), PodError> {
+    if config.namespaces.network == NetMode::Node {
+        // With the host's network a port is the host's anyway, and nothing of the host's is limited.
+        return Ok(());
+    }
+    let limits = bandwidth(config)?;
+    if node.cni_use != CniUse::Never || node.network.is_some() {
+        return Ok(());
+    }
+    if !ports(config)?.is_empty() {
+        return Err(PodError::NoNetwork(
+            "a port of the host cannot lead into it",
+        ));
+    }
+    if !limits.is_unlimited() {
+        return Err(PodError::NoNetwork("its bandwidth cannot be limited"));
+    }
+    Ok(())
+}
+
+/// Pins a pod's network namespace, connects it and gives its addresses.
+pub async fn attach(
+    node: &Arc<Node>,
+    pod: &PodRecord,
+    link: &ShimLink,
+    netns: OwnedFd,
+) -> Result<Vec<IpAddr>, PodError> {
+    const DOING: &str = "open a netlink socket in the pod's network namespace";
+    if pod.config.namespaces.network == NetMode::Node {
+        return Ok(Vec::new());
+    }
+    let mut answer = link
+        .ask(Request::OpenNetlink, &[])
+        .await
+        .map_err(shim(DOING))?;
+    let Some(control) = answer.descriptors.pop() else {
+        return Err(unexpected(DOING, &answer));
+    };
+    let (owner, record) = (Arc::clone(node), pod.clone());
+    let step = blocking(move || {
+        owner.pin(record.id, netns.as_fd())?;
+        match way(&owner)? {
+            Way::Bridge => bridge(&owner, &record, &netns, &control).map(Step::Done),
+            Way::Loopback => {
+                network::loopback_up(control.as_fd())?;
+                Ok(Step::Done(Vec::new()))
+            }
+            Way::Cni(list) => {
+                network::loopback_up(control.as_fd())?;
+                Ok(Step::Plugins(list))
+            }
+        }
+    });
+    match step.await? {
+        Step::Done(ips) => Ok(ips),
+        Step::Plugins(list) => Ok(node.cni.add(&list, &cni_pod(node, pod)?).await?),
+    }
+}
+
+/// Which network a new pod joins.
+fn way(node: &Node) -> Result<Way, PodError> {
+    let list = match node.cni_use {
+        CniUse::Never => None,
+        CniUse::WhenConfigured => node.cni.configured()?,
+        CniUse::Always => {
+            let none = || CniError::NoConfig(node.cni.settings().conf_dir.clone());
+            Some(node.cni.configured()?.ok_or_else(none)?)
+        }
+    };
+    Ok(match (list, &node.network) {
+        (Some(list), _) => Way::Cni(Box::new(list)),
+        (None, Some(_)) => Way::Bridge,
+        (None, None) => Way::Loopback,
+    })
+}
+
+fn bridge(
+    node: &Node,
+    pod: &PodRecord,
+    netns: &OwnedFd,
+    control: &OwnedFd,
+) -> Result<Vec<IpAddr>, PodError> {
+    let Some(bridge) = &node.network else {
+        return Ok(Vec::new());
+    };
+    let id = pod.id.to_string();
+    let ips = bridge.attach(&id, netns.as_fd(), control.as_fd())?.ips;
+    let limits = bandwidth(&pod.config)?;
+    if !limits.is_unlimited() {
+        bridge.shape(&id, limits)?;
+    }
+    bridge.publish(&id, &ips, &ports(&pod.config)?)?;
+    Ok(ips)
+}
+
+/// Disconnects a pod for which no plugins have to be called; None when they have to. Blocks.
+pub fn detach_now(node: &Node, pod: &PodRecord) -> Option<Vec<PodError>> {
+    if pod.config.namespaces.network == NetMode::Node {
+        return Some(Vec::new());
+    }
+    match node.cni.is_attached(&pod.id.to_string()) {
+        Ok(false) => Some(detach_bridge(node, pod)),
+        // A record that cannot be looked for fails again where that is told.
+        Ok(true) | Err(_) => None,
+    }
+}
+
+/// Disconnects a pod. Every network is tried: nothing is there of those that it never joined.
+pub async fn detach(node: &Arc<Node>, pod: &PodRecord) -> Vec<PodError> {
+    let left = node.cni.del(&pod.id.to_string()).await;
+    let (node, pod) = (Arc::clone(node), pod.clone());
+    let rest = blocking(move || Ok(detach_bridge(&node, &pod)));
+    let mut failures = rest.await.unwrap_or_else(|error| vec![error]);
+    failures.extend(left.err().map(PodError::from));
+    failures
+}
+
+fn detach_bridge(node: &Node, pod: &PodRecord) -> Vec<PodError> {
+    let mut failures: Vec<PodError> = Vec::new();
+    if let Some(bridge) = &node.network {
+        let id = pod.id.to_string();
+        failures.extend(bridge.detach(&id).err().map(PodError::from));
+        if bandwidth(&pod.config).is_ok_and(|limits| !limits.is_unlimited()) {
+            failures.extend(bridge.unshape(&id).err().map(PodError::from));
+        }
+    }
+    failures.extend(node.unpin(pod.id).err());
+    failures
+}
+
+/// What plugins are told of a pod.
+fn cni_pod(node: &Node, pod: &PodRecord) -> Result<CniPod, PodError> {
+    let config = &pod.config;
+    let dns = config.dns.clone();
+    Ok(CniPod {
+        id: pod.id.to_string(),
+        netns: node.netns_path(pod.id),
+        namespace: config.metadata.namespace.clone(),
+        name: config.metadata.name.clone(),
+        uid: config.metadata.uid.clone(),
+        cgroup: pod.cgroup.clone(),
+        annotations: config.annotations.clone(),
+        ports: ports(config)?,
+        bandwidth: bandwidth(config)?,
+        dns: dns.map(|dns| [dns.servers, dns.searches, dns.options]),
+    })
+}
+
+fn bandwidth(config: &PodConfig) -> Result<Bandwidth, PodError> {
+    Ok(Bandwidth::of(|key| config.annotations.get(key))?)
+}
+
+/// The ports of the host that lead into a pod. Port 0 of the host is none.
+fn ports(config: &PodConfig) -> Result<Vec<HostPort>, PodError> {
+    let led = config
+        .port_mappings
+        .iter()
+        .filter(|port| port.host_port != 0);
+    let port = |port: &spec::PortMapping| {
+        let host_ip = match port.host_ip.as_str() {
+            "" => None,
+            text => Some(
+                text.parse()
+                    .map_err(|_| PodError::HostIp(text.to_owned()))?,
+            ),
+        };
+        Ok(HostPort {
+            protocol: match port.protocol {
+                spec::Protocol::Tcp => Protocol::Tcp,
+                spec::Protocol::Udp => Protocol::Udp,
+                spec::Protocol::Sctp => Protocol::Sctp,
+            },
+            host_ip,
+            host_port: port.host_port,
+            pod_port: port.container_port,
+        })
+    };
+    led.map(port).collect()
+}
+
+/// Why new pods would get no network of their own; empty when they would.
+pub async fn problem(node: &Node) -> String {
+    let plugins = match node.cni_use {
+        CniUse::Never => false,
+        CniUse::Always => true,
+        // A broken configuration is one, and says so.
+        CniUse::WhenConfigured => !matches!(node.cni.configured(), Ok(None)),
+    };
+    match (plugins, &node.network) {
+        (true, _) => node.cni.ready().await.err().unwrap_or_default(),
+        (false, Some(_)) => String::new(),
+        (false, None) => "network.kind is none".to_owned(),
+    }
+}
+
+/// CIDRs with commas between them.
+pub fn ranges(text: &str) -> Result<Vec<Subnet>, PodError> {
+    let cidrs = text
+        .split(',')
+        .map(str::trim)
+        .filter(|cidr| !cidr.is_empty());
+    let range = |cidr: &str| cidr.parse().map_err(PodError::Range);
+    cidrs.map(range).collect()
+}
+
+/// What the networks make of the pods that were found at the daemon's start: they let go of all others.
+/// Blocks.
+pub fn reconcile(node: &Node) -> Result<(), PodError> {
+    let Some(bridge) = &node.network else {
+        return Ok(());
+    };
+    let pods = node.index.pods();
+    let live: Vec<String> = pods.iter().map(|entry| entry.id.to_string()).collect();
+    let live: Vec<&str> = live.iter().map(String::as_str).collect();
+    bridge.reconcile(&live)?;
+    let mut published: Vec<Published> = Vec::new();
+    for entry in pods {
+        let pod = Arc::clone(&entry.snapshot.load().pod);
+        let own = pod.config.namespaces.network == NetMode::Pod;
+        // Addresses of the plugins' network are in their hands, and so are the ports that lead to them.
+        if own && pod.phase == PodPhase::Ready && bridge.is_attached(&pod.id.to_string()) {
+            published.push((pod.id.to_string(), pod.ips.clone(), ports(&pod.config)?));
+        }
+    }
+    Ok(bridge.republish(&published)?)
+}
+
+/// Lets the plugins forget the pods that are gone, and looks whether those that are there are still connected.
+/// In the background: plugins may take their time, and nobody's request waits for it.
+pub async fn settle(node: Arc<Node>) {
+    if let Err(error) = node.cni.collect().await {
+        tracing::warn!(
+            error = super::chain(&error),
+            "network plugins did not collect what is left of old pods"
+        );
+    }
+    for entry in node.index.pods() {
+        let pod = Arc::clone(&entry.snapshot.load().pod);
+        if pod.phase != PodPhase::Ready {
+            continue;
+        }
+        if let Err(error) = node.cni.check(&pod.id.to_string()).await {
+            tracing::warn!(pod = %pod.id, error = super::chain(&error), "the pod's network is not as it was made");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Clients that watch a container's output and write to its standard input.
+//!
+//! Each client has pipes of its own. What does not fit is not waited for: the client is let go, and neither the
+//! container nor its log nor another client notices.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{EpollEvent, EpollFlags};
+
+use super::cri_log::LogStream;
+use super::output::SourceIndex;
+use super::run::{Shim, Token, failed};
+use super::state::State;
+use crate::id::ContainerId;
+use crate::sys::descriptor;
+use crate::wire::{AttachedInput, Event, Failure, FromShim, Reply, Step};
+
+/// Most clients of one container at once: each costs a copy of the output.
+const MOST_CLIENTS: usize = 16;
+
+/// A container's standard input, as long as somebody may still write to it.
+#[derive(Debug)]
+pub(super) struct Stdin {
+    writer: OwnedFd,
+    once: bool,
+}
+
+impl Stdin {
+    /// The write end of the pipe. When it is for one client `once`, its end is the end of the input.
+    pub(super) fn new(writer: OwnedFd, once: bool) -> Self {
+        Self { writer, once }
+    }
+}
+
+/// One client.
+#[derive(Debug)]
+struct Client {
+    /// The daemon's number for it.
+    id: u64,
+    /// Its number in the epoll set.
+    slot: u32,
+    /// Where standard output and standard error go.
+    pipes: [Option<OwnedFd>; 2],
+}
+
+/// The clients of a container.
+#[derive(Debug, Default)]
+pub(super) struct Clients {
+    all: Vec<Client>,
+    dropped: Vec<u64>,
+}
+
+impl Clients {
+    /// Gives every client what was read. Those whose pipe is full or closed are let go.
+    pub(super) fn copy(&mut self, stream: LogStream, bytes: &[u8]) {
+        if self.all.is_empty() {
+            return;
+        }
+        let index = match stream {
+            LogStream::Output => SourceIndex::First,
+            LogStream::Error => SourceIndex::Second,
+        };
+        let Self { all, dropped } = self;
+        all.retain(|client| {
+            let Some(pipe) = &client.pipes[index as usize] else {
+                return true;
+            };
+            match descriptor::write(pipe.as_fd(), bytes) {
+                Ok(length) if length == bytes.len() => true,
+                Err(Errno::EPIPE) => false,
+                _ => {
+                    dropped.push(client.id);
+                    false
+                }
+            }
+        });
+    }
+
+    /// A source has ended: so have the pipes that it was copied to.
+    pub(super) fn end(&mut self, index: SourceIndex) {
+        for client in &mut self.all {
+            client.pipes[index as usize] = None;
+        }
+        self.all
+            .retain(|client| client.pipes.iter().any(Option::is_some));
+    }
+
+    /// Those that were let go since the last call.
+    pub(super) fn take_dropped(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.dropped)
+    }
+}
+
+/// What an attach request brings.
+pub(super) struct AttachRequest {
+    pub(super) container: ContainerId,
+    pub(super) client: u64,
+    pub(super) stdout: bool,
+    pub(super) stderr: bool,
+    pub(super) stdin: bool,
+    pub(super) descriptors: Vec<OwnedFd>,
+}
+
+impl Shim {
+    /// Copies a container's output to a client from now on.
+    pub(super) fn attach(
+        &mut self,
+        asked: AttachRequest,
+    ) -> Result<(Reply, Vec<OwnedFd>), Failure> {
+        let slot = self.next_slot();
+        let mut descriptors = asked.descriptors.into_iter();
+        let mut pipe = |wanted: bool| -> Result<Option<OwnedFd>, Failure> {
+            if !wanted {
+                return Ok(None);
+            }
+            let missing = || failed(Step::Control, Errno::EBADF, "no pipe came");
+            let pipe = descriptors.next().ok_or_else(missing)?;
+            descriptor::set_nonblocking(pipe.as_fd())
+                .map_err(|errno| failed(Step::Control, errno, "pipe of the client"))?;
+            Ok(Some(pipe))
+        };
+        let pipes = [pipe(asked.stdout)?, pipe(asked.stderr)?];
+        let container = self.known_container(asked.container)?;
+        if container.process.state != State::Running {
+            return Err(failed(
+                Step::Admit,
+                Errno::ESRCH,
+                "the container does not run",
+            ));
+        }
+        if container.output.clients.all.len() >= MOST_CLIENTS {
+            return Err(failed(
+                Step::Admit,
+                Errno::EUSERS,
+                "too many clients are attached to the container",
+            ));
+        }
+        let answer = input(
+            &mut container.stdin,
+            container.process.terminal.as_ref(),
+            asked.stdin,
+        )
+        .map_err(|errno| failed(Step::Control, errno, "standard input"))?;
+        // A source that has ended already sends nothing more.
+        let mut client = Client {
+            id: asked.client,
+            slot,
+            pipes,
+        };
+        for index in [SourceIndex::First, SourceIndex::Second] {
+            if container.output.descriptor(index).is_none() {
+                client.pipes[index as usize] = None;
+            }
+        }
+        self.watch_client(asked.container, client);
+        Ok(answer)
+    }
+
+    /// Wants to know when the readers have gone: a silent container would never find out.
+    fn watch_client(&mut self, container: ContainerId, client: Client) {
+        let token = Token::Client(client.slot).pack();
+        for pipe in client.pipes.iter().flatten() {
+            // Errors are always told. Without the watch the next output finds out.
+            let _ = self
+                .poll
+                .add(pipe.as_fd(), EpollEvent::new(EpollFlags::empty(), token));
+        }
+        if let Ok(container) = self.known_container(container) {
+            container.output.clients.all.push(client);
+            container
+                .output
+                .clients
+                .all
+                .retain(|client| client.pipes.iter().any(Option::is_some));
+        }
+    }
+
+    /// The reader of one of a client's pipes is gone. The other pipe goes on.
+    pub(super) fn drop_client(&mut self, slot: u32) {
+        for container in self.containers.values_mut() {
+            let clients = &mut container.output.clients.all;
+            for client in clients.iter_mut().filter(|client| client.slot == slot) {
+                for pipe in &mut client.pipes {
+                    if pipe
+                        .as_ref()
+                        .is_some_and(|pipe| descriptor::has_no_reader(pipe.as_fd()))
+                    {
+                        *pipe = None;
+                    }
+                }
+            }
+            clients.retain(|client| client.pipes.iter().any(Option::is_some));
+        }
+    }
+
+    /// Tells the daemon whom the container was faster than.
+    pub(super) fn tell_dropped(&mut self, clients: Vec<u64>) {
+        for client in clients {
+            self.send(
+                &FromShim::Event(Event::ClientDropped { client }),
+                Vec::new(),
+            );
+        }
+    }
+}
+
+/// What a client gets to write to.
+fn input(
+    stdin: &mut Option<Stdin>,
+    terminal: Option<&OwnedFd>,
+    wanted: bool,
+) -> nix::Result<(Reply, Vec<OwnedFd>)> {
+    let attached = |input, descriptors| Ok((Reply::Attached { input }, descriptors));
+    if let Some(main) = terminal {
+        // Also one that only watches sets the size.
+        let main = descriptor::duplicate(main.as_fd())?;
+        return attached(AttachedInput::Terminal, vec![main]);
+    }
+    let once = stdin.as_ref().is_some_and(|stdin| stdin.once);
+    match stdin {
+        Some(_) if wanted && once => {
+            let last = stdin.take().map(|stdin| stdin.writer);
+            attached(AttachedInput::Pipe, last.into_iter().collect())
+        }
+        Some(stdin) if wanted => {
+            let writer = descriptor::duplicate(stdin.writer.as_fd())?;
+            attached(AttachedInput::Pipe, vec![writer])
+        }
+        _ => attached(AttachedInput::None, Vec::new()),
+    }
+}

@@ -1,0 +1,397 @@
+//! One stream of a connection: bytes both ways, each bounded.
+//!
+//! What the client sends waits in the inbox until it is read; a full one stops the connection's reader, and with
+//! it the client. What is written waits for the connection's writer, which waits for the client.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{Notify, mpsc};
+
+/// Bytes that one stream may have received and not read: the initial window of SPDY/3.1.
+pub const WINDOW: usize = 64 * 1024;
+
+/// Most bytes of one message to the client.
+const MAX_MESSAGE: usize = 32 * 1024;
+
+/// The number of the connection's own window: SPDY/3.1, 2.6.8.
+pub const CONNECTION: u32 = 0;
+
+/// Messages that wait for a client to read.
+pub const OUTBOX: usize = 8;
+
+/// How long a client may take to show that it keeps count of windows. Those in use (kubelet, kubectl, crictl)
+/// neither keep count nor send updates: what bounds them is the connection.
+const PROBATION: Duration = Duration::from_millis(20);
+
+/// The other side is gone, or has reset the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the client has closed the stream")]
+pub struct Gone;
+
+/// A message to the client, before it has its form on the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// Bytes of a stream.
+    Data(u32, Bytes),
+    /// Nothing more comes on a stream.
+    End(u32),
+    /// A stream is broken off.
+    Reset(u32, ResetReason),
+    /// A stream of the client is accepted.
+    Accept(u32),
+    /// The answer to a sign of life.
+    Pong(Bytes),
+    /// Nothing more comes on the connection.
+    Close,
+}
+
+/// Why a stream is broken off: RST_STREAM of SPDY/3.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResetReason {
+    /// There are too many streams.
+    Refused = 3,
+    /// Nobody wants it any more.
+    Cancel = 5,
+}
+
+#[derive(Debug, Default)]
+struct InboxState {
+    bytes: BytesMut,
+    ended: bool,
+    reset: bool,
+    /// Nobody reads any more.
+    closed: bool,
+}
+
+/// What a client has sent on one stream.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    state: Mutex<InboxState>,
+    readable: Notify,
+    writable: Notify,
+}
+
+impl Inbox {
+    fn state(&self) -> MutexGuard<'_, InboxState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes bytes, as soon as less than a window waits. Those for a stream that nobody reads are discarded;
+    /// false then.
+    pub async fn push(&self, bytes: &[u8]) -> bool {
+        loop {
+            // Registered before the look, so that no room that is made in between is missed.
+            let room = self.writable.notified();
+            {
+                let mut state = self.state();
+                if state.closed || state.ended {
+                    return false;
+                }
+                if state.bytes.len() < WINDOW {
+                    state.bytes.extend_from_slice(bytes);
+                    drop(state);
+                    self.readable.notify_one();
+                    return true;
+                }
+            }
+            room.await;
+        }
+    }
+
+    /// The client sends nothing more.
+    pub fn end(&self) {
+        self.state().ended = true;
+        self.readable.notify_one();
+    }
+
+    /// The client has broken the stream off.
+    pub fn reset(&self) {
+        let mut state = self.state();
+        state.ended = true;
+        state.reset = true;
+        drop(state);
+        self.readable.notify_one();
+        self.writable.notify_one();
+    }
+
+    /// Nobody reads any more.
+    pub fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
+    /// From now on nobody reads. Says how many bytes were not read.
+    fn close(&self) -> usize {
+        let mut state = self.state();
+        state.closed = true;
+        let unread = std::mem::take(&mut state.bytes).len();
+        drop(state);
+        self.writable.notify_one();
+        unread
+    }
+
+    fn take(&self) -> Option<Option<Bytes>> {
+        let mut state = self.state();
+        if !state.bytes.is_empty() {
+            let bytes = std::mem::take(&mut state.bytes).freeze();
+            drop(state);
+            self.writable.notify_one();
+            return Some(Some(bytes));
+        }
+        state.ended.then_some(None)
+    }
+
+    async fn read(&self) -> Option<Bytes> {
+        loop {
+            let readable = self.readable.notified();
+            if let Some(read) = self.take() {
+                return read;
+            }
+            readable.await;
+        }
+    }
+}
+
+/// Whether a client keeps count of windows.
+#[derive(Debug, Default)]
+pub struct Counting {
+    counts: AtomicBool,
+    judged: AtomicBool,
+}
+
+impl Counting {
+    /// It has shown that it does.
+    pub fn shown(&self) {
+        self.counts.store(true, Ordering::Relaxed);
+    }
+}
+
+/// How much the client allows to be sent.
+#[derive(Debug)]
+pub struct SendWindow {
+    left: Mutex<i64>,
+    more: Notify,
+    counting: Arc<Counting>,
+}
+
+impl SendWindow {
+    /// A full window.
+    pub fn new(counting: Arc<Counting>, initial: i64) -> Self {
+        Self {
+            left: Mutex::new(initial),
+            more: Notify::new(),
+            counting,
+        }
+    }
+
+    fn left(&self) -> MutexGuard<'_, i64> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The client allows more, or with another initial window less. False when it allows more than there can be.
+    pub fn add(&self, bytes: i64) -> bool {
+        let mut left = self.left();
+        *left = left.saturating_add(bytes);
+        let possible = *left <= i64::from(i32::MAX);
+        drop(left);
+        self.more.notify_waiters();
+        possible
+    }
+
+    /// Takes up to so many bytes of it; 0 when there is nothing left.
+    fn take(&self, wanted: usize) -> usize {
+        let mut left = self.left();
+        let judged = self.counting.judged.load(Ordering::Relaxed);
+        let counts = self.counting.counts.load(Ordering::Relaxed);
+        let allowed = match (judged, counts) {
+            (true, false) => wanted,
+            _ => wanted.min(usize::try_from(*left).unwrap_or(0)),
+        };
+        *left = left.saturating_sub(i64::try_from(allowed).unwrap_or(i64::MAX));
+        allowed
+    }
+
+    /// Waits for more.
+    async fn wait(&self) {
+        let more = self.more.notified();
+        if *self.left() > 0 {
+            return;
+        }
+        if self.counting.counts.load(Ordering::Relaxed) {
+            return more.await;
+        }
+        let shown = tokio::time::timeout(PROBATION, more).await;
+        if shown.is_err() {
+            self.counting.judged.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Room that was read free, for the writer to tell the client.
+#[derive(Debug, Default)]
+pub struct Credits {
+    owed: Mutex<Vec<(u32, usize)>>,
+    changed: Notify,
+}
+
+impl Credits {
+    /// This much of a stream was read.
+    pub fn give(&self, stream: u32, bytes: usize) {
+        let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+        match owed.iter_mut().find(|(id, _)| *id == stream) {
+            Some((_, owed)) => *owed += bytes,
+            None => owed.push((stream, bytes)),
+        }
+        drop(owed);
+        self.changed.notify_one();
+    }
+
+    /// Waits until something is owed, and takes it.
+    pub async fn take(&self) -> Vec<(u32, usize)> {
+        loop {
+            let changed = self.changed.notified();
+            let owed =
+                std::mem::take(&mut *self.owed.lock().unwrap_or_else(PoisonError::into_inner));
+            if !owed.is_empty() {
+                return owed;
+            }
+            changed.await;
+        }
+    }
+}
+
+/// What a stream of a transport with windows has more than others.
+#[derive(Debug, Clone)]
+pub struct Windows {
+    /// Of the stream.
+    pub stream: Arc<SendWindow>,
+    /// Of the connection.
+    pub connection: Arc<SendWindow>,
+    /// What was read.
+    pub credits: Arc<Credits>,
+}
+
+/// One stream of a client. Dropping it says that nobody reads any more; it does not end it.
+#[derive(Debug)]
+pub struct Stream {
+    id: u32,
+    inbox: Arc<Inbox>,
+    outbox: mpsc::Sender<Message>,
+    windows: Option<Windows>,
+}
+
+impl Stream {
+    /// A stream with its inbox and the way to the connection's writer.
+    pub fn new(id: u32, outbox: mpsc::Sender<Message>, windows: Option<Windows>) -> Self {
+        Self {
+            id,
+            inbox: Arc::default(),
+            outbox,
+            windows,
+        }
+    }
+
+    /// Where the connection's reader puts what comes in.
+    pub fn inbox(&self) -> Arc<Inbox> {
+        Arc::clone(&self.inbox)
+    }
+
+    /// Its number on the connection.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// What the client has sent; `None` when nothing more comes. Nothing is lost when this is cancelled.
+    pub async fn read(&self) -> Option<Bytes> {
+        let bytes = self.inbox.read().await?;
+        if let Some(windows) = &self.windows {
+            windows.credits.give(self.id, bytes.len());
+            windows.credits.give(CONNECTION, bytes.len());
+        }
+        Some(bytes)
+    }
+
+    /// The client has broken the stream off.
+    pub fn is_reset(&self) -> bool {
+        self.inbox.state().reset
+    }
+
+    /// Sends bytes. What is sent is taken off the front, so that nothing is lost when this is cancelled.
+    ///
+    /// # Errors
+    /// The client is gone or has reset the stream.
+    pub async fn write(&self, bytes: &mut Bytes) -> Result<(), Gone> {
+        while !bytes.is_empty() {
+            let permit = self.outbox.reserve().await.map_err(|_| Gone)?;
+            if self.inbox.state().reset {
+                return Err(Gone);
+            }
+            let length = self.allowed(bytes.len().min(MAX_MESSAGE));
+            if length > 0 {
+                permit.send(Message::Data(self.id, bytes.split_to(length)));
+                continue;
+            }
+            drop(permit);
+            if let Some(windows) = &self.windows {
+                windows.stream.wait().await;
+                windows.connection.wait().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// How much of so many bytes both windows allow now.
+    fn allowed(&self, wanted: usize) -> usize {
+        let Some(windows) = &self.windows else {
+            return wanted;
+        };
+        let of_stream = windows.stream.take(wanted);
+        let of_both = windows.connection.take(of_stream);
+        if of_both < of_stream {
+            windows
+                .stream
+                .add(i64::try_from(of_stream - of_both).unwrap_or(0));
+        }
+        of_both
+    }
+
+    /// Sends no bytes, in a message of their own.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub async fn greet(&self) -> Result<(), Gone> {
+        let empty = Message::Data(self.id, Bytes::new());
+        self.outbox.send(empty).await.map_err(|_| Gone)
+    }
+
+    /// Sends nothing more.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub async fn finish(&self) -> Result<(), Gone> {
+        let end = Message::End(self.id);
+        self.outbox.send(end).await.map_err(|_| Gone)
+    }
+
+    /// Breaks the stream off.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub async fn reset(&self) -> Result<(), Gone> {
+        let reset = Message::Reset(self.id, ResetReason::Cancel);
+        self.outbox.send(reset).await.map_err(|_| Gone)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let unread = self.inbox.close();
+        if let Some(windows) = &self.windows
+            && unread > 0
+        {
+            windows.credits.give(CONNECTION, unread);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The three parts of a connection, run together in one task: what reads, what writes, and what the streams are
+//! for. Whichever ends takes the others with it.
+
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::channel::Message;
+
+/// How long a client may take to read what was written before the end.
+const FLUSH: Duration = Duration::from_secs(30);
+
+/// How long the client is waited for to close first: closing on unread bytes would destroy what is still on the
+/// way to it, tcp(7).
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Runs a connection until the session or the client ends. What the session wrote is sent first.
+pub async fn drive<E>(
+    reader: impl Future<Output = Result<(), E>>,
+    writer: impl Future<Output = Result<(), E>>,
+    session: impl Future<Output = ()>,
+    outbox: mpsc::Sender<Message>,
+) -> Result<(), E> {
+    let (mut reader, mut writer) = (pin!(reader), pin!(writer));
+    {
+        let session = async {
+            session.await;
+            // The writer is gone only together with this.
+            let _ = outbox.send(Message::Close).await;
+        };
+        tokio::select! {
+            read = &mut reader => return read,
+            written = &mut writer => return written,
+            () = session => {}
+        }
+    }
+    let flushed = async {
+        tokio::select! {
+            read = &mut reader => read.map(|()| None),
+            written = &mut writer => written.map(Some),
+        }
+    };
+    match timeout(FLUSH, flushed).await {
+        Ok(Ok(Some(()))) => {}
+        Ok(Ok(None)) | Err(_) => return Ok(()),
+        Ok(Err(error)) => return Err(error),
+    }
+    timeout(LINGER, reader).await.unwrap_or(Ok(()))
+}
+
+/// When a connection was last used. Signs of life do not count.
+#[derive(Debug)]
+pub struct Activity {
+    started: Instant,
+    /// Milliseconds since the start.
+    last: AtomicU64,
+}
+
+impl Activity {
+    /// Used now.
+    pub fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            last: AtomicU64::new(0),
+        }
+    }
+
+    /// It is used.
+    pub fn note(&self) {
+        let passed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(passed, Ordering::Relaxed);
+    }
+
+    /// Waits until it was not used for so long.
+    pub async fn idle(&self, limit: Duration) {
+        loop {
+            let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
+            let due = self.started + last + limit;
+            if due <= Instant::now() {
+                return;
+            }
+            sleep_until(due).await;
+        }
+    }
+}

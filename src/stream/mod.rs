@@ -1,0 +1,28 @@
+//! Streams of clients to processes in pods: exec, attach and port-forward, over HTTP.
+//!
+//! The CRI hands out an address with a token; the client connects there and changes to SPDY/3.1 or WebSocket.
+//! Everything that a connection needs is a child of the one task that serves it: when the client, the process,
+//! the pod or the daemon ends, all of it is dropped together. What this module must never do: wait for a client
+//! while holding something that others need, or buffer without a limit.
+//!
+//! ```text
+//!   CRI ──▶ Tokens ──▶ URL ──▶ client ──▶ server ── http ─┬─ spdy ──────┬──▶ remote_command ──▶ exec, attach
+//!                                                        └─ websocket ─┴──▶ port_forward ────▶ socket in the pod
+//! ```
+
+mod channel;
+mod conversation;
+mod drive;
+mod http;
+mod negotiate;
+mod port_forward;
+mod remote_command;
+mod server;
+mod spdy;
+mod tls;
+mod token;
+mod websocket;
+
+pub use server::{ServerError, ServerSettings, StreamServer, Streaming};
+pub use tls::{Tls, TlsError};
+pub use token::{MOST_PENDING, Purpose, TokenError};

@@ -1,0 +1,484 @@
+//! Exec and attach: a client's streams at those of a process.
+//!
+//! ```text
+//!   stdin ──▶ pipe or terminal ──▶ process ──▶ pipes or terminal ──▶ stdout, stderr
+//!   resize ─▶ terminal                └── end ──▶ error: the outcome
+//! ```
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::pipe::{Receiver, Sender};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::channel::Stream;
+use super::negotiate::Version;
+use super::spdy::{Opened, value};
+use crate::pod::{PodError, Pods, Session, SessionEnd, Streams, Terminal, chain};
+
+/// How long a client may take to open its streams.
+pub const CREATION: Duration = Duration::from_secs(30);
+
+/// Bytes moved at once.
+const CHUNK: usize = 32 * 1024;
+
+/// How long output is waited for after the process has ended: children in the background may keep it open.
+const DRAIN: Duration = Duration::from_millis(200);
+
+/// Bytes that may be waiting in a pipe or terminal when its process ends: pipe(7).
+const LEFT_OVER: usize = 64 * 1024;
+
+/// Largest message of a resize stream.
+const MAX_RESIZE: usize = 1024;
+
+/// What a client wants of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Run a command in it.
+    Exec(Vec<String>),
+    /// Attach to it.
+    Attach,
+}
+
+/// The streams of a client.
+#[derive(Debug, Default)]
+pub struct Channels {
+    /// Gets the outcome.
+    pub error: Option<Stream>,
+    /// Standard input.
+    pub stdin: Option<Stream>,
+    /// Standard output.
+    pub stdout: Option<Stream>,
+    /// Standard error.
+    pub stderr: Option<Stream>,
+    /// Sizes of the terminal.
+    pub resize: Option<Stream>,
+}
+
+impl Channels {
+    fn place(&mut self, kind: &str) -> Option<&mut Option<Stream>> {
+        Some(match kind {
+            "error" => &mut self.error,
+            "stdin" => &mut self.stdin,
+            "stdout" => &mut self.stdout,
+            "stderr" => &mut self.stderr,
+            "resize" => &mut self.resize,
+            _ => return None,
+        })
+    }
+
+    fn count(&self) -> usize {
+        let all = [
+            &self.error,
+            &self.stdin,
+            &self.stdout,
+            &self.stderr,
+            &self.resize,
+        ];
+        all.iter().filter(|stream| stream.is_some()).count()
+    }
+
+    /// Waits for all streams that a client of SPDY opens. A client with a terminal opens `resize` last, and one
+    /// that finds the connection closed before would wait for the answer.
+    pub async fn collect(
+        opened: &mut mpsc::Receiver<Opened>,
+        wanted: Streams,
+        version: Version,
+    ) -> Option<Self> {
+        let resize = wanted.terminal && version >= Version::V3;
+        let expected = [true, wanted.stdin, wanted.stdout, wanted.stderr, resize];
+        let expected = expected.iter().filter(|expected| **expected).count();
+        let deadline = Instant::now() + CREATION;
+        let mut channels = Self::default();
+        while channels.count() < expected {
+            let Opened { headers, stream } = timeout_at(deadline, opened.recv()).await.ok()??;
+            let kind = value(&headers, "streamtype").unwrap_or_default();
+            match channels.place(kind) {
+                Some(place) if place.is_none() => *place = Some(stream),
+                // One that has no meaning, or has one already.
+                _ => stream.reset().await.ok()?,
+            }
+        }
+        Some(channels)
+    }
+}
+
+/// How it went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Outcome {
+    /// The process ended with this code; the container's output ended.
+    Ended(i32),
+    /// It could not be started, or nobody knows.
+    Failed(String),
+}
+
+/// The client's view of a container.
+#[derive(Debug)]
+pub struct RemoteCommand<'a> {
+    /// All pods.
+    pub pods: &'a Pods,
+    /// The container.
+    pub container: crate::id::ContainerId,
+    /// What is wanted of it.
+    pub target: &'a Target,
+    /// Which streams.
+    pub streams: Streams,
+    /// How the outcome is told.
+    pub version: Version,
+}
+
+impl RemoteCommand<'_> {
+    /// Runs to the end and tells the outcome. Dropping it closes the process' streams.
+    pub async fn run(&self, channels: Channels) {
+        let Channels {
+            error,
+            stdin,
+            stdout,
+            stderr,
+            resize,
+        } = channels;
+        let outcome = match self.start().await {
+            Ok(session) => {
+                let inputs = (stdin, resize);
+                serve(session, inputs, (stdout.as_ref(), stderr.as_ref())).await
+            }
+            Err(error) => Outcome::Failed(chain(&error)),
+        };
+        for output in [&stdout, &stderr].into_iter().flatten() {
+            let _ = output.finish().await;
+        }
+        if let Some(error) = error {
+            let mut text = Bytes::from(outcome.text(self.version));
+            // A client that has gone wants no outcome.
+            let _ = error.write(&mut text).await;
+            let _ = error.finish().await;
+        }
+    }
+
+    async fn start(&self) -> Result<Session, PodError> {
+        match self.target {
+            Target::Exec(command) => self.pods.exec(self.container, command, self.streams).await,
+            Target::Attach => self.pods.attach(self.container, self.streams).await,
+        }
+    }
+}
+
+async fn serve(
+    session: Session,
+    (stdin, resize): (Option<Stream>, Option<Stream>),
+    (stdout, stderr): (Option<&Stream>, Option<&Stream>),
+) -> Outcome {
+    let Session {
+        stdin: input,
+        stdout: output,
+        stderr: errors,
+        terminal,
+        end,
+    } = session;
+    let side = async {
+        tokio::join!(write_input(stdin, input), follow_size(resize, terminal));
+        // Only the process ends the session, not its input.
+        std::future::pending::<()>().await;
+    };
+    let mut outputs = (Output::new(output, stdout), Output::new(errors, stderr));
+    tokio::select! {
+        () = side => Outcome::Ended(0),
+        outcome = until_end(&mut outputs, end) => outcome,
+    }
+}
+
+async fn until_end((output, errors): &mut (Output<'_>, Output<'_>), end: SessionEnd) -> Outcome {
+    let copy = async { tokio::join!(output.copy(), errors.copy()) };
+    match end {
+        SessionEnd::Output(mut end) => {
+            copy.await;
+            if end.was_dropped() {
+                let text = "the client did not keep up with the container's output and was detached; attach again";
+                return Outcome::Failed(text.to_owned());
+            }
+            Outcome::Ended(0)
+        }
+        SessionEnd::Process(mut end) => {
+            let code = {
+                tokio::pin!(copy);
+                tokio::select! {
+                    code = end.wait() => code,
+                    _ = &mut copy => end.wait().await,
+                }
+            };
+            tokio::join!(output.drain(), errors.drain());
+            code.map_or_else(
+                || Outcome::Failed("the pod was ended with the command in it".to_owned()),
+                Outcome::Ended,
+            )
+        }
+    }
+}
+
+/// One output on its way to the client.
+struct Output<'a> {
+    from: Option<Receiver>,
+    to: Option<&'a Stream>,
+    /// Read and not yet sent: a copy that is broken off loses nothing.
+    chunk: Bytes,
+    buffer: BytesMut,
+}
+
+impl<'a> Output<'a> {
+    fn new(from: Option<Receiver>, to: Option<&'a Stream>) -> Self {
+        Self {
+            from,
+            to,
+            chunk: Bytes::new(),
+            buffer: BytesMut::new(),
+        }
+    }
+
+    /// Copies until the output ends or the client takes no more; its pipe is closed then.
+    async fn copy(&mut self) {
+        while self.send().await && self.read().await {}
+    }
+
+    async fn send(&mut self) -> bool {
+        let sent = match self.to {
+            Some(stream) => stream.write(&mut self.chunk).await.is_ok(),
+            None => true,
+        };
+        if !sent {
+            self.from = None;
+        }
+        sent
+    }
+
+    async fn read(&mut self) -> bool {
+        let Some(from) = &mut self.from else {
+            return false;
+        };
+        self.buffer.reserve(CHUNK);
+        match from.read_buf(&mut self.buffer).await {
+            // The end of a pipe; a terminal says EIO.
+            Ok(0) | Err(_) => {
+                self.from = None;
+                false
+            }
+            Ok(_) => {
+                self.chunk = self.buffer.split().freeze();
+                true
+            }
+        }
+    }
+
+    /// Copies what the process had written when it ended.
+    async fn drain(&mut self) {
+        let mut left = LEFT_OVER;
+        while left > 0 && self.send().await {
+            match timeout(DRAIN, self.read()).await {
+                Ok(true) => left = left.saturating_sub(self.chunk.len()),
+                Ok(false) | Err(_) => return,
+            }
+        }
+        self.send().await;
+    }
+}
+
+/// Writes what the client sends. The end of it is the end of the input; what nobody reads is discarded, so that
+/// the client's other streams go on.
+async fn write_input(stream: Option<Stream>, mut pipe: Option<Sender>) {
+    let Some(stream) = stream else {
+        return;
+    };
+    while let Some(bytes) = stream.read().await {
+        let written = match &mut pipe {
+            Some(pipe) => pipe.write_all(&bytes).await.is_ok(),
+            None => true,
+        };
+        if !written {
+            pipe = None;
+        }
+    }
+}
+
+/// A size of a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Size {
+    #[serde(default)]
+    width: u16,
+    #[serde(default)]
+    height: u16,
+}
+
+/// Sets the sizes that the client sends. Keeps the terminal open until the session ends.
+async fn follow_size(stream: Option<Stream>, terminal: Option<Terminal>) {
+    if let Some(stream) = stream {
+        let mut pending = BytesMut::new();
+        while let Some(bytes) = stream.read().await {
+            pending.extend_from_slice(&bytes);
+            for size in sizes(&mut pending) {
+                if let Some(terminal) = &terminal
+                    && size.width > 0
+                    && size.height > 0
+                {
+                    terminal.resize(size.height, size.width);
+                }
+            }
+        }
+    }
+    std::future::pending::<()>().await;
+    drop(terminal);
+}
+
+/// Takes the whole sizes off a stream of JSON. What is none is thrown away.
+fn sizes(pending: &mut BytesMut) -> Vec<Size> {
+    let mut found = Vec::new();
+    let mut values = serde_json::Deserializer::from_slice(pending).into_iter::<Size>();
+    let mut wrong = false;
+    for value in values.by_ref() {
+        match value {
+            Ok(size) => found.push(size),
+            Err(error) => {
+                wrong = !error.is_eof();
+                break;
+            }
+        }
+    }
+    let read = values.byte_offset();
+    let _ = pending.split_to(read.min(pending.len()));
+    if wrong || pending.len() > MAX_RESIZE {
+        pending.clear();
+    }
+    found
+}
+
+/// metav1.Status of Kubernetes, as far as it is needed.
+#[derive(Debug, Serialize)]
+struct StatusText<'a> {
+    metadata: Empty,
+    status: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    message: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<u16>,
+}
+
+#[derive(Debug, Serialize)]
+struct Empty {}
+
+#[derive(Debug, Serialize)]
+struct Details {
+    causes: [Cause; 1],
+}
+
+#[derive(Debug, Serialize)]
+struct Cause {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    message: String,
+}
+
+impl Outcome {
+    fn text(&self, version: Version) -> Vec<u8> {
+        let message = match self {
+            Self::Ended(0) => String::new(),
+            Self::Ended(code) => format!("command terminated with exit code {code}"),
+            Self::Failed(why) => why.clone(),
+        };
+        if version < Version::V4 {
+            return message.into_bytes();
+        }
+        let (reason, cause, code) = match self {
+            Self::Ended(0) => ("", None, None),
+            Self::Ended(code) => {
+                let cause = Cause {
+                    reason: Some("ExitCode"),
+                    message: code.to_string(),
+                };
+                ("NonZeroExitCode", Some(cause), None)
+            }
+            Self::Failed(why) => {
+                let cause = Cause {
+                    reason: None,
+                    message: why.clone(),
+                };
+                ("InternalError", Some(cause), Some(500))
+            }
+        };
+        let status = StatusText {
+            metadata: Empty {},
+            status: if cause.is_some() {
+                "Failure"
+            } else {
+                "Success"
+            },
+            message: &message,
+            reason,
+            details: cause.map(|cause| Details { causes: [cause] }),
+            code,
+        };
+        // Strings and numbers only: it cannot fail.
+        serde_json::to_vec(&status).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_come_in_any_pieces() {
+        let mut pending = BytesMut::from(&br#"{"Width":80,"Height":24}{"Width":8"#[..]);
+        let (first, second) = (
+            Size {
+                width: 80,
+                height: 24,
+            },
+            Size {
+                width: 81,
+                height: 25,
+            },
+        );
+        assert_eq!(sizes(&mut pending), [first]);
+        pending.extend_from_slice(b"1,\"Height\":25}\n");
+        assert_eq!(sizes(&mut pending), [second]);
+        assert!(sizes(&mut pending).is_empty());
+    }
+
+    #[test]
+    fn nonsense_on_the_resize_stream_is_thrown_away() {
+        let mut pending = BytesMut::from(&b"nonsense"[..]);
+        assert!(sizes(&mut pending).is_empty() && pending.is_empty());
+        let mut pending = BytesMut::from(&vec![b'['; 2 * MAX_RESIZE][..]);
+        assert!(sizes(&mut pending).is_empty() && pending.is_empty());
+        let mut pending = BytesMut::from(&br#"{"Width":70000,"Height":1}"#[..]);
+        assert!(sizes(&mut pending).is_empty());
+    }
+
+    #[test]
+    fn outcomes_are_told_as_clients_of_each_version_read_them() {
+        let text = |outcome: Outcome, version| String::from_utf8(outcome.text(version)).unwrap();
+        assert_eq!(text(Outcome::Ended(0), Version::V1), "");
+        assert_eq!(
+            text(Outcome::Ended(0), Version::V4),
+            r#"{"metadata":{},"status":"Success"}"#
+        );
+        assert_eq!(
+            text(Outcome::Ended(7), Version::V3),
+            "command terminated with exit code 7"
+        );
+        assert_eq!(
+            text(Outcome::Ended(7), Version::V5),
+            r#"{"metadata":{},"status":"Failure","message":"command terminated with exit code 7","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"7"}]}}"#
+        );
+        assert_eq!(
+            text(Outcome::Failed("no".to_owned()), Version::V4),
+            r#"{"metadata":{},"status":"Failure","message":"no","reason":"InternalError","details":{"causes":[{"message":"no"}]},"code":500}"#
+        );
+    }
+}
