@@ -11,6 +11,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
@@ -142,6 +143,8 @@ pub struct BridgeNetwork {
     ipam: Ipam,
     host: Mutex<Host>,
     reaper: Reaper,
+    /// Whether [`BridgeNetwork::ensure`] has been done.
+    made: AtomicBool,
     /// Ports of the host that lead into pods; see `publish`.
     pub(super) ports: Mutex<PortBook>,
 }
@@ -194,6 +197,7 @@ impl BridgeNetwork {
             ipam,
             host,
             reaper,
+            made: AtomicBool::new(false),
             ports: Mutex::default(),
         })
     }
@@ -250,7 +254,31 @@ impl BridgeNetwork {
                 })?;
             }
         }
-        nft::install(name, &self.subnets).map_err(failed)
+        nft::install(name, &self.subnets).map_err(failed)?;
+        self.made.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// As [`BridgeNetwork::ensure`], unless that has been done.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn ensure_once(&self) -> Result<(), NetworkError> {
+        if self.is_made() {
+            Ok(())
+        } else {
+            self.ensure()
+        }
+    }
+
+    /// Whether the bridge has been made, or found.
+    pub fn is_made(&self) -> bool {
+        self.made.load(Ordering::Acquire)
+    }
+
+    /// Whether any pod has addresses of this network.
+    pub fn is_used(&self) -> bool {
+        self.ipam.is_used()
     }
 
     /// Gives a pod its addresses, its `eth0` and its routes. `netns` is the pod's network namespace, `control`

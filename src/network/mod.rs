@@ -24,6 +24,7 @@
 mod bandwidth;
 mod bridge;
 pub mod cni;
+mod conntrack;
 pub mod hostport;
 pub mod ipam;
 mod link;

@@ -19,8 +19,8 @@ use super::node::{CniUse, Node, blocking};
 use super::record::PodRecord;
 use super::sandbox::{shim, unexpected};
 use super::state::PodPhase;
-use crate::network::cni::{CniError, CniPod, NetworkList};
-use crate::network::{self, Bandwidth, HostPort, Protocol, Published, Subnet};
+use crate::network::cni::{CniError, CniNetwork, CniPod, NetworkList};
+use crate::network::{self, Bandwidth, BridgeNetwork, HostPort, Protocol, Published, Subnet};
 use crate::spec::{self, NetMode, PodConfig};
 use crate::wire::Request;
 
@@ -124,6 +124,7 @@ fn bridge(
         return Ok(Vec::new());
     };
     let id = pod.id.to_string();
+    bridge.ensure_once()?;
     let ips = bridge.attach(&id, netns.as_fd(), control.as_fd())?.ips;
     let limits = bandwidth(&pod.config)?;
     if !limits.is_unlimited() {
@@ -243,6 +244,16 @@ pub fn ranges(text: &str) -> Result<Vec<Subnet>, PodError> {
     cidrs.map(range).collect()
 }
 
+/// Makes the built-in bridge unless the plugins' network takes its place and no pod is left on it: a machine
+/// that has another network gets no bridge that nobody uses. Blocks.
+pub fn prepare(bridge: &BridgeNetwork, cni: &CniNetwork, cni_use: CniUse) -> Result<(), PodError> {
+    let plugins = cni_use == CniUse::WhenConfigured && !matches!(cni.configured(), Ok(None));
+    if plugins && !bridge.is_used() {
+        return Ok(());
+    }
+    Ok(bridge.ensure()?)
+}
+
 /// What the networks make of the pods that were found at the daemon's start: they let go of all others.
 /// Blocks.
 pub fn reconcile(node: &Node) -> Result<(), PodError> {
@@ -253,6 +264,9 @@ pub fn reconcile(node: &Node) -> Result<(), PodError> {
     let live: Vec<String> = pods.iter().map(|entry| entry.id.to_string()).collect();
     let live: Vec<&str> = live.iter().map(String::as_str).collect();
     bridge.reconcile(&live)?;
+    if !bridge.is_made() {
+        return Ok(());
+    }
     let mut published: Vec<Published> = Vec::new();
     for entry in pods {
         let pod = Arc::clone(&entry.snapshot.load().pod);

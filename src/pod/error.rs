@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::launch_error;
 use super::link::LinkError;
 use super::record::StateError;
 use super::spawn::SpawnError;
@@ -92,6 +93,28 @@ pub enum PodError {
     /// The image is not in the store.
     #[error("image {0:?} is not present; pull it first")]
     ImageMissing(String),
+    /// The image of a volume is not in the store. Kubelets look for the first word.
+    #[error(
+        "ImageVolumeMountFailed: mounts[{mount}].image: {image:?} is not present; pull it first"
+    )]
+    VolumeImageMissing {
+        /// Which of the request's mounts.
+        mount: usize,
+        /// What was asked for.
+        image: String,
+    },
+    /// The image of a volume has no such directory.
+    #[error(
+        "ImageVolumeMountFailed: mounts[{mount}].image_sub_path: {image:?} has no directory {sub_path:?}"
+    )]
+    VolumeSubPath {
+        /// Which of the request's mounts.
+        mount: usize,
+        /// The image.
+        image: String,
+        /// What was asked for.
+        sub_path: String,
+    },
     /// The runtime handler is not configured.
     #[error("runtime handler {0:?} is not known; leave it empty or use \"holdfast\"")]
     UnknownHandler(String),
@@ -196,6 +219,22 @@ pub enum PodError {
         #[source]
         source: LinkError,
     },
+    /// The owners of a volume's files cannot be mapped.
+    #[error(
+        "{doing}: the owners of files below {path} cannot be mapped by the pod's user namespace, because {file_system} \
+         mounts cannot do that; leave uidMappings and gidMappings out, or put the volume on ext4, xfs, btrfs or a tmpfs"
+    )]
+    IdMap {
+        /// What was attempted.
+        doing: &'static str,
+        /// The volume's path on the host.
+        path: String,
+        /// The type of its file system.
+        file_system: String,
+        /// What the shim said.
+        #[source]
+        source: LinkError,
+    },
     /// State on disk.
     #[error("keep state")]
     State(#[from] StateError),
@@ -274,6 +313,8 @@ impl PodError {
             Self::UnknownPod(_)
             | Self::UnknownContainer(_)
             | Self::ImageMissing(_)
+            | Self::VolumeImageMissing { .. }
+            | Self::VolumeSubPath { .. }
             | Self::Gone => ErrorKind::NotFound,
             Self::EmptyId(_)
             | Self::Ambiguous { .. }
@@ -284,15 +325,16 @@ impl PodError {
             | Self::Target(_)
             | Self::RequestedFile { .. }
             | Self::SeccompProfile { .. }
-            | Self::Slice(_)
             | Self::ImageVolume(_)
-            | Self::Spec(_)
+            | Self::Slice(_)
             | Self::User(_)
             | Self::Plan(_)
             | Self::Bandwidth(_)
             | Self::NoNetwork(_)
             | Self::Range(_)
             | Self::HostIp(_) => ErrorKind::InvalidArgument,
+            Self::Spec(SpecError::Unsupported { .. }) => ErrorKind::FailedPrecondition,
+            Self::Spec(_) => ErrorKind::InvalidArgument,
             Self::PodExists { .. } | Self::ContainerExists { .. } => ErrorKind::AlreadyExists,
             Self::PodPhase { .. }
             | Self::ContainerPhase { .. }
@@ -321,6 +363,14 @@ impl PodError {
                 source: LinkError::Closed,
                 ..
             } => ErrorKind::Unavailable,
+            Self::Shim {
+                source: LinkError::Failed(failure),
+                ..
+            }
+            | Self::IdMap {
+                source: LinkError::Failed(failure),
+                ..
+            } => launch_error::kind(failure),
             _ => ErrorKind::Internal,
         }
     }

@@ -24,7 +24,9 @@ mod events;
 mod exec;
 mod files;
 mod host;
+mod image_volume;
 mod index;
+mod launch_error;
 mod limits;
 mod link;
 mod log_file;
@@ -57,6 +59,7 @@ pub use debt::Debt;
 pub use error::{ErrorKind, PodError};
 pub use events::{EventKind, EventStream, PodEvent, StreamEnd};
 pub use exec::{ExecOutput, OUTPUT_LIMIT};
+pub use image_volume::ImageVolume;
 pub use index::PodSnapshot;
 pub use link::LinkError;
 pub use namespaces::{ProcessNamespaces, Role};
@@ -487,6 +490,11 @@ impl Pods {
     /// The pod is not known.
     pub fn namespaces(&self, id: &str) -> Result<Vec<ProcessNamespaces>, PodError> {
         Ok(namespaces::of(&*self.pod(id)?))
+    }
+
+    /// Why pods cannot have user namespaces of their own on this node; none when they can.
+    pub fn user_namespace_problem(&self) -> Option<&str> {
+        self.0.facts.user_namespace_problem.as_deref()
     }
 
     /// Why pods get no network of their own; empty when they do.

@@ -7,6 +7,7 @@ use nix::fcntl::AtFlags;
 use nix::unistd::{AccessFlags, faccessat};
 
 use super::apparmor;
+use super::connect;
 use super::debt::Debts;
 use super::error::PodError;
 use super::events::Events;
@@ -25,7 +26,7 @@ use crate::network::{BridgeNetwork, BridgeSettings, NetnsName, netns};
 use crate::plan::CgroupMounts;
 use crate::plan::seccomp::FilterCache;
 use crate::spec::{self, HostFacts};
-use crate::sys::proc;
+use crate::sys::{path, proc};
 use crate::systemd::{self, Slice, Systemd};
 use crate::wire::plan::STORE_MOUNT;
 
@@ -116,10 +117,13 @@ impl Node {
             .clone()
             .map(BridgeNetwork::new)
             .transpose()?;
+        let cni = CniNetwork::open(settings.cni.clone())?;
         if let Some(bridge) = &network {
-            bridge.ensure()?;
+            connect::prepare(bridge, &cni, settings.cni_use)?;
         }
+        let spawner = Spawner::new(&settings.shim, &settings.root_dir)?;
         let mut facts = host::facts(cgroups.mode()).map_err(system("read the machine's facts"))?;
+        facts.user_namespace_problem = spawner.user_namespace_problem().map(str::to_owned);
         if facts.apparmor {
             facts.apparmor_default = default_profile();
         }
@@ -131,7 +135,7 @@ impl Node {
             hostname: host::node_hostname(),
             boot_id: proc::boot_id().map_err(system("read the boot id"))?,
             filters: FilterCache::default(),
-            spawner: Spawner::new(&settings.shim, &settings.root_dir)?,
+            spawner,
             debts: Debts::open(&run)?,
             samples: Samples::default(),
             events: Events::default(),
@@ -140,7 +144,7 @@ impl Node {
             driver,
             systemd: Systemd::default(),
             network,
-            cni: CniNetwork::open(settings.cni.clone())?,
+            cni,
             cni_use: settings.cni_use,
             settings,
             images,
@@ -201,13 +205,17 @@ impl Node {
         Ok(found)
     }
 
-    /// Makes the upper and work directories of a container.
-    pub fn make_layer(&self, id: ContainerId) -> Result<(), PodError> {
+    /// Makes the upper and work directories of a container, whose root belongs to `owner`.
+    pub fn make_layer(&self, id: ContainerId, owner: (u32, u32)) -> Result<(), PodError> {
         let dir = self
             .containers
             .create_subdir(&FileName::new(id.to_string())?, 0o700)?;
         // The upper directory's mode is that of the container's root.
-        dir.create_subdir(&FileName::new("upper")?, 0o755)?;
+        let upper = dir.create_subdir(&FileName::new("upper")?, 0o755)?;
+        path::set_own(upper.as_fd(), owner.0, owner.1).map_err(|errno| PodError::System {
+            doing: "give the container's root directory to its root user",
+            source: errno.into(),
+        })?;
         dir.create_subdir(&FileName::new("work")?, 0o700)?;
         Ok(())
     }

@@ -482,13 +482,26 @@ fn without_a_configuration_auto_is_the_bridge() {
     let (daemon, plugins) = start_as("auto", Options::default());
     plugins.spy("spy-a");
     plugins.configure("10-spies.conflist", SPY);
+    // A daemon that finds the configuration makes no bridge that nobody uses.
+    daemon.terminate();
+    let bridge = &daemon.place.bridge;
+    inside(&daemon, &format!("ip link del {bridge}")).ok();
+    daemon.restart();
     let plugged = daemon.run_named("plugged");
     assert_eq!(plugged.ip(), "10.99.0.7");
+    inside(&daemon, &format!("! ip link show {bridge}")).ok();
     plugins.forget("10-spies.conflist");
     assert!(network_ready(&daemon).status);
     let bridged = daemon.run_named("bridged");
     let prefix = daemon.place.subnet4.trim_end_matches("0/24");
     assert!(bridged.ip().starts_with(prefix), "{}", bridged.ip());
+    // Both are known to a daemon that finds the one in use and the other configured.
+    plugins.configure("10-spies.conflist", SPY);
+    daemon.kill9();
+    daemon.restart();
+    bridged
+        .start(idle("c"))
+        .sh(&format!("ping -c 1 -W 3 {prefix}1"));
     plugged.remove();
     bridged.remove();
     assert_eq!(plugins.order(), ["spy-a.ADD", "spy-a.DEL"]);

@@ -128,6 +128,53 @@ fn pods_do_not_reach_the_hosts_localhost() {
     drop(pod);
 }
 
+/// Sends one datagram back that comes to a port in the pod.
+fn echo_once(pod: &Pod<'_>, port: u16) {
+    let netns = pod.info()["netnsPath"].as_str().unwrap().to_owned();
+    let netns = std::fs::File::open(netns).unwrap();
+    std::thread::spawn(move || {
+        nix::sched::setns(netns, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        let server = UdpSocket::bind(("0.0.0.0", port)).unwrap();
+        let mut buffer = [0; 16];
+        let (count, from) = server.recv_from(&mut buffer).unwrap();
+        server.send_to(&buffer[..count], from).unwrap();
+    });
+}
+
+/// A client that sent before the pod was there, and goes on from the same port, had a flow that led nowhere: the
+/// kernel asks the rules for a flow's first packet only, and every further packet kept that flow alive.
+#[test]
+fn a_udp_client_reaches_the_pod_that_came_later_and_the_next_one() {
+    let daemon = Daemon::start();
+    let port = free_port();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_millis(100)))
+        .unwrap();
+    let echoed = || {
+        // A refusal of an earlier datagram is told at the next call.
+        let _ = socket.send_to(b"hello", ("127.0.0.1", port));
+        let mut buffer = [0; 16];
+        socket
+            .recv_from(&mut buffer)
+            .is_ok_and(|(count, _)| &buffer[..count] == b"hello")
+    };
+    assert!(!echoed());
+    let udp = PortMapping {
+        protocol: Protocol::Udp.into(),
+        ..mapping(port, 53)
+    };
+    for name in ["later", "next"] {
+        let pod = daemon.run(with_ports(&daemon, name, std::slice::from_ref(&udp)));
+        echo_once(&pod, 53);
+        until(&format!("an echo of {name}"), PATIENCE, || {
+            echoed().then_some(())
+        });
+        pod.stop();
+        assert!(!echoed());
+    }
+}
+
 #[test]
 fn udp_and_one_address_of_the_host() {
     let daemon = Daemon::start();
@@ -142,15 +189,7 @@ fn udp_and_one_address_of_the_host() {
         ..mapping(port, 54)
     };
     let pod = daemon.run(with_ports(&daemon, "dns", &[udp, sctp]));
-    let netns = pod.info()["netnsPath"].as_str().unwrap().to_owned();
-    std::thread::spawn(move || {
-        let netns = std::fs::File::open(netns).unwrap();
-        nix::sched::setns(netns, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-        let server = UdpSocket::bind("0.0.0.0:53").unwrap();
-        let mut buffer = [0; 16];
-        let (count, from) = server.recv_from(&mut buffer).unwrap();
-        server.send_to(&buffer[..count], from).unwrap();
-    });
+    echo_once(&pod, 53);
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket
         .set_read_timeout(Some(Duration::from_millis(500)))

@@ -28,10 +28,11 @@ pub(super) async fn status(
     node: &Node,
     request: cri::StatusRequest,
 ) -> Answer<cri::StatusResponse> {
+    let user_namespaces = node.pods.user_namespace_problem().is_none();
     let features = cri::RuntimeHandlerFeatures {
         recursive_read_only_mounts: node.facts.recursive_read_only,
         // It stands for idmapped mounts as well, which volumes need in such a pod.
-        user_namespaces: false,
+        user_namespaces,
     };
     let handler = |name: &str| cri::RuntimeHandler {
         name: name.to_owned(),
@@ -51,7 +52,7 @@ pub(super) async fn status(
         runtime_handlers: vec![handler(""), handler(RUNTIME_HANDLER)],
         features: Some(cri::RuntimeFeatures {
             supplemental_groups_policy: true,
-            user_namespaces_host_network: false,
+            user_namespaces_host_network: user_namespaces,
         }),
     }))
 }

@@ -67,12 +67,9 @@ impl Task {
             Ok(Admission::Same(id)) => return self.join_creation(id, answer),
             Err(error) => return reply(answer, Err(Arc::new(error))),
         }
-        let held = self.node.images.hold(image).map_err(PodError::from);
-        let made = held.and_then(|hold| {
-            let record = container::new_record(&self.node, &self.pod, config, image)?;
-            Ok((record, hold))
-        });
-        let (record, hold) = match made {
+        let made = container::new_record(&self.node, &self.pod, config, image)
+            .and_then(|record| Ok((self.node.images.hold_layers(&record.layers())?, record)));
+        let (hold, record) = match made {
             Ok(made) => made,
             Err(error) => return reply(answer, Err(Arc::new(error))),
         };
