@@ -15,7 +15,7 @@ const FLUSH: Duration = Duration::from_secs(30);
 
 /// How long the client is waited for to close first: closing on unread bytes would destroy what is still on the
 /// way to it, tcp(7).
-const LINGER: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(30);
 
 /// How often a sign of life is sent. A client that goes while nobody reads what it sent is found out by it: the end
 /// of its connection stands behind those bytes.
