@@ -132,8 +132,12 @@ impl ClientEnd {
         }
     }
 
-    /// The client was let go because it did not keep up with the container.
-    pub fn was_dropped(&mut self) -> bool {
+    /// Whether the output ended because the client did not keep up with the container.
+    pub async fn was_dropped(&mut self) -> bool {
+        // The shim tells it before the output ends, and answers in order. This asks for nothing; an error means
+        // that the shim has ended.
+        let nothing = Request::Acknowledge { sequence: u64::MAX };
+        let _ = self.link.ask(nothing, &[]).await;
         self.dropped.try_recv().is_ok()
     }
 }

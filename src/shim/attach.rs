@@ -48,7 +48,8 @@ struct Client {
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     all: Vec<Client>,
-    dropped: Vec<u64>,
+    /// Those that were too slow. Their pipes are open until the daemon is told, so that it knows why they end.
+    dropped: Vec<Client>,
 }
 
 impl Clients {
@@ -61,20 +62,14 @@ impl Clients {
             LogStream::Output => SourceIndex::First,
             LogStream::Error => SourceIndex::Second,
         };
-        let Self { all, dropped } = self;
-        all.retain(|client| {
-            let Some(pipe) = &client.pipes[index as usize] else {
-                return true;
-            };
-            match descriptor::write(pipe.as_fd(), bytes) {
-                Ok(length) if length == bytes.len() => true,
-                Err(Errno::EPIPE) => false,
-                _ => {
-                    dropped.push(client.id);
-                    false
-                }
-            }
-        });
+        let kept = |client: &Client| {
+            let pipe = client.pipes[index as usize].as_ref()?;
+            Some(descriptor::write(pipe.as_fd(), bytes) == Ok(bytes.len()))
+        };
+        let slow = self
+            .all
+            .extract_if(.., |client| kept(client) == Some(false));
+        self.dropped.extend(slow);
     }
 
     /// A source has ended: so have the pipes that it was copied to.
@@ -84,11 +79,6 @@ impl Clients {
         }
         self.all
             .retain(|client| client.pipes.iter().any(Option::is_some));
-    }
-
-    /// Those that were let go since the last call.
-    pub(super) fn take_dropped(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.dropped)
     }
 }
 
@@ -194,13 +184,18 @@ impl Shim {
         }
     }
 
-    /// Tells the daemon whom the container was faster than.
-    pub(super) fn tell_dropped(&mut self, clients: Vec<u64>) {
-        for client in clients {
+    /// Tells the daemon whom a container was faster than, and lets them go.
+    pub(super) fn tell_dropped(&mut self, container: u32) {
+        let Some(container) = self.containers.get_mut(&container) else {
+            return;
+        };
+        for Client { id, pipes, .. } in std::mem::take(&mut container.output.clients.dropped) {
+            // One that has gone by itself has nobody to be told.
             self.send(
-                &FromShim::Event(Event::ClientDropped { client }),
+                &FromShim::Event(Event::ClientDropped { client: id }),
                 Vec::new(),
             );
+            drop(pipes);
         }
     }
 }

@@ -97,6 +97,7 @@ impl Shim {
         if let Some(container) = self.containers.get_mut(&slot) {
             container.output.finish(&mut self.buffers);
         }
+        self.tell_dropped(slot);
         self.check_drained(slot);
     }
 

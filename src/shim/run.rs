@@ -231,11 +231,10 @@ impl Shim {
             return;
         };
         let flow = container.output.pump(index, &mut self.buffers);
-        let dropped = container.output.clients.take_dropped();
+        self.tell_dropped(slot);
         if flow == Flow::Ended {
             self.check_drained(slot);
         }
-        self.tell_dropped(dropped);
     }
 
     fn has_ended(&self) -> bool {

@@ -44,6 +44,8 @@ pub enum Message {
     Accept(u32),
     /// The answer to a sign of life.
     Pong(Bytes),
+    /// A sign of life of our own, which a client that has gone does not take.
+    KeepAlive,
     /// Nothing more comes on the connection.
     Close,
 }
@@ -72,6 +74,7 @@ pub struct Inbox {
     state: Mutex<InboxState>,
     readable: Notify,
     writable: Notify,
+    broken: Notify,
 }
 
 impl Inbox {
@@ -115,6 +118,7 @@ impl Inbox {
         drop(state);
         self.readable.notify_one();
         self.writable.notify_one();
+        self.broken.notify_waiters();
     }
 
     /// Nobody reads any more.
@@ -325,7 +329,9 @@ impl Stream {
     pub async fn write(&self, bytes: &mut Bytes) -> Result<(), Gone> {
         while !bytes.is_empty() {
             let permit = self.outbox.reserve().await.map_err(|_| Gone)?;
-            if self.inbox.state().reset {
+            // Registered before the look, so that no reset in between is missed.
+            let broken = self.inbox.broken.notified();
+            if self.is_reset() {
                 return Err(Gone);
             }
             let length = self.allowed(bytes.len().min(MAX_MESSAGE));
@@ -334,12 +340,20 @@ impl Stream {
                 continue;
             }
             drop(permit);
-            if let Some(windows) = &self.windows {
-                windows.stream.wait().await;
-                windows.connection.wait().await;
+            tokio::select! {
+                () = self.more_allowed() => {}
+                () = broken => return Err(Gone),
             }
         }
         Ok(())
+    }
+
+    /// Waits until it is worth looking at the windows again.
+    async fn more_allowed(&self) {
+        if let Some(windows) = &self.windows {
+            windows.stream.wait().await;
+            windows.connection.wait().await;
+        }
     }
 
     /// How much of so many bytes both windows allow now.

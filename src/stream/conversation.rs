@@ -139,6 +139,8 @@ impl Conversation<'_> {
                 return;
             };
             let channels = remote_command::Channels::collect(&mut opened, streams, version).await;
+            // One more stream has no meaning: the client finds it closed.
+            drop(opened);
             if let Some(channels) = channels {
                 let command = RemoteCommand {
                     pods: self.pods,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::channel::Message;
 
@@ -15,7 +15,11 @@ const FLUSH: Duration = Duration::from_secs(30);
 
 /// How long the client is waited for to close first: closing on unread bytes would destroy what is still on the
 /// way to it, tcp(7).
-const LINGER: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(30);
+
+/// How often a sign of life is sent. A client that goes while nobody reads what it sent is found out by it: the end
+/// of its connection stands behind those bytes.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Runs a connection until the session or the client ends. What the session wrote is sent first.
 pub async fn drive<E>(
@@ -31,10 +35,17 @@ pub async fn drive<E>(
             // The writer is gone only together with this.
             let _ = outbox.send(Message::Close).await;
         };
+        let alive = async {
+            loop {
+                sleep(KEEP_ALIVE).await;
+                let _ = outbox.send(Message::KeepAlive).await;
+            }
+        };
         tokio::select! {
             read = &mut reader => return read,
             written = &mut writer => return written,
             () = session => {}
+            () = alive => {}
         }
     }
     let flushed = async {

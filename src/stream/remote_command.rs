@@ -195,7 +195,7 @@ async fn until_end((output, errors): &mut (Output<'_>, Output<'_>), end: Session
     match end {
         SessionEnd::Output(mut end) => {
             copy.await;
-            if end.was_dropped() {
+            if end.was_dropped().await {
                 let text = "the client did not keep up with the container's output and was detached; attach again";
                 return Outcome::Failed(text.to_owned());
             }

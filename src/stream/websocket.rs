@@ -208,6 +208,7 @@ async fn write<S: AsyncRead + AsyncWrite + Unpin>(
                 activity.note();
                 sink.send(encode(codec, channel, &bytes)).await?;
             }
+            Message::KeepAlive => sink.send(Packet::Ping(Bytes::new())).await?,
             Message::Close => break,
             // The protocol has no word for them; the end of the connection is that of all channels.
             Message::End(_) | Message::Reset(..) | Message::Accept(_) | Message::Pong(_) => {}

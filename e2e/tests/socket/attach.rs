@@ -60,69 +60,83 @@ fn output_comes_from_now_on_and_to_the_end() {
 }
 
 #[test]
-fn several_clients_see_the_same_and_one_that_does_not_read_delays_nothing() {
+fn several_clients_see_the_same() {
     let daemon = Daemon::start();
     let crictl = streaming_client!(&daemon);
     let pod = daemon.run_named("several");
-    let script = "while read n; do if [ $n = flood ]; then head -c 50000000 /dev/zero | tr '\\0' x; echo; fi; echo line $n; done; echo over";
-    let container = pod.start(reading("c", script));
-    let mut clients: Vec<_> = TRANSPORTS
+    let container = pod.start(reading("c", "while read n; do echo line $n; done"));
+    let mut watching: Vec<_> = TRANSPORTS
         .iter()
         .map(|transport| crictl.spawn(&["attach", "-r", transport, &container.id]))
         .collect();
+    let mut outputs: Vec<_> = watching.iter_mut().map(output).collect();
     let mut writer = crictl.spawn(&["attach", "-i", &container.id]);
-    let mut stdin = writer.stdin.take().unwrap();
     let mut own = output(&mut writer);
-    let mut outputs: Vec<_> = clients.iter_mut().map(output).collect();
+    let mut send = |number: usize| {
+        writeln!(writer.stdin.as_mut().unwrap(), "{number}").unwrap();
+        read_until(&mut own, &format!("line {number}\n"));
+    };
     // All are attached when all have seen a line.
-    let mut number = 0;
-    let mut seen = [false; 2];
     thread::scope(|scope| {
         let readers: Vec<_> = outputs
             .iter_mut()
             .map(|output| scope.spawn(|| read_until(output, "line ")))
             .collect();
-        while !readers.iter().all(|reader| reader.is_finished()) {
-            number += 1;
-            writeln!(stdin, "{number}").unwrap();
-            read_until(&mut own, &format!("line {number}\n"));
+        for number in 0.. {
+            if readers.iter().all(|reader| reader.is_finished()) {
+                break;
+            }
+            assert!(number < 400, "somebody sees nothing");
+            send(number);
             thread::sleep(Duration::from_millis(50));
-            assert!(number < 400);
-        }
-        for (seen, reader) in seen.iter_mut().zip(readers) {
-            *seen = reader.join().is_ok();
         }
     });
-    assert_eq!(seen, [true; 2]);
-
-    // One stops reading; the container writes more than any buffer has room for.
-    let stopped = Pid::from_raw(i32::try_from(clients[0].id()).unwrap());
-    kill(stopped, Signal::SIGSTOP).unwrap();
-    drop(own);
-    drop(writer.stderr.take());
-    writer.kill().unwrap();
-    writer.wait().unwrap();
-    drop(outputs);
-    for client in &mut clients {
+    send(1000);
+    for output in &mut outputs {
+        read_until(output, "line 1000\n");
+    }
+    for mut client in watching.into_iter().chain([writer]) {
         client.kill().unwrap();
         client.wait().unwrap();
     }
-    drop(stdin);
-    let mut writer = crictl.spawn(&["attach", "-i", &container.id]);
-    let stuck = Pid::from_raw(i32::try_from(writer.id()).unwrap());
-    writer
-        .stdin
-        .as_mut()
-        .unwrap()
-        .write_all(b"flood\nafter\n")
-        .unwrap();
-    thread::sleep(Duration::from_millis(500));
-    kill(stuck, Signal::SIGSTOP).unwrap();
-    container.wait_for("line after\n");
-    assert!(container.stdout().contains("line flood\n"));
-    kill(stuck, Signal::SIGCONT).unwrap();
-    writer.kill().unwrap();
-    writer.wait().unwrap();
+}
+
+#[test]
+fn a_client_that_does_not_read_is_detached_and_delays_nothing() {
+    let daemon = Daemon::start();
+    let crictl = streaming_client!(&daemon);
+    for transport in TRANSPORTS {
+        let pod = daemon.run_named(transport);
+        let script = "while read n; do if [ $n = flood ]; then head -c 50000000 /dev/zero | tr '\\0' x; echo; fi; echo line $n; done";
+        let container = pod.start(reading("c", script));
+        let mut client = crictl.spawn(&["attach", "-i", "-r", transport, &container.id]);
+        writeln!(client.stdin.as_mut().unwrap(), "one").unwrap();
+        container.wait_for("line one\n");
+        let process = Pid::from_raw(i32::try_from(client.id()).unwrap());
+        kill(process, Signal::SIGSTOP).unwrap();
+        let mut other = crictl.spawn(&["attach", "-i", "-r", transport, &container.id]);
+        let errors = other.stderr.take();
+        let drained = other.stdout.take().map(|mut output| {
+            thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()))
+        });
+        other
+            .stdin
+            .as_mut()
+            .unwrap()
+            .write_all(b"flood\nafter\n")
+            .unwrap();
+        // More than all buffers hold: the log has it although the client stands still.
+        container.wait_for("line after\n");
+        assert!(container.stdout().contains("line flood\n"), "{transport}");
+        kill(process, Signal::SIGCONT).unwrap();
+        drop(client.stdin.take());
+        let ended = client.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&ended.stderr);
+        assert!(text.contains("did not keep up"), "{transport}: {text}");
+        other.kill().unwrap();
+        other.wait().unwrap();
+        drop((errors, drained.map(thread::JoinHandle::join)));
+    }
 }
 
 #[test]
@@ -226,14 +240,17 @@ fn clients_of_a_silent_container_leave_nothing_in_its_shim() {
             |pid: &i32| std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
         shims
             .iter()
-            .filter(|pid| is_of(**pid, &container.id, &daemon))
+            .filter(|pid| is_of(**pid, &daemon))
             .map(of)
             .sum()
     };
     let before = descriptors();
+    assert!(before > 0);
     for _ in 0..5 {
         let mut client = crictl.spawn(&["attach", "-i", &container.id]);
-        thread::sleep(Duration::from_millis(300));
+        e2e::call::until("the client's pipes", Duration::from_secs(10), || {
+            (descriptors() > before).then_some(())
+        });
         client.kill().unwrap();
         client.wait().unwrap();
     }
@@ -243,7 +260,7 @@ fn clients_of_a_silent_container_leave_nothing_in_its_shim() {
 }
 
 /// Whether a shim is one of this daemon's.
-fn is_of(pid: i32, _container: &str, daemon: &Daemon) -> bool {
+fn is_of(pid: i32, daemon: &Daemon) -> bool {
     let directory = daemon.place.run().display().to_string();
     let files = std::fs::read_dir(format!("/proc/{pid}/fd"));
     files.is_ok_and(|files| {

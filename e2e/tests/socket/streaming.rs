@@ -9,8 +9,9 @@ use cri_api::runtime::v1::{AttachRequest, ExecRequest, PortForwardRequest};
 use e2e::call::until;
 use e2e::client::TRANSPORTS;
 use e2e::evidence::{command_line, with_command};
+use e2e::registry::Registry;
 use e2e::request::{idle, shell};
-use e2e::{Container, Daemon, call, fails, streaming_client};
+use e2e::{Container, Daemon, Options, call, fails, streaming_client};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tonic::Code;
@@ -558,4 +559,42 @@ fn mistakes_are_refused_before_there_is_a_stream() {
         Code::FailedPrecondition,
         &["not ready"],
     );
+}
+
+#[test]
+fn streams_go_over_tls() {
+    let tls = Registry::ca();
+    let file = |name: &str| tls.with_file_name(name).display().to_string();
+    // A registry with TLS makes the certificate of 127.0.0.1.
+    Registry::tls();
+    let options = Options::default()
+        .set("streaming.tls_cert", file("cert.pem"))
+        .set("streaming.tls_key", file("key.pem"));
+    let daemon = Daemon::with(options);
+    let crictl = streaming_client!(&daemon);
+    let container = running(&daemon);
+    let url = try_exec(&daemon, request(&container.id)).unwrap();
+    assert!(url.starts_with("https://127.0.0.1:"), "{url}");
+    for transport in TRANSPORTS {
+        let exec = ["exec", "-r", transport];
+        let rest = [container.id.as_str(), "echo", "safe"];
+        let (ca, cert, key) = (file("ca.pem"), file("cert.pem"), file("key.pem"));
+        // crictl wants a certificate of its own too, for which nobody asks.
+        let tls = ["--tls-ca", &ca, "--tls-cert", &cert, "--tls-key", &key];
+        let ran = crictl.run(&[&exec[..], &tls, &rest].concat());
+        assert_eq!(ran.stdout, "safe\n", "{transport}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_stream_that_nobody_uses_is_closed() {
+    let daemon = Daemon::with(Options::default().set("streaming.idle_timeout", "2s"));
+    let crictl = streaming_client!(&daemon);
+    let container = running(&daemon);
+    for transport in TRANSPORTS {
+        // What is used stays, however long.
+        let script = "for i in 1 2 3 4 5 6; do echo $i; sleep 0.7; done; sleep 7650006";
+        let ran = crictl.run(&["exec", "-r", transport, &container.id, "sh", "-c", script]);
+        assert_eq!(ran.stdout.lines().count(), 6, "{transport}: {}", ran.stderr);
+    }
 }

@@ -301,6 +301,8 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
                 self.encoder.accept(out, stream);
             }
             Message::Pong(payload) => Encoder::ping(out, &payload),
+            // Even numbers are the server's.
+            Message::KeepAlive => Encoder::ping(out, &2_u32.to_be_bytes()),
             Message::Close => {
                 Encoder::go_away(out, self.last);
                 return ControlFlow::Break(());

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use flate2::{Compress, Compression, FlushCompress};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use super::connection::{ConnectionError, Opened, serve};
@@ -421,21 +421,22 @@ async fn a_client_that_keeps_no_count_gets_everything() {
 
 #[tokio::test]
 async fn what_nobody_reads_stops_the_client_and_not_the_memory() {
+    let release = Notify::new();
     let idle = async |mut opened: mpsc::Receiver<Opened>| {
         let _kept = opened.recv().await;
-        std::future::pending::<()>().await;
+        release.notified().await;
     };
     let (sent, _) = converse(idle, async |client| {
         client.open(1).await;
         let mut sent = 0;
         let piece = data(1, false, &[0; 1016]);
-        while let Ok(done) =
-            timeout(Duration::from_millis(300), client.socket.write_all(&piece)).await
-        {
+        let patience = Duration::from_millis(300);
+        while let Ok(done) = timeout(patience, client.socket.write_all(&piece)).await {
             done.unwrap();
             sent += piece.len();
             assert!(sent < 1 << 20);
         }
+        release.notify_one();
         sent
     })
     .await;
