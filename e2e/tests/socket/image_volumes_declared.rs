@@ -1,9 +1,11 @@
 //! Volumes that an image declares: each container has its own, with what the image has there.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
+use cri_api::runtime::v1::{IdMapping, NamespaceMode, UserNamespace};
 use e2e::daemon::Options;
-use e2e::request::{self, container};
+use e2e::request::{self, ContainerParts, PodParts, container};
 use e2e::{Daemon, fails, must};
 use tonic::Code;
 
@@ -116,6 +118,48 @@ fn a_declared_volume_cannot_show_the_host() {
     let refused = daemon.try_create(&pod.id, &pod.config, &with("volumes-proc"));
     fails(refused, Code::InvalidArgument, &["/proc/self"]);
     assert_eq!(daemon.containers().len(), 1);
+}
+
+/// Its content belongs to the image's users, who are others on the host.
+#[test]
+fn a_declared_volume_fits_the_pods_user_namespace() {
+    let daemon = Daemon::start();
+    let mut config = daemon.pod("mapped");
+    let range = IdMapping {
+        host_id: 800_000,
+        container_id: 0,
+        length: 65_536,
+    };
+    config.namespaces().userns_options = Some(UserNamespace {
+        mode: NamespaceMode::Pod.into(),
+        uids: vec![range],
+        gids: vec![range],
+    });
+    let pod = daemon.run(config);
+    let mut config = with("volumes");
+    config.namespaces().userns_options = pod.config.clone().namespaces().userns_options.clone();
+    let run = pod.start(config);
+    let stat = run.sh("stat -c '%a %u %g' /data /data/from-image /new");
+    assert_eq!(stat, "750 1000 1000\n640 1000 1000\n755 0 0\n");
+    run.sh("echo mine > /new/file && chown 5:6 /new/file");
+    let volumes = daemon
+        .place
+        .root()
+        .join("containers")
+        .join(&run.id)
+        .join("volumes");
+    let files = fs::read_dir(&volumes)
+        .unwrap()
+        .map(|dir| dir.unwrap().path().join("file"));
+    let made = files
+        .filter_map(|file| fs::metadata(file).ok())
+        .next()
+        .unwrap();
+    assert_eq!(
+        (made.uid(), made.gid()),
+        (5, 6),
+        "ids of the image, not of the host's range"
+    );
 }
 
 #[test]

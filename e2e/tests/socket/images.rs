@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use cri_api::runtime::v1::{
-    AuthConfig, ImageFilter, ImageFsInfoRequest, ListImagesRequest, PullImageRequest,
+    AuthConfig, ImageFilter, ImageFsInfoRequest, ListImagesRequest, Mount, PullImageRequest,
 };
 use e2e::daemon::Options;
 use e2e::registry::{PASSWORD, Registry, USER};
@@ -585,6 +585,29 @@ fn an_artifact_is_kept_as_files() {
     call::until("its files to be deleted", Duration::from_secs(5), || {
         (!layer.path().exists()).then_some(())
     });
+}
+
+#[test]
+fn an_artifact_can_be_mounted() {
+    let daemon = Daemon::start();
+    let artifact = "registry.holdfast.test/artifact/files:1";
+    daemon.pull(artifact);
+    let mut config = container("c", BUSYBOX, &["sleep", "1000"]);
+    config.mounts = vec![Mount {
+        container_path: "/model".into(),
+        readonly: true,
+        image: Some(request::image_spec(artifact)),
+        ..Mount::default()
+    }];
+    let run = daemon.run_named("artifact").start(config);
+    assert_eq!(run.sh("cat /model/config.json"), "{\"a\": 1}\n");
+    assert_eq!(
+        run.sh("stat -c '%s %a' /model/weights/part.bin").trim(),
+        "300000 644"
+    );
+    run.sh("! touch /model/new 2> /dev/null");
+    must("RemoveImage", daemon.try_remove_image(artifact));
+    run.sh("cat /model/weights/part.bin > /dev/null");
 }
 
 #[test]

@@ -37,7 +37,7 @@ impl Pull<'_> {
         if let Some(hold) = self.store.hold_layer(&key) {
             return Ok(Slot::Present(Arc::new(hold)));
         }
-        let staging = self.blocking(|store| Staging::new(store)).await?;
+        let staging = self.blocking(Staging::new).await?;
         let mut fetches: Vec<BoxFuture<'_, Result<(), PullError>>> = Vec::new();
         for file in files {
             let fetch = self.file(repository, file, &staging.diff);
@@ -116,8 +116,8 @@ fn write(
     let found = hash.finish();
     if found != part.digest {
         return Err(LayerError::BlobMismatch {
-            expected: part.digest,
-            found,
+            expected: Box::new(part.digest),
+            found: Box::new(found),
         });
     }
     Ok(())
