@@ -32,6 +32,7 @@ pub mod proxy;
 pub mod registry;
 pub mod request;
 pub mod skip;
+pub mod websocket;
 
 pub use call::{call, fails, must};
 pub use daemon::{Daemon, Options};

@@ -44,7 +44,7 @@ pub const RUNTIME_NAME: &str = "holdfast";
 /// The largest request, in bytes: kubelets and crictl send no more.
 const LARGEST_REQUEST: usize = 16 << 20;
 
-/// The largest reply, in bytes: ExecSync with both streams at their limit.
+/// The largest reply, in bytes: of a list, for clients that take as much. ExecSync fits any client.
 const LARGEST_REPLY: usize = 2 * crate::pod::OUTPUT_LIMIT + (1 << 20);
 
 /// The largest message of an import, in bytes: a chunk of 1 MiB and what is around it.

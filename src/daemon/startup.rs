@@ -12,9 +12,10 @@ use tokio::sync::oneshot;
 use tokio_stream::wrappers::UnixListenerStream;
 use tracing::{info, warn};
 
-use super::config::{Config, NetworkKind, VolumesConfig};
+use super::config::{CgroupDriver, Config, NetworkKind, VolumesConfig};
 use super::shutdown::{GRACE, Signals};
 use super::{LogError, SocketError, logging, socket};
+use crate::cgroup::Driver;
 use crate::cri::{Facts, router};
 use crate::disk::{Dir, DirError, FileName, FileNameError, LockFile};
 use crate::image::{ImageSettings, ImageStore, StoreError};
@@ -190,6 +191,11 @@ fn pod_settings(config: &Config) -> Result<PodSettings, StartError> {
         root_dir: config.root_dir.clone(),
         shim: shim(config)?,
         cgroup_parent: config.cgroup.parent.clone(),
+        cgroup_driver: match config.cgroup.driver {
+            CgroupDriver::Auto => None,
+            CgroupDriver::Cgroupfs => Some(Driver::Cgroupfs),
+            CgroupDriver::Systemd => Some(Driver::Systemd),
+        },
         pids_limit: config.cgroup.pids_limit,
         network: matches!(network.kind, NetworkKind::Bridge | NetworkKind::Auto).then(bridge),
         cni: CniSettings {

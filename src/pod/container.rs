@@ -12,14 +12,16 @@ use super::apparmor;
 use super::error::PodError;
 use super::files;
 use super::host;
+use super::image_volume;
 use super::index::PodSnapshot;
+use super::launch_error;
 use super::limits;
 use super::link::ShimLink;
 use super::log_file;
 use super::node::{Node, blocking, now};
 use super::process::ProcessIdentity;
 use super::record::{self, ContainerImage, ContainerRecord, PodRecord};
-use super::sandbox::{cgroup_slots, kill_and_remove, seal, shim, unexpected};
+use super::sandbox::{cgroup_slots, kill_and_remove, seal, unexpected};
 use super::state::{ContainerPhase, Run};
 use super::volumes::{self, ImageVolumes};
 use crate::cgroup::{Cgroup, CgroupPath};
@@ -57,6 +59,7 @@ pub fn new_record(
     if image.kind == ImageKind::Artifact {
         return Err(PodError::Artifact(config.image.image.clone()));
     }
+    let image_volumes = image_volume::resolve(node, &config)?;
     let mut image = image_facts(image);
     if node.settings.image_volumes == ImageVolumes::Ignore {
         image.defaults.volumes.clear();
@@ -78,6 +81,7 @@ pub fn new_record(
     Ok(ContainerRecord {
         id: ContainerId::random()?,
         pod: pod.id,
+        image_volumes,
         identity,
         phase: ContainerPhase::Created,
         created_at: now(),
@@ -231,6 +235,7 @@ fn target_namespace(pod: &PodSnapshot, id: ContainerId) -> Result<PathBuf, PodEr
 pub fn prepare(node: &Node, pod: &PodSnapshot, record: &ContainerRecord) -> Result<(), PodError> {
     let spec = runtime_spec(node, pod, record)?;
     compile(node, record, &spec)?;
+    image_volume::check(node, record)?;
     let made = prepare_parts(node, pod, record, &spec);
     if made.is_err() {
         // The first failure is the one to tell; what cannot be undone now is swept by the next start.
@@ -249,7 +254,7 @@ fn prepare_parts(
 ) -> Result<(), PodError> {
     let dir = node.make_pod_dir(pod.pod.id)?;
     record::store_container(&dir, record)?;
-    node.make_layer(record.id)?;
+    node.make_layer(record.id, pod.pod.config.root_owner())?;
     volumes::make(node, record)?;
     let limits = limits::of_spec(spec, node.cgroups.mode(), node.settings.pids_limit);
     node.cgroups
@@ -262,14 +267,7 @@ fn compile(
     record: &ContainerRecord,
     spec: &Spec,
 ) -> Result<crate::wire::plan::ContainerPlan, PodError> {
-    let layers = node.store_path(node.images.layers_dir());
-    let lower: Vec<_> = record
-        .image
-        .layers
-        .iter()
-        .rev()
-        .map(|layer| layers.join(layer.as_str()).join("diff"))
-        .collect();
+    let lower = image_volume::lower(node, &record.image.layers);
     let config = &record.config;
     Ok(plan::compile(
         spec,
@@ -278,6 +276,7 @@ fn compile(
             upper: &node.container_store_path(record.id, "upper"),
             work: &node.container_store_path(record.id, "work"),
             pod_shm: Path::new(POD_SHM),
+            images: &image_volume::trees(node, record),
             joined_pid: joined_pid(record),
             cgroups: &node.cgroup_mounts,
             exact_env: &config.envs,
@@ -318,7 +317,8 @@ pub async fn launch(
         log: launch.log.is_some(),
         cgroup: slots,
     };
-    let answer = link.ask(request, &descriptors).await.map_err(shim(DOING))?;
+    let answer = link.ask(request, &descriptors).await;
+    let answer = answer.map_err(|error| launch_error::of(DOING, error))?;
     match answer.body {
         Reply::Started {
             pid,

@@ -22,8 +22,9 @@ use super::sandbox::{seal, shim};
 use crate::plan::{self, ExecRequest};
 use crate::wire::{ExecStdio, Request};
 
-/// Most bytes of each stream that are returned; the rest is discarded (CRI's ExecSync).
-pub const OUTPUT_LIMIT: usize = 16 << 20;
+/// Most bytes of both streams together that are returned; the rest is discarded. CRI allows 16 MiB for each, but
+/// kubelets and crictl take no message of more than 16 MiB, so that a longer reply would be none at all.
+pub const OUTPUT_LIMIT: usize = (16 << 20) - 1024;
 
 /// How long output is still read after the process has ended: background children may keep the pipes open.
 const DRAIN: Duration = Duration::from_millis(200);
@@ -123,6 +124,7 @@ pub async fn run(
     match finished {
         Ok(status) => {
             drain(&mut stdout, &mut stderr).await?;
+            cut(&mut stdout.bytes, &mut stderr.bytes);
             Ok(ExecOutput {
                 stdout: stdout.bytes,
                 stderr: stderr.bytes,
@@ -136,6 +138,14 @@ pub async fn run(
             Err(error)
         }
     }
+}
+
+/// Leaves no more than a reply has room for. Half of it is certain for each stream, and what one does not use is
+/// the other's.
+fn cut(stdout: &mut Vec<u8>, stderr: &mut Vec<u8>) {
+    let others = OUTPUT_LIMIT.saturating_sub(stdout.len());
+    stderr.truncate(others.max(OUTPUT_LIMIT / 2));
+    stdout.truncate(OUTPUT_LIMIT - stderr.len());
 }
 
 /// Reads what is left in the pipes.
@@ -173,4 +183,29 @@ async fn start(
         .await
         .map_err(shim("run the command in the container"))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(stdout: usize, stderr: usize) -> (usize, usize) {
+        let (mut stdout, mut stderr) = (vec![0; stdout], vec![0; stderr]);
+        cut(&mut stdout, &mut stderr);
+        (stdout.len(), stderr.len())
+    }
+
+    #[test]
+    fn both_streams_together_fit_a_reply() {
+        const HALF: usize = OUTPUT_LIMIT / 2;
+        assert_eq!(kept(5, 7), (5, 7));
+        assert_eq!(kept(HALF, HALF), (HALF, HALF));
+        assert_eq!(
+            kept(OUTPUT_LIMIT, OUTPUT_LIMIT),
+            (OUTPUT_LIMIT - HALF, HALF)
+        );
+        assert_eq!(kept(OUTPUT_LIMIT, 10), (OUTPUT_LIMIT - 10, 10));
+        assert_eq!(kept(10, OUTPUT_LIMIT), (10, OUTPUT_LIMIT - 10));
+        assert_eq!(kept(0, OUTPUT_LIMIT), (0, OUTPUT_LIMIT));
+    }
 }

@@ -34,6 +34,8 @@ pub fn facts(mode: Mode) -> io::Result<HostFacts> {
             .map_err(|_| io::ErrorKind::InvalidData)?,
         kernel,
         recursive_read_only: kernel >= (5, 12),
+        // The shims' program tries it out.
+        user_namespace_problem: None,
         apparmor: fs::read_to_string("/sys/module/apparmor/parameters/enabled")
             .is_ok_and(|text| text.trim() == "Y"),
         // Known when it has been loaded.

@@ -24,7 +24,9 @@ mod events;
 mod exec;
 mod files;
 mod host;
+mod image_volume;
 mod index;
+mod launch_error;
 mod limits;
 mod link;
 mod log_file;
@@ -34,6 +36,7 @@ mod process;
 mod record;
 mod recover;
 mod sandbox;
+mod scope;
 mod session;
 mod spawn;
 mod state;
@@ -55,12 +58,13 @@ pub use debt::Debt;
 pub use error::{ErrorKind, PodError};
 pub use events::{EventKind, EventStream, PodEvent, StreamEnd};
 pub use exec::{ExecOutput, OUTPUT_LIMIT};
+pub use image_volume::ImageVolume;
 pub use index::PodSnapshot;
 pub use link::LinkError;
 pub use namespaces::{ProcessNamespaces, Role};
 pub use node::{CniUse, PodSettings};
 pub use process::ProcessIdentity;
-pub use record::{ContainerImage, ContainerRecord, PodRecord, StateError};
+pub use record::{ContainerImage, ContainerRecord, PodRecord, PodResources, StateError};
 pub use session::{ClientEnd, ProcessEnd, Session, SessionEnd, Streams, Terminal};
 pub use spawn::SpawnError;
 pub use state::{ContainerPhase, Exit, Goal, PodPhase, Run};
@@ -75,6 +79,7 @@ use link::ShimLink;
 use node::{Node, blocking, now};
 use task::Task;
 
+use crate::cgroup::Driver;
 use crate::disk::TreeUsage;
 use crate::id::{ContainerId, PodId};
 use crate::image::ImageStore;
@@ -132,6 +137,9 @@ impl Pods {
     /// The directories, the shim or the cgroups of this machine cannot be used.
     pub async fn open(settings: PodSettings, images: ImageStore) -> Result<Self, PodError> {
         let node = Arc::new(blocking(move || Node::open(settings, images)).await?);
+        if node.driver == Driver::Systemd {
+            node.systemd.check().await?;
+        }
         recover::all(&node).await?;
         let warm = Arc::clone(&node);
         tokio::task::spawn_blocking(move || warm.compile_usual_filters());
@@ -184,8 +192,13 @@ impl Pods {
             .0
             .pod_cgroup(id, config.cgroup_parent.as_deref())?
             .to_string();
+        let resources = PodResources {
+            resources: config.resources.clone(),
+            overhead: config.overhead.clone(),
+        };
         Ok(PodRecord {
             id,
+            resources,
             config: Arc::new(config),
             phase: PodPhase::Creating,
             created_at: now(),
@@ -315,6 +328,17 @@ impl Pods {
         let (id, entry) = self.0.index.container(id)?;
         let resources = Box::new(resources);
         ask(&entry, |answer| Command::Update(id, resources, answer)).await
+    }
+
+    /// Keeps the resources that the kubelet has given a pod. Nothing is written to a cgroup: the pod's own is
+    /// the kubelet's, which has changed it before it asks.
+    ///
+    /// # Errors
+    /// The pod is not known.
+    pub async fn update_pod_resources(&self, id: &str, resources: PodResources) -> Outcome<()> {
+        let entry = self.0.index.pod(id)?;
+        let resources = Box::new(resources);
+        ask(&entry, |answer| Command::UpdatePod(resources, answer)).await
     }
 
     /// A container by its id or a unique prefix of it, and its pod.
@@ -520,6 +544,11 @@ impl Pods {
         Ok(namespaces::of(&*self.pod(id)?))
     }
 
+    /// Why pods cannot have user namespaces of their own on this node; none when they can.
+    pub fn user_namespace_problem(&self) -> Option<&str> {
+        self.0.facts.user_namespace_problem.as_deref()
+    }
+
     /// Everything that happens to pods and containers from now on.
     ///
     /// # Errors
@@ -565,6 +594,31 @@ impl Pods {
         let ranges = connect::ranges(cidrs)?;
         let node = Arc::clone(&self.0);
         blocking(move || Ok(node.cni.set_ranges(ranges)?)).await
+    }
+
+    /// Who makes the cgroups of pods.
+    pub fn cgroup_driver(&self) -> Driver {
+        self.0.driver
+    }
+
+    /// Whether pods can be run: the directories can be written, the cgroups are there, systemd answers where
+    /// it is needed.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub async fn check(&self) -> Result<(), PodError> {
+        /// A file system that takes longer hangs.
+        const DEADLINE: Duration = Duration::from_secs(10);
+        let node = Arc::clone(&self.0);
+        let looked = tokio::time::timeout(DEADLINE, blocking(move || node.check()));
+        looked.await.map_err(|_| PodError::System {
+            doing: "look at root_dir and run_dir",
+            source: std::io::ErrorKind::TimedOut.into(),
+        })??;
+        if self.0.driver == Driver::Systemd {
+            self.0.systemd.check().await?;
+        }
+        Ok(())
     }
 
     /// What could not be released.

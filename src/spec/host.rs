@@ -13,6 +13,8 @@ pub struct HostFacts {
     pub kernel: (u32, u32),
     /// Recursive read-only mounts work (Linux 5.12).
     pub recursive_read_only: bool,
+    /// Why pods cannot have user namespaces of their own on this node; none when they can.
+    pub user_namespace_problem: Option<String>,
     /// The kernel has AppArmor enabled.
     pub apparmor: bool,
     /// Name of the default AppArmor profile, when the daemon has loaded one.

@@ -266,3 +266,84 @@ pub async fn tunnel<S: AsyncRead + AsyncWrite + Unpin>(
         ((), written) = async { tokio::join!(inner(far), outbound) } => written,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BINARY: Form = Form {
+        codec: Codec::Binary,
+        ends: false,
+    };
+
+    fn data(channel: u8, bytes: &'static [u8]) -> Option<Incoming> {
+        Some(Incoming::Data(channel, Bytes::from_static(bytes)))
+    }
+
+    #[test]
+    fn the_first_byte_is_the_channel() {
+        let decode = |form, bytes: &'static [u8]| decode(form, &Bytes::from_static(bytes));
+        assert_eq!(decode(BINARY, b"\x04rest"), data(4, b"rest"));
+        assert_eq!(decode(BINARY, b"\x00"), data(0, b""));
+        assert_eq!(decode(BINARY, b""), None);
+        // Only since v5 is 255 more than a channel that nobody has.
+        assert_eq!(decode(BINARY, b"\xff\x00"), data(255, b"\0"));
+        let fifth = Form {
+            ends: true,
+            ..BINARY
+        };
+        assert_eq!(decode(fifth, b"\xff\x00"), Some(Incoming::End(0)));
+        assert_eq!(decode(fifth, b"\xff"), None);
+        let text = Form {
+            codec: Codec::Base64,
+            ..BINARY
+        };
+        assert_eq!(decode(text, b"0aGVsbG8="), data(0, b"hello"));
+        assert_eq!(decode(text, b"0*"), None);
+        assert_eq!(decode(text, b"\x01aGVsbG8="), None);
+    }
+
+    #[test]
+    fn messages_are_written_as_they_are_read() {
+        assert_eq!(
+            encode(Codec::Binary, 3, b"x"),
+            Packet::Binary(Bytes::from_static(b"\x03x"))
+        );
+        assert_eq!(
+            encode(Codec::Base64, 1, b"hello"),
+            Packet::text("1aGVsbG8=")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_request_needs_version_and_key() {
+        let head = async |text: &str| {
+            let text = format!("{text}\r\n\r\n");
+            super::super::http::read(&mut text.as_bytes())
+                .await
+                .unwrap()
+                .0
+        };
+        let sample = "GET / HTTP/1.1\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+        // The example of RFC 6455, 1.3.
+        let expected = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_owned();
+        assert_eq!(
+            accept(&head(sample).await),
+            Ok(("Sec-WebSocket-Accept", expected))
+        );
+        for (text, status) in [
+            ("POST / HTTP/1.1", "400 Bad Request"),
+            (
+                "GET / HTTP/1.1\r\nSec-WebSocket-Version: 8",
+                "426 Upgrade Required",
+            ),
+            (
+                "GET / HTTP/1.1\r\nSec-WebSocket-Version: 13",
+                "400 Bad Request",
+            ),
+        ] {
+            let refusal = accept(&head(text).await).unwrap_err();
+            assert_eq!(refusal.status, status);
+        }
+    }
+}

@@ -9,8 +9,9 @@ use tonic::Code;
 
 const CONFIG: &str = "registry.holdfast.test/config/";
 
+/// A container that is called like its image.
 fn with(image: &str) -> cri_api::runtime::v1::ContainerConfig {
-    container("c", &format!("{CONFIG}{image}:1"), &["sleep", "100000"])
+    container(image, &format!("{CONFIG}{image}:1"), &["sleep", "100000"])
 }
 
 #[test]
@@ -128,7 +129,5 @@ fn declared_volumes_can_be_ignored() {
         "0"
     );
     assert_eq!(run.sh("cat /data/from-image"), "from the image\n");
-    let mut odd = with("volumes-odd");
-    odd.metadata.as_mut().unwrap().name = "odd".into();
-    pod.start(odd);
+    pod.start(with("volumes-odd"));
 }

@@ -34,4 +34,7 @@ mod stop;
 mod streaming;
 mod symbols;
 mod sysctls;
+mod user_namespaces;
 mod users;
+mod volumes;
+mod websocket;

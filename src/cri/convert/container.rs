@@ -37,7 +37,9 @@ pub fn container_config(
         args: no_nul("config.args", &config.args)?,
         working_dir: working_dir(&config.working_dir)?,
         envs: envs(&config.envs)?,
-        mounts: indexed("config.mounts", &config.mounts, volume)?,
+        mounts: indexed("config.mounts", &config.mounts, |field, mount| {
+            volume(field, mount, pod)
+        })?,
         devices: indexed("config.devices", &config.devices, device)?,
         cdi_devices: Vec::new(),
         labels: sorted(&config.labels),

@@ -142,8 +142,12 @@ impl Default for CniConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CgroupDriver {
+    /// As systemd where it runs the machine and cgroup v2 is there, else as directories.
+    Auto,
     /// By making directories.
     Cgroupfs,
+    /// By asking systemd for a scope in the slice that the request names.
+    Systemd,
 }
 
 /// Control groups.
@@ -162,7 +166,7 @@ impl Default for CgroupConfig {
     fn default() -> Self {
         Self {
             parent: "/holdfast".to_owned(),
-            driver: CgroupDriver::Cgroupfs,
+            driver: CgroupDriver::Auto,
             pids_limit: None,
         }
     }

@@ -118,6 +118,19 @@ pub(super) fn read_file(
     Ok(Some(bytes))
 }
 
+/// Whether the image made of `layers` (the bottom one first) has a directory of that path.
+pub(super) fn is_directory(
+    layers_dir: &Dir,
+    layers: &[LayerName],
+    path: &str,
+) -> Result<bool, ViewError> {
+    let root = open_layers(layers_dir, layers).map_err(|source| ViewError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(matches!(walk(Rc::new(root), path)?, Found::Directory(_)))
+}
+
 /// Opens the directories of layers (the bottom one first); in the answer the top one is first.
 pub(super) fn open_layers(layers_dir: &Dir, layers: &[LayerName]) -> io::Result<Vec<File>> {
     let open = |name: &LayerName| {

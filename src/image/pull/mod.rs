@@ -6,6 +6,8 @@
 //!      └──────────────► names only ◄─────────────────┘                 └─ held, not fetched
 //! ```
 //!
+//! An artifact has files instead of configuration and layers.
+//!
 //! An operation belongs to the store, not to the caller: it runs in a task of its own.
 
 mod artifact;

@@ -50,6 +50,7 @@ impl World {
                 last_cap: 40,
                 kernel: (6, 1),
                 recursive_read_only: true,
+                user_namespace_problem: None,
                 apparmor: false,
                 apparmor_default: None,
                 selinux: false,
