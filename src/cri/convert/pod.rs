@@ -95,21 +95,19 @@ fn dns(dns: &cri::DnsConfig) -> Result<DnsConfig, FieldError> {
 fn port_mappings(mappings: &[cri::PortMapping]) -> Result<Vec<PortMapping>, FieldError> {
     let mapping = |(index, mapping): (usize, &cri::PortMapping)| {
         let field = format!("config.port_mappings[{index}]");
-        if mapping.host_port != 0 && mapping.container_port == 0 {
-            let remedy = "give the port in the pod that host_port leads to, from 1 to 65535";
-            return Err(FieldError::invalid(
-                format!("{field}.container_port"),
-                0,
-                remedy,
-            ));
-        }
-        Ok(PortMapping {
+        let checked = PortMapping {
             protocol: protocol(&field, mapping.protocol)?,
             container_port: port(&format!("{field}.container_port"), mapping.container_port)?,
             // Zero means no port of the host, never one that the runtime chooses.
             host_port: port(&format!("{field}.host_port"), mapping.host_port)?,
             host_ip: host_ip(&field, &mapping.host_ip)?,
-        })
+        };
+        if checked.host_port != 0 && checked.container_port == 0 {
+            let remedy = "give the port in the pod that host_port leads to, from 1 to 65535";
+            let field = format!("{field}.container_port");
+            return Err(FieldError::invalid(field, 0, remedy));
+        }
+        Ok(checked)
     };
     mappings.iter().enumerate().map(mapping).collect()
 }
