@@ -27,4 +27,6 @@ pub mod spec;
 #[cfg(feature = "daemon")]
 pub mod stream;
 pub mod sys;
+#[cfg(feature = "daemon")]
+pub mod systemd;
 pub mod wire;

@@ -61,6 +61,11 @@ impl Spied {
 
 /// Starts a daemon with plugins in a network namespace of its own. There is no configuration yet.
 pub fn start(options: Options) -> (Daemon, Plugins) {
+    start_as("cni", options)
+}
+
+/// As [`start`], with another kind of network than `cni`.
+pub fn start_as(kind: &'static str, options: Options) -> (Daemon, Plugins) {
     let place = Place::new();
     let plugins = Plugins {
         dir: place.dir.join("cni"),
@@ -74,7 +79,7 @@ pub fn start(options: Options) -> (Daemon, Plugins) {
     }
     let path = |path: PathBuf| toml::Value::from(path.display().to_string());
     options
-        .set("network.kind", "cni")
+        .set("network.kind", kind)
         .set("cni.conf_dir", path(plugins.conf()))
         .set(
             "cni.bin_dirs",

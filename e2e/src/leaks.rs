@@ -161,7 +161,11 @@ fn plugins(place: &Place) -> BTreeSet<String> {
     if let Some(home) = place.home() {
         let net = format!("--net={}", home.display());
         let rules = program::run("nsenter", [net.as_str(), "nft", "list", "ruleset"]).stdout;
-        let of_pods = |line: &&str| line.contains("CNI-DN-") || line.contains("id: ");
+        // A pod's chains are named by a hash of its id, those of all pods in capitals.
+        let of_pods = |line: &&str| {
+            let chain = line.trim().strip_prefix("chain CNI-").unwrap_or_default();
+            chain.starts_with("DN-") || chain.starts_with(|c: char| !c.is_ascii_uppercase())
+        };
         found.extend(
             rules
                 .lines()
@@ -202,9 +206,9 @@ fn files(place: &Place) -> BTreeSet<String> {
     for dir in [place.root(), place.run()] {
         walk(&dir, &mut found);
     }
-    // The store keeps its list when it is empty as well.
-    let list = format!("{}/images/index.json", place.root().display());
-    found.retain(|path| *path != list);
+    // The store keeps its list when it is empty as well, and what the kubelet said of all pods outlives each.
+    let kept = ["images/index.json", "cni/ranges"].map(|name| place.root().join(name));
+    found.retain(|path| !kept.iter().any(|kept| kept.as_os_str() == path.as_str()));
     found.into_iter().collect()
 }
 

@@ -28,6 +28,7 @@ pub mod machine;
 pub mod place;
 pub mod pod;
 pub mod program;
+pub mod proxy;
 pub mod registry;
 pub mod request;
 pub mod skip;

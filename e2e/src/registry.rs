@@ -91,6 +91,17 @@ impl Registry {
         program::cache().join("registry/tls/ca.pem")
     }
 
+    /// The URL of its token server.
+    pub fn token_url(&self) -> String {
+        let file = program::cache()
+            .join("registry")
+            .join(&self.name)
+            .join("token.url");
+        let url = std::fs::read_to_string(&file);
+        let url = url.unwrap_or_else(|error| panic!("read {}: {error}", file.display()));
+        url.trim().to_owned()
+    }
+
     /// The log of its token server: a line a request.
     pub fn token_log(&self) -> String {
         let log = program::cache()

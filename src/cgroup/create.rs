@@ -56,6 +56,26 @@ impl Hierarchy {
         Ok(group)
     }
 
+    /// Moves a process from an existing v2 group into one below it, which is made without handing it any
+    /// controller: so that the group can hand its controllers to others, which it cannot with processes in it.
+    ///
+    /// # Errors
+    /// [`CgroupError::Kernel`] naming what the kernel refused.
+    pub fn set_aside(&self, path: &CgroupPath, process: u32) -> Result<(), CgroupError> {
+        for tree in self.trees.iter().filter(|tree| tree.v1.is_none()) {
+            let object = || format!("{}:{path}", tree.label);
+            match mkdirat(&tree.root, path.relative(), Mode::from_bits_truncate(0o755)) {
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(kernel("create", object(), errno)),
+            }
+            let dir = file::open_dir(&tree.root, path.relative())
+                .map_err(|errno| kernel("open", object(), errno))?;
+            file::write(&dir, "cgroup.procs", &process.to_string())
+                .map_err(|errno| kernel(format!("move process {process} to"), object(), errno))?;
+        }
+        Ok(())
+    }
+
     /// Opens an existing group, or None when any tree lacks it: a group that is only half there is not usable
     /// and is made whole by [`Hierarchy::create`] or taken away by [`Hierarchy::remove`].
     ///
@@ -180,8 +200,17 @@ fn enable(tree: &Tree, ancestor: &str) -> Result<Option<CgroupError>, CgroupErro
         let signed: Vec<String> = names.iter().map(|name| format!("+{name}")).collect();
         signed.join(" ")
     };
-    if file::write(&dir, "cgroup.subtree_control", &request(&wanted)).is_ok() {
-        return Ok(None);
+    match file::write(&dir, "cgroup.subtree_control", &request(&wanted)) {
+        Ok(()) => return Ok(None),
+        // Processes are in the way. One by one the kernel would take those controllers that can tell threads
+        // apart, and make the group a threaded one, below which no process can live any more.
+        Err(errno @ (Errno::EBUSY | Errno::EOPNOTSUPP)) => {
+            return Ok(Some(CgroupError::InternalProcesses {
+                path: format!("/{}", ancestor.trim_start_matches('.')),
+                source: errno,
+            }));
+        }
+        Err(_) => {}
     }
     let mut refusal = None;
     for controller in wanted {

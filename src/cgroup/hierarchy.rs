@@ -21,12 +21,14 @@ pub enum Mode {
     V1,
 }
 
-/// Who creates the groups. The systemd driver (a scope or slice asked for over D-Bus) is a later variant.
+/// Who creates the group of a pod. What lies in it is always made here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Driver {
     /// This process makes the directories itself.
     #[default]
     Cgroupfs,
+    /// systemd makes a delegated scope, asked over D-Bus. Only with [`Mode::V2`].
+    Systemd,
 }
 
 /// One tree: a v1 hierarchy or the v2 one.
@@ -56,7 +58,6 @@ impl Tree {
 #[derive(Debug, Clone)]
 pub struct Hierarchy {
     pub(super) trees: Arc<[Tree]>,
-    driver: Driver,
 }
 
 impl Hierarchy {
@@ -85,10 +86,7 @@ impl Hierarchy {
         if trees.is_empty() {
             return Err(CgroupError::NoHierarchy);
         }
-        Ok(Hierarchy {
-            trees,
-            driver: Driver::Cgroupfs,
-        })
+        Ok(Hierarchy { trees })
     }
 
     /// The hierarchy seen from a group of this one, which is created where it is missing: every path given to
@@ -105,10 +103,7 @@ impl Hierarchy {
             .zip(self.trees.iter())
             .map(|(dir, tree)| Tree::new(format!("{}:{path}", tree.label), tree.v1.clone(), dir))
             .collect();
-        Ok(Hierarchy {
-            trees,
-            driver: self.driver,
-        })
+        Ok(Hierarchy { trees })
     }
 
     /// The layout of the trees.
@@ -122,9 +117,16 @@ impl Hierarchy {
         }
     }
 
-    /// Who creates the groups.
-    pub fn driver(&self) -> Driver {
-        self.driver
+    /// Whether the trees can still be read.
+    ///
+    /// # Errors
+    /// [`CgroupError::Kernel`] naming the first that cannot.
+    pub fn check(&self) -> Result<(), CgroupError> {
+        for tree in self.trees.iter() {
+            file::open(&tree.root, "cgroup.procs")
+                .map_err(|errno| kernel("read", format!("{}:/cgroup.procs", tree.label), errno))?;
+        }
+        Ok(())
     }
 
     /// Whether any tree manages the given controller.

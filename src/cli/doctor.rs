@@ -82,9 +82,9 @@ fn findings() -> Vec<Finding> {
             Verdict::Limited,
         ),
         since(
-            "idmapped mounts, tmpfs too",
-            (6, 3),
-            "6.3 for user namespaces",
+            "idmapped layers of overlayfs",
+            (5, 19),
+            "5.19 for user namespaces",
             Verdict::Limited,
         ),
         listed(

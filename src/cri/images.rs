@@ -91,7 +91,12 @@ impl ImageService for Images {
         &self,
         _: Request<cri::ImageFsInfoRequest>,
     ) -> Answer<cri::ImageFsInfoResponse> {
-        Ok(Response::new(convert::image_fs(&self.0.images.fs_usage())))
+        let written = self.0.pods.written().await;
+        let images = self.0.images.fs_usage();
+        let directory = &self.0.facts.containers_dir;
+        Ok(Response::new(convert::image_fs(
+            &images, directory, written,
+        )))
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) fn pod(pods: &Pods, record: &PodRecord) -> HashMap<String, String> {
         "netnsPath": pods.netns_path(record.id),
         "shimPid": record.shim.map(|shim| shim.pid),
         "cgroup": record.cgroup,
+        "resources": record.resources.resources,
+        "overhead": record.resources.overhead,
         "runtimeSpec": spec(pods.pause_spec(&id).ok()),
     }))
 }

@@ -12,15 +12,16 @@ use tokio::sync::oneshot;
 use tokio_stream::wrappers::UnixListenerStream;
 use tracing::{info, warn};
 
-use super::config::{Config, NetworkKind};
+use super::config::{CgroupDriver, Config, NetworkKind, VolumesConfig};
 use super::shutdown::{GRACE, Signals};
 use super::{LogError, SocketError, logging, socket};
+use crate::cgroup::Driver;
 use crate::cri::{Facts, router};
 use crate::disk::{Dir, DirError, FileName, FileNameError, LockFile};
 use crate::image::{ImageSettings, ImageStore, StoreError};
 use crate::network::BridgeSettings;
 use crate::network::cni::CniSettings;
-use crate::pod::{CniUse, PodError, PodSettings, Pods};
+use crate::pod::{CniUse, ImageVolumes, PodError, PodSettings, Pods};
 use crate::stream::{ServerError, StreamServer};
 use crate::sys::proc;
 
@@ -190,6 +191,11 @@ fn pod_settings(config: &Config) -> Result<PodSettings, StartError> {
         root_dir: config.root_dir.clone(),
         shim: shim(config)?,
         cgroup_parent: config.cgroup.parent.clone(),
+        cgroup_driver: match config.cgroup.driver {
+            CgroupDriver::Auto => None,
+            CgroupDriver::Cgroupfs => Some(Driver::Cgroupfs),
+            CgroupDriver::Systemd => Some(Driver::Systemd),
+        },
         pids_limit: config.cgroup.pids_limit,
         network: matches!(network.kind, NetworkKind::Bridge | NetworkKind::Auto).then(bridge),
         cni: CniSettings {
@@ -205,6 +211,11 @@ fn pod_settings(config: &Config) -> Result<PodSettings, StartError> {
             NetworkKind::Bridge | NetworkKind::None => CniUse::Never,
         },
         netns_dir: network.netns_dir.clone(),
+        cdi_dirs: config.cdi.dirs.clone(),
+        image_volumes: match config.image.volumes {
+            VolumesConfig::Bind => ImageVolumes::Bind,
+            VolumesConfig::Ignore => ImageVolumes::Ignore,
+        },
     })
 }
 

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// The id of an image: the digest of its configuration, the same from whichever registry it came.
+/// The id of an image: the digest of its configuration, the same from whichever registry it came. An
+/// artifact has no configuration of its own: its id is the digest of its manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ImageId(Digest);
@@ -16,6 +17,11 @@ impl ImageId {
     /// The id of the image with that configuration.
     pub fn of_config(config: Digest) -> Self {
         Self(config)
+    }
+
+    /// The id of the artifact with that manifest.
+    pub fn of_artifact(manifest: Digest) -> Self {
+        Self(manifest)
     }
 
     /// The digest of the configuration.
@@ -112,11 +118,22 @@ impl fmt::Display for LayerName {
     }
 }
 
+/// What an image is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageKind {
+    /// To run a container of, and to be mounted.
+    Container,
+    /// To be mounted only: an OCI artifact, files without a configuration.
+    Artifact,
+}
+
 /// An image in the store; immutable, a changed image is another value.
 #[derive(Debug, Clone)]
 pub struct Image {
-    /// The digest of the configuration.
+    /// The digest of the configuration; an artifact's is that of its manifest.
     pub id: ImageId,
+    /// What it is good for.
+    pub kind: ImageKind,
     /// Its names with a tag, `docker.io/library/busybox:latest`; a tag belongs to one image at a time.
     pub repo_tags: Vec<String>,
     /// Its names with the digest of a manifest or an index, `docker.io/library/busybox@sha256:…`.

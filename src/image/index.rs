@@ -1,10 +1,11 @@
 //! What the store has: the record on disk and the snapshot readers see.
 
-use super::image::{Image, ImageId, LayerName};
-use super::manifest::{self, Machine, ManifestError, Parsed};
+use super::image::{Image, ImageId, ImageKind, LayerName};
+use super::manifest::{self, Machine, ManifestError, ManifestKind, Parsed};
 use super::store::LayerKey;
 use super::{Digest, Reference, Target};
 use crate::disk::{Dir, DirError, FileName, FileNameError, Record};
+use oci_spec::image::ImageConfiguration;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -247,9 +248,17 @@ fn load(id: ImageId, record: &ImageRecord, blobs: &Dir) -> Result<Image, LoadErr
     let Parsed::Manifest(manifest) = manifest::parse(&manifest, &machine)? else {
         return Err(LoadError::Damaged(record.manifest));
     };
-    let (config, _) = manifest::parse_config(&config_json, record.layers.len(), &machine)?;
+    let (kind, config) = match &manifest.kind {
+        ManifestKind::Image => {
+            let layers = record.layers.len();
+            let (config, _) = manifest::parse_config(&config_json, layers, &machine)?;
+            (ImageKind::Container, config)
+        }
+        ManifestKind::Artifact(_) => (ImageKind::Artifact, ImageConfiguration::default()),
+    };
     Ok(Image {
         id,
+        kind,
         repo_tags: Vec::new(),
         repo_digests: Vec::new(),
         size: record.size,

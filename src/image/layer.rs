@@ -59,17 +59,17 @@ pub enum LayerError {
     #[error("the layer's content has digest {found}, the manifest says {expected}")]
     BlobMismatch {
         /// The manifest's digest.
-        expected: Digest,
+        expected: Box<Digest>,
         /// The content's.
-        found: Digest,
+        found: Box<Digest>,
     },
     /// The decompressed stream is not the one the configuration names.
     #[error("the layer unpacks to diff id {found}, the configuration says {expected}")]
     DiffIdMismatch {
         /// The configuration's diff id.
-        expected: Digest,
+        expected: Box<Digest>,
         /// The content's.
-        found: Digest,
+        found: Box<Digest>,
     },
 }
 
@@ -184,16 +184,16 @@ impl Decoded {
         match expected.blob {
             Some(expected) if expected != self.blob => {
                 return Err(LayerError::BlobMismatch {
-                    expected,
-                    found: self.blob,
+                    expected: Box::new(expected),
+                    found: Box::new(self.blob),
                 });
             }
             _ => {}
         }
         match expected.diff_id {
             Some(expected) if expected != self.diff_id => Err(LayerError::DiffIdMismatch {
-                expected,
-                found: self.diff_id,
+                expected: Box::new(expected),
+                found: Box::new(self.diff_id),
             }),
             _ => Ok(()),
         }

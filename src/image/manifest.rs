@@ -8,6 +8,11 @@ use std::collections::HashMap;
 /// The most layers of an image; overlay takes no more (`OVL_MAX_STACK`).
 const LAYERS_MAX: usize = 500;
 
+/// The annotation that names a file of an artifact (image specification, "Pre-Defined Annotation Keys").
+const TITLE: &str = "org.opencontainers.image.title";
+/// The longest such name, in bytes.
+const NAME_MAX: usize = 1024;
+
 /// Why a document does not describe an image this machine can run.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
@@ -31,9 +36,12 @@ pub enum ManifestError {
         /// What the image is made for.
         found: Vec<String>,
     },
-    /// The manifest describes something else, such as a chart or an encrypted image.
-    #[error("{0} is no container image this runtime can unpack")]
-    Artifact(String),
+    /// A layer is something else than a file system, or encrypted.
+    #[error("a layer of the type {0} cannot be unpacked")]
+    Layer(String),
+    /// A file of an artifact cannot have that name, or two have it.
+    #[error("the artifact has a file that cannot be called {0:?}")]
+    FileName(String),
     /// Manifest and configuration contradict each other.
     #[error("the manifest has {layers} layers, the configuration {diff_ids}")]
     LayerCount {
@@ -54,21 +62,22 @@ pub enum ManifestError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Machine {
     architecture: Arch,
-    /// Acceptable variants, the best one first; `None` in the index matches the last resort.
-    variants: &'static [&'static str],
+    /// Acceptable variants, the best one first; none of them is an image that names no variant, which is
+    /// for the least machine of the architecture.
+    variants: Vec<Option<&'static str>>,
 }
 
 impl Machine {
     /// The machine this program was built for.
     pub fn this() -> Self {
-        let (name, variants): (&str, &[&str]) = match std::env::consts::ARCH {
-            "x86_64" => ("amd64", &["v1"]),
-            "x86" => ("386", &[]),
-            "aarch64" => ("arm64", &["v8"]),
-            "arm" => ("arm", &["v7", "v6", "v5"]),
-            "riscv64" => ("riscv64", &[]),
-            "powerpc64" => ("ppc64le", &[]),
-            other => (other, &[]),
+        let (name, variants) = match std::env::consts::ARCH {
+            "x86_64" => ("amd64", amd64_variants()),
+            "x86" => ("386", vec![None]),
+            "aarch64" => ("arm64", vec![Some("v8"), None]),
+            "arm" => ("arm", vec![Some("v7"), Some("v6"), Some("v5"), None]),
+            "riscv64" => ("riscv64", vec![None]),
+            "powerpc64" => ("ppc64le", vec![None]),
+            other => (other, vec![None]),
         };
         Self {
             architecture: Arch::from(name),
@@ -81,12 +90,26 @@ impl Machine {
         if *os != Os::Linux || *architecture != self.architecture {
             return None;
         }
-        match variant.filter(|variant| !variant.is_empty()) {
-            Some(variant) => self.variants.iter().position(|known| *known == variant),
-            // Without a variant the least common denominator of the architecture is meant.
-            None => Some(self.variants.len()),
+        let variant = variant.filter(|variant| !variant.is_empty());
+        self.variants.iter().position(|known| *known == variant)
+    }
+}
+
+/// The levels of x86-64 that this processor has. The least comes first, as in all runtimes, so that a node
+/// gets what others get; the higher ones are for images that have nothing else.
+fn amd64_variants() -> Vec<Option<&'static str>> {
+    let mut variants = vec![Some("v1"), None];
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::is_x86_feature_detected as has;
+        let v2 = has!("sse4.2") && has!("ssse3") && has!("popcnt");
+        let v3 = v2 && has!("avx2") && has!("bmi1") && has!("bmi2") && has!("fma") && has!("movbe");
+        let v4 = v3 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
+        for (level, present) in [("v2", v2), ("v3", v3), ("v4", v4)] {
+            variants.extend(present.then_some(Some(level)));
         }
     }
+    variants
 }
 
 impl std::fmt::Display for Machine {
@@ -107,10 +130,28 @@ pub(super) enum Parsed {
 /// The manifest of an image.
 #[derive(Debug, Clone)]
 pub(super) struct Manifest {
+    pub kind: ManifestKind,
     pub config: Part,
     /// The bottom one first.
     pub layers: Vec<Part>,
     pub annotations: Vec<(String, String)>,
+}
+
+/// What a manifest describes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ManifestKind {
+    /// A container image: its layers are to be unpacked.
+    Image,
+    /// An artifact: its layers are files (image specification, "Guidelines for Artifact Usage").
+    Artifact(Vec<ArtifactFile>),
+}
+
+/// A file of an artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ArtifactFile {
+    /// Names separated by slashes, none of them special.
+    pub name: String,
+    pub part: Part,
 }
 
 /// A part of an image, as its manifest names it.
@@ -212,20 +253,22 @@ fn from_oci(manifest: &ImageManifest) -> Result<Manifest, ManifestError> {
     let media_type = manifest.config().media_type().to_string();
     let is_config =
         media_type.contains("image.config.v1") || media_type.contains("container.image.v1");
-    if !is_config || manifest.artifact_type().is_some() {
-        return Err(ManifestError::Artifact(media_type));
-    }
     if manifest.layers().len() > LAYERS_MAX {
         return Err(ManifestError::TooManyLayers(manifest.layers().len()));
     }
     let mut layers = Vec::new();
     for layer in manifest.layers() {
         let media_type = layer.media_type().to_string();
-        if media_type.contains("encrypted") || !media_type.contains("tar") {
-            return Err(ManifestError::Artifact(media_type));
+        if is_config && (media_type.contains("encrypted") || !media_type.contains("tar")) {
+            return Err(ManifestError::Layer(media_type));
         }
         layers.push(part(layer)?);
     }
+    let kind = if is_config {
+        ManifestKind::Image
+    } else {
+        ManifestKind::Artifact(files(manifest)?)
+    };
     let mut annotations: Vec<(String, String)> = manifest
         .annotations()
         .clone()
@@ -234,10 +277,36 @@ fn from_oci(manifest: &ImageManifest) -> Result<Manifest, ManifestError> {
         .collect();
     annotations.sort();
     Ok(Manifest {
+        kind,
         config: part(manifest.config())?,
         layers,
         annotations,
     })
+}
+
+fn files(manifest: &ImageManifest) -> Result<Vec<ArtifactFile>, ManifestError> {
+    let mut files: Vec<ArtifactFile> = Vec::new();
+    for layer in manifest.layers() {
+        let part = part(layer)?;
+        let annotations = layer.annotations().as_ref();
+        let title = annotations.and_then(|annotations| annotations.get(TITLE));
+        let name = title.cloned().unwrap_or_else(|| part.digest.hex());
+        let mut components = name.split('/');
+        let fits = components.all(|c| !matches!(c, "" | "." | "..") && c.len() <= 255);
+        // A file cannot stand where another one has a directory.
+        let clashes = |file: &ArtifactFile| {
+            let below = |long: &str, short: &str| {
+                long.strip_prefix(short)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            below(&file.name, &name) || below(&name, &file.name)
+        };
+        if !fits || name.len() > NAME_MAX || name.contains('\0') || files.iter().any(clashes) {
+            return Err(ManifestError::FileName(name.chars().take(200).collect()));
+        }
+        files.push(ArtifactFile { name, part });
+    }
+    Ok(files)
 }
 
 fn part(descriptor: &Descriptor) -> Result<Part, ManifestError> {

@@ -6,7 +6,7 @@ const D: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef01234567
 fn machine() -> Machine {
     Machine {
         architecture: Arch::from("arm"),
-        variants: &["v7", "v6"],
+        variants: vec![Some("v7"), Some("v6"), None],
     }
 }
 
@@ -100,16 +100,12 @@ fn what_is_no_image_is_refused() {
     let tar = "application/vnd.oci.image.layer.v1.tar";
     let refused = |value: &Value| parsed(value).unwrap_err();
     assert!(matches!(
-        refused(&manifest("application/vnd.cncf.helm.config.v1+json", tar)),
-        ManifestError::Artifact(_)
-    ));
-    assert!(matches!(
         refused(&manifest(oci, "application/wasm")),
-        ManifestError::Artifact(_)
+        ManifestError::Layer(_)
     ));
     assert!(matches!(
         refused(&manifest(oci, &format!("{tar}+encrypted"))),
-        ManifestError::Artifact(_)
+        ManifestError::Layer(_)
     ));
     assert!(matches!(
         refused(&json!({"schemaVersion": 1, "fsLayers": []})),
@@ -123,9 +119,9 @@ fn what_is_no_image_is_refused() {
     let mut both = manifest(oci, tar);
     both["manifests"] = json!([]);
     assert!(matches!(refused(&both), ManifestError::Kind(_)));
-    let mut sha512 = manifest(oci, tar);
-    sha512["config"]["digest"] = json!(format!("sha512:{}", "0".repeat(128)));
-    assert!(matches!(refused(&sha512), ManifestError::Digest(_)));
+    let mut blake3 = manifest(oci, tar);
+    blake3["config"]["digest"] = json!(format!("blake3:{}", "0".repeat(64)));
+    assert!(matches!(refused(&blake3), ManifestError::Digest(_)));
     let mut many = manifest(oci, tar);
     many["layers"] = json!(vec![many["layers"][0].clone(); 501]);
     assert!(matches!(refused(&many), ManifestError::TooManyLayers(501)));
@@ -158,4 +154,50 @@ fn configurations_are_checked_against_manifest_and_machine() {
         config("amd64", &[D]),
         Err(ManifestError::Platform { .. })
     ));
+}
+
+#[test]
+fn what_has_no_configuration_of_an_image_is_an_artifact() {
+    let empty = "application/vnd.oci.empty.v1+json";
+    let mut artifact = manifest(empty, "application/octet-stream");
+    let files = |value: &Value| match parsed(value).unwrap() {
+        Parsed::Manifest(manifest) => match manifest.kind {
+            ManifestKind::Artifact(files) => files,
+            ManifestKind::Image => panic!("an image"),
+        },
+        Parsed::Index(_) => panic!("an index"),
+    };
+    let nameless = files(&artifact);
+    assert_eq!(nameless[0].name, nameless[0].part.digest.hex());
+    let title = |name: &str| json!({"org.opencontainers.image.title": name});
+    artifact["layers"][0]["annotations"] = title("dir/file.bin");
+    assert_eq!(files(&artifact)[0].name, "dir/file.bin");
+    for name in [
+        "",
+        "/etc/passwd",
+        "../x",
+        "a/../../b",
+        "a//b",
+        ".",
+        "a\0b",
+        &"x".repeat(300),
+    ] {
+        artifact["layers"][0]["annotations"] = title(name);
+        let error = parsed(&artifact).unwrap_err();
+        assert!(
+            matches!(error, ManifestError::FileName(_)),
+            "{name:?}: {error}"
+        );
+    }
+    for (one, other) in [("a", "a"), ("a", "a/b"), ("a/b", "a")] {
+        let mut two = artifact.clone();
+        two["layers"] = json!([artifact["layers"][0], artifact["layers"][0]]);
+        two["layers"][0]["annotations"] = title(one);
+        two["layers"][1]["annotations"] = title(other);
+        let error = parsed(&two).unwrap_err();
+        assert!(
+            matches!(error, ManifestError::FileName(_)),
+            "{one} {other}: {error}"
+        );
+    }
 }

@@ -33,7 +33,7 @@ mod unpack;
 
 pub use credentials::{Credentials, CredentialsError};
 pub use digest::{Digest, DigestError};
-pub use image::{Image, ImageId, LayerName, LayerNameError};
+pub use image::{Image, ImageId, ImageKind, LayerName, LayerNameError};
 pub use import::ImportError;
 pub use index::LoadError;
 pub use layer::LayerError;

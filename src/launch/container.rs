@@ -6,11 +6,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::cgroup::CgroupDirectories;
 use super::place::Places;
-use super::process::{Prepared, Streams, install_streams};
+use super::process::{Prepared, Streams, give_streams, install_streams};
 use super::report::Reporter;
 use super::start::{Launch, Start};
 use super::tree::Origins;
-use super::{cover, device, rootfs, target, terminal};
+use super::{cover, device, image, rootfs, target, terminal};
 use crate::sys::credential;
 use crate::sys::namespace::{self, CloneFlags};
 use crate::wire::plan::{ContainerPlan, PidNamespace};
@@ -42,6 +42,10 @@ struct Walk<'a> {
     /// One place for each mount, then one for each device.
     trees: Vec<Option<OwnedFd>>,
     overlay_page: CString,
+    /// The options of an overlay for each mount that is an image.
+    image_pages: Vec<CString>,
+    /// Names for the nodes of devices that are made outside.
+    device_names: Vec<CString>,
 }
 
 /// Clones a container's first process.
@@ -55,6 +59,8 @@ pub fn start_container(launch: &ContainerLaunch<'_>) -> Result<Launch, Failure> 
         process: Prepared::new(&plan.process),
         trees: Vec::new(),
         overlay_page: rootfs::options_page(plan),
+        image_pages: plan.mounts.iter().map(image::options_page).collect(),
+        device_names: device::names(&plan.devices),
     };
     walk.trees
         .resize_with(plan.mounts.len() + plan.devices.len(), || None);
@@ -82,8 +88,14 @@ impl Walk<'_> {
             pause: launch.pause,
             user: launch.user,
         };
-        origins.open_all(&plan.mounts, &plan.devices, &mut self.trees, reporter)?;
-        let overlay = rootfs::make_overlay(plan, launch.user, reporter)?;
+        let (mount_trees, device_trees) = self.trees.split_at_mut(plan.mounts.len());
+        origins.open_all(&plan.mounts, mount_trees, reporter)?;
+        let overlay = rootfs::make_overlay(plan, launch.user, &self.overlay_page, reporter)?;
+        image::open_all(&plan.mounts, &self.image_pages, mount_trees, reporter)?;
+        if let Some(user) = &plan.user {
+            device::make_outside(plan, (user, &self.device_names), device_trees, reporter)?;
+        }
+        give_streams(&launch.streams, &plan.process, plan.user.as_ref());
         self.join(reporter)?;
         let root = rootfs::attach(overlay, plan, &self.overlay_page, reporter)?;
         let (mounts, devices) = self.trees.split_at(plan.mounts.len());
@@ -107,9 +119,7 @@ impl Walk<'_> {
             self.mount_guarded_early(reporter)?;
             reporter.at(Step::Join, 1);
             namespace::join(launch.pause, CloneFlags::CLONE_NEWUSER)?;
-            credential::set_groups(&[])?;
-            credential::set_group(0)?;
-            credential::set_user(0)?;
+            credential::become_root()?;
         }
         let mut own = CloneFlags::CLONE_NEWNS;
         if launch.plan.new_cgroup {
@@ -120,11 +130,13 @@ impl Walk<'_> {
 
     /// Mounts procfs and sysfs before the user namespace is joined. Inside it neither may be mounted: the
     /// pid namespace was made by the clone and belongs to the host's user namespace, and the kernel wants to
-    /// see another sysfs in the mount table first.
+    /// see another sysfs in the mount table first. The same holds for cgroups without an own namespace.
     fn mount_guarded_early(&mut self, reporter: &Reporter<'_>) -> nix::Result<()> {
         let mounts = &self.launch.plan.mounts;
         for (index, (mount, tree)) in mounts.iter().zip(&mut self.trees).enumerate() {
-            if rootfs::is_guarded(mount) {
+            let outer = !self.launch.plan.new_cgroup;
+            if rootfs::is_guarded(mount) || outer && rootfs::is_new(mount, &[c"cgroup", c"cgroup2"])
+            {
                 reporter.at(Step::Mount, index);
                 *tree = Some(rootfs::new_file_system(mount)?);
             }
@@ -144,7 +156,7 @@ impl Walk<'_> {
         match self.launch.streams {
             Streams::Files(files) => {
                 reporter.at(Step::Terminal, 0);
-                install_streams(files, user)
+                install_streams(files)
             }
             Streams::Terminal => {
                 let peer = terminal::open(root, user, reporter)?;

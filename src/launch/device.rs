@@ -1,5 +1,6 @@
 //! Device nodes and symbolic links of a container.
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -7,13 +8,13 @@ use nix::fcntl::OFlag;
 
 use super::report::Reporter;
 use super::target::{self, Kind};
-use crate::sys::mount;
+use crate::sys::mount::{self, Depth, NewFileSystem};
 use crate::sys::path::{self, Node};
 use crate::wire::Step;
-use crate::wire::plan::{ContainerPlan, Device};
+use crate::wire::plan::{ContainerPlan, Device, IdMappings};
 
 /// Kind and number of a device of the plan.
-pub(super) fn node(device: &Device) -> Node {
+fn node(device: &Device) -> Node {
     Node {
         kind: device.kind,
         major: device.major,
@@ -21,7 +22,46 @@ pub(super) fn node(device: &Device) -> Node {
     }
 }
 
-/// Makes all devices, from `trees` where a tree of the host's node was opened, and all symbolic links.
+/// The names under which [`make_outside`] makes nodes.
+pub(super) fn names(devices: &[Device]) -> Vec<CString> {
+    let name = |index: usize| CString::new(index.to_string()).unwrap_or_default();
+    (0..devices.len()).map(name).collect()
+}
+
+/// Makes the nodes of a container in a user namespace, where mknod(2) is refused and where nodes of the host
+/// would have the host's owners: on a file system outside of it, cloned one by one into `trees`. To be called
+/// in a mount namespace of this process' own.
+pub(super) fn make_outside(
+    plan: &ContainerPlan,
+    (user, names): (&IdMappings, &[CString]),
+    trees: &mut [Option<OwnedFd>],
+    reporter: &Reporter<'_>,
+) -> nix::Result<()> {
+    if plan.devices.is_empty() {
+        return Ok(());
+    }
+    reporter.at(Step::Device, 0);
+    let nodes = NewFileSystem::open(c"tmpfs")?;
+    nodes.set(c"mode", c"0700")?;
+    let nodes = nodes.mount(libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC)?;
+    let place = path::open(
+        super::rootfs::ROOT_PLACE,
+        OFlag::O_PATH | OFlag::O_DIRECTORY,
+    )?;
+    mount::attach(nodes.as_fd(), place.as_fd())?;
+    for (index, (device, tree)) in plan.devices.iter().zip(trees).enumerate() {
+        reporter.at(Step::Device, index);
+        let name = names.get(index).ok_or(Errno::EINVAL)?;
+        let uid = user.outside_user(device.uid).ok_or(Errno::EINVAL)?;
+        let gid = user.outside_group(device.gid).ok_or(Errno::EINVAL)?;
+        path::make_node(nodes.as_fd(), name.as_c_str(), node(device), device.mode)?;
+        path::set_owner(nodes.as_fd(), name.as_c_str(), uid, gid)?;
+        *tree = Some(mount::clone_tree(nodes.as_fd(), name, Depth::Single)?);
+    }
+    Ok(())
+}
+
+/// Makes all devices, from `trees` where the node was made outside, and all symbolic links.
 pub(super) fn make_all(
     root: BorrowedFd<'_>,
     plan: &ContainerPlan,

@@ -7,12 +7,12 @@ use nix::fcntl::OFlag;
 
 use super::cgroup::CgroupDirectories;
 use super::place::Places;
-use super::process::{Prepared, Streams, install_streams};
+use super::process::{Prepared, Streams, give_streams, install_streams};
 use super::report::Reporter;
 use super::start::{Launch, Start};
 use super::terminal;
 use crate::sys::namespace::{self, CloneFlags};
-use crate::sys::path;
+use crate::sys::{credential, path};
 use crate::wire::plan::ExecPlan;
 use crate::wire::{Failure, Step};
 
@@ -56,7 +56,9 @@ fn run(
     process: &Prepared<'_>,
     reporter: &Reporter<'_>,
 ) -> nix::Result<Infallible> {
+    let plan = launch.plan;
     process.use_procfs(reporter)?;
+    give_streams(&launch.streams, &plan.process, plan.user.as_ref());
     reporter.at(Step::Join, 0);
     let mut all = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWNET
@@ -67,10 +69,14 @@ fn run(
         all |= CloneFlags::CLONE_NEWUSER;
     }
     namespace::join(launch.container, all)?;
-    let user = launch.plan.process.uid;
+    if launch.user.is_some() {
+        reporter.at(Step::Join, 1);
+        credential::become_root()?;
+    }
+    let user = plan.process.uid;
     reporter.at(Step::Terminal, 0);
     match launch.streams {
-        Streams::Files(files) => install_streams(files, user)?,
+        Streams::Files(files) => install_streams(files)?,
         Streams::Terminal => {
             let root = path::open(c"/", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
             let peer = terminal::open(root.as_fd(), user, reporter)?;

@@ -25,6 +25,7 @@ mod copy_up;
 mod cover;
 mod device;
 mod exec;
+mod image;
 mod mount_namespace;
 mod pause;
 mod place;
@@ -35,6 +36,7 @@ mod start;
 mod target;
 mod terminal;
 mod tree;
+mod user_namespace;
 
 #[cfg(test)]
 mod tests;

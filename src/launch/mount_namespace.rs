@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
 
+use super::user_namespace;
 use crate::sys::mount::{self, Depth, NewFileSystem, Spread};
 use crate::sys::namespace::{self, CloneFlags};
 use crate::sys::{fdpass, path};
@@ -25,8 +26,8 @@ pub enum MountNamespaceError {
 }
 
 /// Moves this process into a new small mount namespace with the daemon's root directory at /store and sends
-/// a descriptor of it over `socket`, with one byte. The process should then exit; the namespace lives as
-/// long as somebody holds it.
+/// a descriptor of it over `socket`, with the letter `m` and the reason why pods cannot have user namespaces
+/// (nothing when they can). The process should then exit; the namespace lives as long as somebody holds it.
 ///
 /// # Errors
 /// The step that failed.
@@ -60,7 +61,9 @@ pub fn serve_mount_namespace(
     mount::pivot_here().map_err(step("pivot to the new root"))?;
     let made = path::open(c"/proc/self/ns/mnt", OFlag::O_RDONLY)
         .map_err(step("open the new mount namespace"))?;
-    fdpass::send_packet(socket, b"m", &[made.as_fd()]).map_err(MountNamespaceError::Send)
+    let problem = user_namespace::try_out().err().unwrap_or_default();
+    let packet = [b"m", problem.as_bytes()].concat();
+    fdpass::send_packet(socket, &packet, &[made.as_fd()]).map_err(MountNamespaceError::Send)
 }
 
 fn new(fs_type: &CStr, option: Option<(&CStr, &CStr)>) -> nix::Result<std::os::fd::OwnedFd> {

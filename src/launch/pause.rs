@@ -12,12 +12,13 @@ use super::place::Places;
 use super::process::{set_identity, set_oom_score};
 use super::report::Reporter;
 use super::start::{Launch, Start};
+use super::user_namespace::map_ids;
 use crate::sys::credential::{self, Sets};
 use crate::sys::exec::{Strings, execute_file};
 use crate::sys::mount::{self, Depth, NewFileSystem};
 use crate::sys::namespace::{self, CloneFlags};
 use crate::sys::{descriptor, path, seccomp, signal};
-use crate::wire::plan::{IdMappings, IdRange, PausePlan};
+use crate::wire::plan::PausePlan;
 use crate::wire::{Failure, Step};
 
 /// What starting a pause needs.
@@ -100,22 +101,6 @@ fn namespaces(plan: &PausePlan) -> CloneFlags {
         .into_iter()
         .filter_map(|(wanted, flag)| wanted.then_some(flag))
         .collect()
-}
-
-fn map_ids(pid: i32, user: &IdMappings) -> Result<(), (Errno, String)> {
-    for (file, ranges) in [("uid_map", &user.uids), ("gid_map", &user.gids)] {
-        let file = format!("/proc/{pid}/{file}");
-        let opened =
-            path::open(file.as_str(), OFlag::O_WRONLY).map_err(|errno| (errno, file.clone()))?;
-        descriptor::write(opened.as_fd(), map_text(ranges).as_bytes())
-            .map_err(|errno| (errno, file))?;
-    }
-    Ok(())
-}
-
-fn map_text(ranges: &[IdRange]) -> String {
-    let line = |range: &IdRange| format!("{} {} {}\n", range.inside, range.outside, range.count);
-    ranges.iter().map(line).collect()
 }
 
 impl Prepared<'_> {

@@ -15,7 +15,7 @@ use crate::sys::exec::{Strings, execute};
 use crate::sys::path::{self, Links};
 use crate::sys::{limit, seccomp, signal};
 use crate::wire::Step;
-use crate::wire::plan::Process;
+use crate::wire::plan::{IdMappings, Process};
 
 /// File mode creation mask of a process whose plan names none.
 const DEFAULT_MASK: u32 = 0o022;
@@ -199,15 +199,25 @@ fn write_file(file: &CStr, content: &[u8]) -> nix::Result<()> {
     descriptor::write(file.as_fd(), content).map(drop)
 }
 
-/// Makes these files the standard streams and gives them to the user, who may want to open them anew
-/// through /dev/stdout.
-pub(super) fn install_streams(files: [BorrowedFd<'_>; 3], user: u32) -> nix::Result<()> {
+/// Gives files that are to be the standard streams to the process' user, who may want to open them anew
+/// through /dev/stdout. To be called outside of the container's user namespace, which does not know who they
+/// belong to now. Read-only and foreign files keep their owner.
+pub(super) fn give_streams(streams: &Streams<'_>, process: &Process, user: Option<&IdMappings>) {
+    let owner = user.map_or(Some(process.uid), |user| user.outside_user(process.uid));
+    let (Streams::Files(files), Some(owner)) = (streams, owner) else {
+        return;
+    };
+    for file in files {
+        if path::is_null_device(*file) == Ok(false) {
+            let _ = path::give_to_user(*file, owner);
+        }
+    }
+}
+
+/// Makes these files the standard streams.
+pub(super) fn install_streams(files: [BorrowedFd<'_>; 3]) -> nix::Result<()> {
     let streams = [Stream::Input, Stream::Output, Stream::Error];
     for (file, stream) in files.into_iter().zip(streams) {
-        // Read-only and foreign files keep their owner.
-        if !path::is_null_device(file)? {
-            let _ = path::give_to_user(file, user);
-        }
         descriptor::install(file, stream)?;
     }
     Ok(())

@@ -214,7 +214,19 @@ pub fn describe_pause(plan: &PausePlan, position: Position) -> String {
 pub fn describe_container(plan: &ContainerPlan, position: Position) -> String {
     let index = usize::from(position.index);
     match position.step {
+        Step::IdMap => match plan.mounts.get(index).map(|mount| &mount.source) {
+            Some(MountSource::Tree { path, .. }) => text(Some(path)),
+            _ => "the directory of the images".to_owned(),
+        },
         Step::HostPath => match plan.mounts.get(index) {
+            Some(Mount {
+                source: MountSource::Image { sub_path, .. },
+                ..
+            }) => format!(
+                "directory {:?} of the image for {}",
+                sub_path.to_string_lossy(),
+                plan.mounts[index].target.to_string_lossy()
+            ),
             Some(Mount {
                 source: MountSource::Tree { path, .. },
                 propagation: Propagation::Slave | Propagation::Shared,
@@ -227,11 +239,7 @@ pub fn describe_container(plan: &ContainerPlan, position: Position) -> String {
                 source: MountSource::Tree { path, .. },
                 ..
             }) => text(Some(path)),
-            _ => text(
-                plan.devices
-                    .get(index.saturating_sub(plan.mounts.len()))
-                    .map(|node| &node.target),
-            ),
+            _ => String::new(),
         },
         Step::Rootfs => text(plan.lower.get(index).or(Some(&plan.upper))),
         Step::MountTarget => text(plan.mounts.get(index).map(|mount| &mount.target)),
@@ -245,6 +253,9 @@ pub fn describe_container(plan: &ContainerPlan, position: Position) -> String {
                             fs_type.to_string_lossy(),
                             mount.target.to_string_lossy()
                         )
+                    }
+                    MountSource::Image { .. } => {
+                        format!("image on {}", mount.target.to_string_lossy())
                     }
                     MountSource::Tree { path, .. } => {
                         format!(

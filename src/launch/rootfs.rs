@@ -16,10 +16,10 @@ use crate::wire::Step;
 use crate::wire::plan::{ContainerPlan, Mount, MountSource, Propagation};
 
 /// Where the root is attached before it becomes the root.
-const ROOT_PLACE: &CStr = c"/rootfs";
+pub(super) const ROOT_PLACE: &CStr = c"/rootfs";
 
 /// [`crate::wire::plan::STORE_MOUNT`] as the kernel takes it.
-const STORE: &CStr = c"/store";
+pub(super) const STORE: &CStr = c"/store";
 
 /// The overlay before it is attached.
 #[derive(Debug)]
@@ -30,7 +30,8 @@ pub(super) enum Overlay {
     OldRoad,
 }
 
-/// The options of the overlay as one text, for kernels that take no list of layers.
+/// The options of the overlay as one text, for kernels that take no list of layers. With a user namespace
+/// the plain store, with the upper directory, is at [`ROOT_PLACE`] by then.
 pub(super) fn options_page(plan: &ContainerPlan) -> CString {
     let mut text = b"index=off,lowerdir=".to_vec();
     for (index, layer) in plan.lower.iter().enumerate() {
@@ -40,53 +41,83 @@ pub(super) fn options_page(plan: &ContainerPlan) -> CString {
         text.extend_from_slice(layer.to_bytes());
     }
     for (key, directory) in [(",upperdir=", &plan.upper), (",workdir=", &plan.work)] {
+        let directory = directory.to_bytes();
         text.extend_from_slice(key.as_bytes());
-        text.extend_from_slice(directory.to_bytes());
+        match directory.strip_prefix(STORE.to_bytes()) {
+            Some(rest) if plan.user.is_some() => {
+                text.extend_from_slice(ROOT_PLACE.to_bytes());
+                text.extend_from_slice(rest);
+            }
+            _ => text.extend_from_slice(directory),
+        }
     }
     // Parts of C strings hold no zero byte.
     CString::new(text).unwrap_or_default()
 }
 
-/// Makes the overlay. With a user namespace the layers' owners are mapped by it.
+/// Makes the overlay. With a user namespace the layers' owners are mapped by it, and this process is in a
+/// mount namespace of its own from then on, where [`STORE`] shows the mapped store.
 pub(super) fn make_overlay(
     plan: &ContainerPlan,
     user: Option<BorrowedFd<'_>>,
+    page: &CStr,
     reporter: &Reporter<'_>,
 ) -> nix::Result<Overlay> {
-    match list_layers(plan, user, reporter) {
-        // Before Linux 6.8 the option `lowerdir+` does not exist.
-        Err(Errno::EINVAL) if user.is_none() => Ok(Overlay::OldRoad),
-        other => other.map(Overlay::Detached),
+    let stores = match user {
+        Some(user) => Some(clone_stores(user, reporter)?),
+        None => None,
+    };
+    // Before Linux 6.8 the option `lowerdir+` does not exist.
+    match (list_layers(plan, stores.as_ref(), reporter), stores) {
+        (Err(Errno::EINVAL), None) => Ok(Overlay::OldRoad),
+        (Err(Errno::EINVAL), Some(stores)) => {
+            // Made here and cloned: inside the user namespace the store's directories are out of reach.
+            let place = path::open(ROOT_PLACE, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+            mount::attach(stores.plain.as_fd(), place.as_fd())?;
+            mount::mount_overlay(ROOT_PLACE, page)?;
+            mount::clone_tree(AT_FDCWD, ROOT_PLACE, Depth::Single).map(Overlay::Detached)
+        }
+        (made, _) => made.map(Overlay::Detached),
     }
+}
+
+/// The store twice, detached.
+struct Stores {
+    /// As it is: what a container writes has the host's owners on the disk.
+    plain: OwnedFd,
+    /// With mapped owners: layers are shared by pods with different mappings, so the disk has the image's.
+    mapped: OwnedFd,
+}
+
+fn clone_stores(user: BorrowedFd<'_>, reporter: &Reporter<'_>) -> nix::Result<Stores> {
+    reporter.at(Step::Join, 0);
+    // The mapped store is going to cover the other, which is nobody else's business.
+    namespace::unshare(CloneFlags::CLONE_NEWNS)?;
+    reporter.at(Step::IdMap, usize::from(u16::MAX));
+    let clone = || mount::clone_tree(AT_FDCWD, STORE, Depth::Single);
+    let stores = Stores {
+        plain: clone()?,
+        mapped: clone()?,
+    };
+    mount::set_id_map(stores.mapped.as_fd(), user, Depth::Single)?;
+    Ok(stores)
 }
 
 fn list_layers(
     plan: &ContainerPlan,
-    user: Option<BorrowedFd<'_>>,
+    stores: Option<&Stores>,
     reporter: &Reporter<'_>,
 ) -> nix::Result<OwnedFd> {
-    let mapped = match user {
-        Some(user) => {
-            reporter.at(Step::Join, 0);
-            // The mapped store covers the plain one, which other pods use: in a mount table of its own.
-            namespace::unshare(CloneFlags::CLONE_NEWNS)?;
-            reporter.at(Step::IdMap, 0);
-            let store = mount::clone_tree(AT_FDCWD, STORE, Depth::Single)?;
-            mount::set_id_map(store.as_fd(), user, Depth::Single)?;
-            Some(store)
-        }
-        None => None,
-    };
     reporter.at(Step::Rootfs, plan.lower.len());
     let overlay = NewFileSystem::open(c"overlay")?;
     overlay.set(c"source", c"overlay")?;
     overlay.set(c"index", c"off")?;
+    // The kernel looks a directory up when it is set.
     overlay.set(c"upperdir", &plan.upper)?;
     overlay.set(c"workdir", &plan.work)?;
-    if let Some(store) = mapped {
-        // The upper directories are taken as they are; only layers, which pods share, have mapped owners.
+    if let Some(stores) = stores {
         let place = path::open(STORE, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-        mount::attach(store.as_fd(), place.as_fd())?;
+        mount::attach(stores.mapped.as_fd(), place.as_fd())?;
     }
     for (index, layer) in plan.lower.iter().enumerate() {
         reporter.at(Step::Rootfs, index);
@@ -148,8 +179,12 @@ pub(super) fn make_mounts(
 
 /// Whether a mount is a new procfs or sysfs, through which a container could reach the kernel.
 pub(super) fn is_guarded(mount: &Mount) -> bool {
-    let guarded = [c"proc", c"sysfs"];
-    matches!(&mount.source, MountSource::New { fs_type, .. } if guarded.contains(&fs_type.as_c_str()))
+    is_new(mount, &[c"proc", c"sysfs"])
+}
+
+/// Whether a mount is a new file system of one of these types.
+pub(super) fn is_new(mount: &Mount, types: &[&CStr]) -> bool {
+    matches!(&mount.source, MountSource::New { fs_type, .. } if types.contains(&fs_type.as_c_str()))
 }
 
 fn attach_new(mount: &Mount, place: BorrowedFd<'_>) -> nix::Result<()> {

@@ -11,7 +11,7 @@ use crate::sys::mount::{self, Depth, Spread};
 use crate::sys::namespace::{self, CloneFlags};
 use crate::sys::path;
 use crate::wire::Step;
-use crate::wire::plan::{Device, Missing, Mount, MountSource, Propagation, TreeOrigin};
+use crate::wire::plan::{Missing, Mount, MountSource, Propagation, TreeOrigin};
 
 /// Where trees come from and whom they belong to.
 pub(super) struct Origins<'a> {
@@ -23,36 +23,29 @@ pub(super) struct Origins<'a> {
 }
 
 impl Origins<'_> {
-    /// Opens the trees of all mounts and, in a user namespace, of all devices, which cannot be made there.
-    /// `trees` has one place for each mount, then one for each device. Ends in the small mount namespace.
+    /// Opens the trees of all mounts into `trees`. Ends in the small mount namespace.
     pub(super) fn open_all(
         &self,
         mounts: &[Mount],
-        devices: &[Device],
         trees: &mut [Option<OwnedFd>],
         reporter: &Reporter<'_>,
     ) -> nix::Result<()> {
         let from = |origin| mounts.iter().any(|mount| comes_from(mount, origin));
-        let (mount_trees, device_trees) = trees.split_at_mut(mounts.len());
-        let host_devices = self.user.is_some() && !devices.is_empty();
         let mut away = false;
-        if from(TreeOrigin::Host) || host_devices {
+        if from(TreeOrigin::Host) {
             self.go(self.places.host_mounts.as_fd(), reporter)?;
             away = true;
-            self.open_mounts(TreeOrigin::Host, mounts, mount_trees, reporter)?;
-            if host_devices {
-                open_devices(devices, device_trees, mounts.len(), reporter)?;
-            }
+            self.open_mounts(TreeOrigin::Host, mounts, trees, reporter)?;
         }
         if from(TreeOrigin::Pod) {
             self.go(self.pause, reporter)?;
             away = true;
-            self.open_mounts(TreeOrigin::Pod, mounts, mount_trees, reporter)?;
+            self.open_mounts(TreeOrigin::Pod, mounts, trees, reporter)?;
         }
         if let (true, Some(small)) = (away, &self.places.small_mounts) {
             self.go(small.as_fd(), reporter)?;
         }
-        self.open_mounts(TreeOrigin::Store, mounts, mount_trees, reporter)
+        self.open_mounts(TreeOrigin::Store, mounts, trees, reporter)
     }
 
     fn go(&self, place: BorrowedFd<'_>, reporter: &Reporter<'_>) -> nix::Result<()> {
@@ -69,14 +62,17 @@ impl Origins<'_> {
     ) -> nix::Result<()> {
         for (index, (mount, tree)) in mounts.iter().zip(trees).enumerate() {
             if comes_from(mount, origin) {
-                reporter.at(Step::HostPath, index);
-                *tree = Some(self.open(mount)?);
+                let opened = self.open(mount, (index, reporter))?;
+                set_attributes(opened.as_fd(), mount)?;
+                *tree = Some(opened);
             }
         }
         Ok(())
     }
 
-    fn open(&self, mount: &Mount) -> nix::Result<OwnedFd> {
+    fn open(&self, mount: &Mount, at: (usize, &Reporter<'_>)) -> nix::Result<OwnedFd> {
+        let (index, reporter) = at;
+        reporter.at(Step::HostPath, index);
         let MountSource::Tree {
             path,
             recursive,
@@ -103,8 +99,11 @@ impl Origins<'_> {
             other => other?,
         };
         if id_map.is_some() {
+            reporter.at(Step::IdMap, index);
             let user = self.user.ok_or(Errno::EINVAL)?;
-            mount::set_id_map(tree.as_fd(), user, depth)?;
+            // As in runc the mounts below keep their owners: among them may be some that cannot be mapped.
+            mount::set_id_map(tree.as_fd(), user, Depth::Single)?;
+            reporter.at(Step::HostPath, index);
         }
         match mount.propagation {
             Propagation::Private => mount::set_spread(tree.as_fd(), Spread::Private, depth)?,
@@ -112,7 +111,6 @@ impl Origins<'_> {
             // The clone is in its source's peer group already.
             Propagation::Shared => {}
         }
-        set_attributes(tree.as_fd(), mount)?;
         Ok(tree)
     }
 }
@@ -122,7 +120,7 @@ fn comes_from(mount: &Mount, wanted: TreeOrigin) -> bool {
 }
 
 /// Sets the attributes that a mount of the plan asks for.
-fn set_attributes(tree: BorrowedFd<'_>, mount: &Mount) -> nix::Result<()> {
+pub(super) fn set_attributes(tree: BorrowedFd<'_>, mount: &Mount) -> nix::Result<()> {
     if mount.attributes == 0 {
         return Ok(());
     }
@@ -132,23 +130,6 @@ fn set_attributes(tree: BorrowedFd<'_>, mount: &Mount) -> nix::Result<()> {
         Depth::Single
     };
     mount::set_attributes(tree, mount.attributes, depth)
-}
-
-fn open_devices(
-    devices: &[Device],
-    trees: &mut [Option<OwnedFd>],
-    first: usize,
-    reporter: &Reporter<'_>,
-) -> nix::Result<()> {
-    for (index, (device, tree)) in devices.iter().zip(trees).enumerate() {
-        reporter.at(Step::HostPath, first + index);
-        let opened = mount::clone_tree(AT_FDCWD, &device.target, Depth::Single)?;
-        if !path::is_node(opened.as_fd(), super::device::node(device))? {
-            return Err(Errno::ENXIO);
-        }
-        *tree = Some(opened);
-    }
-    Ok(())
 }
 
 /// Makes a directory of the host and those above it.

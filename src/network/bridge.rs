@@ -11,6 +11,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
@@ -142,6 +143,8 @@ pub struct BridgeNetwork {
     ipam: Ipam,
     host: Mutex<Host>,
     reaper: Reaper,
+    /// Whether [`BridgeNetwork::ensure`] has been done.
+    made: AtomicBool,
     /// Ports of the host that lead into pods; see `publish`.
     pub(super) ports: Mutex<PortBook>,
 }
@@ -149,8 +152,8 @@ pub struct BridgeNetwork {
 /// The daemon's socket in the host's namespace. The kernel serializes changes of links by a lock of its own,
 /// so one socket is as fast as many.
 #[derive(Debug)]
-struct Host {
-    socket: NetlinkSocket<OwnedFd>,
+pub(super) struct Host {
+    pub(super) socket: NetlinkSocket<OwnedFd>,
     bridge: Option<u32>,
 }
 
@@ -194,6 +197,7 @@ impl BridgeNetwork {
             ipam,
             host,
             reaper,
+            made: AtomicBool::new(false),
             ports: Mutex::default(),
         })
     }
@@ -250,7 +254,31 @@ impl BridgeNetwork {
                 })?;
             }
         }
-        nft::install(name, &self.subnets).map_err(failed)
+        nft::install(name, &self.subnets).map_err(failed)?;
+        self.made.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// As [`BridgeNetwork::ensure`], unless that has been done.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn ensure_once(&self) -> Result<(), NetworkError> {
+        if self.is_made() {
+            Ok(())
+        } else {
+            self.ensure()
+        }
+    }
+
+    /// Whether the bridge has been made, or found.
+    pub fn is_made(&self) -> bool {
+        self.made.load(Ordering::Acquire)
+    }
+
+    /// Whether any pod has addresses of this network.
+    pub fn is_used(&self) -> bool {
+        self.ipam.is_used()
     }
 
     /// Gives a pod its addresses, its `eth0` and its routes. `netns` is the pod's network namespace, `control`
@@ -331,18 +359,26 @@ impl BridgeNetwork {
             operation: format!("clean up bridge `{bridge}`"),
             source,
         };
-        let prefix = names::host_prefix(bridge);
-        let wanted: HashSet<String> = live
-            .iter()
-            .map(|owner| names::host_interface(bridge, owner))
-            .collect();
+        let (prefix, shaping) = (names::host_prefix(bridge), names::shaping_prefix(bridge));
+        let ours = |link: &&Link| match link.kind.as_str() {
+            "veth" => link.name.starts_with(&prefix),
+            "ifb" => link.name.starts_with(&shaping),
+            _ => false,
+        };
+        let names_of = |owner: &&str| {
+            [
+                names::host_interface(bridge, owner),
+                names::shaping_interface(bridge, owner),
+            ]
+        };
+        let wanted: HashSet<String> = live.iter().flat_map(names_of).collect();
         let mut host = self.lock();
         let links = link::list(&mut host.socket).map_err(failed)?;
         let mut gone = 0;
         let mut first_error = None;
         for stale in links
             .iter()
-            .filter(|link| link.name.starts_with(&prefix) && link.kind == "veth")
+            .filter(ours)
             .filter(|link| !wanted.contains(&link.name))
         {
             let mut batch = Batch::new();
@@ -445,7 +481,7 @@ impl BridgeNetwork {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Host> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Host> {
         // The kernel's state is the truth; a panic leaves at worst late answers, which are passed over.
         self.host.lock().unwrap_or_else(PoisonError::into_inner)
     }

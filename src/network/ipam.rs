@@ -205,6 +205,11 @@ impl Ipam {
         first_error.map_or(Ok(freed), Err)
     }
 
+    /// Whether anything is leased.
+    pub fn is_used(&self) -> bool {
+        !self.lock().owners.is_empty()
+    }
+
     /// What an owner has leased.
     pub fn addresses(&self, owner: &str) -> Vec<IpAddr> {
         self.lock().owners.get(owner).cloned().unwrap_or_default()

@@ -145,6 +145,31 @@ pub(super) fn push_bridge(batch: &mut Batch, name: &str, mac: [u8; 6], mtu: Opti
     );
 }
 
+/// Creates an intermediate functional block, a device that sends what it is given back into the receive path of
+/// where it came from, unless it is there, and notes the owner: the kernel takes an alias for what exists only.
+pub(super) fn push_ifb(batch: &mut Batch, name: &str, owner: &str) {
+    batch.push(
+        (libc::RTM_NEWLINK, Flags::Create),
+        ("create ifb", name),
+        &ifinfo(0, 0, UP),
+        |link| {
+            link.string(libc::IFLA_IFNAME, name);
+            link.nest(libc::IFLA_LINKINFO, &[], |info| {
+                info.string(libc::IFLA_INFO_KIND, "ifb");
+            });
+        },
+    );
+    batch.push(
+        (libc::RTM_SETLINK, Flags::Plain),
+        ("note the owner of ifb", name),
+        &ifinfo(0, 0, 0),
+        |link| {
+            link.string(libc::IFLA_IFNAME, name);
+            link.string(libc::IFLA_IFALIAS, owner.get(..255).unwrap_or(owner));
+        },
+    );
+}
+
 /// Brings an existing bridge up and gives it its MTU again.
 pub(super) fn push_bridge_up(batch: &mut Batch, index: u32, name: &str, mtu: Option<u32>) {
     batch.push(

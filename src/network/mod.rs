@@ -24,6 +24,7 @@
 mod bandwidth;
 mod bridge;
 pub mod cni;
+mod conntrack;
 pub mod hostport;
 pub mod ipam;
 mod link;
@@ -33,6 +34,7 @@ pub mod netns;
 mod nft;
 mod publish;
 mod reaper;
+mod shape;
 mod subnet;
 mod sysctl;
 

@@ -4,6 +4,8 @@
 pub(super) const NAME_MAX: usize = 15;
 /// What every host end of a pod's veth pair begins with.
 const PREFIX: &str = "hf";
+/// What every interface that limits a pod's sending begins with.
+const SHAPING_PREFIX: &str = "hi";
 /// Hash characters that tell bridges apart, 20 bits.
 const BRIDGE_CHARS: usize = 4;
 /// Hash characters that tell pods apart, 45 bits: with 10,000 pods on a node two meet with a probability of
@@ -18,6 +20,16 @@ pub(super) fn host_prefix(bridge: &str) -> String {
 /// The host end of one pod's veth pair, 15 characters.
 pub(super) fn host_interface(bridge: &str, owner: &str) -> String {
     format!("{}{}", host_prefix(bridge), hash(owner, OWNER_CHARS))
+}
+
+/// What the interfaces that limit the sending of one bridge's pods begin with.
+pub(super) fn shaping_prefix(bridge: &str) -> String {
+    format!("{SHAPING_PREFIX}{}", hash(bridge, BRIDGE_CHARS))
+}
+
+/// The interface that limits what one pod sends, 15 characters.
+pub(super) fn shaping_interface(bridge: &str, owner: &str) -> String {
+    format!("{}{}", shaping_prefix(bridge), hash(owner, OWNER_CHARS))
 }
 
 /// The nftables table of a bridge.

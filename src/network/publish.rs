@@ -6,7 +6,8 @@ use std::sync::{MutexGuard, PoisonError};
 use nix::errno::Errno;
 
 use super::bridge::{BridgeNetwork, NetworkError};
-use super::hostport::{HostPort, PortBook};
+use super::conntrack::{self, Now};
+use super::hostport::{HostPort, Led, PortBook};
 use super::netlink::NetlinkError;
 use super::{nft, sysctl};
 
@@ -35,8 +36,11 @@ impl BridgeNetwork {
         let done = self.reach_localhost(ips).and_then(|()| {
             nft::add_ports(name, &led).map_err(|source| self.ports_failed("lead", owner, source))
         });
-        if done.is_err() {
-            book.remove(owner);
+        match &done {
+            Ok(()) => end_flows(owner, &led, Now::Led),
+            Err(_) => {
+                book.remove(owner);
+            }
         }
         done
     }
@@ -63,7 +67,7 @@ impl BridgeNetwork {
             other => other,
         };
         removed.map_err(|source| self.ports_failed("lead no longer", owner, source))?;
-        book.remove(owner);
+        end_flows(owner, &book.remove(owner), Now::Withdrawn);
         Ok(())
     }
 
@@ -113,5 +117,12 @@ impl BridgeNetwork {
     fn book(&self) -> MutexGuard<'_, PortBook> {
         // A panic between two steps leaves at worst a port too many, which the next daemon takes back.
         self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Old flows that stay do not make the ports wrong for new ones, so this fails nothing.
+fn end_flows(pod: &str, led: &[Led], now: Now) {
+    if let Err(error) = conntrack::end_flows(led, now) {
+        tracing::warn!(pod, %error, "old UDP flows to ports of the pod may go on");
     }
 }

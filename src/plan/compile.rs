@@ -23,6 +23,8 @@ pub struct PlanContext<'a> {
     pub work: &'a Path,
     /// Name of the pod's shared memory in the Spec: a mount of it comes from the pause.
     pub pod_shm: &'a Path,
+    /// Images that mounts of type [`IMAGE_MOUNT`] name as their sources.
+    pub images: &'a [ImageTree],
     /// What a pid namespace with a path means; a Spec without one makes its own or uses the host's.
     pub joined_pid: Option<PidNamespace>,
     /// How cgroups are mounted in containers of this machine.
@@ -33,6 +35,20 @@ pub struct PlanContext<'a> {
     pub stdin: Stdin,
     /// Compiled filters.
     pub filters: &'a FilterCache,
+}
+
+/// Type of a mount of the Spec that is an image's layers. OCI has none: runtimes mount images themselves.
+pub const IMAGE_MOUNT: &str = "image";
+
+/// An image that is a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageTree {
+    /// What the Spec calls it: the source of the mount.
+    pub source: PathBuf,
+    /// Layers, highest first, as the shim sees them.
+    pub lower: Vec<PathBuf>,
+    /// A directory inside the image's root; empty for the root itself.
+    pub sub_path: String,
 }
 
 /// What standard input is.
@@ -137,24 +153,18 @@ pub fn compile(spec: &Spec, context: &PlanContext<'_>) -> Result<ContainerPlan, 
     };
     let own = Own::of(linux, context.joined_pid)?;
     let oci_mounts = spec.mounts().as_deref().unwrap_or_default();
-    let (mut mounts, sealed) = mounts::compile(oci_mounts, context)?;
+    let (mounts, sealed) = mounts::compile(oci_mounts, context)?;
     let mut symlinks = mounts::cgroup_links(oci_mounts, context.cgroups)?;
     let mut nodes = Vec::new();
     // A /dev of the host has its nodes and links already.
     if !mounts::host_dev(&mounts) {
         nodes = devices::nodes(linux.devices().as_deref().unwrap_or_default())?;
         symlinks.extend(devices::links()?);
-        if linux
-            .uid_mappings()
-            .as_ref()
-            .is_some_and(|map| !map.is_empty())
-        {
-            mounts.extend(devices::bound(std::mem::take(&mut nodes)));
-        }
     }
     let mut readonly_paths = paths("linux.readonlyPaths", linux.readonly_paths())?;
     readonly_paths.extend(sealed);
     Ok(ContainerPlan {
+        user: mounts::user_mappings(linux)?,
         pid: own.pid,
         new_cgroup: own.cgroup,
         lower: context
@@ -203,6 +213,7 @@ pub fn exec(
         filters,
     };
     Ok(ExecPlan {
+        user: mounts::user_mappings(linux)?,
         process: process::compile(&process, &surroundings)?,
     })
 }
@@ -219,7 +230,7 @@ fn process_of(spec: &Spec) -> Result<&OciProcess, PlanError> {
         .ok_or_else(|| PlanError::unsupported("process", "it is missing"))
 }
 
-fn layer(field: &str, path: &Path) -> Result<CString, PlanError> {
+pub(super) fn layer(field: &str, path: &Path) -> Result<CString, PlanError> {
     c_string(field, path.as_os_str().as_bytes())
 }
 

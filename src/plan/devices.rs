@@ -7,7 +7,7 @@ use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 
 use super::PlanError;
 use super::text::{absolute, c_string};
-use crate::wire::plan::{Device, Missing, Mount, MountSource, Propagation, TreeOrigin};
+use crate::wire::plan::Device;
 
 /// `S_IFCHR`, `S_IFBLK` and `S_IFIFO` of mknod(2).
 const CHARACTER: u32 = 0o020_000;
@@ -84,24 +84,6 @@ fn node(field: &str, device: &LinuxDevice) -> Result<Device, PlanError> {
         uid: device.uid().unwrap_or(0),
         gid: device.gid().unwrap_or(0),
     })
-}
-
-/// In a user namespace mknod(2) is refused: the host's nodes are bound instead.
-pub(super) fn bound(nodes: Vec<Device>) -> Vec<Mount> {
-    let one = |node: Device| Mount {
-        target: node.target.clone(),
-        source: MountSource::Tree {
-            origin: TreeOrigin::Host,
-            path: node.target,
-            recursive: false,
-            missing: Missing::Fail,
-            id_map: None,
-        },
-        attributes: 0,
-        recursive_attributes: false,
-        propagation: Propagation::Private,
-    };
-    nodes.into_iter().map(one).collect()
 }
 
 /// The links that programs expect.

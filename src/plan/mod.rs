@@ -21,7 +21,8 @@ mod text;
 mod tests;
 
 pub use compile::{
-    CgroupHierarchy, CgroupMounts, ExecRequest, PlanContext, PlanError, Stdin, compile, exec,
+    CgroupHierarchy, CgroupMounts, ExecRequest, IMAGE_MOUNT, ImageTree, PlanContext, PlanError,
+    Stdin, compile, exec,
 };
 pub use pause::pause;
 pub use seccomp::{FilterCache, FilterError};

@@ -3,10 +3,10 @@
 use std::ffi::CString;
 use std::path::Path;
 
-use oci_spec::runtime::{LinuxIdMapping, Mount as OciMount};
+use oci_spec::runtime::{Linux, LinuxIdMapping, Mount as OciMount};
 
 use super::text::{absolute, c_string};
-use super::{CgroupHierarchy, CgroupMounts, PlanContext, PlanError};
+use super::{CgroupHierarchy, CgroupMounts, IMAGE_MOUNT, PlanContext, PlanError};
 use crate::wire::plan::{
     IdMappings, IdRange, Missing, Mount, MountSource, POD_SHM, Propagation, TreeOrigin,
 };
@@ -141,7 +141,9 @@ pub(super) fn compile(
         let target = absolute(&format!("{field}.destination"), mount.destination())?;
         let kind = mount.typ().as_deref().unwrap_or_default();
         let attributes = options.attributes;
-        if options.bind.is_some() || kind == "bind" {
+        if kind == IMAGE_MOUNT {
+            out.push(image(&field, mount, target, &options, context)?);
+        } else if options.bind.is_some() || kind == "bind" {
             out.push(tree(&field, mount, target, options, context)?);
         } else if matches!(kind, "cgroup" | "cgroup2") {
             out.extend(cgroups(mount.destination(), &options, context.cgroups)?);
@@ -158,7 +160,7 @@ pub(super) fn compile(
 /// Whether the container's /dev is a directory of the host, with the host's nodes.
 pub(super) fn host_dev(mounts: &[Mount]) -> bool {
     mounts.iter().any(|mount| {
-        mount.target.as_bytes() == b"/dev" && matches!(mount.source, MountSource::Tree { .. })
+        mount.target.as_bytes() == b"/dev" && !matches!(mount.source, MountSource::New { .. })
     })
 }
 
@@ -204,6 +206,38 @@ fn tree(
     })
 }
 
+fn image(
+    field: &str,
+    mount: &OciMount,
+    target: CString,
+    options: &Options,
+    context: &PlanContext<'_>,
+) -> Result<Mount, PlanError> {
+    let wanted = mount.source().as_deref();
+    let mut images = context.images.iter();
+    let Some(image) = images.find(|image| Some(image.source.as_path()) == wanted) else {
+        let field = format!("{field}.source");
+        return Err(PlanError::unsupported(
+            field,
+            "it is no image that was resolved",
+        ));
+    };
+    let lower = image
+        .lower
+        .iter()
+        .map(|path| super::compile::layer("lower", path));
+    Ok(Mount {
+        target,
+        source: MountSource::Image {
+            lower: lower.collect::<Result<_, _>>()?,
+            sub_path: c_string(&format!("{field}.source"), image.sub_path.as_str())?,
+        },
+        attributes: options.attributes | READ_ONLY,
+        recursive_attributes: false,
+        propagation: options.propagation.unwrap_or(Propagation::Private),
+    })
+}
+
 fn id_map(
     field: &str,
     mount: &OciMount,
@@ -221,8 +255,22 @@ fn id_map(
     }
 }
 
+/// The mappings of a Spec's user namespace: both kinds or neither.
+pub(super) fn user_mappings(linux: &Linux) -> Result<Option<IdMappings>, PlanError> {
+    let uids = ranges(linux.uid_mappings().as_deref().unwrap_or_default());
+    let gids = ranges(linux.gid_mappings().as_deref().unwrap_or_default());
+    match (uids.is_empty(), gids.is_empty()) {
+        (false, false) => Ok(Some(IdMappings { uids, gids })),
+        (true, true) => Ok(None),
+        _ => {
+            let reason = "mappings of users need mappings of groups, and they need the others";
+            Err(PlanError::unsupported("linux.uidMappings", reason))
+        }
+    }
+}
+
 /// Mappings of OCI in the plan's form.
-pub(super) fn ranges(mappings: &[LinuxIdMapping]) -> Vec<IdRange> {
+fn ranges(mappings: &[LinuxIdMapping]) -> Vec<IdRange> {
     let one = |map: &LinuxIdMapping| IdRange {
         inside: map.container_id(),
         outside: map.host_id(),

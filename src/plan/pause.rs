@@ -4,7 +4,7 @@ use std::path::Path;
 
 use oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
 
-use super::mounts::ranges;
+use super::mounts;
 use super::seccomp::FilterCache;
 use super::text::c_string;
 use super::{PlanError, refuse_any};
@@ -100,16 +100,12 @@ impl Own {
 }
 
 fn user_mappings(linux: &Linux, own: bool) -> Result<Option<IdMappings>, PlanError> {
-    let uids = ranges(linux.uid_mappings().as_deref().unwrap_or_default());
-    let gids = ranges(linux.gid_mappings().as_deref().unwrap_or_default());
-    match (own, uids.is_empty() || gids.is_empty()) {
-        (true, false) => Ok(Some(IdMappings { uids, gids })),
-        (false, true) if uids.is_empty() && gids.is_empty() => Ok(None),
-        _ => {
-            let reason = "a user namespace needs uidMappings and gidMappings, and they need it";
-            Err(PlanError::unsupported("linux.uidMappings", reason))
-        }
+    let mappings = mounts::user_mappings(linux)?;
+    if mappings.is_some() != own {
+        let reason = "a user namespace needs uidMappings and gidMappings, and they need it";
+        return Err(PlanError::unsupported("linux.uidMappings", reason));
     }
+    Ok(mappings)
 }
 
 /// Sorted, so that the same pod has the same plan.

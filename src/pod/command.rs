@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::error::PodError;
+use super::record::PodResources;
 use crate::id::ContainerId;
 use crate::image::Image;
 use crate::spec::{ContainerConfig, Resources};
@@ -26,6 +27,8 @@ pub enum Command {
     Remove(ContainerId, Answer<()>),
     /// Change a container's resources.
     Update(ContainerId, Box<Resources>, Answer<()>),
+    /// Keep the resources of the pod.
+    UpdatePod(Box<PodResources>, Answer<()>),
     /// Write the log to a new file.
     ReopenLog(ContainerId, Answer<()>),
     /// Stop the pod.

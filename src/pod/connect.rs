@@ -19,8 +19,8 @@ use super::node::{CniUse, Node, blocking};
 use super::record::PodRecord;
 use super::sandbox::{shim, unexpected};
 use super::state::PodPhase;
-use crate::network::cni::{CniError, CniPod, NetworkList};
-use crate::network::{self, Bandwidth, HostPort, Protocol, Published, Subnet};
+use crate::network::cni::{CniError, CniNetwork, CniPod, NetworkList};
+use crate::network::{self, Bandwidth, BridgeNetwork, HostPort, Protocol, Published, Subnet};
 use crate::spec::{self, NetMode, PodConfig};
 use crate::wire::Request;
 
@@ -44,12 +44,15 @@ pub fn validate(node: &Node, config: &PodConfig) -> Result<(), PodError> {
         return Ok(());
     }
     let limits = bandwidth(config)?;
-    if node.cni_use == CniUse::Never && node.network.is_none() && !ports(config)?.is_empty() {
+    if node.cni_use != CniUse::Never || node.network.is_some() {
+        return Ok(());
+    }
+    if !ports(config)?.is_empty() {
         return Err(PodError::NoNetwork(
             "a port of the host cannot lead into it",
         ));
     }
-    if node.cni_use == CniUse::Never && !limits.is_unlimited() {
+    if !limits.is_unlimited() {
         return Err(PodError::NoNetwork("its bandwidth cannot be limited"));
     }
     Ok(())
@@ -120,11 +123,13 @@ fn bridge(
     let Some(bridge) = &node.network else {
         return Ok(Vec::new());
     };
-    if !bandwidth(&pod.config)?.is_unlimited() {
-        return Err(PodError::NoNetwork("its bandwidth cannot be limited"));
-    }
     let id = pod.id.to_string();
+    bridge.ensure_once()?;
     let ips = bridge.attach(&id, netns.as_fd(), control.as_fd())?.ips;
+    let limits = bandwidth(&pod.config)?;
+    if !limits.is_unlimited() {
+        bridge.shape(&id, limits)?;
+    }
     bridge.publish(&id, &ips, &ports(&pod.config)?)?;
     Ok(ips)
 }
@@ -154,7 +159,11 @@ pub async fn detach(node: &Arc<Node>, pod: &PodRecord) -> Vec<PodError> {
 fn detach_bridge(node: &Node, pod: &PodRecord) -> Vec<PodError> {
     let mut failures: Vec<PodError> = Vec::new();
     if let Some(bridge) = &node.network {
-        failures.extend(bridge.detach(&pod.id.to_string()).err().map(PodError::from));
+        let id = pod.id.to_string();
+        failures.extend(bridge.detach(&id).err().map(PodError::from));
+        if bandwidth(&pod.config).is_ok_and(|limits| !limits.is_unlimited()) {
+            failures.extend(bridge.unshape(&id).err().map(PodError::from));
+        }
     }
     failures.extend(node.unpin(pod.id).err());
     failures
@@ -235,6 +244,16 @@ pub fn ranges(text: &str) -> Result<Vec<Subnet>, PodError> {
     cidrs.map(range).collect()
 }
 
+/// Makes the built-in bridge unless the plugins' network takes its place and no pod is left on it: a machine
+/// that has another network gets no bridge that nobody uses. Blocks.
+pub fn prepare(bridge: &BridgeNetwork, cni: &CniNetwork, cni_use: CniUse) -> Result<(), PodError> {
+    let plugins = cni_use == CniUse::WhenConfigured && !matches!(cni.configured(), Ok(None));
+    if plugins && !bridge.is_used() {
+        return Ok(());
+    }
+    Ok(bridge.ensure()?)
+}
+
 /// What the networks make of the pods that were found at the daemon's start: they let go of all others.
 /// Blocks.
 pub fn reconcile(node: &Node) -> Result<(), PodError> {
@@ -245,6 +264,9 @@ pub fn reconcile(node: &Node) -> Result<(), PodError> {
     let live: Vec<String> = pods.iter().map(|entry| entry.id.to_string()).collect();
     let live: Vec<&str> = live.iter().map(String::as_str).collect();
     bridge.reconcile(&live)?;
+    if !bridge.is_made() {
+        return Ok(());
+    }
     let mut published: Vec<Published> = Vec::new();
     for entry in pods {
         let pod = Arc::clone(&entry.snapshot.load().pod);

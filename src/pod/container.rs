@@ -9,21 +9,25 @@ use std::sync::Arc;
 use oci_spec::runtime::{LinuxSeccomp, Spec};
 
 use super::apparmor;
+use super::cdi;
 use super::error::PodError;
 use super::files;
 use super::host;
+use super::image_volume;
 use super::index::PodSnapshot;
+use super::launch_error;
 use super::limits;
 use super::link::ShimLink;
 use super::log_file;
 use super::node::{Node, blocking, now};
 use super::process::ProcessIdentity;
 use super::record::{self, ContainerImage, ContainerRecord, PodRecord};
-use super::sandbox::{cgroup_slots, kill_and_remove, seal, shim, unexpected};
+use super::sandbox::{cgroup_slots, kill_and_remove, seal, unexpected};
 use super::state::{ContainerPhase, Run};
+use super::volumes::{self, ImageVolumes};
 use crate::cgroup::{Cgroup, CgroupPath};
 use crate::id::ContainerId;
-use crate::image::Image;
+use crate::image::{Image, ImageKind};
 use crate::plan::{self, PlanContext, Stdin};
 use crate::spec::{
     self, AppArmorChoice, ContainerConfig, DeviceGrant, ImageDefaults, PidMode, PodPaths,
@@ -53,7 +57,16 @@ pub fn new_record(
     if config.security.privileged && !pod.config.security.privileged {
         return Err(PodError::Privileged);
     }
-    let image = image_facts(image);
+    if image.kind == ImageKind::Artifact {
+        return Err(PodError::Artifact(config.image.image.clone()));
+    }
+    let image_volumes = image_volume::resolve(node, &config)?;
+    let named = spec::cdi_names(&config.cdi_devices, config.annotations.iter());
+    let cdi = cdi::edits(&node.settings.cdi_dirs, &named)?;
+    let mut image = image_facts(image);
+    if node.settings.image_volumes == ImageVolumes::Ignore {
+        image.defaults.volumes.clear();
+    }
     let read = |path| node.images.read_file(&image.layers, path, ACCOUNT_LIMIT);
     let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
     let run_as = &config.security.run_as;
@@ -71,6 +84,8 @@ pub fn new_record(
     Ok(ContainerRecord {
         id: ContainerId::random()?,
         pod: pod.id,
+        image_volumes,
+        cdi,
         identity,
         phase: ContainerPhase::Created,
         created_at: now(),
@@ -124,7 +139,7 @@ pub fn localhost_profile(choice: &SeccompChoice) -> Result<Option<LinuxSeccomp>,
     }
 }
 
-/// The nodes behind the requested devices.
+/// The nodes behind the requested devices: the one that is named, or all below a directory.
 fn device_grants(config: &ContainerConfig) -> Result<Vec<DeviceGrant>, PodError> {
     let mut grants = Vec::new();
     for request in &config.devices {
@@ -135,17 +150,26 @@ fn device_grants(config: &ContainerConfig) -> Result<Vec<DeviceGrant>, PodError>
             source,
         };
         let real = path.canonicalize().map_err(unusable)?;
-        let mut device = host::device(&real).ok_or_else(|| {
-            unusable(std::io::Error::new(
+        let inside = Path::new(request.container_path.as_str());
+        let mut found = host::devices(&real);
+        found.sort_by(|one, other| one.path.cmp(&other.path));
+        if found.is_empty() {
+            let reason = "it is no device node and no directory that has some";
+            return Err(unusable(std::io::Error::new(
                 std::io::ErrorKind::InvalidInput,
-                "it is no device node",
-            ))
-        })?;
-        device.path = PathBuf::from(request.container_path.as_str());
-        grants.push(DeviceGrant {
-            device,
-            permissions: request.permissions.clone(),
-        });
+                reason,
+            )));
+        }
+        for mut device in found {
+            device.path = match device.path.strip_prefix(&real) {
+                Ok(below) if !below.as_os_str().is_empty() => inside.join(below),
+                _ => inside.to_owned(),
+            };
+            grants.push(DeviceGrant {
+                device,
+                permissions: request.permissions.clone(),
+            });
+        }
     }
     Ok(grants)
 }
@@ -205,7 +229,8 @@ pub fn runtime_spec(
         cgroups_path: cgroup.as_str(),
         localhost_seccomp: seccomp.as_ref(),
         devices: &device_grants(&record.config)?,
-        volumes: &[],
+        cdi: &record.cdi,
+        volumes: &volumes::mounts(node, record)?,
     })?)
 }
 
@@ -224,6 +249,7 @@ fn target_namespace(pod: &PodSnapshot, id: ContainerId) -> Result<PathBuf, PodEr
 pub fn prepare(node: &Node, pod: &PodSnapshot, record: &ContainerRecord) -> Result<(), PodError> {
     let spec = runtime_spec(node, pod, record)?;
     compile(node, record, &spec)?;
+    image_volume::check(node, record)?;
     let made = prepare_parts(node, pod, record, &spec);
     if made.is_err() {
         // The first failure is the one to tell; what cannot be undone now is swept by the next start.
@@ -242,7 +268,8 @@ fn prepare_parts(
 ) -> Result<(), PodError> {
     let dir = node.make_pod_dir(pod.pod.id)?;
     record::store_container(&dir, record)?;
-    node.make_layer(record.id)?;
+    node.make_layer(record.id, pod.pod.config.root_owner())?;
+    volumes::make(node, record)?;
     let limits = limits::of_spec(spec, node.cgroups.mode(), node.settings.pids_limit);
     node.cgroups
         .create(&cgroup_path(&pod.pod, record.id)?, &limits)?;
@@ -254,14 +281,7 @@ fn compile(
     record: &ContainerRecord,
     spec: &Spec,
 ) -> Result<crate::wire::plan::ContainerPlan, PodError> {
-    let layers = node.store_path(node.images.layers_dir());
-    let lower: Vec<_> = record
-        .image
-        .layers
-        .iter()
-        .rev()
-        .map(|layer| layers.join(layer.as_str()).join("diff"))
-        .collect();
+    let lower = image_volume::lower(node, &record.image.layers);
     let config = &record.config;
     Ok(plan::compile(
         spec,
@@ -270,6 +290,7 @@ fn compile(
             upper: &node.container_store_path(record.id, "upper"),
             work: &node.container_store_path(record.id, "work"),
             pod_shm: Path::new(POD_SHM),
+            images: &image_volume::trees(node, record),
             joined_pid: joined_pid(record),
             cgroups: &node.cgroup_mounts,
             exact_env: &config.envs,
@@ -310,7 +331,8 @@ pub async fn launch(
         log: launch.log.is_some(),
         cgroup: slots,
     };
-    let answer = link.ask(request, &descriptors).await.map_err(shim(DOING))?;
+    let answer = link.ask(request, &descriptors).await;
+    let answer = answer.map_err(|error| launch_error::of(DOING, error))?;
     match answer.body {
         Reply::Started {
             pid,

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::cdi::CdiError;
+use super::launch_error;
 use super::link::LinkError;
 use super::record::StateError;
 use super::spawn::SpawnError;
@@ -16,7 +18,8 @@ use crate::network::cni::CniError;
 use crate::network::netlink::NetlinkError;
 use crate::network::{BandwidthError, NetnsError, NetworkError, SubnetError};
 use crate::plan::PlanError;
-use crate::spec::{SignalError, SpecError, UserError};
+use crate::spec::{PathError, SignalError, SpecError, UserError};
+use crate::systemd::{SliceError, SystemdError};
 
 /// An operation on a pod or a container that was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -80,9 +83,39 @@ pub enum PodError {
         /// What would do.
         wanted: &'static str,
     },
+    /// A volume that the image declares cannot be one.
+    #[error(
+        "make the volumes that the image declares; image.volumes = \"ignore\" starts it without them"
+    )]
+    ImageVolume(#[source] PathError),
+    /// The image has nothing to run.
+    #[error("{0} is an artifact, not a container image; mount it as an image volume instead")]
+    Artifact(String),
     /// The image is not in the store.
     #[error("image {0:?} is not present; pull it first")]
     ImageMissing(String),
+    /// The image of a volume is not in the store. Kubelets look for the first word.
+    #[error(
+        "ImageVolumeMountFailed: mounts[{mount}].image: {image:?} is not present; pull it first"
+    )]
+    VolumeImageMissing {
+        /// Which of the request's mounts.
+        mount: usize,
+        /// What was asked for.
+        image: String,
+    },
+    /// The image of a volume has no such directory.
+    #[error(
+        "ImageVolumeMountFailed: mounts[{mount}].image_sub_path: {image:?} has no directory {sub_path:?}"
+    )]
+    VolumeSubPath {
+        /// Which of the request's mounts.
+        mount: usize,
+        /// The image.
+        image: String,
+        /// What was asked for.
+        sub_path: String,
+    },
     /// The runtime handler is not configured.
     #[error("runtime handler {0:?} is not known; leave it empty or use \"holdfast\"")]
     UnknownHandler(String),
@@ -125,6 +158,9 @@ pub enum PodError {
     /// The request cannot become an OCI runtime Spec.
     #[error("make the OCI runtime Spec")]
     Spec(#[from] SpecError),
+    /// A CDI device cannot be had.
+    #[error("find the container's devices")]
+    Cdi(#[from] CdiError),
     /// The user cannot be resolved.
     #[error("find the container's user")]
     User(#[from] UserError),
@@ -134,6 +170,17 @@ pub enum PodError {
     /// A resource cannot be limited as asked.
     #[error("limit resources")]
     Cgroup(#[from] CgroupError),
+    /// systemd did not do what it was asked for the pod's cgroup.
+    #[error("make the pod's systemd scope")]
+    Systemd(#[from] SystemdError),
+    /// The cgroup parent is no slice, and the driver is systemd's.
+    #[error("place the pod's cgroup")]
+    Slice(#[from] SliceError),
+    /// The systemd driver is configured on a machine with cgroup v1.
+    #[error(
+        "cgroup.driver = \"systemd\" needs cgroup v2 alone; boot with systemd.unified_cgroup_hierarchy=1, or set \"cgroupfs\""
+    )]
+    DriverMode,
     /// The network cannot be set up.
     #[error("set up the pod's network")]
     Network(#[from] NetworkError),
@@ -173,6 +220,22 @@ pub enum PodError {
         /// What was attempted.
         doing: &'static str,
         /// Why it failed.
+        #[source]
+        source: LinkError,
+    },
+    /// The owners of a volume's files cannot be mapped.
+    #[error(
+        "{doing}: the owners of files below {path} cannot be mapped by the pod's user namespace, because {file_system} \
+         mounts cannot do that; leave uidMappings and gidMappings out, or put the volume on ext4, xfs, btrfs or a tmpfs"
+    )]
+    IdMap {
+        /// What was attempted.
+        doing: &'static str,
+        /// The volume's path on the host.
+        path: String,
+        /// The type of its file system.
+        file_system: String,
+        /// What the shim said.
         #[source]
         source: LinkError,
     },
@@ -254,6 +317,8 @@ impl PodError {
             Self::UnknownPod(_)
             | Self::UnknownContainer(_)
             | Self::ImageMissing(_)
+            | Self::VolumeImageMissing { .. }
+            | Self::VolumeSubPath { .. }
             | Self::Gone => ErrorKind::NotFound,
             Self::EmptyId(_)
             | Self::Ambiguous { .. }
@@ -264,17 +329,25 @@ impl PodError {
             | Self::Target(_)
             | Self::RequestedFile { .. }
             | Self::SeccompProfile { .. }
-            | Self::Spec(_)
+            | Self::ImageVolume(_)
+            | Self::Slice(_)
             | Self::User(_)
             | Self::Plan(_)
             | Self::Bandwidth(_)
             | Self::NoNetwork(_)
             | Self::Range(_)
             | Self::HostIp(_) => ErrorKind::InvalidArgument,
-            Self::PodExists { .. } | Self::ContainerExists { .. } => ErrorKind::AlreadyExists,
-            Self::PodPhase { .. } | Self::ContainerPhase { .. } | Self::Connect { .. } => {
+            Self::Spec(SpecError::Unsupported { .. })
+            | Self::Cdi(CdiError::Conflict { .. } | CdiError::Unsupported { .. }) => {
                 ErrorKind::FailedPrecondition
             }
+            Self::Cdi(_) => ErrorKind::InvalidArgument,
+            Self::Spec(_) => ErrorKind::InvalidArgument,
+            Self::PodExists { .. } | Self::ContainerExists { .. } => ErrorKind::AlreadyExists,
+            Self::PodPhase { .. }
+            | Self::ContainerPhase { .. }
+            | Self::Connect { .. }
+            | Self::Artifact(_) => ErrorKind::FailedPrecondition,
             Self::ExecTimeout(_) => ErrorKind::DeadlineExceeded,
             Self::Network(NetworkError::Addresses { .. }) | Self::TooManyListeners(_) => {
                 ErrorKind::ResourceExhausted
@@ -289,12 +362,23 @@ impl PodError {
             )
             | Self::StopSignal(_) => ErrorKind::InvalidArgument,
             Self::Cgroup(CgroupError::BelowUsage { .. }) => ErrorKind::FailedPrecondition,
+            Self::Systemd(SystemdError::Connect(_) | SystemdError::Deadline { .. }) => {
+                ErrorKind::Unavailable
+            }
             Self::Dir(error) if error.is_no_space() => ErrorKind::ResourceExhausted,
             Self::State(error) if error.is_no_space() => ErrorKind::ResourceExhausted,
             Self::Shim {
                 source: LinkError::Closed,
                 ..
             } => ErrorKind::Unavailable,
+            Self::Shim {
+                source: LinkError::Failed(failure),
+                ..
+            }
+            | Self::IdMap {
+                source: LinkError::Failed(failure),
+                ..
+            } => launch_error::kind(failure),
             _ => ErrorKind::Internal,
         }
     }

@@ -232,6 +232,7 @@ mod tests {
                 created_at: 1,
                 boot_id: String::new(),
                 pause: None,
+                resources: Default::default(),
                 shim: None,
                 ips: Vec::new(),
                 cgroup: String::new(),

@@ -38,16 +38,14 @@ pub fn write(dir: &Dir, config: &PodConfig, node: &str) -> Result<(), PodError> 
         Some(dns) => resolv_conf(dns),
         None => copy(Path::new("/etc/resolv.conf"))?,
     };
-    put(dir, HOSTS, &copy(Path::new("/etc/hosts"))?)?;
-    put(
-        dir,
-        HOSTNAME,
-        format!("{}\n", hostname(config, node)).as_bytes(),
-    )?;
-    put(dir, RESOLV_CONF, &resolv_conf)
+    let hostname = format!("{}\n", hostname(config, node));
+    let owner = config.root_owner();
+    put(dir, HOSTS, &copy(Path::new("/etc/hosts"))?, owner)?;
+    put(dir, HOSTNAME, hostname.as_bytes(), owner)?;
+    put(dir, RESOLV_CONF, &resolv_conf, owner)
 }
 
-fn put(dir: &Dir, name: &str, content: &[u8]) -> Result<(), PodError> {
+fn put(dir: &Dir, name: &str, content: &[u8], owner: (u32, u32)) -> Result<(), PodError> {
     use std::os::unix::fs::PermissionsExt;
     let name = FileName::new(name)?;
     dir.replace(&name, content, Durability::Volatile)?;
@@ -57,6 +55,7 @@ fn put(dir: &Dir, name: &str, content: &[u8]) -> Result<(), PodError> {
         source,
     };
     let file = dir.open_file(&name)?;
+    std::os::unix::fs::fchown(&file, Some(owner.0), Some(owner.1)).map_err(shown)?;
     file.set_permissions(fs::Permissions::from_mode(0o644))
         .map_err(shown)
 }

@@ -34,6 +34,8 @@ pub fn facts(mode: Mode) -> io::Result<HostFacts> {
             .map_err(|_| io::ErrorKind::InvalidData)?,
         kernel,
         recursive_read_only: kernel >= (5, 12),
+        // The shims' program tries it out.
+        user_namespace_problem: None,
         apparmor: fs::read_to_string("/sys/module/apparmor/parameters/enabled")
             .is_ok_and(|text| text.trim() == "Y"),
         // Known when it has been loaded.
@@ -54,10 +56,10 @@ pub fn node_hostname() -> String {
 /// Directories of /dev that containers have of their own.
 const OWN_DIRECTORIES: [&str; 4] = ["pts", "shm", "mqueue", "fd"];
 
-/// The device nodes below a directory, as a privileged container gets them. Unreadable ones are left out:
-/// devices come and go.
-fn devices(root: &Path) -> Vec<HostDevice> {
-    let mut found = Vec::new();
+/// A device node, or those below a directory, as a container gets them: without terminals and the like.
+/// Unreadable ones are left out: devices come and go.
+pub fn devices(root: &Path) -> Vec<HostDevice> {
+    let mut found: Vec<_> = device(root).into_iter().collect();
     let mut pending = vec![root.to_owned()];
     while let Some(directory) = pending.pop() {
         let Ok(entries) = fs::read_dir(&directory) else {

@@ -15,6 +15,7 @@
 
 mod admit;
 mod apparmor;
+mod cdi;
 mod command;
 mod connect;
 mod container;
@@ -24,22 +25,27 @@ mod events;
 mod exec;
 mod files;
 mod host;
+mod image_volume;
 mod index;
+mod launch_error;
 mod limits;
 mod link;
 mod log_file;
 mod namespaces;
 mod node;
+mod observe;
 mod process;
 mod record;
 mod recover;
 mod sandbox;
+mod scope;
 mod session;
 mod spawn;
 mod state;
 mod stats;
 mod task;
 mod update;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,22 +56,25 @@ use oci_spec::runtime::Spec;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use cdi::CdiError;
 pub use debt::Debt;
 pub use error::{ErrorKind, PodError};
 pub use events::{EventKind, EventStream, PodEvent, StreamEnd};
 pub use exec::{ExecOutput, OUTPUT_LIMIT};
+pub use image_volume::ImageVolume;
 pub use index::PodSnapshot;
 pub use link::LinkError;
 pub use namespaces::{ProcessNamespaces, Role};
 pub use node::{CniUse, PodSettings};
 pub use process::ProcessIdentity;
-pub use record::{ContainerImage, ContainerRecord, PodRecord, StateError};
+pub use record::{ContainerImage, ContainerRecord, PodRecord, PodResources, StateError};
 pub use session::{ClientEnd, ProcessEnd, Session, SessionEnd, Streams, Terminal};
 pub use spawn::SpawnError;
 pub use state::{ContainerPhase, Exit, Goal, PodPhase, Run};
 pub use stats::{
     BlockDevice, ContainerStats, GroupMeasures, PodMeasures, PodStats, StoreSpace, Traffic,
 };
+pub use volumes::ImageVolumes;
 
 use command::{Answer, Command};
 use index::{Made, PodEntry, PodKey};
@@ -73,6 +82,7 @@ use link::ShimLink;
 use node::{Node, blocking, now};
 use task::Task;
 
+use crate::cgroup::Driver;
 use crate::id::{ContainerId, PodId};
 use crate::image::ImageStore;
 use crate::network::cni::CniSettings;
@@ -132,6 +142,9 @@ impl Pods {
     /// The directories, the shim or the cgroups of this machine cannot be used.
     pub async fn open(settings: PodSettings, images: ImageStore) -> Result<Self, PodError> {
         let node = Arc::new(blocking(move || Node::open(settings, images)).await?);
+        if node.driver == Driver::Systemd {
+            node.systemd.check().await?;
+        }
         recover::all(&node).await?;
         let warm = Arc::clone(&node);
         tokio::task::spawn_blocking(move || warm.compile_usual_filters());
@@ -184,8 +197,13 @@ impl Pods {
             .0
             .pod_cgroup(id, config.cgroup_parent.as_deref())?
             .to_string();
+        let resources = PodResources {
+            resources: config.resources.clone(),
+            overhead: config.overhead.clone(),
+        };
         Ok(PodRecord {
             id,
+            resources,
             config: Arc::new(config),
             phase: PodPhase::Creating,
             created_at: now(),
@@ -317,6 +335,17 @@ impl Pods {
         ask(&entry, |answer| Command::Update(id, resources, answer)).await
     }
 
+    /// Keeps the resources that the kubelet has given a pod. Nothing is written to a cgroup: the pod's own is
+    /// the kubelet's, which has changed it before it asks.
+    ///
+    /// # Errors
+    /// The pod is not known.
+    pub async fn update_pod_resources(&self, id: &str, resources: PodResources) -> Outcome<()> {
+        let entry = self.0.index.pod(id)?;
+        let resources = Box::new(resources);
+        ask(&entry, |answer| Command::UpdatePod(resources, answer)).await
+    }
+
     /// A container by its id or a unique prefix of it, and its pod.
     ///
     /// # Errors
@@ -439,51 +468,6 @@ impl Pods {
         })
     }
 
-    /// Resource use of a container, from the kernel.
-    ///
-    /// # Errors
-    /// It is not known.
-    pub async fn container_stats(&self, id: &str) -> Result<ContainerStats, PodError> {
-        let wanted = vec![self.container(id)?];
-        let mut readings = stats::containers(&self.0, wanted).await;
-        readings
-            .pop()
-            .ok_or_else(|| PodError::UnknownContainer(id.to_owned()))
-    }
-
-    /// Resource use of these containers. Those that vanish meanwhile are left out.
-    pub async fn all_stats(&self, ids: Vec<ContainerId>) -> Vec<ContainerStats> {
-        let found = ids
-            .iter()
-            .filter_map(|id| self.container(&id.to_string()).ok());
-        stats::containers(&self.0, found.collect()).await
-    }
-
-    /// Resource use of a pod, from the kernel.
-    ///
-    /// # Errors
-    /// It is not known.
-    pub async fn pod_stats(&self, id: &str) -> Result<PodStats, PodError> {
-        let mut readings = stats::pods(&self.0, vec![self.pod(id)?]).await;
-        readings
-            .pop()
-            .ok_or_else(|| PodError::UnknownPod(id.to_owned()))
-    }
-
-    /// Resource use of these pods. Those that vanish meanwhile are left out.
-    pub async fn all_pod_stats(&self, pods: Vec<Arc<PodSnapshot>>) -> Vec<PodStats> {
-        stats::pods(&self.0, pods).await
-    }
-
-    /// Everything that metrics tell of all pods that run, and the file system of their writable layers.
-    ///
-    /// # Errors
-    /// The kernel's files cannot be read.
-    pub async fn measure(&self) -> Result<(Vec<PodMeasures>, Option<StoreSpace>), PodError> {
-        let (node, pods) = (Arc::clone(&self.0), self.pods());
-        blocking(move || stats::measure(&node, &pods)).await
-    }
-
     /// The OCI runtime Spec of a container.
     ///
     /// # Errors
@@ -509,22 +493,9 @@ impl Pods {
         Ok(namespaces::of(&*self.pod(id)?))
     }
 
-    /// Everything that happens to pods and containers from now on.
-    ///
-    /// # Errors
-    /// Too many listen already.
-    pub fn listen(&self) -> Result<EventStream, PodError> {
-        self.0.events.listen()
-    }
-
-    /// Ends all streams of events: the daemon ends.
-    pub fn close_events(&self) {
-        self.0.events.close();
-    }
-
-    /// A moment that is later than all events so far: what is read after it is at least that new.
-    pub fn stamp(&self) -> i64 {
-        self.0.events.stamp()
+    /// Why pods cannot have user namespaces of their own on this node; none when they can.
+    pub fn user_namespace_problem(&self) -> Option<&str> {
+        self.0.facts.user_namespace_problem.as_deref()
     }
 
     /// Why pods get no network of their own; empty when they do.

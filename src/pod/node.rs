@@ -1,17 +1,23 @@
 //! What all pods of this machine share: settings, stores, the network, the cgroup hierarchy.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::AtFlags;
+use nix::unistd::{AccessFlags, faccessat};
+
 use super::apparmor;
+use super::connect;
 use super::debt::Debts;
 use super::error::PodError;
 use super::events::Events;
 use super::host;
 use super::index::Index;
+use super::scope;
 use super::spawn::Spawner;
 use super::stats::Samples;
-use crate::cgroup::{CgroupPath, Hierarchy};
+use super::volumes::ImageVolumes;
+use crate::cgroup::{CgroupPath, Driver, Hierarchy, Mode};
 use crate::disk::{Dir, FileName, FsSpace};
 use crate::id::{ContainerId, PodId};
 use crate::image::ImageStore;
@@ -20,7 +26,8 @@ use crate::network::{BridgeNetwork, BridgeSettings, NetnsName, netns};
 use crate::plan::CgroupMounts;
 use crate::plan::seccomp::FilterCache;
 use crate::spec::{self, HostFacts};
-use crate::sys::proc;
+use crate::sys::{path, proc};
+use crate::systemd::{self, Slice, Systemd};
 use crate::wire::plan::STORE_MOUNT;
 
 /// What the configuration decides about pods.
@@ -34,6 +41,8 @@ pub struct PodSettings {
     pub shim: PathBuf,
     /// Cgroup below which pods without a cgroup parent get theirs.
     pub cgroup_parent: String,
+    /// Who makes the cgroups of pods; without it systemd where it runs the machine and cgroup v2 is there.
+    pub cgroup_driver: Option<Driver>,
     /// Most tasks in a container that sets no limit; none for no limit.
     pub pids_limit: Option<u64>,
     /// The built-in network, for pods that join no network of plugins; without it they have a loopback
@@ -43,8 +52,12 @@ pub struct PodSettings {
     pub cni: CniSettings,
     /// When pods join that one.
     pub cni_use: CniUse,
+    /// Directories with descriptions of CDI devices; the later ones win.
+    pub cdi_dirs: Vec<PathBuf>,
     /// Directory in which network namespaces are pinned: /run/netns, where ip-netns(8) looks.
     pub netns_dir: PathBuf,
+    /// What is done about the volumes that images declare.
+    pub image_volumes: ImageVolumes,
 }
 
 /// When pods join the network of the plugins that are installed on the machine.
@@ -65,6 +78,8 @@ pub(super) struct Node {
     pub images: ImageStore,
     pub index: Index,
     pub cgroups: Hierarchy,
+    pub driver: Driver,
+    pub systemd: Systemd,
     pub cgroup_mounts: CgroupMounts,
     pub facts: HostFacts,
     pub hostname: String,
@@ -85,6 +100,8 @@ pub(super) struct Node {
 const PODS: &str = "pods";
 /// Directory of the containers' writable layers below the root directory.
 const CONTAINERS: &str = "containers";
+/// Directory of the volumes that its image declares below a container's directory.
+const VOLUMES: &str = "volumes";
 
 impl Node {
     /// Makes the directories and reads the machine's facts. Blocks.
@@ -93,15 +110,22 @@ impl Node {
         let run = Dir::create_root(&settings.run_dir)?;
         let root = Dir::create_root(&settings.root_dir)?;
         let cgroups = Hierarchy::detect()?;
+        let driver = driver(settings.cgroup_driver, cgroups.mode())?;
+        if driver == Driver::Systemd {
+            Slice::of_path(&settings.cgroup_parent)?;
+        }
         let network = settings
             .network
             .clone()
             .map(BridgeNetwork::new)
             .transpose()?;
+        let cni = CniNetwork::open(settings.cni.clone())?;
         if let Some(bridge) = &network {
-            bridge.ensure()?;
+            connect::prepare(bridge, &cni, settings.cni_use)?;
         }
+        let spawner = Spawner::new(&settings.shim, &settings.root_dir)?;
         let mut facts = host::facts(cgroups.mode()).map_err(system("read the machine's facts"))?;
+        facts.user_namespace_problem = spawner.user_namespace_problem().map(str::to_owned);
         if facts.apparmor {
             facts.apparmor_default = default_profile();
         }
@@ -113,18 +137,37 @@ impl Node {
             hostname: host::node_hostname(),
             boot_id: proc::boot_id().map_err(system("read the boot id"))?,
             filters: FilterCache::default(),
-            spawner: Spawner::new(&settings.shim, &settings.root_dir)?,
+            spawner,
             debts: Debts::open(&run)?,
             samples: Samples::default(),
             events: Events::default(),
             index: Index::default(),
             cgroups,
+            driver,
+            systemd: Systemd::default(),
             network,
-            cni: CniNetwork::open(settings.cni.clone())?,
+            cni,
             cni_use: settings.cni_use,
             settings,
             images,
         })
+    }
+
+    /// Whether the directories can be written and the cgroups read. Blocks.
+    pub fn check(&self) -> Result<(), PodError> {
+        for (doing, dir) in [
+            ("write to run_dir", &self.pods),
+            ("write to root_dir", &self.containers),
+        ] {
+            // Also root is told of a file system that was remounted read-only.
+            faccessat(dir.as_fd(), ".", AccessFlags::W_OK, AtFlags::empty()).map_err(|errno| {
+                PodError::System {
+                    doing,
+                    source: errno.into(),
+                }
+            })?;
+        }
+        Ok(self.cgroups.check()?)
     }
 
     /// Compiles the seccomp filters that nearly every pod uses, so that the first one does not wait for it.
@@ -164,18 +207,35 @@ impl Node {
         Ok(found)
     }
 
-    /// Makes the upper and work directories of a container.
-    pub fn make_layer(&self, id: ContainerId) -> Result<(), PodError> {
+    /// Makes the upper and work directories of a container, whose root belongs to `owner`.
+    pub fn make_layer(&self, id: ContainerId, owner: (u32, u32)) -> Result<(), PodError> {
         let dir = self
             .containers
             .create_subdir(&FileName::new(id.to_string())?, 0o700)?;
         // The upper directory's mode is that of the container's root.
-        dir.create_subdir(&FileName::new("upper")?, 0o755)?;
+        let upper = dir.create_subdir(&FileName::new("upper")?, 0o755)?;
+        path::set_own(upper.as_fd(), owner.0, owner.1).map_err(|errno| PodError::System {
+            doing: "give the container's root directory to its root user",
+            source: errno.into(),
+        })?;
         dir.create_subdir(&FileName::new("work")?, 0o700)?;
         Ok(())
     }
 
-    /// Deletes the upper and work directories of a container. Missing ones are success.
+    /// Makes the directory of a volume that a container's image declares.
+    pub fn make_volume(&self, id: ContainerId, number: usize) -> Result<Dir, PodError> {
+        let container = self.containers.subdir(&FileName::new(id.to_string())?)?;
+        let volumes = container.create_subdir(&FileName::new(VOLUMES)?, 0o700)?;
+        Ok(volumes.create_new_subdir(&FileName::new(number.to_string())?, 0o755)?)
+    }
+
+    /// Path of that directory on the host.
+    pub fn volume_path(&self, id: ContainerId, number: usize) -> PathBuf {
+        let container = self.settings.root_dir.join(CONTAINERS).join(id.to_string());
+        container.join(VOLUMES).join(number.to_string())
+    }
+
+    /// Deletes the upper and work directories and the volumes of a container. Missing ones are success.
     pub fn delete_layer(&self, id: ContainerId) -> Result<(), PodError> {
         Ok(self
             .containers
@@ -221,12 +281,30 @@ impl Node {
         self.settings.run_dir.join(PODS).join(id.to_string())
     }
 
-    /// The cgroup of a pod: what the request names, or one below our own parent.
+    /// The cgroup that holds those of a pod's processes: what the request names, or one below our own parent;
+    /// with systemd a scope in it.
     pub fn pod_cgroup(&self, id: PodId, parent: Option<&str>) -> Result<CgroupPath, PodError> {
+        if self.driver == Driver::Systemd {
+            let slice = match parent {
+                Some(parent) => Slice::parse(parent)?,
+                None => Slice::of_path(&self.settings.cgroup_parent)?,
+            };
+            return scope::place(id, &slice);
+        }
         match parent {
             Some(parent) => Ok(CgroupPath::new(parent)?),
             None => Ok(CgroupPath::new(&self.settings.cgroup_parent)?.join(&id.to_string())?),
         }
+    }
+}
+
+/// Who makes the cgroups of pods on this machine.
+fn driver(wanted: Option<Driver>, mode: Mode) -> Result<Driver, PodError> {
+    match (wanted, mode) {
+        (Some(Driver::Systemd), Mode::Hybrid | Mode::V1) => Err(PodError::DriverMode),
+        (Some(driver), _) => Ok(driver),
+        (None, Mode::V2) if systemd::is_running() => Ok(Driver::Systemd),
+        (None, _) => Ok(Driver::Cgroupfs),
     }
 }
 

@@ -9,12 +9,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::image_volume::ImageVolume;
 use super::process::ProcessIdentity;
 use super::state::{ContainerPhase, PodPhase};
 use crate::disk::{Dir, Durability, FileName, FileNameError, Record, RecordError};
 use crate::id::{ContainerId, PodId};
 use crate::image::LayerName;
-use crate::spec::{ContainerConfig, Identity, ImageDefaults, PodConfig, Resources, Signal};
+use crate::spec::{
+    CdiEdits, ContainerConfig, Identity, ImageDefaults, PodConfig, Resources, Signal,
+};
 
 /// Version of the records on disk.
 const VERSION: u32 = 1;
@@ -46,6 +49,19 @@ pub struct PodRecord {
     pub ips: Vec<IpAddr>,
     /// Cgroup that holds those of the pause and of the containers.
     pub cgroup: String,
+    /// Resources that the kubelet gave the pod last.
+    #[serde(default)]
+    pub resources: PodResources,
+}
+
+/// What the kubelet says of a pod's resources. It writes them to the pod's cgroup itself: they are kept to be
+/// shown.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PodResources {
+    /// Sum of the containers' resources.
+    pub resources: Option<Resources>,
+    /// What the sandbox itself may need.
+    pub overhead: Option<Resources>,
 }
 
 /// A container.
@@ -59,6 +75,12 @@ pub struct ContainerRecord {
     pub config: Arc<ContainerConfig>,
     /// What its image contributed.
     pub image: Arc<ContainerImage>,
+    /// The images among its volumes.
+    #[serde(default)]
+    pub image_volumes: Vec<ImageVolume>,
+    /// What its CDI devices change.
+    #[serde(default)]
+    pub cdi: CdiEdits,
     /// Who its processes run as.
     pub identity: Identity,
     /// What it is doing.
@@ -73,6 +95,14 @@ pub struct ContainerRecord {
     pub stop_signal: Signal,
     /// Parts that this machine refused and that were left out at the start.
     pub degraded: Vec<String>,
+}
+
+impl ContainerRecord {
+    /// All layers that it uses: its image's and those of its volumes.
+    pub fn layers(&self) -> Vec<LayerName> {
+        let volumes = self.image_volumes.iter().flat_map(|volume| &volume.layers);
+        self.image.layers.iter().chain(volumes).cloned().collect()
+    }
 }
 
 /// The image as it was when the container was created.

@@ -23,7 +23,7 @@ use super::link::ShimLink;
 use super::new_entry;
 use super::node::{Node, blocking, now};
 use super::process::ProcessIdentity;
-use super::record::{self, ContainerRecord, PodRecord};
+use super::record::{self, ContainerRecord, PodRecord, PodResources};
 use super::sandbox;
 use super::state::{ContainerPhase, Exit, Goal, PodPhase, Run};
 use super::task::{Task, exit_of};
@@ -92,6 +92,7 @@ async fn forgotten(node: &Arc<Node>) -> Result<(), PodError> {
             shim: None,
             ips: Vec::new(),
             cgroup: node.pod_cgroup(id, None)?.to_string(),
+            resources: PodResources::default(),
         };
         // A plugin that hangs must not hold up the start.
         tokio::spawn(undo(Arc::clone(node), pod, None));

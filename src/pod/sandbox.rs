@@ -22,6 +22,7 @@ use super::link::{Answer, LinkError, ShimLink};
 use super::node::{Node, blocking};
 use super::process::ProcessIdentity;
 use super::record::{self, PodRecord};
+use super::scope;
 use crate::cgroup::{Cgroup, CgroupPath, Limits, Role};
 use crate::disk::Dir;
 use crate::id::ContainerId;
@@ -66,9 +67,10 @@ pub fn pause_cgroup(pod: &PodRecord) -> Result<CgroupPath, PodError> {
     Ok(CgroupPath::new(&pod.cgroup)?.join(&pod.id.to_string())?)
 }
 
-/// The cgroup in which everything of a pod is counted.
+/// The cgroup in which everything of a pod is counted: the one that the request names, if it names one.
 pub fn own_cgroup(pod: &PodRecord) -> Result<CgroupPath, PodError> {
-    Ok(CgroupPath::new(&pod.cgroup)?)
+    let slice = scope::slice(pod).filter(|_| pod.config.cgroup_parent.is_some());
+    Ok(CgroupPath::new(slice.unwrap_or(&pod.cgroup))?)
 }
 
 /// Makes everything of a pod. On failure the caller calls [`release`].
@@ -77,6 +79,10 @@ pub async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<Made, PodError> {
     let (dir, cgroup, plan) = prepare(node, pod, plan).await?;
     let (link, events) =
         ShimLink::connect(dir.as_fd()).map_err(shim("connect to the pod's shim"))?;
+    let cgroup = match cgroup {
+        Some(cgroup) => cgroup,
+        None => scope::enter(node, pod, &link).await?,
+    };
     let (report, netns) = start_pause(node, &link, &cgroup, plan.as_fd()).await?;
     let ips = connect::attach(node, pod, &link, netns).await?;
     let (pause, shim) = identities(&report);
@@ -89,20 +95,24 @@ pub async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<Made, PodError> {
     })
 }
 
-/// Intent, files, cgroup and shim.
+/// Intent, files, cgroup and shim. A scope of systemd is made around the shim later.
 async fn prepare(
     node: &Arc<Node>,
     pod: &PodRecord,
     plan: crate::wire::plan::PausePlan,
-) -> Result<(Dir, Cgroup, OwnedFd), PodError> {
+) -> Result<(Dir, Option<Cgroup>, OwnedFd), PodError> {
     let (node, pod) = (Arc::clone(node), pod.clone());
     blocking(move || {
         let dir = node.make_pod_dir(pod.id)?;
         record::store_pod(&dir, &pod)?;
         files::write(&dir, &pod.config, &node.hostname)?;
-        let cgroup = node
-            .cgroups
-            .create(&pause_cgroup(&pod)?, &Limits::default())?;
+        let cgroup = match scope::slice(&pod) {
+            Some(_) => None,
+            None => Some(
+                node.cgroups
+                    .create(&pause_cgroup(&pod)?, &Limits::default())?,
+            ),
+        };
         node.spawner.shim(dir.as_fd())?;
         let plan = seal("pause plan", &plan)?;
         Ok((dir, cgroup, plan))
@@ -209,6 +219,7 @@ pub async fn release(
         Some(failures) => failures,
         None => connect::detach(node, pod).await,
     });
+    failures.extend(scope::leave(node, pod).await.err());
     failures
 }
 
@@ -224,7 +235,7 @@ fn end_processes(node: &Node, pod: &PodRecord, containers: &[ContainerId]) -> Ve
 fn release_pause(node: &Node, pod: &PodRecord) -> Result<(), PodError> {
     let path = pause_cgroup(pod)?;
     kill_and_remove(node, &path)?;
-    if pod.config.cgroup_parent.is_none() {
+    if pod.config.cgroup_parent.is_none() && scope::slice(pod).is_none() {
         // The pod's own group; our parent stays for the next pod.
         node.cgroups.remove(&CgroupPath::new(&pod.cgroup)?)?;
     }

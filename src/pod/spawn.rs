@@ -52,6 +52,7 @@ pub enum SpawnError {
 pub struct Spawner {
     program: OwnedFd,
     mount_namespace: OwnedFd,
+    user_namespace_problem: String,
 }
 
 impl Spawner {
@@ -65,16 +66,22 @@ impl Spawner {
             path: program.to_owned(),
             source,
         })?;
-        let mount_namespace = make_mount_namespace(&program, store)?;
+        let (mount_namespace, user_namespace_problem) = make_mount_namespace(&program, store)?;
         Ok(Self {
             program,
             mount_namespace,
+            user_namespace_problem,
         })
     }
 
     /// The mount namespace that a new shim is to enter.
     pub fn mount_namespace(&self) -> BorrowedFd<'_> {
         self.mount_namespace.as_fd()
+    }
+
+    /// Why pods cannot have user namespaces of their own on this machine; none when they can.
+    pub fn user_namespace_problem(&self) -> Option<&str> {
+        Some(self.user_namespace_problem.as_str()).filter(|problem| !problem.is_empty())
     }
 
     /// Starts a shim that listens in the pod's state directory. Returns when its socket can be connected
@@ -131,7 +138,8 @@ fn listen_in(state: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-fn make_mount_namespace(program: &OwnedFd, store: &Path) -> Result<OwnedFd, SpawnError> {
+/// The namespace, and why pods cannot have user namespaces (empty when they can).
+fn make_mount_namespace(program: &OwnedFd, store: &Path) -> Result<(OwnedFd, String), SpawnError> {
     let (ours, theirs) = socketpair(
         AddressFamily::Unix,
         SockType::SeqPacket,
@@ -149,10 +157,12 @@ fn make_mount_namespace(program: &OwnedFd, store: &Path) -> Result<OwnedFd, Spaw
     if !status.success() {
         return Err(SpawnError::Ended(status));
     }
-    let mut byte = [0; 64];
-    let (_, mut descriptors) =
-        fdpass::recv_packet(ours.as_fd(), &mut byte).map_err(SpawnError::MountNamespace)?;
-    descriptors
+    let mut packet = [0; 512];
+    let (length, mut descriptors) =
+        fdpass::recv_packet(ours.as_fd(), &mut packet).map_err(SpawnError::MountNamespace)?;
+    let namespace = descriptors
         .pop()
-        .ok_or_else(|| SpawnError::MountNamespace(io::ErrorKind::UnexpectedEof.into()))
+        .ok_or_else(|| SpawnError::MountNamespace(io::ErrorKind::UnexpectedEof.into()))?;
+    let problem = String::from_utf8_lossy(packet.get(1..length).unwrap_or_default());
+    Ok((namespace, problem.into_owned()))
 }

@@ -6,7 +6,7 @@ use super::index::PodSnapshot;
 use super::limits;
 use super::node::Node;
 use super::record::ContainerRecord;
-use crate::cgroup::Limits;
+use crate::cgroup::{Ceiling, Limits};
 use crate::spec::Resources;
 
 /// The resources in force after an update: what the update leaves at its zero value stays.
@@ -40,8 +40,13 @@ pub fn merged(old: &Resources, new: &Resources) -> Resources {
     }
 }
 
-/// Writes the resources of a record to its cgroup: all or nothing. Blocks.
-pub fn apply(node: &Node, pod: &PodSnapshot, record: &ContainerRecord) -> Result<(), PodError> {
+/// Writes the resources of a record to its cgroup, all or nothing, and returns them as they are in force then.
+/// Blocks.
+pub fn apply(
+    node: &Node,
+    pod: &PodSnapshot,
+    record: &ContainerRecord,
+) -> Result<Resources, PodError> {
     let spec = container::runtime_spec(node, pod, record)?;
     let limits = limits::of_spec(&spec, node.cgroups.mode(), node.settings.pids_limit);
     // Device rules were written at the creation and are no resource that CRI updates.
@@ -53,7 +58,23 @@ pub fn apply(node: &Node, pod: &PodSnapshot, record: &ContainerRecord) -> Result
     let Some(cgroup) = node.cgroups.open(&path)? else {
         return Err(PodError::UnknownContainer(record.id.to_string()));
     };
-    Ok(cgroup.apply(&limits)?)
+    cgroup.apply(&limits)?;
+    Ok(in_force(record.resources.clone(), &cgroup.limits()?))
+}
+
+/// What was asked for, with the kernel's own figures where they may differ: it counts memory in pages. Shares
+/// stay as they were asked for, because on v2 the way back from a weight is not exact, and a kubelet compares.
+fn in_force(mut asked: Resources, kernel: &Limits) -> Resources {
+    let read_back = |asked: &mut i64, kernel: Option<Ceiling>| {
+        if let (1.., Some(kernel)) = (*asked, kernel) {
+            *asked = kernel.to_oci();
+        }
+    };
+    read_back(&mut asked.memory_limit, kernel.memory_bytes);
+    read_back(&mut asked.memory_swap_limit, kernel.memory_swap_bytes);
+    read_back(&mut asked.cpu_quota, kernel.cpu_quota);
+    read_back(&mut asked.cpu_period, kernel.cpu_period.map(Ceiling::At));
+    asked
 }
 
 #[cfg(test)]
@@ -79,5 +100,28 @@ mod tests {
             (512, 2 << 20, -1)
         );
         assert_eq!(merged.cpuset_cpus, "0");
+    }
+
+    #[test]
+    fn what_the_kernel_rounded_is_shown_rounded() {
+        let asked = Resources {
+            memory_limit: 4097,
+            cpu_quota: -1,
+            cpu_shares: 512,
+            ..Resources::default()
+        };
+        let kernel = Limits {
+            memory_bytes: Some(Ceiling::At(4096)),
+            memory_swap_bytes: Some(Ceiling::At(8192)),
+            cpu_quota: Some(Ceiling::Unlimited),
+            cpu_shares: Some(510),
+            ..Limits::default()
+        };
+        let shown = in_force(asked.clone(), &kernel);
+        let wanted = Resources {
+            memory_limit: 4096,
+            ..asked
+        };
+        assert_eq!(shown, wanted, "what nobody asked for is not shown");
     }
 }

@@ -12,7 +12,7 @@ use super::exec::ExecRequest;
 use super::run::{Shim, failed};
 use super::state::{Event, State};
 use crate::id::ContainerId;
-use crate::sys::{errno_of, pidfd, tty};
+use crate::sys::{errno_of, pidfd, process, tty};
 use crate::wire::{ContainerReport, Failure, Phase, Reply, Request, Step, ToShim};
 
 /// Requests read before other descriptors have their turn.
@@ -121,6 +121,7 @@ impl Shim {
                 self.attach(asked).map(Some)
             }
             Request::OpenTcp { family } => Ok(Some((Reply::Netlink, vec![self.open_tcp(family)?]))),
+            Request::Identify => Ok(Some((Reply::Identity(process::own_pid()), Vec::new()))),
         }
     }
 

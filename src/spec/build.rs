@@ -6,9 +6,9 @@ use oci_spec::runtime::{Linux, LinuxResources, LinuxSeccomp, Mount, Process, Roo
 
 use super::sysctl::{self, SysctlError};
 use super::{
-    ContainerConfig, ContainerPath, DeviceGrant, HostFacts, HostPath, Identity, ImageDefaults,
-    IpcMode, NetMode, PathError, PodConfig, PodPaths, VolumePropagation, capabilities, confinement,
-    devices, mounts, namespaces, process,
+    CdiEdits, ContainerConfig, ContainerPath, DeviceGrant, HostFacts, HostPath, Identity,
+    ImageDefaults, IpcMode, NetMode, PathError, PodConfig, PodPaths, VolumePropagation,
+    capabilities, confinement, devices, mounts, namespaces, process,
 };
 use crate::id::{ContainerId, PodId};
 
@@ -39,6 +39,8 @@ pub struct SpecRequest<'a> {
     pub localhost_seccomp: Option<&'a LinuxSeccomp>,
     /// The nodes behind the requested devices.
     pub devices: &'a [DeviceGrant],
+    /// What CDI devices change.
+    pub cdi: &'a CdiEdits,
     /// Directories for the volumes that the image declares.
     pub volumes: &'a [(ContainerPath, HostPath)],
 }
@@ -129,6 +131,9 @@ pub fn build(request: &SpecRequest<'_>) -> Result<Spec, SpecError> {
     if security.privileged && !request.pod.security.privileged {
         return Err(SpecError::PrivilegedInPlainPod);
     }
+    if let Some(map) = &request.pod.namespaces.userns {
+        namespaces::check_identity(map, request.identity)?;
+    }
     let mut process = process::process(request)?;
     let capabilities = capabilities::sets(security, request.host.last_cap)?;
     let bounding = capabilities.bounding().clone().unwrap_or_default();
@@ -167,12 +172,21 @@ pub fn build(request: &SpecRequest<'_>) -> Result<Spec, SpecError> {
 /// [`SpecError`] names the field that cannot be met.
 pub fn build_pod(request: &PodSpecRequest<'_>) -> Result<Spec, SpecError> {
     let PodSpecRequest { pod, .. } = *request;
+    let identity = pause_identity(pod)?;
+    if let Some(map) = &pod.namespaces.userns {
+        if let Some(problem) = &request.host.user_namespace_problem {
+            let field = "linux.security_context.namespace_options.userns_options";
+            let what = format!("a user namespace of a pod's own ({problem})");
+            return Err(SpecError::unsupported(field, what));
+        }
+        namespaces::check_identity(map, &identity)?;
+    }
     let mut process = Process::default();
     process
         .set_terminal(Some(false))
         .set_args(Some(vec!["/pause".to_owned()]))
         .set_env(Some(Vec::new()))
-        .set_user(process::user(&pause_identity(pod)?))
+        .set_user(process::user(&identity, &[]))
         .set_capabilities(None)
         .set_no_new_privileges(Some(true))
         .set_rlimits(None)

@@ -1,6 +1,7 @@
 //! What CRI asks of a container: `ContainerConfig`, checked.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +105,16 @@ pub enum VolumeSource {
         /// Path below the image's root.
         sub_path: String,
     },
+}
+
+impl VolumeSource {
+    /// What the Spec calls it: the path, or for an image its reference with the path below it.
+    pub fn spec_name(&self) -> PathBuf {
+        match self {
+            Self::Host(path) => path.as_path().to_owned(),
+            Self::Image { image, sub_path } => Path::new(&image.image).join(sub_path),
+        }
+    }
 }
 
 /// CRI `MountPropagation`.

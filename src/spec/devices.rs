@@ -5,7 +5,7 @@
 
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType};
 
-use super::{DeviceKind, HostDevice, SpecError, SpecRequest};
+use super::{DeviceGrant, DeviceKind, HostDevice, SpecError, SpecRequest};
 
 /// Character devices of every container: (major, minor), `None` for all minors. Linux devices.txt.
 const ALLOWED: &[(i64, Option<i64>)] = &[
@@ -33,7 +33,7 @@ const PRIVATE: &[&str] = &[
 /// Nodes to make: what was granted, and for a privileged container all of the host's.
 pub(super) fn nodes(request: &SpecRequest<'_>) -> Result<Vec<LinuxDevice>, SpecError> {
     let mut out: Vec<LinuxDevice> = Vec::new();
-    for grant in request.devices {
+    for grant in granted(request) {
         check_permissions(&grant.permissions)?;
         out.push(node(&grant.device));
     }
@@ -47,6 +47,11 @@ pub(super) fn nodes(request: &SpecRequest<'_>) -> Result<Vec<LinuxDevice>, SpecE
         }
     }
     Ok(out)
+}
+
+/// The nodes of the request, then those of CDI devices.
+fn granted<'a>(request: &SpecRequest<'a>) -> impl Iterator<Item = &'a DeviceGrant> {
+    request.devices.iter().chain(&request.cdi.devices)
 }
 
 /// Access rules in order; the last one that matches counts.
@@ -73,7 +78,7 @@ pub(super) fn rules(request: &SpecRequest<'_>) -> Vec<LinuxDeviceCgroup> {
             Verdict::Allow,
         ));
     }
-    for grant in request.devices {
+    for grant in granted(request) {
         let device = &grant.device;
         let number = (Some(i64::from(device.major)), Some(i64::from(device.minor)));
         if device.kind != DeviceKind::Fifo {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 /// Facts of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostFacts {
@@ -13,6 +15,8 @@ pub struct HostFacts {
     pub kernel: (u32, u32),
     /// Recursive read-only mounts work (Linux 5.12).
     pub recursive_read_only: bool,
+    /// Why pods cannot have user namespaces of their own on this node; none when they can.
+    pub user_namespace_problem: Option<String>,
     /// The kernel has AppArmor enabled.
     pub apparmor: bool,
     /// Name of the default AppArmor profile, when the daemon has loaded one.
@@ -33,7 +37,7 @@ pub enum CgroupMode {
 }
 
 /// A device node of the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostDevice {
     /// Path of the host; in a container of a privileged pod it is the same.
     pub path: PathBuf,
@@ -52,7 +56,7 @@ pub struct HostDevice {
 }
 
 /// Kind of a device node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeviceKind {
     /// Character device.
     Character,
@@ -80,7 +84,7 @@ pub struct PodPaths {
 }
 
 /// A device that the caller looked up for a [`super::DeviceRequest`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceGrant {
     /// The node; `path` is where it is to appear in the container.
     pub device: HostDevice,

@@ -10,6 +10,10 @@ use oci_spec::runtime::Mount;
 use super::{
     IpcMode, NetMode, SpecError, SpecRequest, VolumeMount, VolumePropagation, VolumeSource,
 };
+use crate::wire::plan::IdMappings;
+
+/// The group of terminals: every distribution's /etc/group.
+const TTY_GROUP: u32 = 5;
 
 /// What may be mounted below the container's /proc (runc's list): single files of no harm.
 const PROC_FILES: &[&str] = &[
@@ -24,6 +28,9 @@ const PROC_FILES: &[&str] = &[
     "/proc/sys/kernel/ns_last_pid",
     "/proc/uptime",
 ];
+
+/// Type of a mount whose source is an image. OCI has none: other runtimes mount the image themselves.
+const IMAGE_TYPE: &str = "image";
 
 /// All mounts in the order in which they are made.
 pub(super) fn mounts(request: &SpecRequest<'_>) -> Result<Vec<Mount>, SpecError> {
@@ -48,13 +55,21 @@ pub(super) fn mounts(request: &SpecRequest<'_>) -> Result<Vec<Mount>, SpecError>
     }
     for (path, directory) in request.volumes {
         if !requested(path.as_str()) {
-            let mount = bind(
+            check_target(path.as_str(), directory.as_path(), "the image's Volumes")?;
+            let mut mount = bind(
                 path.as_str(),
                 directory.as_path(),
                 &["rbind", "rprivate", "rw"],
             );
+            if let Some(map) = &request.pod.namespaces.userns {
+                // The copy of what the image has there has the image's owners.
+                map_owners(&mut mount, map);
+            }
             volumes.push((path.as_str().to_owned(), mount));
         }
+    }
+    for mount in &request.cdi.mounts {
+        volumes.push((mount.container_path.clone(), mount.to_oci()?));
     }
     volumes.sort_by_key(|(path, _)| path.split('/').filter(|part| !part.is_empty()).count());
 
@@ -87,6 +102,18 @@ fn defaults(request: &SpecRequest<'_>) -> Vec<(&'static str, Mount)> {
     } else {
         new("/sys", "sysfs", &["nosuid", "noexec", "nodev", access])
     };
+    let mut terminals = vec![
+        "nosuid",
+        "noexec",
+        "newinstance",
+        "ptmxmode=0666",
+        "mode=0620",
+    ];
+    // The group tty, unless the pod's user namespace has no such group.
+    let tty = |map: &IdMappings| map.outside_group(TTY_GROUP).is_some();
+    if namespaces.userns.as_ref().is_none_or(tty) {
+        terminals.push("gid=5");
+    }
     vec![
         ("/proc", new("/proc", "proc", &quiet)),
         (
@@ -97,21 +124,7 @@ fn defaults(request: &SpecRequest<'_>) -> Vec<(&'static str, Mount)> {
                 &["nosuid", "strictatime", "mode=755", "size=65536k"],
             ),
         ),
-        (
-            "/dev/pts",
-            new(
-                "/dev/pts",
-                "devpts",
-                &[
-                    "nosuid",
-                    "noexec",
-                    "newinstance",
-                    "ptmxmode=0666",
-                    "mode=0620",
-                    "gid=5",
-                ],
-            ),
-        ),
+        ("/dev/pts", new("/dev/pts", "devpts", &terminals)),
         ("/dev/mqueue", new("/dev/mqueue", "mqueue", &quiet)),
         ("/sys", sys),
         (
@@ -155,24 +168,35 @@ fn bind_volume(
     index: usize,
 ) -> Result<Mount, SpecError> {
     let field = |name: &str| format!("mounts[{index}].{name}");
-    let VolumeSource::Host(source) = &volume.source else {
-        return Err(SpecError::unsupported(field("image"), "image volumes"));
-    };
     let path = volume.container_path.as_str();
-    check_target(path, source.as_str(), &field("container_path"))?;
+    let source = volume.source.spec_name();
+    check_target(path, &source, &field("container_path"))?;
+    if let VolumeSource::Image { .. } = volume.source {
+        if !volume.readonly {
+            let reason = "a volume from an image has to be read-only";
+            return Err(SpecError::invalid(field("readonly"), reason));
+        }
+        let mut mount = bind(path, &source, &["ro", "nodev"]);
+        mount.set_typ(Some(IMAGE_TYPE.to_owned()));
+        return Ok(mount);
+    }
     let propagation = match volume.propagation {
         VolumePropagation::Private => "rprivate",
         VolumePropagation::HostToContainer => "rslave",
         VolumePropagation::Bidirectional => "rshared",
     };
     let access = access(request, volume, &field("recursive_read_only"))?;
-    let mut mount = bind(path, source.as_path(), &["rbind", propagation, access]);
+    let mut mount = bind(path, &source, &["rbind", propagation, access]);
     if let Some(map) = &volume.id_map {
-        mount
-            .set_uid_mappings(Some(super::namespaces::mappings(&map.uids)))
-            .set_gid_mappings(Some(super::namespaces::mappings(&map.gids)));
+        map_owners(&mut mount, map);
     }
     Ok(mount)
+}
+
+fn map_owners(mount: &mut Mount, map: &IdMappings) {
+    mount
+        .set_uid_mappings(Some(super::namespaces::mappings(&map.uids)))
+        .set_gid_mappings(Some(super::namespaces::mappings(&map.gids)));
 }
 
 fn access(
@@ -199,7 +223,7 @@ fn access(
 }
 
 /// Nothing is mounted over the root, and nothing over /proc that could fake it (CVE-2019-16884).
-fn check_target(path: &str, source: &str, field: &str) -> Result<(), SpecError> {
+pub(super) fn check_target(path: &str, source: &Path, field: &str) -> Result<(), SpecError> {
     if path == "/" {
         return Err(SpecError::invalid(
             field,
@@ -207,7 +231,7 @@ fn check_target(path: &str, source: &str, field: &str) -> Result<(), SpecError> 
         ));
     }
     let below_proc = path == "/proc" || path.starts_with("/proc/");
-    let whole = path == "/proc" && source == "/proc";
+    let whole = path == "/proc" && source == Path::new("/proc");
     if below_proc && !whole && !PROC_FILES.contains(&path) {
         let reason = format!("{path:?} would cover a part of /proc that programs rely on");
         return Err(SpecError::invalid(field, reason));

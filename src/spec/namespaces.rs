@@ -6,8 +6,10 @@ use oci_spec::runtime::{
     LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceType,
 };
 
-use super::{ContainerConfig, IpcMode, NetMode, PidMode, PodConfig, SpecError, SpecRequest};
-use crate::wire::plan::IdRange;
+use super::{
+    ContainerConfig, Identity, IpcMode, NetMode, PidMode, PodConfig, SpecError, SpecRequest,
+};
+use crate::wire::plan::{IdMappings, IdRange};
 
 /// `HOST_NAME_MAX` of Linux.
 const MAX_HOSTNAME: usize = 64;
@@ -97,6 +99,27 @@ pub(super) fn of_container(request: &SpecRequest<'_>) -> Result<Vec<LinuxNamespa
         out.push(namespace(LinuxNamespaceType::Cgroup, None));
     }
     Ok(out)
+}
+
+/// A process can only be somebody whom its user namespace has: the kernel would refuse it at the start.
+pub(super) fn check_identity(map: &IdMappings, identity: &Identity) -> Result<(), SpecError> {
+    let missing = |field: &str, what: &str, id: u32| {
+        let reason = format!(
+            "{what} {id} is outside of the pod's user namespace; take one that its mappings have"
+        );
+        SpecError::invalid(format!("linux.security_context.{field}"), reason)
+    };
+    if map.outside_user(identity.uid).is_none() {
+        return Err(missing("run_as_user", "user", identity.uid));
+    }
+    if map.outside_group(identity.gid).is_none() {
+        return Err(missing("run_as_group", "group", identity.gid));
+    }
+    let outside = |group: &&u32| map.outside_group(**group).is_none();
+    match identity.groups.iter().find(outside) {
+        Some(group) => Err(missing("supplemental_groups", "group", *group)),
+        None => Ok(()),
+    }
 }
 
 /// Mappings in OCI's form.

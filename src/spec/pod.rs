@@ -41,6 +41,16 @@ pub struct PodConfig {
     pub overhead: Option<Resources>,
 }
 
+impl PodConfig {
+    /// User and group that are root inside the pod, as the host counts.
+    pub fn root_owner(&self) -> (u32, u32) {
+        let map = self.namespaces.userns.as_ref();
+        let uid = map.and_then(|map| map.outside_user(0)).unwrap_or(0);
+        let gid = map.and_then(|map| map.outside_group(0)).unwrap_or(0);
+        (uid, gid)
+    }
+}
+
 /// The key of a pod: two requests with the same metadata mean the same pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PodMetadata {

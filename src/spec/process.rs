@@ -17,7 +17,7 @@ pub(super) fn process(request: &SpecRequest<'_>) -> Result<Process, SpecError> {
     } = *request;
     let mut out = Process::default();
     out.set_terminal(Some(container.tty))
-        .set_user(user(identity))
+        .set_user(user(identity, &request.cdi.additional_gids))
         .set_args(Some(args(container, image)?))
         .set_env(Some(env(request)?))
         .set_cwd(cwd(container, image)?.into())
@@ -27,11 +27,17 @@ pub(super) fn process(request: &SpecRequest<'_>) -> Result<Process, SpecError> {
     Ok(out)
 }
 
-pub(super) fn user(identity: &Identity) -> User {
+pub(super) fn user(identity: &Identity, further: &[u32]) -> User {
+    let mut groups = identity.groups.clone();
+    for group in further {
+        if !groups.contains(group) {
+            groups.push(*group);
+        }
+    }
     let mut user = User::default();
     user.set_uid(identity.uid)
         .set_gid(identity.gid)
-        .set_additional_gids(Some(identity.groups.clone()));
+        .set_additional_gids(Some(groups));
     user
 }
 
@@ -89,6 +95,10 @@ fn env(request: &SpecRequest<'_>) -> Result<Vec<String>, SpecError> {
     for (name, value) in &request.container.envs {
         check_name("envs", name)?;
         env.set(name, &String::from_utf8_lossy(value));
+    }
+    for (name, value) in request.cdi.env.iter().filter_map(|one| one.split_once('=')) {
+        check_name("CDI_devices", name)?;
+        env.set(name, value);
     }
     if env.get("HOME").is_none_or(str::is_empty) {
         env.set("HOME", request.identity.home.as_deref().unwrap_or("/"));

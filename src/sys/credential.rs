@@ -189,6 +189,16 @@ pub fn set_user(user: u32) -> nix::Result<()> {
     Errno::result(unsafe { libc::syscall(libc::SYS_setresuid, user, user, user) }).map(drop)
 }
 
+/// Becomes user and group 0 of the present user namespace, without further groups.
+///
+/// # Errors
+/// EINVAL when the namespace maps no 0.
+pub fn become_root() -> nix::Result<()> {
+    set_groups(&[])?;
+    set_group(0)?;
+    set_user(0)
+}
+
 /// Sets the mask of permission bits that new files do not get.
 pub fn set_file_mode_mask(mask: u32) {
     // SAFETY: one integer; the call cannot fail.

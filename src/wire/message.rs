@@ -137,6 +137,8 @@ pub enum Request {
         /// The version of the Internet Protocol.
         family: IpFamily,
     },
+    /// Tell which process the shim is.
+    Identify,
 }
 
 /// Versions of the Internet Protocol.
@@ -202,6 +204,8 @@ pub enum Reply {
         /// What the descriptor is.
         input: AttachedInput,
     },
+    /// The shim's own process id in the host's pid namespace.
+    Identity(i32),
 }
 
 /// The pause process.

@@ -49,6 +49,8 @@ pub struct PausePlan {
 /// A container's first process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContainerPlan {
+    /// The mappings of the pod's user namespace, when it has its own.
+    pub user: Option<IdMappings>,
     /// Which pid namespace it runs in. The net, ipc, uts and user namespaces are those of the pause.
     pub pid: PidNamespace,
     /// Own cgroup namespace.
@@ -84,6 +86,8 @@ pub struct ContainerPlan {
 /// A further process in a running container. It joins all namespaces of the first process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExecPlan {
+    /// The mappings of the pod's user namespace, when it has its own.
+    pub user: Option<IdMappings>,
     /// The process.
     pub process: Process,
 }
@@ -165,6 +169,13 @@ pub enum MountSource {
         /// The content below the target is copied into the new file system (OCI's `tmpcopyup`).
         copy_up: bool,
     },
+    /// The layers of an image, read-only.
+    Image {
+        /// Layers, highest first, below [`STORE_MOUNT`].
+        lower: Vec<CString>,
+        /// A directory inside the image's root, resolved there; empty for the root itself.
+        sub_path: CString,
+    },
     /// A tree of another mount namespace, opened before the child leaves it.
     Tree {
         /// Where the path is resolved.
@@ -175,7 +186,8 @@ pub enum MountSource {
         recursive: bool,
         /// What is done when the path is missing.
         missing: Missing,
-        /// Id mappings for this mount; they need Linux 5.12 and a file system that can do it.
+        /// The owners of its files, not those of mounts below it, are mapped by the pod's user namespace.
+        /// That needs Linux 5.12 and a file system that can do it.
         id_map: Option<IdMappings>,
     },
 }
@@ -224,9 +236,9 @@ pub struct Device {
     pub minor: u32,
     /// Permission bits.
     pub mode: u32,
-    /// Owner.
+    /// Owner, as the container's user namespace counts.
     pub uid: u32,
-    /// Group.
+    /// Group, likewise.
     pub gid: u32,
 }
 
@@ -270,6 +282,27 @@ pub struct IdMappings {
     pub uids: Vec<IdRange>,
     /// Group ids.
     pub gids: Vec<IdRange>,
+}
+
+impl IdMappings {
+    /// The host's number of a user inside; `None` when it has none.
+    pub fn outside_user(&self, inside: u32) -> Option<u32> {
+        outside(&self.uids, inside)
+    }
+
+    /// The host's number of a group inside; `None` when it has none.
+    pub fn outside_group(&self, inside: u32) -> Option<u32> {
+        outside(&self.gids, inside)
+    }
+}
+
+fn outside(ranges: &[IdRange], inside: u32) -> Option<u32> {
+    ranges.iter().find_map(|range| {
+        let offset = inside.checked_sub(range.inside)?;
+        (offset < range.count)
+            .then(|| range.outside.checked_add(offset))
+            .flatten()
+    })
 }
 
 /// One line of a mapping.

@@ -67,6 +67,25 @@ def through_symlink(_):
     return tree
 
 
+def owned_directory(_):
+    tree = Tree().dir("owned", 0o2750, 1000, 1001).file("owned/lower", "lower\n", 0o640, 1000, 1001)
+    return tree.dir("hidden", 0o700, 1000, 1000).file("hidden/lower", "lower\n")
+
+
+def implied_directory(_):
+    """Names directories without listing them, as some build tools do: they stay what the lower layer made them."""
+    tree = Tree().verbatim("owned/upper", data=b"upper\n").verbatim("new/upper", data=b"upper\n")
+    return tree.verbatim(".wh.hidden", data=b"").verbatim("hidden/upper", data=b"upper\n")
+
+
+def sparse(_):
+    """A file with a hole, in the PAX form 1.0 of GNU tar: in front of the data is the map."""
+    data = b"2\n0\n5\n1048576\n3\n".ljust(512, b"\0") + b"beginend"
+    headers = {"GNU.sparse.major": b"1", "GNU.sparse.minor": b"0", "GNU.sparse.name": b"sparse",
+               "GNU.sparse.realsize": b"2097152"}
+    return Tree().verbatim("./GNUSparseFile.0/sparse", data=data, pax=headers)
+
+
 def metadata(debian):
     probe = debian.compiled("probe.c")
     tree = Tree().file("m/capable", probe, 0o755, xattrs={"security.capability": file_capability(CAP_NET_RAW)})
@@ -82,7 +101,9 @@ def metadata(debian):
 
 
 def volumes(_):
-    return Tree().file("data/from-image", "from the image\n", 0o640, 1000, 1000).dir("data", 0o750, 1000, 1000)
+    tree = Tree().file("data/from-image", "from the image\n", 0o640, 1000, 1000).dir("data", 0o750, 1000, 1000)
+    tree.hardlink("data/same", "data/from-image").symlink("data/link", "/etc/passwd").file("data/sub/deep", "deep\n")
+    return tree.symlink("linked", "data").symlink("outside", "../../../../../../etc")
 
 
 def users(_):
@@ -136,6 +157,8 @@ class Own:
         yield Image(HOST + "busybox:1", [self.base], SHELL, shows="the small system, with /bin/probe; Cmd sh")
         yield Image(HOST + "probe:1", [self.of(lambda d: Tree().file("bin/probe", d.compiled("probe.c"), 0o755))],
                     {**PROBE, "Cmd": ["signals", "SIGTERM"]}, shows="one static binary and no /etc: no users, no shell")
+        yield Image(HOST + "artifact/files:1", [], files={"config.json": b'{"a": 1}\n', "weights/part.bin": bytes(300_000)},
+                    shows="an OCI artifact of two files")
         for part in (self._layers, self._users, self._configs, self._indexes, self._bad):
             yield from part()
 
@@ -153,6 +176,14 @@ class Own:
                     shows="/l/four: a hard link to a lower layer's file")
         yield Image(HOST + "layers/symlink-parent:1", [self.of(merged_usr), self.of(through_symlink)],
                     shows="lib -> usr/lib below, lib/upper above: must end in usr/lib/upper; no shell")
+        yield Image(HOST + "layers/implied:1", [self.base, self.of(owned_directory), self.of(implied_directory)], SHELL,
+                    shows="/owned: 2750, 1000:1001, of the lower layer, implied by the upper one; /hidden made anew")
+        yield Image(HOST + "layers/implied-elsewhere:1", [self.base, self.of(implied_directory)], SHELL,
+                    shows="the upper layer of layers/implied without the lower one")
+        yield Image(HOST + "layers/sparse:1", [self.base, self.of(sparse)], SHELL,
+                    shows="/sparse: 2 MiB with a hole, in the PAX form of sparse files")
+        yield Image(HOST + "layers/sha512:1", [self.base, lambda: Layer.of(contents(None), algorithm="sha512")], SHELL,
+                    shows="/content in a layer whose digests are SHA-512")
         yield Image(HOST + "layers/metadata:1", [self.base, self.of(metadata)], SHELL,
                     shows="/m: xattrs, file capability, setuid, owners, times, odd names, fifo, device")
 
@@ -185,15 +216,20 @@ class Own:
         }
         for name, (config, shows) in variants.items():
             yield Image(HOST + f"config/{name}:1", base, config, shows=shows)
-        config = {**SHELL, "Volumes": {"/data": {}, "/new": {}}}
-        yield Image(HOST + "config/volumes:1", [self.base, self.of(volumes)], config,
-                    shows="VOLUME /data with content and owner, VOLUME /new without")
+        for name, paths, shows in (
+                ("volumes", ("/data", "/new"), "VOLUME /data with content and owner, VOLUME /new without"),
+                ("volumes-odd", ("/data/", "/data", "/through/../data", "/linked"), "VOLUME twice, with .. and a link"),
+                ("volumes-linked", ("/linked", "/outside"), "VOLUMEs that are links: to /data, and out of the root"),
+                ("volumes-proc", ("/proc/self",), "a VOLUME that would cover a part of /proc")):
+            config = {**SHELL, "Volumes": {path: {} for path in paths}}
+            yield Image(HOST + f"config/{name}:1", [self.base, self.of(volumes)], config, shows=shows)
 
     def _indexes(self):
         marked = {arch: [self.base, self.of(lambda _, arch=arch: Tree().file("arch", arch + "\n"))]
                   for arch in (FOREIGN, self.native)}
         yield Image(HOST + "index/oci:1", [], SHELL, OCI, marked, "an OCI index, another architecture first; see /arch")
         yield Image(HOST + "index/docker:1", [], SHELL, DOCKER, marked, "a Docker manifest list, likewise")
+        yield Image(HOST + "index/nested:1", [], SHELL, OCI, marked, "an index in an index, beside an attestation", nested=True)
         yield Image(HOST + "index/foreign:1", [], SHELL, OCI, {FOREIGN: marked[FOREIGN]},
                     "an index without this machine's architecture: a pull fails and says so")
 

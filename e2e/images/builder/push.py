@@ -39,6 +39,10 @@ class Image:
     # Architecture to layers, for an index; empty for a single manifest.
     platforms: dict = field(default_factory=dict)
     shows: str = ""
+    # Whether the index stands in another one, beside what is no image.
+    nested: bool = False
+    # Name to content of the files of an artifact, which has neither config nor layers.
+    files: dict = field(default_factory=dict)
     # Changes the parts before they are pushed: takes and gives (config bytes, manifest dict).
     spoil: object = None
     # Called with (registry, repository, manifest) once all is pushed.
@@ -73,8 +77,8 @@ class Registry:
         response = self.request("HEAD", path, headers={"Accept": MANIFEST_TYPES}, ok=(200, 404))
         return response.getheader("Docker-Content-Digest") if response.status == 200 else None
 
-    def blob(self, repository, data):
-        digest = digest_of(data)
+    def blob(self, repository, data, digest=None):
+        digest = digest or digest_of(data)
         if self.request("HEAD", f"/v2/{repository}/blobs/{digest}", ok=(200, 404)).status == 200:
             return
         start = self.request("POST", f"/v2/{repository}/blobs/uploads/", headers={"Content-Length": "0"})
@@ -88,6 +92,8 @@ class Registry:
 
 def push(registry, image, native):
     """Pushes an image; returns the digest of its manifest or index and the native config's digest."""
+    if image.files:
+        return _push_artifact(registry, image)
     if not image.platforms:
         data, config = _push_manifest(registry, image, native, image.layers, image.tag)
         return digest_of(data), config
@@ -97,9 +103,38 @@ def push(registry, image, native):
         native_config = config if arch == native else native_config
         entries.append({"mediaType": image.format["manifest"], "size": len(data), "digest": digest_of(data),
                         "platform": {"architecture": arch, "os": "linux"}})
-    index = json.dumps({"schemaVersion": 2, "mediaType": image.format["index"], "manifests": entries}).encode()
-    registry.manifest(image.repository, image.tag, index, image.format["index"])
+    index = _push_index(registry, image, entries, None if image.nested else image.tag)
+    if image.nested:
+        attestation, _ = _push_manifest(registry, image, "unknown", [], None)
+        entries = [{"mediaType": image.format["manifest"], "size": len(attestation), "digest": digest_of(attestation),
+                    "platform": {"architecture": "unknown", "os": "unknown"},
+                    "annotations": {"vnd.docker.reference.type": "attestation-manifest"}},
+                   {"mediaType": image.format["index"], "size": len(index), "digest": digest_of(index)}]
+        index = _push_index(registry, image, entries, image.tag)
     return digest_of(index), native_config
+
+
+def _push_index(registry, image, entries, reference):
+    index = json.dumps({"schemaVersion": 2, "mediaType": image.format["index"], "manifests": entries}).encode()
+    registry.manifest(image.repository, reference or digest_of(index), index, image.format["index"])
+    return index
+
+
+def _push_artifact(registry, image):
+    """Files as they are, each a layer with its name as title (image specification, "Guidelines for Artifact Usage")."""
+    empty = b"{}"
+    manifest = {
+        "schemaVersion": 2, "mediaType": OCI["manifest"], "artifactType": "application/vnd.holdfast.test",
+        "config": {"mediaType": "application/vnd.oci.empty.v1+json", "size": len(empty), "digest": digest_of(empty)},
+        "layers": [{"mediaType": "application/octet-stream", "size": len(data), "digest": digest_of(data),
+                    "annotations": {"org.opencontainers.image.title": name}} for name, data in image.files.items()],
+        "annotations": {"org.example.shows": image.shows},
+    }
+    for blob in [empty, *image.files.values()]:
+        registry.blob(image.repository, blob)
+    data = json.dumps(manifest).encode()
+    registry.manifest(image.repository, image.tag, data, OCI["manifest"])
+    return digest_of(data), digest_of(empty)
 
 
 def _push_manifest(registry, image, arch, layers, reference):
@@ -118,8 +153,9 @@ def _push_manifest(registry, image, arch, layers, reference):
     if image.spoil:
         config, manifest = image.spoil(config, manifest)
     manifest["config"] = {"mediaType": image.format["config"], "size": len(config), "digest": digest_of(config)}
-    for blob in [layer.blob for layer in layers] + [config]:
-        registry.blob(image.repository, blob)
+    for layer in layers:
+        registry.blob(image.repository, layer.blob, layer.digest)
+    registry.blob(image.repository, config)
     data = json.dumps(manifest).encode()
     registry.manifest(image.repository, reference or digest_of(data), data, image.format["manifest"])
     if image.after:

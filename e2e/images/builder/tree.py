@@ -15,8 +15,8 @@ from pathlib import Path
 EPOCH = 1700000000
 
 
-def digest_of(data):
-    return "sha256:" + hashlib.sha256(data).hexdigest()
+def digest_of(data, algorithm="sha256"):
+    return algorithm + ":" + hashlib.new(algorithm, data).hexdigest()
 
 
 class Tree:
@@ -78,8 +78,10 @@ class Tree:
         out = io.BytesIO()
         with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT, errors="surrogateescape") as archive:
             for path, entry in self.entries.items():
-                if xattrs := entry.get("xattrs"):
-                    records = _pax_records({"SCHILY.xattr." + name: value for name, value in xattrs.items()})
+                values = {"SCHILY.xattr." + name: value for name, value in entry.get("xattrs", {}).items()}
+                values.update(entry.get("pax", {}))
+                if values:
+                    records = _pax_records(values)
                     header = tarfile.TarInfo("PaxHeaders/" + path)
                     header.type, header.size = tarfile.XHDTYPE, len(records)
                     archive.addfile(header, io.BytesIO(records))
@@ -120,14 +122,14 @@ def _tar_entry(path, entry):
 class Layer:
     """A blob with its digest, and the diff id: the digest of the tar inside it."""
 
-    def __init__(self, blob, diff_id, compression):
+    def __init__(self, blob, diff_id, compression, algorithm="sha256"):
         self.blob, self.diff_id, self.compression = blob, diff_id, compression
-        self.digest = digest_of(blob)
+        self.digest = digest_of(blob, algorithm)
 
     @classmethod
-    def of(cls, tree, compression="gzip"):
+    def of(cls, tree, compression="gzip", algorithm="sha256"):
         raw = tree.tar()
-        return cls(COMPRESSORS[compression](raw), digest_of(raw), compression)
+        return cls(COMPRESSORS[compression](raw), digest_of(raw, algorithm), compression, algorithm)
 
 
 def gzipped(raw, level=6):

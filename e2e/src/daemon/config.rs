@@ -72,6 +72,9 @@ fn defaults(place: &Place) -> Table {
     put(&mut table, "cgroup.parent", place.cgroup().into());
     // Whatever is configured on this machine: tests have the built-in bridge unless they say otherwise.
     put(&mut table, "network.kind", "bridge".into());
+    // What a test does with cgroups by hand is written for directories.
+    let driver = std::env::var("HOLDFAST_E2E_CGROUP_DRIVER").unwrap_or("cgroupfs".to_owned());
+    put(&mut table, "cgroup.driver", driver.into());
     put(&mut table, "network.bridge", place.bridge.clone().into());
     put(&mut table, "network.subnet4", place.subnet4.clone().into());
     put(&mut table, "network.subnet6", place.subnet6.clone().into());

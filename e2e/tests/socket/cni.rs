@@ -4,11 +4,11 @@ use std::fs;
 use std::time::Duration;
 
 use cri_api::runtime::v1::{
-    NetworkConfig, PortMapping, RuntimeCondition, RuntimeConfig, StatusRequest,
+    NetworkConfig, PodSandboxConfig, PortMapping, RuntimeCondition, RuntimeConfig, StatusRequest,
     UpdateRuntimeConfigRequest,
 };
 use e2e::call::{call, until};
-use e2e::cni::{Plugins, inside, start};
+use e2e::cni::{Plugins, inside, start, start_as};
 use e2e::daemon::Options;
 use e2e::request::{idle, shell};
 use e2e::{Daemon, fails, must};
@@ -98,12 +98,18 @@ fn a_chain_of_real_plugins_connects_a_pod_and_lets_go_of_it() {
     let limits = inside(&daemon, "tc qdisc").ok();
     assert_eq!(limits.matches("rate 10Mbit").count(), 2, "{limits}");
     let rules = inside(&daemon, "nft list ruleset").ok();
-    assert!(rules.contains(&pod.id) && rules.contains(&ip), "{rules}");
+    assert!(
+        rules.contains("chain CNI-DN-") && rules.contains(&ip),
+        "{rules}"
+    );
 
     pod.stop();
     assert!(plugins.leased().is_empty(), "{:?}", plugins.leased());
     let rules = inside(&daemon, "nft list ruleset").ok();
-    assert!(!rules.contains(&pod.id) && !rules.contains(&ip), "{rules}");
+    assert!(
+        !rules.contains("CNI-DN-") && !rules.contains(&ip),
+        "{rules}"
+    );
     // A released pod is released again without a complaint.
     pod.stop();
     let debts = daemon.holdfast(&["debts"]).ok();
@@ -195,13 +201,12 @@ fn a_configuration_is_noticed_without_a_restart() {
     );
 }
 
-#[test]
-fn plugins_are_told_what_the_specification_says() {
-    let (daemon, plugins) = spied(SPIES);
+/// What a kubelet says at its start.
+fn name_ranges(daemon: &Daemon, pod_cidr: &str) {
     let request = UpdateRuntimeConfigRequest {
         runtime_config: Some(RuntimeConfig {
             network_config: Some(NetworkConfig {
-                pod_cidr: "10.1.2.0/24,fd01::/64".to_owned(),
+                pod_cidr: pod_cidr.to_owned(),
             }),
         }),
     };
@@ -209,6 +214,10 @@ fn plugins_are_told_what_the_specification_says() {
         "UpdateRuntimeConfig",
         call(daemon.clients().runtime.update_runtime_config(request)),
     );
+}
+
+/// A pod that asks for everything that plugins may be told.
+fn demanding(daemon: &Daemon) -> PodSandboxConfig {
     let mut config = daemon.pod("told");
     config.port_mappings = [(8080, "127.0.0.1"), (0, "")]
         .map(|(host_port, ip)| PortMapping {
@@ -218,13 +227,20 @@ fn plugins_are_told_what_the_specification_says() {
             ..PortMapping::default()
         })
         .into();
-    let limit = ("kubernetes.io/ingress-bandwidth", "1M");
-    config.annotations.insert(limit.0.into(), limit.1.into());
+    let limit = "kubernetes.io/ingress-bandwidth".to_owned();
+    config.annotations.insert(limit, "1M".to_owned());
     config.dns_config = Some(cri_api::runtime::v1::DnsConfig {
         servers: vec!["10.0.0.10".to_owned()],
         ..Default::default()
     });
-    let pod = daemon.run(config);
+    config
+}
+
+#[test]
+fn plugins_are_told_what_the_specification_says() {
+    let (daemon, plugins) = spied(SPIES);
+    name_ranges(&daemon, "10.1.2.0/24,fd01::/64");
+    let pod = daemon.run(demanding(&daemon));
     let id = pod.id.clone();
     let netns = pod.info()["netnsPath"].as_str().unwrap().to_owned();
     pod.remove();
@@ -248,6 +264,18 @@ fn plugins_are_told_what_the_specification_says() {
     }
     let (add_a, add_b, del_a) = (&calls[0].stdin, &calls[1].stdin, &calls[3].stdin);
     let runtime = &add_a["runtimeConfig"];
+    assert_runtime_arguments(&daemon, runtime);
+    // Only the plugin that declares a capability gets it; its own fields arrive as they are.
+    assert!(add_b.get("runtimeConfig").is_none(), "{add_b}");
+    assert_eq!(add_b["extra"], json!({"kept": 1}));
+    assert!(add_a.get("prevResult").is_none(), "{add_a}");
+    let result = &add_b["prevResult"];
+    assert_eq!(result["ips"][1]["address"], "10.99.0.7/24");
+    assert_eq!(&del_a["prevResult"], result);
+    assert_eq!(&del_a["runtimeConfig"], runtime);
+}
+
+fn assert_runtime_arguments(daemon: &Daemon, runtime: &serde_json::Value) {
     assert_eq!(
         runtime["portMappings"],
         json!([{"hostPort": 8080, "containerPort": 80, "protocol": "tcp", "hostIP": "127.0.0.1"}])
@@ -262,17 +290,9 @@ fn plugins_are_told_what_the_specification_says() {
         json!([[{"subnet": "10.1.2.0/24"}], [{"subnet": "fd01::/64"}]])
     );
     let annotations = &runtime["io.kubernetes.cri.pod-annotations"];
-    assert_eq!(annotations[limit.0], limit.1);
+    assert_eq!(annotations["kubernetes.io/ingress-bandwidth"], "1M");
     let cgroup = runtime["cgroupPath"].as_str().unwrap();
     assert!(cgroup.starts_with(&daemon.place.cgroup()), "{cgroup}");
-    // Only the plugin that declares a capability gets it; its own fields arrive as they are.
-    assert!(add_b.get("runtimeConfig").is_none(), "{add_b}");
-    assert_eq!(add_b["extra"], json!({"kept": 1}));
-    assert!(add_a.get("prevResult").is_none(), "{add_a}");
-    let result = &add_b["prevResult"];
-    assert_eq!(result["ips"][1]["address"], "10.99.0.7/24");
-    assert_eq!(&del_a["prevResult"], result);
-    assert_eq!(&del_a["runtimeConfig"], runtime);
 }
 
 #[test]
@@ -473,36 +493,33 @@ fn the_configuration_is_shown_as_scripts_know_it() {
 
 #[test]
 fn without_a_configuration_auto_is_the_bridge() {
-    let (daemon, plugins) = spied(SPY);
+    let (daemon, plugins) = start_as("auto", Options::default());
+    plugins.spy("spy-a");
+    plugins.configure("10-spies.conflist", SPY);
+    // A daemon that finds the configuration makes no bridge that nobody uses.
     daemon.terminate();
-    Options::default()
-        .set("network.kind", "auto")
-        .set(
-            "cni.conf_dir",
-            daemon.place.dir.join("cni/net.d").display().to_string(),
-        )
-        .set(
-            "cni.bin_dirs",
-            toml::Value::Array(vec![
-                daemon
-                    .place
-                    .dir
-                    .join("cni/bin")
-                    .display()
-                    .to_string()
-                    .into(),
-            ]),
-        )
-        .write(&daemon.place);
+    let bridge = &daemon.place.bridge;
+    inside(&daemon, &format!("ip link del {bridge}")).ok();
     daemon.restart();
     let plugged = daemon.run_named("plugged");
     assert_eq!(plugged.ip(), "10.99.0.7");
+    inside(&daemon, &format!("! ip link show {bridge}")).ok();
     plugins.forget("10-spies.conflist");
     assert!(network_ready(&daemon).status);
     let bridged = daemon.run_named("bridged");
     let prefix = daemon.place.subnet4.trim_end_matches("0/24");
     assert!(bridged.ip().starts_with(prefix), "{}", bridged.ip());
+    // Both are known to a daemon that finds the one in use and the other configured.
+    plugins.configure("10-spies.conflist", SPY);
+    daemon.kill9();
+    daemon.restart();
+    bridged
+        .start(idle("c"))
+        .sh(&format!("ping -c 1 -W 3 {prefix}1"));
     plugged.remove();
     bridged.remove();
-    assert_eq!(plugins.order(), ["spy-a.ADD", "spy-a.DEL"]);
+    // The new daemon has looked after the pod that it found, or not yet.
+    let mut order = plugins.order();
+    order.retain(|call| call != "spy-a.CHECK");
+    assert_eq!(order, ["spy-a.ADD", "spy-a.DEL"]);
 }

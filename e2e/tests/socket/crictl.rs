@@ -251,3 +251,64 @@ fn mistakes_are_told_in_words() {
         handler.stderr
     );
 }
+
+/// A program that is ended with the test.
+struct Ended(std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn figures_and_events_by_hand() {
+    let daemon = Daemon::start();
+    let crictl = crictl!(&daemon);
+    let endpoint = format!("unix://{}", daemon.place.socket().display());
+    let told = daemon.place.dir.join("events.json");
+    let mut command = Command::new(&crictl.program);
+    command
+        .args(["--config", "/dev/null", "--runtime-endpoint", &endpoint])
+        .args(["events", "-o", "json"])
+        .stdin(Stdio::null())
+        .stdout(fs::File::create(&told).unwrap());
+    let events = Ended(command.spawn().unwrap());
+    daemon.provide(BUSYBOX);
+    let pod_file = crictl.pod_file("figures");
+    let pod = crictl.ok(&["runp", &pod_file]).trim().to_owned();
+    let file = crictl.file("c.json", &container("c", "while :; do sleep 1; done"));
+    let id = crictl
+        .ok(&["create", &pod, &file, &pod_file])
+        .trim()
+        .to_owned();
+    crictl.ok(&["start", &id]);
+    crictl.ok(&["update", "--memory", "67108864", &id]);
+    let status = crictl.json(&["inspect", &id]);
+    let limit = &status["status"]["resources"]["linux"]["memoryLimitInBytes"];
+    assert_eq!(limit, "67108864", "{status}");
+    let stats = crictl.json(&["statsp", "-o", "json"]);
+    let linux = &stats["stats"][0]["linux"];
+    assert_eq!(
+        linux["network"]["defaultInterface"]["name"], "eth0",
+        "{stats}"
+    );
+    assert_eq!(linux["containers"][0]["attributes"]["id"], id.as_str());
+    let described = crictl.json(&["metricdescs"]);
+    let described = described["descriptors"].as_array().unwrap().len();
+    assert!(described > 50, "{described}");
+    let metrics = crictl.json(&["metricsp"]);
+    let metrics = &metrics["podMetrics"][0]["containerMetrics"][0];
+    assert_eq!(metrics["containerId"], id.as_str());
+    crictl.ok(&["stop", "-t", "0", &id]);
+    let read = || fs::read_to_string(&told).unwrap_or_default();
+    e2e::call::until(
+        "the container's end",
+        std::time::Duration::from_secs(10),
+        || read().contains("CONTAINER_STOPPED_EVENT").then_some(()),
+    );
+    drop(events);
+    assert!(read().contains(&id), "{}", read());
+}

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use cri_api::runtime::v1::{
     ContainerEventResponse, ContainerEventType, ContainerState, GetEventsRequest, PodSandboxState,
 };
+use e2e::call::Clients;
 use e2e::request::{idle, shell};
 use e2e::{Daemon, call, must};
 use tonic::{Code, Response, Status, Streaming};
@@ -14,7 +15,11 @@ struct Listener(Streaming<ContainerEventResponse>);
 
 impl Listener {
     fn new(daemon: &Daemon) -> Self {
-        let mut client = daemon.clients().runtime;
+        Self::of(daemon.clients())
+    }
+
+    fn of(clients: Clients) -> Self {
+        let mut client = clients.runtime;
         let answer = call(async move { client.get_container_events(GetEventsRequest {}).await });
         Self(must("GetContainerEvents", answer))
     }
@@ -152,7 +157,9 @@ fn an_event_after_a_status_is_never_older_than_it() {
 fn everybody_who_listens_is_told_and_one_that_does_not_read_hinders_nobody() {
     let daemon = Daemon::start();
     let pod = daemon.run_named("many");
-    let (mut reads, _sleeps) = (Listener::new(&daemon), Listener::new(&daemon));
+    // One that does not read fills its connection: it has one of its own, as another program would.
+    let other = Clients::new(&daemon.place.socket());
+    let (mut reads, _sleeps) = (Listener::new(&daemon), Listener::of(other));
     for number in 0..30 {
         let (container, _) = pod.finish(shell(&format!("c{number}"), "true"));
         container.remove();

@@ -1,15 +1,16 @@
 //! Ports of the host that lead into pods of the built-in bridge.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use cri_api::runtime::v1::{NamespaceMode, PodSandboxConfig, PortMapping, Protocol};
 use e2e::call::until;
+use e2e::cni::{inside, start_as};
 use e2e::daemon::Options;
 use e2e::program::run;
-use e2e::request::{PodParts, idle, shell};
+use e2e::request::{ContainerParts, PodParts, idle, shell};
 use e2e::{Daemon, Pod, fails};
 use tonic::Code;
 
@@ -100,32 +101,94 @@ fn a_port_leads_into_the_pod_from_everywhere() {
     assert!(ask("127.0.0.1", port).is_none());
 }
 
+/// The switch that lets 127.0.0.1 of the host reach a pod would let pods reach services of the host that listen
+/// there only (CVE-2020-8558).
 #[test]
 fn pods_do_not_reach_the_hosts_localhost() {
-    let daemon = Daemon::start();
-    let port = free_port();
-    let pod = daemon.run(with_ports(&daemon, "web", &[mapping(port, 80)]));
-    // Somebody in the pod who may send what he likes.
+    // In a network namespace of its own, because the rule that holds pods off is taken away at last.
+    let (daemon, _) = start_as("bridge", Options::default());
+    let web = with_ports(&daemon, "web", &[mapping(free_port(), 80)]);
+    daemon.run(web);
+    // Somebody in a pod who may send what he likes.
     let mut config = daemon.pod("bad");
-    config.security().privileged = true;
+    PodParts::security(&mut config).privileged = true;
     let bad = daemon.run(config);
     let mut container = idle("c");
-    use e2e::request::ContainerParts;
-    container.security().privileged = true;
+    ContainerParts::security(&mut container).privileged = true;
     let run = bad.start(container);
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let local = listener.local_addr().unwrap().port();
+    let home = std::fs::File::open(daemon.place.home().unwrap()).unwrap();
+    let listener = std::thread::spawn(move || {
+        nix::sched::setns(home, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        TcpListener::bind("127.0.0.1:0").unwrap()
+    });
+    let listener = listener.join().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
     run.sh(&format!(
         "ip addr del 127.0.0.1/8 dev lo; ip route add 127.0.0.0/8 via {}; \
-         echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet; nc -w 2 127.0.0.1 {local} </dev/null; true",
+         echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet",
         gateway(&daemon)
     ));
-    listener.set_nonblocking(true).unwrap();
-    assert!(
-        listener.accept().is_err(),
-        "a pod reached 127.0.0.1 of the host"
+    let reached = || {
+        run.sh(&format!(
+            "nc -w 2 127.0.0.1 {port} </dev/null & sleep 2; true"
+        ));
+        listener.accept().is_ok()
+    };
+    assert!(!reached(), "a pod reached 127.0.0.1 of the host");
+    let guard = format!(
+        "nft flush chain inet holdfast-{} guard",
+        daemon.place.bridge
     );
-    drop(pod);
+    inside(&daemon, &guard).ok();
+    assert!(reached(), "nothing but the rule held the pod off");
+}
+
+/// Sends one datagram back that comes to a port in the pod.
+fn echo_once(pod: &Pod<'_>, port: u16) {
+    let netns = pod.info()["netnsPath"].as_str().unwrap().to_owned();
+    let netns = std::fs::File::open(netns).unwrap();
+    std::thread::spawn(move || {
+        nix::sched::setns(netns, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        let server = UdpSocket::bind(("0.0.0.0", port)).unwrap();
+        let mut buffer = [0; 16];
+        let (count, from) = server.recv_from(&mut buffer).unwrap();
+        server.send_to(&buffer[..count], from).unwrap();
+    });
+}
+
+/// A client that sent before the pod was there, and goes on from the same port, had a flow that led nowhere: the
+/// kernel asks the rules for a flow's first packet only, and every further packet kept that flow alive.
+#[test]
+fn a_udp_client_reaches_the_pod_that_came_later_and_the_next_one() {
+    let daemon = Daemon::start();
+    let port = free_port();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_millis(100)))
+        .unwrap();
+    let echoed = || {
+        // A refusal of an earlier datagram is told at the next call.
+        let _ = socket.send_to(b"hello", ("127.0.0.1", port));
+        let mut buffer = [0; 16];
+        socket
+            .recv_from(&mut buffer)
+            .is_ok_and(|(count, _)| &buffer[..count] == b"hello")
+    };
+    assert!(!echoed());
+    let udp = PortMapping {
+        protocol: Protocol::Udp.into(),
+        ..mapping(port, 53)
+    };
+    for name in ["later", "next"] {
+        let pod = daemon.run(with_ports(&daemon, name, std::slice::from_ref(&udp)));
+        echo_once(&pod, 53);
+        until(&format!("an echo of {name}"), PATIENCE, || {
+            echoed().then_some(())
+        });
+        pod.stop();
+        assert!(!echoed());
+    }
 }
 
 #[test]
@@ -142,8 +205,7 @@ fn udp_and_one_address_of_the_host() {
         ..mapping(port, 54)
     };
     let pod = daemon.run(with_ports(&daemon, "dns", &[udp, sctp]));
-    let echo = "while :; do nc -u -l -p 53 -e cat; done";
-    pod.start(shell("server", echo));
+    echo_once(&pod, 53);
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket
         .set_read_timeout(Some(Duration::from_millis(500)))

@@ -3,7 +3,9 @@
 use std::thread;
 use std::time::Duration;
 
-use cri_api::runtime::v1::{LinuxContainerResources, UpdateContainerResourcesRequest};
+use cri_api::runtime::v1::{
+    LinuxContainerResources, UpdateContainerResourcesRequest, UpdatePodSandboxResourcesRequest,
+};
 use e2e::evidence::{self, cgroup};
 use e2e::request::{self, ContainerParts, container, idle, shell};
 use e2e::{Container, Daemon, call, fails, must, skip};
@@ -288,6 +290,93 @@ fn a_limit_below_what_is_used_is_refused_and_changes_nothing() {
         (reported.memory_limit_in_bytes, reported.cpu_quota),
         (128 * MIB, 0)
     );
+}
+
+#[test]
+fn a_pods_resources_are_kept_and_its_cgroup_is_left_to_the_kubelet() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("pod-resources");
+    let container = pod.start(idle("c"));
+    let group = cgroup(container.pid(), "memory");
+    let before = group.read("memory.limit_in_bytes", "memory.max");
+    let request = |id: &str| UpdatePodSandboxResourcesRequest {
+        pod_sandbox_id: id.to_owned(),
+        resources: Some(LinuxContainerResources {
+            memory_limit_in_bytes: 64 * MIB,
+            cpu_shares: 256,
+            ..Default::default()
+        }),
+        overhead: Some(LinuxContainerResources {
+            cpu_shares: 10,
+            ..Default::default()
+        }),
+    };
+    let mut client = daemon.clients().runtime;
+    let answer = call(client.update_pod_sandbox_resources(request(&pod.id)));
+    must("UpdatePodSandboxResources", answer);
+    let shown = |pod: &e2e::Pod<'_>| {
+        let info = pod.info();
+        (
+            info["resources"]["memory_limit"].as_i64(),
+            info["overhead"]["cpu_shares"].as_i64(),
+        )
+    };
+    assert_eq!(shown(&pod), (Some(64 * MIB), Some(10)));
+    let after = group.read("memory.limit_in_bytes", "memory.max");
+    assert_eq!(before, after, "a container's own limit is another thing");
+    daemon.kill9();
+    daemon.restart();
+    assert_eq!(shown(&pod), (Some(64 * MIB), Some(10)), "forgotten");
+    let mut negative = request(&pod.id);
+    negative.resources.as_mut().unwrap().cpu_shares = -5;
+    let refused = call(client.update_pod_sandbox_resources(negative));
+    fails(refused, Code::InvalidArgument, &["resources.cpu_shares"]);
+    let unknown = call(client.update_pod_sandbox_resources(request("0123456789abcdef")));
+    fails(unknown, Code::NotFound, &["0123456789abcdef"]);
+}
+
+#[test]
+fn a_containers_score_of_a_running_process_is_not_pretended_to_change() {
+    let daemon = Daemon::start();
+    let mut config = idle("c");
+    config.resources().oom_score_adj = 300;
+    let pod = daemon.run_named("score");
+    let running = pod.start(config.clone());
+    config.metadata.as_mut().unwrap().name = "created".into();
+    let created = pod.create(config);
+    for container in [&running, &created] {
+        let resources = LinuxContainerResources {
+            oom_score_adj: 700,
+            memory_limit_in_bytes: 64 * MIB,
+            ..Default::default()
+        };
+        must("update", update(container, resources));
+    }
+    let score = |container: &Container<'_>| {
+        let resources = container.status().resources.and_then(|of| of.linux);
+        resources.unwrap().oom_score_adj
+    };
+    assert_eq!((score(&running), score(&created)), (300, 700));
+    created.start();
+    for (container, wanted) in [(&running, "300"), (&created, "700")] {
+        let file = format!("/proc/{}/oom_score_adj", container.pid());
+        assert_eq!(evidence::read(file.as_ref()), wanted);
+    }
+}
+
+#[test]
+fn the_status_after_an_update_is_what_the_kernel_has() {
+    let daemon = Daemon::start();
+    let container = daemon.run_named("rounded").start(idle("c"));
+    let resources = LinuxContainerResources {
+        // The kernel counts whole pages.
+        memory_limit_in_bytes: 64 * MIB + 1000,
+        ..Default::default()
+    };
+    must("update", update(&container, resources));
+    let kernel = cgroup(container.pid(), "memory").read("memory.limit_in_bytes", "memory.max");
+    let reported = container.status().resources.and_then(|of| of.linux);
+    assert_eq!(reported.unwrap().memory_limit_in_bytes.to_string(), kernel);
 }
 
 #[test]

@@ -50,6 +50,18 @@ fn labels(described: &BTreeMap<String, Vec<String>>, metric: &Metric) -> BTreeMa
     keys.zip(metric.label_values.iter().cloned()).collect()
 }
 
+fn kernel_cpu_seconds(pid: i32) -> u64 {
+    let group = evidence::cgroup(pid, "cpuacct");
+    let text = group.read("cpuacct.usage", "cpu.stat");
+    match text
+        .lines()
+        .find_map(|line| line.strip_prefix("usage_usec "))
+    {
+        Some(micros) => micros.parse::<u64>().unwrap() / 1_000_000,
+        None => text.parse::<u64>().unwrap() / 1_000_000_000,
+    }
+}
+
 #[test]
 fn figures_of_a_container_are_those_of_the_kernel() {
     let daemon = Daemon::start();
@@ -79,12 +91,13 @@ fn figures_of_a_container_are_those_of_the_kernel() {
     let working = value(of, "container_memory_working_set_bytes");
     assert!((50 * MIB..128 * MIB).contains(&working), "{working}");
     assert!(value(of, "container_memory_rss") >= 50 * MIB);
-    assert!((1..10).contains(&value(of, "container_cpu_usage_seconds_total")));
+    let used = kernel_cpu_seconds(run.pid());
+    assert!(value(of, "container_cpu_usage_seconds_total").abs_diff(used) <= 1);
     assert_eq!(value(of, "container_spec_memory_limit_bytes"), 128 * MIB);
     assert_eq!(value(of, "container_spec_cpu_quota"), 50_000);
     assert_eq!(value(of, "container_spec_cpu_period"), 100_000);
     assert!(value(of, "container_spec_cpu_shares").abs_diff(512) < 10);
-    assert!(value(of, "container_cpu_cfs_throttled_periods_total") >= 1);
+    assert!(value(of, "container_cpu_cfs_periods_total") >= 1);
     assert_eq!(value(of, "container_processes"), 1);
     assert_eq!(value(of, "container_oom_events_total"), 0);
     assert!(value(of, "container_fs_usage_bytes") >= 3 * MIB);
@@ -194,5 +207,4 @@ fn processes_killed_for_lack_of_memory_are_counted() {
     let all = metrics(&daemon);
     let of = &all[0].container_metrics[0].metrics;
     assert!(value(of, "container_oom_events_total") >= 1);
-    assert!(value(of, "container_memory_failcnt") >= 1);
 }

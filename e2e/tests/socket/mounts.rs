@@ -224,3 +224,29 @@ fn the_pods_files_can_be_replaced_and_written() {
     ));
     assert_eq!(out, "1\n");
 }
+
+#[test]
+fn no_volume_fakes_a_part_of_proc() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("proc");
+    let dir = volume(&daemon, "v");
+    let file = dir.join("file");
+    fs::write(&file, "model name : one of our own\n").unwrap();
+    daemon.provide(e2e::BUSYBOX);
+    for target in ["/proc/sys", "/proc/self/attr", "/proc", "/proc/1", "/"] {
+        let mut config = idle("bad");
+        config.mounts = vec![mount(&dir, target)];
+        let refused = daemon.try_create(&pod.id, &pod.config, &config);
+        e2e::fails(refused, tonic::Code::InvalidArgument, &["container_path"]);
+    }
+    let container = with(&pod, "c", vec![mount(&file, "/proc/cpuinfo")]);
+    assert!(container.sh("cat /proc/cpuinfo").contains("one of our own"));
+}
+
+#[test]
+fn the_hosts_dev_can_be_the_containers() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("dev");
+    let container = with(&pod, "c", vec![mount("/dev", "/dev")]);
+    container.sh("echo x > /dev/null && test -c /dev/zero");
+}

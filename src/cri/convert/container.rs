@@ -29,7 +29,6 @@ pub fn container_config(
     let linux = config.linux.as_ref();
     let context = linux.and_then(|linux| linux.security_context.as_ref());
     let limits = linux.and_then(|linux| linux.resources.as_ref());
-    refuse_cdi(config)?;
     Ok(ContainerConfig {
         metadata: metadata(config.metadata.as_ref())?,
         image: image_spec("config.image", config.image.as_ref())?,
@@ -37,9 +36,11 @@ pub fn container_config(
         args: no_nul("config.args", &config.args)?,
         working_dir: working_dir(&config.working_dir)?,
         envs: envs(&config.envs)?,
-        mounts: indexed("config.mounts", &config.mounts, volume)?,
+        mounts: indexed("config.mounts", &config.mounts, |field, mount| {
+            volume(field, mount, pod)
+        })?,
         devices: indexed("config.devices", &config.devices, device)?,
-        cdi_devices: Vec::new(),
+        cdi_devices: indexed("config.CDI_devices", &config.cdi_devices, cdi_device)?,
         labels: sorted(&config.labels),
         annotations: sorted(&config.annotations),
         log_path: log_path(&config.log_path)?,
@@ -59,17 +60,6 @@ fn indexed<M, T>(
 ) -> Result<Vec<T>, FieldError> {
     let one = |(index, message)| convert(&format!("{field}[{index}]"), message);
     messages.iter().enumerate().map(one).collect()
-}
-
-fn refuse_cdi(config: &cri::ContainerConfig) -> Result<(), FieldError> {
-    if config.cdi_devices.is_empty() {
-        return Ok(());
-    }
-    Err(FieldError::Unsupported {
-        field: "config.CDI_devices".to_owned(),
-        what: "injecting devices by CDI",
-        remedy: "name the device nodes in config.devices",
-    })
 }
 
 fn metadata(metadata: Option<&cri::ContainerMetadata>) -> Result<ContainerMetadata, FieldError> {
@@ -131,6 +121,15 @@ fn device(field: &str, device: &cri::Device) -> Result<DeviceRequest, FieldError
         host_path,
         permissions: permissions.to_owned(),
     })
+}
+
+/// What a name has to be like is known to who reads the descriptions.
+fn cdi_device(field: &str, device: &cri::CdiDevice) -> Result<String, FieldError> {
+    if device.name.is_empty() {
+        let remedy = "give the name of a device like vendor.com/class=name";
+        return Err(FieldError::missing(format!("{field}.name"), remedy));
+    }
+    Ok(device.name.clone())
 }
 
 /// A log file stays below the pod's log directory.

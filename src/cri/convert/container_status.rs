@@ -61,7 +61,7 @@ pub fn container_status(record: &ContainerRecord) -> cri::ContainerStatus {
         message: times.message,
         labels: item.labels,
         annotations: item.annotations,
-        mounts: record.config.mounts.iter().map(volume_message).collect(),
+        mounts: mounts(record),
         // Empty only when there is no log: a kubelet has taken an empty path for the root before.
         log_path: record
             .log_path
@@ -78,6 +78,18 @@ pub fn container_status(record: &ContainerRecord) -> cri::ContainerStatus {
         }),
         stop_signal: signal_message(record.stop_signal).into(),
     }
+}
+
+/// The volumes as requested, those from images with what the image was.
+fn mounts(record: &ContainerRecord) -> Vec<cri::Mount> {
+    let mut mounts: Vec<_> = record.config.mounts.iter().map(volume_message).collect();
+    for volume in &record.image_volumes {
+        let mount = mounts.get_mut(volume.mount);
+        if let Some(image) = mount.and_then(|mount| mount.image.as_mut()) {
+            image.image_ref.clone_from(&volume.digest);
+        }
+    }
+    mounts
 }
 
 /// What the phase says about times and the end. Before a start all of it is zero.

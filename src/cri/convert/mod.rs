@@ -32,7 +32,7 @@ pub use image::{credentials, image_message, image_reference};
 pub use metrics::{descriptors, pod_metrics};
 pub use pod::pod_config;
 pub use pod_status::{pod_item, pod_state, pod_status};
-pub use resources::resources;
+pub use resources::{pod_resources, resources};
 pub use stats::{container_stats, image_fs, pod_stats};
 
 /// The only runtime handler with a name; the empty name means it as well.

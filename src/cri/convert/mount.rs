@@ -5,12 +5,29 @@ use cri_api::runtime::v1::{self as cri, MountPropagation};
 use super::FieldError;
 use super::image::image_spec;
 use super::image::image_spec_message;
-use crate::spec::{ContainerPath, HostPath, VolumeMount, VolumePropagation, VolumeSource};
+use crate::spec::{
+    ContainerPath, HostPath, NamespaceOptions, VolumeMount, VolumePropagation, VolumeSource,
+};
 use crate::wire::plan::{IdMappings, IdRange};
 
 /// One volume of a request.
-pub(super) fn volume(field: &str, mount: &cri::Mount) -> Result<VolumeMount, FieldError> {
+///
+/// The kernel maps a volume's owners by a user namespace, and the one at hand is the pod's.
+pub(super) fn volume(
+    field: &str,
+    mount: &cri::Mount,
+    pod: &NamespaceOptions,
+) -> Result<VolumeMount, FieldError> {
     let source = source(field, mount)?;
+    let id_map = id_mappings(field, &mount.uid_mappings, &mount.gid_mappings)?;
+    if id_map.is_some() && id_map != pod.userns {
+        let remedy = "give the mappings of the pod's user namespace, or none";
+        return Err(FieldError::invalid(
+            format!("{field}.uidMappings"),
+            "another mapping than the pod's",
+            remedy,
+        ));
+    }
     let propagation = propagation(field, mount.propagation)?;
     if mount.recursive_read_only {
         recursive_read_only(field, mount.readonly, propagation)?;
@@ -25,7 +42,7 @@ pub(super) fn volume(field: &str, mount: &cri::Mount) -> Result<VolumeMount, Fie
         recursive_read_only: mount.recursive_read_only,
         propagation,
         selinux_relabel: mount.selinux_relabel,
-        id_map: id_mappings(field, &mount.uid_mappings, &mount.gid_mappings)?,
+        id_map,
     })
 }
 

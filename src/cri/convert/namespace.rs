@@ -5,7 +5,7 @@ use cri_api::runtime::v1::{self as cri, NamespaceMode};
 use super::FieldError;
 use super::mount::id_mappings;
 use crate::spec::{IpcMode, NamespaceOptions, NetMode, PidMode};
-use crate::wire::plan::IdMappings;
+use crate::wire::plan::{IdMappings, IdRange};
 
 /// Modes of a pod.
 pub(super) fn pod_namespaces(
@@ -24,7 +24,7 @@ pub(super) fn pod_namespaces(
             remedy,
         ));
     }
-    Ok(NamespaceOptions {
+    let namespaces = NamespaceOptions {
         network: if host(&format!("{field}.network"), options.network)? {
             NetMode::Node
         } else {
@@ -40,7 +40,21 @@ pub(super) fn pod_namespaces(
             &format!("{field}.userns_options"),
             options.userns_options.as_ref(),
         )?,
-    })
+    };
+    if namespaces.userns.is_some() && namespaces.pid == PidMode::Node {
+        return Err(host_beside_userns(format!("{field}.pid")));
+    }
+    if namespaces.userns.is_some() && namespaces.ipc == IpcMode::Node {
+        return Err(host_beside_userns(format!("{field}.ipc")));
+    }
+    Ok(namespaces)
+}
+
+/// The host's pids and its shared memory belong to users that the pod's user namespace does not have:
+/// Kubernetes refuses the combination as well. The host's network works.
+fn host_beside_userns(field: String) -> FieldError {
+    let remedy = "a pod with a user namespace of its own cannot have the node's; give POD";
+    FieldError::invalid(field, "NODE", remedy)
 }
 
 /// The pid mode of a container. Its other namespaces are the pod's, whatever its options say; that they
@@ -62,15 +76,20 @@ pub(super) fn container_pid(
     }
     let userns_field = format!("{field}.userns_options");
     let mapping = userns(&userns_field, options.userns_options.as_ref())?;
-    if mapping.is_some() && mapping != pod.userns {
-        let remedy = "give the same mappings as for the pod, or none";
+    // Without the message the pod's counts, as for the other namespaces.
+    if options.userns_options.is_some() && mapping != pod.userns {
+        let remedy = "give the same mappings as for the pod, or leave it out";
         return Err(FieldError::invalid(
             userns_field,
             "another mapping than the pod's",
             remedy,
         ));
     }
-    pid(field, options)
+    let pid = pid(field, options)?;
+    if pod.userns.is_some() && pid == PidMode::Node {
+        return Err(host_beside_userns(format!("{field}.pid")));
+    }
+    Ok(pid)
 }
 
 fn contradiction(field: String) -> FieldError {
@@ -139,14 +158,33 @@ fn userns(
             let mappings = id_mappings(field, &options.uids, &options.gids)?;
             let remedy =
                 "give uids and gids with mode POD, or mode NODE for the host's user namespace";
-            mappings
-                .map(Some)
-                .ok_or_else(|| FieldError::missing(format!("{field}.uids"), remedy))
+            let mappings =
+                mappings.ok_or_else(|| FieldError::missing(format!("{field}.uids"), remedy))?;
+            one_with_root(&format!("{field}.uids"), &mappings.uids)?;
+            one_with_root(&format!("{field}.gids"), &mappings.gids)?;
+            Ok(Some(mappings))
         }
         Ok(NamespaceMode::Container | NamespaceMode::Target) | Err(_) => Err(FieldError::invalid(
             format!("{field}.mode"),
             options.mode,
             "give POD (0) or NODE (2)",
+        )),
+    }
+}
+
+/// The protocol wants exactly one range, and it has to give the pod a root.
+fn one_with_root(field: &str, ranges: &[IdRange]) -> Result<(), FieldError> {
+    match ranges {
+        [one] if one.inside == 0 => Ok(()),
+        [one] => Err(FieldError::invalid(
+            format!("{field}[0].container_id"),
+            one.inside,
+            "a user namespace needs container id 0: let the range begin there",
+        )),
+        _ => Err(FieldError::invalid(
+            field,
+            format!("{} ranges", ranges.len()),
+            "give exactly one range",
         )),
     }
 }

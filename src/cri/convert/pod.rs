@@ -31,7 +31,7 @@ pub fn pod_config(request: &cri::RunPodSandboxRequest) -> Result<PodConfig, Fiel
             .map(|limits| resources(&field, Some(limits)))
             .transpose()
     };
-    let config = PodConfig {
+    Ok(PodConfig {
         metadata: metadata(config.metadata.as_ref())?,
         hostname: hostname(&config.hostname)?,
         log_directory: log_directory(&config.log_directory)?,
@@ -49,21 +49,7 @@ pub fn pod_config(request: &cri::RunPodSandboxRequest) -> Result<PodConfig, Fiel
         runtime_handler: runtime_handler("runtime_handler", &request.runtime_handler)?,
         resources: limits("resources", &linux.resources)?,
         overhead: limits("overhead", &linux.overhead)?,
-    };
-    refuse_unsupported(&config)?;
-    Ok(config)
-}
-
-/// What the pods of this version cannot do is refused here, before anything is made.
-fn refuse_unsupported(config: &PodConfig) -> Result<(), FieldError> {
-    if config.namespaces.userns.is_some() {
-        return Err(FieldError::Unsupported {
-            field: "config.linux.security_context.namespace_options.userns_options".to_owned(),
-            what: "a user namespace of a pod's own",
-            remedy: "leave it out or give mode NODE",
-        });
-    }
-    Ok(())
+    })
 }
 
 fn metadata(metadata: Option<&cri::PodSandboxMetadata>) -> Result<PodMetadata, FieldError> {

@@ -4,6 +4,7 @@ use cri_api::runtime::v1 as cri;
 
 use super::FieldError;
 use super::field::{sorted, unsorted};
+use crate::pod::PodResources;
 use crate::spec::Resources;
 
 /// The limits of a request; a missing message limits nothing.
@@ -50,6 +51,24 @@ pub fn resources(
             }
             sorted(&message.unified)
         },
+    })
+}
+
+/// The resources of a pod; a missing message says nothing.
+///
+/// # Errors
+/// [`FieldError`] for a value that the kernel could not take.
+pub fn pod_resources(
+    request: &cri::UpdatePodSandboxResourcesRequest,
+) -> Result<PodResources, FieldError> {
+    let given = |field, message: Option<&cri::LinuxContainerResources>| {
+        message
+            .map(|message| resources(field, Some(message)))
+            .transpose()
+    };
+    Ok(PodResources {
+        resources: given("resources", request.resources.as_ref())?,
+        overhead: given("overhead", request.overhead.as_ref())?,
     })
 }
 

@@ -1,5 +1,6 @@
 //! Statistics outwards. What the kernel does not provide is left out, not zero.
 
+use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use cri_api::runtime::v1 as cri;
@@ -8,6 +9,7 @@ use super::container_status::metadata;
 use super::field::unsorted;
 use super::pod_status::pod_metadata;
 use crate::cgroup::{Ceiling, CpuStats, MemoryStats, Pressure, PressureLine, Stats};
+use crate::disk::TreeUsage;
 use crate::image::FsUsage;
 use crate::network::InterfaceStats;
 use crate::pod::{ContainerStats, PodStats, Traffic};
@@ -163,22 +165,24 @@ fn pressure(pressure: &Pressure) -> cri::PsiStats {
     }
 }
 
-/// What images take on their file system.
-pub fn image_fs(usage: &FsUsage) -> cri::ImageFsInfoResponse {
+/// What images take on their file system, and what containers take in `directory` with what they write.
+pub fn image_fs(usage: &FsUsage, directory: &Path, written: TreeUsage) -> cri::ImageFsInfoResponse {
     let since = usage
         .timestamp
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    let images = cri::FilesystemUsage {
+    let filesystem = |path: &Path, bytes, inodes| cri::FilesystemUsage {
         timestamp: i64::try_from(since.as_nanos()).unwrap_or_default(),
         fs_id: Some(cri::FilesystemIdentifier {
-            mountpoint: usage.path.to_string_lossy().into_owned(),
+            mountpoint: path.to_string_lossy().into_owned(),
         }),
-        used_bytes: value(usage.used_bytes),
-        inodes_used: value(usage.inodes_used),
+        used_bytes: value(bytes),
+        inodes_used: value(inodes),
     };
+    let images = filesystem(&usage.path, usage.used_bytes, usage.inodes_used);
+    let containers = filesystem(directory, written.bytes, written.inodes);
     cri::ImageFsInfoResponse {
         image_filesystems: vec![images],
-        container_filesystems: Vec::new(),
+        container_filesystems: vec![containers],
     }
 }

@@ -94,6 +94,7 @@ handlers! {
     run_pod_sandbox => pods::run(RunPodSandboxRequest) -> RunPodSandboxResponse;
     stop_pod_sandbox => pods::stop(StopPodSandboxRequest) -> StopPodSandboxResponse;
     remove_pod_sandbox => pods::remove(RemovePodSandboxRequest) -> RemovePodSandboxResponse;
+    update_pod_sandbox_resources => pods::update(UpdatePodSandboxResourcesRequest) -> UpdatePodSandboxResourcesResponse;
     pod_sandbox_status => pods::status(PodSandboxStatusRequest) -> PodSandboxStatusResponse;
     list_pod_sandbox => pods::list(ListPodSandboxRequest) -> ListPodSandboxResponse;
     create_container => containers::create(CreateContainerRequest) -> CreateContainerResponse;

@@ -4,6 +4,7 @@ use cri_api::runtime::v1 as cri;
 use tonic::Response;
 use tracing::info;
 
+use crate::cgroup::Driver;
 use crate::cri::convert::RUNTIME_HANDLER;
 use crate::cri::observe::Answer;
 use crate::cri::{Node, RUNTIME_NAME, info};
@@ -27,10 +28,11 @@ pub(super) async fn status(
     node: &Node,
     request: cri::StatusRequest,
 ) -> Answer<cri::StatusResponse> {
+    let user_namespaces = node.pods.user_namespace_problem().is_none();
     let features = cri::RuntimeHandlerFeatures {
         recursive_read_only_mounts: node.facts.recursive_read_only,
         // It stands for idmapped mounts as well, which volumes need in such a pod.
-        user_namespaces: false,
+        user_namespaces,
     };
     let handler = |name: &str| cri::RuntimeHandler {
         name: name.to_owned(),
@@ -39,7 +41,7 @@ pub(super) async fn status(
     let network = node.pods.network_problem().await;
     Ok(Response::new(cri::StatusResponse {
         status: Some(cri::RuntimeStatus {
-            conditions: conditions(&network),
+            conditions: vec![runtime_ready(node).await, network_ready(&network)],
         }),
         info: if request.verbose {
             info::node(&node.pods, &node.facts.config)
@@ -50,35 +52,46 @@ pub(super) async fn status(
         runtime_handlers: vec![handler(""), handler(RUNTIME_HANDLER)],
         features: Some(cri::RuntimeFeatures {
             supplemental_groups_policy: true,
-            user_namespaces_host_network: false,
+            user_namespaces_host_network: user_namespaces,
         }),
     }))
 }
 
-fn conditions(network_problem: &str) -> Vec<cri::RuntimeCondition> {
+/// Whether pods can be run at all.
+async fn runtime_ready(node: &Node) -> cri::RuntimeCondition {
+    let problem = node.pods.check().await.err();
+    cri::RuntimeCondition {
+        r#type: "RuntimeReady".to_owned(),
+        status: problem.is_none(),
+        reason: problem
+            .as_ref()
+            .map_or("", |_| "RuntimeUnusable")
+            .to_owned(),
+        message: problem.map_or_else(String::new, |error| crate::pod::chain(&error)),
+    }
+}
+
+fn network_ready(network_problem: &str) -> cri::RuntimeCondition {
     let ready = network_problem.is_empty();
     let reason = if ready { "" } else { "NetworkPluginNotReady" };
-    vec![
-        cri::RuntimeCondition {
-            r#type: "RuntimeReady".to_owned(),
-            status: true,
-            ..Default::default()
-        },
-        cri::RuntimeCondition {
-            r#type: "NetworkReady".to_owned(),
-            status: ready,
-            reason: reason.to_owned(),
-            message: network_problem.to_owned(),
-        },
-    ]
+    cri::RuntimeCondition {
+        r#type: "NetworkReady".to_owned(),
+        status: ready,
+        reason: reason.to_owned(),
+        message: network_problem.to_owned(),
+    }
 }
 
 pub(super) async fn runtime_config(
-    _: &Node,
+    node: &Node,
     _: cri::RuntimeConfigRequest,
 ) -> Answer<cri::RuntimeConfigResponse> {
+    let driver = match node.pods.cgroup_driver() {
+        Driver::Cgroupfs => cri::CgroupDriver::Cgroupfs,
+        Driver::Systemd => cri::CgroupDriver::Systemd,
+    };
     let linux = cri::LinuxRuntimeConfiguration {
-        cgroup_driver: cri::CgroupDriver::Cgroupfs.into(),
+        cgroup_driver: driver.into(),
     };
     Ok(Response::new(cri::RuntimeConfigResponse {
         linux: Some(linux),

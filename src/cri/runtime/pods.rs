@@ -52,6 +52,22 @@ pub(super) async fn remove(
     .await
 }
 
+pub(super) async fn update(
+    node: &Node,
+    request: cri::UpdatePodSandboxResourcesRequest,
+) -> Answer<cri::UpdatePodSandboxResourcesResponse> {
+    let id = request.pod_sandbox_id.clone();
+    observe("UpdatePodSandboxResources", &id, async {
+        let resources = convert::pod_resources(&request)?;
+        node.pods
+            .update_pod_resources(&id, resources)
+            .await
+            .map_err(status::shared)?;
+        Ok(cri::UpdatePodSandboxResourcesResponse {})
+    })
+    .await
+}
+
 pub(super) async fn status(
     node: &Node,
     request: cri::PodSandboxStatusRequest,

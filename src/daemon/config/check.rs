@@ -54,6 +54,7 @@ impl Config {
             ("cni.conf_dir", &self.cni.conf_dir),
         ];
         paths.extend(self.cni.bin_dirs.iter().map(|dir| ("cni.bin_dirs", dir)));
+        paths.extend(self.cdi.dirs.iter().map(|dir| ("cdi.dirs", dir)));
         paths.extend(self.shim.iter().map(|shim| ("shim", shim)));
         paths.extend(
             self.image

@@ -40,6 +40,8 @@ pub struct Config {
     pub network: NetworkConfig,
     /// Network plugins.
     pub cni: CniConfig,
+    /// Devices by the Container Device Interface.
+    pub cdi: CdiConfig,
     /// Control groups.
     pub cgroup: CgroupConfig,
     /// Images.
@@ -60,6 +62,7 @@ impl Default for Config {
             shim: None,
             network: NetworkConfig::default(),
             cni: CniConfig::default(),
+            cdi: CdiConfig::default(),
             cgroup: CgroupConfig::default(),
             image: ImageConfig::default(),
             streaming: StreamingConfig::default(),
@@ -142,8 +145,12 @@ impl Default for CniConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CgroupDriver {
+    /// As systemd where it runs the machine and cgroup v2 is there, else as directories.
+    Auto,
     /// By making directories.
     Cgroupfs,
+    /// By asking systemd for a scope in the slice that the request names.
+    Systemd,
 }
 
 /// Control groups.
@@ -162,10 +169,36 @@ impl Default for CgroupConfig {
     fn default() -> Self {
         Self {
             parent: "/holdfast".to_owned(),
-            driver: CgroupDriver::Cgroupfs,
+            driver: CgroupDriver::Auto,
             pids_limit: None,
         }
     }
+}
+
+/// Devices by the Container Device Interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CdiConfig {
+    /// Directories with descriptions of devices; the later ones win.
+    pub dirs: Vec<PathBuf>,
+}
+
+impl Default for CdiConfig {
+    fn default() -> Self {
+        Self {
+            dirs: vec!["/etc/cdi".into(), "/var/run/cdi".into()],
+        }
+    }
+}
+
+/// What is done about the volumes that images declare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VolumesConfig {
+    /// Each container gets a directory for each, with what the image has there.
+    Bind,
+    /// Nothing.
+    Ignore,
 }
 
 /// Images.
@@ -184,6 +217,8 @@ pub struct ImageConfig {
     pub download_rate_window: Period,
     /// References of images that kubelets must not collect; `*` stands for any characters.
     pub pinned: Vec<String>,
+    /// What is done about the volumes that images declare.
+    pub volumes: VolumesConfig,
     /// Most files in one layer.
     pub max_layer_entries: u64,
     /// Most content of one layer, unpacked.
@@ -202,6 +237,7 @@ impl Default for ImageConfig {
             min_download_rate: Size(1 << 10),
             download_rate_window: Period::from_secs(60),
             pinned: Vec::new(),
+            volumes: VolumesConfig::Bind,
             max_layer_entries: 4 << 20,
             max_layer_size: Size(256 << 30),
         }

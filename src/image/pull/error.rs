@@ -124,7 +124,8 @@ pub(in crate::image) fn manifest_kind(error: &ManifestError) -> PullErrorKind {
         ManifestError::TooManyLayers(_) => PullErrorKind::TooLarge,
         ManifestError::Kind(_)
         | ManifestError::Platform { .. }
-        | ManifestError::Artifact(_)
+        | ManifestError::Layer(_)
+        | ManifestError::FileName(_)
         | ManifestError::Digest(_) => PullErrorKind::Unsupported,
     }
 }

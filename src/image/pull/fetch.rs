@@ -14,6 +14,7 @@ use crate::image::{Digest, PullError};
 use futures_util::future::{BoxFuture, FutureExt, Shared};
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::mpsc;
 
@@ -78,11 +79,14 @@ type Fetch = Shared<BoxFuture<'static, Fetched>>;
 #[derive(Debug, Default)]
 pub(in crate::image) struct Fetches(Mutex<HashMap<FetchKey, State>>);
 
+/// The number of the next fetch.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
 /// A fetch as others find it.
 #[derive(Debug)]
 enum State {
-    /// Under way, as long as somebody has the other end.
-    Running(Fetch, mpsc::WeakSender<Infallible>),
+    /// Under way, as long as somebody has the other end; with its number.
+    Running(u64, Fetch, mpsc::WeakSender<Infallible>),
     /// Done; what it made is there as long as a pull has it.
     Done(Weak<StagedLayer>),
 }
@@ -90,7 +94,7 @@ enum State {
 impl State {
     fn is_alive(&self) -> bool {
         match self {
-            Self::Running(_, interest) => interest.strong_count() > 0,
+            Self::Running(_, _, interest) => interest.strong_count() > 0,
             Self::Done(layer) => layer.strong_count() > 0,
         }
     }
@@ -107,7 +111,7 @@ pub(super) async fn fetch(store: &ImageStore, key: FetchKey, wanted: Wanted) -> 
                 Some(layer) => return Ok(layer),
                 None => None,
             },
-            Some(State::Running(fetch, interest)) => {
+            Some(State::Running(_, fetch, interest)) => {
                 interest.upgrade().map(|interest| (fetch.clone(), interest))
             }
             None => None,
@@ -116,8 +120,10 @@ pub(super) async fn fetch(store: &ImageStore, key: FetchKey, wanted: Wanted) -> 
             Some(found) => found,
             None => {
                 let (interest, end) = mpsc::channel(1);
-                let fetch = start(store.clone(), key.clone(), wanted, end);
-                fetches.insert(key, State::Running(fetch.clone(), interest.downgrade()));
+                let number = NEXT.fetch_add(1, Ordering::Relaxed);
+                let fetch = start(store.clone(), (number, key.clone()), wanted, end);
+                let running = State::Running(number, fetch.clone(), interest.downgrade());
+                fetches.insert(key, running);
                 (fetch, interest)
             }
         }
@@ -127,7 +133,7 @@ pub(super) async fn fetch(store: &ImageStore, key: FetchKey, wanted: Wanted) -> 
 
 fn start(
     store: ImageStore,
-    key: FetchKey,
+    (number, key): (u64, FetchKey),
     wanted: Wanted,
     mut end: mpsc::Receiver<Infallible>,
 ) -> Fetch {
@@ -135,12 +141,13 @@ fn start(
         let result = run(&store, &wanted, &mut end).await;
         let fetches = &store.inner.fetches.0;
         let mut fetches = fetches.lock().unwrap_or_else(PoisonError::into_inner);
-        // Once nobody is interested the key may be another fetch's already.
-        if !end.is_closed() {
-            match &result {
-                Ok(layer) => fetches.insert(key, State::Done(Arc::downgrade(layer))),
-                Err(_) => fetches.remove(&key),
-            };
+        // Once nobody was interested the key may be another fetch's already.
+        if matches!(fetches.get(&key), Some(State::Running(own, ..)) if *own == number) {
+            // What is kept here must not keep the layer.
+            fetches.remove(&key);
+            if let Ok(layer) = &result {
+                fetches.insert(key, State::Done(Arc::downgrade(layer)));
+            }
         }
         drop(fetches);
         result

@@ -6,8 +6,11 @@
 //!      └──────────────► names only ◄─────────────────┘                 └─ held, not fetched
 //! ```
 //!
+//! An artifact has files instead of configuration and layers.
+//!
 //! An operation belongs to the store, not to the caller: it runs in a task of its own.
 
+mod artifact;
 mod error;
 mod fetch;
 mod layers;
@@ -19,10 +22,11 @@ mod tests;
 use super::credentials::Fingerprint;
 use super::image::{Image, ImageId};
 use super::index::names_of;
-use super::manifest::{self, Machine, Manifest, ManifestError, Parsed};
+use super::manifest::{self, Machine, Manifest, ManifestError, ManifestKind, Parsed};
 use super::registry::{Document, RegistryError, Repository};
-use super::store::{Candidate, ImageStore, StoreError};
-use super::{Credentials, Reference, Target};
+use super::store::{Candidate, ImageStore, Slot, StoreError};
+use super::{Credentials, Digest, Reference, Target};
+use bytes::Bytes;
 pub use error::{PullError, PullErrorKind};
 pub(super) use error::{layer_kind, manifest_kind};
 pub(super) use fetch::Fetches;
@@ -142,7 +146,10 @@ impl Pull<'_> {
         let mut document = repository.manifest(target).await.map_err(self.registry())?;
         let names = names_of(self.reference, document.digest);
         let manifest = self.manifest(&repository, &mut document).await?;
-        let id = ImageId::of_config(manifest.config.digest);
+        let id = match manifest.kind {
+            ManifestKind::Image => ImageId::of_config(manifest.config.digest),
+            ManifestKind::Artifact(_) => ImageId::of_artifact(document.digest),
+        };
         if let Some(image) = self
             .blocking({
                 let names = names.clone();
@@ -152,6 +159,32 @@ impl Pull<'_> {
         {
             return Ok(image);
         }
+        let size = manifest.content_size() + document.bytes.len() as u64;
+        let document = (document.digest, document.bytes);
+        let (config, layers) = match &manifest.kind {
+            ManifestKind::Image => self.image(&repository, &manifest).await?,
+            ManifestKind::Artifact(files) => {
+                let slot = self.artifact(&repository, files, document.0).await?;
+                (document.clone(), vec![slot])
+            }
+        };
+        let candidate = Candidate {
+            names,
+            size,
+            manifest: document,
+            config,
+            layers,
+        };
+        self.blocking(move |store| store.inner.commit(&candidate))
+            .await
+    }
+
+    /// Gets the configuration and the layers of a container image.
+    async fn image(
+        &self,
+        repository: &Arc<Repository>,
+        manifest: &Manifest,
+    ) -> Result<((Digest, Bytes), Vec<Slot>), PullError> {
         let config = repository
             .small_blob(manifest.config.digest)
             .await
@@ -159,16 +192,8 @@ impl Pull<'_> {
         let machine = Machine::this();
         let (_, diff_ids) = manifest::parse_config(&config.bytes, manifest.layers.len(), &machine)
             .map_err(self.manifest_error())?;
-        let layers = self.layers(&repository, &manifest, &diff_ids).await?;
-        let candidate = Candidate {
-            names,
-            size: manifest.content_size() + document.bytes.len() as u64,
-            manifest: (document.digest, document.bytes),
-            config: (config.digest, config.bytes),
-            layers,
-        };
-        self.blocking(move |store| store.inner.commit(&candidate))
-            .await
+        let layers = self.layers(repository, manifest, &diff_ids).await?;
+        Ok(((config.digest, config.bytes), layers))
     }
 
     /// The image, when the registry confirms that the reference still means what the store has.

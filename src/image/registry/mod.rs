@@ -131,9 +131,9 @@ pub enum RegistryError {
         /// What was fetched.
         url: String,
         /// The digest asked for.
-        expected: Digest,
+        expected: Box<Digest>,
         /// The digest of what came.
-        found: Digest,
+        found: Box<Digest>,
     },
     /// The content is larger than allowed or announced.
     #[error("{url} is larger than {limit} bytes")]
@@ -300,8 +300,8 @@ impl Repository {
                             let url = ask.url(path);
                             let mismatch = RegistryError::Mismatch {
                                 url,
-                                expected: *expected,
-                                found: digest,
+                                expected: Box::new(*expected),
+                                found: Box::new(digest),
                             };
                             asked.remember(&endpoint.authority, mismatch);
                         }

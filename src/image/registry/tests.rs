@@ -272,21 +272,23 @@ async fn an_expired_token_is_replaced() {
         "one",
     );
     let served = images(&image);
-    let (issued, used) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    // What is left of each token: it is good for two requests.
+    let tokens = std::sync::Mutex::new(std::collections::HashMap::<String, u32>::new());
     let registry = Server::start(move |request| {
         let host = &request.headers["host"];
+        let mut tokens = tokens.lock().unwrap();
         if request.path.starts_with("/token") {
-            let number = issued.fetch_add(1, Ordering::Relaxed) + 1;
-            used.store(0, Ordering::Relaxed);
-            return Answer::body(format!("{{\"token\":\"T{number}\",\"expires_in\":60}}"));
+            let token = format!("T{}", tokens.len());
+            tokens.insert(format!("Bearer {token}"), 2);
+            return Answer::body(format!("{{\"token\":\"{token}\",\"expires_in\":60}}"));
         }
-        // Each token is good for two requests.
-        let current = format!("Bearer T{}", issued.load(Ordering::Relaxed));
-        match authorization(request) {
-            Some(token) if token == current && used.fetch_add(1, Ordering::Relaxed) < 2 => {
+        let left = authorization(request).and_then(|token| tokens.get_mut(token));
+        match left.filter(|left| **left > 0) {
+            Some(left) => {
+                *left -= 1;
                 serve_images(&served, request)
             }
-            _ => Answer::status(401).header(
+            None => Answer::status(401).header(
                 "WWW-Authenticate",
                 &format!("Bearer realm=\"http://{host}/token\",service=\"svc\""),
             ),

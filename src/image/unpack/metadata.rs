@@ -19,7 +19,7 @@ const PAX_XATTR: &[u8] = b"SCHILY.xattr.";
 
 /// What an entry's header says beside its name and content.
 #[derive(Debug)]
-pub(super) struct Metadata {
+pub(in crate::image) struct Metadata {
     mode: Mode,
     owner: Uid,
     group: Gid,
@@ -28,7 +28,10 @@ pub(super) struct Metadata {
 }
 
 impl Metadata {
-    pub fn read<R: Read>(entry: &mut tar::Entry<'_, R>, path: &Path) -> Result<Self, UnpackError> {
+    pub(super) fn read<R: Read>(
+        entry: &mut tar::Entry<'_, R>,
+        path: &Path,
+    ) -> Result<Self, UnpackError> {
         let mut xattrs = Vec::new();
         let mut pax_mtime = None;
         let extensions = entry.pax_extensions().map_err(UnpackError::Read)?;
@@ -113,7 +116,7 @@ impl Metadata {
 
     /// Sets everything on an open file or directory; the order matters: a change of owner clears the
     /// set-id bits and the file capabilities.
-    pub fn apply(&self, file: &File, path: &Path) -> Result<(), UnpackError> {
+    pub(super) fn apply(&self, file: &File, path: &Path) -> Result<(), UnpackError> {
         fchown(file, Some(self.owner), Some(self.group)).map_err(path.error("set the owner of"))?;
         fchmod(file, self.mode).map_err(path.error("set the mode of"))?;
         for (name, value) in &self.xattrs {
@@ -126,44 +129,33 @@ impl Metadata {
     }
 
     /// Sets owner and times, and the mode unless it is a link's, on something that cannot be opened.
-    pub fn apply_at(
+    pub(super) fn apply_at(
         &self,
         parent: BorrowedFd<'_>,
         name: &OsStr,
         path: &Path,
         kind: Unopened,
     ) -> Result<(), UnpackError> {
-        fchownat(
-            parent,
-            name,
-            Some(self.owner),
-            Some(self.group),
-            AtFlags::AT_SYMLINK_NOFOLLOW,
-        )
-        .map_err(path.error("set the owner of"))?;
+        self.copy_at(parent, name, kind)
+            .map_err(path.io_error("set owner, mode or times of"))
+    }
+
+    /// Likewise on something that is a copy.
+    pub fn copy_at(&self, parent: BorrowedFd<'_>, name: &OsStr, kind: Unopened) -> io::Result<()> {
+        let (owner, group) = (Some(self.owner), Some(self.group));
+        fchownat(parent, name, owner, group, AtFlags::AT_SYMLINK_NOFOLLOW)?;
         if kind == Unopened::Node {
-            fchmodat(
-                parent,
-                name,
-                self.mode,
-                nix::sys::stat::FchmodatFlags::FollowSymlink,
-            )
-            .map_err(path.error("set the mode of"))?;
+            let follow = nix::sys::stat::FchmodatFlags::FollowSymlink;
+            fchmodat(parent, name, self.mode, follow)?;
         }
-        utimensat(
-            parent,
-            name,
-            &self.mtime,
-            &self.mtime,
-            UtimensatFlags::NoFollowSymlink,
-        )
-        .map_err(path.error("set the times of"))
+        let links = UtimensatFlags::NoFollowSymlink;
+        Ok(utimensat(parent, name, &self.mtime, &self.mtime, links)?)
     }
 }
 
 /// What kind of thing [`Metadata::apply_at`] is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unopened {
+pub(in crate::image) enum Unopened {
     /// A symbolic link, which has no mode.
     Symlink,
     /// A device or a fifo, made just now, so that no link can be in its place.

@@ -25,7 +25,7 @@ mod tests;
 
 use super::ViewError;
 use crate::disk::Dir;
-use metadata::Metadata;
+pub(super) use metadata::{Metadata, Unopened};
 use root::Root;
 use sparse::Sparse;
 use std::fs::File;

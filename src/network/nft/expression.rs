@@ -169,7 +169,7 @@ impl Rule<'_, '_> {
     }
 
     /// The destination is an address of this machine.
-    pub(super) fn to_this_machine(&mut self) {
+    pub(super) fn local_destination(&mut self) {
         /// NFT_FIB_RESULT_ADDRTYPE and NFTA_FIB_F_DADDR.
         const ADDRESS_TYPE: u32 = 3;
         const DESTINATION: u32 = 2;

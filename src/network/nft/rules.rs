@@ -47,7 +47,7 @@ pub(super) fn push(batch: &mut Batch, table: &str, bridge: &str, subnets: &[Subn
     });
     for chain in ["prerouting", "output"] {
         add(chain, &|rule| {
-            rule.to_this_machine();
+            rule.local_destination();
             rule.verdict(Verdict::Jump("ports"));
         });
     }

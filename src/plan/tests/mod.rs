@@ -59,6 +59,7 @@ fn process(spec: &mut Spec) -> &mut Process {
 struct Around {
     cgroups: CgroupMounts,
     joined_pid: Option<PidNamespace>,
+    images: Vec<ImageTree>,
     exact_env: Vec<(String, Vec<u8>)>,
     filters: FilterCache,
 }
@@ -70,6 +71,7 @@ impl Default for Around {
                 options: vec!["nsdelegate".into()],
             },
             joined_pid: None,
+            images: Vec::new(),
             exact_env: Vec::new(),
             filters: FilterCache::default(),
         }
@@ -88,6 +90,7 @@ impl Around {
                 upper: Path::new("/store/c/upper"),
                 work: Path::new("/store/c/work"),
                 pod_shm: Path::new("/run/pod/shm"),
+                images: &self.images,
                 joined_pid: self.joined_pid,
                 cgroups: &self.cgroups,
                 exact_env: &self.exact_env,

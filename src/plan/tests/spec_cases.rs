@@ -263,7 +263,7 @@ fn cgroups_of_both_versions() {
 }
 
 #[test]
-fn devices_replace_defaults_and_are_bound_in_user_namespaces() {
+fn devices_replace_defaults() {
     let device = |path: &str, kind| {
         let mut out = LinuxDevice::default();
         out.set_path(path.into())
@@ -288,17 +288,61 @@ fn devices_replace_defaults_and_are_bound_in_user_namespaces() {
         .unwrap();
     assert_eq!((null.major, null.mode, null.kind), (10, 0o600, 0o020_000));
 
-    let map = LinuxIdMappingBuilder::default()
-        .host_id(7_u32)
-        .size(1_u32)
-        .build()
-        .unwrap();
-    linux(&mut spec).set_uid_mappings(Some(vec![map]));
-    let plan = Around::default().compile(&spec).unwrap();
-    assert!(plan.devices.is_empty());
-    assert_eq!(plan.mounts.len(), 7);
-
     linux(&mut spec).set_devices(Some(vec![device("/dev/a", LinuxDeviceType::A)]));
+    assert!(Around::default().compile(&spec).is_err());
+}
+
+#[test]
+fn the_mappings_of_the_user_namespace_are_in_both_plans() {
+    let map = |inside: u32| {
+        let map = LinuxIdMappingBuilder::default()
+            .host_id(7_u32)
+            .container_id(inside)
+            .size(2_u32);
+        Some(vec![map.build().unwrap()])
+    };
+    let mut spec = spec();
+    linux(&mut spec).set_uid_mappings(map(0));
+    assert!(Around::default().compile(&spec).is_err());
+    linux(&mut spec).set_gid_mappings(map(5));
+    let user = Around::default().compile(&spec).unwrap().user.unwrap();
+    assert_eq!(user.outside_user(1), Some(8));
+    assert_eq!(user.outside_user(2), None);
+    assert_eq!(user.outside_group(4), None);
+    assert_eq!(user.outside_group(6), Some(8));
+    let request = ExecRequest {
+        args: &["x".to_owned()],
+        terminal: false,
+        exact_env: &[],
+    };
+    let exec = crate::plan::exec(&spec, &request, &FilterCache::default()).unwrap();
+    assert_eq!(exec.user, Some(user));
+}
+
+#[test]
+fn images_are_mounted_from_their_layers() {
+    let around = Around {
+        images: vec![ImageTree {
+            source: "image:1/dir".into(),
+            lower: vec!["/store/b".into(), "/store/a".into()],
+            sub_path: "dir".into(),
+        }],
+        ..Around::default()
+    };
+    let mut spec = spec();
+    spec.set_mounts(Some(vec![mount(
+        "/v",
+        "image",
+        "image:1/dir",
+        &["ro", "nodev"],
+    )]));
+    let plan = around.compile(&spec).unwrap();
+    assert_eq!(plan.mounts[0].attributes, 0x5);
+    let MountSource::Image { lower, sub_path } = &plan.mounts[0].source else {
+        panic!()
+    };
+    assert_eq!(texts(lower), ["/store/b", "/store/a"]);
+    assert_eq!(sub_path.as_c_str(), c"dir");
     assert!(Around::default().compile(&spec).is_err());
 }
 

@@ -239,6 +239,17 @@ fn group_stats(
     }
 }
 
+/// What all containers take on disk. Blocks.
+pub fn written(node: &Node) -> Result<TreeUsage, PodError> {
+    let mut sum = TreeUsage::default();
+    // One that vanishes meanwhile takes nothing.
+    for usage in node.layers()?.into_iter().filter_map(|id| layer(node, id)) {
+        sum.bytes += usage.bytes;
+        sum.inodes += usage.inodes;
+    }
+    Ok(sum)
+}
+
 fn layer(node: &Node, id: ContainerId) -> Option<TreeUsage> {
     if let Some(usage) = node.samples.layer(id) {
         return Some(usage);

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Done, Member, PodGoal, Task, answer_all, exit_of, reply};
+use super::{Answer, Done, Member, PodGoal, Task, answer_all, exit_of, reply};
 use crate::id::ContainerId;
 use crate::pod::error::PodError;
 use crate::pod::events::EventKind;
 use crate::pod::node::now;
 use crate::pod::recover;
 use crate::pod::state::{ContainerEvent, Exit, PodPhase, Urgency};
+use crate::spec::Resources;
 use crate::wire::{Event, Request};
 
 /// Exit code of a container that could not be started, as the incumbents give it.
@@ -121,17 +122,24 @@ impl Task {
             Done::Deleted(id, failures) => self.deleted(id, failures),
             Done::Released(failures) => self.released(failures),
             Done::Forgotten(result) => self.forgotten(result),
-            Done::Updated(id, resources, answer, result) => {
-                if result.is_ok()
-                    && let Some(member) = self.members.get_mut(&id)
-                {
-                    member.record.resources = *resources;
-                    self.keep_container(id);
-                }
-                reply(answer, result.map_err(Arc::new));
-            }
+            Done::Updated(id, answer, result) => self.updated(id, answer, result),
             Done::Nothing => {}
         }
+    }
+
+    fn updated(
+        &mut self,
+        id: ContainerId,
+        answer: Answer<()>,
+        result: Result<Resources, PodError>,
+    ) {
+        let outcome = result.map(|resources| {
+            if let Some(member) = self.members.get_mut(&id) {
+                member.record.resources = resources;
+                self.keep_container(id);
+            }
+        });
+        reply(answer, outcome.map_err(Arc::new));
     }
 
     fn prepared(&mut self, id: ContainerId, result: Result<(), PodError>) {

@@ -59,12 +59,7 @@ enum Done {
     Deleted(ContainerId, Vec<PodError>),
     Released(Vec<PodError>),
     Forgotten(Result<(), PodError>),
-    Updated(
-        ContainerId,
-        Box<Resources>,
-        Answer<()>,
-        Result<(), PodError>,
-    ),
+    Updated(ContainerId, Answer<()>, Result<Resources, PodError>),
     Nothing,
 }
 
@@ -209,7 +204,7 @@ impl Task {
     /// Puts a container that was found on disk under this task.
     pub(super) fn take_container(&mut self, record: ContainerRecord) {
         let id = record.id;
-        let hold = self.node.images.hold_layers(&record.image.layers);
+        let hold = self.node.images.hold_layers(&record.layers());
         if let Err(error) = &hold {
             tracing::warn!(container = %id, error = super::chain(error), "the layers of a container are gone");
         }

@@ -33,6 +33,11 @@ impl Task {
             Command::Stop(id, grace, answer) => self.stop(id, grace, answer),
             Command::Remove(id, answer) => self.remove(id, answer),
             Command::Update(id, resources, answer) => self.update(id, *resources, answer),
+            Command::UpdatePod(resources, answer) => {
+                self.pod.resources = *resources;
+                self.keep_pod();
+                reply(answer, Ok(()));
+            }
             Command::ReopenLog(id, answer) => self.reopen_log(id, answer),
             Command::StopPod(answer) => {
                 self.stop_waiting.push(answer);
@@ -62,12 +67,9 @@ impl Task {
             Ok(Admission::Same(id)) => return self.join_creation(id, answer),
             Err(error) => return reply(answer, Err(Arc::new(error))),
         }
-        let held = self.node.images.hold(image).map_err(PodError::from);
-        let made = held.and_then(|hold| {
-            let record = container::new_record(&self.node, &self.pod, config, image)?;
-            Ok((record, hold))
-        });
-        let (record, hold) = match made {
+        let made = container::new_record(&self.node, &self.pod, config, image)
+            .and_then(|record| Ok((self.node.images.hold_layers(&record.layers())?, record)));
+        let (hold, record) = match made {
             Ok(made) => made,
             Err(error) => return reply(answer, Err(Arc::new(error))),
         };
@@ -167,11 +169,14 @@ impl Task {
         }
         let mut record = member.record.clone();
         record.resources = update::merged(&record.resources, &resources);
-        let wanted = Box::new(record.resources.clone());
+        if record.phase.is_alive() {
+            // The score of a process is set before its program runs, and never after.
+            record.resources.oom_score_adj = member.record.resources.oom_score_adj;
+        }
         let (node, pod) = (Arc::clone(&self.node), self.snapshot());
         self.work.push(Box::pin(async move {
             let result = blocking(move || update::apply(&node, &pod, &record)).await;
-            Done::Updated(id, wanted, answer, result)
+            Done::Updated(id, answer, result)
         }));
     }
 

@@ -7,9 +7,10 @@ use super::{Answer, Done, Task, Waiting, answer_all};
 use crate::id::ContainerId;
 use crate::pod::container;
 use crate::pod::error::PodError;
+use crate::pod::events::EventKind;
 use crate::pod::link::LinkError;
 use crate::pod::node::blocking;
-use crate::pod::state::{ContainerEvent, Effect};
+use crate::pod::state::{ContainerEvent, ContainerPhase, Effect};
 use crate::spec::Signal;
 use crate::wire::Request;
 
@@ -19,6 +20,9 @@ impl Task {
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
+        // One that ends at once may be told before the answer to its start.
+        let unseen_start = matches!(event, ContainerEvent::Exited(_))
+            && matches!(member.record.phase, ContainerPhase::Starting(_));
         let (phase, effects) = member.record.phase.clone().apply(event);
         if phase != member.record.phase {
             let before = std::mem::replace(&mut member.record.phase, phase);
@@ -27,6 +31,9 @@ impl Task {
                 self.node.samples.forget(id);
             }
             self.keep_container(id);
+            if unseen_start {
+                self.announce(EventKind::Started, &id);
+            }
             self.announce_phase(id, &before);
         }
         for effect in effects {

@@ -1,6 +1,7 @@
 use oci_spec::runtime::{Capability, LinuxNamespaceType, Spec};
 
 use super::*;
+use crate::wire::plan::{IdMappings, IdRange};
 
 fn process(spec: &Spec) -> &oci_spec::runtime::Process {
     spec.process().as_ref().unwrap()
@@ -271,16 +272,64 @@ fn image_volumes_yield_to_requests() {
     let spec = world.build().unwrap();
     assert_eq!(mount_at(&spec, "/data").1, "/v/1");
     assert_eq!(mount_at(&spec, "/taken").1, "/srv");
-    world.container.mounts[0].source = VolumeSource::Image {
-        image: ImageSpec::default(),
-        sub_path: String::new(),
+}
+
+#[test]
+fn volumes_from_images_are_read_only() {
+    let mut world = World::new();
+    let volume = world.volume("/v", "/srv");
+    volume.source = VolumeSource::Image {
+        image: ImageSpec {
+            image: "image:1".into(),
+            ..ImageSpec::default()
+        },
+        sub_path: "dir".into(),
     };
+    let refused = world.build().unwrap_err().to_string();
+    assert!(refused.starts_with("mounts[0].readonly"), "{refused}");
+    world.container.mounts[0].readonly = true;
+    let (kind, source, options) = mount_at(&world.build().unwrap(), "/v");
+    assert_eq!((kind.as_str(), source.as_str()), ("image", "image:1/dir"));
+    assert_eq!(options, ["ro", "nodev"]);
+}
+
+#[test]
+fn a_user_namespace_bounds_who_processes_can_be() {
+    let mut world = World::new();
+    let ranges = |count| {
+        vec![IdRange {
+            inside: 0,
+            outside: 100_000,
+            count,
+        }]
+    };
+    world.pod.namespaces.userns = Some(IdMappings {
+        uids: ranges(10),
+        gids: ranges(5),
+    });
+    let (_, _, options) = mount_at(&world.build().unwrap(), "/dev/pts");
+    assert!(!options.contains(&"gid=5".to_owned()), "{options:?}");
+    let cases = [
+        (10, 0, 0, "run_as_user"),
+        (9, 5, 0, "run_as_group"),
+        (9, 4, 7, "supplemental_groups"),
+    ];
+    for (uid, gid, group, field) in cases {
+        world.identity = Identity {
+            uid,
+            gid,
+            groups: vec![gid, group],
+            home: None,
+        };
+        let text = world.build().unwrap_err().to_string();
+        assert!(text.contains(field) && text.contains("outside"), "{text}");
+    }
+    assert_eq!(world.pod.root_owner(), (100_000, 100_000));
+    world.host.user_namespace_problem = Some("it needs Linux 5.19".into());
+    let text = world.build_pod().unwrap_err().to_string();
     assert!(
-        world
-            .build()
-            .unwrap_err()
-            .to_string()
-            .starts_with("mounts[0].image")
+        text.contains("userns_options") && text.contains("5.19"),
+        "{text}"
     );
 }
 

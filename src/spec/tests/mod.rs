@@ -23,6 +23,7 @@ struct World {
     host: HostFacts,
     paths: PodPaths,
     devices: Vec<DeviceGrant>,
+    cdi: CdiEdits,
     volumes: Vec<(ContainerPath, HostPath)>,
 }
 
@@ -50,6 +51,7 @@ impl World {
                 last_cap: 40,
                 kernel: (6, 1),
                 recursive_read_only: true,
+                user_namespace_problem: None,
                 apparmor: false,
                 apparmor_default: None,
                 selinux: false,
@@ -64,6 +66,7 @@ impl World {
                 target_pid: None,
             },
             devices: Vec::new(),
+            cdi: CdiEdits::default(),
             volumes: Vec::new(),
         }
     }
@@ -82,6 +85,7 @@ impl World {
             cgroups_path: "/kubepods/x",
             localhost_seccomp: None,
             devices: &self.devices,
+            cdi: &self.cdi,
             volumes: &self.volumes,
         })
     }

@@ -23,13 +23,16 @@ pub(super) struct Figure {
     pub(super) read: fn(&Subject<'_>) -> Option<u64>,
 }
 
+/// Values, each with the values of the labels that it alone has.
+type Labelled = Vec<(Vec<String>, u64)>;
+
 /// Several figures of a cgroup that differ by labels.
 pub(super) struct Series {
     pub(super) name: &'static str,
     pub(super) help: &'static str,
     pub(super) kind: Kind,
     pub(super) labels: &'static [&'static str],
-    pub(super) read: fn(&Subject<'_>) -> Vec<(Vec<String>, u64)>,
+    pub(super) read: fn(&Subject<'_>) -> Labelled,
 }
 
 /// One figure of a network interface, a counter.
@@ -53,13 +56,13 @@ impl Subject<'_> {
     }
 
     /// Each device with a part of what was read or written on it.
-    fn devices(&self, part: fn(&IoStats) -> u64) -> Vec<(Vec<String>, u64)> {
+    fn devices(&self, part: fn(&IoStats) -> u64) -> Labelled {
         let one = |device: &crate::pod::BlockDevice| (vec![device.name.clone()], part(&device.io));
         self.group.devices.iter().map(one).collect()
     }
 
     /// A figure of the file system of writable layers, which containers have and pods have not.
-    fn layers(&self, part: fn(&crate::pod::StoreSpace) -> u64) -> Vec<(Vec<String>, u64)> {
+    fn layers(&self, part: fn(&crate::pod::StoreSpace) -> u64) -> Labelled {
         let store = self.store.filter(|_| self.record.is_some());
         let one = |store: &crate::pod::StoreSpace| (vec![store.device.clone()], part(store));
         store.map(one).into_iter().collect()

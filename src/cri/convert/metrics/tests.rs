@@ -56,6 +56,7 @@ fn pod() -> PodMeasures {
             created_at: 5_000_000_000,
             boot_id: String::new(),
             pause: None,
+            resources: Default::default(),
             shim: None,
             ips: Vec::new(),
             cgroup: "/kubepods/pod1".to_owned(),

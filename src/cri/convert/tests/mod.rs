@@ -202,6 +202,7 @@ fn hostile_pods_are_refused_by_field() {
     refused(
         with(|pod| {
             pod.port_mappings.push(cri::PortMapping {
+                container_port: 1,
                 host_port: 65536,
                 ..Default::default()
             })
@@ -301,9 +302,9 @@ fn namespace_modes_are_taken_or_refused() {
 
 #[test]
 fn namespace_options_are_echoed() {
-    let mapping = |container_id| cri::IdMapping {
-        host_id: 100_000,
-        container_id,
+    let mapping = |host_id| cri::IdMapping {
+        host_id,
+        container_id: 0,
         length: 65_536,
     };
     let wanted = cri::NamespaceOption {
@@ -313,21 +314,57 @@ fn namespace_options_are_echoed() {
         target_id: String::new(),
         userns_options: Some(cri::UserNamespace {
             mode: 0,
-            uids: vec![mapping(0)],
-            gids: vec![mapping(5)],
+            uids: vec![mapping(100_000)],
+            gids: vec![mapping(200_000)],
         }),
     };
-    let found = super::namespace::pod_namespaces("f", Some(&wanted)).unwrap();
-    assert_eq!(namespaces_message(&found), wanted);
     let context = cri::LinuxSandboxSecurityContext {
-        namespace_options: Some(wanted),
+        namespace_options: Some(wanted.clone()),
         ..Default::default()
     };
-    let text = pod(context).unwrap_err().to_string();
-    assert!(
-        text.contains("userns_options") && text.contains("not supported"),
-        "{text}"
-    );
+    let found = pod(context).unwrap().namespaces;
+    assert_eq!(namespaces_message(&found), wanted);
+}
+
+#[test]
+fn a_pod_with_a_user_namespace_shares_neither_pids_nor_memory_with_the_node() {
+    let range = cri::IdMapping {
+        host_id: 1000,
+        container_id: 0,
+        length: 10,
+    };
+    let with = |pid, ipc| cri::NamespaceOption {
+        pid,
+        ipc,
+        userns_options: Some(cri::UserNamespace {
+            mode: 0,
+            uids: vec![range],
+            gids: vec![range],
+        }),
+        ..Default::default()
+    };
+    let field = "config.linux.security_context.namespace_options";
+    for (pid, ipc, name) in [(2, 0, "pid"), (0, 2, "ipc")] {
+        let context = cri::LinuxSandboxSecurityContext {
+            namespace_options: Some(with(pid, ipc)),
+            ..Default::default()
+        };
+        refused(pod(context), &format!("{field}.{name}"));
+    }
+    let pod = super::namespace::pod_namespaces("f", Some(&with(1, 0))).unwrap();
+    let container = |options| super::namespace::container_pid("f", Some(&options), &pod);
+    assert!(container(with(1, 0)).is_ok());
+    assert!(container(cri::NamespaceOption::default()).is_ok());
+    assert!(container(with(2, 0)).is_err());
+    let mut other = with(1, 0);
+    other.userns_options.as_mut().unwrap().gids[0].host_id = 1;
+    assert!(container(other).is_err());
+    let mut host = with(1, 0);
+    host.userns_options = Some(cri::UserNamespace {
+        mode: 2,
+        ..Default::default()
+    });
+    assert!(container(host).is_err());
 }
 
 #[test]
@@ -357,6 +394,32 @@ fn user_namespaces_without_mappings_are_refused() {
         gids: uids,
     };
     refused(with(both), &format!("{field}.uids[0]"));
+    let range = |container_id| cri::IdMapping {
+        host_id: 1000,
+        container_id,
+        length: 10,
+    };
+    let ranges = |uids, gids| cri::UserNamespace {
+        mode: 0,
+        uids,
+        gids,
+    };
+    let one = || vec![range(0)];
+    refused(
+        with(ranges(vec![range(0), range(10)], one())),
+        &format!("{field}.uids"),
+    );
+    refused(
+        with(ranges(one(), vec![range(1)])),
+        &format!("{field}.gids[0].container_id"),
+    );
+    for mode in [1, 3, 9] {
+        let other = cri::UserNamespace {
+            mode,
+            ..ranges(one(), one())
+        };
+        refused(with(other), &format!("{field}.mode"));
+    }
     let node = cri::UserNamespace {
         mode: 2,
         ..Default::default()
@@ -643,7 +706,7 @@ fn containers_with_impossible_parts_are_refused_by_field() {
     refused(with(|one| one.stop_signal = 99), "config.stop_signal");
     refused(
         with(|one| one.cdi_devices.push(Default::default())),
-        "config.CDI_devices",
+        "config.CDI_devices[0].name",
     );
     let device = cri::Device {
         host_path: "/dev/null".into(),

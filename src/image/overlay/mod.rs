@@ -4,6 +4,8 @@
 //! top: a whiteout ends the search, a directory continues it unless it is opaque, everything else is
 //! the answer. Links are followed by hand, beneath the image's root only.
 
+mod copy;
+
 use super::LayerName;
 use crate::disk::{Dir, FileName};
 use nix::errno::Errno;
@@ -18,6 +20,8 @@ use std::path::Path;
 use std::rc::Rc;
 use xattr::FileExt;
 
+pub(super) use copy::{copy_directory, copy_entry};
+
 /// The name of the directory in a layer that overlay is given.
 pub(super) const DIFF: &str = "diff";
 /// The attribute that hides all of a lower directory (kernel, Documentation/filesystems/overlayfs.rst).
@@ -31,7 +35,7 @@ const COMPONENTS_MAX: usize = 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum ViewError {
     /// The kernel refused.
-    #[error("cannot read {path:?} of the image")]
+    #[error("cannot read or copy {path:?} of the image")]
     Io {
         /// The path in the image.
         path: String,
@@ -53,6 +57,19 @@ pub enum ViewError {
         /// The path in the image.
         path: String,
     },
+}
+
+impl ViewError {
+    /// Whether the file system or the quota is full.
+    pub(super) fn is_no_space(&self) -> bool {
+        let Self::Io { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
 }
 
 /// The directories that together are one directory of the image, the top layer's first.
@@ -99,6 +116,19 @@ pub(super) fn read_file(
         });
     }
     Ok(Some(bytes))
+}
+
+/// Whether the image made of `layers` (the bottom one first) has a directory of that path.
+pub(super) fn is_directory(
+    layers_dir: &Dir,
+    layers: &[LayerName],
+    path: &str,
+) -> Result<bool, ViewError> {
+    let root = open_layers(layers_dir, layers).map_err(|source| ViewError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(matches!(walk(Rc::new(root), path)?, Found::Directory(_)))
 }
 
 /// Opens the directories of layers (the bottom one first); in the answer the top one is first.
@@ -229,5 +259,4 @@ fn components(path: &OsStr) -> impl DoubleEndedIterator<Item = OsString> + '_ {
 }
 
 #[cfg(test)]
-#[path = "overlay_tests.rs"]
 mod tests;

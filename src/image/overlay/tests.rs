@@ -163,3 +163,60 @@ fn what_is_no_small_regular_file_is_not_read() {
         "\"big\" of the image is larger than 100 bytes"
     );
 }
+
+/// What a volume begins with: the merged directory, with owners, modes and names of one file, but no link
+/// followed and nothing that is taken away.
+#[test]
+fn a_directory_is_copied_out() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    let dir = tempfile::tempdir().unwrap();
+    let make = |layer: &str, path: &str| {
+        let path = dir.path().join(layer).join(DIFF).join(path);
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    };
+    let write = |path: std::path::PathBuf, text: &str| {
+        std::io::Write::write_all(&mut File::create(path).unwrap(), text.as_bytes()).unwrap();
+    };
+    let lower = make("1", "data/sub");
+    write(lower.join("../one"), "lower");
+    std::fs::hard_link(lower.join("../one"), lower.join("two")).unwrap();
+    write(lower.join("../gone"), "gone");
+    write(lower.join("../over"), "lower");
+    symlink("/etc/passwd", lower.join("../link")).unwrap();
+    symlink(
+        "../../../../data",
+        dir.path().join("1").join(DIFF).join("alias"),
+    )
+    .unwrap();
+    let upper = make("2", "data");
+    write(upper.join("over"), "upper");
+    nix::sys::stat::mknod(&upper.join("gone"), SFlag::S_IFCHR, Mode::empty(), 0).unwrap();
+    std::fs::set_permissions(&upper, std::fs::Permissions::from_mode(0o1751)).unwrap();
+    std::os::unix::fs::chown(&upper, Some(7), Some(8)).unwrap();
+    let layers: Vec<LayerName> = ["1", "2"].map(|name| name.parse().unwrap()).into();
+    let layers_dir = Dir::open_root(dir.path()).unwrap();
+    for path in ["/data", "alias", "data/../alias/."] {
+        let to = tempfile::tempdir().unwrap();
+        let target = Dir::open_root(to.path()).unwrap();
+        copy_directory(&layers_dir, &layers, path, &target).unwrap();
+        let facts = std::fs::metadata(to.path()).unwrap();
+        let mode = facts.mode() & 0o7777;
+        assert_eq!((mode, facts.uid(), facts.gid()), (0o1751, 7, 8), "{path}");
+        let read = |name: &str| std::fs::read_to_string(to.path().join(name)).unwrap();
+        assert_eq!(
+            (read("one"), read("over")),
+            ("lower".into(), "upper".into())
+        );
+        let inode = |name: &str| std::fs::metadata(to.path().join(name)).unwrap().ino();
+        assert_eq!(inode("one"), inode("sub/two"));
+        assert!(to.path().join("link").is_symlink());
+        assert!(!to.path().join("gone").exists());
+    }
+    let to = tempfile::tempdir().unwrap();
+    let target = Dir::open_root(to.path()).unwrap();
+    for path in ["/absent", "/data/one", "/data/gone"] {
+        copy_directory(&layers_dir, &layers, path, &target).unwrap();
+        assert_eq!(std::fs::read_dir(to.path()).unwrap().count(), 0, "{path}");
+    }
+}

@@ -1,0 +1,310 @@
+//! Devices by the Container Device Interface (CDI): from names to what they change in a container.
+//!
+//! ```text
+//!   vendor/class=name ──▶ files of the directories ──▶ containerEdits ──▶ nodes of the host ──▶ CdiEdits
+//! ```
+//!
+//! The files are read when a container is created, and what they say then is kept with it. A file that cannot
+//! be read or understood describes nothing; it is an error only for who asks for a device of its kind. What
+//! this module must never do: take a device from anything but the request, or leave out a part of one.
+
+mod file;
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::host;
+use crate::spec::{CdiEdits, CdiMount, DeviceGrant, DeviceKind, HostDevice};
+use file::{Edits, Form, MountEdit, NodeEdit, SpecFile};
+
+/// Largest description that is read, in bytes.
+const FILE_LIMIT: u64 = 4 << 20;
+
+/// Most files of a directory that are read.
+const FILES_LIMIT: usize = 4096;
+
+/// Why a device cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum CdiError {
+    /// The name is none.
+    #[error("CDI_devices: {0:?} is no name of a CDI device; write it like vendor.com/class=name")]
+    Name(String),
+    /// No file describes the device.
+    #[error(
+        "CDI_devices: device {name:?} is not described in any file of {directories}{broken}; \
+         install or generate its description"
+    )]
+    Unknown {
+        /// Its name.
+        name: String,
+        /// Where was looked.
+        directories: String,
+        /// Files that could not be understood, and why.
+        broken: String,
+    },
+    /// Two files of one directory describe it.
+    #[error("CDI_devices: device {name:?} is described by {} and by {}; remove one", one.display(), other.display())]
+    Conflict {
+        /// Its name.
+        name: String,
+        /// A file.
+        one: PathBuf,
+        /// Another.
+        other: PathBuf,
+    },
+    /// The device wants what this runtime does not do.
+    #[error("CDI_devices: device {name:?} needs {what}, which this runtime does not do ({})", file.display())]
+    Unsupported {
+        /// Its name.
+        name: String,
+        /// What it needs.
+        what: String,
+        /// The file that says so.
+        file: PathBuf,
+    },
+    /// A part of the description cannot be used on this machine.
+    #[error("CDI_devices: device {name:?}: use {} ({})", path.display(), file.display())]
+    Path {
+        /// Its name.
+        name: String,
+        /// The path of the host.
+        path: PathBuf,
+        /// The file that names it.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A description, where it is and how much it counts: those of later directories win.
+struct Described {
+    path: PathBuf,
+    rank: usize,
+    spec: SpecFile,
+}
+
+/// What devices change. Blocks on the disk.
+///
+/// # Errors
+/// [`CdiError`] names the first device that cannot be had.
+pub fn edits(directories: &[PathBuf], names: &[&str]) -> Result<CdiEdits, CdiError> {
+    let mut out = CdiEdits::default();
+    if names.is_empty() {
+        return Ok(out);
+    }
+    let (all, broken) = read(directories);
+    let mut used: Vec<&Path> = Vec::new();
+    for name in names {
+        let (kind, device) = file::split_name(name).ok_or_else(|| CdiError::Name(shown(name)))?;
+        let Some(found) = find(&all, name, (kind, device))? else {
+            let directories: Vec<_> = directories
+                .iter()
+                .map(|dir| dir.to_string_lossy())
+                .collect();
+            return Err(CdiError::Unknown {
+                name: shown(name),
+                directories: directories.join(" and "),
+                broken: broken.iter().map(|text| format!("; {text}")).collect(),
+            });
+        };
+        let source = (*name, found.path.as_path());
+        // What a file says for all its devices counts once.
+        if !used.contains(&source.1) {
+            used.push(source.1);
+            apply(&mut out, &found.spec.container_edits, source)?;
+        }
+        if let Some(device) = found.spec.device(device) {
+            apply(&mut out, &device.container_edits, source)?;
+        }
+    }
+    Ok(out)
+}
+
+fn shown(name: &str) -> String {
+    name.chars().take(200).collect()
+}
+
+/// All descriptions, and what is wrong with the files that are none.
+fn read(directories: &[PathBuf]) -> (Vec<Described>, Vec<String>) {
+    let (mut all, mut broken) = (Vec::new(), Vec::new());
+    for (rank, directory) in directories.iter().enumerate() {
+        let Ok(entries) = fs::read_dir(directory) else {
+            continue;
+        };
+        let mut paths: Vec<_> = entries
+            .flatten()
+            .take(FILES_LIMIT)
+            .map(|e| e.path())
+            .collect();
+        paths.sort();
+        for path in paths {
+            let Some(form) = Form::of(&path) else {
+                continue;
+            };
+            let text = text(&path).map_err(|error| error.to_string());
+            match text.and_then(|text| file::parse(&text, form)) {
+                Ok(spec) => all.push(Described { path, rank, spec }),
+                Err(why) => broken.push(format!("{}: {why}", path.display())),
+            }
+        }
+    }
+    (all, broken)
+}
+
+fn text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?
+        .take(FILE_LIMIT)
+        .read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn find<'a>(
+    all: &'a [Described],
+    name: &str,
+    (kind, device): (&str, &str),
+) -> Result<Option<&'a Described>, CdiError> {
+    let of_device = |one: &&Described| one.spec.kind == kind && one.spec.device(device).is_some();
+    let Some(best) = all.iter().filter(of_device).max_by_key(|one| one.rank) else {
+        return Ok(None);
+    };
+    let mut equal = all
+        .iter()
+        .filter(of_device)
+        .filter(|one| one.rank == best.rank);
+    match (equal.next(), equal.next()) {
+        (Some(one), Some(other)) => Err(CdiError::Conflict {
+            name: shown(name),
+            one: one.path.clone(),
+            other: other.path.clone(),
+        }),
+        _ => Ok(Some(best)),
+    }
+}
+
+fn apply(out: &mut CdiEdits, edits: &Edits, source: (&str, &Path)) -> Result<(), CdiError> {
+    if let Some(what) = edits.unsupported() {
+        return Err(CdiError::Unsupported {
+            name: shown(source.0),
+            what,
+            file: source.1.to_owned(),
+        });
+    }
+    out.env.extend(edits.env.iter().cloned());
+    out.additional_gids
+        .extend(edits.additional_gids.iter().filter(|gid| **gid != 0));
+    for node in &edits.device_nodes {
+        out.devices.push(grant(node, source)?);
+    }
+    for mount in &edits.mounts {
+        out.mounts.push(mounted(mount, source)?);
+    }
+    Ok(())
+}
+
+fn unusable<'a>(
+    source: (&'a str, &'a Path),
+    path: &'a str,
+) -> impl FnOnce(io::Error) -> CdiError + 'a {
+    move |error| CdiError::Path {
+        name: shown(source.0),
+        path: path.into(),
+        file: source.1.to_owned(),
+        source: error,
+    }
+}
+
+fn invalid(reason: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, reason)
+}
+
+/// The node that a description means. What it leaves open is as on the host.
+fn grant(node: &NodeEdit, source: (&str, &Path)) -> Result<DeviceGrant, CdiError> {
+    let host_path = if node.host_path.is_empty() {
+        &node.path
+    } else {
+        &node.host_path
+    };
+    let permissions = match node.permissions.as_str() {
+        "" => "rwm",
+        given => given,
+    };
+    let kind = match node.kind.as_str() {
+        "" => None,
+        "c" | "u" => Some(DeviceKind::Character),
+        "b" => Some(DeviceKind::Block),
+        "p" => Some(DeviceKind::Fifo),
+        _ => {
+            return Err(unusable(source, host_path)(invalid(
+                "its type is none of b, c, u and p",
+            )));
+        }
+    };
+    let complete = kind.zip(node.major.zip(node.minor));
+    let found = match (complete, kind) {
+        (Some((kind, (major, minor))), _) => HostDevice {
+            path: node.path.clone().into(),
+            kind,
+            major,
+            minor,
+            mode: 0o666,
+            uid: 0,
+            gid: 0,
+        },
+        (None, Some(DeviceKind::Fifo)) => HostDevice {
+            path: node.path.clone().into(),
+            kind: DeviceKind::Fifo,
+            major: 0,
+            minor: 0,
+            mode: 0o666,
+            uid: 0,
+            gid: 0,
+        },
+        (None, _) => {
+            let real = Path::new(host_path).canonicalize();
+            let real = real.map_err(unusable(source, host_path))?;
+            let device = host::device(&real).filter(|device| kind.is_none_or(|k| k == device.kind));
+            device.ok_or_else(|| {
+                unusable(source, host_path)(invalid("it is no device node of that type"))
+            })?
+        }
+    };
+    Ok(DeviceGrant {
+        device: HostDevice {
+            path: node.path.clone().into(),
+            mode: node.file_mode.map_or(found.mode, |mode| mode & 0o7777),
+            uid: node.uid.unwrap_or(found.uid),
+            gid: node.gid.unwrap_or(found.gid),
+            ..found
+        },
+        permissions: permissions.to_owned(),
+    })
+}
+
+fn mounted(mount: &MountEdit, source: (&str, &Path)) -> Result<CdiMount, CdiError> {
+    let bind = matches!(mount.kind.as_str(), "" | "bind" | "none");
+    let given = |name: &str| mount.options.iter().any(|option| option == name);
+    let mut options = mount.options.clone();
+    if bind {
+        // A description is of what is there: nothing is made for it.
+        fs::metadata(&mount.host_path).map_err(unusable(source, &mount.host_path))?;
+        if !given("bind") && !given("rbind") {
+            options.push("rbind".to_owned());
+        }
+    }
+    Ok(CdiMount {
+        host_path: mount.host_path.clone().into(),
+        container_path: mount.container_path.clone(),
+        kind: if bind {
+            String::new()
+        } else {
+            mount.kind.clone()
+        },
+        options,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! Whose fault a failed launch is: the request's, the image's, or the machine's; and what would help.
+
+use std::fs;
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::error::{ErrorKind, PodError};
+use super::link::LinkError;
+use crate::wire::{Failure, Step};
+
+/// The error of a launch that the shim reports, with what the daemon can find out about it.
+pub fn of(doing: &'static str, error: LinkError) -> PodError {
+    match error {
+        LinkError::Failed(failure) if failure.step == Step::IdMap => PodError::IdMap {
+            doing,
+            file_system: file_system(Path::new(&failure.object)),
+            path: failure.object.clone(),
+            source: LinkError::Failed(failure),
+        },
+        source => PodError::Shim { doing, source },
+    }
+}
+
+/// The kind of a failed step.
+///
+/// It is never `NotFound`: clients take that for the pod's or the container's absence. A request's own
+/// paths, programs and ids are known to be unusable only when they are tried. What every
+/// container has, such as the root file system, is the machine's affair.
+pub fn kind(failure: &Failure) -> ErrorKind {
+    match failure.step {
+        // The object names no container that runs: it has ended between two requests.
+        Step::Admit => ErrorKind::FailedPrecondition,
+        Step::IdMap => ErrorKind::FailedPrecondition,
+        Step::Vanished if failure.errno == 0 && failure.object.ends_with(" s") => {
+            ErrorKind::DeadlineExceeded
+        }
+        Step::Exec
+        | Step::HostPath
+        | Step::MountTarget
+        | Step::Mount
+        | Step::Device
+        | Step::MaskedPath
+        | Step::ReadonlyPath
+        | Step::WorkingDirectory
+        | Step::User
+        | Step::Sysctl
+        | Step::Hostname
+        | Step::Label
+            if of_request(Errno::from_raw(failure.errno)) =>
+        {
+            ErrorKind::InvalidArgument
+        }
+        _ => ErrorKind::Internal,
+    }
+}
+
+/// Answers of the kernel that the wrong path, program or value brings about; not a lack of memory and the
+/// like.
+fn of_request(errno: Errno) -> bool {
+    use Errno::{
+        E2BIG, EACCES, EEXIST, EINVAL, EISDIR, ELOOP, ENAMETOOLONG, ENODEV, ENOENT, ENOEXEC,
+        ENOTDIR, ENXIO, EOPNOTSUPP, EPERM, EROFS, ETXTBSY, EXDEV,
+    };
+    matches!(
+        errno,
+        E2BIG
+            | EACCES
+            | EEXIST
+            | EINVAL
+            | EISDIR
+            | ELOOP
+            | ENAMETOOLONG
+            | ENODEV
+            | ENOENT
+            | ENOEXEC
+            | ENOTDIR
+            | EOPNOTSUPP
+            | ENXIO
+            | EPERM
+            | EROFS
+            | ETXTBSY
+            | EXDEV
+    )
+}
+
+/// The type of the file system that a path of the host lies on.
+fn file_system(path: &Path) -> String {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let real = path.canonicalize();
+    mounted_at(&table, real.as_deref().unwrap_or(path))
+}
+
+/// The last mount of the table (proc_pid_mountinfo(5)) whose point is the deepest above `path`.
+fn mounted_at(table: &str, path: &Path) -> String {
+    let mount = |line: &str| {
+        let (place, what) = line.split_once(" - ")?;
+        let point = Path::new(place.split(' ').nth(4)?).to_owned();
+        path.starts_with(&point)
+            .then(|| (point.components().count(), what.split(' ').next()))
+            .and_then(|(depth, kind)| Some((depth, kind?.to_owned())))
+    };
+    let found = table.lines().filter_map(mount).max_by_key(|found| found.0);
+    found.map_or_else(|| "unknown".to_owned(), |(_, kind)| kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(step: Step, errno: Errno) -> Failure {
+        Failure {
+            step,
+            errno: errno as i32,
+            object: "/x".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_met_is_not_our_fault() {
+        let kinds = [
+            (Step::Exec, Errno::ENOENT, ErrorKind::InvalidArgument),
+            (Step::Exec, Errno::EACCES, ErrorKind::InvalidArgument),
+            (Step::Exec, Errno::ENOEXEC, ErrorKind::InvalidArgument),
+            (Step::Exec, Errno::ENOMEM, ErrorKind::Internal),
+            (Step::HostPath, Errno::ENOTDIR, ErrorKind::InvalidArgument),
+            (Step::HostPath, Errno::EINVAL, ErrorKind::InvalidArgument),
+            (
+                Step::WorkingDirectory,
+                Errno::ENOTDIR,
+                ErrorKind::InvalidArgument,
+            ),
+            (Step::Rootfs, Errno::EINVAL, ErrorKind::Internal),
+            (Step::IdMap, Errno::EINVAL, ErrorKind::FailedPrecondition),
+        ];
+        for (step, errno, wanted) in kinds {
+            assert_eq!(kind(&failure(step, errno)), wanted, "{step:?} {errno}");
+        }
+    }
+
+    #[test]
+    fn the_deepest_and_latest_mount_has_a_path() {
+        let table = "\
+1 0 8:1 / / rw shared:1 - ext4 /dev/sda rw
+2 1 8:2 / /data rw - xfs /dev/sdb rw
+3 2 0:9 / /data/nfs rw master:3 - nfs4 server:/ rw
+4 1 8:3 / /data rw - btrfs /dev/sdc rw
+";
+        for (path, kind) in [
+            ("/etc", "ext4"),
+            ("/data/x", "btrfs"),
+            ("/data/nfs/a", "nfs4"),
+            ("/database", "ext4"),
+        ] {
+            assert_eq!(mounted_at(table, Path::new(path)), kind, "{path}");
+        }
+        assert_eq!(mounted_at("", Path::new("/x")), "unknown");
+    }
+}

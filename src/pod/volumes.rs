@@ -1,0 +1,63 @@
+//! Volumes that an image declares: a directory of the container for each, with what the image has there.
+//!
+//! They live and die with the container. What the request mounts at the same place comes instead.
+
+use std::collections::BTreeMap;
+
+use super::error::PodError;
+use super::node::Node;
+use super::record::ContainerRecord;
+use crate::spec::{ContainerPath, HostPath};
+
+/// What is done about the volumes that images declare.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ImageVolumes {
+    /// Each container gets a directory for each.
+    #[default]
+    Bind,
+    /// Nothing.
+    Ignore,
+}
+
+/// The declared places that no mount of the request takes, with the number of each.
+fn places(record: &ContainerRecord) -> Result<BTreeMap<ContainerPath, usize>, PodError> {
+    let requested = |path: &ContainerPath| {
+        let mut mounts = record.config.mounts.iter();
+        mounts.any(|mount| mount.container_path == *path)
+    };
+    let mut places = BTreeMap::new();
+    for (number, text) in record.image.defaults.volumes.iter().enumerate() {
+        let path = ContainerPath::new("the image's configuration, Volumes", text)
+            .map_err(PodError::ImageVolume)?;
+        if !requested(&path) {
+            // One that is declared twice, in two spellings, is one.
+            places.entry(path).or_insert(number);
+        }
+    }
+    Ok(places)
+}
+
+/// Where the volumes of a container are mounted, and the directories that they are.
+pub fn mounts(
+    node: &Node,
+    record: &ContainerRecord,
+) -> Result<Vec<(ContainerPath, HostPath)>, PodError> {
+    let mut mounts = Vec::new();
+    for (path, number) in places(record)? {
+        let directory = node.volume_path(record.id, number);
+        let directory = HostPath::new("root_dir", &directory.to_string_lossy());
+        mounts.push((path, directory.map_err(PodError::ImageVolume)?));
+    }
+    Ok(mounts)
+}
+
+/// Makes the directories and fills them. Blocks.
+pub fn make(node: &Node, record: &ContainerRecord) -> Result<(), PodError> {
+    for (path, number) in places(record)? {
+        let directory = node.make_volume(record.id, number)?;
+        let layers = &record.image.layers;
+        node.images
+            .copy_directory(layers, path.as_str(), &directory)?;
+    }
+    Ok(())
+}
