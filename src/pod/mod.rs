@@ -108,6 +108,9 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 /// What an operation returns: several callers may have waited for the same failure.
 pub type Outcome<T> = Result<T, Arc<PodError>>;
 
+/// A container that runs, its pod and its shim.
+type Running = (Arc<PodSnapshot>, Arc<ContainerRecord>, Arc<ShimLink>);
+
 /// All pods of this machine. Clones are the same pods.
 #[derive(Debug, Clone)]
 pub struct Pods(Arc<Node>);
@@ -378,11 +381,7 @@ impl Pods {
     }
 
     /// A container that runs, its pod and its shim.
-    fn running(
-        &self,
-        id: &str,
-        wanted: &'static str,
-    ) -> Result<(Arc<PodSnapshot>, Arc<ContainerRecord>, Arc<ShimLink>), PodError> {
+    fn running(&self, id: &str, wanted: &'static str) -> Result<Running, PodError> {
         let (pod, record) = self.container(id)?;
         let link = self.0.index.pod(&pod.pod.id.to_string())?.link.load_full();
         match (&record.phase, link) {

@@ -107,7 +107,7 @@ fn a_client_that_does_not_read_is_detached_and_delays_nothing() {
     let crictl = streaming_client!(&daemon);
     for transport in TRANSPORTS {
         let pod = daemon.run_named(transport);
-        let script = "while read n; do if [ $n = flood ]; then head -c 50000000 /dev/zero | tr '\\0' x; echo; fi; echo line $n; done";
+        let script = "while read n; do if [ $n = flood ]; then head -c 20000000 /dev/zero | tr '\\0' x; echo; fi; echo line $n; done";
         let container = pod.start(reading("c", script));
         let mut client = crictl.spawn(&["attach", "-i", "-r", transport, &container.id]);
         writeln!(client.stdin.as_mut().unwrap(), "one").unwrap();

@@ -176,7 +176,7 @@ impl<R: AsyncRead + Unpin> Reader<'_, R> {
 
     async fn open(&mut self, id: u32, headers: Headers, fin: bool) -> Result<(), FrameError> {
         // Streams of a client have odd numbers, each higher than all before.
-        if id % 2 == 0 || id <= self.last {
+        if id.is_multiple_of(2) || id <= self.last {
             return Err(FrameError::Stream(id));
         }
         self.last = id;
