@@ -65,6 +65,21 @@ fn an_image_is_a_volume() {
 }
 
 #[test]
+fn an_artifact_is_a_volume_of_its_files() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("artifact");
+    let artifact = "registry.holdfast.test/artifact/files:1";
+    daemon.pull(artifact);
+    let mounts = vec![
+        volume(artifact, "/a", ""),
+        volume(artifact, "/w", "weights"),
+    ];
+    let container = with(&pod, "c", mounts);
+    assert_eq!(container.sh("cat /a/config.json"), "{\"a\": 1}\n");
+    assert_eq!(container.sh("stat -c %s /w/part.bin"), "300000\n");
+}
+
+#[test]
 fn nothing_is_mounted_on_the_host() {
     let daemon = Daemon::start();
     let pod = daemon.run_named("images");
