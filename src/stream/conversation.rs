@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::channel::Stream;
 use super::drive::Activity;
-use super::http::{self, Head, Refusal};
+use super::head::{self, Head, Refusal};
 use super::negotiate::{self, Codec, Forward, Transport, Version};
 use super::port_forward::{self, Pair};
 use super::remote_command::{self, RemoteCommand, Target};
@@ -92,7 +92,7 @@ impl Conversation<'_> {
         };
         let header = name.map(|name| (negotiate::PROTOCOL_HEADER, name.to_owned()));
         Ok(Plan {
-            answer: http::switching("SPDY/3.1", header.as_slice()),
+            answer: head::switching("SPDY/3.1", header.as_slice()),
             protocol: Protocol::Spdy(version),
         })
     }
@@ -112,7 +112,7 @@ impl Conversation<'_> {
         };
         headers.extend(name.map(|name| ("Sec-WebSocket-Protocol", name.to_owned())));
         Ok(Plan {
-            answer: http::switching("websocket", &headers),
+            answer: head::switching("websocket", &headers),
             protocol,
         })
     }

@@ -13,7 +13,7 @@
 mod channel;
 mod conversation;
 mod drive;
-mod http;
+mod head;
 mod negotiate;
 mod port_forward;
 mod remote_command;

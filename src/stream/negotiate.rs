@@ -1,6 +1,6 @@
 //! Which protocol a client and this server have in common.
 
-use super::http::{Head, Refusal};
+use super::head::{Head, Refusal};
 
 /// Versions of the remote command protocol: what the `error` stream says, and whether there is `resize`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::conversation::Conversation;
 use super::drive::Activity;
-use super::http::{self, Head, Refusal};
+use super::head::{self, Head, Refusal};
 use super::tls::{Tls, TlsError};
 use super::token::{Purpose, TokenError, Tokens};
 use crate::pod::{Pods, chain};
@@ -177,7 +177,7 @@ impl Shared {
                 None => Box::new(socket),
                 Some(tls) => Box::new(tls.accept(socket).await?),
             };
-            let read = http::read(&mut socket).await;
+            let read = head::read(&mut socket).await;
             Ok::<_, io::Error>((socket, read))
         });
         let (mut socket, read) = match request.await {

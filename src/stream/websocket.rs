@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::{self, Message as Packet};
 
 use super::channel::{Inbox, Message, OUTBOX, Stream, WINDOW};
 use super::drive::{Activity, drive};
-use super::http::{Head, Refusal};
+use super::head::{Head, Refusal};
 use super::negotiate::Codec;
 
 /// Largest message of a client.
@@ -320,7 +320,7 @@ mod tests {
     async fn a_request_needs_version_and_key() {
         let head = async |text: &str| {
             let text = format!("{text}\r\n\r\n");
-            super::super::http::read(&mut text.as_bytes())
+            super::super::head::read(&mut text.as_bytes())
                 .await
                 .unwrap()
                 .0
