@@ -23,6 +23,7 @@ fn streams(plan: &ExecPlan) -> (Vec<OwnedFd>, [OwnedFd; 3]) {
 fn plan(args: &[&str]) -> ExecPlan {
     ExecPlan {
         process: process(args),
+        user: None,
     }
 }
 

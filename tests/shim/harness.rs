@@ -478,6 +478,7 @@ fn device(target: &str, minor: u32) -> Device {
 fn container_plan(own: &str, script: &str) -> ContainerPlan {
     ContainerPlan {
         pid: PidNamespace::Own,
+        user: None,
         new_cgroup: true,
         lower: vec![text("/store/layer")],
         upper: text(&format!("/store/{own}/upper")),

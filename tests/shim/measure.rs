@@ -55,6 +55,7 @@ fn starts_and_sizes() {
             let copy = || null.try_clone().unwrap();
             let plan = ExecPlan {
                 process: process(&["/bin/true"]),
+                user: None,
             };
             let begin = Instant::now();
             let passed = [plan_file(&plan), copy(), copy(), copy()];

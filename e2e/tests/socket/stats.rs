@@ -291,12 +291,12 @@ fn lists_of_pods_have_what_the_filter_says() {
         id: b.id[..20].to_owned(),
         ..none()
     };
-    assert_eq!(list(by_id), [b.id.clone()]);
+    assert_eq!(list(by_id), std::slice::from_ref(&b.id));
     let by_label = PodSandboxStatsFilter {
         label_selector: [("app".to_owned(), "x".to_owned())].into_iter().collect(),
         ..none()
     };
-    assert_eq!(list(by_label), [a.id.clone()]);
+    assert_eq!(list(by_label), std::slice::from_ref(&a.id));
     let unknown = PodSandboxStatsFilter {
         id: "0123456789abcdef".into(),
         ..none()

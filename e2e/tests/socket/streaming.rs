@@ -468,7 +468,7 @@ fn a_thousand_may_wait() {
 }
 
 #[test]
-fn mistakes_are_refused_before_there_is_a_stream() {
+fn mistakes_of_an_exec_are_refused() {
     let daemon = Daemon::start();
     let pod = daemon.run_named("refused");
     let container = pod.start(idle("c"));
@@ -502,6 +502,14 @@ fn mistakes_are_refused_before_there_is_a_stream() {
             &[id, "not running"],
         );
     }
+}
+
+#[test]
+fn mistakes_of_an_attach_are_refused() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("refused");
+    let container = pod.start(idle("c"));
+    let (ended, _) = pod.finish(shell("ended", "true"));
     let attach = |id: &str, stdout: bool, tty: bool| {
         let request = AttachRequest {
             container_id: id.to_owned(),
@@ -533,6 +541,12 @@ fn mistakes_are_refused_before_there_is_a_stream() {
         Code::FailedPrecondition,
         &["not running"],
     );
+}
+
+#[test]
+fn mistakes_of_a_port_forward_are_refused() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("refused");
     let forward = |id: &str, port: Vec<i32>| {
         let request = PortForwardRequest {
             pod_sandbox_id: id.to_owned(),

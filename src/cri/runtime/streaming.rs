@@ -99,7 +99,8 @@ pub(super) async fn port_forward(
 mod tests {
     use super::*;
 
-    fn wanted(stdin: bool, stdout: bool, stderr: bool, terminal: bool) -> Streams {
+    /// Streams in the order of their numbers, and the terminal.
+    fn wanted([stdin, stdout, stderr]: [bool; 3], terminal: bool) -> Streams {
         Streams {
             stdin,
             stdout,
@@ -110,16 +111,16 @@ mod tests {
 
     #[test]
     fn a_terminal_has_one_output() {
-        let error = streams(wanted(true, true, true, true)).unwrap_err();
+        let error = streams(wanted([true, true, true], true)).unwrap_err();
         assert!(error.to_string().contains("stderr"), "{error}");
-        assert!(streams(wanted(true, true, false, true)).is_ok());
-        assert!(streams(wanted(false, false, true, false)).is_ok());
+        assert!(streams(wanted([true, true, false], true)).is_ok());
+        assert!(streams(wanted([false, false, true], false)).is_ok());
     }
 
     #[test]
     fn one_stream_is_the_least() {
         for terminal in [false, true] {
-            let error = streams(wanted(false, false, false, terminal)).unwrap_err();
+            let error = streams(wanted([false, false, false], terminal)).unwrap_err();
             assert!(error.to_string().contains("stdin"), "{error}");
         }
     }

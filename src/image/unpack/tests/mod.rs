@@ -424,6 +424,9 @@ fn sparse_files_keep_their_content() {
     assert_eq!(fs::read(&path).unwrap(), fs::read(&file).unwrap());
 }
 
+/// PAX records of a file, and its data.
+type PaxForm<'a> = (&'a [(&'a str, &'a [u8])], &'a [u8]);
+
 /// GNU tar's PAX forms of one file: `begin` at 0, `end` at 5000, 6000 bytes in all.
 #[test]
 fn sparse_files_in_pax_form_keep_their_content() {
@@ -434,7 +437,7 @@ fn sparse_files_in_pax_form_keep_their_content() {
     let mut mapped = b"2\n0\n5\n5000\n3\n".to_vec();
     mapped.resize(512, 0);
     mapped.extend_from_slice(b"beginend");
-    let forms: [(&[(&str, &[u8])], &[u8]); 3] = [
+    let forms: [PaxForm<'_>; 3] = [
         (
             &[
                 ("GNU.sparse.major", b"1"),
