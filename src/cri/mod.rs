@@ -16,6 +16,7 @@
 
 mod batch;
 pub mod convert;
+mod deadline;
 mod images;
 mod info;
 mod observe;
@@ -33,7 +34,9 @@ use cri_api::runtime::v1::image_service_server::ImageServiceServer;
 use cri_api::runtime::v1::runtime_service_server::RuntimeServiceServer;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
+use tower_layer::{Identity, Stack};
 
+use self::deadline::DeadlineLayer;
 use crate::image::ImageStore;
 use crate::pod::Pods;
 use crate::stream::Streaming;
@@ -75,7 +78,12 @@ pub(crate) struct Node {
 }
 
 /// All services, ready to be served on a socket.
-pub fn router(pods: Pods, images: ImageStore, streaming: Streaming, facts: Facts) -> Router {
+pub fn router(
+    pods: Pods,
+    images: ImageStore,
+    streaming: Streaming,
+    facts: Facts,
+) -> Router<Stack<DeadlineLayer, Identity>> {
     let node = Node {
         pods,
         images,
@@ -83,6 +91,7 @@ pub fn router(pods: Pods, images: ImageStore, streaming: Streaming, facts: Facts
         facts: Arc::new(facts),
     };
     Server::builder()
+        .layer(DeadlineLayer)
         .add_service(
             RuntimeServiceServer::new(runtime::Runtime(node.clone()))
                 .max_decoding_message_size(LARGEST_REQUEST)

@@ -34,7 +34,8 @@ fn a_pod_with_a_user_namespace_is_root_only_inside() {
     let container = ContainerId::random().unwrap();
     let script = "id -u; stat -c '%u:%g' /bin/busybox /dev/shm /tmp; echo x > /tmp/x && stat -c %u /tmp/x;
         cat /proc/self/uid_map; echo y > /dev/null; ls -ln /dev/zero; touch /dev/shm/y; hostname; cat /proc/kcore; ls /sys/class/net; sleep 0.2";
-    let plan = harness.plan(container, script);
+    let mut plan = harness.plan(container, script);
+    plan.user = Some(mappings());
     let upper = harness
         .directory
         .path()
