@@ -9,12 +9,14 @@ cd "$(dirname "$0")/.."
 [ "$(id -u)" = 0 ] || { echo "critest.sh: the tests make namespaces and cgroups: run as root" >&2; exit 1; }
 cargo build -q -p e2e --bin conformance
 conformance=${CARGO_TARGET_DIR:-target}/debug/conformance
+output=$(mktemp)
+trap 'rm -f "$output"' EXIT
 code=0
 summary=
 for kind in "" "--websocket --focus Streaming" "--parallel 4"; do
   # shellcheck disable=SC2086
-  output=$("$conformance" $kind "$@" | tee /dev/stderr) || code=1
-  summary+="${kind:-as it is}: $(tail -n1 <<<"$output")"$'\n'
-done 2>&1
+  "$conformance" $kind "$@" 2>&1 | tee "$output" || code=1
+  summary+="${kind:-as it is}: $(tail -n1 "$output")"$'\n'
+done
 printf '\n%s' "$summary"
 exit $code
