@@ -1,6 +1,6 @@
 """Images under the names that critest, crictl and Kubernetes users know, with what these rely on."""
 
-from .debian import GROUP, PASSWD, SRC, busybox
+from .debian import GROUP, PASSWD, SRC, TRIPLETS, architecture, busybox
 from .push import DOCKER, FOREIGN, OCI, Image
 from .tree import Layer, Tree
 
@@ -34,12 +34,15 @@ def nginx_hostnet(_):
 def httpd(debian):
     root = debian.unpacked(
         "apache2-bin", "libapr1|libapr1t64", "libaprutil1|libaprutil1t64", "libc6", "libcrypt1", "libpcre2-8-0",
-        "libexpat1", "libuuid1", "libssl3|libssl3t64", "zlib1g", "libdb5.3|libdb5.3t64", "libldap-2.5-0|libldap2")
+        "libexpat1", "libuuid1", "libssl3|libssl3t64", "zlib1g", "libdb5.3|libdb5.3t64", "libldap-2.5-0|libldap2", "libgcc-s1")
     home = "usr/local/apache2/"
     binary = root / "usr/sbin/apache2"
     modules = [root / f"usr/lib/apache2/modules/mod_{name}.so" for name in ("mpm_event", "authz_core", "dir", "mime")]
     tree = Tree().file(home + "bin/httpd", binary, 0o755)
     debian.add_libraries(tree, root, binary, *modules)
+    # glibc opens it by name when a thread ends, so no binary says that it needs it.
+    libgcc = next(root.rglob("libgcc_s.so.1"))
+    tree.file(f"lib/{TRIPLETS[architecture()]}/{libgcc.name}", libgcc.resolve(), 0o755)
     for module in modules:
         tree.file(home + "modules/" + module.name, module)
     tree.file(home + "conf/httpd.conf", SRC / "httpd.conf").dir(home + "logs")

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
+use std::time::Duration;
 
 use cri_api::runtime::v1::{
     IdMapping, Int64Value, LinuxContainerSecurityContext, Mount, NamespaceMode, PodSandboxConfig,
@@ -10,7 +11,7 @@ use cri_api::runtime::v1::{
 use e2e::evidence;
 use e2e::program::{run, tool};
 use e2e::request::{ContainerParts, PodParts, idle, mount, shell};
-use e2e::{Daemon, Pod, skip};
+use e2e::{Daemon, Pod, call, skip};
 use tonic::Code;
 
 /// Where the pod's ids begin on the host, and how many they are.
@@ -107,10 +108,14 @@ fn devices_and_standard_streams_can_be_opened() {
     let pod = pod(&daemon, "userns");
     let container = pod.start(shell(
         "c",
-        "echo out > /dev/stdout; echo err > /dev/stderr; sleep 1000",
+        "echo err > /dev/stderr; echo out > /dev/stdout; sleep 1000",
     ));
     container.wait_for("out");
-    assert_eq!(container.stderr(), "err\n");
+    // The streams are two pipes: which is read first is the shim's affair.
+    let patience = Duration::from_secs(20);
+    call::until("what it wrote to standard error", patience, || {
+        (container.stderr() == "err\n").then_some(())
+    });
     container
         .sh("echo x > /dev/null; head -c 4 /dev/zero; head -c 4 /dev/urandom > /dev/full || true");
     assert_eq!(container.sh("echo again > /dev/stdout"), "again\n");
