@@ -25,6 +25,7 @@ test:
 	$(MAKE) --no-print-directory build
 	.ci/check
 	e2e/run.sh
+	e2e/critest.sh
 
 # The conformance suite of the CRI: by SPDY, by WebSocket, and four specs at a time.
 critest:
