@@ -195,7 +195,7 @@ impl ImageStore {
         let (staging, trash) = (subdir("staging")?, subdir("trash")?);
         root.sweep_temporaries().map_err(&opening)?;
         // ext4 searches the whole inode table of a directory's neighbourhood past inodes that were freed in
-        // the last minutes: after an image was deleted, unpacking another one beside it takes twice as long.
+        // the last minutes, which unpacking beside a deleted image would pay for.
         if let Err(errno) = inode_flag::spread_directories(staging.as_fd()) {
             tracing::debug!(%errno, "the file system cannot spread directories");
         }
