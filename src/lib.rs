@@ -11,6 +11,7 @@ pub mod cri;
 pub mod daemon;
 #[cfg(feature = "daemon")]
 pub mod disk;
+pub mod fault;
 pub mod id;
 #[cfg(feature = "daemon")]
 pub mod image;

@@ -3,8 +3,6 @@
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
-use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::group::Member;
 use super::hierarchy::{Tree, controllers, kernel};
@@ -21,7 +19,7 @@ impl Drop for Made<'_> {
         for (tree, path) in self.dirs.iter().rev() {
             // An error here cannot be reported besides the one that led here, and a group that someone
             // else uses meanwhile has to stay.
-            let _ = unlinkat(&tree.root, path.as_str(), UnlinkatFlags::RemoveDir);
+            let _ = file::remove_dir(&tree.root, path.as_str());
         }
     }
 }
@@ -64,7 +62,7 @@ impl Hierarchy {
     pub fn set_aside(&self, path: &CgroupPath, process: u32) -> Result<(), CgroupError> {
         for tree in self.trees.iter().filter(|tree| tree.v1.is_none()) {
             let object = || format!("{}:{path}", tree.label);
-            match mkdirat(&tree.root, path.relative(), Mode::from_bits_truncate(0o755)) {
+            match file::make_dir(&tree.root, path.relative()) {
                 Ok(()) | Err(Errno::EEXIST) => {}
                 Err(errno) => return Err(kernel("create", object(), errno)),
             }
@@ -127,7 +125,7 @@ fn create_in<'t>(
         let first_refusal = enable_down(tree, path)?;
         *refused = refused.take().or(first_refusal);
     }
-    match mkdirat(&parent, leaf, Mode::from_bits_truncate(0o755)) {
+    match file::make_dir(&parent, leaf) {
         Ok(()) => made.dirs.push((tree, path.relative().to_owned())),
         Err(Errno::EEXIST) => {}
         Err(errno) => return Err(failed("create", errno)),
@@ -150,7 +148,7 @@ fn make_parents<'t>(
         .chain([parent_path.len()]);
     for end in ends {
         let ancestor = &parent_path[..end];
-        match mkdirat(&tree.root, ancestor, Mode::from_bits_truncate(0o755)) {
+        match file::make_dir(&tree.root, ancestor) {
             Ok(()) => made.dirs.push((tree, ancestor.to_owned())),
             Err(Errno::EEXIST) => {}
             Err(errno) => {

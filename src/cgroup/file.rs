@@ -4,8 +4,11 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, mkdirat};
 use nix::sys::uio::pread;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use crate::fault;
 
 /// Most bytes taken from one file. `cgroup.procs` of a group with 100,000 processes has about 0.8 MiB.
 const READ_LIMIT: usize = 4 << 20;
@@ -46,9 +49,22 @@ pub(super) fn read(dir: impl AsFd, name: &str) -> Result<String, Errno> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
+/// Makes a group's directory.
+pub(super) fn make_dir(dir: impl AsFd, name: &str) -> Result<(), Errno> {
+    let _step = fault::step("cgroup.make-dir")?;
+    mkdirat(dir, name, Mode::from_bits_truncate(0o755))
+}
+
+/// Removes a group's directory, which is possible while nothing lives in it.
+pub(super) fn remove_dir(dir: impl AsFd, name: &str) -> Result<(), Errno> {
+    let _step = fault::step("cgroup.remove-dir")?;
+    unlinkat(dir, name, UnlinkatFlags::RemoveDir)
+}
+
 /// Writes a value with one call, as the kernel's handlers require. An empty value is sent as a line break,
 /// because a write of no bytes never reaches the handler.
 pub(super) fn write(dir: impl AsFd, name: &str, value: &str) -> Result<(), Errno> {
+    let _step = fault::step("cgroup.write")?;
     let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let file = openat(dir, name, flags, Mode::empty())?;
     let bytes = if value.is_empty() { "\n" } else { value };

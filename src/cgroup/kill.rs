@@ -8,6 +8,7 @@ use nix::unistd::Pid;
 
 use super::group::{Member, collect_processes};
 use super::{Cgroup, CgroupError, Controller, file};
+use crate::fault;
 
 /// How long the v1 loop goes on. SIGKILL takes effect within milliseconds unless a process hangs in the
 /// kernel.
@@ -56,6 +57,7 @@ impl Cgroup {
                 let Ok(pid) = i32::try_from(*pid) else {
                     continue;
                 };
+                let _step = fault::mark("cgroup.kill-process");
                 match kill(Pid::from_raw(pid), Signal::SIGKILL) {
                     Ok(()) | Err(Errno::ESRCH) => {}
                     Err(errno) => {

@@ -7,7 +7,6 @@ use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
-use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::group::collect_processes;
 use super::hierarchy::{Tree, kernel};
@@ -67,7 +66,7 @@ impl Hierarchy {
         for tree in self.trees.iter() {
             let mut current = path.parent();
             while let Some(parent) = current.filter(|parent| below(parent)) {
-                match unlinkat(&tree.root, parent.relative(), UnlinkatFlags::RemoveDir) {
+                match file::remove_dir(&tree.root, parent.relative()) {
                     Ok(()) | Err(Errno::ENOENT) => {}
                     Err(Errno::EBUSY | Errno::ENOTEMPTY) => break,
                     Err(errno) => {
@@ -141,7 +140,7 @@ fn remove_from(tree: &Tree, path: &CgroupPath, deadline: Instant) -> Result<(), 
 /// Removes one group; only when the kernel says it is in use are its children looked at, because most have
 /// none.
 fn remove_below(parent: &OwnedFd, name: &str, depth: usize) -> Result<(), Errno> {
-    match unlinkat(parent, name, UnlinkatFlags::RemoveDir) {
+    match file::remove_dir(parent, name) {
         Ok(()) | Err(Errno::ENOENT) => return Ok(()),
         Err(Errno::EBUSY | Errno::ENOTEMPTY) if depth < DEPTH_LIMIT => {}
         Err(errno) => return Err(errno),
@@ -157,7 +156,7 @@ fn remove_below(parent: &OwnedFd, name: &str, depth: usize) -> Result<(), Errno>
     for child in inside {
         remove_below(&dir, &child, depth + 1)?;
     }
-    match unlinkat(parent, name, UnlinkatFlags::RemoveDir) {
+    match file::remove_dir(parent, name) {
         Err(Errno::ENOENT) => Ok(()),
         other => other,
     }

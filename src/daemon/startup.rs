@@ -95,6 +95,8 @@ pub fn runtime() -> Result<Runtime, StartError> {
 pub async fn run(config: Config) -> Result<(), StartError> {
     let started = Instant::now();
     logging::start(&config.log)?;
+    #[cfg(feature = "fault")]
+    crate::fault::attach("daemon", &config.run_dir);
     let mut signals = Signals::new().map_err(system("listen for signals"))?;
     let _lock = lock(&config.root_dir)?;
     let images = open_images(&config)?;

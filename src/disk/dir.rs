@@ -1,6 +1,7 @@
 //! Directories as descriptors.
 
 use super::FileName;
+use crate::fault;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, fstatat, mkdirat};
@@ -183,7 +184,9 @@ impl Dir {
 
     /// Opens a sub-directory after creating it with `mode` (less the umask) when it is missing.
     pub fn create_subdir(&self, name: &FileName, mode: u32) -> Result<Self, DirError> {
-        match mkdirat(&self.fd, name.as_os_str(), Mode::from_bits_truncate(mode)) {
+        let made = fault::step("disk.make-dir")
+            .and_then(|_step| mkdirat(&self.fd, name.as_os_str(), Mode::from_bits_truncate(mode)));
+        match made {
             Ok(()) | Err(Errno::EEXIST) => self.subdir(name),
             Err(e) => Err(self.error("create directory", name, e)),
         }
@@ -191,7 +194,8 @@ impl Dir {
 
     /// Creates a sub-directory that must not exist before and opens it.
     pub fn create_new_subdir(&self, name: &FileName, mode: u32) -> Result<Self, DirError> {
-        mkdirat(&self.fd, name.as_os_str(), Mode::from_bits_truncate(mode))
+        fault::step("disk.make-dir")
+            .and_then(|_step| mkdirat(&self.fd, name.as_os_str(), Mode::from_bits_truncate(mode)))
             .map_err(|e| self.error("create directory", name, e))?;
         self.subdir(name)
     }
@@ -238,6 +242,7 @@ impl Dir {
 
     /// Creates a file that must not exist before, for writing, with mode 0600.
     pub fn create_file(&self, name: &FileName) -> Result<File, DirError> {
+        let _step = fault::step("disk.create-file").map_err(|e| self.error("create", name, e))?;
         self.open_with(
             name,
             OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL,
@@ -295,6 +300,8 @@ impl Dir {
         to: &FileName,
     ) -> Result<(), DirError> {
         use nix::fcntl::{RenameFlags, renameat2};
+        let _step =
+            fault::step("disk.rename").map_err(|e| target.error("rename into place", to, e))?;
         renameat2(
             &self.fd,
             from.as_os_str(),
@@ -307,12 +314,16 @@ impl Dir {
 
     /// Makes the names in this directory durable.
     pub fn sync(&self) -> Result<(), DirError> {
-        nix::unistd::fsync(&self.fd).map_err(|e| self.own_error("sync directory", e.into()))
+        fault::step("disk.sync")
+            .and_then(|_step| nix::unistd::fsync(&self.fd))
+            .map_err(|e| self.own_error("sync directory", e.into()))
     }
 
     /// Makes everything written to this directory's file system durable (`syncfs`).
     pub fn sync_filesystem(&self) -> Result<(), DirError> {
-        nix::unistd::syncfs(&self.fd).map_err(|e| self.own_error("sync file system of", e.into()))
+        fault::step("disk.sync-file-system")
+            .and_then(|_step| nix::unistd::syncfs(&self.fd))
+            .map_err(|e| self.own_error("sync file system of", e.into()))
     }
 
     /// The path of a file in this directory, for error texts and mount calls.

@@ -2,6 +2,7 @@
 
 use super::dir::{kind_at, open_directory, open_listing};
 use super::{Dir, DirError, EntryKind, FileName};
+use crate::fault;
 use nix::errno::Errno;
 use nix::fcntl::renameat;
 use nix::unistd::{UnlinkatFlags, unlinkat};
@@ -32,7 +33,9 @@ enum Step {
 impl Dir {
     /// Deletes a file; one that does not exist is deleted already. Refuses a directory.
     pub fn remove_file(&self, name: &FileName) -> Result<(), DirError> {
-        match unlinkat(self, name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
+        let removed = fault::step("disk.remove-file")
+            .and_then(|_step| unlinkat(self, name.as_os_str(), UnlinkatFlags::NoRemoveDir));
+        match removed {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(e) => Err(self.error("delete", name, e)),
         }
@@ -52,6 +55,7 @@ impl Dir {
             Err(Errno::ENOENT) => return Ok(()),
             Err(e) => return Err(self.error("inspect", name, e)),
         };
+        let _step = fault::step("disk.remove-tree").map_err(|e| self.error("delete", name, e))?;
         loop {
             let top_again = Level {
                 name: top.name.clone(),
@@ -66,6 +70,7 @@ impl Dir {
                 break;
             }
         }
+        let _last = fault::mark("disk.remove-emptied");
         self.remove_directory(self.as_fd(), &top.name)
     }
 

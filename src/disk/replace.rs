@@ -2,6 +2,7 @@
 
 use super::name::TEMPORARY_PREFIX;
 use super::{Dir, DirError, FileName};
+use crate::fault;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::Mode;
@@ -38,6 +39,7 @@ impl Dir {
         let written = self
             .write_temporary(&temporary, bytes, durability)
             .and_then(|()| {
+                let _step = fault::step("disk.replace")?;
                 renameat(
                     self.as_fd(),
                     temporary.as_str(),
@@ -81,6 +83,7 @@ impl Dir {
         bytes: &[u8],
         durability: Durability,
     ) -> std::io::Result<()> {
+        let _step = fault::step("disk.write")?;
         let flags =
             OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;

@@ -11,6 +11,7 @@ use super::Digest;
 use super::digest::Hasher;
 use super::unpack::{self, Below, Limits, UnpackError, Unpacked};
 use crate::disk::Dir;
+use crate::fault;
 use bytes::{Buf, Bytes};
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::mpsc;
@@ -132,6 +133,7 @@ pub(super) fn unpack_verified(
     limits: Limits,
     below: Below<'_>,
 ) -> Result<Layer, LayerError> {
+    let _step = fault::step("image.unpack").map_err(|errno| LayerError::Read(errno.into()))?;
     let (blocks, blocks_out) = mpsc::sync_channel(BLOCKS_QUEUED);
     let (spent, spent_out) = mpsc::channel();
     let (decoded, unpacked) = std::thread::scope(|scope| {

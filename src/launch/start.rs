@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use super::cgroup::{Birth, CgroupDirectories};
 use super::place::Places;
 use super::report::{self, Message, Position, Reporter};
+use crate::fault;
 use crate::sys::clone::{self, Child};
 use crate::sys::memory::Shared;
 use crate::sys::namespace::{self, CloneFlags};
@@ -86,7 +87,9 @@ impl Start<'_> {
             reporter.failed(errno);
             1
         };
+        let cloned = fault::mark("shim.clone");
         let child = self.clone_child(&mut body).map_err(failure)?;
+        drop(cloned);
         let socket = socket.ok_or_else(|| failure(Errno::EBADF))?;
         Ok(Launch {
             child,

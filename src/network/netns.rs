@@ -13,6 +13,8 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::fstat;
 
+use crate::fault;
+
 /// Where `ip netns` keeps namespaces (ip-netns(8)).
 pub const DEFAULT_DIR: &str = "/run/netns";
 /// Longest name: NAME_MAX.
@@ -94,6 +96,7 @@ pub fn pin(dir: &Path, name: &NetnsName, netns: BorrowedFd<'_>) -> Result<PathBu
         path: path.clone(),
         source,
     };
+    let _step = fault::step("netns.pin").map_err(|errno| failed("create", errno.into()))?;
     std::fs::create_dir_all(dir).map_err(|error| failed("create the directory of", error))?;
     OpenOptions::new()
         .write(true)
@@ -103,6 +106,7 @@ pub fn pin(dir: &Path, name: &NetnsName, netns: BorrowedFd<'_>) -> Result<PathBu
         .map_err(|error| failed("create", error))?;
     // The kernel follows the link to the very descriptor, whatever its name.
     let source = format!("/proc/self/fd/{}", netns.as_raw_fd());
+    let _bind = fault::mark("netns.bind");
     let bound = mount(
         Some(source.as_str()),
         &path,
@@ -130,6 +134,7 @@ pub fn unpin(dir: &Path, name: &NetnsName) -> Result<(), NetnsError> {
         source,
     };
     for _ in 0..STACK_LIMIT {
+        let _step = fault::step("netns.unmount").map_err(|e| failed("unmount", e.into()))?;
         match umount2(&path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
             Ok(()) => {}
             // Not a mount point (any more), or nothing there.
@@ -137,6 +142,7 @@ pub fn unpin(dir: &Path, name: &NetnsName) -> Result<(), NetnsError> {
             Err(errno) => return Err(failed("unmount", errno.into())),
         }
     }
+    let _step = fault::step("netns.unpin").map_err(|errno| failed("remove", errno.into()))?;
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", error)),
         _ => Ok(()),

@@ -4,6 +4,8 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 
+use crate::fault;
+
 /// Forwards IPv4 between interfaces.
 pub(super) const FORWARD_V4: &str = "/proc/sys/net/ipv4/ip_forward";
 /// Forwards IPv6 between interfaces.
@@ -19,5 +21,6 @@ pub(super) fn switch_on(path: &str) -> io::Result<()> {
     if std::fs::read_to_string(path)?.trim() == "1" {
         return Ok(());
     }
+    let _step = fault::step("sysctl.write")?;
     OpenOptions::new().write(true).open(path)?.write_all(b"1\n")
 }

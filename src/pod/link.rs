@@ -15,6 +15,7 @@ use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::fault;
 use crate::sys::fdpass;
 use crate::wire::{
     self, Event, ExitStatus, Failure, FrameError, FromShim, MAX_PACKET, Reply, Request, ToShim,
@@ -135,6 +136,7 @@ impl ShimLink {
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<Answer, LinkError> {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
+        let step = step_of(&body);
         let packet = wire::encode(&ToShim { id, body })?;
         let (sender, receiver) = oneshot::channel();
         {
@@ -144,11 +146,16 @@ impl ShimLink {
             }
             waiting.replies.insert(id, sender);
         }
-        if let Err(error) = self.send(&packet, descriptors).await {
+        let sent = match fault::step(step) {
+            Ok(_step) => self.send(&packet, descriptors).await,
+            Err(errno) => Err(errno.into()),
+        };
+        if let Err(error) = sent {
             self.0.waiting().replies.remove(&id);
             return Err(LinkError::Send(error));
         }
         let answer = receiver.await.map_err(|_| LinkError::Closed)?;
+        drop(fault::mark("wire.answered"));
         match answer.body {
             Reply::Failed(failure) => Err(LinkError::Failed(failure)),
             _ => Ok(answer),
@@ -189,6 +196,28 @@ impl ShimLink {
     async fn send(&self, packet: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let send = || fdpass::send_packet(self.0.socket.as_fd(), packet, descriptors);
         self.0.socket.async_io(Interest::WRITABLE, send).await
+    }
+}
+
+/// What a request is called among the steps of [`fault`].
+fn step_of(request: &Request) -> &'static str {
+    match request {
+        Request::StartPause { .. } => "wire.start-pause",
+        Request::OpenNetlink => "wire.open-netlink",
+        Request::StartContainer { .. } => "wire.start-container",
+        Request::Exec { .. } => "wire.exec",
+        Request::Signal { .. } => "wire.signal",
+        Request::Kill { .. } => "wire.kill",
+        Request::KillExec { .. } => "wire.kill-exec",
+        Request::ReopenLog { .. } => "wire.reopen-log",
+        Request::Resize { .. } => "wire.resize",
+        Request::Acknowledge { .. } => "wire.acknowledge",
+        Request::Inventory => "wire.inventory",
+        Request::Forget { .. } => "wire.forget",
+        Request::Shutdown => "wire.shutdown",
+        Request::Attach { .. } => "wire.attach",
+        Request::OpenTcp { .. } => "wire.open-tcp",
+        Request::Identify => "wire.identify",
     }
 }
 

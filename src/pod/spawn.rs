@@ -16,6 +16,7 @@ use nix::sys::socket::{
 };
 
 use super::link::SOCKET_NAME;
+use crate::fault;
 use crate::sys::{fdpass, memfd};
 
 /// Largest shim program that is accepted: far more than it is.
@@ -90,7 +91,9 @@ impl Spawner {
     /// # Errors
     /// The socket or the process cannot be made.
     pub fn shim(&self, state: BorrowedFd<'_>) -> Result<(), SpawnError> {
+        let _step = fault::step("shim.spawn").map_err(|errno| SpawnError::Start(errno.into()))?;
         let listener = listen_in(state).map_err(SpawnError::Socket)?;
+        let _run = fault::mark("shim.run");
         let state = state.try_clone_to_owned().map_err(SpawnError::Start)?;
         let status = command(&self.program)
             .arg("serve")

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
+use crate::fault;
 use crate::launch::CgroupDirectories;
 use crate::sys::{descriptor, path, process};
 use crate::wire::CgroupSlot;
@@ -31,6 +32,7 @@ fn read<'b>(
 /// # Errors
 /// Those of writing `cgroup.kill` or reading `cgroup.procs`.
 pub(super) fn kill(directory: BorrowedFd<'_>) -> nix::Result<()> {
+    let _step = fault::mark("shim.kill-cgroup");
     match path::open_at(directory, c"cgroup.kill", OFlag::O_WRONLY) {
         Ok(file) => descriptor::write(file.as_fd(), b"1").map(drop),
         // cgroup v1, or Linux before 5.14.

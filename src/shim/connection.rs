@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use crate::fault;
 use crate::sys::fdpass;
 use crate::wire::{self, FromShim, ToShim};
 
@@ -60,6 +61,10 @@ impl Connection {
 
     /// Sends a message, or keeps it until the daemon reads. False when the connection is of no use any more.
     pub(super) fn send(&mut self, message: &FromShim, descriptors: Vec<OwnedFd>) -> bool {
+        let _step = fault::mark(match message {
+            FromShim::Reply { .. } => "shim.reply",
+            FromShim::Event(_) => "shim.event",
+        });
         let Ok(packet) = wire::encode(message) else {
             return false;
         };

@@ -11,6 +11,7 @@ use super::container::StartRequest;
 use super::exec::ExecRequest;
 use super::run::{Shim, failed};
 use super::state::{Event, State};
+use crate::fault;
 use crate::id::ContainerId;
 use crate::sys::{errno_of, pidfd, process, tty};
 use crate::wire::{ContainerReport, Failure, Phase, Reply, Request, Step, ToShim};
@@ -45,6 +46,7 @@ impl Shim {
 
     fn carry_out(&mut self, request: ToShim, descriptors: Vec<OwnedFd>) {
         let id = request.id;
+        let _step = fault::mark("shim.request");
         match self.answer(id, request.body, descriptors) {
             Ok(None) => {}
             Ok(Some((reply, descriptors))) => self.reply(id, reply, descriptors),

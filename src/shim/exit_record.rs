@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::fcntl::{OFlag, renameat};
 
+use crate::fault;
 use crate::id::ContainerId;
 use crate::sys::{descriptor, path};
 use crate::wire::Event;
@@ -21,6 +22,7 @@ pub(super) fn write(
 ) -> io::Result<()> {
     let content = postcard::to_stdvec(event).map_err(|_| io::ErrorKind::InvalidData)?;
     let name = CString::new(format!("exit.{container}"))?;
+    let _step = fault::step("shim.write-exit")?;
     let temporary = CString::new(format!(".exit.{container}.new"))?;
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC;
     let file = path::open_at(directory, temporary.as_c_str(), flags)?;
@@ -28,6 +30,7 @@ pub(super) fn write(
     if written != content.len() {
         return Err(io::ErrorKind::StorageFull.into());
     }
+    let _rename = fault::step("shim.rename-exit")?;
     Ok(renameat(
         directory,
         temporary.as_c_str(),

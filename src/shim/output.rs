@@ -10,6 +10,7 @@ use nix::errno::Errno;
 
 use super::attach::Clients;
 use super::cri_log::{Lines, LogStream, Prefix, Records};
+use crate::fault;
 use crate::sys::descriptor;
 use crate::sys::memory::Buffer;
 
@@ -61,6 +62,7 @@ impl LogFile {
         let Some(file) = &self.file else {
             return;
         };
+        let _step = fault::mark("shim.log");
         if self.torn {
             match descriptor::write(file.as_fd(), b"\n") {
                 Ok(1) => self.torn = false,

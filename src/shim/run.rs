@@ -16,6 +16,7 @@ use super::launched::Cause;
 use super::output::{Buffers, Flow, SourceIndex};
 use super::pause::Pause;
 use super::state::State;
+use crate::fault;
 use crate::launch::Places;
 use crate::sys::descriptor;
 use crate::sys::memory::Buffer;
@@ -221,6 +222,7 @@ impl Shim {
         };
         let daemon = Connection::new(socket);
         self.watch(daemon.socket(), Token::Daemon);
+        let _step = fault::mark("shim.accept");
         // The one before is dead: there is one daemon, and it connects once.
         self.daemon = Some(daemon);
         self.repeat_exits();

@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 
 use super::output::Buffers;
 use super::run::{PACKET_BYTES, Shim, Token};
+use crate::fault;
 use crate::launch::Places;
 use crate::sys::descriptor::{self, Stream};
 use crate::sys::memory::Buffer;
@@ -64,7 +65,11 @@ pub fn serve() -> Result<(), ServeError> {
         descriptor::install(null.as_fd(), stream)
             .map_err(step("let go of the standard streams"))?;
     }
+    #[cfg(feature = "fault")]
+    crate::fault::attach_pod("shim", state_directory.as_fd());
+    let started = fault::mark("shim.detach");
     process::detach().map_err(step("fork"))?;
+    drop(started);
     become_guardian().map_err(step("set up the process"))?;
     let mut shim = build(listener, state_directory, null)?;
     shim.run().map_err(ServeError::Loop)

@@ -20,6 +20,7 @@ mod slice;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::fault;
 use futures_util::StreamExt;
 use tokio::sync::Mutex;
 use zbus::message::Type;
@@ -130,6 +131,7 @@ impl Systemd {
     /// [`SystemdError`]; the process is where it was.
     pub async fn start_scope(&self, scope: &Scope<'_>) -> Result<(), SystemdError> {
         const METHOD: &str = "StartTransientUnit";
+        let _step = fault::mark("systemd.start-scope");
         let properties: Vec<(&str, Variant<'_>)> = vec![
             ("Description", Variant::from(scope.description)),
             ("Slice", Variant::from(scope.slice.name())),
@@ -154,6 +156,7 @@ impl Systemd {
     /// [`SystemdError`].
     pub async fn stop(&self, unit: &str) -> Result<(), SystemdError> {
         const METHOD: &str = "StopUnit";
+        let _step = fault::mark("systemd.stop");
         let body = (unit, "replace");
         let job = self.job(METHOD, unit, &body);
         match self.bounded(METHOD, unit, job).await {

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::error::CniError;
 use super::strays;
+use crate::fault;
 use crate::sys::process;
 
 /// Largest answer; a result has a few KiB.
@@ -58,6 +59,20 @@ impl Verb {
     }
 }
 
+impl Verb {
+    /// What a call is called among the steps of [`fault`].
+    fn step(self) -> &'static str {
+        match self {
+            Verb::Add => "cni.add",
+            Verb::Del => "cni.del",
+            Verb::Check => "cni.check",
+            Verb::Gc => "cni.gc",
+            Verb::Status => "cni.status",
+            Verb::Version => "cni.version",
+        }
+    }
+}
+
 impl fmt::Display for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -93,6 +108,7 @@ pub(super) async fn run(call: &Call) -> Result<Vec<u8>, CniError> {
         plugin: call.plugin.clone(),
         source,
     };
+    let _step = fault::step(call.verb.step()).map_err(|errno| failed(errno.into()))?;
     let mut child = start(call).map_err(failed)?;
     let group = child.id().and_then(|pid| i32::try_from(pid).ok());
     let mut written = Written::default();

@@ -11,6 +11,7 @@ use nix::sys::socket::{
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::message::{Batch, HEADER, attributes, string_of};
+use crate::fault;
 use crate::sys;
 
 /// How long the kernel may take to answer; it answers within the call that asks, unless a lock is stuck.
@@ -167,6 +168,10 @@ impl<F: AsFd> NetlinkSocket<F> {
         let Some(&awaited) = acknowledge.last().filter(|_| !batch.is_empty()) else {
             return Ok(Vec::new());
         };
+        let _step = fault::step("netlink.change").map_err(|errno| NetlinkError::Socket {
+            operation: "send to",
+            source: errno.into(),
+        })?;
         let first = self.next(batch.requests.len());
         batch.seal(first, acknowledge);
         self.send(&batch)?;
