@@ -151,6 +151,15 @@ fn kill_at(operation: &Operation, world: &mut Option<World>, point: &Point) -> b
         e2e::call::until("the end of the killed daemon", Duration::from_secs(5), gone);
     }
     world.revive();
+    if reached && point.process == "shim" {
+        // The daemon hears of it a moment later.
+        let told = || (!crate::kubelet::is_ready(world, &subject)).then_some(());
+        e2e::call::until(
+            "the sandbox whose shim was killed",
+            Duration::from_secs(5),
+            told,
+        );
+    }
     (operation.retry)(world, &mut subject);
     world.remove_all();
     world.require_clean();
