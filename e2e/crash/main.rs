@@ -84,10 +84,11 @@ fn main() -> ExitCode {
     let total = |count: fn(&run::Report) -> usize| results.iter().map(count).sum::<usize>();
     let violations = total(|report| report.violations.len());
     println!(
-        "crash: {} operations, {} steps, {} kills, {} points not reached again, {violations} violations",
+        "crash: {} operations, {} steps, {} kills, {} errors, {} points not reached again, {violations} violations",
         results.len(),
         total(|report| report.steps),
         total(|report| report.killed),
+        total(|report| report.failed),
         total(|report| report.missed.len()),
     );
     if violations == 0 && results.len() == all.len() {

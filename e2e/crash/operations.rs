@@ -61,6 +61,7 @@ pub fn all() -> Vec<Operation> {
         operation("stop-pod", running, stop_pod, pod_stopped),
         operation("remove-pod", running, remove_pod, gone),
         operation("restart", zoo, restart, zoo_is_whole),
+        with_plugins("cni-restart", zoo, restart, zoo_is_whole),
         operation("pull", without_image, pull, pulled),
         operation("import", archive, import, imported),
         operation("remove-image", with_image, remove_image, without),
