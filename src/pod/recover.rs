@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::connect;
+use super::container;
 use super::error::PodError;
 use super::index::{PodEntry, PodKey, PodSnapshot};
 use super::link::ShimLink;
@@ -26,7 +27,7 @@ use super::process::ProcessIdentity;
 use super::record::{self, ContainerRecord, PodRecord, PodResources};
 use super::sandbox;
 use super::state::{ContainerPhase, Exit, Goal, PodPhase, Run};
-use super::task::{Task, exit_of};
+use super::task::{KILLED_CODE, Task, exit_of};
 use crate::disk::{Dir, FileName};
 use crate::id::{ContainerId, PodId};
 use crate::spec::NetMode;
@@ -142,9 +143,10 @@ async fn one(node: Arc<Node>, unverified: Unverified) {
     } else {
         None
     };
-    if pod.phase == PodPhase::Creating {
+    if matches!(pod.phase, PodPhase::Creating | PodPhase::Removing) {
         return undo(node, pod, living).await;
     }
+    containers = without_removed(&node, &pod, containers).await;
     for container in &mut containers {
         verify(container, living.as_ref(), &dir, same_boot);
     }
@@ -154,6 +156,28 @@ async fn one(node: Arc<Node>, unverified: Unverified) {
     }
     pod.boot_id.clone_from(&node.boot_id);
     serve(&node, pod, containers, living, stop);
+}
+
+/// Deletes the containers whose removal was under way: whoever was told that they are gone sees none again.
+async fn without_removed(
+    node: &Arc<Node>,
+    pod: &PodRecord,
+    containers: Vec<ContainerRecord>,
+) -> Vec<ContainerRecord> {
+    let removed = |one: &ContainerRecord| one.phase == ContainerPhase::Removing;
+    let (gone, rest): (Vec<_>, Vec<_>) = containers.into_iter().partition(removed);
+    let gone: Vec<ContainerId> = gone.iter().map(|one| one.id).collect();
+    if gone.is_empty() {
+        return rest;
+    }
+    let (owner, copy, ids) = (Arc::clone(node), pod.clone(), gone.clone());
+    let deleted = blocking(move || {
+        let failures = ids.iter().map(|id| container::delete(&owner, &copy, *id));
+        Ok(failures.flatten().collect())
+    });
+    let failures: Vec<PodError> = deleted.await.unwrap_or_else(|error| vec![error]);
+    node.debts.owe(pod, &gone, failures);
+    rest
 }
 
 /// The shim of a pod, if it lives and answers.
@@ -197,12 +221,37 @@ fn verify(container: &mut ContainerRecord, living: Option<&Living>, dir: &Dir, s
         (
             ContainerPhase::Created | ContainerPhase::Starting(_),
             Some(Phase::Running { pid, start_ticks }),
-        ) => ContainerPhase::Running(found_run(*pid, *start_ticks), Goal::Run),
-        // The event with the exit comes again.
-        (ContainerPhase::Created | ContainerPhase::Starting(_), Some(Phase::Exited)) => {
-            ContainerPhase::Starting(Goal::Run)
+        ) => {
+            let process = ProcessIdentity {
+                pid: *pid,
+                start_ticks: *start_ticks,
+            };
+            // As good as anybody knows: the start itself was not recorded.
+            let started_at = container.created_at;
+            ContainerPhase::Running(
+                Run {
+                    process,
+                    started_at,
+                },
+                Goal::Run,
+            )
         }
-        (ContainerPhase::Starting(_), None) => ContainerPhase::Created,
+        // The event with the exit comes again, or the end of the start that the task joins.
+        (
+            ContainerPhase::Created | ContainerPhase::Starting(_),
+            Some(Phase::Exited | Phase::Launching),
+        ) => ContainerPhase::Starting(Goal::Run),
+        (phase @ (ContainerPhase::Created | ContainerPhase::Starting(_)), None) => {
+            // The record of its start, and that of its end, may have been refused by the disk.
+            match exit_record(dir, container.id) {
+                Some(exit) => ContainerPhase::Exited(Exit {
+                    started_at: container.created_at,
+                    ..exit
+                }),
+                None if phase == ContainerPhase::Created => phase,
+                None => ContainerPhase::Created,
+            }
+        }
         (ContainerPhase::Running(run, goal), Some(_)) => ContainerPhase::Running(run, goal),
         (ContainerPhase::Running(run, _), None) => {
             let exit = exit_record(dir, container.id).unwrap_or_else(|| lost(same_boot));
@@ -211,36 +260,27 @@ fn verify(container: &mut ContainerRecord, living: Option<&Living>, dir: &Dir, s
                 ..exit
             })
         }
-        (
-            phase
-            @ (ContainerPhase::Created | ContainerPhase::Exited(_) | ContainerPhase::Removing),
-            _,
-        ) => phase,
+        (phase @ (ContainerPhase::Exited(_) | ContainerPhase::Removing), _) => phase,
     };
-}
-
-fn found_run(pid: i32, start_ticks: u64) -> Run {
-    Run {
-        process: ProcessIdentity { pid, start_ticks },
-        started_at: now(),
-    }
 }
 
 /// The end of a container of which nobody kept the end.
 fn lost(same_boot: bool) -> Exit {
-    let (reason, message) = if same_boot {
+    let (code, reason, message) = if same_boot {
         (
+            KILLED_CODE,
             "ShimLost",
             "the pod's shim died with the daemon; the container was killed and its exit code is not known",
         )
     } else {
         (
+            255,
             "NodeRebooted",
             "the machine was started anew; the container's exit code is not known",
         )
     };
     Exit {
-        code: 255,
+        code,
         finished_at: now(),
         started_at: 0,
         reason: reason.to_owned(),

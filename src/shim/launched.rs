@@ -206,7 +206,7 @@ impl Shim {
     }
 }
 
-fn complete(answer: nix::Result<(Reply, OwnedFd)>) -> (Reply, Vec<OwnedFd>) {
+pub(super) fn complete(answer: nix::Result<(Reply, OwnedFd)>) -> (Reply, Vec<OwnedFd>) {
     match answer {
         Ok((reply, pidfd)) => (reply, vec![pidfd]),
         Err(errno) => (unanswerable(errno), Vec::new()),

@@ -225,6 +225,7 @@ impl Shim {
         let _step = fault::mark("shim.accept");
         // The one before is dead: there is one daemon, and it connects once.
         self.daemon = Some(daemon);
+        self.disown_requests();
         self.repeat_exits();
     }
 

@@ -242,6 +242,8 @@ pub enum Phase {
     },
     /// Its first process has ended; the event is repeated until it is acknowledged.
     Exited,
+    /// Its start is under way: the same request again joins it.
+    Launching,
 }
 
 /// Something happened in the pod.

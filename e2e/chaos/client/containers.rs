@@ -200,7 +200,7 @@ impl Client<'_> {
                     container.exited.note(when.end);
                 }
             }
-            Answer::Refused(status) => self.world.check(Err(format!("{what}: {status}"))),
+            Answer::Refused(status) => self.world.check(self.allow(&what, &status, when, &[])),
             Answer::Lost => {}
         }
     }
@@ -227,7 +227,7 @@ impl Client<'_> {
                     container.gone.note(when.end);
                 }
             }
-            Answer::Refused(status) => self.world.check(Err(format!("{what}: {status}"))),
+            Answer::Refused(status) => self.world.check(self.allow(&what, &status, when, &[])),
             Answer::Lost => {}
         }
     }
