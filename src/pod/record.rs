@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::image_volume::ImageVolume;
 use super::process::ProcessIdentity;
-use super::state::{ContainerPhase, PodPhase};
+use super::state::{ContainerPhase, Exit, PodPhase};
 use crate::disk::{Dir, Durability, FileName, FileNameError, Record, RecordError};
 use crate::id::{ContainerId, PodId};
 use crate::image::LayerName;
@@ -85,6 +85,9 @@ pub struct ContainerRecord {
     pub identity: Identity,
     /// What it is doing.
     pub phase: ContainerPhase,
+    /// How it had ended when its removal began; none when it had never been started.
+    #[serde(default)]
+    pub removed_exit: Option<Exit>,
     /// When it was created: nanoseconds since the epoch.
     pub created_at: i64,
     /// Its log; none when the pod has no log directory or the container no log path.

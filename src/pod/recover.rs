@@ -27,7 +27,7 @@ use super::process::ProcessIdentity;
 use super::record::{self, ContainerRecord, PodRecord, PodResources};
 use super::sandbox;
 use super::state::{ContainerPhase, Exit, Goal, PodPhase, Run};
-use super::task::{Task, exit_of};
+use super::task::{KILLED_CODE, Task, exit_of};
 use crate::disk::{Dir, FileName};
 use crate::id::{ContainerId, PodId};
 use crate::spec::NetMode;
@@ -153,12 +153,13 @@ async fn one(node: Arc<Node>, unverified: Unverified) {
     } else {
         None
     };
-    if pod.phase == PodPhase::Creating {
+    if matches!(pod.phase, PodPhase::Creating | PodPhase::Removing) {
         return undo(node, pod, living).await;
     }
     for id in intents {
         take_back(&node, &pod, id).await;
     }
+    containers = without_removed(&node, &pod, containers).await;
     for container in &mut containers {
         verify(container, living.as_ref(), &dir, same_boot);
     }
@@ -168,6 +169,28 @@ async fn one(node: Arc<Node>, unverified: Unverified) {
     }
     pod.boot_id.clone_from(&node.boot_id);
     serve(&node, pod, containers, living, stop);
+}
+
+/// Deletes the containers whose removal was under way: whoever was told that they are gone sees none again.
+async fn without_removed(
+    node: &Arc<Node>,
+    pod: &PodRecord,
+    containers: Vec<ContainerRecord>,
+) -> Vec<ContainerRecord> {
+    let removed = |one: &ContainerRecord| one.phase == ContainerPhase::Removing;
+    let (gone, rest): (Vec<_>, Vec<_>) = containers.into_iter().partition(removed);
+    let gone: Vec<ContainerId> = gone.iter().map(|one| one.id).collect();
+    if gone.is_empty() {
+        return rest;
+    }
+    let (owner, copy, ids) = (Arc::clone(node), pod.clone(), gone.clone());
+    let deleted = blocking(move || {
+        let failures = ids.iter().map(|id| container::delete(&owner, &copy, *id));
+        Ok(failures.flatten().collect())
+    });
+    let failures: Vec<PodError> = deleted.await.unwrap_or_else(|error| vec![error]);
+    node.debts.owe(pod, &gone, failures);
+    rest
 }
 
 /// The shim of a pod, if it lives and answers.
@@ -220,7 +243,16 @@ fn verify(container: &mut ContainerRecord, living: Option<&Living>, dir: &Dir, s
         (ContainerPhase::Created | ContainerPhase::Starting(_), Some(Phase::Launching)) => {
             ContainerPhase::Starting(Goal::Run)
         }
-        (ContainerPhase::Starting(_), None) => ContainerPhase::Created,
+        (ContainerPhase::Created | ContainerPhase::Starting(_), None) => {
+            // The record of its start, and that of its end, may have been refused by the disk.
+            match exit_record(dir, container.id) {
+                Some(exit) => ContainerPhase::Exited(Exit {
+                    started_at: container.created_at,
+                    ..exit
+                }),
+                None => ContainerPhase::Created,
+            }
+        }
         (ContainerPhase::Running(run, goal), Some(_)) => ContainerPhase::Running(run, goal),
         (ContainerPhase::Running(run, _), None) => {
             let exit = exit_record(dir, container.id).unwrap_or_else(|| lost(same_boot));
@@ -229,11 +261,7 @@ fn verify(container: &mut ContainerRecord, living: Option<&Living>, dir: &Dir, s
                 ..exit
             })
         }
-        (
-            phase
-            @ (ContainerPhase::Created | ContainerPhase::Exited(_) | ContainerPhase::Removing),
-            _,
-        ) => phase,
+        (phase @ (ContainerPhase::Exited(_) | ContainerPhase::Removing), _) => phase,
     };
 }
 
@@ -259,19 +287,21 @@ fn unseen_run(container: &ContainerRecord) -> Run {
 
 /// The end of a container of which nobody kept the end.
 fn lost(same_boot: bool) -> Exit {
-    let (reason, message) = if same_boot {
+    let (code, reason, message) = if same_boot {
         (
+            KILLED_CODE,
             "ShimLost",
             "the pod's shim died with the daemon; the container was killed and its exit code is not known",
         )
     } else {
         (
+            255,
             "NodeRebooted",
             "the machine was started anew; the container's exit code is not known",
         )
     };
     Exit {
-        code: 255,
+        code,
         finished_at: now(),
         started_at: 0,
         reason: reason.to_owned(),
