@@ -4,8 +4,8 @@ use super::{Inner, StoreError};
 use crate::disk::{Dir, DirError, EntryKind, FileName};
 use crate::image::LayerName;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 /// The layers that have a directory.
 pub(super) fn present_layers(layers: &Dir) -> Result<BTreeSet<LayerName>, DirError> {
@@ -117,8 +117,25 @@ impl Inner {
         Ok(())
     }
 
+    pub(super) fn lock_leftovers(&self) -> MutexGuard<'_, Vec<FileName>> {
+        self.leftovers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tries again to move what the disk has refused.
+    fn discard_leftovers(&self) {
+        let leftovers = std::mem::take(&mut *self.lock_leftovers());
+        for name in leftovers {
+            if self.discard(&self.staging, &name).is_err() {
+                self.lock_leftovers().push(name);
+            }
+        }
+    }
+
     /// Deletes what is in the trash; what cannot be deleted stays for the next time.
     fn empty_trash(&self) {
+        self.discard_leftovers();
         let entries = match self.trash.entries() {
             Ok(entries) => entries,
             Err(e) => {

@@ -175,6 +175,8 @@ pub(super) struct Inner {
     /// Whether all users of layers have been heard of since the start.
     collecting: AtomicBool,
     sequence: AtomicU64,
+    /// What the disk refused to move out of the staging directory.
+    leftovers: Mutex<Vec<FileName>>,
     _lock: LockFile,
 }
 
@@ -216,6 +218,7 @@ impl ImageStore {
                 writing: Mutex::default(),
                 collecting: AtomicBool::new(false),
                 sequence: AtomicU64::new(0),
+                leftovers: Mutex::default(),
                 root,
                 layers,
                 blobs,

@@ -80,8 +80,9 @@ impl Drop for Staging {
         if let Err(e) = self.store.discard(&self.store.staging, &self.name) {
             tracing::warn!(
                 error = &e as &dyn std::error::Error,
-                "cannot delete a staged layer; the next start will"
+                "cannot delete a staged layer; trying again later"
             );
+            self.store.lock_leftovers().push(self.name.clone());
         }
         self.store.empty_trash_in_background();
     }
