@@ -87,6 +87,8 @@ pub fn run(limits: Limits) -> Result<Outcome, String> {
     if let Some(report) = report {
         report::set(None);
         leaks::clean(&world.daemon.place);
+        // Its end would ask a daemon that is gone to remove things.
+        std::mem::forget(world);
         return Err(report);
     }
     // Removes everything and compares the machine with before; a leak panics.
