@@ -31,6 +31,7 @@ use super::task::{KILLED_CODE, Task, exit_of};
 use crate::disk::{Dir, FileName};
 use crate::id::{ContainerId, PodId};
 use crate::spec::NetMode;
+use crate::sys::proc;
 use crate::wire::{ContainerReport, Event, Phase, Reply, Request};
 
 /// How long a shim may take to answer a new daemon.
@@ -43,6 +44,8 @@ const EXIT_LIMIT: usize = 64 << 10;
 struct Unverified {
     pod: PodRecord,
     containers: Vec<ContainerRecord>,
+    /// Containers whose making was cut off.
+    intents: Vec<ContainerId>,
     dir: Dir,
 }
 
@@ -106,14 +109,15 @@ fn load(node: &Node) -> Result<Vec<Unverified>, PodError> {
     let mut found = Vec::new();
     for (id, dir) in node.pod_dirs()? {
         match read(&dir) {
-            Ok(Some((pod, containers))) if pod.id == id => found.push(Unverified {
+            Ok(Some((pod, containers, intents))) if pod.id == id => found.push(Unverified {
                 pod,
                 containers,
+                intents,
                 dir,
             }),
             // The daemon died before the intent was on disk: nothing was made yet.
             Ok(None) => node.delete_pod_dir(id)?,
-            Ok(Some((pod, _))) => {
+            Ok(Some((pod, ..))) => {
                 tracing::error!(directory = %id, record = %pod.id, "a pod's record is of another pod")
             }
             Err(error) => {
@@ -124,17 +128,23 @@ fn load(node: &Node) -> Result<Vec<Unverified>, PodError> {
     Ok(found)
 }
 
-fn read(dir: &Dir) -> Result<Option<(PodRecord, Vec<ContainerRecord>)>, PodError> {
+/// What the disk says of a pod, of its containers, and of those that were being made.
+type Found = (PodRecord, Vec<ContainerRecord>, Vec<ContainerId>);
+
+fn read(dir: &Dir) -> Result<Option<Found>, PodError> {
     let Some(pod) = record::load_pod(dir)? else {
         return Ok(None);
     };
-    Ok(Some((pod, record::load_containers(dir)?)))
+    dir.sweep_temporaries()?;
+    let intents = record::intended_containers(dir)?;
+    Ok(Some((pod, record::load_containers(dir)?, intents)))
 }
 
 async fn one(node: Arc<Node>, unverified: Unverified) {
     let Unverified {
         mut pod,
         mut containers,
+        intents,
         dir,
     } = unverified;
     let same_boot = pod.boot_id == node.boot_id;
@@ -147,6 +157,9 @@ async fn one(node: Arc<Node>, unverified: Unverified) {
         return undo(node, pod, living).await;
     }
     containers = without_removed(&node, &pod, containers).await;
+    for id in intents {
+        take_back(&node, &pod, id).await;
+    }
     for container in &mut containers {
         verify(container, living.as_ref(), &dir, same_boot);
     }
@@ -221,26 +234,15 @@ fn verify(container: &mut ContainerRecord, living: Option<&Living>, dir: &Dir, s
         (
             ContainerPhase::Created | ContainerPhase::Starting(_),
             Some(Phase::Running { pid, start_ticks }),
-        ) => {
-            let process = ProcessIdentity {
-                pid: *pid,
-                start_ticks: *start_ticks,
-            };
-            // As good as anybody knows: the start itself was not recorded.
-            let started_at = container.created_at;
-            ContainerPhase::Running(
-                Run {
-                    process,
-                    started_at,
-                },
-                Goal::Run,
-            )
+        ) => ContainerPhase::Running(found_run(container, *pid, *start_ticks), Goal::Run),
+        // The event with the exit comes again; nobody knows better when it had begun.
+        (ContainerPhase::Created | ContainerPhase::Starting(_), Some(Phase::Exited)) => {
+            ContainerPhase::Running(unseen_run(container), Goal::Run)
         }
-        // The event with the exit comes again, or the end of the start that the task joins.
-        (
-            ContainerPhase::Created | ContainerPhase::Starting(_),
-            Some(Phase::Exited | Phase::Launching),
-        ) => ContainerPhase::Starting(Goal::Run),
+        // The start is gone on with.
+        (ContainerPhase::Created | ContainerPhase::Starting(_), Some(Phase::Launching)) => {
+            ContainerPhase::Starting(Goal::Run)
+        }
         (phase @ (ContainerPhase::Created | ContainerPhase::Starting(_)), None) => {
             // The record of its start, and that of its end, may have been refused by the disk.
             match exit_record(dir, container.id) {
@@ -262,6 +264,26 @@ fn verify(container: &mut ContainerRecord, living: Option<&Living>, dir: &Dir, s
         }
         (phase @ (ContainerPhase::Exited(_) | ContainerPhase::Removing), _) => phase,
     };
+}
+
+/// A process that was started and of which the record does not know.
+fn found_run(container: &ContainerRecord, pid: i32, start_ticks: u64) -> Run {
+    let started_at = proc::start_time(start_ticks).unwrap_or_else(|_| now());
+    Run {
+        process: ProcessIdentity { pid, start_ticks },
+        started_at: started_at.clamp(container.created_at, now().max(container.created_at)),
+    }
+}
+
+/// As [`found_run`], of one that has ended.
+fn unseen_run(container: &ContainerRecord) -> Run {
+    Run {
+        process: ProcessIdentity {
+            pid: 0,
+            start_ticks: 0,
+        },
+        started_at: container.created_at,
+    }
 }
 
 /// The end of a container of which nobody kept the end.
@@ -302,6 +324,14 @@ pub(super) fn exit_record(dir: &Dir, id: ContainerId) -> Option<Exit> {
         } if container == id => Some(exit_of(status, at_unix_nanos, oom_killed)),
         _ => None,
     }
+}
+
+/// A container whose making was cut off is taken back: nobody was told its id.
+async fn take_back(node: &Arc<Node>, pod: &PodRecord, id: ContainerId) {
+    let (owner, record) = (Arc::clone(node), pod.clone());
+    let deleted = blocking(move || Ok(container::delete(&owner, &record, id))).await;
+    let failures = deleted.unwrap_or_else(|error| vec![error]);
+    node.debts.owe(pod, &[id], failures);
 }
 
 /// A pod whose making was cut off is taken back: nobody was told its id.

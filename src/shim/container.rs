@@ -64,31 +64,6 @@ struct StreamEnds {
 
 impl Shim {
     /// Starts a container's first process. The answer follows when it runs its program.
-    /// A daemon asks again for what an earlier one had asked for, and died.
-    fn join_start(&mut self, slot: u32, request: u64) -> Result<(), Failure> {
-        let again = || {
-            failed(
-                Step::Admit,
-                Errno::EEXIST,
-                "the container was started before",
-            )
-        };
-        let container = self.containers.get_mut(&slot).ok_or_else(again)?;
-        match container.process.state {
-            State::Launching | State::Failing(_) => {
-                container.process.request = request;
-                Ok(())
-            }
-            // The exit has been told to this daemon already, and is told to the next.
-            State::Running | State::Draining(_) | State::Exited(_) => {
-                let (reply, descriptors) = complete(container.process.started());
-                self.reply(request, reply, descriptors);
-                Ok(())
-            }
-            State::Lost | State::Settled | State::Gone => Err(again()),
-        }
-    }
-
     pub(super) fn start_container(&mut self, asked: StartRequest) -> Result<(), Failure> {
         if let Some(slot) = self.find_container(asked.container) {
             return self.join_start(slot, asked.request);
@@ -121,6 +96,28 @@ impl Shim {
         };
         self.watch_container(slot, &container);
         self.containers.insert(slot, container);
+        Ok(())
+    }
+
+    /// A start that is asked for again, by a daemon that does not know what became of the first request.
+    fn join_start(&mut self, slot: u32, request: u64) -> Result<(), Failure> {
+        let refused = failed(
+            Step::Admit,
+            Errno::EEXIST,
+            "the container was started before",
+        );
+        let Some(container) = self.containers.get_mut(&slot) else {
+            return Err(refused);
+        };
+        match container.process.state {
+            State::Launching | State::Failing(_) => container.process.request = request,
+            // The exit has been told to this daemon already, or follows.
+            State::Running | State::Draining(_) | State::Exited(_) => {
+                let (reply, descriptors) = complete(container.process.started());
+                self.reply(request, reply, descriptors);
+            }
+            _ => return Err(refused),
+        }
         Ok(())
     }
 

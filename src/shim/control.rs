@@ -26,9 +26,6 @@ fn done() -> Answer {
     Ok(Some((Reply::Done, Vec::new())))
 }
 
-/// Number of a request that nobody made: daemons begin with 1.
-const NOBODY: u64 = 0;
-
 impl Shim {
     /// Reads and carries out what the daemon asks.
     pub(super) fn serve_daemon(&mut self) {
@@ -232,19 +229,6 @@ impl Shim {
         let descriptors = descriptors.map_err(|errno| failed(Step::Control, errno, "inventory"))?;
         let pause = pause.map(|pause| pause.report());
         Ok(Some((Reply::Inventory { pause, containers }, descriptors)))
-    }
-
-    /// The daemon that asked for what is under way is gone. Its numbers mean something else to the next one.
-    pub(super) fn disown_requests(&mut self) {
-        let pause = self.pause.iter_mut().map(|pause| &mut pause.process);
-        let containers = self.containers.values_mut().map(|one| &mut one.process);
-        let execs = self.execs.values_mut().map(|exec| &mut exec.process);
-        for process in pause.chain(containers).chain(execs) {
-            process.request = NOBODY;
-        }
-        if let Some(ending) = &mut self.ending {
-            *ending = NOBODY;
-        }
     }
 
     /// Kills everything. The answer follows when all is gone.

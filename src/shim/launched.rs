@@ -206,6 +206,7 @@ impl Shim {
     }
 }
 
+/// An answer with its descriptors, or that they cannot be had.
 pub(super) fn complete(answer: nix::Result<(Reply, OwnedFd)>) -> (Reply, Vec<OwnedFd>) {
     match answer {
         Ok((reply, pidfd)) => (reply, vec![pidfd]),
