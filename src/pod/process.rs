@@ -1,8 +1,11 @@
 //! Identity of a process that survives restarts of the daemon: the pid alone is reused by the kernel.
 
+use std::io;
+use std::os::fd::AsFd;
+
 use serde::{Deserialize, Serialize};
 
-use crate::sys::proc;
+use crate::sys::{pidfd, proc};
 
 /// A process, named so that no later process with the same pid is taken for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,8 +17,31 @@ pub struct ProcessIdentity {
 }
 
 impl ProcessIdentity {
+    /// Sends SIGKILL to this very process; one that is gone is as good.
+    ///
+    /// # Errors
+    /// Those of pidfd_open(2) and pidfd_send_signal(2).
+    pub fn kill(&self) -> io::Result<()> {
+        let process = match pidfd::open(self.pid) {
+            Err(error) if is_gone(&error) => return Ok(()),
+            other => other?,
+        };
+        // The descriptor holds the process: if it is the right one now, it stays the right one.
+        if !self.exists() {
+            return Ok(());
+        }
+        match pidfd::send_signal(process.as_fd(), libc::SIGKILL) {
+            Err(error) if is_gone(&error) => Ok(()),
+            other => other,
+        }
+    }
+
     /// Whether this very process exists, also as a zombie.
     pub fn exists(&self) -> bool {
         proc::start_ticks(self.pid).is_ok_and(|ticks| ticks == self.start_ticks)
     }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ESRCH)
 }

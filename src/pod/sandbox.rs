@@ -208,7 +208,8 @@ pub async fn release(
     }
     let (owner, record) = (Arc::clone(node), pod.clone());
     let ended = blocking(move || {
-        let failures = end_processes(&owner, &record, &containers);
+        let mut failures = end_processes(&owner, &record, &containers);
+        failures.extend(end_shim(&owner, &record).err());
         Ok((failures, connect::detach_now(&owner, &record)))
     });
     let (mut failures, detached) = match ended.await {
@@ -221,6 +222,16 @@ pub async fn release(
     });
     failures.extend(scope::leave(node, pod).await.err());
     failures
+}
+
+/// Ends a shim that does not end by itself, or whose socket is lost. It is in no cgroup of the pod.
+fn end_shim(node: &Node, pod: &PodRecord) -> Result<(), PodError> {
+    let same_boot = pod.boot_id == node.boot_id;
+    let ended = pod.shim.filter(|_| same_boot).map(|shim| shim.kill());
+    ended.unwrap_or(Ok(())).map_err(|source| PodError::System {
+        doing: "end the pod's shim",
+        source,
+    })
 }
 
 fn end_processes(node: &Node, pod: &PodRecord, containers: &[ContainerId]) -> Vec<PodError> {

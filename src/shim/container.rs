@@ -38,6 +38,8 @@ pub(super) struct Container {
     /// OOM kills that the cgroup had counted before.
     pub(super) oom_kills_before: u64,
     pub(super) oom_killed: bool,
+    /// Somebody wanted it killed: that is the reason of its end, whatever it lacked before.
+    pub(super) kill_asked: bool,
     /// The plan, until the process runs: failures name its objects.
     pub(super) plan: Option<Box<ContainerPlan>>,
     /// Its standard input, kept for clients that attach.
@@ -88,6 +90,7 @@ impl Shim {
             sequence: 0,
             oom_kills_before,
             oom_killed: false,
+            kill_asked: false,
             plan: Some(plan),
             stdin: ends.stdin,
         };

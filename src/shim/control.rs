@@ -137,6 +137,9 @@ impl Shim {
 
     fn kill(&mut self, container: ContainerId) -> Answer {
         let container = self.known_container(container)?;
+        if matches!(container.process.state, State::Launching | State::Running) {
+            container.kill_asked = true;
+        }
         let failure = |errno| failed(Step::Control, errno, "kill");
         container.process.kill().map_err(failure)?;
         if let Some(directory) = container.cgroup.any() {
@@ -231,10 +234,11 @@ impl Shim {
     /// Kills everything. The answer follows when all is gone.
     fn shut_down(&mut self, request: u64) {
         self.ending = Some(request);
-        for container in self.containers.values() {
+        for container in self.containers.values_mut() {
             if container.process.pid == 0 {
                 continue;
             }
+            container.kill_asked |= container.process.state == State::Running;
             // What a signal cannot reach is already gone.
             let _ = container.process.kill();
             if let Some(directory) = container.cgroup.any() {

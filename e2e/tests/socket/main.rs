@@ -9,6 +9,7 @@ mod cni;
 mod config;
 mod containers;
 mod crictl;
+mod deaths;
 mod events;
 mod exec;
 mod host_ports;
