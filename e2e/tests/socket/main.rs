@@ -29,6 +29,7 @@ mod network;
 mod older_client;
 mod port_forward;
 mod pulls;
+mod reboot;
 mod restart;
 mod security;
 mod stats;
