@@ -199,6 +199,14 @@ impl Node {
             .create_subdir(&FileName::new(id.to_string())?, 0o700)?)
     }
 
+    /// State directory of a pod; none when it is deleted already.
+    pub fn pod_dir(&self, id: PodId) -> Result<Option<Dir>, PodError> {
+        match self.pods.subdir(&FileName::new(id.to_string())?) {
+            Err(error) if error.is_not_found() => Ok(None),
+            opened => Ok(Some(opened?)),
+        }
+    }
+
     /// Deletes a pod's state directory, and its copy for the next boot before that: no daemon finds it then.
     pub fn delete_pod_dir(&self, id: PodId) -> Result<(), PodError> {
         self.archive.forget(id)?;

@@ -9,6 +9,7 @@ mod cni;
 mod config;
 mod containers;
 mod crictl;
+mod debts;
 mod events;
 mod exec;
 mod host_ports;

@@ -97,6 +97,7 @@ fn statuses_and_logs_of_what_had_ended_survive() {
         pod.remove();
         assert!(daemon.try_pod_status(&pod.id).is_err());
         // Neither a new daemon nor another boot finds it again.
+        settle();
         daemon.kill9();
         e2e::reboot::reboot(&daemon, run_dir);
         assert!(daemon.try_pod_status(&pod.id).is_err());
