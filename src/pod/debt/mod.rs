@@ -255,6 +255,14 @@ impl Debts {
         }
     }
 
+    /// No attempt was made after all.
+    fn postpone(&self, pod: PodId) {
+        if let Some(debt) = self.owed().get_mut(&pod) {
+            debt.busy = false;
+            debt.due = Instant::now() + FIRST_PAUSE;
+        }
+    }
+
     /// The debts that are due, from now on being tried; at most so many.
     fn take_due(&self, now: Instant, most: usize) -> Vec<DebtRecord> {
         let mut owed = self.owed();
@@ -346,11 +354,15 @@ pub(super) async fn collect(node: Arc<Node>) {
 
 async fn pay(node: &Arc<Node>, debt: DebtRecord) {
     let entry = node.index.pod(&debt.pod.id.to_string());
-    let known = entry.is_ok();
     // The debt's own copy of the pod is from before the stop had ended.
-    let stopped = entry.is_ok_and(|entry| entry.snapshot.load().pod.phase == PodPhase::NotReady);
+    let phase = entry.map(|entry| entry.snapshot.load().pod.phase).ok();
+    if phase == Some(PodPhase::Stopping) {
+        // The pod's own task is at it.
+        return node.debts.postpone(debt.pod.id);
+    }
+    let known = phase.is_some();
     let mut failures = Vec::new();
-    if !known || stopped {
+    if !known || phase == Some(PodPhase::NotReady) {
         failures.extend(sandbox::release(node, &debt.pod, debt.containers.clone(), None).await);
     }
     let (owner, copy) = (Arc::clone(node), debt.clone());
