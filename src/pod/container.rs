@@ -93,6 +93,7 @@ pub fn new_record(
         resources: config.resources.clone(),
         stop_signal,
         degraded: Vec::new(),
+        removed_exit: None,
         image: Arc::new(image),
         config: Arc::new(config),
     })
@@ -267,13 +268,13 @@ fn prepare_parts(
     spec: &Spec,
 ) -> Result<(), PodError> {
     let dir = node.make_pod_dir(pod.pod.id)?;
-    record::store_container(&dir, record)?;
+    record::intend_container(&dir, record)?;
     node.make_layer(record.id, pod.pod.config.root_owner())?;
     volumes::make(node, record)?;
     let limits = limits::of_spec(spec, node.cgroups.mode(), node.settings.pids_limit);
     node.cgroups
         .create(&cgroup_path(&pod.pod, record.id)?, &limits)?;
-    Ok(())
+    Ok(record::confirm_container(&dir, record.id)?)
 }
 
 fn compile(
@@ -317,7 +318,7 @@ pub async fn launch(
     node: Arc<Node>,
     pod: Arc<PodSnapshot>,
     record: Arc<ContainerRecord>,
-    link: ShimLink,
+    (link, started_at): (ShimLink, i64),
 ) -> Result<(Run, Vec<String>), PodError> {
     const DOING: &str = "start the container";
     let id = record.id;
@@ -341,7 +342,7 @@ pub async fn launch(
         } => Ok((
             Run {
                 process: ProcessIdentity { pid, start_ticks },
-                started_at: now(),
+                started_at,
             },
             degraded,
         )),

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use super::archive::ArchivedPod;
 use super::connect;
+use super::container;
 use super::error::PodError;
 use super::index::{PodEntry, PodKey, PodSnapshot};
 use super::link::ShimLink;
@@ -28,10 +29,11 @@ use super::process::ProcessIdentity;
 use super::record::{self, ContainerRecord, PodRecord, PodResources};
 use super::sandbox;
 use super::state::{ContainerPhase, Exit, Goal, PodPhase, Run};
-use super::task::{Task, exit_of};
+use super::task::{KILLED_CODE, Task, exit_of};
 use crate::disk::{Dir, FileName};
 use crate::id::{ContainerId, PodId};
 use crate::spec::NetMode;
+use crate::sys::proc;
 use crate::wire::{ContainerReport, Event, Phase, Reply, Request};
 
 /// How long a shim may take to answer a new daemon.
@@ -44,6 +46,8 @@ const EXIT_LIMIT: usize = 64 << 10;
 struct Unverified {
     pod: PodRecord,
     containers: Vec<ContainerRecord>,
+    /// Containers whose making was cut off.
+    intents: Vec<ContainerId>,
     dir: Dir,
 }
 
@@ -155,7 +159,9 @@ fn in_run_dir(
     let kept = kept.filter(|kept| kept.pod.boot_id != node.boot_id);
     let torn = match record::load_pod(&dir) {
         Ok(Some(pod)) if pod.id == id => {
+            dir.sweep_temporaries()?;
             let mut found = Unverified {
+                intents: record::intended_containers(&dir)?,
                 containers: record::load_containers(&dir)?,
                 pod,
                 dir,
@@ -184,6 +190,7 @@ fn in_run_dir(
         None => Unverified {
             pod: nameless(node, id)?,
             containers: Vec::new(),
+            intents: Vec::new(),
             dir,
         },
     }))
@@ -195,6 +202,7 @@ fn restored(kept: ArchivedPod, dir: Dir) -> Unverified {
     Unverified {
         pod: Arc::unwrap_or_clone(kept.pod),
         containers: containers.map(Arc::unwrap_or_clone).collect(),
+        intents: Vec::new(),
         dir,
     }
 }
@@ -217,6 +225,7 @@ async fn one(node: Arc<Node>, unverified: Unverified) {
     let Unverified {
         mut pod,
         mut containers,
+        intents,
         dir,
     } = unverified;
     let same_boot = pod.boot_id == node.boot_id;
@@ -225,9 +234,13 @@ async fn one(node: Arc<Node>, unverified: Unverified) {
     } else {
         None
     };
-    if pod.phase == PodPhase::Creating {
+    if matches!(pod.phase, PodPhase::Creating | PodPhase::Removing) {
         return undo(node, pod, living).await;
     }
+    for id in intents {
+        take_back(&node, &pod, id).await;
+    }
+    containers = without_removed(&node, &pod, containers).await;
     for container in &mut containers {
         verify(container, living.as_ref(), &dir, same_boot);
     }
@@ -237,6 +250,28 @@ async fn one(node: Arc<Node>, unverified: Unverified) {
     }
     pod.boot_id.clone_from(&node.boot_id);
     serve(&node, pod, containers, living, stop);
+}
+
+/// Deletes the containers whose removal was under way: whoever was told that they are gone sees none again.
+async fn without_removed(
+    node: &Arc<Node>,
+    pod: &PodRecord,
+    containers: Vec<ContainerRecord>,
+) -> Vec<ContainerRecord> {
+    let removed = |one: &ContainerRecord| one.phase == ContainerPhase::Removing;
+    let (gone, rest): (Vec<_>, Vec<_>) = containers.into_iter().partition(removed);
+    let gone: Vec<ContainerId> = gone.iter().map(|one| one.id).collect();
+    if gone.is_empty() {
+        return rest;
+    }
+    let (owner, copy, ids) = (Arc::clone(node), pod.clone(), gone.clone());
+    let deleted = blocking(move || {
+        let failures = ids.iter().map(|id| container::delete(&owner, &copy, *id));
+        Ok(failures.flatten().collect())
+    });
+    let failures: Vec<PodError> = deleted.await.unwrap_or_else(|error| vec![error]);
+    node.debts.owe(pod, &gone, failures);
+    rest
 }
 
 /// The shim of a pod, if it lives and answers.
@@ -280,12 +315,25 @@ fn verify(container: &mut ContainerRecord, living: Option<&Living>, dir: &Dir, s
         (
             ContainerPhase::Created | ContainerPhase::Starting(_),
             Some(Phase::Running { pid, start_ticks }),
-        ) => ContainerPhase::Running(found_run(*pid, *start_ticks), Goal::Run),
-        // The event with the exit comes again.
+        ) => ContainerPhase::Running(found_run(container, *pid, *start_ticks), Goal::Run),
+        // The event with the exit comes again; nobody knows better when it had begun.
         (ContainerPhase::Created | ContainerPhase::Starting(_), Some(Phase::Exited)) => {
+            ContainerPhase::Running(unseen_run(container), Goal::Run)
+        }
+        // The start is gone on with.
+        (ContainerPhase::Created | ContainerPhase::Starting(_), Some(Phase::Launching)) => {
             ContainerPhase::Starting(Goal::Run)
         }
-        (ContainerPhase::Starting(_), None) => ContainerPhase::Created,
+        (ContainerPhase::Created | ContainerPhase::Starting(_), None) => {
+            // The record of its start, and that of its end, may have been refused by the disk.
+            match exit_record(dir, container.id) {
+                Some(exit) => ContainerPhase::Exited(Exit {
+                    started_at: container.created_at,
+                    ..exit
+                }),
+                None => ContainerPhase::Created,
+            }
+        }
         (ContainerPhase::Running(run, goal), Some(_)) => ContainerPhase::Running(run, goal),
         (ContainerPhase::Running(run, _), None) => {
             let exit = exit_record(dir, container.id).unwrap_or_else(|| lost(same_boot));
@@ -294,36 +342,47 @@ fn verify(container: &mut ContainerRecord, living: Option<&Living>, dir: &Dir, s
                 ..exit
             })
         }
-        (
-            phase
-            @ (ContainerPhase::Created | ContainerPhase::Exited(_) | ContainerPhase::Removing),
-            _,
-        ) => phase,
+        (phase @ (ContainerPhase::Exited(_) | ContainerPhase::Removing), _) => phase,
     };
 }
 
-fn found_run(pid: i32, start_ticks: u64) -> Run {
+/// A process that was started and of which the record does not know.
+fn found_run(container: &ContainerRecord, pid: i32, start_ticks: u64) -> Run {
+    let started_at = proc::start_time(start_ticks).unwrap_or_else(|_| now());
     Run {
         process: ProcessIdentity { pid, start_ticks },
-        started_at: now(),
+        started_at: started_at.clamp(container.created_at, now().max(container.created_at)),
+    }
+}
+
+/// As [`found_run`], of one that has ended.
+fn unseen_run(container: &ContainerRecord) -> Run {
+    Run {
+        process: ProcessIdentity {
+            pid: 0,
+            start_ticks: 0,
+        },
+        started_at: container.created_at,
     }
 }
 
 /// The end of a container of which nobody kept the end.
 fn lost(same_boot: bool) -> Exit {
-    let (reason, message) = if same_boot {
+    let (code, reason, message) = if same_boot {
         (
+            KILLED_CODE,
             "ShimLost",
             "the pod's shim died with the daemon; the container was killed and its exit code is not known",
         )
     } else {
         (
+            255,
             "NodeRebooted",
             "the machine was started anew; the container's exit code is not known",
         )
     };
     Exit {
-        code: 255,
+        code,
         finished_at: now(),
         started_at: 0,
         reason: reason.to_owned(),
@@ -345,6 +404,14 @@ pub(super) fn exit_record(dir: &Dir, id: ContainerId) -> Option<Exit> {
         } if container == id => Some(exit_of(status, at_unix_nanos, oom_killed)),
         _ => None,
     }
+}
+
+/// A container whose making was cut off is taken back: nobody was told its id.
+async fn take_back(node: &Arc<Node>, pod: &PodRecord, id: ContainerId) {
+    let (owner, record) = (Arc::clone(node), pod.clone());
+    let deleted = blocking(move || Ok(container::delete(&owner, &record, id))).await;
+    let failures = deleted.unwrap_or_else(|error| vec![error]);
+    node.debts.owe(pod, &[id], failures);
 }
 
 /// A pod whose making was cut off is taken back: nobody was told its id.
