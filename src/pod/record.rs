@@ -158,6 +158,11 @@ pub enum StateError {
 }
 
 impl StateError {
+    /// The content is not what a record is: it was torn by a power failure.
+    pub fn is_damaged(&self) -> bool {
+        matches!(self, Self::Record(RecordError::Damaged { .. }))
+    }
+
     /// The disk is full.
     pub fn is_no_space(&self) -> bool {
         match self {
@@ -241,10 +246,10 @@ pub fn delete_container(dir: &Dir, id: ContainerId) -> Result<(), StateError> {
     Ok(dir.remove_file(&container_file(id)?)?)
 }
 
-/// Reads the records of all containers of a pod.
+/// Reads the records of all containers of a pod. One that is torn is told and deleted: it is as good as absent.
 ///
 /// # Errors
-/// [`StateError`] when one cannot be read or is damaged.
+/// [`StateError`] when one cannot be read.
 pub fn load_containers(dir: &Dir) -> Result<Vec<ContainerRecord>, StateError> {
     let mut records = Vec::new();
     for entry in dir.entries()? {
@@ -254,7 +259,13 @@ pub fn load_containers(dir: &Dir) -> Result<Vec<ContainerRecord>, StateError> {
         if !(name.starts_with("container.") && name.ends_with(".json")) {
             continue;
         }
-        records.extend(container_record().load(dir, &entry.name)?);
+        match container_record().load(dir, &entry.name) {
+            Err(error @ RecordError::Damaged { .. }) => {
+                tracing::error!(error = super::chain(&error), "a container's record is torn");
+                dir.remove_file(&entry.name)?;
+            }
+            loaded => records.extend(loaded?),
+        }
     }
     Ok(records)
 }

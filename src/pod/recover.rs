@@ -4,18 +4,20 @@
 //! what comes out is a pod under its task, or an undo.
 //!
 //! ```text
-//!   record ──┬─ other boot, or Creating ───────────▶ nothing of it runs: release, keep what has ended
+//!   archive ─┐   (of another boot only; the runtime is ready when all of those are released)
+//!   record ──┼─ other boot, or Creating ───────────▶ nothing of it runs: release, keep what has ended
 //!            ├─ shim answers ─▶ inventory ─────────▶ Ready, containers as the shim says
 //!            └─ shim is gone ─▶ exit files ────────▶ release, containers ended
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::archive::ArchivedPod;
 use super::connect;
 use super::container;
 use super::error::PodError;
@@ -59,17 +61,34 @@ struct Living {
 
 /// Takes over everything that is on disk. Returns when every pod is served again.
 pub async fn all(node: &Arc<Node>) -> Result<(), PodError> {
+    for pod in node.debts.of_other_boots(&node.boot_id) {
+        node.readiness.owes(pod);
+    }
     let owner = Arc::clone(node);
     let found = blocking(move || load(&owner)).await?;
+    let known: BTreeSet<_> = found.iter().map(|found| found.pod.id).collect();
     let mut pending = Vec::new();
     for unverified in found {
-        pending.push(tokio::spawn(one(Arc::clone(node), unverified)));
+        let held = !matches!(
+            unverified.pod.phase,
+            PodPhase::NotReady | PodPhase::Removing
+        );
+        if held && unverified.pod.boot_id != node.boot_id {
+            node.readiness.owes(unverified.pod.id);
+        }
+        let hangs = unverified.pod.phase == PodPhase::Creating
+            && node.cni.is_attached(&unverified.pod.id.to_string())?;
+        let work = tokio::spawn(one(Arc::clone(node), unverified));
+        // A plugin that hangs must not hold up the start.
+        if !hangs {
+            pending.push(work);
+        }
     }
     for pod in pending {
         // A pod whose recovery panicked is logged by the runtime; the others go on.
         let _ = pod.await;
     }
-    forgotten(node).await?;
+    forgotten(node, &known)?;
     let owner = Arc::clone(node);
     blocking(move || sweep(&owner)).await?;
     tokio::spawn(connect::settle(Arc::clone(node)));
@@ -78,66 +97,128 @@ pub async fn all(node: &Arc<Node>) -> Result<(), PodError> {
 
 /// Releases pods of which network plugins still keep something though their records are gone, with the run
 /// directory at the machine's start for example.
-async fn forgotten(node: &Arc<Node>) -> Result<(), PodError> {
+fn forgotten(node: &Arc<Node>, known: &BTreeSet<PodId>) -> Result<(), PodError> {
     for id in node.cni.attached()? {
         let Ok(id) = id.parse::<PodId>() else {
             continue;
         };
-        if node.index.pod(&id.to_string()).is_ok() || node.debts.is_owed(id) {
+        if known.contains(&id) || node.debts.is_owed(id) {
             continue;
         }
-        let pod = PodRecord {
-            id,
-            config: Arc::default(),
-            phase: PodPhase::Creating,
-            created_at: now(),
-            boot_id: node.boot_id.clone(),
-            pause: None,
-            shim: None,
-            ips: Vec::new(),
-            cgroup: node.pod_cgroup(id, None)?.to_string(),
-            resources: PodResources::default(),
-        };
+        node.readiness.owes(id);
+        let pod = nameless(node, id)?;
         // A plugin that hangs must not hold up the start.
         tokio::spawn(undo(Arc::clone(node), pod, None));
     }
     Ok(())
 }
 
-/// Reads all records. What cannot be read is told and left where it is.
+/// As much of a record as is needed to release a pod of which nothing but its id is known.
+fn nameless(node: &Node, id: PodId) -> Result<PodRecord, PodError> {
+    Ok(PodRecord {
+        id,
+        config: Arc::default(),
+        phase: PodPhase::Creating,
+        created_at: now(),
+        boot_id: node.boot_id.clone(),
+        pause: None,
+        shim: None,
+        ips: Vec::new(),
+        cgroup: node.pod_cgroup(id, None)?.to_string(),
+        resources: PodResources::default(),
+    })
+}
+
+/// Reads all records: those of this boot from the run directory, those of another from there or, where it is
+/// emptied with the machine's start, from the archive.
 fn load(node: &Node) -> Result<Vec<Unverified>, PodError> {
+    let mut archived = node.archive.load()?;
     let mut found = Vec::new();
     for (id, dir) in node.pod_dirs()? {
-        match read(&dir) {
-            Ok(Some((pod, containers, intents))) if pod.id == id => found.push(Unverified {
-                pod,
-                containers,
-                intents,
-                dir,
-            }),
-            // The daemon died before the intent was on disk: nothing was made yet.
-            Ok(None) => node.delete_pod_dir(id)?,
-            Ok(Some((pod, ..))) => {
-                tracing::error!(directory = %id, record = %pod.id, "a pod's record is of another pod")
-            }
-            Err(error) => {
-                tracing::error!(pod = %id, error = super::chain(&error), "a pod's record cannot be read")
-            }
+        let kept = archived.remove(&id);
+        found.extend(in_run_dir(node, id, dir, kept)?);
+    }
+    for (id, kept) in archived {
+        if kept.pod.boot_id == node.boot_id {
+            // It was removed, and the daemon died on the way.
+            node.archive.forget(id)?;
+            continue;
         }
+        found.push(restored(kept, node.make_pod_dir(id)?));
     }
     Ok(found)
 }
 
-/// What the disk says of a pod, of its containers, and of those that were being made.
-type Found = (PodRecord, Vec<ContainerRecord>, Vec<ContainerId>);
-
-fn read(dir: &Dir) -> Result<Option<Found>, PodError> {
-    let Some(pod) = record::load_pod(dir)? else {
-        return Ok(None);
+/// What the run directory says of a pod. `kept` is what the archive says.
+fn in_run_dir(
+    node: &Node,
+    id: PodId,
+    dir: Dir,
+    kept: Option<ArchivedPod>,
+) -> Result<Option<Unverified>, PodError> {
+    let kept = kept.filter(|kept| kept.pod.boot_id != node.boot_id);
+    let torn = match record::load_pod(&dir) {
+        Ok(Some(pod)) if pod.id == id => {
+            dir.sweep_temporaries()?;
+            let mut found = Unverified {
+                intents: record::intended_containers(&dir)?,
+                containers: record::load_containers(&dir)?,
+                pod,
+                dir,
+            };
+            if let Some(kept) = kept {
+                found.complete(kept);
+            }
+            return Ok(Some(found));
+        }
+        // The daemon died before the intent was on disk: nothing was made yet.
+        Ok(None) if kept.is_none() => {
+            node.delete_pod_dir(id)?;
+            return Ok(None);
+        }
+        Err(error) if !error.is_damaged() => {
+            // Of a later release, or the disk fails: it is left where it is.
+            tracing::error!(pod = %id, error = super::chain(&error), "a pod's record cannot be read");
+            return Ok(None);
+        }
+        Ok(_) => "it is missing or of another pod".to_owned(),
+        Err(error) => super::chain(&error),
     };
-    dir.sweep_temporaries()?;
-    let intents = record::intended_containers(dir)?;
-    Ok(Some((pod, record::load_containers(dir)?, intents)))
+    tracing::error!(pod = %id, error = torn, "a pod's record is torn");
+    Ok(Some(match kept {
+        Some(kept) => restored(kept, dir),
+        None => Unverified {
+            pod: nameless(node, id)?,
+            containers: Vec::new(),
+            intents: Vec::new(),
+            dir,
+        },
+    }))
+}
+
+/// A pod of another boot as the archive has it.
+fn restored(kept: ArchivedPod, dir: Dir) -> Unverified {
+    let containers = kept.containers.into_iter();
+    Unverified {
+        pod: Arc::unwrap_or_clone(kept.pod),
+        containers: containers.map(Arc::unwrap_or_clone).collect(),
+        intents: Vec::new(),
+        dir,
+    }
+}
+
+impl Unverified {
+    /// Takes from the archive what a run directory on a disk that lost power lacks.
+    fn complete(&mut self, kept: ArchivedPod) {
+        for kept in kept.containers {
+            let known = self.containers.iter_mut().find(|known| known.id == kept.id);
+            match known {
+                None => self.containers.push(Arc::unwrap_or_clone(kept)),
+                Some(known) if known.phase.is_alive() => known.phase = kept.phase.clone(),
+                Some(_) => {}
+            }
+        }
+    }
 }
 
 async fn one(node: Arc<Node>, unverified: Unverified) {
@@ -338,6 +419,7 @@ async fn undo(node: Arc<Node>, pod: PodRecord, living: Option<Living>) {
     let failures =
         sandbox::release(&node, &pod, Vec::new(), living.map(|living| living.link)).await;
     node.debts.owe(&pod, &[], failures);
+    node.readiness.released(pod.id);
     let (owner, id) = (Arc::clone(&node), pod.id);
     let forgotten = blocking(move || owner.delete_pod_dir(id)).await;
     node.debts
