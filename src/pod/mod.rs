@@ -212,6 +212,7 @@ impl Pods {
             shim: None,
             ips: Vec::new(),
             cgroup,
+            protocol: self.0.spawner.protocol().number(),
         })
     }
 

@@ -6,10 +6,12 @@
 //! ```text
 //!   record ──┬─ other boot, or Creating ───────────▶ nothing of it runs: release, keep what has ended
 //!            ├─ shim answers ─▶ inventory ─────────▶ Ready, containers as the shim says
+//!            ├─ shim is strange ─▶ /proc ──────────▶ Ready, containers as the kernel says
 //!            └─ shim is gone ─▶ exit files ────────▶ release, containers ended
+//!   unread ────────────────────────────────────────▶ told, and everything of it stays as it is
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +21,7 @@ use tokio::sync::mpsc;
 use super::connect;
 use super::error::PodError;
 use super::index::{PodEntry, PodKey, PodSnapshot};
-use super::link::ShimLink;
+use super::link::{LinkError, ShimLink};
 use super::new_entry;
 use super::node::{Node, blocking, now};
 use super::process::ProcessIdentity;
@@ -30,7 +32,7 @@ use super::task::{Task, exit_of};
 use crate::disk::{Dir, FileName};
 use crate::id::{ContainerId, PodId};
 use crate::spec::NetMode;
-use crate::wire::{ContainerReport, Event, Phase, Reply, Request};
+use crate::wire::{self, ContainerReport, Event, Phase, Protocol, Reply, Request};
 
 /// How long a shim may take to answer a new daemon.
 const INVENTORY_DEADLINE: Duration = Duration::from_secs(5);
@@ -45,7 +47,14 @@ struct Unverified {
     dir: Dir,
 }
 
-/// A shim that answered.
+/// What the records that cannot be read belong to: those of a later release, or damaged ones. The pods may run.
+#[derive(Default)]
+struct Unread {
+    pods: BTreeSet<PodId>,
+    containers: BTreeSet<ContainerId>,
+}
+
+/// A shim that lives.
 struct Living {
     link: ShimLink,
     events: mpsc::UnboundedReceiver<Event>,
@@ -56,7 +65,7 @@ struct Living {
 /// Takes over everything that is on disk. Returns when every pod is served again.
 pub async fn all(node: &Arc<Node>) -> Result<(), PodError> {
     let owner = Arc::clone(node);
-    let found = blocking(move || load(&owner)).await?;
+    let (found, unread) = blocking(move || load(&owner)).await?;
     let mut pending = Vec::new();
     for unverified in found {
         pending.push(tokio::spawn(one(Arc::clone(node), unverified)));
@@ -65,21 +74,22 @@ pub async fn all(node: &Arc<Node>) -> Result<(), PodError> {
         // A pod whose recovery panicked is logged by the runtime; the others go on.
         let _ = pod.await;
     }
-    forgotten(node).await?;
+    forgotten(node, &unread).await?;
     let owner = Arc::clone(node);
-    blocking(move || sweep(&owner)).await?;
+    blocking(move || sweep(&owner, &unread)).await?;
     tokio::spawn(connect::settle(Arc::clone(node)));
     Ok(())
 }
 
 /// Releases pods of which network plugins still keep something though their records are gone, with the run
 /// directory at the machine's start for example.
-async fn forgotten(node: &Arc<Node>) -> Result<(), PodError> {
+async fn forgotten(node: &Arc<Node>, unread: &Unread) -> Result<(), PodError> {
     for id in node.cni.attached()? {
         let Ok(id) = id.parse::<PodId>() else {
             continue;
         };
-        if node.index.pod(&id.to_string()).is_ok() || node.debts.is_owed(id) {
+        let known = node.index.pod(&id.to_string()).is_ok() || unread.pods.contains(&id);
+        if known || node.debts.is_owed(id) {
             continue;
         }
         let pod = PodRecord {
@@ -93,6 +103,7 @@ async fn forgotten(node: &Arc<Node>) -> Result<(), PodError> {
             ips: Vec::new(),
             cgroup: node.pod_cgroup(id, None)?.to_string(),
             resources: PodResources::default(),
+            protocol: Protocol::FIRST.number(),
         };
         // A plugin that hangs must not hold up the start.
         tokio::spawn(undo(Arc::clone(node), pod, None));
@@ -101,8 +112,9 @@ async fn forgotten(node: &Arc<Node>) -> Result<(), PodError> {
 }
 
 /// Reads all records. What cannot be read is told and left where it is.
-fn load(node: &Node) -> Result<Vec<Unverified>, PodError> {
+fn load(node: &Node) -> Result<(Vec<Unverified>, Unread), PodError> {
     let mut found = Vec::new();
+    let mut unread = Unread::default();
     for (id, dir) in node.pod_dirs()? {
         match read(&dir) {
             Ok(Some((pod, containers))) if pod.id == id => found.push(Unverified {
@@ -113,14 +125,28 @@ fn load(node: &Node) -> Result<Vec<Unverified>, PodError> {
             // The daemon died before the intent was on disk: nothing was made yet.
             Ok(None) => node.delete_pod_dir(id)?,
             Ok(Some((pod, _))) => {
-                tracing::error!(directory = %id, record = %pod.id, "a pod's record is of another pod")
+                tracing::error!(directory = %id, record = %pod.id, "a pod's record is of another pod");
+                unread.take(id, &dir)?;
             }
             Err(error) => {
-                tracing::error!(pod = %id, error = super::chain(&error), "a pod's record cannot be read")
+                tracing::error!(
+                    pod = %id,
+                    error = super::chain(&error),
+                    "a pod's record cannot be read; the pod is not served, and stays as it is"
+                );
+                unread.take(id, &dir)?;
             }
         }
     }
-    Ok(found)
+    Ok((found, unread))
+}
+
+impl Unread {
+    fn take(&mut self, id: PodId, dir: &Dir) -> Result<(), PodError> {
+        self.pods.insert(id);
+        self.containers.extend(record::container_ids(dir)?);
+        Ok(())
+    }
 }
 
 fn read(dir: &Dir) -> Result<Option<(PodRecord, Vec<ContainerRecord>)>, PodError> {
@@ -138,7 +164,7 @@ async fn one(node: Arc<Node>, unverified: Unverified) {
     } = unverified;
     let same_boot = pod.boot_id == node.boot_id;
     let living = if same_boot && pod.phase != PodPhase::NotReady {
-        reach(&node, &pod, &dir).await
+        reach(&node, &pod, &containers, &dir).await
     } else {
         None
     };
@@ -157,12 +183,24 @@ async fn one(node: Arc<Node>, unverified: Unverified) {
 }
 
 /// The shim of a pod, if it lives and answers.
-async fn reach(node: &Node, pod: &PodRecord, dir: &Dir) -> Option<Living> {
-    let (link, events) = ShimLink::connect(dir.as_fd()).ok()?;
+async fn reach(
+    node: &Node,
+    pod: &PodRecord,
+    containers: &[ContainerRecord],
+    dir: &Dir,
+) -> Option<Living> {
+    let (link, events) = ShimLink::connect(dir.as_fd(), pod).ok()?;
     let asked = tokio::time::timeout(INVENTORY_DEADLINE, link.ask(Request::Inventory, &[])).await;
-    let Ok(Ok(answer)) = asked else {
-        tracing::error!(pod = %pod.id, "the pod's shim does not answer; its processes are being ended");
-        return None;
+    let answer = match asked {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error @ LinkError::Strange(_))) => {
+            tracing::error!(pod = %pod.id, error = super::chain(&error), "a pod of another release is left as it is");
+            return Some(stranger(pod, containers, (link, events)));
+        }
+        Ok(Err(_)) | Err(_) => {
+            tracing::error!(pod = %pod.id, "the pod's shim does not answer; its processes are being ended");
+            return None;
+        }
     };
     let Reply::Inventory { pause, containers } = answer.body else {
         return None;
@@ -187,6 +225,27 @@ async fn reach(node: &Node, pod: &PodRecord, dir: &Dir) -> Option<Living> {
         pause,
         containers,
     })
+}
+
+/// A pod whose shim cannot be asked: the kernel says what runs of what was recorded.
+fn stranger(
+    pod: &PodRecord,
+    containers: &[ContainerRecord],
+    (link, events): (ShimLink, mpsc::UnboundedReceiver<Event>),
+) -> Living {
+    let running = |record: &ContainerRecord| match &record.phase {
+        ContainerPhase::Running(Run { process, .. }, _) if process.exists() => {
+            let (pid, start_ticks) = (process.pid, process.start_ticks);
+            Some((record.id, Phase::Running { pid, start_ticks }))
+        }
+        _ => None,
+    };
+    Living {
+        link,
+        events,
+        pause: pod.pause.filter(ProcessIdentity::exists),
+        containers: containers.iter().filter_map(running).collect(),
+    }
 }
 
 /// Makes a container's record true.
@@ -252,7 +311,7 @@ fn lost(same_boot: bool) -> Exit {
 pub(super) fn exit_record(dir: &Dir, id: ContainerId) -> Option<Exit> {
     let name = FileName::new(format!("exit.{id}")).ok()?;
     let bytes = dir.read_file(&name, EXIT_LIMIT).ok()??;
-    match postcard::from_bytes(&bytes).ok()? {
+    match wire::decode_exit(&bytes).ok()? {
         Event::Exited {
             container,
             status,
@@ -307,13 +366,18 @@ fn serve(
 
 /// Deletes the layers of containers that no record knows, and lets the image store and the network do the
 /// same with theirs.
-fn sweep(node: &Node) -> Result<(), PodError> {
+fn sweep(node: &Node, unread: &Unread) -> Result<(), PodError> {
     for id in node.layers()? {
-        if node.index.container(&id.to_string()).is_err() {
+        let known = node.index.container(&id.to_string()).is_ok();
+        if !known && !unread.containers.contains(&id) {
             node.delete_layer(id)?;
         }
     }
-    connect::reconcile(node)?;
-    node.images.collect();
+    connect::reconcile(node, &unread.pods)?;
+    if unread.pods.is_empty() {
+        node.images.collect();
+    } else {
+        tracing::warn!("unused layers are kept: pods whose records cannot be read may use them");
+    }
     Ok(())
 }

@@ -12,6 +12,7 @@ mod end;
 mod rpc;
 
 use std::fs::{self, File};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -77,14 +78,19 @@ impl Daemon {
     /// until it answered.
     #[track_caller]
     pub fn restart(&self) -> Duration {
+        self.restart_as(&program::built("holdfastd"))
+    }
+
+    /// As [`Daemon::restart`], with another build of the daemon, which takes the shim beside it.
+    #[track_caller]
+    pub fn restart_as(&self, program: &Path) -> Duration {
         let start = Instant::now();
         let log = File::options()
             .create(true)
             .append(true)
             .open(self.place.daemon_log());
         let log = log.unwrap_or_else(|error| panic!("open the daemon's log: {error}"));
-        let program = program::built("holdfastd");
-        let mut command = self.place.command(&program);
+        let mut command = self.place.command(program);
         command
             .arg("--config")
             .arg(self.place.config())

@@ -69,7 +69,7 @@ impl Task {
     }
 
     /// How a container ended whose shim has died: what the shim wrote last, or that nobody knows.
-    fn lost_exit(&mut self, id: ContainerId) -> Exit {
+    pub(super) fn lost_exit(&mut self, id: ContainerId) -> Exit {
         let dir = self.state_dir();
         dir.ok()
             .and_then(|dir| recover::exit_record(&dir, id))
@@ -101,6 +101,10 @@ impl Task {
         }
         for id in late {
             self.apply(id, ContainerEvent::StopAsked(Urgency::Kill));
+        }
+        if self.look.is_some_and(|look| look <= now) {
+            self.look = None;
+            self.look_at_stranger();
         }
         if self.force.is_some_and(|force| force <= now) {
             self.force = None;
