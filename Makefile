@@ -4,7 +4,7 @@ SHELL := /bin/bash
 CACHE := $(or $(HOLDFAST_TEST_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/holdfast-e2e)
 export PATH := $(CACHE)/bin:$(HOME)/.cargo/bin:/usr/local/go/bin:$(PATH):/usr/sbin:/sbin
 
-.PHONY: all build demo test critest bench check clean
+.PHONY: all build demo test crash critest bench check clean
 
 all: build
 
@@ -25,7 +25,13 @@ test:
 	$(MAKE) --no-print-directory build
 	.ci/check
 	e2e/run.sh
+	e2e/crash.sh
 	e2e/critest.sh
+
+# Every operation, killed at every step that it takes.
+crash:
+	e2e/tools/install.sh test
+	e2e/crash.sh
 
 # The conformance suite of the CRI: by SPDY, by WebSocket, and four specs at a time.
 critest:

@@ -140,6 +140,11 @@ impl Plugins {
         self.write(&self.bin().join(name), &script, 0o755);
     }
 
+    /// Adds a plugin of the test's own.
+    pub fn program(&self, name: &str, script: &str) {
+        self.write(&self.bin().join(name), script, 0o755);
+    }
+
     /// What a scripted plugin does when it is called with a verb, before it answers. Nothing: as before.
     pub fn act(&self, name: &str, verb: &str, script: &str) {
         self.write(&self.dir.join(format!("{name}.{verb}.sh")), script, 0o644);

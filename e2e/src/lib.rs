@@ -22,6 +22,7 @@ pub mod client;
 pub mod cni;
 pub mod daemon;
 pub mod evidence;
+pub mod fault;
 pub mod leaks;
 pub mod log;
 pub mod machine;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use crate::program;
 
@@ -63,6 +63,13 @@ impl Registry {
     /// http with bearer tokens from a token server.
     pub fn token() -> &'static Self {
         &TOKEN
+    }
+
+    /// As [`Registry::token`], for as long as nobody else lets it log requests for tokens.
+    pub fn token_alone() -> (&'static Self, MutexGuard<'static, ()>) {
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        (&TOKEN, turn)
     }
 
     /// Starts one of this process's own. It ends with this process, however that ends.

@@ -142,7 +142,7 @@ pub fn detach_now(node: &Node, pod: &PodRecord) -> Option<Vec<PodError>> {
         return Some(Vec::new());
     }
     match node.cni.is_attached(&pod.id.to_string()) {
-        Ok(false) => Some(detach_bridge(node, pod)),
+        Ok(false) => Some(detach_bridge(node, pod, Pin::Remove)),
         // A record that cannot be looked for fails again where that is told.
         Ok(true) | Err(_) => None,
     }
@@ -151,14 +151,23 @@ pub fn detach_now(node: &Node, pod: &PodRecord) -> Option<Vec<PodError>> {
 /// Disconnects a pod. Every network is tried: nothing is there of those that it never joined.
 pub async fn detach(node: &Arc<Node>, pod: &PodRecord) -> Vec<PodError> {
     let left = node.cni.del(&pod.id.to_string()).await;
+    // Plugins find what they have made by what is in the namespace: it stays until they have let go.
+    let pin = if left.is_ok() { Pin::Remove } else { Pin::Keep };
     let (node, pod) = (Arc::clone(node), pod.clone());
-    let rest = blocking(move || Ok(detach_bridge(&node, &pod)));
+    let rest = blocking(move || Ok(detach_bridge(&node, &pod, pin)));
     let mut failures = rest.await.unwrap_or_else(|error| vec![error]);
     failures.extend(left.err().map(PodError::from));
     failures
 }
 
-fn detach_bridge(node: &Node, pod: &PodRecord) -> Vec<PodError> {
+/// What becomes of the pin of a pod's network namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pin {
+    Remove,
+    Keep,
+}
+
+fn detach_bridge(node: &Node, pod: &PodRecord, pin: Pin) -> Vec<PodError> {
     let mut failures: Vec<PodError> = Vec::new();
     if let Some(bridge) = &node.network {
         let id = pod.id.to_string();
@@ -167,7 +176,9 @@ fn detach_bridge(node: &Node, pod: &PodRecord) -> Vec<PodError> {
             failures.extend(bridge.unshape(&id).err().map(PodError::from));
         }
     }
-    failures.extend(node.unpin(pod.id).err());
+    if pin == Pin::Remove {
+        failures.extend(node.unpin(pod.id).err());
+    }
     failures
 }
 

@@ -267,13 +267,13 @@ fn prepare_parts(
     spec: &Spec,
 ) -> Result<(), PodError> {
     let dir = node.make_pod_dir(pod.pod.id)?;
-    record::store_container(&dir, record)?;
+    record::intend_container(&dir, record)?;
     node.make_layer(record.id, pod.pod.config.root_owner())?;
     volumes::make(node, record)?;
     let limits = limits::of_spec(spec, node.cgroups.mode(), node.settings.pids_limit);
     node.cgroups
         .create(&cgroup_path(&pod.pod, record.id)?, &limits)?;
-    Ok(())
+    Ok(record::confirm_container(&dir, record.id)?)
 }
 
 fn compile(

@@ -59,6 +59,7 @@ impl Debts {
     /// Reads the debts of an earlier daemon.
     pub fn open(run: &Dir) -> Result<Self, PodError> {
         let dir = run.create_subdir(&FileName::new("debts")?, 0o700)?;
+        dir.sweep_temporaries()?;
         let mut owed = BTreeMap::new();
         for entry in dir.entries()? {
             match RECORD.load(&dir, &entry.name) {

@@ -150,6 +150,14 @@ fn container_file(id: ContainerId) -> Result<FileName, FileNameError> {
     FileName::new(format!("container.{id}.json"))
 }
 
+/// The record of a container whose parts are being made. A new name makes it the container's.
+fn intent_file(id: ContainerId) -> Result<FileName, FileNameError> {
+    FileName::new(format!("{INTENT_PREFIX}{id}.json"))
+}
+
+/// What the name of an intent begins with.
+const INTENT_PREFIX: &str = "creating.";
+
 /// Why records of a pod could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -205,11 +213,46 @@ pub fn store_container(dir: &Dir, record: &ContainerRecord) -> Result<(), StateE
     )?)
 }
 
-/// Deletes a container's record. A missing one is success.
+/// Writes that a container's parts are about to be made: until [`confirm_container`] a new daemon undoes them.
+///
+/// # Errors
+/// [`StateError`] when the disk refuses.
+pub fn intend_container(dir: &Dir, record: &ContainerRecord) -> Result<(), StateError> {
+    let name = intent_file(record.id)?;
+    Ok(container_record().store(dir, &name, record, Durability::Volatile)?)
+}
+
+/// All parts of a container have been made: the intent becomes its record.
+///
+/// # Errors
+/// [`StateError`] when the disk refuses.
+pub fn confirm_container(dir: &Dir, id: ContainerId) -> Result<(), StateError> {
+    Ok(dir.rename_into(&intent_file(id)?, dir, &container_file(id)?)?)
+}
+
+/// The containers whose making was cut off.
+///
+/// # Errors
+/// [`StateError`] when the directory cannot be listed.
+pub fn intended_containers(dir: &Dir) -> Result<Vec<ContainerId>, StateError> {
+    let entries = dir.entries()?.into_iter();
+    let id = |name: &str| {
+        name.strip_prefix(INTENT_PREFIX)?
+            .strip_suffix(".json")?
+            .parse()
+            .ok()
+    };
+    Ok(entries
+        .filter_map(|entry| entry.name.as_str().and_then(id))
+        .collect())
+}
+
+/// Deletes a container's record, or its intent. A missing one is success.
 ///
 /// # Errors
 /// [`StateError`] when the disk refuses.
 pub fn delete_container(dir: &Dir, id: ContainerId) -> Result<(), StateError> {
+    dir.remove_file(&intent_file(id)?)?;
     Ok(dir.remove_file(&container_file(id)?)?)
 }
 

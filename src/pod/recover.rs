@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::connect;
+use super::container;
 use super::error::PodError;
 use super::index::{PodEntry, PodKey, PodSnapshot};
 use super::link::{LinkError, ShimLink};
@@ -32,6 +33,7 @@ use super::task::{Task, exit_of};
 use crate::disk::{Dir, FileName};
 use crate::id::{ContainerId, PodId};
 use crate::spec::NetMode;
+use crate::sys::proc;
 use crate::wire::{self, ContainerReport, Event, Phase, Protocol, Reply, Request};
 
 /// How long a shim may take to answer a new daemon.
@@ -44,6 +46,8 @@ const EXIT_LIMIT: usize = 64 << 10;
 struct Unverified {
     pod: PodRecord,
     containers: Vec<ContainerRecord>,
+    /// Containers whose making was cut off.
+    intents: Vec<ContainerId>,
     dir: Dir,
 }
 
@@ -117,14 +121,15 @@ fn load(node: &Node) -> Result<(Vec<Unverified>, Unread), PodError> {
     let mut unread = Unread::default();
     for (id, dir) in node.pod_dirs()? {
         match read(&dir) {
-            Ok(Some((pod, containers))) if pod.id == id => found.push(Unverified {
+            Ok(Some((pod, containers, intents))) if pod.id == id => found.push(Unverified {
                 pod,
                 containers,
+                intents,
                 dir,
             }),
             // The daemon died before the intent was on disk: nothing was made yet.
             Ok(None) => node.delete_pod_dir(id)?,
-            Ok(Some((pod, _))) => {
+            Ok(Some((pod, ..))) => {
                 tracing::error!(directory = %id, record = %pod.id, "a pod's record is of another pod");
                 unread.take(id, &dir)?;
             }
@@ -149,17 +154,23 @@ impl Unread {
     }
 }
 
-fn read(dir: &Dir) -> Result<Option<(PodRecord, Vec<ContainerRecord>)>, PodError> {
+/// What the disk says of a pod, of its containers, and of those that were being made.
+type Found = (PodRecord, Vec<ContainerRecord>, Vec<ContainerId>);
+
+fn read(dir: &Dir) -> Result<Option<Found>, PodError> {
     let Some(pod) = record::load_pod(dir)? else {
         return Ok(None);
     };
-    Ok(Some((pod, record::load_containers(dir)?)))
+    dir.sweep_temporaries()?;
+    let intents = record::intended_containers(dir)?;
+    Ok(Some((pod, record::load_containers(dir)?, intents)))
 }
 
 async fn one(node: Arc<Node>, unverified: Unverified) {
     let Unverified {
         mut pod,
         mut containers,
+        intents,
         dir,
     } = unverified;
     let same_boot = pod.boot_id == node.boot_id;
@@ -170,6 +181,9 @@ async fn one(node: Arc<Node>, unverified: Unverified) {
     };
     if pod.phase == PodPhase::Creating {
         return undo(node, pod, living).await;
+    }
+    for id in intents {
+        take_back(&node, &pod, id).await;
     }
     for container in &mut containers {
         verify(container, living.as_ref(), &dir, same_boot);
@@ -256,9 +270,13 @@ fn verify(container: &mut ContainerRecord, living: Option<&Living>, dir: &Dir, s
         (
             ContainerPhase::Created | ContainerPhase::Starting(_),
             Some(Phase::Running { pid, start_ticks }),
-        ) => ContainerPhase::Running(found_run(*pid, *start_ticks), Goal::Run),
-        // The event with the exit comes again.
+        ) => ContainerPhase::Running(found_run(container, *pid, *start_ticks), Goal::Run),
+        // The event with the exit comes again; nobody knows better when it had begun.
         (ContainerPhase::Created | ContainerPhase::Starting(_), Some(Phase::Exited)) => {
+            ContainerPhase::Running(unseen_run(container), Goal::Run)
+        }
+        // The start is gone on with.
+        (ContainerPhase::Created | ContainerPhase::Starting(_), Some(Phase::Launching)) => {
             ContainerPhase::Starting(Goal::Run)
         }
         (ContainerPhase::Starting(_), None) => ContainerPhase::Created,
@@ -278,10 +296,23 @@ fn verify(container: &mut ContainerRecord, living: Option<&Living>, dir: &Dir, s
     };
 }
 
-fn found_run(pid: i32, start_ticks: u64) -> Run {
+/// A process that was started and of which the record does not know.
+fn found_run(container: &ContainerRecord, pid: i32, start_ticks: u64) -> Run {
+    let started_at = proc::start_time(start_ticks).unwrap_or_else(|_| now());
     Run {
         process: ProcessIdentity { pid, start_ticks },
-        started_at: now(),
+        started_at: started_at.clamp(container.created_at, now().max(container.created_at)),
+    }
+}
+
+/// As [`found_run`], of one that has ended.
+fn unseen_run(container: &ContainerRecord) -> Run {
+    Run {
+        process: ProcessIdentity {
+            pid: 0,
+            start_ticks: 0,
+        },
+        started_at: container.created_at,
     }
 }
 
@@ -321,6 +352,14 @@ pub(super) fn exit_record(dir: &Dir, id: ContainerId) -> Option<Exit> {
         } if container == id => Some(exit_of(status, at_unix_nanos, oom_killed)),
         _ => None,
     }
+}
+
+/// A container whose making was cut off is taken back: nobody was told its id.
+async fn take_back(node: &Arc<Node>, pod: &PodRecord, id: ContainerId) {
+    let (owner, record) = (Arc::clone(node), pod.clone());
+    let deleted = blocking(move || Ok(container::delete(&owner, &record, id))).await;
+    let failures = deleted.unwrap_or_else(|error| vec![error]);
+    node.debts.owe(pod, &[id], failures);
 }
 
 /// A pod whose making was cut off is taken back: nobody was told its id.

@@ -7,6 +7,7 @@ use nix::errno::Errno;
 
 use super::attach::Stdin;
 use super::cgroup;
+use super::launched::complete;
 use super::output::{Output, SourceIndex};
 use super::process::Process;
 use super::run::{Shim, Token, failed};
@@ -62,12 +63,8 @@ struct StreamEnds {
 impl Shim {
     /// Starts a container's first process. The answer follows when it runs its program.
     pub(super) fn start_container(&mut self, asked: StartRequest) -> Result<(), Failure> {
-        if self.find_container(asked.container).is_some() {
-            return Err(failed(
-                Step::Admit,
-                Errno::EEXIST,
-                "the container was started before",
-            ));
+        if let Some(slot) = self.find_container(asked.container) {
+            return self.join_start(slot, asked.request);
         }
         let mut descriptors = asked.descriptors.into_iter();
         let plan: Box<ContainerPlan> = self.decode_plan(descriptors.next())?;
@@ -96,6 +93,27 @@ impl Shim {
         };
         self.watch_container(slot, &container);
         self.containers.insert(slot, container);
+        Ok(())
+    }
+
+    /// A start that is asked for again, by a daemon that does not know what became of the first request.
+    fn join_start(&mut self, slot: u32, request: u64) -> Result<(), Failure> {
+        let refused = failed(
+            Step::Admit,
+            Errno::EEXIST,
+            "the container was started before",
+        );
+        let Some(container) = self.containers.get_mut(&slot) else {
+            return Err(refused);
+        };
+        match container.process.state {
+            State::Launching | State::Failing(_) => container.process.request = request,
+            State::Running => {
+                let (reply, descriptors) = complete(container.process.started());
+                self.reply(request, reply, descriptors);
+            }
+            _ => return Err(refused),
+        }
         Ok(())
     }
 

@@ -213,7 +213,8 @@ impl Shim {
                     start_ticks: container.process.start_ticks,
                 },
                 State::Draining(_) | State::Exited(_) | State::Settled => Phase::Exited,
-                State::Launching | State::Failing(_) | State::Lost | State::Gone => return None,
+                State::Launching => Phase::Launching,
+                State::Failing(_) | State::Lost | State::Gone => return None,
             };
             Some(ContainerReport {
                 container: container.id,

@@ -206,7 +206,8 @@ impl Shim {
     }
 }
 
-fn complete(answer: nix::Result<(Reply, OwnedFd)>) -> (Reply, Vec<OwnedFd>) {
+/// An answer with its descriptors, or that they cannot be had.
+pub(super) fn complete(answer: nix::Result<(Reply, OwnedFd)>) -> (Reply, Vec<OwnedFd>) {
     match answer {
         Ok((reply, pidfd)) => (reply, vec![pidfd]),
         Err(errno) => (unanswerable(errno), Vec::new()),

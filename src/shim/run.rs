@@ -34,6 +34,9 @@ const EVENTS: usize = 16;
 /// Bytes of the buffer for requests.
 pub(super) const PACKET_BYTES: usize = MAX_PACKET;
 
+/// A request's number that no daemon uses: they count from 1.
+const NOBODY: u64 = 0;
+
 /// The pod's process.
 pub(super) struct Shim {
     pub(super) poll: Epoll,
@@ -160,6 +163,9 @@ impl Shim {
     }
 
     pub(super) fn reply(&mut self, id: u64, body: Reply, descriptors: Vec<OwnedFd>) {
+        if id == NOBODY {
+            return;
+        }
         self.send(&FromShim::Reply { id, body }, descriptors);
     }
 
@@ -239,7 +245,21 @@ impl Shim {
         let _step = fault::mark("shim.accept");
         // The one before is dead: there is one daemon, and it connects once.
         self.daemon = Some(daemon);
+        self.drop_requests();
         self.repeat_exits();
+    }
+
+    /// What an earlier daemon waited for is answered to nobody: the new one counts its requests anew.
+    fn drop_requests(&mut self) {
+        let containers = self.containers.values_mut().map(|one| &mut one.process);
+        let execs = self.execs.values_mut().map(|one| &mut one.process);
+        let pause = self.pause.iter_mut().map(|pause| &mut pause.process);
+        for process in containers.chain(execs).chain(pause) {
+            process.request = NOBODY;
+        }
+        if let Some(request) = &mut self.ending {
+            *request = NOBODY;
+        }
     }
 
     fn pump(&mut self, slot: u32, index: SourceIndex) {

@@ -50,7 +50,7 @@ pub enum Request {
     },
     /// Open a `NETLINK_ROUTE` socket inside the pod's network namespace. The reply has it as descriptor.
     OpenNetlink,
-    /// Start a container. Descriptors: the plan (memfd with a [`super::plan::ContainerPlan`]), then the log
+    /// Start a container. Asked again while it is being started or runs, it joins that. Descriptors: the plan (memfd with a [`super::plan::ContainerPlan`]), then the log
     /// file when `log`, then one cgroup directory for each slot.
     StartContainer {
         /// Which container.
@@ -267,6 +267,8 @@ pub enum Phase {
     },
     /// Its first process has ended; the event is repeated until it is acknowledged.
     Exited,
+    /// It is being started. The same request again joins the start and is answered in its place.
+    Launching,
 }
 
 /// Something happened in the pod.

@@ -272,6 +272,31 @@ fn an_exit_is_kept_for_the_next_daemon() {
 }
 
 #[test]
+fn a_start_that_lost_its_daemon_is_joined_by_the_next() {
+    if !can_run() {
+        return;
+    }
+    let mut harness = Harness::with_pause(|_| {});
+    for _ in 0..20 {
+        let container = id();
+        let plan = harness.plan(container, "echo once; sleep 100");
+        harness.reconnect();
+        let (request, descriptors) = harness.start_request(container, &plan);
+        harness.send(request, &descriptors);
+        harness.reconnect();
+        // The new daemon's first request has the number that the old one's start had.
+        let (answer, _) = harness.ask(Request::Inventory, &[]);
+        assert!(matches!(answer, Reply::Inventory { .. }), "{answer:?}");
+        let (first, _) = harness.start(container, &plan);
+        let (second, _) = harness.start(container, &plan);
+        assert!(matches!(first, Reply::Started { .. }), "{first:?}");
+        assert_eq!(first, second);
+        wait_until("its line", || harness.log(container) == "once\n");
+    }
+    harness.shut_down();
+}
+
+#[test]
 fn shutdown_takes_running_containers_along() {
     if !can_run() {
         return;

@@ -184,7 +184,7 @@ impl Harness {
     fn make_cgroup(&self, name: &str) -> (Vec<CgroupSlot>, Vec<OwnedFd>) {
         let open = |(slot, parent): &(CgroupSlot, PathBuf)| {
             let path = parent.join(name);
-            fs::create_dir(&path).unwrap();
+            fs::create_dir_all(&path).unwrap();
             (*slot, OwnedFd::from(fs::File::open(path).unwrap()))
         };
         self.cgroups.iter().map(open).unzip()
@@ -217,17 +217,24 @@ impl Harness {
     }
 
     pub fn start(&mut self, container: ContainerId, plan: &ContainerPlan) -> (Reply, Vec<OwnedFd>) {
+        let (request, descriptors) = self.start_request(container, plan);
+        self.ask(request, &descriptors)
+    }
+
+    pub fn start_request(
+        &mut self,
+        container: ContainerId,
+        plan: &ContainerPlan,
+    ) -> (Request, Vec<OwnedFd>) {
         let mut descriptors = vec![plan_file(plan), self.open_log(container)];
         let (cgroup, directories) = self.make_cgroup(&container.short());
         descriptors.extend(directories);
-        self.ask(
-            Request::StartContainer {
-                container,
-                log: true,
-                cgroup,
-            },
-            &descriptors,
-        )
+        let request = Request::StartContainer {
+            container,
+            log: true,
+            cgroup,
+        };
+        (request, descriptors)
     }
 
     /// Starts a shell command; its process id.
@@ -241,11 +248,7 @@ impl Harness {
 
     /// Sends a request and waits for its answer; events on the way are kept.
     pub fn ask(&mut self, body: Request, descriptors: &[OwnedFd]) -> (Reply, Vec<OwnedFd>) {
-        self.next += 1;
-        let id = self.next;
-        let packet = encode(protocol(), &ToShim { id, body }).unwrap();
-        let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
-        fdpass::send_packet(self.daemon.as_fd(), &packet, &descriptors).unwrap();
+        let id = self.send(body, descriptors);
         loop {
             match self.receive() {
                 (FromShim::Reply { id: found, body }, descriptors) => {
@@ -257,12 +260,22 @@ impl Harness {
         }
     }
 
+    /// Sends a request; its number.
+    pub fn send(&mut self, body: Request, descriptors: &[OwnedFd]) -> u64 {
+        self.next += 1;
+        let id = self.next;
+        let packet = encode(protocol(), &ToShim { id, body }).unwrap();
+        let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
+        fdpass::send_packet(self.daemon.as_fd(), &packet, &descriptors).unwrap();
+        id
+    }
+
     pub fn done(&mut self, body: Request) {
         assert_eq!(self.ask(body, &[]).0, Reply::Done);
     }
 
     /// Sends what may be no request.
-    pub fn send(&self, packet: &[u8]) {
+    pub fn send_bytes(&self, packet: &[u8]) {
         fdpass::send_packet(self.daemon.as_fd(), packet, &[]).unwrap();
     }
 
@@ -324,6 +337,7 @@ impl Harness {
     /// Connects anew, as a restarted daemon does.
     pub fn reconnect(&mut self) {
         self.daemon = connect_to(&self.directory.path().join("shim.sock"));
+        self.next = 0;
     }
 
     /// Ends the pod and checks that nothing is left of it.

@@ -37,7 +37,7 @@ fn what_is_not_understood_is_answered_and_changes_nothing() {
     let mut unknown = Protocol::CURRENT.number().to_le_bytes().to_vec();
     unknown.extend([9, 0x7f]);
     for packet in [&[1][..], &later.to_le_bytes(), &unknown] {
-        harness.send(packet);
+        harness.send_bytes(packet);
         let (
             FromShim::Reply {
                 id: 0,

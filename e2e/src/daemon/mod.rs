@@ -78,12 +78,26 @@ impl Daemon {
     /// until it answered.
     #[track_caller]
     pub fn restart(&self) -> Duration {
-        self.restart_as(&program::built("holdfastd"))
+        let took = self.try_restart();
+        took.unwrap_or_else(|problem| panic!("{problem}\n{}", self.log_tail()))
     }
 
     /// As [`Daemon::restart`], with another build of the daemon, which takes the shim beside it.
     #[track_caller]
     pub fn restart_as(&self, program: &Path) -> Duration {
+        let took = self.start_program(program);
+        took.unwrap_or_else(|problem| panic!("{problem}\n{}", self.log_tail()))
+    }
+
+    /// As [`Daemon::restart`], of a daemon that may end at its start.
+    ///
+    /// # Errors
+    /// How it ended, or that it does not answer.
+    pub fn try_restart(&self) -> Result<Duration, String> {
+        self.start_program(&program::built("holdfastd"))
+    }
+
+    fn start_program(&self, program: &Path) -> Result<Duration, String> {
         let start = Instant::now();
         let log = File::options()
             .create(true)
@@ -103,29 +117,29 @@ impl Daemon {
         let child = command.spawn();
         let child = child.unwrap_or_else(|error| panic!("start {}: {error}", program.display()));
         *self.process() = Some(child);
-        self.await_answer(start);
-        start.elapsed()
+        self.await_answer(start)?;
+        Ok(start.elapsed())
     }
 
-    #[track_caller]
-    fn await_answer(&self, start: Instant) {
+    /// Whether the process runs.
+    pub fn is_alive(&self) -> bool {
+        let mut process = self.process();
+        let child = process.as_mut();
+        child.is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    fn await_answer(&self, start: Instant) -> Result<(), String> {
         loop {
             let mut runtime = self.clients.runtime.clone();
             let answer =
                 call::call(async move { runtime.version(VersionRequest::default()).await });
-            let Err(status) = answer else { return };
+            let Err(status) = answer else { return Ok(()) };
             if let Some(Ok(Some(ended))) = self.process().as_mut().map(Child::try_wait) {
-                panic!(
-                    "the daemon ended at its start, {ended}:\n{}",
-                    self.log_tail()
-                );
+                return Err(format!("the daemon ended at its start, {ended}"));
             }
-            let late = start.elapsed() > PATIENCE;
-            assert!(
-                !late,
-                "no answer within {PATIENCE:?}: {status}\n{}",
-                self.log_tail()
-            );
+            if start.elapsed() > PATIENCE {
+                return Err(format!("no answer within {PATIENCE:?}: {status}"));
+            }
             std::thread::sleep(Duration::from_millis(2));
         }
     }

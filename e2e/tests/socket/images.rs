@@ -371,7 +371,8 @@ fn password() -> AuthConfig {
 
 #[test]
 fn pulls_with_user_and_password() {
-    for registry in [Registry::basic(), Registry::token()] {
+    let (token, _turn) = Registry::token_alone();
+    for registry in [Registry::basic(), token] {
         let daemon = Daemon::with(Options::default().registry(registry));
         must("pull", pull_with(&daemon, password()));
         must("RemoveImage", daemon.try_remove_image(BUSYBOX));
@@ -389,7 +390,8 @@ fn pulls_with_user_and_password() {
 
 #[test]
 fn wrong_credentials_are_refused_and_leave_nothing() {
-    for registry in [Registry::basic(), Registry::token()] {
+    let (token, _turn) = Registry::token_alone();
+    for registry in [Registry::basic(), token] {
         let daemon = Daemon::with(Options::default().registry(registry));
         let wrong = AuthConfig {
             password: "wrong-password".into(),
@@ -406,10 +408,11 @@ fn wrong_credentials_are_refused_and_leave_nothing() {
 
 #[test]
 fn tokens_are_fetched_once_a_repository() {
-    let daemon = Daemon::with(Options::default().registry(Registry::token()));
-    let before = Registry::token().token_log().lines().count();
+    let (registry, _turn) = Registry::token_alone();
+    let daemon = Daemon::with(Options::default().registry(registry));
+    let before = registry.token_log().lines().count();
     must("pull", pull_with(&daemon, password()));
-    let asked = Registry::token().token_log().lines().count() - before;
+    let asked = registry.token_log().lines().count() - before;
     assert!(
         (1..=3).contains(&asked),
         "{asked} requests for tokens in one pull"

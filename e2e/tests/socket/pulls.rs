@@ -189,7 +189,8 @@ fn token(field: &str) -> String {
 
 #[test]
 fn pulls_with_a_refresh_token() {
-    let daemon = Daemon::with(Options::default().registry(Registry::token()));
+    let (registry, _turn) = Registry::token_alone();
+    let daemon = Daemon::with(Options::default().registry(registry));
     let identity = |token: String| AuthConfig {
         identity_token: token,
         ..AuthConfig::default()
@@ -204,7 +205,8 @@ fn pulls_with_a_refresh_token() {
 
 #[test]
 fn pulls_with_a_bearer_token() {
-    let daemon = Daemon::with(Options::default().registry(Registry::token()));
+    let (registry, _turn) = Registry::token_alone();
+    let daemon = Daemon::with(Options::default().registry(registry));
     let bearer = |token: String| AuthConfig {
         registry_token: token,
         ..AuthConfig::default()

@@ -193,7 +193,9 @@ impl ImageStore {
         };
         let (layers, blobs) = (subdir("layers")?, subdir("blobs")?);
         let (staging, trash) = (subdir("staging")?, subdir("trash")?);
-        root.sweep_temporaries().map_err(&opening)?;
+        for replaced_in in [&root, &blobs] {
+            replaced_in.sweep_temporaries().map_err(&opening)?;
+        }
         // ext4 searches the whole inode table of a directory's neighbourhood past inodes that were freed in
         // the last minutes, which unpacking beside a deleted image would pay for.
         if let Err(errno) = inode_flag::spread_directories(staging.as_fd()) {

@@ -253,13 +253,15 @@ impl Task {
         match &member.record.phase {
             ContainerPhase::Removing => self.effect(id, Effect::Delete),
             ContainerPhase::Running(_, Goal::Stop) => {
-                member.deadline = Some(Instant::now() + RESUMED_GRACE)
+                member.deadline = Some(Instant::now() + RESUMED_GRACE);
+                // Whether it was sent is not known, and one that never came would make this a kill.
+                self.effect(id, Effect::Signal);
             }
             ContainerPhase::Running(_, Goal::Remove) => self.effect(id, Effect::Kill),
             ContainerPhase::Exited(_) => self.effect(id, Effect::ReleaseCgroup),
-            ContainerPhase::Created
-            | ContainerPhase::Starting(_)
-            | ContainerPhase::Running(_, Goal::Run) => {}
+            // The shim answers a repeated start when the first one is through.
+            ContainerPhase::Starting(_) => self.effect(id, Effect::Launch),
+            ContainerPhase::Created | ContainerPhase::Running(_, Goal::Run) => {}
         }
         self.keep_container(id);
     }

@@ -1,0 +1,12 @@
+#!/bin/bash
+# Kills every operation before and after every step that it takes, lets every step fail, and demands that nothing
+# is lost and nothing is left: e2e/crash/main.rs. It needs a build that announces its steps, which is made here.
+#
+#   crash.sh [ARGUMENT ...]     such as --only run-pod, --point 'daemon disk.replace before 3', --thorough
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+[ "$(id -u)" = 0 ] || { echo "crash.sh: the tests make namespaces and cgroups: run as root" >&2; exit 1; }
+# shellcheck source=e2e/tools/fault-build.sh
+source e2e/tools/fault-build.sh
+cargo test -q -p e2e --test crash -- "$@"

@@ -1,0 +1,156 @@
+//! A daemon whose steps can be killed, and the machine around it.
+
+use std::time::{Duration, Instant};
+
+use e2e::cni::{self, Plugins};
+use e2e::daemon::Options;
+use e2e::fault::Faults;
+use e2e::leaks::Snapshot;
+use e2e::place::Place;
+use e2e::{BUSYBOX, Daemon};
+
+/// How long the machine may take to be as before.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// Debian's plugins, each behind a wrapper that tells its steps and can be killed.
+const CHAIN: &str = r#"{"cniVersion":"1.0.0","name":"chain","plugins":[
+  {"type":"killable-bridge","bridge":"cni0","isGateway":true,"ipMasq":true,
+   "ipam":{"type":"host-local","dataDir":"LEASES","routes":[{"dst":"0.0.0.0/0"}],
+     "ranges":[[{"subnet":"10.98.0.0/24"}]]}},
+  {"type":"killable-portmap","capabilities":{"portMappings":true},"snat":true}]}"#;
+
+/// A plugin that takes part in the steps.
+const WRAPPER: &str = r#"#!/bin/sh
+step() {
+  echo "plugin $1 $2" >>FAULT/trace
+  read -r process name when count action <FAULT/armed 2>/dev/null || return 0
+  [ "$process $name $when" = "plugin $1 $2" ] || return 0
+  [ "$count" = 1 ] || { echo "$process $name $when $((count - 1)) $action" >FAULT/armed; return 0; }
+  rm -f FAULT/armed
+  kill -9 $$
+}
+step PLUGIN.$CNI_COMMAND before
+/usr/lib/cni/PLUGIN
+code=$?
+step PLUGIN.$CNI_COMMAND after
+exit $code
+"#;
+
+/// The network of a world's pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    Bridge,
+    Plugins,
+}
+
+/// One daemon and everything of it.
+#[derive(Debug)]
+pub struct World {
+    pub faults: Faults,
+    // Before the daemon's clean-up nothing of a plugin may go.
+    pub daemon: Daemon,
+    _plugins: Option<Plugins>,
+    clean: Snapshot,
+    next: std::cell::Cell<u32>,
+}
+
+impl World {
+    /// Starts a daemon that has the image of most containers.
+    pub fn start(network: Network) -> Self {
+        let (daemon, plugins) = match network {
+            Network::Bridge => {
+                let place = Place::new();
+                Options::default().write(&place);
+                Faults::enable(&place);
+                let daemon = Daemon::at(place);
+                daemon.provide(BUSYBOX);
+                (daemon, None)
+            }
+            Network::Plugins => {
+                let (daemon, plugins) = cni::start(Options::default().set("cni.timeout", "10s"));
+                let faults = Faults::enable(&daemon.place);
+                for plugin in ["bridge", "portmap"] {
+                    let text = WRAPPER
+                        .replace("FAULT", &faults.dir().display().to_string())
+                        .replace("PLUGIN", plugin);
+                    plugins.program(&format!("killable-{plugin}"), &text);
+                }
+                plugins.configure("10-chain.conflist", CHAIN);
+                daemon.terminate();
+                daemon.restart();
+                (daemon, Some(plugins))
+            }
+        };
+        let faults = Faults::of(&daemon.place);
+        faults.require();
+        // The plugins' own bridge and what they keep for all pods come with the first one.
+        if plugins.is_some() {
+            let pod = daemon.run_named("first");
+            pod.remove();
+        }
+        let clean = Snapshot::take(&daemon.place);
+        Self {
+            faults,
+            daemon,
+            _plugins: plugins,
+            clean,
+            next: std::cell::Cell::new(0),
+        }
+    }
+
+    /// A name that no other pod or image of this world has.
+    pub fn name(&self) -> String {
+        self.next.set(self.next.get() + 1);
+        format!("p{}", self.next.get())
+    }
+
+    /// Starts the daemon again if it was killed.
+    pub fn revive(&self) {
+        if !self.daemon.is_alive() {
+            self.daemon.restart();
+        }
+    }
+
+    /// Stops and removes every pod and every image but the usual one, as a kubelet does.
+    pub fn remove_all(&self) {
+        for pod in self.daemon.pods() {
+            for removal in [Daemon::try_stop_pod, Daemon::try_remove_pod] {
+                removal(&self.daemon, &pod.id)
+                    .unwrap_or_else(|status| panic!("stop or remove a pod: {status}"));
+            }
+        }
+        for image in self.daemon.images() {
+            if !image.repo_tags.iter().any(|tag| tag == BUSYBOX) {
+                self.daemon
+                    .try_remove_image(&image.id)
+                    .unwrap_or_else(|status| panic!("remove an image: {status}"));
+            }
+        }
+        let _ = std::fs::remove_dir_all(self.daemon.place.logs());
+    }
+
+    /// The machine is as it was before the first operation.
+    pub fn require_clean(&self) {
+        let start = Instant::now();
+        loop {
+            let left = self.clean.difference(&Snapshot::take(&self.daemon.place));
+            if left.is_empty() {
+                return;
+            }
+            assert!(
+                start.elapsed() < SETTLE,
+                "left behind:\n    {}",
+                left.join("\n    ")
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The end of the daemon's log.
+    pub fn log_tail(&self) -> String {
+        let tail = self.daemon.log_tail();
+        let lines: Vec<_> = tail.lines().collect();
+        let last = &lines[lines.len().saturating_sub(14)..];
+        last.iter().map(|line| format!("    | {line}\n")).collect()
+    }
+}
