@@ -22,6 +22,8 @@
 mod controller;
 mod create;
 mod detail;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod device_filter;
 mod devices;
 mod error;

@@ -24,6 +24,8 @@ mod error;
 mod events;
 mod exec;
 mod files;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod host;
 mod image_volume;
 mod index;
