@@ -17,21 +17,22 @@ pub struct ProcessIdentity {
 }
 
 impl ProcessIdentity {
-    /// Sends SIGKILL to this very process; one that is gone is as good.
+    /// Sends a signal to this very process. One that has ended gets none, and that is no error.
     ///
     /// # Errors
-    /// Those of pidfd_open(2) and pidfd_send_signal(2).
-    pub fn kill(&self) -> io::Result<()> {
+    /// Those of pidfd_open(2) and pidfd_send_signal(2), ESRCH excepted.
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        let gone = |error: &io::Error| error.raw_os_error() == Some(libc::ESRCH);
         let process = match pidfd::open(self.pid) {
-            Err(error) if is_gone(&error) => return Ok(()),
+            Err(error) if gone(&error) => return Ok(()),
             other => other?,
         };
-        // The descriptor holds the process: if it is the right one now, it stays the right one.
+        // Only now can the number not be given to another process any more.
         if !self.exists() {
             return Ok(());
         }
-        match pidfd::send_signal(process.as_fd(), libc::SIGKILL) {
-            Err(error) if is_gone(&error) => Ok(()),
+        match pidfd::send_signal(process.as_fd(), signal) {
+            Err(error) if gone(&error) => Ok(()),
             other => other,
         }
     }
@@ -40,8 +41,4 @@ impl ProcessIdentity {
     pub fn exists(&self) -> bool {
         proc::start_ticks(self.pid).is_ok_and(|ticks| ticks == self.start_ticks)
     }
-}
-
-fn is_gone(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::ESRCH)
 }

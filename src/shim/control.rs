@@ -30,11 +30,12 @@ impl Shim {
     /// Reads and carries out what the daemon asks.
     pub(super) fn serve_daemon(&mut self) {
         for _ in 0..REQUESTS_PER_TURN {
-            let Some(daemon) = &self.daemon else {
+            let Some(daemon) = &mut self.daemon else {
                 return;
             };
             match daemon.receive(self.packet.as_mut_slice()) {
                 Incoming::Request(request, descriptors) => self.carry_out(request, descriptors),
+                Incoming::Strange => self.object(),
                 Incoming::Nothing => return,
                 Incoming::Closed => {
                     self.daemon = None;
