@@ -101,24 +101,27 @@ impl Shim {
 
     /// A start that is asked for again, by a daemon that does not know what became of the first request.
     fn join_start(&mut self, slot: u32, request: u64) -> Result<(), Failure> {
-        let refused = failed(
-            Step::Admit,
-            Errno::EEXIST,
-            "the container was started before",
-        );
-        let Some(container) = self.containers.get_mut(&slot) else {
-            return Err(refused);
+        let again = || {
+            failed(
+                Step::Admit,
+                Errno::EEXIST,
+                "the container was started before",
+            )
         };
+        let container = self.containers.get_mut(&slot).ok_or_else(again)?;
         match container.process.state {
-            State::Launching | State::Failing(_) => container.process.request = request,
-            // The exit has been told to this daemon already, or follows.
+            State::Launching | State::Failing(_) => {
+                container.process.request = request;
+                Ok(())
+            }
+            // The exit has been told to this daemon already, and is told to the next.
             State::Running | State::Draining(_) | State::Exited(_) => {
                 let (reply, descriptors) = complete(container.process.started());
                 self.reply(request, reply, descriptors);
+                Ok(())
             }
-            _ => return Err(refused),
+            State::Lost | State::Settled | State::Gone => Err(again()),
         }
-        Ok(())
     }
 
     fn launch_container(
