@@ -156,17 +156,10 @@ async fn one(node: Arc<Node>, unverified: Unverified) {
     if matches!(pod.phase, PodPhase::Creating | PodPhase::Removing) {
         return undo(node, pod, living).await;
     }
-<<<<<<< HEAD
-    containers = without_removed(&node, &pod, containers).await;
-    for id in intents {
-        take_back(&node, &pod, id).await;
-    }
-=======
     for id in intents {
         take_back(&node, &pod, id).await;
     }
     containers = without_removed(&node, &pod, containers).await;
->>>>>>> main
     for container in &mut containers {
         verify(container, living.as_ref(), &dir, same_boot);
     }
@@ -250,21 +243,13 @@ fn verify(container: &mut ContainerRecord, living: Option<&Living>, dir: &Dir, s
         (ContainerPhase::Created | ContainerPhase::Starting(_), Some(Phase::Launching)) => {
             ContainerPhase::Starting(Goal::Run)
         }
-<<<<<<< HEAD
-        (phase @ (ContainerPhase::Created | ContainerPhase::Starting(_)), None) => {
-=======
         (ContainerPhase::Created | ContainerPhase::Starting(_), None) => {
->>>>>>> main
             // The record of its start, and that of its end, may have been refused by the disk.
             match exit_record(dir, container.id) {
                 Some(exit) => ContainerPhase::Exited(Exit {
                     started_at: container.created_at,
                     ..exit
                 }),
-<<<<<<< HEAD
-                None if phase == ContainerPhase::Created => phase,
-=======
->>>>>>> main
                 None => ContainerPhase::Created,
             }
         }
