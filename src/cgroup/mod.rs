@@ -22,13 +22,13 @@
 mod controller;
 mod create;
 mod detail;
-#[cfg(feature = "fuzz")]
-pub mod fuzz;
 mod device_filter;
 mod devices;
 mod error;
 mod events;
 mod file;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod group;
 mod hierarchy;
 mod kill;

@@ -34,7 +34,10 @@ pub fn reference(text: &str) {
     if let Ok(reference) = text.parse::<Reference>() {
         let again = reference.to_string().parse::<Reference>();
         assert_eq!(again.as_ref(), Ok(&reference), "{text:?}");
-        assert!(!reference.path().split('/').any(|part| part == ".."), "{text:?}");
+        assert!(
+            !reference.path().split('/').any(|part| part == ".."),
+            "{text:?}"
+        );
     }
 }
 
@@ -63,6 +66,9 @@ pub fn layer(tar: impl Read, place: &Path) {
     assert_eq!(names.len(), 1, "something escaped: {names:?}");
     if let Ok(unpacked) = unpacked {
         // Blocks are counted, so that each file may take one more than its content.
-        assert!(unpacked.bytes <= LIMITS.bytes + LIMITS.entries * 8192, "{unpacked:?}");
+        assert!(
+            unpacked.bytes <= LIMITS.bytes + LIMITS.entries * 8192,
+            "{unpacked:?}"
+        );
     }
 }
