@@ -1,5 +1,6 @@
 //! Where one daemon of a test lives: names and numbers that no other has at the same time.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -124,15 +125,35 @@ impl Place {
         path.exists().then_some(path)
     }
 
-    /// A command that runs in the place's network namespace, when it has one of its own.
+    /// The boot id that its daemon sees, once its machine was started anew.
+    pub fn boot_id(&self) -> PathBuf {
+        self.dir.join("boot_id")
+    }
+
+    /// A command that runs in the place's network namespace, when it has one of its own, and that sees the
+    /// place's boot id.
     pub fn command(&self, program: &Path) -> Command {
-        let Some(home) = self.home() else {
-            return Command::new(program);
-        };
-        let mut command = Command::new("nsenter");
-        command
-            .arg(format!("--net={}", home.display()))
-            .arg(program);
+        let mut words: Vec<OsString> = Vec::new();
+        if let Some(home) = self.home() {
+            words.extend(["nsenter".into(), format!("--net={}", home.display()).into()]);
+        }
+        if self.boot_id().exists() {
+            // What is mounted in there reaches nobody else.
+            words.extend(
+                "unshare --mount --propagation slave sh -c"
+                    .split(' ')
+                    .map(OsString::from),
+            );
+            let boot_id = self.boot_id();
+            let over = format!(
+                "mount --bind {} /proc/sys/kernel/random/boot_id && exec \"$@\"",
+                boot_id.display()
+            );
+            words.extend([over.into(), "sh".into()]);
+        }
+        words.push(program.into());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
         command
     }
 

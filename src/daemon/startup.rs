@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use super::config::{CgroupDriver, Config, NetworkKind, VolumesConfig};
 use super::shutdown::{GRACE, Signals};
-use super::{LogError, SocketError, logging, socket};
+use super::{LogError, SocketError, chain, logging, socket};
 use crate::cgroup::Driver;
 use crate::cri::{Facts, router};
 use crate::disk::{Dir, DirError, FileName, FileNameError, LockFile};
@@ -134,6 +134,12 @@ pub async fn run(config: Config) -> Result<(), StartError> {
             let _ = stop.send(());
             if tokio::time::timeout(GRACE, serving).await.is_err() {
                 warn!("requests under way were broken off");
+            }
+            // The machine may be going down, and what only the run directory knows with it.
+            match tokio::time::timeout(GRACE, pods.flush()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => warn!(error = chain(&error), "pods are not kept for the next boot"),
+                Err(_) => warn!("the disk is too slow to keep the pods for the next boot"),
             }
         }
     }

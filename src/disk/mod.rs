@@ -15,6 +15,7 @@
 //! descriptor of ours.
 
 mod dir;
+mod draft;
 mod name;
 mod record;
 mod remove;
@@ -22,6 +23,7 @@ mod replace;
 mod usage;
 
 pub use dir::{Dir, DirError, Entry, EntryKind, LockFile};
+pub use draft::Draft;
 pub use name::{FileName, FileNameError};
 pub use record::{Record, RecordError};
 pub use replace::Durability;

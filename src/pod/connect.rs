@@ -297,14 +297,17 @@ pub fn reconcile(node: &Node, unread: &BTreeSet<PodId>) -> Result<(), PodError> 
 }
 
 /// Lets the plugins forget the pods that are gone, and looks whether those that are there are still connected.
-/// In the background: plugins may take their time, and nobody's request waits for it.
+/// In the background: plugins may take their time, and nobody's request waits for it. What is left of another
+/// boot goes before new pods come.
 pub async fn settle(node: Arc<Node>) {
+    node.readiness.all_released().await;
     if let Err(error) = node.cni.collect().await {
         tracing::warn!(
             error = super::chain(&error),
             "network plugins did not collect what is left of old pods"
         );
     }
+    node.readiness.collected();
     for entry in node.index.pods() {
         let pod = Arc::clone(&entry.snapshot.load().pod);
         if pod.phase != PodPhase::Ready {

@@ -93,6 +93,7 @@ pub fn new_record(
         resources: config.resources.clone(),
         stop_signal,
         degraded: Vec::new(),
+        removed_exit: None,
         image: Arc::new(image),
         config: Arc::new(config),
     })
@@ -317,7 +318,7 @@ pub async fn launch(
     node: Arc<Node>,
     pod: Arc<PodSnapshot>,
     record: Arc<ContainerRecord>,
-    link: ShimLink,
+    (link, started_at): (ShimLink, i64),
 ) -> Result<(Run, Vec<String>), PodError> {
     const DOING: &str = "start the container";
     let id = record.id;
@@ -341,7 +342,7 @@ pub async fn launch(
         } => Ok((
             Run {
                 process: ProcessIdentity { pid, start_ticks },
-                started_at: now(),
+                started_at,
             },
             degraded,
         )),
@@ -384,7 +385,9 @@ pub fn delete(node: &Node, pod: &PodRecord, id: ContainerId) -> Vec<PodError> {
     if failures.is_empty() {
         // The record goes last: as long as it is there, somebody deletes the rest.
         let forget = || -> Result<(), PodError> {
-            let dir = node.make_pod_dir(pod.id)?;
+            let Some(dir) = node.pod_dir(pod.id)? else {
+                return Ok(());
+            };
             dir.remove_file(&crate::disk::FileName::new(format!("exit.{id}"))?)?;
             Ok(record::delete_container(&dir, id)?)
         };

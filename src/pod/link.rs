@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use tokio::io::Interest;
@@ -26,6 +27,13 @@ use crate::wire::{
 
 /// Name of a shim's socket in its pod's state directory.
 pub const SOCKET_NAME: &str = "shim.sock";
+
+/// Pauses before a packet is sent again.
+const RESEND: [Duration; 3] = [
+    Duration::from_millis(10),
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+];
 
 /// Why a shim did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -200,11 +208,7 @@ impl ShimLink {
             }
             waiting.replies.insert(id, sender);
         }
-        let sent = match fault::step(step) {
-            Ok(_step) => self.send(&packet, descriptors).await,
-            Err(errno) => Err(errno.into()),
-        };
-        if let Err(error) = sent {
+        if let Err(error) = self.send_patiently(step, &packet, descriptors).await {
             self.0.waiting().replies.remove(&id);
             return Err(LinkError::Send(error));
         }
@@ -253,6 +257,34 @@ impl ShimLink {
     /// Nobody waits for this client any more.
     pub fn forget_client(&self, client: u64) {
         self.0.waiting().clients.remove(&client);
+    }
+
+    /// Sends a packet. What the kernel refuses for want of memory, or of room for descriptors, is tried again:
+    /// nothing of it has reached the shim.
+    async fn send_patiently(
+        &self,
+        step: &'static str,
+        packet: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
+        let mut pauses = RESEND.into_iter();
+        loop {
+            let sent = match fault::step(step) {
+                Ok(_step) => self.send(packet, descriptors).await,
+                Err(errno) => Err(errno.into()),
+            };
+            let Err(error) = sent else { return Ok(()) };
+            let gone = matches!(
+                error.kind(),
+                io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::NotConnected
+            );
+            match pauses.next().filter(|_| !gone) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(error),
+            }
+        }
     }
 
     async fn send(&self, packet: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {

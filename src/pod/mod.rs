@@ -9,12 +9,14 @@
 //! - `state`: what a container is doing and what an event makes of it; pure.
 //! - `sandbox`, `container`: the steps that make a thing, and the one list that undoes it.
 //! - `recover`: what a new daemon makes of what an earlier one left.
+//! - `archive`: what a reboot leaves of the records.
 //! - `debt`: what could not be released.
 //!
 //! This module has never heard of protobuf, and it starts no process but shims.
 
 mod admit;
 mod apparmor;
+mod archive;
 mod cdi;
 mod command;
 mod connect;
@@ -37,6 +39,7 @@ mod namespaces;
 mod node;
 mod observe;
 mod process;
+mod readiness;
 mod record;
 mod recover;
 mod sandbox;
@@ -59,7 +62,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use cdi::CdiError;
-pub use debt::Debt;
+pub use debt::{Debt, DebtKind};
 pub use error::{ErrorKind, PodError};
 pub use events::{EventKind, EventStream, PodEvent, StreamEnd};
 pub use exec::{ExecOutput, OUTPUT_LIMIT};
@@ -151,6 +154,7 @@ impl Pods {
         let warm = Arc::clone(&node);
         tokio::task::spawn_blocking(move || warm.compile_usual_filters());
         tokio::spawn(debt::collect(Arc::clone(&node)));
+        tokio::spawn(archive::keep(Arc::clone(&node)));
         Ok(Self(node))
     }
 
@@ -533,6 +537,25 @@ impl Pods {
     /// What could not be released.
     pub fn debts(&self) -> Vec<Debt> {
         self.0.debts.list()
+    }
+
+    /// How often debts were tried again since the daemon's start.
+    pub fn debt_attempts(&self) -> u64 {
+        self.0.debts.attempts()
+    }
+
+    /// Why pods are not to be run yet: what pods of an earlier boot hold is being released.
+    pub fn unreleased(&self) -> Option<String> {
+        self.0.readiness.problem()
+    }
+
+    /// Puts on the disk what a reboot shall leave of the pods. For the end of the daemon: until then it is
+    /// done in the background.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub async fn flush(&self) -> Result<(), PodError> {
+        archive::flush(&self.0).await
     }
 
     /// Directory in which network namespaces are pinned, and the name of a pod's.

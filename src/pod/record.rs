@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::image_volume::ImageVolume;
 use super::process::ProcessIdentity;
-use super::state::{ContainerPhase, PodPhase};
+use super::state::{ContainerPhase, Exit, PodPhase};
 use crate::disk::{Dir, Durability, FileName, FileNameError, Record, RecordError};
 use crate::id::{ContainerId, PodId};
 use crate::image::LayerName;
@@ -103,6 +103,9 @@ pub struct ContainerRecord {
     pub identity: Identity,
     /// What it is doing.
     pub phase: ContainerPhase,
+    /// How it had ended when its removal began; none when it had never been started.
+    #[serde(default)]
+    pub removed_exit: Option<Exit>,
     /// When it was created: nanoseconds since the epoch.
     pub created_at: i64,
     /// Its log; none when the pod has no log directory or the container no log path.
@@ -173,6 +176,11 @@ pub enum StateError {
 }
 
 impl StateError {
+    /// The content is not what a record is: it was torn by a power failure.
+    pub fn is_damaged(&self) -> bool {
+        matches!(self, Self::Record(RecordError::Damaged { .. }))
+    }
+
     /// The disk is full.
     pub fn is_no_space(&self) -> bool {
         match self {
@@ -256,10 +264,10 @@ pub fn delete_container(dir: &Dir, id: ContainerId) -> Result<(), StateError> {
     Ok(dir.remove_file(&container_file(id)?)?)
 }
 
-/// Reads the records of all containers of a pod.
+/// Reads the records of all containers of a pod. One that is torn is told and deleted: it is as good as absent.
 ///
 /// # Errors
-/// [`StateError`] when one cannot be read or is damaged.
+/// [`StateError`] when one cannot be read.
 pub fn load_containers(dir: &Dir) -> Result<Vec<ContainerRecord>, StateError> {
     let mut records = Vec::new();
     for entry in dir.entries()? {
@@ -269,7 +277,13 @@ pub fn load_containers(dir: &Dir) -> Result<Vec<ContainerRecord>, StateError> {
         if !(name.starts_with("container.") && name.ends_with(".json")) {
             continue;
         }
-        records.extend(container_record().load(dir, &entry.name)?);
+        match container_record().load(dir, &entry.name) {
+            Err(error @ RecordError::Damaged { .. }) => {
+                tracing::error!(error = super::chain(&error), "a container's record is torn");
+                dir.remove_file(&entry.name)?;
+            }
+            loaded => records.extend(loaded?),
+        }
     }
     Ok(records)
 }

@@ -4,7 +4,8 @@
 //! what comes out is a pod under its task, or an undo.
 //!
 //! ```text
-//!   record ──┬─ other boot, or Creating ───────────▶ nothing of it runs: release, keep what has ended
+//!   archive ─┐   (of another boot only; the runtime is ready when all of those are released)
+//!   record ──┼─ other boot, or Creating ───────────▶ nothing of it runs: release, keep what has ended
 //!            ├─ shim answers ─▶ inventory ─────────▶ Ready, containers as the shim says
 //!            ├─ shim is strange ─▶ /proc ──────────▶ Ready, containers as the kernel says
 //!            └─ shim is gone ─▶ exit files ────────▶ release, containers ended
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::archive::ArchivedPod;
 use super::connect;
 use super::container;
 use super::error::PodError;
@@ -26,10 +28,10 @@ use super::link::{LinkError, ShimLink};
 use super::new_entry;
 use super::node::{Node, blocking, now};
 use super::process::ProcessIdentity;
-use super::record::{self, ContainerRecord, PodRecord, PodResources};
+use super::record::{self, ContainerRecord, PodRecord, PodResources, StateError};
 use super::sandbox;
 use super::state::{ContainerPhase, Exit, Goal, PodPhase, Run};
-use super::task::{Task, exit_of};
+use super::task::{KILLED_CODE, Task, exit_of};
 use crate::disk::{Dir, FileName};
 use crate::id::{ContainerId, PodId};
 use crate::spec::NetMode;
@@ -51,11 +53,24 @@ struct Unverified {
     dir: Dir,
 }
 
-/// What the records that cannot be read belong to: those of a later release, or damaged ones. The pods may run.
+/// What records belong to that this release cannot read. The pods may run.
 #[derive(Default)]
 struct Unread {
     pods: BTreeSet<PodId>,
     containers: BTreeSet<ContainerId>,
+}
+
+impl Unread {
+    fn take(&mut self, id: PodId, dir: &Dir, error: &StateError) -> Result<(), PodError> {
+        tracing::error!(
+            pod = %id,
+            error = super::chain(error),
+            "a pod's record cannot be read; the pod is not served, and stays as it is"
+        );
+        self.pods.insert(id);
+        self.containers.extend(record::container_ids(dir)?);
+        Ok(())
+    }
 }
 
 /// A shim that lives.
@@ -68,17 +83,35 @@ struct Living {
 
 /// Takes over everything that is on disk. Returns when every pod is served again.
 pub async fn all(node: &Arc<Node>) -> Result<(), PodError> {
+    for pod in node.debts.of_other_boots(&node.boot_id) {
+        node.readiness.owes(pod);
+    }
     let owner = Arc::clone(node);
     let (found, unread) = blocking(move || load(&owner)).await?;
+    let mut known = unread.pods.clone();
+    known.extend(found.iter().map(|found| found.pod.id));
     let mut pending = Vec::new();
     for unverified in found {
-        pending.push(tokio::spawn(one(Arc::clone(node), unverified)));
+        let held = !matches!(
+            unverified.pod.phase,
+            PodPhase::NotReady | PodPhase::Removing
+        );
+        if held && unverified.pod.boot_id != node.boot_id {
+            node.readiness.owes(unverified.pod.id);
+        }
+        let hangs = unverified.pod.phase == PodPhase::Creating
+            && node.cni.is_attached(&unverified.pod.id.to_string())?;
+        let work = tokio::spawn(one(Arc::clone(node), unverified));
+        // A plugin that hangs must not hold up the start.
+        if !hangs {
+            pending.push(work);
+        }
     }
     for pod in pending {
         // A pod whose recovery panicked is logged by the runtime; the others go on.
         let _ = pod.await;
     }
-    forgotten(node, &unread).await?;
+    forgotten(node, &known)?;
     let owner = Arc::clone(node);
     blocking(move || sweep(&owner, &unread)).await?;
     tokio::spawn(connect::settle(Arc::clone(node)));
@@ -87,83 +120,137 @@ pub async fn all(node: &Arc<Node>) -> Result<(), PodError> {
 
 /// Releases pods of which network plugins still keep something though their records are gone, with the run
 /// directory at the machine's start for example.
-async fn forgotten(node: &Arc<Node>, unread: &Unread) -> Result<(), PodError> {
+fn forgotten(node: &Arc<Node>, known: &BTreeSet<PodId>) -> Result<(), PodError> {
     for id in node.cni.attached()? {
         let Ok(id) = id.parse::<PodId>() else {
             continue;
         };
-        let known = node.index.pod(&id.to_string()).is_ok() || unread.pods.contains(&id);
-        if known || node.debts.is_owed(id) {
+        if known.contains(&id) || node.debts.is_owed(id) {
             continue;
         }
-        let pod = PodRecord {
-            id,
-            config: Arc::default(),
-            phase: PodPhase::Creating,
-            created_at: now(),
-            boot_id: node.boot_id.clone(),
-            pause: None,
-            shim: None,
-            ips: Vec::new(),
-            cgroup: node.pod_cgroup(id, None)?.to_string(),
-            resources: PodResources::default(),
-            protocol: Protocol::FIRST.number(),
-        };
+        node.readiness.owes(id);
+        let pod = nameless(node, id)?;
         // A plugin that hangs must not hold up the start.
         tokio::spawn(undo(Arc::clone(node), pod, None));
     }
     Ok(())
 }
 
-/// Reads all records. What cannot be read is told and left where it is.
+/// As much of a record as is needed to release a pod of which nothing but its id is known.
+fn nameless(node: &Node, id: PodId) -> Result<PodRecord, PodError> {
+    Ok(PodRecord {
+        id,
+        config: Arc::default(),
+        phase: PodPhase::Creating,
+        created_at: now(),
+        boot_id: node.boot_id.clone(),
+        pause: None,
+        shim: None,
+        ips: Vec::new(),
+        cgroup: node.pod_cgroup(id, None)?.to_string(),
+        resources: PodResources::default(),
+        protocol: Protocol::FIRST.number(),
+    })
+}
+
+/// Reads all records: those of this boot from the run directory, those of another from there or, where it is
+/// emptied with the machine's start, from the archive.
 fn load(node: &Node) -> Result<(Vec<Unverified>, Unread), PodError> {
+    let mut archived = node.archive.load()?;
     let mut found = Vec::new();
     let mut unread = Unread::default();
     for (id, dir) in node.pod_dirs()? {
-        match read(&dir) {
-            Ok(Some((pod, containers, intents))) if pod.id == id => found.push(Unverified {
-                pod,
-                containers,
-                intents,
-                dir,
-            }),
-            // The daemon died before the intent was on disk: nothing was made yet.
-            Ok(None) => node.delete_pod_dir(id)?,
-            Ok(Some((pod, ..))) => {
-                tracing::error!(directory = %id, record = %pod.id, "a pod's record is of another pod");
-                unread.take(id, &dir)?;
-            }
-            Err(error) => {
-                tracing::error!(
-                    pod = %id,
-                    error = super::chain(&error),
-                    "a pod's record cannot be read; the pod is not served, and stays as it is"
-                );
-                unread.take(id, &dir)?;
-            }
+        let kept = archived.remove(&id);
+        found.extend(in_run_dir(node, (id, dir), kept, &mut unread)?);
+    }
+    for (id, kept) in archived {
+        if kept.pod.boot_id == node.boot_id {
+            // It was removed, and the daemon died on the way.
+            node.archive.forget(id)?;
+            continue;
         }
+        found.push(restored(kept, node.make_pod_dir(id)?));
     }
     Ok((found, unread))
 }
 
-impl Unread {
-    fn take(&mut self, id: PodId, dir: &Dir) -> Result<(), PodError> {
-        self.pods.insert(id);
-        self.containers.extend(record::container_ids(dir)?);
-        Ok(())
+/// What the run directory says of a pod. `kept` is what the archive says.
+fn in_run_dir(
+    node: &Node,
+    (id, dir): (PodId, Dir),
+    kept: Option<ArchivedPod>,
+    unread: &mut Unread,
+) -> Result<Option<Unverified>, PodError> {
+    let kept = kept.filter(|kept| kept.pod.boot_id != node.boot_id);
+    let torn = match record::load_pod(&dir) {
+        Ok(Some(pod)) if pod.id == id => {
+            dir.sweep_temporaries()?;
+            let containers = match record::load_containers(&dir) {
+                Ok(containers) => containers,
+                Err(error) => {
+                    unread.take(id, &dir, &error)?;
+                    return Ok(None);
+                }
+            };
+            let mut found = Unverified {
+                intents: record::intended_containers(&dir)?,
+                containers,
+                pod,
+                dir,
+            };
+            if let Some(kept) = kept {
+                found.complete(kept);
+            }
+            return Ok(Some(found));
+        }
+        // The daemon died before the intent was on disk: nothing was made yet.
+        Ok(None) if kept.is_none() => {
+            node.delete_pod_dir(id)?;
+            return Ok(None);
+        }
+        Err(error) if !error.is_damaged() => {
+            // Of a later release, or the disk fails: it is left where it is.
+            unread.take(id, &dir, &error)?;
+            return Ok(None);
+        }
+        Ok(_) => "it is missing or of another pod".to_owned(),
+        Err(error) => super::chain(&error),
+    };
+    tracing::error!(pod = %id, error = torn, "a pod's record is torn");
+    Ok(Some(match kept {
+        Some(kept) => restored(kept, dir),
+        None => Unverified {
+            pod: nameless(node, id)?,
+            containers: Vec::new(),
+            intents: Vec::new(),
+            dir,
+        },
+    }))
+}
+
+/// A pod of another boot as the archive has it.
+fn restored(kept: ArchivedPod, dir: Dir) -> Unverified {
+    let containers = kept.containers.into_iter();
+    Unverified {
+        pod: Arc::unwrap_or_clone(kept.pod),
+        containers: containers.map(Arc::unwrap_or_clone).collect(),
+        intents: Vec::new(),
+        dir,
     }
 }
 
-/// What the disk says of a pod, of its containers, and of those that were being made.
-type Found = (PodRecord, Vec<ContainerRecord>, Vec<ContainerId>);
-
-fn read(dir: &Dir) -> Result<Option<Found>, PodError> {
-    let Some(pod) = record::load_pod(dir)? else {
-        return Ok(None);
-    };
-    dir.sweep_temporaries()?;
-    let intents = record::intended_containers(dir)?;
-    Ok(Some((pod, record::load_containers(dir)?, intents)))
+impl Unverified {
+    /// Takes from the archive what a run directory on a disk that lost power lacks.
+    fn complete(&mut self, kept: ArchivedPod) {
+        for kept in kept.containers {
+            let known = self.containers.iter_mut().find(|known| known.id == kept.id);
+            match known {
+                None => self.containers.push(Arc::unwrap_or_clone(kept)),
+                Some(known) if known.phase.is_alive() => known.phase = kept.phase.clone(),
+                Some(_) => {}
+            }
+        }
+    }
 }
 
 async fn one(node: Arc<Node>, unverified: Unverified) {
@@ -179,12 +266,13 @@ async fn one(node: Arc<Node>, unverified: Unverified) {
     } else {
         None
     };
-    if pod.phase == PodPhase::Creating {
+    if matches!(pod.phase, PodPhase::Creating | PodPhase::Removing) {
         return undo(node, pod, living).await;
     }
     for id in intents {
         take_back(&node, &pod, id).await;
     }
+    containers = without_removed(&node, &pod, containers).await;
     for container in &mut containers {
         verify(container, living.as_ref(), &dir, same_boot);
     }
@@ -194,6 +282,28 @@ async fn one(node: Arc<Node>, unverified: Unverified) {
     }
     pod.boot_id.clone_from(&node.boot_id);
     serve(&node, pod, containers, living, stop);
+}
+
+/// Deletes the containers whose removal was under way: whoever was told that they are gone sees none again.
+async fn without_removed(
+    node: &Arc<Node>,
+    pod: &PodRecord,
+    containers: Vec<ContainerRecord>,
+) -> Vec<ContainerRecord> {
+    let removed = |one: &ContainerRecord| one.phase == ContainerPhase::Removing;
+    let (gone, rest): (Vec<_>, Vec<_>) = containers.into_iter().partition(removed);
+    let gone: Vec<ContainerId> = gone.iter().map(|one| one.id).collect();
+    if gone.is_empty() {
+        return rest;
+    }
+    let (owner, copy, ids) = (Arc::clone(node), pod.clone(), gone.clone());
+    let deleted = blocking(move || {
+        let failures = ids.iter().map(|id| container::delete(&owner, &copy, *id));
+        Ok(failures.flatten().collect())
+    });
+    let failures: Vec<PodError> = deleted.await.unwrap_or_else(|error| vec![error]);
+    node.debts.owe(pod, &gone, failures);
+    rest
 }
 
 /// The shim of a pod, if it lives and answers.
@@ -279,7 +389,16 @@ fn verify(container: &mut ContainerRecord, living: Option<&Living>, dir: &Dir, s
         (ContainerPhase::Created | ContainerPhase::Starting(_), Some(Phase::Launching)) => {
             ContainerPhase::Starting(Goal::Run)
         }
-        (ContainerPhase::Starting(_), None) => ContainerPhase::Created,
+        (ContainerPhase::Created | ContainerPhase::Starting(_), None) => {
+            // The record of its start, and that of its end, may have been refused by the disk.
+            match exit_record(dir, container.id) {
+                Some(exit) => ContainerPhase::Exited(Exit {
+                    started_at: container.created_at,
+                    ..exit
+                }),
+                None => ContainerPhase::Created,
+            }
+        }
         (ContainerPhase::Running(run, goal), Some(_)) => ContainerPhase::Running(run, goal),
         (ContainerPhase::Running(run, _), None) => {
             let exit = exit_record(dir, container.id).unwrap_or_else(|| lost(same_boot));
@@ -288,11 +407,7 @@ fn verify(container: &mut ContainerRecord, living: Option<&Living>, dir: &Dir, s
                 ..exit
             })
         }
-        (
-            phase
-            @ (ContainerPhase::Created | ContainerPhase::Exited(_) | ContainerPhase::Removing),
-            _,
-        ) => phase,
+        (phase @ (ContainerPhase::Exited(_) | ContainerPhase::Removing), _) => phase,
     };
 }
 
@@ -318,19 +433,21 @@ fn unseen_run(container: &ContainerRecord) -> Run {
 
 /// The end of a container of which nobody kept the end.
 fn lost(same_boot: bool) -> Exit {
-    let (reason, message) = if same_boot {
+    let (code, reason, message) = if same_boot {
         (
+            KILLED_CODE,
             "ShimLost",
             "the pod's shim died with the daemon; the container was killed and its exit code is not known",
         )
     } else {
         (
+            255,
             "NodeRebooted",
             "the machine was started anew; the container's exit code is not known",
         )
     };
     Exit {
-        code: 255,
+        code,
         finished_at: now(),
         started_at: 0,
         reason: reason.to_owned(),
@@ -367,6 +484,7 @@ async fn undo(node: Arc<Node>, pod: PodRecord, living: Option<Living>) {
     let failures =
         sandbox::release(&node, &pod, Vec::new(), living.map(|living| living.link)).await;
     node.debts.owe(&pod, &[], failures);
+    node.readiness.released(pod.id);
     let (owner, id) = (Arc::clone(&node), pod.id);
     let forgotten = blocking(move || owner.delete_pod_dir(id)).await;
     node.debts

@@ -38,6 +38,8 @@ pub(super) struct Container {
     /// OOM kills that the cgroup had counted before.
     pub(super) oom_kills_before: u64,
     pub(super) oom_killed: bool,
+    /// Somebody wanted it killed: that is the reason of its end, whatever it lacked before.
+    pub(super) kill_asked: bool,
     /// The plan, until the process runs: failures name its objects.
     pub(super) plan: Option<Box<ContainerPlan>>,
     /// Its standard input, kept for clients that attach.
@@ -88,6 +90,7 @@ impl Shim {
             sequence: 0,
             oom_kills_before,
             oom_killed: false,
+            kill_asked: false,
             plan: Some(plan),
             stdin: ends.stdin,
         };
@@ -98,23 +101,27 @@ impl Shim {
 
     /// A start that is asked for again, by a daemon that does not know what became of the first request.
     fn join_start(&mut self, slot: u32, request: u64) -> Result<(), Failure> {
-        let refused = failed(
-            Step::Admit,
-            Errno::EEXIST,
-            "the container was started before",
-        );
-        let Some(container) = self.containers.get_mut(&slot) else {
-            return Err(refused);
+        let again = || {
+            failed(
+                Step::Admit,
+                Errno::EEXIST,
+                "the container was started before",
+            )
         };
+        let container = self.containers.get_mut(&slot).ok_or_else(again)?;
         match container.process.state {
-            State::Launching | State::Failing(_) => container.process.request = request,
-            State::Running => {
+            State::Launching | State::Failing(_) => {
+                container.process.request = request;
+                Ok(())
+            }
+            // The exit has been told to this daemon already, and is told to the next.
+            State::Running | State::Draining(_) | State::Exited(_) => {
                 let (reply, descriptors) = complete(container.process.started());
                 self.reply(request, reply, descriptors);
+                Ok(())
             }
-            _ => return Err(refused),
+            State::Lost | State::Settled | State::Gone => Err(again()),
         }
-        Ok(())
     }
 
     fn launch_container(

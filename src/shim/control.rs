@@ -138,6 +138,9 @@ impl Shim {
 
     fn kill(&mut self, container: ContainerId) -> Answer {
         let container = self.known_container(container)?;
+        if matches!(container.process.state, State::Launching | State::Running) {
+            container.kill_asked = true;
+        }
         let failure = |errno| failed(Step::Control, errno, "kill");
         container.process.kill().map_err(failure)?;
         if let Some(directory) = container.cgroup.any() {
@@ -206,6 +209,7 @@ impl Shim {
     }
 
     fn inventory(&mut self) -> Answer {
+        let protocol = self.protocol();
         let containers = self.containers.values().filter_map(|container| {
             let phase = match container.process.state {
                 State::Running => Phase::Running {
@@ -221,6 +225,7 @@ impl Shim {
                 phase,
             })
         });
+        let containers = containers.filter(|report| report.phase.since() <= protocol);
         let containers = containers.collect();
         let pause = self.running_pause().ok();
         let descriptors = pause.map_or_else(|| Ok(Vec::new()), |pause| pause.descriptors());
@@ -232,10 +237,11 @@ impl Shim {
     /// Kills everything. The answer follows when all is gone.
     fn shut_down(&mut self, request: u64) {
         self.ending = Some(request);
-        for container in self.containers.values() {
+        for container in self.containers.values_mut() {
             if container.process.pid == 0 {
                 continue;
             }
+            container.kill_asked |= container.process.state == State::Running;
             // What a signal cannot reach is already gone.
             let _ = container.process.kill();
             if let Some(directory) = container.cgroup.any() {

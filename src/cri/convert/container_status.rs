@@ -10,13 +10,16 @@ use super::signal::signal_message;
 use crate::pod::{ContainerPhase, ContainerRecord, Exit};
 use crate::spec::Identity;
 
-/// The state of a container. A start under way is not yet running, a removal under way has ended.
+/// The state of a container. A start under way is not yet running, a removal under way changes nothing.
 pub fn container_state(record: &ContainerRecord) -> cri::ContainerState {
     match &record.phase {
         ContainerPhase::Created | ContainerPhase::Starting(_) => {
             cri::ContainerState::ContainerCreated
         }
         ContainerPhase::Running(..) => cri::ContainerState::ContainerRunning,
+        ContainerPhase::Removing if record.removed_exit.is_none() => {
+            cri::ContainerState::ContainerCreated
+        }
         ContainerPhase::Exited(_) | ContainerPhase::Removing => {
             cri::ContainerState::ContainerExited
         }
@@ -43,7 +46,7 @@ pub fn container_item(record: &ContainerRecord) -> cri::Container {
 /// The status of a container.
 pub fn container_status(record: &ContainerRecord) -> cri::ContainerStatus {
     let item = container_item(record);
-    let times = Times::of(&record.phase);
+    let times = Times::of(record);
     cri::ContainerStatus {
         id: item.id,
         metadata: item.metadata,
@@ -103,28 +106,29 @@ struct Times {
 }
 
 impl Times {
-    fn of(phase: &ContainerPhase) -> Self {
-        match phase {
-            ContainerPhase::Created | ContainerPhase::Starting(_) | ContainerPhase::Removing => {
-                Self::default()
-            }
+    fn of(record: &ContainerRecord) -> Self {
+        match &record.phase {
+            ContainerPhase::Created | ContainerPhase::Starting(_) => Self::default(),
             ContainerPhase::Running(run, _) => Self {
                 started_at: run.started_at,
                 ..Self::default()
             },
-            ContainerPhase::Exited(Exit {
-                code,
-                finished_at,
-                started_at,
-                reason,
-                message,
-            }) => Self {
-                started_at: *started_at,
-                finished_at: *finished_at,
-                exit_code: *code,
-                reason: reason.clone(),
-                message: message.clone(),
-            },
+            ContainerPhase::Exited(exit) => Self::ended(exit),
+            ContainerPhase::Removing => record
+                .removed_exit
+                .as_ref()
+                .map(Self::ended)
+                .unwrap_or_default(),
+        }
+    }
+
+    fn ended(exit: &Exit) -> Self {
+        Self {
+            started_at: exit.started_at,
+            finished_at: exit.finished_at,
+            exit_code: exit.code,
+            reason: exit.reason.clone(),
+            message: exit.message.clone(),
         }
     }
 }

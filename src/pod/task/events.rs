@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Answer, Done, Member, PodGoal, Task, answer_all, exit_of, reply};
+use super::{Answer, Done, KILLED_CODE, Member, PodGoal, Task, answer_all, exit_of, reply};
 use crate::id::ContainerId;
 use crate::pod::error::PodError;
 use crate::pod::events::EventKind;
@@ -17,9 +17,6 @@ use crate::wire::{Event, Request};
 /// Exit code of a container that could not be started, as the incumbents give it.
 const START_ERROR_CODE: i32 = 128;
 
-/// Exit code of a container that was killed unseen: 128 + SIGKILL.
-const KILLED_CODE: i32 = 137;
-
 impl Task {
     pub(super) fn event(&mut self, event: Event) {
         match event {
@@ -31,9 +28,7 @@ impl Task {
                 oom_killed,
             } => {
                 let exit = exit_of(status, at_unix_nanos, oom_killed);
-                self.apply(container, ContainerEvent::Exited(exit));
-                // Only now is the exit recorded.
-                self.ask(Request::Acknowledge { sequence });
+                self.exited(container, sequence, exit);
             }
             Event::PauseExited { .. } => {
                 tracing::warn!(pod = %self.pod.id, "the pause process ended; the sandbox is not ready");
@@ -41,6 +36,16 @@ impl Task {
             }
             // The link hands these to those who wait for them.
             Event::ExecExited { .. } | Event::ClientDropped { .. } => {}
+        }
+    }
+
+    /// A container has ended. The shim keeps that until the record has it.
+    fn exited(&mut self, id: ContainerId, sequence: u64, exit: Exit) {
+        let started_at = self.members.get(&id).map_or(0, |member| member.started_at);
+        self.apply(id, ContainerEvent::Exited(Exit { started_at, ..exit }));
+        match self.members.get_mut(&id) {
+            Some(member) if member.unkept => member.unacknowledged = Some(sequence),
+            _ => self.ask(Request::Acknowledge { sequence }),
         }
     }
 
@@ -101,6 +106,10 @@ impl Task {
         }
         for id in late {
             self.apply(id, ContainerEvent::StopAsked(Urgency::Kill));
+        }
+        if self.again.is_some_and(|again| again <= now) {
+            self.again = None;
+            self.keep_again();
         }
         if self.look.is_some_and(|look| look <= now) {
             self.look = None;
@@ -184,7 +193,17 @@ impl Task {
         self.apply(id, ContainerEvent::StartFailed(exit));
     }
 
-    fn deleted(&mut self, id: ContainerId, failures: Vec<PodError>) {
+    fn deleted(&mut self, id: ContainerId, mut failures: Vec<PodError>) {
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
+        member.deleting = false;
+        if member.unkept && !failures.is_empty() {
+            // The disk knows neither that it is gone nor that it is to go: it is not gone.
+            let error = Arc::new(failures.swap_remove(0));
+            answer_all(std::mem::take(&mut member.waiting.remove), &Err(error));
+            return self.keep_later();
+        }
         self.node.debts.owe(&self.pod, &[id], failures);
         self.node.samples.forget(id);
         self.node.index.remove_container(id);

@@ -59,6 +59,7 @@ impl Task {
         self.pod.shim = None;
         self.pod.ips.clear();
         self.keep_pod();
+        self.node.readiness.released(self.pod.id);
         self.node.samples.forget_pod(self.pod.id);
         self.announce(EventKind::Stopped, &self.pod.id);
     }
@@ -72,6 +73,8 @@ impl Task {
         let waiting: Vec<_> = self.members.keys().copied().collect();
         if waiting.is_empty() {
             self.pod.phase = PodPhase::Removing;
+            // Whoever finds the record goes on with the removal, and shows the pod to nobody.
+            self.keep_pod();
             let (node, id) = (Arc::clone(&self.node), self.pod.id);
             self.work.push(Box::pin(async move {
                 Done::Forgotten(blocking(move || node.delete_pod_dir(id)).await)
@@ -84,6 +87,15 @@ impl Task {
     }
 
     pub(super) fn forgotten(&mut self, result: Result<(), PodError>) {
+        if let (true, Err(error)) = (self.unkept, &result) {
+            tracing::warn!(pod = %self.pod.id, error = crate::pod::chain(error), "the pod is not removed yet");
+            // The disk says that the pod is stopped, and so it is until the disk takes something else.
+            self.pod.phase = PodPhase::NotReady;
+            self.goal = PodGoal::Stop;
+            self.keep_pod();
+            let outcome = result.map_err(Arc::new);
+            return answer_all(std::mem::take(&mut self.remove_waiting), &outcome);
+        }
         self.node
             .debts
             .owe(&self.pod, &[], result.err().into_iter().collect());

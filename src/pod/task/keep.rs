@@ -1,6 +1,9 @@
 //! Records on disk, and what readers see.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::{Member, Task};
 use crate::disk::Dir;
@@ -9,7 +12,18 @@ use crate::pod::error::PodError;
 use crate::pod::events::EventKind;
 use crate::pod::index::PodSnapshot;
 use crate::pod::record;
-use crate::pod::state::ContainerPhase;
+use crate::pod::state::{ContainerPhase, Effect, PodPhase};
+use crate::wire::Request;
+
+/// Time between two attempts to write what the disk refuses.
+const REST: Duration = Duration::from_secs(1);
+
+impl Member {
+    /// Its deletion was tried, and what the disk says would bring it back.
+    fn removal_failed(&self) -> bool {
+        self.record.phase == ContainerPhase::Removing && !self.deleting
+    }
+}
 
 impl Task {
     pub(super) fn visible(&mut self, id: ContainerId) -> Option<&mut Member> {
@@ -26,30 +40,63 @@ impl Task {
         }
     }
 
-    /// Writes the pod's record and shows it to readers. A disk that refuses is told and does not stop the
-    /// pod: its state can be had again from the shim.
+    pub(super) fn store_pod(&mut self) -> Result<(), PodError> {
+        let dir = self.state_dir()?;
+        Ok(record::store_pod(&dir, &self.pod)?)
+    }
+
+    /// Writes the pod's record and shows it to readers. A disk that refuses is told, does not stop the pod, and
+    /// is asked again until it takes the record.
     pub(super) fn keep_pod(&mut self) {
-        let stored = self
-            .state_dir()
-            .and_then(|dir| Ok(record::store_pod(&dir, &self.pod)?));
+        let stored = self.store_pod();
+        self.unkept = stored.is_err();
         if let Err(error) = stored {
             tracing::error!(pod = %self.pod.id, error = crate::pod::chain(&error), "the pod's record is not written");
+            self.keep_later();
         }
         self.publish();
     }
 
+    pub(super) fn keep_later(&mut self) {
+        if self.again.is_none() {
+            self.again = Some(Instant::now() + REST);
+        }
+    }
+
+    /// Tries again what the disk has refused.
+    pub(super) fn keep_again(&mut self) {
+        if self.unkept && self.pod.phase != PodPhase::Removing {
+            self.keep_pod();
+        }
+        let members = self.members.values();
+        // What is being deleted would come back.
+        let still = members.filter(|member| !member.deleting);
+        let unkept = still.filter(|member| member.unkept || member.removal_failed());
+        let unkept: Vec<_> = unkept.map(|member| member.record.id).collect();
+        for id in unkept {
+            self.keep_container(id);
+            if self.members.get(&id).is_some_and(Member::removal_failed) {
+                self.effect(id, Effect::Delete);
+            }
+        }
+    }
+
     pub(super) fn keep_container(&mut self, id: ContainerId) {
         let dir = self.state_dir();
-        let Some(member) = self.members.get(&id) else {
+        let Some(member) = self.members.get_mut(&id) else {
             return;
         };
         // What is under way is known to the shim, and is recorded when it is done.
         let settled = !matches!(member.record.phase, ContainerPhase::Starting(_));
-        if settled
-            && let Err(error) =
-                dir.and_then(|dir| Ok(record::store_container(&dir, &member.record)?))
-        {
-            tracing::error!(container = %id, error = crate::pod::chain(&error), "the container's record is not written");
+        if settled {
+            let stored = dir.and_then(|dir| Ok(record::store_container(&dir, &member.record)?));
+            member.unkept = stored.is_err();
+            if let Err(error) = stored {
+                tracing::error!(container = %id, error = crate::pod::chain(&error), "the container's record is not written");
+                self.keep_later();
+            } else if let Some(sequence) = member.unacknowledged.take() {
+                self.ask(Request::Acknowledge { sequence });
+            }
         }
         self.publish();
     }
@@ -67,6 +114,7 @@ impl Task {
 
     pub(super) fn publish(&self) {
         self.entry.snapshot.store(self.snapshot());
+        self.node.archive.changed(self.pod.id);
     }
 
     /// Tells those who listen what happened, with the snapshot that was published last.

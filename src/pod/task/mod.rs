@@ -50,6 +50,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Time that a container gets whose stop an earlier daemon had begun.
 const RESUMED_GRACE: Duration = Duration::from_secs(10);
 
+/// Exit code of a container that was killed unseen: 128 + SIGKILL.
+pub(super) const KILLED_CODE: i32 = 137;
+
 /// Work in the background.
 type Work = Pin<Box<dyn Future<Output = Done> + Send>>;
 
@@ -88,9 +91,37 @@ struct Member {
     preparing: bool,
     /// When it is killed.
     deadline: Option<Instant>,
+    /// When its start was asked for: nanoseconds since the epoch, 0 until then.
+    started_at: i64,
+    /// The disk refused its record as it is now.
+    unkept: bool,
+    /// Number of its exit, which the shim keeps until the record has it.
+    unacknowledged: Option<u64>,
+    /// What it left is being deleted right now.
+    deleting: bool,
     waiting: Waiting,
     /// Keeps its layers. None when they are gone: then it has ended and only its status is left.
     _hold: Option<ImageHold>,
+}
+
+impl Member {
+    fn new(record: ContainerRecord, hold: Option<ImageHold>) -> Self {
+        Self {
+            // When a daemon died between the start and its record that is as good as anybody knows.
+            started_at: match record.phase {
+                ContainerPhase::Starting(_) => record.created_at,
+                _ => 0,
+            },
+            record,
+            preparing: false,
+            deadline: None,
+            unkept: false,
+            unacknowledged: None,
+            deleting: false,
+            waiting: Waiting::default(),
+            _hold: hold,
+        }
+    }
 }
 
 /// The owner of one pod.
@@ -105,6 +136,10 @@ pub(super) struct Task {
     link: Option<ShimLink>,
     events: Option<mpsc::UnboundedReceiver<Event>>,
     goal: PodGoal,
+    /// The disk refused the pod's record as it is now.
+    unkept: bool,
+    /// When what the disk refused is tried again.
+    again: Option<Instant>,
     work: FuturesUnordered<Work>,
     /// When the patience with a pod that is being stopped is over.
     force: Option<Instant>,
@@ -136,6 +171,8 @@ impl Task {
             link: None,
             events: None,
             goal: PodGoal::Stay,
+            unkept: false,
+            again: None,
             work: FuturesUnordered::new(),
             force: None,
             look: None,
@@ -148,9 +185,9 @@ impl Task {
 
     /// Makes the pod and serves it until it is removed.
     pub async fn create(mut self) {
-        match sandbox::make(&self.node, &self.pod).await {
-            Ok(made) => {
-                self.adopt(made);
+        let made = sandbox::make(&self.node, &self.pod).await;
+        match made.and_then(|made| self.adopt(made)) {
+            Ok(()) => {
                 self.announce(EventKind::Created, &self.pod.id);
                 self.announce(EventKind::Started, &self.pod.id);
                 self.tell(Ok(()));
@@ -160,13 +197,16 @@ impl Task {
         }
     }
 
-    fn adopt(&mut self, made: Made) {
+    /// The pod is ready once its record says so: without it the next daemon would take it back.
+    fn adopt(&mut self, made: Made) -> Result<(), PodError> {
         self.pod.phase = PodPhase::Ready;
         self.pod.pause = Some(made.pause);
         self.pod.shim = Some(made.shim);
         self.pod.ips = made.ips;
         self.connect(made.link, made.events);
-        self.keep_pod();
+        self.store_pod()?;
+        self.publish();
+        Ok(())
     }
 
     /// From now on the shim is reached through this link.
@@ -183,7 +223,7 @@ impl Task {
 
     /// Nothing of a pod that could not be made stays, and its name is free again before anybody is told.
     async fn undo(mut self, error: PodError) {
-        let link = self.fresh_link();
+        let link = self.link.take().or_else(|| self.fresh_link());
         let failures = sandbox::release(&self.node, &self.pod, Vec::new(), link).await;
         self.node.debts.owe(&self.pod, &[], failures);
         let (node, id) = (Arc::clone(&self.node), self.pod.id);
@@ -212,14 +252,7 @@ impl Task {
         if let Err(error) = &hold {
             tracing::warn!(container = %id, error = super::chain(error), "the layers of a container are gone");
         }
-        let member = Member {
-            record,
-            preparing: false,
-            deadline: None,
-            waiting: Waiting::default(),
-            _hold: hold.ok(),
-        };
-        self.members.insert(id, member);
+        self.members.insert(id, Member::new(record, hold.ok()));
         self.node.index.add_container(id, Arc::clone(&self.entry));
     }
 
@@ -228,10 +261,6 @@ impl Task {
         self.pod = pod;
         if stop {
             self.goal = PodGoal::Stop;
-        }
-        if self.pod.phase == PodPhase::Removing {
-            self.goal = PodGoal::Remove;
-            self.pod.phase = PodPhase::NotReady;
         }
         let found: Vec<_> = self.members.keys().copied().collect();
         for id in found {
@@ -251,7 +280,6 @@ impl Task {
             return;
         };
         match &member.record.phase {
-            ContainerPhase::Removing => self.effect(id, Effect::Delete),
             ContainerPhase::Running(_, Goal::Stop) => {
                 member.deadline = Some(Instant::now() + RESUMED_GRACE);
                 // Whether it was sent is not known, and one that never came would make this a kill.
@@ -261,7 +289,10 @@ impl Task {
             ContainerPhase::Exited(_) => self.effect(id, Effect::ReleaseCgroup),
             // The shim answers a repeated start when the first one is through.
             ContainerPhase::Starting(_) => self.effect(id, Effect::Launch),
-            ContainerPhase::Created | ContainerPhase::Running(_, Goal::Run) => {}
+            ContainerPhase::Created
+            | ContainerPhase::Running(_, Goal::Run)
+            // Those are deleted before anybody sees them again.
+            | ContainerPhase::Removing => {}
         }
         self.keep_container(id);
     }
@@ -272,7 +303,8 @@ impl Task {
         self.progress();
         while !self.gone {
             let deadlines = self.members.values().filter_map(|member| member.deadline);
-            let deadline = deadlines.chain(self.force).chain(self.look).min();
+            let own = [self.force, self.again, self.look];
+            let deadline = deadlines.chain(own.into_iter().flatten()).min();
             tokio::select! {
                 biased;
                 event = next_event(&mut self.events) => match event {

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 
 use tokio::time::Instant;
 
-use super::{Answer, Command, Done, Member, PodGoal, Task, Waiting, reply};
+use super::{Answer, Command, Done, Member, PodGoal, Task, reply};
 use crate::id::ContainerId;
 use crate::image::Image;
 use crate::pod::admit::{self, Admission, Stopping};
@@ -75,20 +75,10 @@ impl Task {
         };
         let (id, node, pod) = (record.id, Arc::clone(&self.node), self.snapshot());
         let copy = record.clone();
-        let waiting = Waiting {
-            created: vec![answer],
-            ..Waiting::default()
-        };
-        self.members.insert(
-            id,
-            Member {
-                record,
-                preparing: true,
-                deadline: None,
-                waiting,
-                _hold: Some(hold),
-            },
-        );
+        let mut member = Member::new(record, Some(hold));
+        member.preparing = true;
+        member.waiting.created.push(answer);
+        self.members.insert(id, member);
         self.work.push(Box::pin(async move {
             Done::Prepared(
                 id,

@@ -9,10 +9,26 @@ use crate::pod::container;
 use crate::pod::error::PodError;
 use crate::pod::events::EventKind;
 use crate::pod::link::LinkError;
-use crate::pod::node::blocking;
-use crate::pod::state::{ContainerEvent, ContainerPhase, Effect};
+use crate::pod::node::{blocking, now};
+use crate::pod::state::{ContainerEvent, ContainerPhase, Effect, Exit};
 use crate::spec::Signal;
 use crate::wire::Request;
+
+/// How a container that goes to its removal had ended.
+fn last_exit(phase: &ContainerPhase, event: &ContainerEvent) -> Option<Exit> {
+    match (phase, event) {
+        (ContainerPhase::Exited(exit), _) => Some(exit.clone()),
+        (
+            ContainerPhase::Running(run, _),
+            ContainerEvent::Exited(exit) | ContainerEvent::StartFailed(exit),
+        ) => Some(Exit {
+            started_at: run.started_at,
+            ..exit.clone()
+        }),
+        (_, ContainerEvent::Exited(exit) | ContainerEvent::StartFailed(exit)) => Some(exit.clone()),
+        _ => None,
+    }
+}
 
 impl Task {
     /// Applies an event to a container and carries out what follows from it.
@@ -23,8 +39,12 @@ impl Task {
         // One that ends at once may be told before the answer to its start.
         let unseen_start = matches!(event, ContainerEvent::Exited(_))
             && matches!(member.record.phase, ContainerPhase::Starting(_));
+        let exit = last_exit(&member.record.phase, &event);
         let (phase, effects) = member.record.phase.clone().apply(event);
         if phase != member.record.phase {
+            if phase == ContainerPhase::Removing {
+                member.record.removed_exit = exit;
+            }
             let before = std::mem::replace(&mut member.record.phase, phase);
             if !member.record.phase.is_alive() {
                 member.deadline = None;
@@ -66,6 +86,9 @@ impl Task {
             }
             Effect::Delete => {
                 let (node, pod) = (Arc::clone(&self.node), self.pod.clone());
+                if let Some(member) = self.members.get_mut(&id) {
+                    member.deleting = true;
+                }
                 self.work.push(Box::pin(async move {
                     let deleted = blocking(move || Ok(container::delete(&node, &pod, id))).await;
                     Done::Deleted(id, deleted.unwrap_or_else(|error| vec![error]))
@@ -99,14 +122,21 @@ impl Task {
 
     fn launch(&mut self, id: ContainerId) {
         let (node, pod) = (Arc::clone(&self.node), self.snapshot());
-        let record = self
-            .members
-            .get(&id)
-            .map(|member| Arc::new(member.record.clone()));
+        let mut started_at = now();
+        let record = self.members.get_mut(&id).map(|member| {
+            if member.started_at != 0 {
+                // An earlier daemon has asked for it already.
+                started_at = member.started_at;
+            }
+            member.started_at = started_at;
+            Arc::new(member.record.clone())
+        });
         let link = self.link.clone();
         self.work.push(Box::pin(async move {
             let result = match (record, link) {
-                (Some(record), Some(link)) => container::launch(node, pod, record, link).await,
+                (Some(record), Some(link)) => {
+                    container::launch(node, pod, record, (link, started_at)).await
+                }
                 _ => Err(PodError::Shim {
                     doing: "start the container",
                     source: LinkError::Closed,
