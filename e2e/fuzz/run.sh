@@ -18,7 +18,9 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$here/../../target}/fuzz
 coverage=(-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
   -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
   -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=16)
-RUSTFLAGS="${coverage[*]}" cargo build -q --locked
+host=$(rustc -vV | sed -n "s/^host: //p")
+# With a target named, programs that run during the build are not measured.
+RUSTFLAGS="${coverage[*]}" cargo build -q --locked --target "$host"
 
 seconds=${1:-5}
 shift || true
@@ -33,7 +35,7 @@ for target in "${targets[@]}"; do
   code=0
   FUZZ_TARGET=$target FUZZ_PLACE=$work/place unshare --mount --propagation private sh -c '
     mount -t tmpfs -o size=64m fuzz "$FUZZ_PLACE" && exec "$@"' sh \
-    "$CARGO_TARGET_DIR/debug/fuzz" "$corpus" "seeds/$target" -max_total_time="$seconds" -max_len=16384 -timeout=20 \
+    "$CARGO_TARGET_DIR/$host/debug/fuzz" "$corpus" "seeds/$target" -max_total_time="$seconds" -max_len=16384 -timeout=20 \
     -rss_limit_mb=2048 -artifact_prefix="seeds/$target/" -print_final_stats=1 -verbosity=0 \
     >"$work/log" 2>&1 || code=$?
   runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$work/log")

@@ -17,22 +17,29 @@ pub struct ProcessIdentity {
 }
 
 impl ProcessIdentity {
-    /// Sends a signal to this very process. One that has ended gets none, and that is no error.
+    /// Sends SIGKILL to this very process; one that is gone is as good.
     ///
     /// # Errors
-    /// Those of pidfd_open(2) and pidfd_send_signal(2), ESRCH excepted.
+    /// Those of pidfd_open(2) and pidfd_send_signal(2).
+    pub fn kill(&self) -> io::Result<()> {
+        self.signal(libc::SIGKILL)
+    }
+
+    /// Sends a signal to this very process; one that is gone needs none.
+    ///
+    /// # Errors
+    /// Those of pidfd_open(2) and pidfd_send_signal(2).
     pub fn signal(&self, signal: i32) -> io::Result<()> {
-        let gone = |error: &io::Error| error.raw_os_error() == Some(libc::ESRCH);
         let process = match pidfd::open(self.pid) {
-            Err(error) if gone(&error) => return Ok(()),
+            Err(error) if is_gone(&error) => return Ok(()),
             other => other?,
         };
-        // Only now can the number not be given to another process any more.
+        // The descriptor holds the process: if it is the right one now, it stays the right one.
         if !self.exists() {
             return Ok(());
         }
         match pidfd::send_signal(process.as_fd(), signal) {
-            Err(error) if gone(&error) => Ok(()),
+            Err(error) if is_gone(&error) => Ok(()),
             other => other,
         }
     }
@@ -41,4 +48,8 @@ impl ProcessIdentity {
     pub fn exists(&self) -> bool {
         proc::start_ticks(self.pid).is_ok_and(|ticks| ticks == self.start_ticks)
     }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ESRCH)
 }

@@ -28,7 +28,7 @@ use super::link::{LinkError, ShimLink};
 use super::new_entry;
 use super::node::{Node, blocking, now};
 use super::process::ProcessIdentity;
-use super::record::{self, ContainerRecord, PodRecord, PodResources};
+use super::record::{self, ContainerRecord, PodRecord, PodResources, StateError};
 use super::sandbox;
 use super::state::{ContainerPhase, Exit, Goal, PodPhase, Run};
 use super::task::{KILLED_CODE, Task, exit_of};
@@ -53,11 +53,24 @@ struct Unverified {
     dir: Dir,
 }
 
-/// What the records that cannot be read belong to: those of a later release, or damaged ones. The pods may run.
+/// What records belong to that this release cannot read. The pods may run.
 #[derive(Default)]
 struct Unread {
     pods: BTreeSet<PodId>,
     containers: BTreeSet<ContainerId>,
+}
+
+impl Unread {
+    fn take(&mut self, id: PodId, dir: &Dir, error: &StateError) -> Result<(), PodError> {
+        tracing::error!(
+            pod = %id,
+            error = super::chain(error),
+            "a pod's record cannot be read; the pod is not served, and stays as it is"
+        );
+        self.pods.insert(id);
+        self.containers.extend(record::container_ids(dir)?);
+        Ok(())
+    }
 }
 
 /// A shim that lives.
@@ -75,8 +88,8 @@ pub async fn all(node: &Arc<Node>) -> Result<(), PodError> {
     }
     let owner = Arc::clone(node);
     let (found, unread) = blocking(move || load(&owner)).await?;
-    let known: BTreeSet<_> = found.iter().map(|found| found.pod.id).collect();
-    let known = known.union(&unread.pods).copied().collect();
+    let mut known = unread.pods.clone();
+    known.extend(found.iter().map(|found| found.pod.id));
     let mut pending = Vec::new();
     for unverified in found {
         let held = !matches!(
@@ -148,7 +161,7 @@ fn load(node: &Node) -> Result<(Vec<Unverified>, Unread), PodError> {
     let mut unread = Unread::default();
     for (id, dir) in node.pod_dirs()? {
         let kept = archived.remove(&id);
-        found.extend(in_run_dir(node, id, dir, kept, &mut unread)?);
+        found.extend(in_run_dir(node, (id, dir), kept, &mut unread)?);
     }
     for (id, kept) in archived {
         if kept.pod.boot_id == node.boot_id {
@@ -161,19 +174,10 @@ fn load(node: &Node) -> Result<(Vec<Unverified>, Unread), PodError> {
     Ok((found, unread))
 }
 
-impl Unread {
-    fn take(&mut self, id: PodId, dir: &Dir) -> Result<(), PodError> {
-        self.pods.insert(id);
-        self.containers.extend(record::container_ids(dir)?);
-        Ok(())
-    }
-}
-
 /// What the run directory says of a pod. `kept` is what the archive says.
 fn in_run_dir(
     node: &Node,
-    id: PodId,
-    dir: Dir,
+    (id, dir): (PodId, Dir),
     kept: Option<ArchivedPod>,
     unread: &mut Unread,
 ) -> Result<Option<Unverified>, PodError> {
@@ -181,9 +185,16 @@ fn in_run_dir(
     let torn = match record::load_pod(&dir) {
         Ok(Some(pod)) if pod.id == id => {
             dir.sweep_temporaries()?;
+            let containers = match record::load_containers(&dir) {
+                Ok(containers) => containers,
+                Err(error) => {
+                    unread.take(id, &dir, &error)?;
+                    return Ok(None);
+                }
+            };
             let mut found = Unverified {
                 intents: record::intended_containers(&dir)?,
-                containers: record::load_containers(&dir)?,
+                containers,
                 pod,
                 dir,
             };
@@ -199,12 +210,7 @@ fn in_run_dir(
         }
         Err(error) if !error.is_damaged() => {
             // Of a later release, or the disk fails: it is left where it is.
-            tracing::error!(
-                pod = %id,
-                error = super::chain(&error),
-                "a pod's record cannot be read; the pod is not served, and stays as it is"
-            );
-            unread.take(id, &dir)?;
+            unread.take(id, &dir, &error)?;
             return Ok(None);
         }
         Ok(_) => "it is missing or of another pod".to_owned(),

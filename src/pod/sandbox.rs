@@ -12,7 +12,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 
 use super::connect;
@@ -208,19 +207,14 @@ pub async fn release(
     containers: Vec<ContainerId>,
     link: Option<ShimLink>,
 ) -> Vec<PodError> {
-    let ended = match link {
+    if let Some(link) = link {
         // What the shim does not end within the deadline is killed through the cgroups.
-        Some(link) => tokio::time::timeout(SHUTDOWN_DEADLINE, link.ask(Request::Shutdown, &[]))
-            .await
-            .is_ok_and(|answer| answer.is_ok()),
-        None => false,
-    };
+        let _ = tokio::time::timeout(SHUTDOWN_DEADLINE, link.ask(Request::Shutdown, &[])).await;
+    }
     let (owner, record) = (Arc::clone(node), pod.clone());
     let ended = blocking(move || {
         let mut failures = end_processes(&owner, &record, &containers);
-        if !ended {
-            failures.extend(end_shim(&owner, &record).err());
-        }
+        failures.extend(end_shim(&owner, &record).err());
         Ok((failures, connect::detach_now(&owner, &record)))
     });
     let (mut failures, detached) = match ended.await {
@@ -235,15 +229,12 @@ pub async fn release(
     failures
 }
 
-/// Kills a shim that has not ended by itself: one that hangs, or that is not understood.
+/// Ends a shim that does not end by itself, or whose socket is lost. It is in no cgroup of the pod.
 fn end_shim(node: &Node, pod: &PodRecord) -> Result<(), PodError> {
     let same_boot = pod.boot_id == node.boot_id;
-    let killed = pod
-        .shim
-        .filter(|_| same_boot)
-        .map_or(Ok(()), |shim| shim.signal(Signal::SIGKILL as i32));
-    killed.map_err(|source| PodError::System {
-        doing: "kill the pod's shim",
+    let ended = pod.shim.filter(|_| same_boot).map(|shim| shim.kill());
+    ended.unwrap_or(Ok(())).map_err(|source| PodError::System {
+        doing: "end the pod's shim",
         source,
     })
 }

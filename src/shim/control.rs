@@ -209,6 +209,7 @@ impl Shim {
     }
 
     fn inventory(&mut self) -> Answer {
+        let protocol = self.protocol();
         let containers = self.containers.values().filter_map(|container| {
             let phase = match container.process.state {
                 State::Running => Phase::Running {
@@ -224,6 +225,7 @@ impl Shim {
                 phase,
             })
         });
+        let containers = containers.filter(|report| report.phase.since() <= protocol);
         let containers = containers.collect();
         let pause = self.running_pause().ok();
         let descriptors = pause.map_or_else(|| Ok(Vec::new()), |pause| pause.descriptors());

@@ -125,11 +125,15 @@ impl Shim {
         let memfd = memfd.ok_or_else(|| failed(Step::Plan, Errno::EBADF, "no plan came"))?;
         let content = crate::sys::memfd::read(memfd.as_fd(), MAX_PLAN)
             .map_err(|error| failed(Step::Plan, crate::sys::errno_of(&error), "read the plan"))?;
-        let daemon = self.daemon.as_ref();
-        let protocol = daemon.map_or(Protocol::FIRST, Connection::protocol);
-        wire::decode_plan(protocol, &content)
+        wire::decode_plan(self.protocol(), &content)
             .map(Box::new)
             .map_err(|error| failed(Step::Plan, Errno::EBADMSG, &error.to_string()))
+    }
+
+    /// The version in which the daemon speaks.
+    pub(super) fn protocol(&self) -> Protocol {
+        let daemon = self.daemon.as_ref();
+        daemon.map_or(Protocol::FIRST, Connection::protocol)
     }
 
     /// Answers a packet that is not understood.

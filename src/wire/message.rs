@@ -271,6 +271,16 @@ pub enum Phase {
     Launching,
 }
 
+impl Phase {
+    /// The first version that has it; others are not told of the container.
+    pub fn since(&self) -> Protocol {
+        match self {
+            Self::Running { .. } | Self::Exited => Protocol::FIRST,
+            Self::Launching => Protocol::SECOND,
+        }
+    }
+}
+
 /// Something happened in the pod.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Event {

@@ -7,7 +7,8 @@ use std::fmt;
 /// | version | what changed |
 /// |---|---|
 /// | 1 | the first |
-/// | 2 | plans begin with the version and end exactly; a packet that is not understood is answered |
+/// | 2 | plans begin with the version and end exactly; a packet that is not understood is answered; the inventory has |
+/// |   | containers whose start is under way, and a start that is asked for again joins the first |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Protocol(u16);
 
@@ -28,10 +29,12 @@ pub struct UnspokenProtocol(pub u16);
 impl Protocol {
     /// The version of the first release. Packets before the other side's version is known are in it.
     pub const FIRST: Self = Self(1);
+    /// The version with marked plans and with containers whose start is under way in the inventory.
+    pub const SECOND: Self = Self(2);
     /// The oldest that is still spoken.
-    pub const OLDEST: Self = Self(1);
+    pub const OLDEST: Self = Self::FIRST;
     /// The newest.
-    pub const CURRENT: Self = Self(2);
+    pub const CURRENT: Self = Self::SECOND;
 
     /// The version with this number.
     ///
@@ -53,7 +56,7 @@ impl Protocol {
 
     /// Whether plans of this version begin with it.
     pub(super) fn marks_plans(self) -> bool {
-        self.0 >= 2
+        self >= Self::SECOND
     }
 }
 

@@ -16,7 +16,11 @@ pub fn pump(bytes: &[u8]) {
     let content = content.repeat(if size % 2 == 0 { 1 } else { 700 });
     let mut buffer = vec![0; MAX_RECORD + usize::from(*size) * 64];
     let mut write = |records: &[u8]| written.extend_from_slice(records);
-    let mut records = Records::new(&mut buffer, Prefix::new(NANOS, LogStream::Output), &mut write);
+    let mut records = Records::new(
+        &mut buffer,
+        Prefix::new(NANOS, LogStream::Output),
+        &mut write,
+    );
     for piece in content.chunks(1 + usize::from(*size) * usize::from(*size)) {
         lines.feed(piece, &mut records);
     }
@@ -40,5 +44,10 @@ fn check(written: &[u8], content: &[u8]) {
             tag => assert_eq!(tag, b'P'),
         }
     }
-    assert!(again == content, "a log of {} bytes came back as {}", content.len(), again.len());
+    assert!(
+        again == content,
+        "a log of {} bytes came back as {}",
+        content.len(),
+        again.len()
+    );
 }

@@ -7,8 +7,8 @@ use cri_api::runtime::v1 as cri;
 use holdfast::cri::convert;
 use holdfast::plan::{self, CgroupMounts, ExecRequest, FilterCache, PlanContext, Stdin};
 use holdfast::spec::{
-    self, CdiEdits, CgroupMode, ContainerConfig, HostFacts, Identity, ImageDefaults, PodConfig, PodPaths,
-    PodSpecRequest, SpecRequest,
+    self, CdiEdits, CgroupMode, ContainerConfig, HostFacts, Identity, ImageDefaults, PodConfig,
+    PodPaths, PodSpecRequest, SpecRequest,
 };
 use holdfast::wire::plan::{ContainerPlan, ExecPlan, PausePlan};
 use holdfast::wire::{Protocol, decode_plan, encode_plan};
@@ -55,9 +55,14 @@ pub fn request(bytes: &[u8]) {
 }
 
 /// What a plan says is what the shim reads.
-fn travel<T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug>(plan: &T) {
+fn travel<T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug>(
+    plan: &T,
+) {
     let bytes = encode_plan(Protocol::CURRENT, plan).expect("a plan is written");
-    assert_eq!(&decode_plan::<T>(Protocol::CURRENT, &bytes).expect("a plan is read"), plan);
+    assert_eq!(
+        &decode_plan::<T>(Protocol::CURRENT, &bytes).expect("a plan is read"),
+        plan
+    );
 }
 
 fn host() -> &'static HostFacts {
@@ -97,8 +102,17 @@ fn pod(request: &cri::RunPodSandboxRequest) {
         travel::<PausePlan>(&plan);
         for sysctl in &plan.sysctls {
             let path = sysctl.path.to_string_lossy();
-            let own = ["kernel/shm", "kernel/msg", "kernel/sem", "fs/mqueue/", "net/"];
-            assert!(own.iter().any(|start| path.starts_with(start)), "{path} is the host's");
+            let own = [
+                "kernel/shm",
+                "kernel/msg",
+                "kernel/sem",
+                "fs/mqueue/",
+                "net/",
+            ];
+            assert!(
+                own.iter().any(|start| path.starts_with(start)),
+                "{path} is the host's"
+            );
             assert!(!path.split('/').any(|part| part == ".."), "{path}");
         }
     }
@@ -150,7 +164,9 @@ fn compile(spec: &oci_spec::runtime::Spec, config: &ContainerConfig) {
         pod_shm: Path::new("/run/pod/shm"),
         images: &[],
         joined_pid: None,
-        cgroups: &CgroupMounts::V2 { options: Vec::new() },
+        cgroups: &CgroupMounts::V2 {
+            options: Vec::new(),
+        },
         exact_env: &config.envs,
         stdin: Stdin::Null,
         filters: filters(),
@@ -158,7 +174,11 @@ fn compile(spec: &oci_spec::runtime::Spec, config: &ContainerConfig) {
     if let Ok(plan) = plan::compile(spec, &context) {
         travel::<ContainerPlan>(&plan);
         let args = ["true".to_owned()];
-        let exec = ExecRequest { args: &args, terminal: false, exact_env: &config.envs };
+        let exec = ExecRequest {
+            args: &args,
+            terminal: false,
+            exact_env: &config.envs,
+        };
         if let Ok(exec) = plan::exec(spec, &exec, filters()) {
             travel::<ExecPlan>(&exec);
             // A further process never has more than the first.
@@ -166,17 +186,34 @@ fn compile(spec: &oci_spec::runtime::Spec, config: &ContainerConfig) {
             assert_eq!(later.bounding & !first.bounding, 0);
             assert_eq!(exec.process.uid, plan.process.uid);
         }
-        assert_eq!(plan.process.capabilities.inheritable & !plan.process.capabilities.bounding, 0);
+        assert_eq!(
+            plan.process.capabilities.inheritable & !plan.process.capabilities.bounding,
+            0
+        );
     }
 }
 
 /// /etc/passwd and /etc/group, cut at the first zero byte, with a name in front of the first newline.
 pub fn users(bytes: &[u8]) {
-    let (name, files) = bytes.split_at(bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len()));
-    let (passwd, group) = files.split_at(files.iter().position(|byte| *byte == 0).unwrap_or(files.len()));
+    let (name, files) = bytes.split_at(
+        bytes
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .unwrap_or(bytes.len()),
+    );
+    let (passwd, group) = files.split_at(
+        files
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(files.len()),
+    );
     let name = String::from_utf8_lossy(name);
     let request = spec::RunAs::default();
-    for (passwd, group) in [(Some(passwd), Some(group)), (Some(passwd), None), (None, None)] {
+    for (passwd, group) in [
+        (Some(passwd), Some(group)),
+        (Some(passwd), None),
+        (None, None),
+    ] {
         if let Ok(identity) = spec::user::resolve(&request, &name, passwd, group) {
             assert!(identity.groups.contains(&identity.gid), "{identity:?}");
             let number = name.split(':').next().unwrap_or_default();

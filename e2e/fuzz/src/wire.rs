@@ -23,7 +23,10 @@ pub fn packet(bytes: &[u8]) {
         1 => {
             if let Ok((protocol, message)) = decode::<FromShim>(bytes) {
                 let again = encode(protocol, &message).expect("it was a packet");
-                assert_eq!(decode::<FromShim>(&again).expect("it was written").1, message);
+                assert_eq!(
+                    decode::<FromShim>(&again).expect("it was written").1,
+                    message
+                );
             }
         }
         2 => {
@@ -45,7 +48,10 @@ where
     for protocol in [Protocol::OLDEST, Protocol::CURRENT] {
         if let Ok(plan) = decode_plan::<T>(protocol, bytes) {
             let again = encode_plan(protocol, &plan).expect("it was a plan");
-            assert_eq!(decode_plan::<T>(protocol, &again).expect("it was written"), plan);
+            assert_eq!(
+                decode_plan::<T>(protocol, &again).expect("it was written"),
+                plan
+            );
         }
     }
 }

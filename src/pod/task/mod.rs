@@ -303,8 +303,8 @@ impl Task {
         self.progress();
         while !self.gone {
             let deadlines = self.members.values().filter_map(|member| member.deadline);
-            let rest = self.force.into_iter().chain(self.again).chain(self.look);
-            let deadline = deadlines.chain(rest).min();
+            let own = [self.force, self.again, self.look];
+            let deadline = deadlines.chain(own.into_iter().flatten()).min();
             tokio::select! {
                 biased;
                 event = next_event(&mut self.events) => match event {

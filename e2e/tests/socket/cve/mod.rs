@@ -11,6 +11,7 @@
 //! | CVE-2022-23648 | `image_volumes_declared::a_declared_volume_cannot_show_the_host` |
 //! | CVE-2024-40635, CVE-2026-46680 | `users::users_that_do_not_exist_or_do_not_fit_are_refused`, and here |
 //! | CVE-2025-47290 | `images::` with the image `bad/hostile`, and here |
+//! | CVE-2026-30892 | CRI has no user for exec; here the one of the request |
 //! | CVE-2025-64329 | `attach::clients_of_a_silent_container_leave_nothing_in_its_shim`, and here |
 
 mod descriptors;
