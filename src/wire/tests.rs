@@ -1,5 +1,6 @@
 use std::ffi::CString;
 
+use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -171,4 +172,22 @@ fn reread<T: Serialize + DeserializeOwned + std::fmt::Debug>(packet: &[u8]) -> (
     assert_eq!(protocol, Protocol::FIRST);
     let again = encode(protocol, &message).unwrap();
     (format!("{message:?}"), again)
+}
+
+proptest! {
+    /// What another release, or a broken one, may send.
+    #[test]
+    fn any_bytes_are_one_message_or_an_error(
+        kind in 0..3_u16, body in proptest::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let packet = [&kind.to_le_bytes()[..], &body].concat();
+        if let Ok((protocol, message)) = decode::<ToShim>(&packet) {
+            let again = encode(protocol, &message).unwrap();
+            prop_assert_eq!(decode::<ToShim>(&again).unwrap(), (protocol, message));
+        }
+        if let Ok((protocol, message)) = decode::<FromShim>(&packet) {
+            let again = encode(protocol, &message).unwrap();
+            prop_assert_eq!(decode::<FromShim>(&again).unwrap(), (protocol, message));
+        }
+    }
 }
