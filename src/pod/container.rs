@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use oci_spec::runtime::{LinuxSeccomp, Spec};
 
@@ -358,7 +359,7 @@ pub async fn launch(
     node: Arc<Node>,
     pod: Arc<PodSnapshot>,
     record: Arc<ContainerRecord>,
-    (link, started_at): (ShimLink, i64),
+    (link, started_at, given_up): (ShimLink, i64, Arc<AtomicBool>),
 ) -> Result<(Run, Vec<String>), PodError> {
     const DOING: &str = "start the container";
     let id = record.id;
@@ -382,6 +383,14 @@ pub async fn launch(
         log: log.is_some(),
         cgroup: slots,
     };
+    // Nothing is awaited from here to the sending: an end that is asked for later reaches the shim later.
+    if given_up.load(Ordering::Relaxed) {
+        return Err(PodError::ContainerPhase {
+            id,
+            phase: "to end",
+            wanted: "it was stopped before it was started",
+        });
+    }
     let answer = link.ask(request, &descriptors).await;
     let answer = answer.map_err(|error| launch_error::of(DOING, error))?;
     match answer.body {
