@@ -17,7 +17,7 @@ fn under_key(value: &Value) -> HashMap<String, String> {
 }
 
 /// Of a pod: its pause, the namespaces that it holds, and its Spec.
-pub(super) fn pod(pods: &Pods, record: &PodRecord) -> HashMap<String, String> {
+pub(super) async fn pod(pods: &Pods, record: &PodRecord) -> HashMap<String, String> {
     let id = record.id.to_string();
     let namespaces = pods.namespaces(&id).unwrap_or_default();
     let pause = namespaces
@@ -31,12 +31,12 @@ pub(super) fn pod(pods: &Pods, record: &PodRecord) -> HashMap<String, String> {
         "cgroup": record.cgroup,
         "resources": record.resources.resources,
         "overhead": record.resources.overhead,
-        "runtimeSpec": spec(pods.pause_spec(&id).ok()),
+        "runtimeSpec": spec(pods.pause_spec(&id).await.ok()),
     }))
 }
 
 /// Of a container: its process, the namespaces that it is in, and its Spec.
-pub(super) fn container(pods: &Pods, record: &ContainerRecord) -> HashMap<String, String> {
+pub(super) async fn container(pods: &Pods, record: &ContainerRecord) -> HashMap<String, String> {
     let id = record.id.to_string();
     let pid = match &record.phase {
         ContainerPhase::Running(run, _) => run.process.pid,
@@ -49,7 +49,7 @@ pub(super) fn container(pods: &Pods, record: &ContainerRecord) -> HashMap<String
         "pid": pid,
         "namespaces": own.map(self::namespaces),
         "degraded": record.degraded,
-        "runtimeSpec": spec(pods.runtime_spec(&id).ok()),
+        "runtimeSpec": spec(pods.runtime_spec(&id).await.ok()),
     }))
 }
 

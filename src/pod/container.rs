@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use oci_spec::runtime::{LinuxSeccomp, Spec};
 
@@ -17,9 +18,10 @@ use super::image_volume;
 use super::index::PodSnapshot;
 use super::launch_error;
 use super::limits;
-use super::link::ShimLink;
+use super::link::{LinkError, ShimLink};
 use super::log_file;
 use super::node::{Node, blocking, now};
+use super::patience::{DEADLINE, patiently};
 use super::process::ProcessIdentity;
 use super::record::{self, ContainerImage, ContainerRecord, PodRecord};
 use super::sandbox::{cgroup_slots, kill_and_remove, seal, unexpected};
@@ -30,8 +32,8 @@ use crate::id::ContainerId;
 use crate::image::{Image, ImageKind};
 use crate::plan::{self, PlanContext, Stdin};
 use crate::spec::{
-    self, AppArmorChoice, ContainerConfig, DeviceGrant, ImageDefaults, PidMode, PodPaths,
-    SeccompChoice, Signal, SpecRequest,
+    self, AppArmorChoice, ContainerConfig, DeviceGrant, ImageDefaults, PidMode, PodConfig,
+    PodPaths, SeccompChoice, Signal, SpecRequest,
 };
 use crate::wire::plan::{POD_SHM, PidNamespace};
 use crate::wire::{Reply, Request};
@@ -305,11 +307,50 @@ fn compile(
     )?)
 }
 
+/// Whether a profile is a file, which somebody named.
+pub fn is_file(choice: &SeccompChoice) -> bool {
+    matches!(choice, SeccompChoice::Localhost(_))
+}
+
+/// Waits until the paths answer that a container's request names and this process looks at. Those that are
+/// mounted are the business of the container's own process.
+pub async fn answering(record: &ContainerRecord) -> Result<(), PodError> {
+    if !is_file(&record.config.security.seccomp) && record.config.devices.is_empty() {
+        return Ok(());
+    }
+    let config = Arc::clone(&record.config);
+    let look = move || {
+        localhost_profile(&config.security.seccomp)?;
+        device_grants(&config).map(drop)
+    };
+    patiently("a device or profile of the container", DEADLINE, look).await
+}
+
+/// The log of a container, opened.
+pub async fn log_of(
+    pod: &PodSnapshot,
+    record: &ContainerRecord,
+) -> Result<Option<OwnedFd>, PodError> {
+    let (pod, config) = (Arc::clone(&pod.pod.config), Arc::clone(&record.config));
+    open_log(pod, config).await
+}
+
+/// As [`log_of`], by what it follows from.
+pub async fn open_log(
+    pod: Arc<PodConfig>,
+    config: Arc<ContainerConfig>,
+) -> Result<Option<OwnedFd>, PodError> {
+    let Some(path) = log_file::path(&pod, &config) else {
+        return Ok(None);
+    };
+    let open = move || log_file::open_log(&pod, &config);
+    patiently(&path.to_string_lossy(), DEADLINE, open).await
+}
+
 /// What a launch needs.
 #[derive(Debug)]
 struct Launch {
     plan: OwnedFd,
-    log: Option<OwnedFd>,
     cgroup: Cgroup,
 }
 
@@ -318,20 +359,38 @@ pub async fn launch(
     node: Arc<Node>,
     pod: Arc<PodSnapshot>,
     record: Arc<ContainerRecord>,
-    (link, started_at): (ShimLink, i64),
+    (link, started_at, given_up): (ShimLink, i64, Arc<AtomicBool>),
 ) -> Result<(Run, Vec<String>), PodError> {
     const DOING: &str = "start the container";
     let id = record.id;
+    answering(&record).await?;
+    let log = log_of(&pod, &record).await?;
+    if link.is_closed() {
+        // The pod was stopped while the log was waited for: nothing is to be made for it any more.
+        let source = LinkError::Closed;
+        return Err(PodError::Shim {
+            doing: DOING,
+            source,
+        });
+    }
     let launch = blocking(move || ready_launch(&node, &pod, &record)).await?;
     let (slots, directories) = cgroup_slots(&launch.cgroup);
     let mut descriptors = vec![launch.plan.as_fd()];
-    descriptors.extend(launch.log.as_ref().map(|log| log.as_fd()));
+    descriptors.extend(log.as_ref().map(|log| log.as_fd()));
     descriptors.extend(directories);
     let request = Request::StartContainer {
         container: id,
-        log: launch.log.is_some(),
+        log: log.is_some(),
         cgroup: slots,
     };
+    // Nothing is awaited from here to the sending: an end that is asked for later reaches the shim later.
+    if given_up.load(Ordering::Relaxed) {
+        return Err(PodError::ContainerPhase {
+            id,
+            phase: "to end",
+            wanted: "it was stopped before it was started",
+        });
+    }
     let answer = link.ask(request, &descriptors).await;
     let answer = answer.map_err(|error| launch_error::of(DOING, error))?;
     match answer.body {
@@ -367,7 +426,6 @@ fn ready_launch(
     };
     Ok(Launch {
         plan: seal("container plan", &pod.pod, &compile(node, record, &spec)?)?,
-        log: log_file::open_log(&pod.pod.config, &record.config)?,
         cgroup,
     })
 }

@@ -260,6 +260,14 @@ pub enum PodError {
         #[source]
         source: io::Error,
     },
+    /// A path that a request names is on a file system that does not answer.
+    #[error("{path} does not answer within {deadline:?}; look for a dead mount")]
+    PathHangs {
+        /// Which.
+        path: String,
+        /// How long it was waited for.
+        deadline: Duration,
+    },
     /// A system call that belongs to no other variant.
     #[error("{doing}")]
     System {
@@ -348,7 +356,7 @@ impl PodError {
             | Self::ContainerPhase { .. }
             | Self::Connect { .. }
             | Self::Artifact(_) => ErrorKind::FailedPrecondition,
-            Self::ExecTimeout(_) => ErrorKind::DeadlineExceeded,
+            Self::ExecTimeout(_) | Self::PathHangs { .. } => ErrorKind::DeadlineExceeded,
             Self::Network(NetworkError::Addresses { .. }) | Self::TooManyListeners(_) => {
                 ErrorKind::ResourceExhausted
             }

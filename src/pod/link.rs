@@ -175,6 +175,11 @@ impl ShimLink {
         Ok((Self(shared), receiver))
     }
 
+    /// Whether the shim has ended, as far as is known.
+    pub fn is_closed(&self) -> bool {
+        self.0.waiting().closed
+    }
+
     /// A number for a new exec process, unique for the pod's life: it has the daemon's start in it.
     pub fn exec_number(&self) -> u64 {
         let nanos = std::time::UNIX_EPOCH

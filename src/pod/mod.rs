@@ -38,6 +38,7 @@ mod log_file;
 mod namespaces;
 mod node;
 mod observe;
+mod patience;
 mod process;
 mod readiness;
 mod record;
@@ -85,6 +86,7 @@ use command::{Answer, Command};
 use index::{Made, PodEntry, PodKey};
 use link::ShimLink;
 use node::{Node, blocking, now};
+use patience::{DEADLINE, GLANCE, patiently};
 use task::Task;
 
 use crate::cgroup::Driver;
@@ -164,7 +166,13 @@ impl Pods {
     /// Nothing is left of a pod that could not be made.
     pub async fn run_pod(&self, config: PodConfig) -> Outcome<PodId> {
         let pod = self.new_pod(config)?;
-        sandbox::validate(&self.0, &pod.config, &pod)?;
+        let (node, checked) = (Arc::clone(&self.0), pod.clone());
+        let validate = move || sandbox::validate(&node, &checked.config, &checked);
+        if container::is_file(&pod.config.security.seccomp) {
+            patiently("the pod's seccomp profile", DEADLINE, validate).await?;
+        } else {
+            validate()?;
+        }
         let key = PodKey::from(&pod.config.metadata);
         let config = Arc::clone(&pod.config);
         let snapshot = PodSnapshot {
@@ -479,17 +487,21 @@ impl Pods {
     ///
     /// # Errors
     /// It is not known, or a file that it names is gone.
-    pub fn runtime_spec(&self, id: &str) -> Result<Spec, PodError> {
+    pub async fn runtime_spec(&self, id: &str) -> Result<Spec, PodError> {
         let (pod, record) = self.container(id)?;
-        container::runtime_spec(&self.0, &pod, &record)
+        let node = Arc::clone(&self.0);
+        let spec = move || container::runtime_spec(&node, &pod, &record);
+        patiently("a path of the container", GLANCE, spec).await
     }
 
     /// The OCI runtime Spec of a pod's pause.
     ///
     /// # Errors
     /// It is not known, or a file that it names is gone.
-    pub fn pause_spec(&self, id: &str) -> Result<Spec, PodError> {
-        sandbox::pause_spec(&self.0, &self.pod(id)?.pod)
+    pub async fn pause_spec(&self, id: &str) -> Result<Spec, PodError> {
+        let (node, snapshot) = (Arc::clone(&self.0), self.pod(id)?);
+        let spec = move || sandbox::pause_spec(&node, &snapshot.pod);
+        patiently("a path of the pod", GLANCE, spec).await
     }
 
     /// The namespaces of a pod's pause and of its containers, by inode number.

@@ -207,9 +207,20 @@ pub async fn release(
     containers: Vec<ContainerId>,
     link: Option<ShimLink>,
 ) -> Vec<PodError> {
+    let mut failures = Vec::new();
+    let mut ended = false;
     if let Some(link) = link {
         // What the shim does not end within the deadline is killed through the cgroups.
-        let _ = tokio::time::timeout(SHUTDOWN_DEADLINE, link.ask(Request::Shutdown, &[])).await;
+        let asked = tokio::time::timeout(SHUTDOWN_DEADLINE, link.ask(Request::Shutdown, &[])).await;
+        ended = matches!(asked, Ok(Ok(_)));
+    }
+    if let (false, Some(shim)) = (ended, pod.shim) {
+        // One that hangs in a write to a dead mount ends no other way, and would hold its pod for ever.
+        let killed = shim.kill().map_err(|source| PodError::System {
+            doing: "kill the pod's shim",
+            source,
+        });
+        failures.extend(killed.err());
     }
     let (owner, record) = (Arc::clone(node), pod.clone());
     let ended = blocking(move || {
@@ -217,10 +228,11 @@ pub async fn release(
         failures.extend(end_shim(&owner, &record).err());
         Ok((failures, connect::detach_now(&owner, &record)))
     });
-    let (mut failures, detached) = match ended.await {
+    let (left, detached) = match ended.await {
         Ok(ended) => ended,
         Err(error) => (vec![error], None),
     };
+    failures.extend(left);
     failures.extend(match detached {
         Some(failures) => failures,
         None => connect::detach(node, pod).await,

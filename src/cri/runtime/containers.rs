@@ -124,7 +124,7 @@ pub(super) async fn status(
         Ok(cri::ContainerStatusResponse {
             status: Some(convert::container_status(&record)),
             info: if request.verbose {
-                info::container(&node.pods, &record)
+                info::container(&node.pods, &record).await
             } else {
                 Default::default()
             },

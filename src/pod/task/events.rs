@@ -8,9 +8,10 @@ use super::{Answer, Done, KILLED_CODE, Member, PodGoal, Task, answer_all, exit_o
 use crate::id::ContainerId;
 use crate::pod::error::PodError;
 use crate::pod::events::EventKind;
+use crate::pod::link::LinkError;
 use crate::pod::node::now;
 use crate::pod::recover;
-use crate::pod::state::{ContainerEvent, Exit, PodPhase, Urgency};
+use crate::pod::state::{ContainerEvent, ContainerPhase, Exit, PodPhase, Urgency};
 use crate::spec::Resources;
 use crate::wire::{Event, Request};
 
@@ -68,6 +69,18 @@ impl Task {
     fn give_up_waiting(&mut self) {
         let alive: Vec<_> = self.alive().collect();
         for id in alive {
+            if let Some(member) = self.members.get_mut(&id)
+                && matches!(member.record.phase, ContainerPhase::Starting(_))
+            {
+                // It has never run, and its start may hang for as long as a mount is dead.
+                let source = LinkError::Closed;
+                let error = PodError::Shim {
+                    doing: "start the container",
+                    source,
+                };
+                let waiting = std::mem::take(&mut member.waiting.start);
+                answer_all(waiting, &Err(Arc::new(error)));
+            }
             let exit = self.lost_exit(id);
             self.apply(id, ContainerEvent::Exited(exit));
         }

@@ -22,6 +22,7 @@ use std::future::Future;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -97,6 +98,8 @@ struct Member {
     unkept: bool,
     /// Number of its exit, which the shim keeps until the record has it.
     unacknowledged: Option<u64>,
+    /// Its start is not to be sent any more: the end that was asked for came first.
+    given_up: Arc<AtomicBool>,
     /// What it left is being deleted right now.
     deleting: bool,
     waiting: Waiting,
@@ -117,6 +120,7 @@ impl Member {
             deadline: None,
             unkept: false,
             unacknowledged: None,
+            given_up: Arc::default(),
             deleting: false,
             waiting: Waiting::default(),
             _hold: hold,

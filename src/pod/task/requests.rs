@@ -16,7 +16,7 @@ use crate::pod::link::ShimLink;
 use crate::pod::node::blocking;
 use crate::pod::record::ContainerRecord;
 use crate::pod::state::{ContainerEvent, ContainerPhase, Goal, PodPhase, Urgency};
-use crate::pod::{container, log_file, sandbox, update};
+use crate::pod::{container, sandbox, update};
 use crate::spec::{ContainerConfig, PodConfig, Resources};
 use crate::wire::Request;
 
@@ -80,10 +80,11 @@ impl Task {
         member.waiting.created.push(answer);
         self.members.insert(id, member);
         self.work.push(Box::pin(async move {
-            Done::Prepared(
-                id,
-                blocking(move || container::prepare(&node, &pod, &copy)).await,
-            )
+            let prepared = match container::answering(&copy).await {
+                Ok(()) => blocking(move || container::prepare(&node, &pod, &copy)).await,
+                Err(error) => Err(error),
+            };
+            Done::Prepared(id, prepared)
         }));
     }
 
@@ -197,7 +198,7 @@ async fn reopen(
     pod: Arc<PodConfig>,
     config: Arc<ContainerConfig>,
 ) -> Result<(), PodError> {
-    let Some(log) = blocking(move || log_file::open_log(&pod, &config)).await? else {
+    let Some(log) = container::open_log(pod, config).await? else {
         return Ok(());
     };
     let request = Request::ReopenLog { container };

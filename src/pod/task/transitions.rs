@@ -1,6 +1,7 @@
 //! From an event to a new phase, and to what has to be done about it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::requests::phase_error;
 use super::{Answer, Done, Task, Waiting, answer_all};
@@ -79,7 +80,13 @@ impl Task {
                 });
             }
             Effect::Kill if self.is_strange() => self.effect(id, Effect::ReleaseCgroup),
-            Effect::Kill => self.ask(Request::Kill { container: id }),
+            Effect::Kill => {
+                if let Some(member) = self.members.get(&id) {
+                    // The shim knows nothing yet of a start that is still being prepared.
+                    member.given_up.store(true, Ordering::Relaxed);
+                }
+                self.ask(Request::Kill { container: id });
+            }
             Effect::ReleaseCgroup => {
                 let (node, pod) = (Arc::clone(&self.node), self.pod.clone());
                 self.background(move || container::release_cgroup(&node, &pod, id));
@@ -123,6 +130,11 @@ impl Task {
     fn launch(&mut self, id: ContainerId) {
         let (node, pod) = (Arc::clone(&self.node), self.snapshot());
         let mut started_at = now();
+        let given_up = self
+            .members
+            .get(&id)
+            .map(|member| Arc::clone(&member.given_up));
+        let given_up = given_up.unwrap_or_default();
         let record = self.members.get_mut(&id).map(|member| {
             if member.started_at != 0 {
                 // An earlier daemon has asked for it already.
@@ -135,7 +147,7 @@ impl Task {
         self.work.push(Box::pin(async move {
             let result = match (record, link) {
                 (Some(record), Some(link)) => {
-                    container::launch(node, pod, record, (link, started_at)).await
+                    container::launch(node, pod, record, (link, started_at, given_up)).await
                 }
                 _ => Err(PodError::Shim {
                     doing: "start the container",

@@ -1,0 +1,254 @@
+//! Pods that are stuck in a plugin or a dead mount hold up nobody but themselves.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cri_api::runtime::v1::{
+    ContainerState, ImageFsInfoRequest, ListContainersRequest, ListImagesRequest,
+    ListPodSandboxRequest, PodSandboxState, StatusRequest, VersionRequest,
+};
+use e2e::call::until;
+use e2e::cni::start;
+use e2e::daemon::Options;
+use e2e::evidence::is_alive;
+use e2e::program::{run, sh};
+use e2e::request::{BUSYBOX, idle, mount};
+use e2e::{Daemon, call, must};
+
+/// More than the daemon has threads for work that waits.
+const MANY: usize = 70;
+
+/// How long things may take that are not stuck, on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The best of three reads takes no longer. Milliseconds are expected.
+const SOON: Duration = Duration::from_millis(500);
+
+/// A file system that never answers: of FUSE, with nobody who reads its requests.
+struct DeadMount {
+    dir: PathBuf,
+    holder: Child,
+}
+
+impl DeadMount {
+    fn new(daemon: &Daemon) -> Self {
+        let dir = daemon.place.dir.join("dead");
+        fs::create_dir(&dir).unwrap();
+        let options = "fd=3,rootmode=40000,user_id=0,group_id=0,allow_other";
+        let script = format!(
+            "exec 3<>/dev/fuse; mount -i -t fuse -o {options} dead {} && exec sleep 100000",
+            dir.display()
+        );
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).stdin(Stdio::null());
+        let holder = command.spawn().unwrap();
+        let made = Self { dir, holder };
+        until("the dead mount", PATIENCE, || {
+            let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+            mounts
+                .contains(&format!("{} ", made.dir.display()))
+                .then_some(())
+        });
+        made
+    }
+
+    /// Whoever waits gets an error now.
+    fn release(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+        run("umount", ["-l", &self.dir.display().to_string()]);
+    }
+}
+
+impl Drop for DeadMount {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+fn soon(what: &str, mut ask: impl FnMut()) {
+    let best = (0..3).map(|_| {
+        let start = Instant::now();
+        ask();
+        start.elapsed()
+    });
+    let best = best.min().unwrap_or_default();
+    assert!(best < SOON, "{what} took {best:?}");
+}
+
+/// Reads answer at once, and another pod has its whole life.
+fn everything_else_goes_on(daemon: &Daemon, name: &str) {
+    let runtime = || daemon.clients().runtime;
+    soon("Version", || {
+        must(
+            "Version",
+            call(runtime().version(VersionRequest::default())),
+        );
+    });
+    soon("Status", || {
+        must("Status", call(runtime().status(StatusRequest::default())));
+    });
+    soon("ListPodSandbox", || {
+        let request = ListPodSandboxRequest::default();
+        must("ListPodSandbox", call(runtime().list_pod_sandbox(request)));
+    });
+    soon("ListContainers", || {
+        let request = ListContainersRequest::default();
+        must("ListContainers", call(runtime().list_containers(request)));
+    });
+    soon("ListImages", || {
+        let request = ListImagesRequest::default();
+        must(
+            "ListImages",
+            call(daemon.clients().images.list_images(request)),
+        );
+    });
+    soon("ImageStatus", || assert!(daemon.image(BUSYBOX).is_some()));
+    soon("ImageFsInfo", || {
+        let request = ImageFsInfoRequest {};
+        must(
+            "ImageFsInfo",
+            call(daemon.clients().images.image_fs_info(request)),
+        );
+    });
+    let start = Instant::now();
+    let pod = daemon.run_named(name);
+    let run = pod.start(idle("c"));
+    assert_eq!(run.sh("echo alive"), "alive\n");
+    soon("verbose status", || drop(run.info()));
+    pod.remove();
+    assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+}
+
+#[test]
+fn pods_in_a_plugin_that_hangs() {
+    let (daemon, plugins) = start(Options::default().set("cni.timeout", "80s"));
+    plugins.spy("spy-a");
+    plugins.configure(
+        "10-spy.conflist",
+        r#"{"cniVersion":"1.0.0","name":"spy","plugins":[{"type":"spy-a"}]}"#,
+    );
+    let hang = daemon.place.dir.join("hang");
+    fs::write(&hang, "").unwrap();
+    let wait = format!(
+        "case $CNI_ARGS in *stuck*) while [ -e {} ]; do sleep 1; done;; esac",
+        hang.display()
+    );
+    plugins.act("spy-a", "ADD", &wait);
+    plugins.act("spy-a", "DEL", &wait);
+    // A pod that is stuck in its end.
+    let config = daemon.pod("stuck-in-del");
+    fs::remove_file(&hang).unwrap();
+    let ending = daemon.run(config);
+    fs::write(&hang, "").unwrap();
+    thread::scope(|scope| {
+        let runs: Vec<_> = (0..MANY)
+            .map(|number| daemon.pod(&format!("stuck-{number}")))
+            .map(|config| {
+                let daemon = &daemon;
+                scope.spawn(move || daemon.try_run(&config))
+            })
+            .collect();
+        let stop = scope.spawn(|| daemon.try_stop_pod(&ending.id));
+        until("all of them to hang", PATIENCE, || {
+            let calls = plugins.order();
+            let adds = calls.iter().filter(|call| *call == "spy-a.ADD").count();
+            let dels = calls.iter().filter(|call| *call == "spy-a.DEL").count();
+            (adds > MANY && dels > 0).then_some(())
+        });
+        everything_else_goes_on(&daemon, "healthy");
+        fs::remove_file(&hang).unwrap();
+        for run in runs {
+            must("RunPodSandbox", run.join().unwrap());
+        }
+        must("StopPodSandbox", stop.join().unwrap());
+    });
+    assert_eq!(daemon.pods().len(), MANY + 1);
+}
+
+#[test]
+fn containers_whose_logs_are_on_a_dead_mount() {
+    let daemon = Daemon::start();
+    let mut dead = DeadMount::new(&daemon);
+    let pods: Vec<_> = (0..7)
+        .map(|number| {
+            let mut config = daemon.pod(&format!("stuck-{number}"));
+            config.log_directory = dead.dir.join("logs").display().to_string();
+            daemon.run(config)
+        })
+        .collect();
+    let containers: Vec<_> = (0..MANY)
+        .map(|number| pods[number % 7].create(idle(&format!("c{number}"))))
+        .collect();
+    thread::scope(|scope| {
+        let starts: Vec<_> = containers
+            .iter()
+            .map(|one| scope.spawn(|| daemon.try_start(&one.id)))
+            .collect();
+        thread::sleep(Duration::from_secs(1));
+        everything_else_goes_on(&daemon, "healthy");
+        assert_eq!(
+            containers[0].status().state(),
+            ContainerState::ContainerCreated
+        );
+        // A pod that is stuck can be stopped and removed all the same.
+        let start = Instant::now();
+        pods[0].remove();
+        assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+        dead.release();
+        for (number, start) in starts.into_iter().enumerate() {
+            // The directory answers again: with an error, or as what is below the mount.
+            let started = start.join().unwrap();
+            assert!(started.is_err() || number % 7 != 0, "in a pod that is gone");
+        }
+    });
+    everything_else_goes_on(&daemon, "after");
+}
+
+#[test]
+fn containers_whose_volumes_are_on_a_dead_mount() {
+    let daemon = Daemon::start();
+    let dead = DeadMount::new(&daemon);
+    let pod = daemon.run_named("volumes");
+    let volume = |name: &str| {
+        let mut config = idle(name);
+        config.mounts = vec![mount(dead.dir.join("volume"), "/volume")];
+        pod.create(config)
+    };
+    let containers = [volume("one"), volume("two")];
+    thread::scope(|scope| {
+        let starts = containers
+            .each_ref()
+            .map(|one| scope.spawn(|| daemon.try_start(&one.id)));
+        thread::sleep(Duration::from_secs(1));
+        everything_else_goes_on(&daemon, "healthy");
+        let other = pod.start(idle("other"));
+        assert_eq!(other.sh("echo alive"), "alive\n");
+        // What hangs in its start can be removed, and the pod stopped.
+        must("RemoveContainer", daemon.try_remove(&containers[0].id));
+        pod.remove();
+        for start in starts {
+            start.join().unwrap().unwrap_err();
+        }
+    });
+}
+
+#[test]
+fn a_shim_that_hangs_does_not_hold_its_pod() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("hung");
+    let run = pod.start(idle("c"));
+    let shim = pod.info()["shimPid"].as_i64().unwrap();
+    let pids = [i32::try_from(shim).unwrap(), run.pid(), pod.pause()];
+    sh(&format!("kill -STOP {shim}"));
+    everything_else_goes_on(&daemon, "healthy");
+    pod.stop();
+    assert_eq!(pod.status().state(), PodSandboxState::SandboxNotready);
+    until("the end of its processes", PATIENCE, || {
+        pids.iter().all(|pid| !is_alive(*pid)).then_some(())
+    });
+    pod.remove();
+}

@@ -1,0 +1,110 @@
+//! Work on paths that others name: log directories, devices, profiles. Any of them may be on a file system that
+//! never answers, and a thread that asks it is lost until it does. So such work has threads of its own, which
+//! nothing else waits for, and an end of the patience with it.
+//!
+//! ```text
+//!   patiently(work) ──▶ a thread ──▶ result
+//!            └────────── deadline ──▶ error; the thread ends whenever the path answers
+//! ```
+//!
+//! Work that was given up may still come to its end: it must change nothing that has an owner.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::error::PodError;
+
+/// How long a path may take to answer, below the time that kubelets wait for a start.
+pub const DEADLINE: Duration = Duration::from_secs(100);
+
+/// The same for what only looks.
+pub const GLANCE: Duration = Duration::from_secs(2);
+
+/// Threads that may wait for paths at the same time: several for each pod of a full node.
+const MOST: usize = 1024;
+
+/// Stack of such a thread, in bytes.
+const STACK: usize = 512 << 10;
+
+/// Threads that wait now.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts a thread for as long as it lives.
+struct Place;
+
+impl Place {
+    fn take() -> Option<Self> {
+        let free = |taken: usize| (taken < MOST).then_some(taken + 1);
+        WAITING
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, free)
+            .ok()
+            .map(|_| Self)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        WAITING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Does work on a thread of its own and waits for it until a deadline. `path` is for the error.
+///
+/// # Errors
+/// That of the work; [`PodError::PathHangs`] when there is no answer, or too many others wait for one.
+pub async fn patiently<T: Send + 'static>(
+    path: &str,
+    deadline: Duration,
+    work: impl FnOnce() -> Result<T, PodError> + Send + 'static,
+) -> Result<T, PodError> {
+    let hangs = || PodError::PathHangs {
+        path: path.to_owned(),
+        deadline,
+    };
+    let place = Place::take().ok_or_else(hangs)?;
+    let (done, result) = oneshot::channel();
+    let thread = std::thread::Builder::new()
+        .name("holdfastd-path".to_owned())
+        .stack_size(STACK);
+    let waiting = move || {
+        let _place = place;
+        // Whoever waited may have given up.
+        let _ = done.send(work());
+    };
+    thread.spawn(waiting).map_err(|source| PodError::System {
+        doing: "start a thread",
+        source,
+    })?;
+    match tokio::time::timeout(deadline, result).await {
+        Ok(Ok(result)) => result,
+        // The work panicked.
+        Ok(Err(_)) => Err(PodError::Gone),
+        Err(_) => Err(hangs()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_hangs_is_given_up_and_counted_until_it_ends() {
+        assert_eq!(patiently("/a", DEADLINE, || Ok(7)).await.unwrap(), 7);
+        let (release, hang) = std::sync::mpsc::channel::<()>();
+        let late = Duration::from_millis(20);
+        let stuck = patiently("/dead/mount", late, move || {
+            let _ = hang.recv();
+            Ok(())
+        });
+        let error = stuck.await.unwrap_err();
+        assert!(error.to_string().contains("/dead/mount"), "{error}");
+        let waiting = WAITING.load(Ordering::Relaxed);
+        assert!(waiting >= 1);
+        drop(release);
+        while WAITING.load(Ordering::Relaxed) >= waiting {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
