@@ -41,4 +41,5 @@ mod sysctls;
 mod user_namespaces;
 mod users;
 mod volumes;
+mod watchdog;
 mod websocket;
