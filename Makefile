@@ -4,7 +4,7 @@ SHELL := /bin/bash
 CACHE := $(or $(HOLDFAST_TEST_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/holdfast-e2e)
 export PATH := $(CACHE)/bin:$(HOME)/.cargo/bin:/usr/local/go/bin:$(PATH):/usr/sbin:/sbin
 
-.PHONY: all build demo test crash critest bench check clean
+.PHONY: all build demo test crash chaos critest bench check clean
 
 all: build
 
@@ -26,12 +26,19 @@ test:
 	.ci/check
 	e2e/run.sh
 	e2e/crash.sh
+	e2e/chaos.sh --seed 4 --seconds 60
 	e2e/critest.sh
 
 # Every operation, killed at every step that it takes.
 crash:
 	e2e/tools/install.sh test
 	e2e/crash.sh
+
+# Random calls of several clients, with kills and faults: CHAOS_SEED replays, CHAOS_SECONDS says how long.
+CHAOS_SECONDS ?= 600
+chaos:
+	e2e/tools/install.sh test
+	e2e/chaos.sh --seconds $(CHAOS_SECONDS) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 
 # The conformance suite of the CRI: by SPDY, by WebSocket, and four specs at a time.
 critest:

@@ -16,6 +16,7 @@ mod client;
 mod disturb;
 mod model;
 mod random;
+mod report;
 mod round;
 mod script;
 mod world;
@@ -90,14 +91,15 @@ fn main() {
             time: left.min(ROUND),
             steps: arguments.steps,
         };
+        let again = format!(
+            "--seed {} --clients {} --round {number}",
+            arguments.seed, arguments.clients
+        );
+        report::on_panic(again.clone());
         match round::run(limits) {
             Ok(outcome) => total.add(outcome),
             Err(report) => {
-                println!("{report}");
-                println!(
-                    "chaos: VIOLATION in round {number}; again: --seed {} --clients {} --round {number}",
-                    arguments.seed, arguments.clients
-                );
+                println!("{report}\nchaos: VIOLATION; again: {again}");
                 std::process::exit(1);
             }
         }

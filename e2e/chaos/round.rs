@@ -1,23 +1,20 @@
 //! One round: a daemon, its clients, and the reckoning.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cri_api::holdfast::v1::DebtsRequest;
-use e2e::call;
+use e2e::{call, leaks};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::client::Client;
 use crate::model::Checked;
+use crate::report;
 use crate::script::{Ground, Script};
 use crate::world::World;
 
 /// How long debts may take to be paid when their causes are gone.
 const DEBTS: Duration = Duration::from_secs(120);
-
-/// Lines of the history and of the daemon's log that a report shows.
-const SHOWN: usize = 120;
 
 /// What a round is to be.
 #[derive(Debug, Clone, Copy)]
@@ -76,41 +73,32 @@ pub fn take_signals() {
 pub fn run(limits: Limits) -> Result<Outcome, String> {
     let ground = Ground::of(limits.seed, limits.round);
     println!("chaos: round {} on {ground:?}", limits.round);
-    let started = catch_unwind(|| World::new(ground));
-    let world = started.map_err(|panic| format!("the round does not start: {}", text(&*panic)))?;
+    let world = World::new(ground);
+    report::set(Some(world.witness()));
     storm(&world, limits);
-    let settled = catch_unwind(AssertUnwindSafe(|| settle(&world)));
-    world.check(settled.unwrap_or_else(|panic| Err(text(&*panic))));
+    world.check(settle(&world));
     let outcome = Outcome {
         calls: world.calls.load(Ordering::Relaxed),
         disturbances: world.disturbances.load(Ordering::Relaxed),
         interrupted: INTERRUPTED.load(Ordering::Relaxed),
     };
-    let report = world
-        .violation()
-        .map(|violation| report(&world, &violation));
-    let (log, story) = (world.daemon.log(), world.model().story(&[], SHOWN));
-    // Removes everything and compares the machine with before.
-    let ended = catch_unwind(AssertUnwindSafe(move || drop(world)));
+    let violation = world.violation();
+    let report = violation.map(|violation| world.witness().report(&violation));
     if let Some(report) = report {
+        report::set(None);
+        leaks::clean(&world.daemon.place);
+        // Its end would ask a daemon that is gone to remove things.
+        std::mem::forget(world);
         return Err(report);
     }
-    ended.map_err(|panic| {
-        let log: Vec<_> = log.lines().collect();
-        let tail = log[log.len().saturating_sub(SHOWN)..].join("\n");
-        format!("{}\n{tail}\n{}", story.join("\n"), text(&*panic))
-    })?;
+    // Removes everything and compares the machine with before; a leak panics.
+    drop(world);
+    report::set(None);
     println!(
         "chaos: round {}: {} calls, {} disturbances",
         limits.round, outcome.calls, outcome.disturbances
     );
     Ok(outcome)
-}
-
-fn text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().cloned();
-    let word = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or(word).unwrap_or_else(|| "a panic".to_owned())
 }
 
 /// The clients, all at once.
@@ -188,25 +176,4 @@ fn debts(world: &World) -> Checked {
         }
         std::thread::sleep(Duration::from_millis(200));
     }
-}
-
-/// The story of what a violation is about.
-fn report(world: &World, violation: &str) -> String {
-    let hex = |word: &&str| word.len() >= 16 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let words = violation.split(|c: char| !c.is_ascii_alphanumeric());
-    let ids: Vec<String> = words.filter(hex).map(str::to_owned).collect();
-    let mut told = ids.clone();
-    told.extend(["daemon", "fault", "disk", "plugin", "VIOLATION"].map(|word| format!(" {word}")));
-    let story = world.model().story(&told, SHOWN);
-    let log = world.daemon.log();
-    let of_them = log
-        .lines()
-        .filter(|line| ids.iter().any(|id| line.contains(id.as_str())));
-    let lines: Vec<_> = of_them.collect();
-    format!(
-        "--- history ---\n{}\n--- the daemon's log about them ---\n{}\n--- its end ---\n{}\n{violation}",
-        story.join("\n"),
-        lines[lines.len().saturating_sub(SHOWN)..].join("\n"),
-        world.daemon.log_tail(),
-    )
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use e2e::cni::{self, Plugins};
 use e2e::daemon::Options;
@@ -12,6 +12,7 @@ use e2e::place::Place;
 use e2e::{BUSYBOX, Daemon, program};
 
 use crate::model::{Checked, Model};
+use crate::report::Witness;
 use crate::script::Ground;
 
 /// The configuration of rounds with plugins: one that breaks, and Debian's real ones.
@@ -38,7 +39,7 @@ pub struct World {
     pub control: Mutex<()>,
     pub calls: AtomicU64,
     pub disturbances: AtomicU64,
-    model: Mutex<Model>,
+    model: Arc<Mutex<Model>>,
     violation: Mutex<Option<String>>,
     over: AtomicBool,
 }
@@ -63,7 +64,7 @@ impl World {
             control: Mutex::new(()),
             calls: AtomicU64::new(0),
             disturbances: AtomicU64::new(0),
-            model: Mutex::new(Model::new()),
+            model: Arc::new(Mutex::new(Model::new())),
             violation: Mutex::new(None),
             over: AtomicBool::new(false),
         }
@@ -71,6 +72,14 @@ impl World {
 
     pub fn model(&self) -> MutexGuard<'_, Model> {
         self.model.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a report needs, also when the world is gone.
+    pub fn witness(&self) -> Witness {
+        Witness {
+            place: self.daemon.place.clone(),
+            model: Arc::clone(&self.model),
+        }
     }
 
     pub fn control(&self) -> MutexGuard<'_, ()> {

@@ -10,6 +10,8 @@
 //! leaves everything running, and the next one takes it over.
 
 mod config;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod logging;
 mod metrics;
 mod quantity;

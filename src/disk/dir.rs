@@ -6,12 +6,18 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, fstatat, mkdirat};
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a lock is waited for, and the time between two attempts.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+/// See [`LOCK_PATIENCE`].
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// An open directory of ours.
 ///
@@ -285,17 +291,27 @@ impl Dir {
         Ok(Some(bytes))
     }
 
-    /// Takes the lock of that name, creating its file when missing; never waits.
+    /// Takes the lock of that name, creating its file when missing; waits a second at most.
     ///
-    /// One daemon per root: a second one gets [`DirError::Locked`].
+    /// One daemon per root: a second one gets [`DirError::Locked`]. A process that was killed may live on in a
+    /// child between its fork and its exec, and so may its lock, for a moment.
     pub fn lock(&self, name: &FileName) -> Result<LockFile, DirError> {
         let file = self.open_with(name, OFlag::O_RDWR | OFlag::O_CREAT, "open lock file")?;
-        match file.try_lock() {
+        let end = Instant::now() + LOCK_PATIENCE;
+        let locked = loop {
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) if Instant::now() < end => {
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                other => break other,
+            }
+        };
+        match locked {
             Ok(()) => Ok(LockFile { _file: file }),
-            Err(std::fs::TryLockError::WouldBlock) => Err(DirError::Locked {
+            Err(TryLockError::WouldBlock) => Err(DirError::Locked {
                 path: self.join(name),
             }),
-            Err(std::fs::TryLockError::Error(source)) => Err(DirError::Io {
+            Err(TryLockError::Error(source)) => Err(DirError::Io {
                 operation: "lock",
                 path: self.join(name),
                 source,

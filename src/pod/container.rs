@@ -366,7 +366,7 @@ fn ready_launch(
         }
     };
     Ok(Launch {
-        plan: seal("container plan", &compile(node, record, &spec)?)?,
+        plan: seal("container plan", &pod.pod, &compile(node, record, &spec)?)?,
         log: log_file::open_log(&pod.pod.config, &record.config)?,
         cgroup,
     })

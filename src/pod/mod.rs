@@ -26,6 +26,8 @@ mod error;
 mod events;
 mod exec;
 mod files;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod host;
 mod image_volume;
 mod index;
@@ -216,6 +218,7 @@ impl Pods {
             shim: None,
             ips: Vec::new(),
             cgroup,
+            protocol: self.0.spawner.protocol().number(),
         })
     }
 

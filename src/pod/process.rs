@@ -1,8 +1,11 @@
 //! Identity of a process that survives restarts of the daemon: the pid alone is reused by the kernel.
 
+use std::io;
+use std::os::fd::AsFd;
+
 use serde::{Deserialize, Serialize};
 
-use crate::sys::proc;
+use crate::sys::{pidfd, proc};
 
 /// A process, named so that no later process with the same pid is taken for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +17,26 @@ pub struct ProcessIdentity {
 }
 
 impl ProcessIdentity {
+    /// Sends a signal to this very process. One that has ended gets none, and that is no error.
+    ///
+    /// # Errors
+    /// Those of pidfd_open(2) and pidfd_send_signal(2), ESRCH excepted.
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        let gone = |error: &io::Error| error.raw_os_error() == Some(libc::ESRCH);
+        let process = match pidfd::open(self.pid) {
+            Err(error) if gone(&error) => return Ok(()),
+            other => other?,
+        };
+        // Only now can the number not be given to another process any more.
+        if !self.exists() {
+            return Ok(());
+        }
+        match pidfd::send_signal(process.as_fd(), signal) {
+            Err(error) if gone(&error) => Ok(()),
+            other => other,
+        }
+    }
+
     /// Whether this very process exists, also as a zombie.
     pub fn exists(&self) -> bool {
         proc::start_ticks(self.pid).is_ok_and(|ticks| ticks == self.start_ticks)

@@ -18,6 +18,7 @@ use crate::image::LayerName;
 use crate::spec::{
     CdiEdits, ContainerConfig, Identity, ImageDefaults, PodConfig, Resources, Signal,
 };
+use crate::wire::{Protocol, UnspokenProtocol};
 
 /// Version of the records on disk.
 const VERSION: u32 = 1;
@@ -52,6 +53,23 @@ pub struct PodRecord {
     /// Resources that the kubelet gave the pod last.
     #[serde(default)]
     pub resources: PodResources,
+    /// Number of the protocol that its shim speaks. Records of the first release have none.
+    #[serde(default = "first_protocol")]
+    pub protocol: u16,
+}
+
+fn first_protocol() -> u16 {
+    Protocol::FIRST.number()
+}
+
+impl PodRecord {
+    /// The protocol in which its shim is spoken to.
+    ///
+    /// # Errors
+    /// This release does not speak it.
+    pub fn protocol(&self) -> Result<Protocol, UnspokenProtocol> {
+        Protocol::spoken(self.protocol)
+    }
 }
 
 /// What the kubelet says of a pod's resources. It writes them to the pod's cgroup itself: they are kept to be
@@ -268,4 +286,20 @@ pub fn load_containers(dir: &Dir) -> Result<Vec<ContainerRecord>, StateError> {
         }
     }
     Ok(records)
+}
+
+/// The containers of which a pod's state directory has records, readable or not.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn container_ids(dir: &Dir) -> Result<Vec<ContainerId>, StateError> {
+    let entries = dir.entries()?;
+    let id = |name: &str| {
+        let id = name.strip_prefix("container.")?.strip_suffix(".json")?;
+        id.parse().ok()
+    };
+    Ok(entries
+        .iter()
+        .filter_map(|entry| id(entry.name.as_str()?))
+        .collect())
 }

@@ -7,7 +7,9 @@
 //!   archive ─┐   (of another boot only; the runtime is ready when all of those are released)
 //!   record ──┼─ other boot, or Creating ───────────▶ nothing of it runs: release, keep what has ended
 //!            ├─ shim answers ─▶ inventory ─────────▶ Ready, containers as the shim says
+//!            ├─ shim is strange ─▶ /proc ──────────▶ Ready, containers as the kernel says
 //!            └─ shim is gone ─▶ exit files ────────▶ release, containers ended
+//!   unread ────────────────────────────────────────▶ told, and everything of it stays as it is
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +24,7 @@ use super::connect;
 use super::container;
 use super::error::PodError;
 use super::index::{PodEntry, PodKey, PodSnapshot};
-use super::link::ShimLink;
+use super::link::{LinkError, ShimLink};
 use super::new_entry;
 use super::node::{Node, blocking, now};
 use super::process::ProcessIdentity;
@@ -34,7 +36,7 @@ use crate::disk::{Dir, FileName};
 use crate::id::{ContainerId, PodId};
 use crate::spec::NetMode;
 use crate::sys::proc;
-use crate::wire::{ContainerReport, Event, Phase, Reply, Request};
+use crate::wire::{self, ContainerReport, Event, Phase, Protocol, Reply, Request};
 
 /// How long a shim may take to answer a new daemon.
 const INVENTORY_DEADLINE: Duration = Duration::from_secs(5);
@@ -51,7 +53,14 @@ struct Unverified {
     dir: Dir,
 }
 
-/// A shim that answered.
+/// What the records that cannot be read belong to: those of a later release, or damaged ones. The pods may run.
+#[derive(Default)]
+struct Unread {
+    pods: BTreeSet<PodId>,
+    containers: BTreeSet<ContainerId>,
+}
+
+/// A shim that lives.
 struct Living {
     link: ShimLink,
     events: mpsc::UnboundedReceiver<Event>,
@@ -65,8 +74,9 @@ pub async fn all(node: &Arc<Node>) -> Result<(), PodError> {
         node.readiness.owes(pod);
     }
     let owner = Arc::clone(node);
-    let found = blocking(move || load(&owner)).await?;
+    let (found, unread) = blocking(move || load(&owner)).await?;
     let known: BTreeSet<_> = found.iter().map(|found| found.pod.id).collect();
+    let known = known.union(&unread.pods).copied().collect();
     let mut pending = Vec::new();
     for unverified in found {
         let held = !matches!(
@@ -90,7 +100,7 @@ pub async fn all(node: &Arc<Node>) -> Result<(), PodError> {
     }
     forgotten(node, &known)?;
     let owner = Arc::clone(node);
-    blocking(move || sweep(&owner)).await?;
+    blocking(move || sweep(&owner, &unread)).await?;
     tokio::spawn(connect::settle(Arc::clone(node)));
     Ok(())
 }
@@ -126,17 +136,19 @@ fn nameless(node: &Node, id: PodId) -> Result<PodRecord, PodError> {
         ips: Vec::new(),
         cgroup: node.pod_cgroup(id, None)?.to_string(),
         resources: PodResources::default(),
+        protocol: Protocol::FIRST.number(),
     })
 }
 
 /// Reads all records: those of this boot from the run directory, those of another from there or, where it is
 /// emptied with the machine's start, from the archive.
-fn load(node: &Node) -> Result<Vec<Unverified>, PodError> {
+fn load(node: &Node) -> Result<(Vec<Unverified>, Unread), PodError> {
     let mut archived = node.archive.load()?;
     let mut found = Vec::new();
+    let mut unread = Unread::default();
     for (id, dir) in node.pod_dirs()? {
         let kept = archived.remove(&id);
-        found.extend(in_run_dir(node, id, dir, kept)?);
+        found.extend(in_run_dir(node, id, dir, kept, &mut unread)?);
     }
     for (id, kept) in archived {
         if kept.pod.boot_id == node.boot_id {
@@ -146,7 +158,15 @@ fn load(node: &Node) -> Result<Vec<Unverified>, PodError> {
         }
         found.push(restored(kept, node.make_pod_dir(id)?));
     }
-    Ok(found)
+    Ok((found, unread))
+}
+
+impl Unread {
+    fn take(&mut self, id: PodId, dir: &Dir) -> Result<(), PodError> {
+        self.pods.insert(id);
+        self.containers.extend(record::container_ids(dir)?);
+        Ok(())
+    }
 }
 
 /// What the run directory says of a pod. `kept` is what the archive says.
@@ -155,6 +175,7 @@ fn in_run_dir(
     id: PodId,
     dir: Dir,
     kept: Option<ArchivedPod>,
+    unread: &mut Unread,
 ) -> Result<Option<Unverified>, PodError> {
     let kept = kept.filter(|kept| kept.pod.boot_id != node.boot_id);
     let torn = match record::load_pod(&dir) {
@@ -178,7 +199,12 @@ fn in_run_dir(
         }
         Err(error) if !error.is_damaged() => {
             // Of a later release, or the disk fails: it is left where it is.
-            tracing::error!(pod = %id, error = super::chain(&error), "a pod's record cannot be read");
+            tracing::error!(
+                pod = %id,
+                error = super::chain(&error),
+                "a pod's record cannot be read; the pod is not served, and stays as it is"
+            );
+            unread.take(id, &dir)?;
             return Ok(None);
         }
         Ok(_) => "it is missing or of another pod".to_owned(),
@@ -230,7 +256,7 @@ async fn one(node: Arc<Node>, unverified: Unverified) {
     } = unverified;
     let same_boot = pod.boot_id == node.boot_id;
     let living = if same_boot && pod.phase != PodPhase::NotReady {
-        reach(&node, &pod, &dir).await
+        reach(&node, &pod, &containers, &dir).await
     } else {
         None
     };
@@ -275,12 +301,24 @@ async fn without_removed(
 }
 
 /// The shim of a pod, if it lives and answers.
-async fn reach(node: &Node, pod: &PodRecord, dir: &Dir) -> Option<Living> {
-    let (link, events) = ShimLink::connect(dir.as_fd()).ok()?;
+async fn reach(
+    node: &Node,
+    pod: &PodRecord,
+    containers: &[ContainerRecord],
+    dir: &Dir,
+) -> Option<Living> {
+    let (link, events) = ShimLink::connect(dir.as_fd(), pod).ok()?;
     let asked = tokio::time::timeout(INVENTORY_DEADLINE, link.ask(Request::Inventory, &[])).await;
-    let Ok(Ok(answer)) = asked else {
-        tracing::error!(pod = %pod.id, "the pod's shim does not answer; its processes are being ended");
-        return None;
+    let answer = match asked {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error @ LinkError::Strange(_))) => {
+            tracing::error!(pod = %pod.id, error = super::chain(&error), "a pod of another release is left as it is");
+            return Some(stranger(pod, containers, (link, events)));
+        }
+        Ok(Err(_)) | Err(_) => {
+            tracing::error!(pod = %pod.id, "the pod's shim does not answer; its processes are being ended");
+            return None;
+        }
     };
     let Reply::Inventory { pause, containers } = answer.body else {
         return None;
@@ -305,6 +343,27 @@ async fn reach(node: &Node, pod: &PodRecord, dir: &Dir) -> Option<Living> {
         pause,
         containers,
     })
+}
+
+/// A pod whose shim cannot be asked: the kernel says what runs of what was recorded.
+fn stranger(
+    pod: &PodRecord,
+    containers: &[ContainerRecord],
+    (link, events): (ShimLink, mpsc::UnboundedReceiver<Event>),
+) -> Living {
+    let running = |record: &ContainerRecord| match &record.phase {
+        ContainerPhase::Running(Run { process, .. }, _) if process.exists() => {
+            let (pid, start_ticks) = (process.pid, process.start_ticks);
+            Some((record.id, Phase::Running { pid, start_ticks }))
+        }
+        _ => None,
+    };
+    Living {
+        link,
+        events,
+        pause: pod.pause.filter(ProcessIdentity::exists),
+        containers: containers.iter().filter_map(running).collect(),
+    }
 }
 
 /// Makes a container's record true.
@@ -394,7 +453,7 @@ fn lost(same_boot: bool) -> Exit {
 pub(super) fn exit_record(dir: &Dir, id: ContainerId) -> Option<Exit> {
     let name = FileName::new(format!("exit.{id}")).ok()?;
     let bytes = dir.read_file(&name, EXIT_LIMIT).ok()??;
-    match postcard::from_bytes(&bytes).ok()? {
+    match wire::decode_exit(&bytes).ok()? {
         Event::Exited {
             container,
             status,
@@ -458,13 +517,18 @@ fn serve(
 
 /// Deletes the layers of containers that no record knows, and lets the image store and the network do the
 /// same with theirs.
-fn sweep(node: &Node) -> Result<(), PodError> {
+fn sweep(node: &Node, unread: &Unread) -> Result<(), PodError> {
     for id in node.layers()? {
-        if node.index.container(&id.to_string()).is_err() {
+        let known = node.index.container(&id.to_string()).is_ok();
+        if !known && !unread.containers.contains(&id) {
             node.delete_layer(id)?;
         }
     }
-    connect::reconcile(node)?;
-    node.images.collect();
+    connect::reconcile(node, &unread.pods)?;
+    if unread.pods.is_empty() {
+        node.images.collect();
+    } else {
+        tracing::warn!("unused layers are kept: pods whose records cannot be read may use them");
+    }
     Ok(())
 }

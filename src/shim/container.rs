@@ -10,7 +10,7 @@ use super::cgroup;
 use super::launched::complete;
 use super::output::{Output, SourceIndex};
 use super::process::Process;
-use super::run::{Shim, Token, decode_plan, failed};
+use super::run::{Shim, Token, failed};
 use super::state::State;
 use crate::id::ContainerId;
 use crate::launch::{CgroupDirectories, ContainerLaunch, Streams, start_container};
@@ -38,6 +38,8 @@ pub(super) struct Container {
     /// OOM kills that the cgroup had counted before.
     pub(super) oom_kills_before: u64,
     pub(super) oom_killed: bool,
+    /// Somebody wanted it killed: that is the reason of its end, whatever it lacked before.
+    pub(super) kill_asked: bool,
     /// The plan, until the process runs: failures name its objects.
     pub(super) plan: Option<Box<ContainerPlan>>,
     /// Its standard input, kept for clients that attach.
@@ -67,7 +69,7 @@ impl Shim {
             return self.join_start(slot, asked.request);
         }
         let mut descriptors = asked.descriptors.into_iter();
-        let plan: Box<ContainerPlan> = decode_plan(descriptors.next())?;
+        let plan: Box<ContainerPlan> = self.decode_plan(descriptors.next())?;
         let log = if asked.log { descriptors.next() } else { None };
         let cgroup = CgroupDirectories::new(asked.slots, descriptors);
         let mut ends = self
@@ -88,6 +90,7 @@ impl Shim {
             sequence: 0,
             oom_kills_before,
             oom_killed: false,
+            kill_asked: false,
             plan: Some(plan),
             stdin: ends.stdin,
         };

@@ -30,11 +30,12 @@ impl Shim {
     /// Reads and carries out what the daemon asks.
     pub(super) fn serve_daemon(&mut self) {
         for _ in 0..REQUESTS_PER_TURN {
-            let Some(daemon) = &self.daemon else {
+            let Some(daemon) = &mut self.daemon else {
                 return;
             };
             match daemon.receive(self.packet.as_mut_slice()) {
                 Incoming::Request(request, descriptors) => self.carry_out(request, descriptors),
+                Incoming::Strange => self.object(),
                 Incoming::Nothing => return,
                 Incoming::Closed => {
                     self.daemon = None;
@@ -137,6 +138,9 @@ impl Shim {
 
     fn kill(&mut self, container: ContainerId) -> Answer {
         let container = self.known_container(container)?;
+        if matches!(container.process.state, State::Launching | State::Running) {
+            container.kill_asked = true;
+        }
         let failure = |errno| failed(Step::Control, errno, "kill");
         container.process.kill().map_err(failure)?;
         if let Some(directory) = container.cgroup.any() {
@@ -231,10 +235,11 @@ impl Shim {
     /// Kills everything. The answer follows when all is gone.
     fn shut_down(&mut self, request: u64) {
         self.ending = Some(request);
-        for container in self.containers.values() {
+        for container in self.containers.values_mut() {
             if container.process.pid == 0 {
                 continue;
             }
+            container.kill_asked |= container.process.state == State::Running;
             // What a signal cannot reach is already gone.
             let _ = container.process.kill();
             if let Some(directory) = container.cgroup.any() {

@@ -80,7 +80,8 @@ impl Shim {
                     let _ = cgroup::kill(directory);
                 }
                 let oom_kills = cgroup::oom_kills(&container.cgroup);
-                container.oom_killed = oom_kills > container.oom_kills_before;
+                container.oom_killed =
+                    oom_kills > container.oom_kills_before && !container.kill_asked;
                 container.drain_until = Some(Instant::now() + DRAIN_DEADLINE);
                 self.check_drained(slot);
             }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::protocol::Protocol;
 use crate::id::ContainerId;
 
 /// A packet from the daemon to the shim.
@@ -18,7 +19,7 @@ pub struct ToShim {
 pub enum FromShim {
     /// The answer to the request with the same id.
     Reply {
-        /// The request's id.
+        /// The request's id; 0, which no request has, for a packet that was not understood.
         id: u64,
         /// The answer.
         body: Reply,
@@ -139,6 +140,30 @@ pub enum Request {
     },
     /// Tell which process the shim is.
     Identify,
+}
+
+impl Request {
+    /// The first version that has it.
+    pub fn since(&self) -> Protocol {
+        match self {
+            Self::StartPause { .. }
+            | Self::OpenNetlink
+            | Self::StartContainer { .. }
+            | Self::Exec { .. }
+            | Self::Signal { .. }
+            | Self::Kill { .. }
+            | Self::KillExec { .. }
+            | Self::ReopenLog { .. }
+            | Self::Resize { .. }
+            | Self::Acknowledge { .. }
+            | Self::Inventory
+            | Self::Forget { .. }
+            | Self::Shutdown
+            | Self::Attach { .. }
+            | Self::OpenTcp { .. }
+            | Self::Identify => Protocol::FIRST,
+        }
+    }
 }
 
 /// Versions of the Internet Protocol.
@@ -282,6 +307,18 @@ pub enum Event {
         /// Which client.
         client: u64,
     },
+}
+
+impl Event {
+    /// The first version that has it.
+    pub fn since(&self) -> Protocol {
+        match self {
+            Self::Exited { .. }
+            | Self::ExecExited { .. }
+            | Self::PauseExited { .. }
+            | Self::ClientDropped { .. } => Protocol::FIRST,
+        }
+    }
 }
 
 /// How a process ended: waitpid(2).

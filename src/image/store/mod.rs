@@ -178,6 +178,10 @@ pub(super) struct Inner {
     /// Whether all users of layers have been heard of since the start.
     collecting: AtomicBool,
     sequence: AtomicU64,
+    /// A thread tries deletions again.
+    retrying: AtomicBool,
+    /// What the disk refused to move out of the staging directory.
+    leftovers: Mutex<Vec<FileName>>,
     _lock: LockFile,
 }
 
@@ -221,6 +225,8 @@ impl ImageStore {
                 writing: Mutex::default(),
                 collecting: AtomicBool::new(false),
                 sequence: AtomicU64::new(0),
+                leftovers: Mutex::default(),
+                retrying: AtomicBool::new(false),
                 root,
                 layers,
                 blobs,

@@ -48,9 +48,12 @@ impl Staging {
     pub fn new(store: &ImageStore) -> Result<Self, StoreError> {
         let (name, outer) = store.inner.new_staging()?;
         let making = StoreError::directory("stage a layer");
-        let diff = outer
-            .create_new_subdir(&FileName::new(DIFF)?, 0o755)
-            .map_err(making)?;
+        let diff = outer.create_new_subdir(&FileName::new(DIFF)?, 0o755);
+        let diff = diff.map_err(|error| {
+            // Empty, and nobody's: what cannot be deleted now is swept at the next start.
+            let _ = store.inner.staging.remove_tree(&name);
+            making(error)
+        })?;
         Ok(Self {
             store: Arc::clone(&store.inner),
             name,
@@ -83,8 +86,9 @@ impl Drop for Staging {
         if let Err(e) = self.store.discard(&self.store.staging, &self.name) {
             tracing::warn!(
                 error = &e as &dyn std::error::Error,
-                "cannot delete a staged layer; the next start will"
+                "cannot delete a staged layer; trying again later"
             );
+            self.store.lock_leftovers().push(self.name.clone());
         }
         self.store.empty_trash_in_background();
     }

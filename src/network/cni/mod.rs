@@ -18,6 +18,8 @@
 mod call;
 mod config;
 mod error;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod outcome;
 mod pod;
 mod strays;

@@ -16,6 +16,7 @@ fn pod() -> PodRecord {
         ips: Vec::new(),
         cgroup: "/x".to_owned(),
         resources: Default::default(),
+        protocol: 1,
     }
 }
 
