@@ -207,7 +207,8 @@ fn files(place: &Place) -> BTreeSet<String> {
         walk(&dir, &mut found);
     }
     // The store keeps its list when it is empty as well, and what the kubelet said of all pods outlives each.
-    let kept = ["images/index.json", "cni/ranges"].map(|name| place.root().join(name));
+    let kept = ["images/index.json", "images/verified.json", "cni/ranges"]
+        .map(|name| place.root().join(name));
     found.retain(|path| !kept.iter().any(|kept| kept.as_os_str() == path.as_str()));
     // What tests say to a daemon and hear of it.
     let faults = format!("{}/fault/", place.run().display());

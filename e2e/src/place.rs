@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use crate::leaks;
 use crate::program;
@@ -15,6 +16,9 @@ const BASE: &str = "/var/tmp";
 
 /// What every tag begins with; the process id and a number follow.
 const PREFIX: &str = "hfe2e-";
+
+/// How long a daemon may go without feeding the watchdog that a test plays.
+pub const WATCHDOG: Duration = Duration::from_secs(3);
 
 /// What a daemon of a test has for itself.
 #[derive(Debug, Clone)]
@@ -130,6 +134,11 @@ impl Place {
         self.dir.join("boot_id")
     }
 
+    /// The socket on which a test plays the service manager, once it has made it.
+    pub fn notify(&self) -> PathBuf {
+        self.dir.join("notify")
+    }
+
     /// A command that runs in the place's network namespace, when it has one of its own, and that sees the
     /// place's boot id.
     pub fn command(&self, program: &Path) -> Command {
@@ -154,6 +163,10 @@ impl Place {
         words.push(program.into());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]);
+        if self.notify().exists() {
+            command.env("NOTIFY_SOCKET", self.notify());
+            command.env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
+        }
         command
     }
 

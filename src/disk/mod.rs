@@ -27,7 +27,7 @@ pub use draft::Draft;
 pub use name::{FileName, FileNameError};
 pub use record::{Record, RecordError};
 pub use replace::Durability;
-pub use usage::{FsSpace, TreeUsage};
+pub use usage::{FsSpace, TreeFingerprint, TreeUsage};
 
 #[cfg(test)]
 mod tests;

@@ -286,9 +286,13 @@ impl Pods {
     ) -> Outcome<ContainerId> {
         let entry = self.0.index.pod(pod)?;
         let reference = config.image.image.clone();
-        let Some(image) = self.0.images.resolve(&reference) else {
-            return Err(Arc::new(PodError::ImageMissing(reference)));
-        };
+        let missing = || Arc::new(PodError::ImageMissing(reference.clone()));
+        let image = self.0.images.resolve(&reference).ok_or_else(missing)?;
+        let mut layers = image.layers.clone();
+        layers.extend(image_volume::layers(&self.0, &config));
+        if !self.0.images.sound(&layers).await.map_err(PodError::from)? {
+            self.0.images.resolve(&reference).ok_or_else(missing)?;
+        }
         let config = Box::new(config);
         ask(&entry, |answer| Command::Create(config, image, answer)).await
     }

@@ -1,5 +1,7 @@
 //! What could not be released: listed, shown in the status, tried again by itself, gone with its cause.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use cri_api::holdfast::v1::{Debt, DebtsRequest};
@@ -118,6 +120,63 @@ fn one_debt_does_not_wait_for_another_that_hangs_or_is_old() {
     daemon.kill9();
     daemon.restart();
     await_paid(&daemon, Duration::from_secs(20));
+}
+
+/// What a server of metrics answers.
+fn scrape(address: &str, target: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn metrics_count_pods_and_debts_by_kind() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let daemon = Daemon::with(Options::default().set("metrics.address", address.as_str()));
+    let has = |line: &str| {
+        let answer = scrape(&address, "/metrics");
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(
+            answer.lines().any(|found| found == line),
+            "{line}\n{answer}"
+        );
+    };
+    has("holdfast_pods{state=\"ready\"} 0");
+    has("holdfast_debts{kind=\"mount\"} 0");
+    let pod = daemon.run_named("p");
+    let run = pod.start(idle("c"));
+    has("holdfast_pods{state=\"ready\"} 1");
+    has("holdfast_containers{state=\"running\"} 1");
+    has("holdfast_images 1");
+    let upper = daemon
+        .place
+        .root()
+        .join(format!("containers/{}/upper", run.id));
+    let inside = upper.join("mounted");
+    std::fs::create_dir(&inside).unwrap();
+    sh(&format!("mount -t tmpfs none {}", inside.display()));
+    pod.remove();
+    has("holdfast_debts{kind=\"mount\"} 1");
+    until("an attempt", Duration::from_secs(10), || {
+        let answer = scrape(&address, "/metrics");
+        let line = answer
+            .lines()
+            .find(|line| line.starts_with("holdfast_debt_attempts_total"));
+        (line? != "holdfast_debt_attempts_total 0").then_some(())
+    });
+    sh(&format!("umount {}", inside.display()));
+    await_paid(&daemon, Duration::from_secs(15));
+    has("holdfast_debts{kind=\"mount\"} 0");
+    assert!(scrape(&address, "/").starts_with("HTTP/1.1 404 "));
+    // Clients that send nothing take no place from the others for long, and those that leave none.
+    let _idle: Vec<_> = (0..8)
+        .map(|_| TcpStream::connect(&address).unwrap())
+        .collect();
+    has("holdfast_images 1");
 }
 
 #[test]

@@ -47,4 +47,5 @@ mod upgrade;
 mod user_namespaces;
 mod users;
 mod volumes;
+mod watchdog;
 mod websocket;

@@ -306,3 +306,98 @@ fn writable_layers_stay_until_their_container_is_removed() {
     assert_eq!(run.sh("echo alive"), "alive\n");
     assert!(daemon.image(BUSYBOX).is_some());
 }
+
+/// What a power failure does to a layer that was not on the disk yet.
+const TEARS: [&str; 4] = [
+    // Delayed allocation: the name is there, the content is not.
+    "f=$(find $L -type f -size +1k | head -1); test -n \"$f\" && truncate -s 0 $f",
+    "f=$(find $L -type f -size +1k | head -1); test -n \"$f\" && rm $f",
+    "rm -r $L",
+    "rm -r $L/*",
+];
+
+fn tear(daemon: &Daemon, how: &str) {
+    let layers = daemon.place.root().join("images/layers");
+    let all: Vec<_> = std::fs::read_dir(&layers).unwrap().flatten().collect();
+    assert_eq!(all.len(), 1, "{}", layers.display());
+    let diff = all[0].path().join("diff");
+    e2e::program::sh(&format!("L={}; {how}", diff.display()));
+}
+
+#[test]
+fn a_torn_layer_is_absent_at_its_first_use_and_pulled_anew() {
+    for how in TEARS {
+        let daemon = Daemon::start();
+        daemon.provide(BUSYBOX);
+        assert_eq!(daemon.terminate(), 0);
+        e2e::reboot::down(&daemon, RunDir::Emptied);
+        tear(&daemon, how);
+        daemon.restart();
+        let config = daemon.pod("p");
+        let id = must("RunPodSandbox", daemon.try_run(&config));
+        let refused = daemon.try_create(&id, &config, &idle("c"));
+        let status = refused.expect_err("the image is torn");
+        assert_eq!(status.code(), tonic::Code::NotFound, "{how}: {status}");
+        // What the kubelet does then.
+        assert!(daemon.image(BUSYBOX).is_none(), "{how}");
+        daemon.pull(BUSYBOX);
+        let created = must(
+            "CreateContainer",
+            daemon.try_create(&id, &config, &idle("c")),
+        );
+        must("StartContainer", daemon.try_start(&created));
+        let ran = must(
+            "ExecSync",
+            daemon.try_exec(&created, &["echo", "alive"], 10),
+        );
+        assert_eq!(ran.stdout, b"alive\n");
+    }
+}
+
+#[test]
+fn a_pull_of_a_torn_image_fetches_it_anew() {
+    let daemon = Daemon::start();
+    daemon.provide(BUSYBOX);
+    daemon.kill9();
+    e2e::reboot::down(&daemon, RunDir::Emptied);
+    tear(&daemon, TEARS[0]);
+    daemon.restart();
+    daemon.pull(BUSYBOX);
+    let run = daemon.run_named("p").start(idle("c"));
+    assert_eq!(run.sh("echo alive"), "alive\n");
+}
+
+#[test]
+fn a_sound_image_is_used_without_a_pull_and_looked_at_once() {
+    let daemon = Daemon::start();
+    daemon.provide(BUSYBOX);
+    daemon.kill9();
+    e2e::reboot::reboot(&daemon, RunDir::Emptied);
+    let before = daemon.image(BUSYBOX).unwrap();
+    let run = daemon.run_named("p").start(idle("c"));
+    assert_eq!(run.sh("echo alive"), "alive\n");
+    assert_eq!(daemon.image(BUSYBOX).unwrap(), before);
+    assert!(!daemon.log().contains("torn"), "{}", daemon.log_tail());
+    // In the same boot a new daemon does not look again: what runs is not taken away.
+    daemon.kill9();
+    daemon.restart();
+    let verified = daemon.place.root().join("images/verified.json");
+    let verified = std::fs::read_to_string(verified).unwrap();
+    let boot_id = std::fs::read_to_string(daemon.place.boot_id()).unwrap();
+    assert!(verified.contains(boot_id.trim()), "{verified}");
+    assert_eq!(run.sh("echo alive"), "alive\n");
+}
+
+#[test]
+fn an_index_of_images_that_is_torn_does_not_stop_the_start() {
+    let daemon = Daemon::start();
+    daemon.provide(BUSYBOX);
+    daemon.kill9();
+    e2e::reboot::down(&daemon, RunDir::Emptied);
+    std::fs::write(daemon.place.root().join("images/index.json"), "").unwrap();
+    daemon.restart();
+    assert!(daemon.image(BUSYBOX).is_none());
+    daemon.pull(BUSYBOX);
+    let run = daemon.run_named("p").start(idle("c"));
+    assert_eq!(run.sh("echo alive"), "alive\n");
+}

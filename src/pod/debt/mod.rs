@@ -67,6 +67,15 @@ pub enum DebtKind {
 }
 
 impl DebtKind {
+    /// All kinds.
+    pub const ALL: [Self; 5] = [
+        Self::Network,
+        Self::Mount,
+        Self::Cgroup,
+        Self::Files,
+        Self::Other,
+    ];
+
     /// Of what failed.
     fn of(failure: &PodError) -> Self {
         #[expect(
