@@ -145,7 +145,7 @@ impl Node {
             boot_id: proc::boot_id().map_err(system("read the boot id"))?,
             filters: FilterCache::default(),
             spawner,
-            debts: Debts::open(&root)?,
+            debts: Debts::adopt(&run, &root).and_then(|()| Debts::open(&root))?,
             archive: Archive::open(&root)?,
             readiness: Readiness::new(settings.cni.timeout + RELEASE_MARGIN),
             samples: Samples::default(),

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use libfuzzer_sys::{Corpus, fuzz_target};
+use tokio::runtime::{Builder, Runtime};
 
 /// What to do with bytes.
 type Target = fn(&[u8]);
@@ -62,10 +63,13 @@ fn layer(bytes: &[u8]) {
 
 /// Waits for what only needs the bytes that are there.
 fn wait(work: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build();
-    runtime.expect("a runtime").block_on(work);
+    thread_local! {
+        static RUNTIME: Runtime = Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a runtime");
+    }
+    RUNTIME.with(|runtime| runtime.block_on(work));
 }
 
 fn stream(bytes: &[u8]) {

@@ -82,8 +82,8 @@ fn a_pod_of_a_later_release_runs_on_and_can_be_stopped() {
     pod.remove();
 }
 
-/// A downgrade of which not even the record can be read, and a record that a disk has damaged: until 0.1 the
-/// writable layers of such a pod's containers were swept away under them, and its addresses were given away.
+/// A downgrade of which not even the record can be read: the writable layers of such a pod's containers were swept
+/// away under them, and its addresses were given away.
 #[test]
 fn a_pod_whose_record_cannot_be_read_keeps_all_it_has() {
     let daemon = Daemon::start();
@@ -99,7 +99,7 @@ fn a_pod_whose_record_cannot_be_read_keeps_all_it_has() {
     let damages: [(PathBuf, &dyn Fn(&mut serde_json::Value)); 2] = [
         (record("pod.json"), &|record| record["version"] = 99.into()),
         (record(&format!("container.{}.json", run.id)), &|record| {
-            record["data"] = "damaged".into();
+            record["version"] = 99.into();
         }),
     ];
     for (path, damage) in damages {

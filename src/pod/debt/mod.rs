@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use super::error::PodError;
 use super::node::{Node, blocking, now};
-use super::record::PodRecord;
+use super::record::{PodRecord, StateError};
 use super::state::PodPhase;
 use super::{container, sandbox};
 use crate::disk::{Dir, DirError, Durability, FileName, Record};
@@ -48,6 +48,30 @@ struct DebtRecord {
     items: BTreeMap<DebtKind, String>,
     since: i64,
     attempts: u32,
+}
+
+/// As the first release wrote it.
+#[derive(Serialize, Deserialize)]
+struct FormerDebt {
+    pod: PodRecord,
+    containers: Vec<ContainerId>,
+    reason: String,
+    since: i64,
+    attempts: u32,
+}
+
+const FORMER_RECORD: Record<FormerDebt> = Record::new(1, 8 << 20);
+
+impl From<FormerDebt> for DebtRecord {
+    fn from(debt: FormerDebt) -> Self {
+        Self {
+            pod: debt.pod,
+            containers: debt.containers,
+            items: BTreeMap::from([(DebtKind::Other, debt.reason)]),
+            since: debt.since,
+            attempts: debt.attempts,
+        }
+    }
 }
 
 /// What of a pod is stuck.
@@ -165,6 +189,30 @@ fn items(failures: &[PodError]) -> BTreeMap<DebtKind, String> {
 }
 
 impl Debts {
+    /// Takes over the debts of the first release, which kept them in the run directory.
+    pub fn adopt(run: &Dir, root: &Dir) -> Result<(), PodError> {
+        let name = FileName::new("debts")?;
+        if !run.exists(&name)? {
+            return Ok(());
+        }
+        let (former, dir) = (run.subdir(&name)?, root.create_subdir(&name, 0o700)?);
+        for entry in former.entries()? {
+            match FORMER_RECORD.load(&former, &entry.name) {
+                Ok(Some(debt)) => {
+                    let debt = DebtRecord::from(debt);
+                    RECORD
+                        .store(&dir, &entry.name, &debt, Durability::Volatile)
+                        .map_err(|error| PodError::State(StateError::Record(error)))?;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(error = super::chain(&error), "a debt cannot be read");
+                }
+            }
+        }
+        Ok(run.remove_tree(&name)?)
+    }
+
     /// Reads the debts of an earlier daemon. They are due at once.
     pub fn open(root: &Dir) -> Result<Self, PodError> {
         let dir = root.create_subdir(&FileName::new("debts")?, 0o700)?;
@@ -229,7 +277,7 @@ impl Debts {
                 // nothing that could be owed.
                 RECORD
                     .store(&self.dir, &name, debt, Durability::Volatile)
-                    .map_err(|error| PodError::State(super::record::StateError::Record(error)))
+                    .map_err(|error| PodError::State(StateError::Record(error)))
             });
         if let Err(error) = kept {
             tracing::error!(error = super::chain(&error), "a debt is not recorded");

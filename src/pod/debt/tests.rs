@@ -96,3 +96,33 @@ fn what_came_on_top_while_it_was_tried_is_still_owed() {
     assert!(!debts.is_owed(pod.id));
     assert!(debts.list().is_empty() && Debts::open(&root).unwrap().list().is_empty());
 }
+
+/// An upgrade lost what was owed: the first release kept it elsewhere, and without kinds.
+#[test]
+fn debts_of_the_first_release_are_taken_over() {
+    let (_run_guard, run) = root();
+    let (_root_guard, root) = root();
+    let former = run
+        .create_subdir(&FileName::new("debts").unwrap(), 0o700)
+        .unwrap();
+    let debt = FormerDebt {
+        pod: pod(),
+        containers: Vec::new(),
+        reason: "it hangs".to_owned(),
+        since: 7,
+        attempts: 3,
+    };
+    let name = FileName::new(debt.pod.id.to_string()).unwrap();
+    FORMER_RECORD
+        .store(&former, &name, &debt, Durability::Volatile)
+        .unwrap();
+    Debts::adopt(&run, &root).unwrap();
+    let debts = Debts::open(&root).unwrap();
+    let shown = debts.list();
+    assert_eq!(
+        (shown[0].pod, shown[0].reason.as_str(), shown[0].since),
+        (debt.pod.id, "it hangs", 7)
+    );
+    assert!(run.entries().unwrap().is_empty());
+    Debts::adopt(&run, &root).unwrap();
+}
