@@ -4,7 +4,7 @@ SHELL := /bin/bash
 CACHE := $(or $(HOLDFAST_TEST_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/holdfast-e2e)
 export PATH := $(CACHE)/bin:$(HOME)/.cargo/bin:/usr/local/go/bin:$(PATH):/usr/sbin:/sbin
 
-.PHONY: all build demo test crash chaos critest bench check clean
+.PHONY: all build demo test crash chaos fuzz critest bench check clean
 
 all: build
 
@@ -27,6 +27,7 @@ test:
 	e2e/run.sh
 	e2e/crash.sh
 	e2e/chaos.sh --seed 4 --seconds 60
+	e2e/fuzz/run.sh
 	e2e/critest.sh
 
 # Every operation, killed at every step that it takes.
@@ -39,6 +40,11 @@ CHAOS_SECONDS ?= 600
 chaos:
 	e2e/tools/install.sh test
 	e2e/chaos.sh --seconds $(CHAOS_SECONDS) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
+
+# Hostile input for everything that reads what strangers write, half a minute for each target.
+fuzz:
+	e2e/tools/install.sh test
+	e2e/fuzz/run.sh 30
 
 # The conformance suite of the CRI: by SPDY, by WebSocket, and four specs at a time.
 critest:

@@ -64,7 +64,14 @@ pub fn run_pod(world: &World, subject: &mut Subject) {
         if let (Some(metadata), false) = (&mut subject.config.metadata, found.is_empty()) {
             metadata.attempt += 1;
         }
-        subject.pod = must("RunPodSandbox", world.daemon.try_run(&subject.config));
+        // A port of the host may still be owed by the sandbox before.
+        subject.pod = until("a sandbox of the pod", PATIENCE, || {
+            let owed = |status: &tonic::Status| status.message().contains("host port");
+            match world.daemon.try_run(&subject.config) {
+                Err(status) if owed(&status) => None,
+                other => Some(must("RunPodSandbox", other)),
+            }
+        });
     }
     let status = must(
         "PodSandboxStatus",

@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
 use crate::evidence;
@@ -207,7 +207,8 @@ fn files(place: &Place) -> BTreeSet<String> {
         walk(&dir, &mut found);
     }
     // The store keeps its list when it is empty as well, and what the kubelet said of all pods outlives each.
-    let kept = ["images/index.json", "cni/ranges"].map(|name| place.root().join(name));
+    let kept = ["images/index.json", "images/verified.json", "cni/ranges"]
+        .map(|name| place.root().join(name));
     found.retain(|path| !kept.iter().any(|kept| kept.as_os_str() == path.as_str()));
     // What tests say to a daemon and hear of it.
     let faults = format!("{}/fault/", place.run().display());
@@ -233,13 +234,26 @@ fn walk(dir: &Path, found: &mut Vec<String>) {
 /// Puts the machine back by force, whatever a test has left: what a place leaves on purpose, its bridge and
 /// its table, as well.
 pub fn clean(place: &Place) {
+    kill(place);
+    for pid in evidence::with_command(&format!("--config {}", place.config().display())) {
+        let _ = signal::kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    unplug(place);
+    if std::env::var_os("HOLDFAST_E2E_KEEP").is_none() {
+        let _ = fs::remove_dir_all(&place.dir);
+    }
+}
+
+/// Kills the processes of a place's pods.
+pub fn kill(place: &Place) {
     for pid in process_ids(place) {
         // It may have ended meanwhile.
-        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        let _ = signal::kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
-    for pid in evidence::with_command(&format!("--config {}", place.config().display())) {
-        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-    }
+}
+
+/// Takes away what a place has of the machine but not on its disk: mounts, links, rules and cgroups.
+pub fn unplug(place: &Place) {
     for mount in mounts(place).iter().rev() {
         let _ = program::run("umount", ["-l", mount.as_str()]);
     }
@@ -256,9 +270,6 @@ pub fn clean(place: &Place) {
         let _ = program::run("ip", ["netns", "del", place.tag.as_str()]);
     }
     remove_cgroups(place);
-    if std::env::var_os("HOLDFAST_E2E_KEEP").is_none() {
-        let _ = fs::remove_dir_all(&place.dir);
-    }
 }
 
 fn remove_cgroups(place: &Place) {

@@ -30,6 +30,7 @@ pub mod place;
 pub mod pod;
 pub mod program;
 pub mod proxy;
+pub mod reboot;
 pub mod registry;
 pub mod request;
 pub mod skip;

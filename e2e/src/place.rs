@@ -1,10 +1,12 @@
 //! Where one daemon of a test lives: names and numbers that no other has at the same time.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use crate::leaks;
 use crate::program;
@@ -14,6 +16,9 @@ const BASE: &str = "/var/tmp";
 
 /// What every tag begins with; the process id and a number follow.
 const PREFIX: &str = "hfe2e-";
+
+/// How long a daemon may go without feeding the watchdog that a test plays.
+pub const WATCHDOG: Duration = Duration::from_secs(3);
 
 /// What a daemon of a test has for itself.
 #[derive(Debug, Clone)]
@@ -124,15 +129,44 @@ impl Place {
         path.exists().then_some(path)
     }
 
-    /// A command that runs in the place's network namespace, when it has one of its own.
+    /// The boot id that its daemon sees, once its machine was started anew.
+    pub fn boot_id(&self) -> PathBuf {
+        self.dir.join("boot_id")
+    }
+
+    /// The socket on which a test plays the service manager, once it has made it.
+    pub fn notify(&self) -> PathBuf {
+        self.dir.join("notify")
+    }
+
+    /// A command that runs in the place's network namespace, when it has one of its own, and that sees the
+    /// place's boot id.
     pub fn command(&self, program: &Path) -> Command {
-        let Some(home) = self.home() else {
-            return Command::new(program);
-        };
-        let mut command = Command::new("nsenter");
-        command
-            .arg(format!("--net={}", home.display()))
-            .arg(program);
+        let mut words: Vec<OsString> = Vec::new();
+        if let Some(home) = self.home() {
+            words.extend(["nsenter".into(), format!("--net={}", home.display()).into()]);
+        }
+        if self.boot_id().exists() {
+            // What is mounted in there reaches nobody else.
+            words.extend(
+                "unshare --mount --propagation slave sh -c"
+                    .split(' ')
+                    .map(OsString::from),
+            );
+            let boot_id = self.boot_id();
+            let over = format!(
+                "mount --bind {} /proc/sys/kernel/random/boot_id && exec \"$@\"",
+                boot_id.display()
+            );
+            words.extend([over.into(), "sh".into()]);
+        }
+        words.push(program.into());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
+        if self.notify().exists() {
+            command.env("NOTIFY_SOCKET", self.notify());
+            command.env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
+        }
         command
     }
 

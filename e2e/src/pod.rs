@@ -7,6 +7,7 @@ use cri_api::runtime::v1::{
     ContainerConfig, ContainerState, ContainerStatus, PodSandboxConfig, PodSandboxStatus,
 };
 use serde_json::Value;
+use tonic::Status;
 
 use crate::call::{must, until};
 use crate::daemon::Daemon;
@@ -54,6 +55,21 @@ impl<'d> Pod<'d> {
         let container = self.create(config);
         container.start();
         container
+    }
+
+    /// Creates and starts a container that may be refused: its image must be there.
+    ///
+    /// # Errors
+    /// What the daemon answered. What was created stays until the daemon goes out of scope.
+    pub fn attempt(&self, config: ContainerConfig) -> Result<Container<'d>, Status> {
+        let id = self.daemon.try_create(&self.id, &self.config, &config)?;
+        self.daemon.try_start(&id)?;
+        Ok(Container {
+            daemon: self.daemon,
+            id,
+            config,
+            logs: PathBuf::from(&self.config.log_directory),
+        })
     }
 
     /// Runs a container to its end.

@@ -27,6 +27,8 @@ mod devices;
 mod error;
 mod events;
 mod file;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod group;
 mod hierarchy;
 mod kill;

@@ -12,11 +12,13 @@ pub(super) async fn list(mut daemon: Daemon) -> Result<(), CliError> {
         .map_err(CliError::refused("list the debts"))?
         .into_inner()
         .debts;
-    let mut out = table::new(&["OBJECT", "SINCE", "ATTEMPTS", "REASON"]);
+    let mut out = table::new(&["OBJECT", "KIND", "SINCE", "ATTEMPTS", "NEXT", "REASON"]);
     for debt in debts {
         let since = table::ago(debt.since_unix_nanos);
         let object = table::short(&debt.object).to_owned();
-        out.add_row([object, since, debt.attempts.to_string(), debt.reason]);
+        let next = table::ahead(debt.next_attempt_unix_nanos);
+        let attempts = debt.attempts.to_string();
+        out.add_row([object, debt.kind, since, attempts, next, debt.reason]);
     }
     table::print(&out)
 }

@@ -57,7 +57,19 @@ pub(super) fn ago(unix_nanos: i64) -> String {
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();
     let then = u64::try_from(unix_nanos / 1_000_000_000).unwrap_or_default();
-    let seconds = now.as_secs().saturating_sub(then);
+    span(now.as_secs().saturating_sub(then))
+}
+
+/// How far ahead a time is, likewise.
+pub(super) fn ahead(unix_nanos: i64) -> String {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    let then = u64::try_from(unix_nanos / 1_000_000_000).unwrap_or_default();
+    span(then.saturating_sub(now.as_secs()))
+}
+
+fn span(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),

@@ -124,9 +124,10 @@ fn process(process: ProcessNamespaces) -> own::ProcessNamespaces {
 fn debt(debt: Debt) -> own::Debt {
     own::Debt {
         object: debt.pod.to_string(),
-        kind: "pod".to_owned(),
+        kind: debt.kind.to_string(),
         reason: debt.reason,
         since_unix_nanos: debt.since,
         attempts: debt.attempts,
+        next_attempt_unix_nanos: debt.next_attempt,
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   config ─▶ log ─▶ lock of the root ─▶ images ─▶ pods (recovery) ─▶ socket ─▶ READY ─▶ … ─▶ shutdown
+//!                                                                                  └─ watchdog
 //! ```
 //!
 //! Reading the configuration has no side effects; what starts, starts in this order, so that nobody is
@@ -9,11 +10,15 @@
 //! leaves everything running, and the next one takes it over.
 
 mod config;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod logging;
+mod metrics;
 mod quantity;
 mod shutdown;
 mod socket;
 mod startup;
+mod watchdog;
 
 pub use config::{Config, ConfigError, DEFAULT_PATH};
 pub use logging::LogError;

@@ -13,8 +13,9 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tracing::{info, warn};
 
 use super::config::{CgroupDriver, Config, NetworkKind, VolumesConfig};
+use super::metrics::{MetricsServer, Subject};
 use super::shutdown::{GRACE, Signals};
-use super::{LogError, SocketError, logging, socket};
+use super::{LogError, SocketError, chain, logging, socket, watchdog};
 use crate::cgroup::Driver;
 use crate::cri::{Facts, router};
 use crate::disk::{Dir, DirError, FileName, FileNameError, LockFile};
@@ -106,7 +107,13 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     images.collect();
     let facts = facts(&config, started)?;
     let (streams, streaming) = StreamServer::bind(config.streaming.settings()).await?;
+    let subject = Subject {
+        pods: pods.clone(),
+        images: images.clone(),
+    };
     let router = router(pods.clone(), images, streaming, facts);
+    let metrics = MetricsServer::bind(config.metrics.address).await;
+    let metrics = metrics.map_err(system("listen on metrics.address"))?;
     let listener = socket::listen(&config.socket, config.socket_group.as_deref())?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -116,6 +123,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         "serving"
     );
     notify(&[NotifyState::Ready]);
+    watchdog::start(&config.socket);
     let (stop, stopped) = oneshot::channel::<()>();
     let asked = async {
         // A sender that has gone means the same.
@@ -126,6 +134,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     tokio::select! {
         // Dropped with everything else here: a daemon that ends closes its streams.
         () = streams.serve(pods.clone()) => {}
+        () = metrics.serve(subject) => {}
         result = &mut serving => result?,
         () = signals.wait() => {
             notify(&[NotifyState::Stopping]);
@@ -134,6 +143,12 @@ pub async fn run(config: Config) -> Result<(), StartError> {
             let _ = stop.send(());
             if tokio::time::timeout(GRACE, serving).await.is_err() {
                 warn!("requests under way were broken off");
+            }
+            // The machine may be going down, and what only the run directory knows with it.
+            match tokio::time::timeout(GRACE, pods.flush()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => warn!(error = chain(&error), "pods are not kept for the next boot"),
+                Err(_) => warn!("the disk is too slow to keep the pods for the next boot"),
             }
         }
     }

@@ -84,6 +84,17 @@ impl DirError {
         self.io_kind() == Some(io::ErrorKind::AlreadyExists)
     }
 
+    /// Whether the disk, or the file system on it, has lost what was there.
+    pub fn is_corrupt(&self) -> bool {
+        let lost = [Errno::EIO, Errno::EUCLEAN, Errno::EBADMSG];
+        match self {
+            Self::Io { source, .. } => lost
+                .iter()
+                .any(|errno| source.raw_os_error() == Some(*errno as i32)),
+            Self::MountPoint { .. } | Self::Locked { .. } | Self::TooLarge { .. } => false,
+        }
+    }
+
     /// Whether the file system or the quota is full.
     pub fn is_no_space(&self) -> bool {
         matches!(

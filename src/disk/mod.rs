@@ -15,6 +15,7 @@
 //! descriptor of ours.
 
 mod dir;
+mod draft;
 mod name;
 mod record;
 mod remove;
@@ -22,10 +23,11 @@ mod replace;
 mod usage;
 
 pub use dir::{Dir, DirError, Entry, EntryKind, LockFile};
+pub use draft::Draft;
 pub use name::{FileName, FileNameError};
 pub use record::{Record, RecordError};
 pub use replace::Durability;
-pub use usage::{FsSpace, TreeUsage};
+pub use usage::{FsSpace, TreeFingerprint, TreeUsage};
 
 #[cfg(test)]
 mod tests;

@@ -145,6 +145,16 @@ impl<T: Serialize> Record<T> {
         data: &T,
         durability: Durability,
     ) -> Result<(), RecordError> {
+        let bytes = self.encode(dir, name, data)?;
+        dir.replace(name, &bytes, durability)
+            .map_err(|source| RecordError::File {
+                path: dir.join(name),
+                source,
+            })
+    }
+
+    /// The bytes of a record that is to become `name`.
+    pub fn encode(&self, dir: &Dir, name: &FileName, data: &T) -> Result<Vec<u8>, RecordError> {
         let path = || dir.join(name);
         let bytes = serde_json::to_vec(&EnvelopeOut {
             version: self.version,
@@ -161,11 +171,7 @@ impl<T: Serialize> Record<T> {
                 limit: self.limit,
             });
         }
-        dir.replace(name, &bytes, durability)
-            .map_err(|source| RecordError::File {
-                path: path(),
-                source,
-            })
+        Ok(bytes)
     }
 }
 

@@ -4,7 +4,7 @@ use super::image::{Image, ImageId, ImageKind, LayerName};
 use super::manifest::{self, Machine, ManifestError, ManifestKind, Parsed};
 use super::store::LayerKey;
 use super::{Digest, Reference, Target};
-use crate::disk::{Dir, DirError, FileName, FileNameError, Record};
+use crate::disk::{Dir, DirError, FileName, FileNameError, Record, TreeFingerprint};
 use oci_spec::image::ImageConfiguration;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -34,6 +34,9 @@ pub(super) struct LayerRecord {
     /// On disk, in bytes.
     pub bytes: u64,
     pub inodes: u64,
+    /// Of its tree when it was committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<TreeFingerprint>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

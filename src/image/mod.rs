@@ -13,6 +13,8 @@
 
 mod credentials;
 mod digest;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 #[expect(
     clippy::module_inception,
     reason = "the module's own noun is also its central type"

@@ -13,6 +13,7 @@ use super::user_namespace;
 use crate::sys::mount::{self, Depth, NewFileSystem, Spread};
 use crate::sys::namespace::{self, CloneFlags};
 use crate::sys::{fdpass, path};
+use crate::wire::{Greeting, Protocol};
 
 /// Why the small mount namespace could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -26,8 +27,7 @@ pub enum MountNamespaceError {
 }
 
 /// Moves this process into a new small mount namespace with the daemon's root directory at /store and sends
-/// a descriptor of it over `socket`, with the letter `m` and the reason why pods cannot have user namespaces
-/// (nothing when they can). The process should then exit; the namespace lives as long as somebody holds it.
+/// a descriptor of it over `socket`, with a [`Greeting`]. The process should then exit; the namespace lives as long as somebody holds it.
 ///
 /// # Errors
 /// The step that failed.
@@ -61,9 +61,12 @@ pub fn serve_mount_namespace(
     mount::pivot_here().map_err(step("pivot to the new root"))?;
     let made = path::open(c"/proc/self/ns/mnt", OFlag::O_RDONLY)
         .map_err(step("open the new mount namespace"))?;
-    let problem = user_namespace::try_out().err().unwrap_or_default();
-    let packet = [b"m", problem.as_bytes()].concat();
-    fdpass::send_packet(socket, &packet, &[made.as_fd()]).map_err(MountNamespaceError::Send)
+    let greeting = Greeting {
+        protocol: Protocol::CURRENT,
+        user_namespace_problem: user_namespace::try_out().err().unwrap_or_default(),
+    };
+    fdpass::send_packet(socket, &greeting.encode(), &[made.as_fd()])
+        .map_err(MountNamespaceError::Send)
 }
 
 fn new(fs_type: &CStr, option: Option<(&CStr, &CStr)>) -> nix::Result<std::os::fd::OwnedFd> {

@@ -1,8 +1,9 @@
 use nix::errno::Errno;
+use proptest::prelude::*;
 
 use super::Message;
 use super::report::{Position, Reporter, receive};
-use super::target::split;
+use super::target::{Kind, ensure, split};
 use super::tree::is_shared;
 use crate::sys::descriptor;
 use crate::sys::memory::Shared;
@@ -79,4 +80,48 @@ fn mountinfo_tells_shared_mounts_from_private_ones() {
     let private = "38 35 98:0 / /mnt/shared:1 rw,noatime - ext3 shared:1 rw";
     assert!(is_shared(shared, 36) && is_shared(slave, 37));
     assert!(!is_shared(private, 38) && !is_shared(shared, 37));
+}
+
+/// A tree of links that lead anywhere, and a place to make in it: nothing comes to lie beside the root.
+fn links() -> impl Strategy<Value = Vec<(String, String)>> {
+    let name = prop_oneof![Just("a"), Just("b"), Just("c")];
+    let part = prop_oneof![
+        Just("a"),
+        Just("b"),
+        Just("c"),
+        Just(".."),
+        Just("."),
+        Just("x")
+    ];
+    let text = (any::<bool>(), proptest::collection::vec(part, 1..6));
+    let text = text.prop_map(|(absolute, parts)| {
+        format!("{}{}", if absolute { "/" } else { "" }, parts.join("/"))
+    });
+    let at = proptest::collection::vec(name, 1..3).prop_map(|parts| parts.join("/"));
+    proptest::collection::vec((at, text), 0..8)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn no_place_is_outside_the_root(links in links(), target in "(/[abcx.]{1,2}){1,5}") {
+        let outer = tempfile::tempdir().unwrap();
+        let root = outer.path().join("root");
+        for directory in ["a", "b", "c"] {
+            std::fs::create_dir_all(root.join(directory)).unwrap();
+        }
+        for (at, text) in links {
+            let _ = std::os::unix::fs::symlink(text, root.join(at));
+        }
+        let opened = std::fs::File::open(&root).unwrap();
+        for kind in [Kind::Directory, Kind::File] {
+            if let Ok(place) = ensure(opened.as_fd(), target.as_bytes(), kind) {
+                let number = std::os::fd::AsRawFd::as_raw_fd(&place);
+                let real = std::fs::read_link(format!("/proc/self/fd/{number}")).unwrap();
+                prop_assert!(real.starts_with(&root), "{} leads to {}", target, real.display());
+            }
+        }
+        prop_assert_eq!(std::fs::read_dir(outer.path()).unwrap().count(), 1);
+    }
 }

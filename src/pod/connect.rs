@@ -8,6 +8,7 @@
 //!   detach: whatever there is of all of them; which one it was needs no record
 //! ```
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
@@ -19,6 +20,7 @@ use super::node::{CniUse, Node, blocking};
 use super::record::PodRecord;
 use super::sandbox::{shim, unexpected};
 use super::state::PodPhase;
+use crate::id::PodId;
 use crate::network::cni::{CniError, CniNetwork, CniPod, NetworkList};
 use crate::network::{self, Bandwidth, BridgeNetwork, HostPort, Protocol, Published, Subnet};
 use crate::spec::{self, NetMode, PodConfig};
@@ -267,12 +269,16 @@ pub fn prepare(bridge: &BridgeNetwork, cni: &CniNetwork, cni_use: CniUse) -> Res
 
 /// What the networks make of the pods that were found at the daemon's start: they let go of all others.
 /// Blocks.
-pub fn reconcile(node: &Node) -> Result<(), PodError> {
+pub fn reconcile(node: &Node, unread: &BTreeSet<PodId>) -> Result<(), PodError> {
     let Some(bridge) = &node.network else {
         return Ok(());
     };
     let pods = node.index.pods();
-    let live: Vec<String> = pods.iter().map(|entry| entry.id.to_string()).collect();
+    let served = pods.iter().map(|entry| entry.id);
+    let live: Vec<String> = served
+        .chain(unread.iter().copied())
+        .map(|id| id.to_string())
+        .collect();
     let live: Vec<&str> = live.iter().map(String::as_str).collect();
     bridge.reconcile(&live)?;
     if !bridge.is_made() {
@@ -291,14 +297,17 @@ pub fn reconcile(node: &Node) -> Result<(), PodError> {
 }
 
 /// Lets the plugins forget the pods that are gone, and looks whether those that are there are still connected.
-/// In the background: plugins may take their time, and nobody's request waits for it.
+/// In the background: plugins may take their time, and nobody's request waits for it. What is left of another
+/// boot goes before new pods come.
 pub async fn settle(node: Arc<Node>) {
+    node.readiness.all_released().await;
     if let Err(error) = node.cni.collect().await {
         tracing::warn!(
             error = super::chain(&error),
             "network plugins did not collect what is left of old pods"
         );
     }
+    node.readiness.collected();
     for entry in node.index.pods() {
         let pod = Arc::clone(&entry.snapshot.load().pod);
         if pod.phase != PodPhase::Ready {

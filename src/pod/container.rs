@@ -425,7 +425,7 @@ fn ready_launch(
         }
     };
     Ok(Launch {
-        plan: seal("container plan", &compile(node, record, &spec)?)?,
+        plan: seal("container plan", &pod.pod, &compile(node, record, &spec)?)?,
         cgroup,
     })
 }
@@ -443,7 +443,9 @@ pub fn delete(node: &Node, pod: &PodRecord, id: ContainerId) -> Vec<PodError> {
     if failures.is_empty() {
         // The record goes last: as long as it is there, somebody deletes the rest.
         let forget = || -> Result<(), PodError> {
-            let dir = node.make_pod_dir(pod.id)?;
+            let Some(dir) = node.pod_dir(pod.id)? else {
+                return Ok(());
+            };
             dir.remove_file(&crate::disk::FileName::new(format!("exit.{id}"))?)?;
             Ok(record::delete_container(&dir, id)?)
         };

@@ -380,6 +380,10 @@ impl PodError {
                 ..
             } => ErrorKind::Unavailable,
             Self::Shim {
+                source: LinkError::Strange(_) | LinkError::Earlier { .. },
+                ..
+            } => ErrorKind::FailedPrecondition,
+            Self::Shim {
                 source: LinkError::Failed(failure),
                 ..
             }

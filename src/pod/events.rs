@@ -236,6 +236,7 @@ mod tests {
                 shim: None,
                 ips: Vec::new(),
                 cgroup: String::new(),
+                protocol: 1,
             }),
             containers: BTreeMap::new(),
         })

@@ -168,7 +168,11 @@ async fn start(
         terminal: false,
         exact_env: &record.config.envs,
     };
-    let plan = seal("exec plan", &plan::exec(&spec, &request, &node.filters)?)?;
+    let plan = seal(
+        "exec plan",
+        &pod.pod,
+        &plan::exec(&spec, &request, &node.filters)?,
+    )?;
     let null = File::open("/dev/null").map_err(|source| PodError::System {
         doing: "open /dev/null",
         source,

@@ -48,6 +48,18 @@ pub fn resolve(node: &Node, config: &ContainerConfig) -> Result<Vec<ImageVolume>
     Ok(found)
 }
 
+/// The layers of all images among the volumes, as far as they are in the store.
+pub fn layers(node: &Node, config: &ContainerConfig) -> Vec<LayerName> {
+    let images = config
+        .mounts
+        .iter()
+        .filter_map(|mount| match &mount.source {
+            VolumeSource::Image { image, .. } => node.images.resolve(&image.image),
+            VolumeSource::Host(_) => None,
+        });
+    images.flat_map(|image| image.layers.clone()).collect()
+}
+
 /// Checks that every image has the directory that is asked for. Blocks.
 ///
 /// # Errors

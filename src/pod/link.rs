@@ -2,27 +2,38 @@
 //!
 //! One task reads the socket and hands replies to those who asked and events to the pod's task. Nothing
 //! here knows what a reply means. When the shim dies the socket ends: everybody who waits is told, and the
-//! event channel closes.
+//! event channel closes. A shim that says what this release does not understand is none that died: whoever asks
+//! is told, and the event channel stays open.
 
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 use tokio::sync::{mpsc, oneshot};
 
+use super::record::PodRecord;
 use crate::fault;
 use crate::sys::fdpass;
 use crate::wire::{
-    self, Event, ExitStatus, Failure, FrameError, FromShim, MAX_PACKET, Reply, Request, ToShim,
+    self, Event, ExitStatus, Failure, FrameError, FromShim, MAX_PACKET, Protocol, Reply, Request,
+    ToShim,
 };
 
 /// Name of a shim's socket in its pod's state directory.
 pub const SOCKET_NAME: &str = "shim.sock";
+
+/// Pauses before a packet is sent again.
+const RESEND: [Duration; 3] = [
+    Duration::from_millis(10),
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+];
 
 /// Why a shim did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +50,21 @@ pub enum LinkError {
     /// The shim has died.
     #[error("the pod's shim has ended")]
     Closed,
+    /// The shim lives, and speaks what this release does not understand.
+    #[error(
+        "the pod's shim is not understood; what runs in the pod goes on, and it can be stopped and removed"
+    )]
+    Strange(#[source] Arc<FrameError>),
+    /// The shim is of an earlier release that could not do this yet.
+    #[error(
+        "the pod's shim speaks protocol {protocol}, and this needs {since}: a pod made anew can do it"
+    )]
+    Earlier {
+        /// What the shim speaks.
+        protocol: Protocol,
+        /// What the request needs.
+        since: Protocol,
+    },
     /// The shim tried and failed.
     #[error("{}", describe(.0))]
     Failed(Failure),
@@ -76,12 +102,33 @@ struct Waiting {
     execs: HashMap<u64, oneshot::Sender<ExitStatus>>,
     clients: HashMap<u64, oneshot::Sender<()>>,
     closed: bool,
+    /// Why the shim is not understood.
+    strange: Option<Arc<FrameError>>,
+}
+
+impl Waiting {
+    /// Nobody gets an answer any more.
+    fn disappoint(&mut self) {
+        self.replies.clear();
+        self.execs.clear();
+        self.clients.clear();
+    }
+
+    /// Why nothing can be asked now.
+    fn obstacle(&self) -> Option<LinkError> {
+        if self.closed {
+            return Some(LinkError::Closed);
+        }
+        self.strange.clone().map(LinkError::Strange)
+    }
 }
 
 #[derive(Debug)]
 struct Shared {
     /// A sequential packet socket: this type only waits for it, our own calls send and receive.
     socket: UnixDatagram,
+    /// The version that the shim speaks.
+    protocol: Protocol,
     next: AtomicU64,
     waiting: Mutex<Waiting>,
 }
@@ -98,19 +145,30 @@ impl Shared {
 pub struct ShimLink(Arc<Shared>);
 
 impl ShimLink {
-    /// Connects to the shim that listens in a pod's state directory.
+    /// Connects to the shim that listens in a pod's state directory. One whose protocol is not spoken is
+    /// connected to as well: so its end is noticed.
     ///
     /// # Errors
     /// [`LinkError::Connect`] when nobody listens.
     pub fn connect(
         state: BorrowedFd<'_>,
+        pod: &PodRecord,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Event>), LinkError> {
         let socket = connect_in(state).map_err(LinkError::Connect)?;
         let socket = UnixDatagram::from_std(socket.into()).map_err(LinkError::Connect)?;
+        let (protocol, strange) = match pod.protocol() {
+            Ok(protocol) => (protocol, None),
+            Err(unspoken) => (Protocol::CURRENT, Some(Arc::new(unspoken.into()))),
+        };
+        let waiting = Waiting {
+            strange,
+            ..Waiting::default()
+        };
         let shared = Arc::new(Shared {
             socket,
+            protocol,
             next: AtomicU64::new(1),
-            waiting: Mutex::default(),
+            waiting: Mutex::new(waiting),
         });
         let (events, receiver) = mpsc::unbounded_channel();
         tokio::spawn(read(Arc::clone(&shared), events));
@@ -140,26 +198,29 @@ impl ShimLink {
         body: Request,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<Answer, LinkError> {
+        let (protocol, since) = (self.0.protocol, body.since());
+        if since > protocol {
+            return Err(LinkError::Earlier { protocol, since });
+        }
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         let step = step_of(&body);
-        let packet = wire::encode(&ToShim { id, body })?;
+        let packet = wire::encode(protocol, &ToShim { id, body })?;
         let (sender, receiver) = oneshot::channel();
         {
             let mut waiting = self.0.waiting();
-            if waiting.closed {
-                return Err(LinkError::Closed);
+            if let Some(obstacle) = waiting.obstacle() {
+                return Err(obstacle);
             }
             waiting.replies.insert(id, sender);
         }
-        let sent = match fault::step(step) {
-            Ok(_step) => self.send(&packet, descriptors).await,
-            Err(errno) => Err(errno.into()),
-        };
-        if let Err(error) = sent {
+        if let Err(error) = self.send_patiently(step, &packet, descriptors).await {
             self.0.waiting().replies.remove(&id);
             return Err(LinkError::Send(error));
         }
-        let answer = receiver.await.map_err(|_| LinkError::Closed)?;
+        let Ok(answer) = receiver.await else {
+            let obstacle = self.0.waiting().obstacle();
+            return Err(obstacle.unwrap_or(LinkError::Closed));
+        };
         drop(fault::mark("wire.answered"));
         match answer.body {
             Reply::Failed(failure) => Err(LinkError::Failed(failure)),
@@ -167,11 +228,16 @@ impl ShimLink {
         }
     }
 
+    /// The shim lives, and is not understood.
+    pub fn is_strange(&self) -> bool {
+        self.0.waiting().strange.is_some()
+    }
+
     /// The future end of an exec process. Ask for it before the process is started.
     pub fn exec_end(&self, exec: u64) -> oneshot::Receiver<ExitStatus> {
         let (sender, receiver) = oneshot::channel();
         let mut waiting = self.0.waiting();
-        if !waiting.closed {
+        if waiting.obstacle().is_none() {
             waiting.execs.insert(exec, sender);
         }
         receiver
@@ -187,7 +253,7 @@ impl ShimLink {
     pub fn client_dropped(&self, client: u64) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
         let mut waiting = self.0.waiting();
-        if !waiting.closed {
+        if waiting.obstacle().is_none() {
             waiting.clients.insert(client, sender);
         }
         receiver
@@ -196,6 +262,34 @@ impl ShimLink {
     /// Nobody waits for this client any more.
     pub fn forget_client(&self, client: u64) {
         self.0.waiting().clients.remove(&client);
+    }
+
+    /// Sends a packet. What the kernel refuses for want of memory, or of room for descriptors, is tried again:
+    /// nothing of it has reached the shim.
+    async fn send_patiently(
+        &self,
+        step: &'static str,
+        packet: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
+        let mut pauses = RESEND.into_iter();
+        loop {
+            let sent = match fault::step(step) {
+                Ok(_step) => self.send(packet, descriptors).await,
+                Err(errno) => Err(errno.into()),
+            };
+            let Err(error) = sent else { return Ok(()) };
+            let gone = matches!(
+                error.kind(),
+                io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::NotConnected
+            );
+            match pauses.next().filter(|_| !gone) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(error),
+            }
+        }
     }
 
     async fn send(&self, packet: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
@@ -240,8 +334,19 @@ async fn read(shared: Arc<Shared>, events: mpsc::UnboundedSender<Event>) {
     let receive = || receive(shared.socket.as_fd());
     loop {
         match shared.socket.async_io(Interest::READABLE, receive).await {
-            Ok(Some((packet, descriptors))) => deliver(&shared, &events, packet, descriptors),
-            Ok(None) => break,
+            Ok(Incoming::Packet(packet, descriptors)) => {
+                deliver(&shared, &events, packet, descriptors)
+            }
+            Ok(Incoming::Strange(error)) => {
+                tracing::error!(
+                    error = super::chain(&error),
+                    "a shim is not understood; its pod is left as it is"
+                );
+                let mut waiting = shared.waiting();
+                waiting.strange = Some(Arc::new(error));
+                waiting.disappoint();
+            }
+            Ok(Incoming::End) => break,
             Err(error) => {
                 tracing::error!(%error, "the connection to a shim failed");
                 break;
@@ -250,22 +355,29 @@ async fn read(shared: Arc<Shared>, events: mpsc::UnboundedSender<Event>) {
     }
     let mut waiting = shared.waiting();
     waiting.closed = true;
-    waiting.replies.clear();
-    waiting.execs.clear();
-    waiting.clients.clear();
+    waiting.disappoint();
 }
 
-/// One packet, or `None` at the end. The buffer lives on the stack for the length of the call, so that a
+/// What came in.
+enum Incoming {
+    Packet(FromShim, Vec<OwnedFd>),
+    Strange(FrameError),
+    End,
+}
+
+/// Reads one packet. The buffer lives on the stack for the length of the call, so that a
 /// thousand idle pods cost no buffers.
-fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(FromShim, Vec<OwnedFd>)>> {
+fn receive(socket: BorrowedFd<'_>) -> io::Result<Incoming> {
     let mut buffer = [0; MAX_PACKET];
     let (length, descriptors) = fdpass::recv_packet(socket, &mut buffer)?;
     if length == 0 {
-        return Ok(None);
+        return Ok(Incoming::End);
     }
-    let packet = wire::decode(&buffer[..length])
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-    Ok(Some((packet, descriptors)))
+    Ok(match wire::decode(&buffer[..length]) {
+        Ok((_, FromShim::Reply { id: 0, .. })) => Incoming::Strange(FrameError::Refused),
+        Ok((_, packet)) => Incoming::Packet(packet, descriptors),
+        Err(error) => Incoming::Strange(error),
+    })
 }
 
 fn deliver(

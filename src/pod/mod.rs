@@ -9,12 +9,14 @@
 //! - `state`: what a container is doing and what an event makes of it; pure.
 //! - `sandbox`, `container`: the steps that make a thing, and the one list that undoes it.
 //! - `recover`: what a new daemon makes of what an earlier one left.
+//! - `archive`: what a reboot leaves of the records.
 //! - `debt`: what could not be released.
 //!
 //! This module has never heard of protobuf, and it starts no process but shims.
 
 mod admit;
 mod apparmor;
+mod archive;
 mod cdi;
 mod command;
 mod connect;
@@ -24,6 +26,8 @@ mod error;
 mod events;
 mod exec;
 mod files;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod host;
 mod image_volume;
 mod index;
@@ -36,6 +40,7 @@ mod node;
 mod observe;
 mod patience;
 mod process;
+mod readiness;
 mod record;
 mod recover;
 mod sandbox;
@@ -58,7 +63,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use cdi::CdiError;
-pub use debt::Debt;
+pub use debt::{Debt, DebtKind};
 pub use error::{ErrorKind, PodError};
 pub use events::{EventKind, EventStream, PodEvent, StreamEnd};
 pub use exec::{ExecOutput, OUTPUT_LIMIT};
@@ -151,6 +156,7 @@ impl Pods {
         let warm = Arc::clone(&node);
         tokio::task::spawn_blocking(move || warm.compile_usual_filters());
         tokio::spawn(debt::collect(Arc::clone(&node)));
+        tokio::spawn(archive::keep(Arc::clone(&node)));
         Ok(Self(node))
     }
 
@@ -220,6 +226,7 @@ impl Pods {
             shim: None,
             ips: Vec::new(),
             cgroup,
+            protocol: self.0.spawner.protocol().number(),
         })
     }
 
@@ -279,9 +286,13 @@ impl Pods {
     ) -> Outcome<ContainerId> {
         let entry = self.0.index.pod(pod)?;
         let reference = config.image.image.clone();
-        let Some(image) = self.0.images.resolve(&reference) else {
-            return Err(Arc::new(PodError::ImageMissing(reference)));
-        };
+        let missing = || Arc::new(PodError::ImageMissing(reference.clone()));
+        let image = self.0.images.resolve(&reference).ok_or_else(missing)?;
+        let mut layers = image.layers.clone();
+        layers.extend(image_volume::layers(&self.0, &config));
+        if !self.0.images.sound(&layers).await.map_err(PodError::from)? {
+            self.0.images.resolve(&reference).ok_or_else(missing)?;
+        }
         let config = Box::new(config);
         ask(&entry, |answer| Command::Create(config, image, answer)).await
     }
@@ -542,6 +553,25 @@ impl Pods {
     /// What could not be released.
     pub fn debts(&self) -> Vec<Debt> {
         self.0.debts.list()
+    }
+
+    /// How often debts were tried again since the daemon's start.
+    pub fn debt_attempts(&self) -> u64 {
+        self.0.debts.attempts()
+    }
+
+    /// Why pods are not to be run yet: what pods of an earlier boot hold is being released.
+    pub fn unreleased(&self) -> Option<String> {
+        self.0.readiness.problem()
+    }
+
+    /// Puts on the disk what a reboot shall leave of the pods. For the end of the daemon: until then it is
+    /// done in the background.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub async fn flush(&self) -> Result<(), PodError> {
+        archive::flush(&self.0).await
     }
 
     /// Directory in which network namespaces are pinned, and the name of a pod's.

@@ -2,17 +2,20 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::fcntl::AtFlags;
 use nix::unistd::{AccessFlags, faccessat};
 
 use super::apparmor;
+use super::archive::Archive;
 use super::connect;
 use super::debt::Debts;
 use super::error::PodError;
 use super::events::Events;
 use super::host;
 use super::index::Index;
+use super::readiness::Readiness;
 use super::scope;
 use super::spawn::Spawner;
 use super::stats::Samples;
@@ -90,12 +93,16 @@ pub(super) struct Node {
     pub cni: CniNetwork,
     pub cni_use: CniUse,
     pub debts: Debts,
+    pub archive: Archive,
+    pub readiness: Readiness,
     pub samples: Samples,
     pub events: Events,
     pods: Dir,
     containers: Dir,
 }
 
+/// How long the release of what an earlier boot left may take beyond one call of a plugin.
+const RELEASE_MARGIN: Duration = Duration::from_secs(5);
 /// Directory of the pods' state below the run directory.
 const PODS: &str = "pods";
 /// Directory of the containers' writable layers below the root directory.
@@ -138,7 +145,9 @@ impl Node {
             boot_id: proc::boot_id().map_err(system("read the boot id"))?,
             filters: FilterCache::default(),
             spawner,
-            debts: Debts::open(&run)?,
+            debts: Debts::open(&root)?,
+            archive: Archive::open(&root)?,
+            readiness: Readiness::new(settings.cni.timeout + RELEASE_MARGIN),
             samples: Samples::default(),
             events: Events::default(),
             index: Index::default(),
@@ -190,8 +199,17 @@ impl Node {
             .create_subdir(&FileName::new(id.to_string())?, 0o700)?)
     }
 
-    /// Deletes a pod's state directory.
+    /// State directory of a pod; none when it is deleted already.
+    pub fn pod_dir(&self, id: PodId) -> Result<Option<Dir>, PodError> {
+        match self.pods.subdir(&FileName::new(id.to_string())?) {
+            Err(error) if error.is_not_found() => Ok(None),
+            opened => Ok(Some(opened?)),
+        }
+    }
+
+    /// Deletes a pod's state directory, and its copy for the next boot before that: no daemon finds it then.
     pub fn delete_pod_dir(&self, id: PodId) -> Result<(), PodError> {
+        self.archive.forget(id)?;
         Ok(self.pods.remove_tree(&FileName::new(id.to_string())?)?)
     }
 

@@ -3,8 +3,6 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use nix::errno::Errno;
-use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::sys::{pidfd, proc};
@@ -19,28 +17,39 @@ pub struct ProcessIdentity {
 }
 
 impl ProcessIdentity {
-    /// Ends this very process by SIGKILL, if it is there.
+    /// Sends SIGKILL to this very process; one that is gone is as good.
     ///
     /// # Errors
-    /// Those of pidfd_open(2) and pidfd_send_signal(2), but not that it is gone.
+    /// Those of pidfd_open(2) and pidfd_send_signal(2).
     pub fn kill(&self) -> io::Result<()> {
-        let gone = |error: io::Error| match error.raw_os_error() {
-            Some(number) if number == Errno::ESRCH as i32 => Ok(()),
-            _ => Err(error),
-        };
+        self.signal(libc::SIGKILL)
+    }
+
+    /// Sends a signal to this very process; one that is gone needs none.
+    ///
+    /// # Errors
+    /// Those of pidfd_open(2) and pidfd_send_signal(2).
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
         let process = match pidfd::open(self.pid) {
-            Ok(process) => process,
-            Err(error) => return gone(error),
+            Err(error) if is_gone(&error) => return Ok(()),
+            other => other?,
         };
-        // Looked at after it was opened: from now on the number cannot become another's.
+        // The descriptor holds the process: if it is the right one now, it stays the right one.
         if !self.exists() {
             return Ok(());
         }
-        pidfd::send_signal(process.as_fd(), Signal::SIGKILL as i32).or_else(gone)
+        match pidfd::send_signal(process.as_fd(), signal) {
+            Err(error) if is_gone(&error) => Ok(()),
+            other => other,
+        }
     }
 
     /// Whether this very process exists, also as a zombie.
     pub fn exists(&self) -> bool {
         proc::start_ticks(self.pid).is_ok_and(|ticks| ticks == self.start_ticks)
     }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ESRCH)
 }

@@ -18,6 +18,7 @@ use crate::image::LayerName;
 use crate::spec::{
     CdiEdits, ContainerConfig, Identity, ImageDefaults, PodConfig, Resources, Signal,
 };
+use crate::wire::{Protocol, UnspokenProtocol};
 
 /// Version of the records on disk.
 const VERSION: u32 = 1;
@@ -52,6 +53,23 @@ pub struct PodRecord {
     /// Resources that the kubelet gave the pod last.
     #[serde(default)]
     pub resources: PodResources,
+    /// Number of the protocol that its shim speaks. Records of the first release have none.
+    #[serde(default = "first_protocol")]
+    pub protocol: u16,
+}
+
+fn first_protocol() -> u16 {
+    Protocol::FIRST.number()
+}
+
+impl PodRecord {
+    /// The protocol in which its shim is spoken to.
+    ///
+    /// # Errors
+    /// This release does not speak it.
+    pub fn protocol(&self) -> Result<Protocol, UnspokenProtocol> {
+        Protocol::spoken(self.protocol)
+    }
 }
 
 /// What the kubelet says of a pod's resources. It writes them to the pod's cgroup itself: they are kept to be
@@ -158,6 +176,11 @@ pub enum StateError {
 }
 
 impl StateError {
+    /// The content is not what a record is: it was torn by a power failure.
+    pub fn is_damaged(&self) -> bool {
+        matches!(self, Self::Record(RecordError::Damaged { .. }))
+    }
+
     /// The disk is full.
     pub fn is_no_space(&self) -> bool {
         match self {
@@ -241,10 +264,10 @@ pub fn delete_container(dir: &Dir, id: ContainerId) -> Result<(), StateError> {
     Ok(dir.remove_file(&container_file(id)?)?)
 }
 
-/// Reads the records of all containers of a pod.
+/// Reads the records of all containers of a pod. One that is torn is told and deleted: it is as good as absent.
 ///
 /// # Errors
-/// [`StateError`] when one cannot be read or is damaged.
+/// [`StateError`] when one cannot be read.
 pub fn load_containers(dir: &Dir) -> Result<Vec<ContainerRecord>, StateError> {
     let mut records = Vec::new();
     for entry in dir.entries()? {
@@ -254,7 +277,29 @@ pub fn load_containers(dir: &Dir) -> Result<Vec<ContainerRecord>, StateError> {
         if !(name.starts_with("container.") && name.ends_with(".json")) {
             continue;
         }
-        records.extend(container_record().load(dir, &entry.name)?);
+        match container_record().load(dir, &entry.name) {
+            Err(error @ RecordError::Damaged { .. }) => {
+                tracing::error!(error = super::chain(&error), "a container's record is torn");
+                dir.remove_file(&entry.name)?;
+            }
+            loaded => records.extend(loaded?),
+        }
     }
     Ok(records)
+}
+
+/// The containers of which a pod's state directory has records, readable or not.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn container_ids(dir: &Dir) -> Result<Vec<ContainerId>, StateError> {
+    let entries = dir.entries()?;
+    let id = |name: &str| {
+        let id = name.strip_prefix("container.")?.strip_suffix(".json")?;
+        id.parse().ok()
+    };
+    Ok(entries
+        .iter()
+        .filter_map(|entry| id(entry.name.as_str()?))
+        .collect())
 }

@@ -4,27 +4,31 @@
 //! what comes out is a pod under its task, or an undo.
 //!
 //! ```text
-//!   record ──┬─ other boot, or Creating ───────────▶ nothing of it runs: release, keep what has ended
+//!   archive ─┐   (of another boot only; the runtime is ready when all of those are released)
+//!   record ──┼─ other boot, or Creating ───────────▶ nothing of it runs: release, keep what has ended
 //!            ├─ shim answers ─▶ inventory ─────────▶ Ready, containers as the shim says
+//!            ├─ shim is strange ─▶ /proc ──────────▶ Ready, containers as the kernel says
 //!            └─ shim is gone ─▶ exit files ────────▶ release, containers ended
+//!   unread ────────────────────────────────────────▶ told, and everything of it stays as it is
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::archive::ArchivedPod;
 use super::connect;
 use super::container;
 use super::error::PodError;
 use super::index::{PodEntry, PodKey, PodSnapshot};
-use super::link::ShimLink;
+use super::link::{LinkError, ShimLink};
 use super::new_entry;
 use super::node::{Node, blocking, now};
 use super::process::ProcessIdentity;
-use super::record::{self, ContainerRecord, PodRecord, PodResources};
+use super::record::{self, ContainerRecord, PodRecord, PodResources, StateError};
 use super::sandbox;
 use super::state::{ContainerPhase, Exit, Goal, PodPhase, Run};
 use super::task::{KILLED_CODE, Task, exit_of};
@@ -32,7 +36,7 @@ use crate::disk::{Dir, FileName};
 use crate::id::{ContainerId, PodId};
 use crate::spec::NetMode;
 use crate::sys::proc;
-use crate::wire::{ContainerReport, Event, Phase, Reply, Request};
+use crate::wire::{self, ContainerReport, Event, Phase, Protocol, Reply, Request};
 
 /// How long a shim may take to answer a new daemon.
 const INVENTORY_DEADLINE: Duration = Duration::from_secs(5);
@@ -49,7 +53,27 @@ struct Unverified {
     dir: Dir,
 }
 
-/// A shim that answered.
+/// What records belong to that this release cannot read. The pods may run.
+#[derive(Default)]
+struct Unread {
+    pods: BTreeSet<PodId>,
+    containers: BTreeSet<ContainerId>,
+}
+
+impl Unread {
+    fn take(&mut self, id: PodId, dir: &Dir, error: &StateError) -> Result<(), PodError> {
+        tracing::error!(
+            pod = %id,
+            error = super::chain(error),
+            "a pod's record cannot be read; the pod is not served, and stays as it is"
+        );
+        self.pods.insert(id);
+        self.containers.extend(record::container_ids(dir)?);
+        Ok(())
+    }
+}
+
+/// A shim that lives.
 struct Living {
     link: ShimLink,
     events: mpsc::UnboundedReceiver<Event>,
@@ -59,85 +83,174 @@ struct Living {
 
 /// Takes over everything that is on disk. Returns when every pod is served again.
 pub async fn all(node: &Arc<Node>) -> Result<(), PodError> {
+    for pod in node.debts.of_other_boots(&node.boot_id) {
+        node.readiness.owes(pod);
+    }
     let owner = Arc::clone(node);
-    let found = blocking(move || load(&owner)).await?;
+    let (found, unread) = blocking(move || load(&owner)).await?;
+    let mut known = unread.pods.clone();
+    known.extend(found.iter().map(|found| found.pod.id));
     let mut pending = Vec::new();
     for unverified in found {
-        pending.push(tokio::spawn(one(Arc::clone(node), unverified)));
+        let held = !matches!(
+            unverified.pod.phase,
+            PodPhase::NotReady | PodPhase::Removing
+        );
+        if held && unverified.pod.boot_id != node.boot_id {
+            node.readiness.owes(unverified.pod.id);
+        }
+        let hangs = unverified.pod.phase == PodPhase::Creating
+            && node.cni.is_attached(&unverified.pod.id.to_string())?;
+        let work = tokio::spawn(one(Arc::clone(node), unverified));
+        // A plugin that hangs must not hold up the start.
+        if !hangs {
+            pending.push(work);
+        }
     }
     for pod in pending {
         // A pod whose recovery panicked is logged by the runtime; the others go on.
         let _ = pod.await;
     }
-    forgotten(node).await?;
+    forgotten(node, &known)?;
     let owner = Arc::clone(node);
-    blocking(move || sweep(&owner)).await?;
+    blocking(move || sweep(&owner, &unread)).await?;
     tokio::spawn(connect::settle(Arc::clone(node)));
     Ok(())
 }
 
 /// Releases pods of which network plugins still keep something though their records are gone, with the run
 /// directory at the machine's start for example.
-async fn forgotten(node: &Arc<Node>) -> Result<(), PodError> {
+fn forgotten(node: &Arc<Node>, known: &BTreeSet<PodId>) -> Result<(), PodError> {
     for id in node.cni.attached()? {
         let Ok(id) = id.parse::<PodId>() else {
             continue;
         };
-        if node.index.pod(&id.to_string()).is_ok() || node.debts.is_owed(id) {
+        if known.contains(&id) || node.debts.is_owed(id) {
             continue;
         }
-        let pod = PodRecord {
-            id,
-            config: Arc::default(),
-            phase: PodPhase::Creating,
-            created_at: now(),
-            boot_id: node.boot_id.clone(),
-            pause: None,
-            shim: None,
-            ips: Vec::new(),
-            cgroup: node.pod_cgroup(id, None)?.to_string(),
-            resources: PodResources::default(),
-        };
+        node.readiness.owes(id);
+        let pod = nameless(node, id)?;
         // A plugin that hangs must not hold up the start.
         tokio::spawn(undo(Arc::clone(node), pod, None));
     }
     Ok(())
 }
 
-/// Reads all records. What cannot be read is told and left where it is.
-fn load(node: &Node) -> Result<Vec<Unverified>, PodError> {
+/// As much of a record as is needed to release a pod of which nothing but its id is known.
+fn nameless(node: &Node, id: PodId) -> Result<PodRecord, PodError> {
+    Ok(PodRecord {
+        id,
+        config: Arc::default(),
+        phase: PodPhase::Creating,
+        created_at: now(),
+        boot_id: node.boot_id.clone(),
+        pause: None,
+        shim: None,
+        ips: Vec::new(),
+        cgroup: node.pod_cgroup(id, None)?.to_string(),
+        resources: PodResources::default(),
+        protocol: Protocol::FIRST.number(),
+    })
+}
+
+/// Reads all records: those of this boot from the run directory, those of another from there or, where it is
+/// emptied with the machine's start, from the archive.
+fn load(node: &Node) -> Result<(Vec<Unverified>, Unread), PodError> {
+    let mut archived = node.archive.load()?;
     let mut found = Vec::new();
+    let mut unread = Unread::default();
     for (id, dir) in node.pod_dirs()? {
-        match read(&dir) {
-            Ok(Some((pod, containers, intents))) if pod.id == id => found.push(Unverified {
-                pod,
+        let kept = archived.remove(&id);
+        found.extend(in_run_dir(node, (id, dir), kept, &mut unread)?);
+    }
+    for (id, kept) in archived {
+        if kept.pod.boot_id == node.boot_id {
+            // It was removed, and the daemon died on the way.
+            node.archive.forget(id)?;
+            continue;
+        }
+        found.push(restored(kept, node.make_pod_dir(id)?));
+    }
+    Ok((found, unread))
+}
+
+/// What the run directory says of a pod. `kept` is what the archive says.
+fn in_run_dir(
+    node: &Node,
+    (id, dir): (PodId, Dir),
+    kept: Option<ArchivedPod>,
+    unread: &mut Unread,
+) -> Result<Option<Unverified>, PodError> {
+    let kept = kept.filter(|kept| kept.pod.boot_id != node.boot_id);
+    let torn = match record::load_pod(&dir) {
+        Ok(Some(pod)) if pod.id == id => {
+            dir.sweep_temporaries()?;
+            let containers = match record::load_containers(&dir) {
+                Ok(containers) => containers,
+                Err(error) => {
+                    unread.take(id, &dir, &error)?;
+                    return Ok(None);
+                }
+            };
+            let mut found = Unverified {
+                intents: record::intended_containers(&dir)?,
                 containers,
-                intents,
+                pod,
                 dir,
-            }),
-            // The daemon died before the intent was on disk: nothing was made yet.
-            Ok(None) => node.delete_pod_dir(id)?,
-            Ok(Some((pod, ..))) => {
-                tracing::error!(directory = %id, record = %pod.id, "a pod's record is of another pod")
+            };
+            if let Some(kept) = kept {
+                found.complete(kept);
             }
-            Err(error) => {
-                tracing::error!(pod = %id, error = super::chain(&error), "a pod's record cannot be read")
+            return Ok(Some(found));
+        }
+        // The daemon died before the intent was on disk: nothing was made yet.
+        Ok(None) if kept.is_none() => {
+            node.delete_pod_dir(id)?;
+            return Ok(None);
+        }
+        Err(error) if !error.is_damaged() => {
+            // Of a later release, or the disk fails: it is left where it is.
+            unread.take(id, &dir, &error)?;
+            return Ok(None);
+        }
+        Ok(_) => "it is missing or of another pod".to_owned(),
+        Err(error) => super::chain(&error),
+    };
+    tracing::error!(pod = %id, error = torn, "a pod's record is torn");
+    Ok(Some(match kept {
+        Some(kept) => restored(kept, dir),
+        None => Unverified {
+            pod: nameless(node, id)?,
+            containers: Vec::new(),
+            intents: Vec::new(),
+            dir,
+        },
+    }))
+}
+
+/// A pod of another boot as the archive has it.
+fn restored(kept: ArchivedPod, dir: Dir) -> Unverified {
+    let containers = kept.containers.into_iter();
+    Unverified {
+        pod: Arc::unwrap_or_clone(kept.pod),
+        containers: containers.map(Arc::unwrap_or_clone).collect(),
+        intents: Vec::new(),
+        dir,
+    }
+}
+
+impl Unverified {
+    /// Takes from the archive what a run directory on a disk that lost power lacks.
+    fn complete(&mut self, kept: ArchivedPod) {
+        for kept in kept.containers {
+            let known = self.containers.iter_mut().find(|known| known.id == kept.id);
+            match known {
+                None => self.containers.push(Arc::unwrap_or_clone(kept)),
+                Some(known) if known.phase.is_alive() => known.phase = kept.phase.clone(),
+                Some(_) => {}
             }
         }
     }
-    Ok(found)
-}
-
-/// What the disk says of a pod, of its containers, and of those that were being made.
-type Found = (PodRecord, Vec<ContainerRecord>, Vec<ContainerId>);
-
-fn read(dir: &Dir) -> Result<Option<Found>, PodError> {
-    let Some(pod) = record::load_pod(dir)? else {
-        return Ok(None);
-    };
-    dir.sweep_temporaries()?;
-    let intents = record::intended_containers(dir)?;
-    Ok(Some((pod, record::load_containers(dir)?, intents)))
 }
 
 async fn one(node: Arc<Node>, unverified: Unverified) {
@@ -149,7 +262,7 @@ async fn one(node: Arc<Node>, unverified: Unverified) {
     } = unverified;
     let same_boot = pod.boot_id == node.boot_id;
     let living = if same_boot && pod.phase != PodPhase::NotReady {
-        reach(&node, &pod, &dir).await
+        reach(&node, &pod, &containers, &dir).await
     } else {
         None
     };
@@ -194,12 +307,24 @@ async fn without_removed(
 }
 
 /// The shim of a pod, if it lives and answers.
-async fn reach(node: &Node, pod: &PodRecord, dir: &Dir) -> Option<Living> {
-    let (link, events) = ShimLink::connect(dir.as_fd()).ok()?;
+async fn reach(
+    node: &Node,
+    pod: &PodRecord,
+    containers: &[ContainerRecord],
+    dir: &Dir,
+) -> Option<Living> {
+    let (link, events) = ShimLink::connect(dir.as_fd(), pod).ok()?;
     let asked = tokio::time::timeout(INVENTORY_DEADLINE, link.ask(Request::Inventory, &[])).await;
-    let Ok(Ok(answer)) = asked else {
-        tracing::error!(pod = %pod.id, "the pod's shim does not answer; its processes are being ended");
-        return None;
+    let answer = match asked {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error @ LinkError::Strange(_))) => {
+            tracing::error!(pod = %pod.id, error = super::chain(&error), "a pod of another release is left as it is");
+            return Some(stranger(pod, containers, (link, events)));
+        }
+        Ok(Err(_)) | Err(_) => {
+            tracing::error!(pod = %pod.id, "the pod's shim does not answer; its processes are being ended");
+            return None;
+        }
     };
     let Reply::Inventory { pause, containers } = answer.body else {
         return None;
@@ -224,6 +349,27 @@ async fn reach(node: &Node, pod: &PodRecord, dir: &Dir) -> Option<Living> {
         pause,
         containers,
     })
+}
+
+/// A pod whose shim cannot be asked: the kernel says what runs of what was recorded.
+fn stranger(
+    pod: &PodRecord,
+    containers: &[ContainerRecord],
+    (link, events): (ShimLink, mpsc::UnboundedReceiver<Event>),
+) -> Living {
+    let running = |record: &ContainerRecord| match &record.phase {
+        ContainerPhase::Running(Run { process, .. }, _) if process.exists() => {
+            let (pid, start_ticks) = (process.pid, process.start_ticks);
+            Some((record.id, Phase::Running { pid, start_ticks }))
+        }
+        _ => None,
+    };
+    Living {
+        link,
+        events,
+        pause: pod.pause.filter(ProcessIdentity::exists),
+        containers: containers.iter().filter_map(running).collect(),
+    }
 }
 
 /// Makes a container's record true.
@@ -313,7 +459,7 @@ fn lost(same_boot: bool) -> Exit {
 pub(super) fn exit_record(dir: &Dir, id: ContainerId) -> Option<Exit> {
     let name = FileName::new(format!("exit.{id}")).ok()?;
     let bytes = dir.read_file(&name, EXIT_LIMIT).ok()??;
-    match postcard::from_bytes(&bytes).ok()? {
+    match wire::decode_exit(&bytes).ok()? {
         Event::Exited {
             container,
             status,
@@ -338,6 +484,7 @@ async fn undo(node: Arc<Node>, pod: PodRecord, living: Option<Living>) {
     let failures =
         sandbox::release(&node, &pod, Vec::new(), living.map(|living| living.link)).await;
     node.debts.owe(&pod, &[], failures);
+    node.readiness.released(pod.id);
     let (owner, id) = (Arc::clone(&node), pod.id);
     let forgotten = blocking(move || owner.delete_pod_dir(id)).await;
     node.debts
@@ -376,13 +523,18 @@ fn serve(
 
 /// Deletes the layers of containers that no record knows, and lets the image store and the network do the
 /// same with theirs.
-fn sweep(node: &Node) -> Result<(), PodError> {
+fn sweep(node: &Node, unread: &Unread) -> Result<(), PodError> {
     for id in node.layers()? {
-        if node.index.container(&id.to_string()).is_err() {
+        let known = node.index.container(&id.to_string()).is_ok();
+        if !known && !unread.containers.contains(&id) {
             node.delete_layer(id)?;
         }
     }
-    connect::reconcile(node)?;
-    node.images.collect();
+    connect::reconcile(node, &unread.pods)?;
+    if unread.pods.is_empty() {
+        node.images.collect();
+    } else {
+        tracing::warn!("unused layers are kept: pods whose records cannot be read may use them");
+    }
     Ok(())
 }

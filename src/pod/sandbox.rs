@@ -29,7 +29,7 @@ use crate::id::ContainerId;
 use crate::plan;
 use crate::spec::{self, PodConfig, PodSpecRequest};
 use crate::sys::memfd;
-use crate::wire::{CgroupSlot, Event, PauseReport, Reply, Request};
+use crate::wire::{self, CgroupSlot, Event, PauseReport, Reply, Request};
 
 /// How long a shim may take to end everything and itself.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
@@ -78,7 +78,7 @@ pub async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<Made, PodError> {
     let plan = plan::pause(&pause_spec(node, pod)?, &node.filters)?;
     let (dir, cgroup, plan) = prepare(node, pod, plan).await?;
     let (link, events) =
-        ShimLink::connect(dir.as_fd()).map_err(shim("connect to the pod's shim"))?;
+        ShimLink::connect(dir.as_fd(), pod).map_err(shim("connect to the pod's shim"))?;
     let cgroup = match cgroup {
         Some(cgroup) => cgroup,
         None => scope::enter(node, pod, &link).await?,
@@ -114,19 +114,24 @@ async fn prepare(
             ),
         };
         node.spawner.shim(dir.as_fd())?;
-        let plan = seal("pause plan", &plan)?;
+        let plan = seal("pause plan", &pod, &plan)?;
         Ok((dir, cgroup, plan))
     })
     .await
 }
 
-/// A plan as a sealed memfd.
+/// A plan as a sealed memfd, in the version that the pod's shim speaks.
 pub(super) fn seal<T: serde::Serialize>(
     doing: &'static str,
+    pod: &PodRecord,
     plan: &T,
 ) -> Result<OwnedFd, PodError> {
-    let bytes = postcard::to_stdvec(plan).map_err(std::io::Error::other);
-    bytes
+    let protocol = pod.protocol().map_err(|unspoken| PodError::Shim {
+        doing,
+        source: LinkError::Strange(Arc::new(unspoken.into())),
+    })?;
+    wire::encode_plan(protocol, plan)
+        .map_err(std::io::Error::other)
         .and_then(|bytes| memfd::create_sealed(c"holdfast-plan", &bytes))
         .map_err(|source| PodError::System { doing, source })
 }
@@ -219,7 +224,8 @@ pub async fn release(
     }
     let (owner, record) = (Arc::clone(node), pod.clone());
     let ended = blocking(move || {
-        let failures = end_processes(&owner, &record, &containers);
+        let mut failures = end_processes(&owner, &record, &containers);
+        failures.extend(end_shim(&owner, &record).err());
         Ok((failures, connect::detach_now(&owner, &record)))
     });
     let (left, detached) = match ended.await {
@@ -233,6 +239,16 @@ pub async fn release(
     });
     failures.extend(scope::leave(node, pod).await.err());
     failures
+}
+
+/// Ends a shim that does not end by itself, or whose socket is lost. It is in no cgroup of the pod.
+fn end_shim(node: &Node, pod: &PodRecord) -> Result<(), PodError> {
+    let same_boot = pod.boot_id == node.boot_id;
+    let ended = pod.shim.filter(|_| same_boot).map(|shim| shim.kill());
+    ended.unwrap_or(Ok(())).map_err(|source| PodError::System {
+        doing: "end the pod's shim",
+        source,
+    })
 }
 
 fn end_processes(node: &Node, pod: &PodRecord, containers: &[ContainerId]) -> Vec<PodError> {

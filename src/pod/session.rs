@@ -199,7 +199,11 @@ pub async fn exec(
         terminal: streams.terminal,
         exact_env: &record.config.envs,
     };
-    let plan = seal("exec plan", &plan::exec(&spec, &request, &node.filters)?)?;
+    let plan = seal(
+        "exec plan",
+        &pod.pod,
+        &plan::exec(&spec, &request, &node.filters)?,
+    )?;
     let end = ProcessEnd::new(link);
     let request = |stdio| Request::Exec {
         container: record.id,

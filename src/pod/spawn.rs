@@ -18,6 +18,7 @@ use nix::sys::socket::{
 use super::link::SOCKET_NAME;
 use crate::fault;
 use crate::sys::{fdpass, memfd};
+use crate::wire::{Greeting, Protocol, UnspokenProtocol};
 
 /// Largest shim program that is accepted: far more than it is.
 const PROGRAM_LIMIT: u64 = 64 << 20;
@@ -46,6 +47,11 @@ pub enum SpawnError {
     /// The disposable process did not send a mount namespace.
     #[error("make the mount namespace of the shims")]
     MountNamespace(#[source] io::Error),
+    /// The program is of another release, with which this one cannot speak.
+    #[error(
+        "the shim program is of another release: install holdfastd and holdfast-shim of the same one"
+    )]
+    Release(#[source] UnspokenProtocol),
 }
 
 /// The shim program, and the small mount namespace in which all shims live.
@@ -53,7 +59,7 @@ pub enum SpawnError {
 pub struct Spawner {
     program: OwnedFd,
     mount_namespace: OwnedFd,
-    user_namespace_problem: String,
+    greeting: Greeting,
 }
 
 impl Spawner {
@@ -67,11 +73,11 @@ impl Spawner {
             path: program.to_owned(),
             source,
         })?;
-        let (mount_namespace, user_namespace_problem) = make_mount_namespace(&program, store)?;
+        let (mount_namespace, greeting) = make_mount_namespace(&program, store)?;
         Ok(Self {
             program,
             mount_namespace,
-            user_namespace_problem,
+            greeting,
         })
     }
 
@@ -82,7 +88,12 @@ impl Spawner {
 
     /// Why pods cannot have user namespaces of their own on this machine; none when they can.
     pub fn user_namespace_problem(&self) -> Option<&str> {
-        Some(self.user_namespace_problem.as_str()).filter(|problem| !problem.is_empty())
+        Some(self.greeting.user_namespace_problem.as_str()).filter(|problem| !problem.is_empty())
+    }
+
+    /// The version of the protocol in which new shims are spoken to.
+    pub fn protocol(&self) -> Protocol {
+        self.greeting.protocol
     }
 
     /// Starts a shim that listens in the pod's state directory. Returns when its socket can be connected
@@ -141,8 +152,11 @@ fn listen_in(state: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// The namespace, and why pods cannot have user namespaces (empty when they can).
-fn make_mount_namespace(program: &OwnedFd, store: &Path) -> Result<(OwnedFd, String), SpawnError> {
+/// The namespace, and what the program says of itself.
+fn make_mount_namespace(
+    program: &OwnedFd,
+    store: &Path,
+) -> Result<(OwnedFd, Greeting), SpawnError> {
     let (ours, theirs) = socketpair(
         AddressFamily::Unix,
         SockType::SeqPacket,
@@ -166,6 +180,6 @@ fn make_mount_namespace(program: &OwnedFd, store: &Path) -> Result<(OwnedFd, Str
     let namespace = descriptors
         .pop()
         .ok_or_else(|| SpawnError::MountNamespace(io::ErrorKind::UnexpectedEof.into()))?;
-    let problem = String::from_utf8_lossy(packet.get(1..length).unwrap_or_default());
-    Ok((namespace, problem.into_owned()))
+    let greeting = Greeting::decode(&packet[..length]).map_err(SpawnError::Release)?;
+    Ok((namespace, greeting))
 }

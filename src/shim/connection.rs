@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::fault;
 use crate::sys::fdpass;
-use crate::wire::{self, FromShim, ToShim};
+use crate::wire::{self, Failure, FromShim, Protocol, Reply, Step, ToShim};
 
 /// Packets that wait for a slow daemon. One that has more unread than this is treated as gone.
 const MAX_WAITING: usize = 256;
@@ -22,6 +22,8 @@ struct Waiting {
 pub(super) struct Connection {
     socket: OwnedFd,
     waiting: VecDeque<Waiting>,
+    /// The version of the last request. The first one until there is any: every daemon knows its messages.
+    protocol: Protocol,
 }
 
 /// What came in.
@@ -31,7 +33,9 @@ pub(super) enum Incoming {
     Request(ToShim, Vec<OwnedFd>),
     /// Nothing at present.
     Nothing,
-    /// The daemon is gone, or speaks what this shim does not understand.
+    /// A packet that is no request, or of a version that this shim does not speak.
+    Strange,
+    /// The daemon is gone.
     Closed,
 }
 
@@ -40,6 +44,7 @@ impl Connection {
         Self {
             socket,
             waiting: VecDeque::new(),
+            protocol: Protocol::FIRST,
         }
     }
 
@@ -47,14 +52,21 @@ impl Connection {
         self.socket.as_fd()
     }
 
+    pub(super) fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
     /// Reads one packet.
-    pub(super) fn receive(&self, buffer: &mut [u8]) -> Incoming {
+    pub(super) fn receive(&mut self, buffer: &mut [u8]) -> Incoming {
         match fdpass::recv_packet(self.socket.as_fd(), buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Incoming::Nothing,
             Err(_) | Ok((0, _)) => Incoming::Closed,
             Ok((length, descriptors)) => match wire::decode(&buffer[..length]) {
-                Ok(request) => Incoming::Request(request, descriptors),
-                Err(_) => Incoming::Closed,
+                Ok((protocol, request)) => {
+                    self.protocol = protocol;
+                    Incoming::Request(request, descriptors)
+                }
+                Err(_) => Incoming::Strange,
             },
         }
     }
@@ -65,7 +77,29 @@ impl Connection {
             FromShim::Reply { .. } => "shim.reply",
             FromShim::Event(_) => "shim.event",
         });
-        let Ok(packet) = wire::encode(message) else {
+        if matches!(message, FromShim::Event(event) if event.since() > self.protocol) {
+            return true;
+        }
+        self.queue(self.protocol, message, descriptors)
+    }
+
+    /// Tells a daemon that was not understood so, in the newest version: what it has is the pod's, not ours to
+    /// end. False when the connection is of no use any more.
+    pub(super) fn object(&mut self) -> bool {
+        let failure = Failure {
+            step: Step::Admit,
+            errno: nix::errno::Errno::EPROTO as i32,
+            object: "the packet is no request that this shim knows".to_owned(),
+        };
+        let reply = FromShim::Reply {
+            id: 0,
+            body: Reply::Failed(failure),
+        };
+        self.queue(Protocol::CURRENT, &reply, Vec::new())
+    }
+
+    fn queue(&mut self, protocol: Protocol, message: &FromShim, descriptors: Vec<OwnedFd>) -> bool {
+        let Ok(packet) = wire::encode(protocol, message) else {
             return false;
         };
         self.waiting.push_back(Waiting {

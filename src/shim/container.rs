@@ -10,7 +10,7 @@ use super::cgroup;
 use super::launched::complete;
 use super::output::{Output, SourceIndex};
 use super::process::Process;
-use super::run::{Shim, Token, decode_plan, failed};
+use super::run::{Shim, Token, failed};
 use super::state::State;
 use crate::id::ContainerId;
 use crate::launch::{CgroupDirectories, ContainerLaunch, Streams, start_container};
@@ -69,7 +69,7 @@ impl Shim {
             return self.join_start(slot, asked.request);
         }
         let mut descriptors = asked.descriptors.into_iter();
-        let plan: Box<ContainerPlan> = decode_plan(descriptors.next())?;
+        let plan: Box<ContainerPlan> = self.decode_plan(descriptors.next())?;
         let log = if asked.log { descriptors.next() } else { None };
         let cgroup = CgroupDirectories::new(asked.slots, descriptors);
         let mut ends = self

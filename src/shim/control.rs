@@ -30,11 +30,12 @@ impl Shim {
     /// Reads and carries out what the daemon asks.
     pub(super) fn serve_daemon(&mut self) {
         for _ in 0..REQUESTS_PER_TURN {
-            let Some(daemon) = &self.daemon else {
+            let Some(daemon) = &mut self.daemon else {
                 return;
             };
             match daemon.receive(self.packet.as_mut_slice()) {
                 Incoming::Request(request, descriptors) => self.carry_out(request, descriptors),
+                Incoming::Strange => self.object(),
                 Incoming::Nothing => return,
                 Incoming::Closed => {
                     self.daemon = None;
@@ -208,6 +209,7 @@ impl Shim {
     }
 
     fn inventory(&mut self) -> Answer {
+        let protocol = self.protocol();
         let containers = self.containers.values().filter_map(|container| {
             let phase = match container.process.state {
                 State::Running => Phase::Running {
@@ -223,6 +225,7 @@ impl Shim {
                 phase,
             })
         });
+        let containers = containers.filter(|report| report.phase.since() <= protocol);
         let containers = containers.collect();
         let pause = self.running_pause().ok();
         let descriptors = pause.map_or_else(|| Ok(Vec::new()), |pause| pause.descriptors());

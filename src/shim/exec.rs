@@ -8,7 +8,7 @@ use nix::fcntl::OFlag;
 
 use super::cgroup;
 use super::process::Process;
-use super::run::{Shim, Token, decode_plan, failed};
+use super::run::{Shim, Token, failed};
 use super::state::State;
 use crate::id::ContainerId;
 use crate::launch::{ExecLaunch, Streams, start_exec};
@@ -48,7 +48,7 @@ impl Shim {
     /// Starts a further process. The answer follows when it runs its program.
     pub(super) fn start_exec(&mut self, asked: ExecRequest) -> Result<(), Failure> {
         let mut descriptors = asked.descriptors.into_iter();
-        let plan: Box<ExecPlan> = decode_plan(descriptors.next())?;
+        let plan: Box<ExecPlan> = self.decode_plan(descriptors.next())?;
         let slot = self.find_container(asked.container).unwrap_or(u32::MAX);
         let container = self.running_container(asked.container)?;
         let files: Vec<OwnedFd> = descriptors.collect();

@@ -9,7 +9,7 @@ use nix::fcntl::{OFlag, renameat};
 use crate::fault;
 use crate::id::ContainerId;
 use crate::sys::{descriptor, path};
-use crate::wire::Event;
+use crate::wire::{self, Event};
 
 /// Writes an exit event as the file `exit.ID` in the pod's state directory, complete or not at all.
 ///
@@ -20,7 +20,7 @@ pub(super) fn write(
     container: ContainerId,
     event: &Event,
 ) -> io::Result<()> {
-    let content = postcard::to_stdvec(event).map_err(|_| io::ErrorKind::InvalidData)?;
+    let content = wire::encode_exit(event).map_err(|_| io::ErrorKind::InvalidData)?;
     let name = CString::new(format!("exit.{container}"))?;
     let _step = fault::step("shim.write-exit")?;
     let temporary = CString::new(format!(".exit.{container}.new"))?;

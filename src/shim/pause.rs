@@ -7,7 +7,7 @@ use nix::fcntl::OFlag;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use super::process::Process;
-use super::run::{Shim, Token, decode_plan, failed};
+use super::run::{Shim, Token, failed};
 use super::state::State;
 use crate::launch::{CgroupDirectories, PauseLaunch, start_pause};
 use crate::sys::{descriptor, path, proc, process};
@@ -41,7 +41,7 @@ impl Shim {
             ));
         }
         let mut descriptors = descriptors.into_iter();
-        let plan: Box<PausePlan> = decode_plan(descriptors.next())?;
+        let plan: Box<PausePlan> = self.decode_plan(descriptors.next())?;
         let small = descriptors
             .next()
             .ok_or_else(|| failed(Step::MountNamespace, Errno::EBADF, "no descriptor came"))?;

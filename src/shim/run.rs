@@ -20,7 +20,7 @@ use crate::fault;
 use crate::launch::Places;
 use crate::sys::descriptor;
 use crate::sys::memory::Buffer;
-use crate::wire::{Failure, FromShim, MAX_PACKET, Reply, Step};
+use crate::wire::{self, Failure, FromShim, MAX_PACKET, Protocol, Reply, Step};
 
 /// Largest launch plan in bytes; the sizes of its parts are the daemon's to bound.
 const MAX_PLAN: usize = 8 * 1024 * 1024;
@@ -115,17 +115,35 @@ pub(super) fn failed(step: Step, errno: Errno, object: &str) -> Failure {
     }
 }
 
-/// Reads a launch plan from its memfd. The bytes are given back before the launch begins.
-pub(super) fn decode_plan<T: DeserializeOwned>(memfd: Option<OwnedFd>) -> Result<Box<T>, Failure> {
-    let memfd = memfd.ok_or_else(|| failed(Step::Plan, Errno::EBADF, "no plan came"))?;
-    let content = crate::sys::memfd::read(memfd.as_fd(), MAX_PLAN)
-        .map_err(|error| failed(Step::Plan, crate::sys::errno_of(&error), "read the plan"))?;
-    let plan = postcard::from_bytes(&content);
-    plan.map(Box::new)
-        .map_err(|error| failed(Step::Plan, Errno::EBADMSG, &error.to_string()))
-}
-
 impl Shim {
+    /// Reads the launch plan of the present request from its memfd. The bytes are given back before the launch
+    /// begins.
+    pub(super) fn decode_plan<T: DeserializeOwned>(
+        &self,
+        memfd: Option<OwnedFd>,
+    ) -> Result<Box<T>, Failure> {
+        let memfd = memfd.ok_or_else(|| failed(Step::Plan, Errno::EBADF, "no plan came"))?;
+        let content = crate::sys::memfd::read(memfd.as_fd(), MAX_PLAN)
+            .map_err(|error| failed(Step::Plan, crate::sys::errno_of(&error), "read the plan"))?;
+        wire::decode_plan(self.protocol(), &content)
+            .map(Box::new)
+            .map_err(|error| failed(Step::Plan, Errno::EBADMSG, &error.to_string()))
+    }
+
+    /// The version in which the daemon speaks.
+    pub(super) fn protocol(&self) -> Protocol {
+        let daemon = self.daemon.as_ref();
+        daemon.map_or(Protocol::FIRST, Connection::protocol)
+    }
+
+    /// Answers a packet that is not understood.
+    pub(super) fn object(&mut self) {
+        if self.daemon.as_mut().is_some_and(|daemon| !daemon.object()) {
+            self.daemon = None;
+        }
+        self.watch_daemon();
+    }
+
     pub(super) fn watch(&self, file: BorrowedFd<'_>, token: Token) {
         // It can only fail for want of kernel memory; the launch's deadline then ends it.
         let _ = self

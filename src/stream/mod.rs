@@ -13,6 +13,8 @@
 mod channel;
 mod conversation;
 mod drive;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod head;
 mod negotiate;
 mod port_forward;

@@ -240,6 +240,14 @@ pub fn read_link<'b>(
     Ok(&buffer[..length.cast_unsigned()])
 }
 
+/// Whether a file belongs to a procfs: proc(5).
+///
+/// # Errors
+/// Those of fstatfs(2).
+pub fn is_on_procfs(file: BorrowedFd<'_>) -> nix::Result<bool> {
+    Ok(nix::sys::statfs::fstatfs(file)?.filesystem_type() == nix::sys::statfs::PROC_SUPER_MAGIC)
+}
+
 /// Whether an open file (also O_PATH) is a directory.
 ///
 /// # Errors

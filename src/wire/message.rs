@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::protocol::Protocol;
 use crate::id::ContainerId;
 
 /// A packet from the daemon to the shim.
@@ -18,7 +19,7 @@ pub struct ToShim {
 pub enum FromShim {
     /// The answer to the request with the same id.
     Reply {
-        /// The request's id.
+        /// The request's id; 0, which no request has, for a packet that was not understood.
         id: u64,
         /// The answer.
         body: Reply,
@@ -141,6 +142,30 @@ pub enum Request {
     Identify,
 }
 
+impl Request {
+    /// The first version that has it.
+    pub fn since(&self) -> Protocol {
+        match self {
+            Self::StartPause { .. }
+            | Self::OpenNetlink
+            | Self::StartContainer { .. }
+            | Self::Exec { .. }
+            | Self::Signal { .. }
+            | Self::Kill { .. }
+            | Self::KillExec { .. }
+            | Self::ReopenLog { .. }
+            | Self::Resize { .. }
+            | Self::Acknowledge { .. }
+            | Self::Inventory
+            | Self::Forget { .. }
+            | Self::Shutdown
+            | Self::Attach { .. }
+            | Self::OpenTcp { .. }
+            | Self::Identify => Protocol::FIRST,
+        }
+    }
+}
+
 /// Versions of the Internet Protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IpFamily {
@@ -246,6 +271,16 @@ pub enum Phase {
     Launching,
 }
 
+impl Phase {
+    /// The first version that has it; others are not told of the container.
+    pub fn since(&self) -> Protocol {
+        match self {
+            Self::Running { .. } | Self::Exited => Protocol::FIRST,
+            Self::Launching => Protocol::SECOND,
+        }
+    }
+}
+
 /// Something happened in the pod.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Event {
@@ -282,6 +317,18 @@ pub enum Event {
         /// Which client.
         client: u64,
     },
+}
+
+impl Event {
+    /// The first version that has it.
+    pub fn since(&self) -> Protocol {
+        match self {
+            Self::Exited { .. }
+            | Self::ExecExited { .. }
+            | Self::PauseExited { .. }
+            | Self::ClientDropped { .. } => Protocol::FIRST,
+        }
+    }
 }
 
 /// How a process ended: waitpid(2).

@@ -1,40 +1,81 @@
 use std::ffi::CString;
 
+use proptest::prelude::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::plan::{IdMappings, IdRange, PausePlan, Sysctl};
 use super::*;
 use crate::id::ContainerId;
 
-#[test]
-fn a_message_survives_its_packet() {
-    let container = ContainerId::random().unwrap();
-    let sent = ToShim {
+fn signal() -> ToShim {
+    ToShim {
         id: 7,
         body: Request::Signal {
-            container,
+            container: ContainerId::random().unwrap(),
             signal: 15,
         },
-    };
-    let packet = encode(&sent).unwrap();
-    assert_eq!(decode::<ToShim>(&packet).unwrap(), sent);
+    }
+}
+
+#[test]
+fn a_message_survives_its_packet_in_each_version() {
+    let sent = signal();
+    for protocol in [Protocol::OLDEST, Protocol::CURRENT] {
+        let packet = encode(protocol, &sent).unwrap();
+        assert_eq!(decode::<ToShim>(&packet).unwrap(), (protocol, sent.clone()));
+    }
 }
 
 #[test]
 fn other_versions_and_other_bytes_are_refused() {
-    assert!(matches!(decode::<ToShim>(&[1]), Err(FrameError::Short(1))));
-    assert!(matches!(
-        decode::<ToShim>(&[9, 9, 0]),
-        Err(FrameError::Version(0x0909))
-    ));
-    let mut packet = encode(&ToShim {
-        id: 1,
-        body: Request::Inventory,
-    })
-    .unwrap();
-    packet.truncate(packet.len() - 1);
-    assert!(matches!(
-        decode::<ToShim>(&packet),
-        Err(FrameError::Encoding(_))
-    ));
+    let refused = |packet: &[u8]| decode::<ToShim>(packet).unwrap_err();
+    assert!(matches!(refused(&[1]), FrameError::Short(1)));
+    let next = Protocol::CURRENT.number() + 1;
+    for number in [0, next, 0x0909] {
+        let mut packet = encode(Protocol::CURRENT, &signal()).unwrap();
+        packet[..2].copy_from_slice(&number.to_le_bytes());
+        let error = refused(&packet);
+        assert!(
+            matches!(error, FrameError::Version(UnspokenProtocol(n)) if n == number),
+            "{error:?}"
+        );
+    }
+    let mut packet = encode(Protocol::CURRENT, &signal()).unwrap();
+    packet.push(0);
+    assert!(matches!(refused(&packet), FrameError::Trailing(1)));
+    packet.truncate(packet.len() - 2);
+    assert!(matches!(refused(&packet), FrameError::Encoding(_)));
+}
+
+#[test]
+fn a_version_that_is_not_spoken_comes_with_the_remedy() {
+    let newer = UnspokenProtocol(Protocol::CURRENT.number() + 1).to_string();
+    assert!(
+        newer.contains("start a newer holdfastd, or remove the pod"),
+        "{newer}"
+    );
+    let older = UnspokenProtocol(0).to_string();
+    assert!(
+        older.contains("start the release before this one"),
+        "{older}"
+    );
+}
+
+#[test]
+fn a_program_says_which_protocol_it_speaks() {
+    let greeting = Greeting {
+        protocol: Protocol::CURRENT,
+        user_namespace_problem: "no".to_owned(),
+    };
+    assert_eq!(Greeting::decode(&greeting.encode()), Ok(greeting));
+    let first = Greeting::decode(b"mno").unwrap();
+    assert_eq!(
+        (first.protocol, &*first.user_namespace_problem),
+        (Protocol::FIRST, "no")
+    );
+    assert_eq!(Greeting::decode(b"v\xff\0"), Err(UnspokenProtocol(255)));
+    assert_eq!(Greeting::decode(b""), Err(UnspokenProtocol(0)));
 }
 
 #[test]
@@ -49,7 +90,10 @@ fn a_message_over_the_limit_is_refused() {
         id: 1,
         body: Reply::Failed(failure),
     };
-    assert!(matches!(encode(&reply), Err(FrameError::Large(_))));
+    assert!(matches!(
+        encode(Protocol::CURRENT, &reply),
+        Err(FrameError::Large(_))
+    ));
 }
 
 #[test]
@@ -80,6 +124,70 @@ fn a_plan_survives_its_memfd() {
         seccomp: None,
         oom_score_adj: Some(-998),
     };
-    let bytes = postcard::to_stdvec(&plan).unwrap();
-    assert_eq!(postcard::from_bytes::<PausePlan>(&bytes).unwrap(), plan);
+    let [first, current] =
+        [Protocol::FIRST, Protocol::CURRENT].map(|protocol| encode_plan(protocol, &plan).unwrap());
+    assert_eq!(
+        decode_plan::<PausePlan>(Protocol::FIRST, &first).unwrap(),
+        plan
+    );
+    assert_eq!(
+        decode_plan::<PausePlan>(Protocol::CURRENT, &current).unwrap(),
+        plan
+    );
+    for (protocol, bytes) in [(Protocol::FIRST, current), (Protocol::CURRENT, first)] {
+        assert!(decode_plan::<PausePlan>(protocol, &bytes).is_err());
+    }
+}
+
+/// The conversation that a version is: its bytes go on meaning the same.
+#[test]
+fn a_recorded_conversation_of_protocol_1_means_what_it_did() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/src/wire/recorded/protocol-1.txt"
+    );
+    let recorded = std::fs::read_to_string(path).unwrap();
+    let mut now = String::new();
+    for line in recorded.lines().filter(|line| !line.starts_with("= ")) {
+        now.push_str(line);
+        now.push('\n');
+        let Some((direction, packet)) = line.split_once(' ').filter(|(mark, _)| *mark != "#")
+        else {
+            continue;
+        };
+        let packet = hex::decode(packet.split(' ').next().unwrap()).unwrap();
+        let (meaning, again) = match direction {
+            ">" => reread::<ToShim>(&packet),
+            _ => reread::<FromShim>(&packet),
+        };
+        assert_eq!(again, packet, "{line}");
+        now.push_str(&format!("= {meaning}\n"));
+    }
+    assert_eq!(now, recorded, "it is now:\n{now}");
+}
+
+/// What a packet of protocol 1 says, and its bytes when it is written anew.
+fn reread<T: Serialize + DeserializeOwned + std::fmt::Debug>(packet: &[u8]) -> (String, Vec<u8>) {
+    let (protocol, message) = decode::<T>(packet).unwrap();
+    assert_eq!(protocol, Protocol::FIRST);
+    let again = encode(protocol, &message).unwrap();
+    (format!("{message:?}"), again)
+}
+
+proptest! {
+    /// What another release, or a broken one, may send.
+    #[test]
+    fn any_bytes_are_one_message_or_an_error(
+        kind in 0..3_u16, body in proptest::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let packet = [&kind.to_le_bytes()[..], &body].concat();
+        if let Ok((protocol, message)) = decode::<ToShim>(&packet) {
+            let again = encode(protocol, &message).unwrap();
+            prop_assert_eq!(decode::<ToShim>(&again).unwrap(), (protocol, message));
+        }
+        if let Ok((protocol, message)) = decode::<FromShim>(&packet) {
+            let again = encode(protocol, &message).unwrap();
+            prop_assert_eq!(decode::<FromShim>(&again).unwrap(), (protocol, message));
+        }
+    }
 }

@@ -248,7 +248,7 @@ fn an_exit_is_kept_for_the_next_daemon() {
         .directory
         .path()
         .join(format!("state/exit.{container}"));
-    let record: Event = postcard::from_bytes(&fs::read(record).unwrap()).unwrap();
+    let record: Event = holdfast::wire::decode_exit(&fs::read(record).unwrap()).unwrap();
     assert_eq!(record, first);
     let Reply::Inventory { pause, containers } = harness.ask(Request::Inventory, &[]).0 else {
         panic!()

@@ -75,6 +75,25 @@ fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     Command::new(program)
 }
 
+thread_local! {
+    static SPOKEN: std::cell::Cell<Option<Protocol>> = const { std::cell::Cell::new(None) };
+}
+
+/// From now on this test speaks as a daemon of that version.
+pub fn speak(protocol: Protocol) {
+    SPOKEN.set(Some(protocol));
+}
+
+/// The version that this test speaks; `HOLDFAST_SHIM_PROTOCOL` is for a shim of another release.
+fn protocol() -> Protocol {
+    let asked = || std::env::var("HOLDFAST_SHIM_PROTOCOL").ok();
+    SPOKEN.get().unwrap_or_else(|| {
+        asked().map_or(Protocol::CURRENT, |number| {
+            Protocol::spoken(number.parse().unwrap()).unwrap()
+        })
+    })
+}
+
 /// The shim under test: another build can be named, to measure it.
 fn shim_program() -> PathBuf {
     std::env::var_os("HOLDFAST_SHIM")
@@ -245,7 +264,7 @@ impl Harness {
     pub fn send(&mut self, body: Request, descriptors: &[OwnedFd]) -> u64 {
         self.next += 1;
         let id = self.next;
-        let packet = encode(&ToShim { id, body }).unwrap();
+        let packet = encode(protocol(), &ToShim { id, body }).unwrap();
         let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
         fdpass::send_packet(self.daemon.as_fd(), &packet, &descriptors).unwrap();
         id
@@ -255,7 +274,12 @@ impl Harness {
         assert_eq!(self.ask(body, &[]).0, Reply::Done);
     }
 
-    fn receive(&self) -> (FromShim, Vec<OwnedFd>) {
+    /// Sends what may be no request.
+    pub fn send_bytes(&self, packet: &[u8]) {
+        fdpass::send_packet(self.daemon.as_fd(), packet, &[]).unwrap();
+    }
+
+    pub fn receive(&self) -> (FromShim, Vec<OwnedFd>) {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
         let mut set = [PollFd::new(self.daemon.as_fd(), PollFlags::POLLIN)];
         let ready = poll(&mut set, PollTimeout::try_from(PATIENCE).unwrap()).unwrap();
@@ -263,7 +287,7 @@ impl Harness {
         let mut buffer = vec![0; MAX_PACKET];
         let (length, descriptors) = fdpass::recv_packet(self.daemon.as_fd(), &mut buffer).unwrap();
         assert!(length > 0, "the shim has closed the connection");
-        (decode(&buffer[..length]).unwrap(), descriptors)
+        (decode(&buffer[..length]).unwrap().1, descriptors)
     }
 
     pub fn event(&mut self) -> Event {
@@ -418,7 +442,7 @@ fn connect_to(path: &Path) -> OwnedFd {
 }
 
 pub fn plan_file<T: Serialize>(plan: &T) -> OwnedFd {
-    memfd::create_sealed(c"plan", &postcard::to_stdvec(plan).unwrap()).unwrap()
+    memfd::create_sealed(c"plan", &encode_plan(protocol(), plan).unwrap()).unwrap()
 }
 
 pub fn pause_plan() -> PausePlan {

@@ -15,3 +15,4 @@ mod logs;
 mod measure;
 mod pods;
 mod users;
+mod versions;

@@ -12,6 +12,7 @@ mod end;
 mod rpc;
 
 use std::fs::{self, File};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -81,19 +82,29 @@ impl Daemon {
         took.unwrap_or_else(|problem| panic!("{problem}\n{}", self.log_tail()))
     }
 
+    /// As [`Daemon::restart`], with another build of the daemon, which takes the shim beside it.
+    #[track_caller]
+    pub fn restart_as(&self, program: &Path) -> Duration {
+        let took = self.start_program(program);
+        took.unwrap_or_else(|problem| panic!("{problem}\n{}", self.log_tail()))
+    }
+
     /// As [`Daemon::restart`], of a daemon that may end at its start.
     ///
     /// # Errors
     /// How it ended, or that it does not answer.
     pub fn try_restart(&self) -> Result<Duration, String> {
+        self.start_program(&program::built("holdfastd"))
+    }
+
+    fn start_program(&self, program: &Path) -> Result<Duration, String> {
         let start = Instant::now();
         let log = File::options()
             .create(true)
             .append(true)
             .open(self.place.daemon_log());
         let log = log.unwrap_or_else(|error| panic!("open the daemon's log: {error}"));
-        let program = program::built("holdfastd");
-        let mut command = self.place.command(&program);
+        let mut command = self.place.command(program);
         command
             .arg("--config")
             .arg(self.place.config())

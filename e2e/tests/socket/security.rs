@@ -3,7 +3,7 @@
 use cri_api::runtime::v1::security_profile::ProfileType;
 use cri_api::runtime::v1::{Capability, SecurityProfile};
 use e2e::evidence::{capabilities, status};
-use e2e::request::{self, ContainerParts, PodParts, container, idle};
+use e2e::request::{ContainerParts, PodParts, container, idle};
 use e2e::{Container, Daemon, fails};
 use tonic::Code;
 
@@ -290,22 +290,4 @@ fn the_kernel_spares_shim_and_pause_when_memory_runs_out() {
             "-998"
         );
     }
-}
-
-#[test]
-fn the_working_directory_cannot_be_a_descriptor_of_the_host() {
-    let daemon = Daemon::start();
-    let pod = daemon.run_named("leak");
-    for number in 3..16 {
-        let mut config = idle(&format!("c{number}"));
-        // CVE-2024-21626.
-        config.working_dir = format!("/proc/self/fd/{number}");
-        let id = daemon.try_create(&pod.id, &pod.config, &config);
-        let Ok(id) = id else { continue };
-        assert!(
-            daemon.try_start(&id).is_err(),
-            "{number} is an open directory of the host"
-        );
-    }
-    daemon.provide(request::BUSYBOX);
 }

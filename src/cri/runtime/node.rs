@@ -8,6 +8,7 @@ use crate::cgroup::Driver;
 use crate::cri::convert::RUNTIME_HANDLER;
 use crate::cri::observe::Answer;
 use crate::cri::{Node, RUNTIME_NAME, info};
+use crate::pod::Debt;
 
 /// Version of the kubelet's side of the API; both older runtimes answer this.
 const KUBELET_API: &str = "0.1.0";
@@ -41,7 +42,11 @@ pub(super) async fn status(
     let network = node.pods.network_problem().await;
     Ok(Response::new(cri::StatusResponse {
         status: Some(cri::RuntimeStatus {
-            conditions: vec![runtime_ready(node).await, network_ready(&network)],
+            conditions: vec![
+                runtime_ready(node).await,
+                network_ready(&network),
+                no_debts(&node.pods.debts()),
+            ],
         }),
         info: if request.verbose {
             info::node(&node.pods, &node.facts.config)
@@ -59,27 +64,52 @@ pub(super) async fn status(
 
 /// Whether pods can be run at all.
 async fn runtime_ready(node: &Node) -> cri::RuntimeCondition {
-    let problem = node.pods.check().await.err();
+    let problem = match node.pods.unreleased() {
+        Some(unreleased) => Some(("ReleasingEarlierBoot", unreleased)),
+        None => node.pods.check().await.err().map(|error| {
+            let text = crate::pod::chain(&error);
+            ("RuntimeUnusable", text)
+        }),
+    };
+    condition("RuntimeReady", problem)
+}
+
+/// A condition that holds, or why not.
+fn condition(name: &str, problem: Option<(&str, String)>) -> cri::RuntimeCondition {
+    let status = problem.is_none();
+    let (reason, message) = problem.unwrap_or_default();
     cri::RuntimeCondition {
-        r#type: "RuntimeReady".to_owned(),
-        status: problem.is_none(),
-        reason: problem
-            .as_ref()
-            .map_or("", |_| "RuntimeUnusable")
-            .to_owned(),
-        message: problem.map_or_else(String::new, |error| crate::pod::chain(&error)),
+        r#type: name.to_owned(),
+        status,
+        reason: reason.to_owned(),
+        message,
     }
 }
 
+/// Whether all that was stopped is released. Kubelets show it and go on: only the two others make a node
+/// ready.
+fn no_debts(debts: &[Debt]) -> cri::RuntimeCondition {
+    /// Most debts that the message names.
+    const NAMED: usize = 3;
+    let named: Vec<String> = debts
+        .iter()
+        .take(NAMED)
+        .map(|debt| format!("{} of pod {}: {}", debt.kind, debt.pod.short(), debt.reason))
+        .collect();
+    let more = match debts.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    let problem = (!named.is_empty()).then(|| ("DebtsOwed", named.join("; ") + &more));
+    condition("HoldfastHasNoDebts", problem)
+}
+
 fn network_ready(network_problem: &str) -> cri::RuntimeCondition {
-    let ready = network_problem.is_empty();
-    let reason = if ready { "" } else { "NetworkPluginNotReady" };
-    cri::RuntimeCondition {
-        r#type: "NetworkReady".to_owned(),
-        status: ready,
-        reason: reason.to_owned(),
-        message: network_problem.to_owned(),
-    }
+    let problem = ("NetworkPluginNotReady", network_problem.to_owned());
+    condition(
+        "NetworkReady",
+        (!network_problem.is_empty()).then_some(problem),
+    )
 }
 
 pub(super) async fn runtime_config(

@@ -5,6 +5,7 @@
 //! known and a value of the wrong type are errors with file and line. Nothing here has side effects.
 
 mod check;
+mod metrics;
 mod streaming;
 
 use std::fs;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+pub use metrics::MetricsConfig;
 pub use streaming::StreamingConfig;
 
 use super::quantity::{Period, Size};
@@ -48,6 +50,8 @@ pub struct Config {
     pub image: ImageConfig,
     /// Exec, attach and port-forward.
     pub streaming: StreamingConfig,
+    /// The daemon's own metrics.
+    pub metrics: MetricsConfig,
     /// Log.
     pub log: LogConfig,
 }
@@ -66,6 +70,7 @@ impl Default for Config {
             cgroup: CgroupConfig::default(),
             image: ImageConfig::default(),
             streaming: StreamingConfig::default(),
+            metrics: MetricsConfig::default(),
             log: LogConfig::default(),
         }
     }

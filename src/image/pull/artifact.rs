@@ -34,7 +34,7 @@ impl Pull<'_> {
             diff_id: manifest,
             chain: Some(manifest),
         };
-        if let Some(hold) = self.store.hold_layer(&key) {
+        if let Some(hold) = self.store.hold_layer(&key).await {
             return Ok(Slot::Present(Arc::new(hold)));
         }
         let staging = self.blocking(Staging::new).await?;

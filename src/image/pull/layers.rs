@@ -88,12 +88,11 @@ impl Pull<'_> {
             chain: Some(wanted.chain),
             ..alone
         };
-        let present = [alone, above]
-            .iter()
-            .find_map(|key| self.store.hold_layer(key));
-        if let Some(hold) = present {
-            wanted.stack.put(wanted.at, Slot::Present(Arc::new(hold)));
-            return Ok(Got::Layer);
+        for key in [alone, above] {
+            if let Some(hold) = self.store.hold_layer(&key).await {
+                wanted.stack.put(wanted.at, Slot::Present(Arc::new(hold)));
+                return Ok(Got::Layer);
+            }
         }
         let key = FetchKey {
             host: self.reference.host().to_owned(),

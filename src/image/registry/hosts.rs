@@ -225,7 +225,12 @@ fn directory_of(root: &Path, host: &str) -> Option<PathBuf> {
         .find(|dir| dir.is_dir())
 }
 
-fn parse(dir: &Path, file: &Path, text: &str, host: &str) -> Result<Vec<Endpoint>, HostsError> {
+pub(super) fn parse(
+    dir: &Path,
+    file: &Path,
+    text: &str,
+    host: &str,
+) -> Result<Vec<Endpoint>, HostsError> {
     let broken = |source| HostsError::Parse {
         path: file.to_owned(),
         source: Box::new(source),

@@ -420,3 +420,15 @@ fn short(error: &RegistryError) -> String {
     let host = url.split('/').nth(2).unwrap_or(url);
     format!("{host}: {outcome}")
 }
+
+#[cfg(feature = "fuzz")]
+pub(super) fn fuzz_hosts(text: &str) {
+    let dir = std::path::Path::new("/nonexistent");
+    let _ = hosts::parse(dir, &dir.join("hosts.toml"), text, "registry.test:5000");
+}
+
+#[cfg(feature = "fuzz")]
+pub(super) fn fuzz_challenges(text: &str) {
+    let _ = auth::parse(http::HeaderValue::from_str(text).iter());
+    let _ = auth::error_detail(text.as_bytes());
+}

@@ -5,7 +5,8 @@ use crate::disk::{Dir, DirError, EntryKind, FileName};
 use crate::image::LayerName;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 /// The layers that have a directory.
 pub(super) fn present_layers(layers: &Dir) -> Result<BTreeSet<LayerName>, DirError> {
@@ -16,6 +17,25 @@ pub(super) fn present_layers(layers: &Dir) -> Result<BTreeSet<LayerName>, DirErr
     Ok(directories
         .filter_map(|entry| entry.name.as_str()?.parse().ok())
         .collect())
+}
+
+/// First and longest pause before a deletion is tried again.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+
+/// Tries to delete until nothing is left to be deleted; between two attempts it keeps nobody's store open.
+fn clean_until_done(weak: &Weak<Inner>, store: Arc<Inner>) {
+    drop(store);
+    let mut pause = PAUSES.0;
+    loop {
+        std::thread::sleep(pause);
+        let Some(store) = weak.upgrade() else { return };
+        // Whoever fails from here on tries again by itself.
+        store.retrying.store(false, Ordering::Release);
+        if store.clean_again().is_ok() || store.retrying.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        pause = (pause * 2).min(PAUSES.1);
+    }
 }
 
 impl Inner {
@@ -56,26 +76,19 @@ impl Inner {
 
     /// Deletes what is in the trash on a thread of its own.
     pub(super) fn empty_trash_in_background(self: &Arc<Self>) {
-        self.spawn("holdfast-sweep", |store| store.empty_trash());
+        self.clean("holdfast-sweep", Self::empty_trash);
     }
 
     /// Collects on a thread of its own, once collecting is allowed.
     pub(super) fn collect_in_background(self: &Arc<Self>) {
         if self.collecting.load(Ordering::Acquire) {
-            self.spawn("holdfast-collect", |store| {
-                if let Err(e) = store.collect_now() {
-                    tracing::warn!(
-                        error = &e as &dyn std::error::Error,
-                        "cannot delete unused layers; trying again later"
-                    );
-                }
-            });
+            self.clean("holdfast-collect", Self::collect_now);
         }
     }
 
     /// Deletes the layers and documents nobody uses.
     pub(super) fn collect_now(&self) -> Result<(), StoreError> {
-        let retired = {
+        {
             let _writing = self.lock_writing();
             let snapshot = self.snapshot.load_full();
             let retired = self.lock_holds().retire(&snapshot.referenced());
@@ -88,15 +101,22 @@ impl Inner {
                     return Err(e);
                 }
             }
+            self.discard_unused_layers()?;
             self.remove_unused_documents()?;
-            retired
-        };
-        for layer in &retired {
-            let discarding = StoreError::directory("delete a layer");
-            self.discard(&self.layers, &FileName::new(layer.as_str())?)
-                .map_err(discarding)?;
         }
-        self.empty_trash();
+        self.empty_trash()
+    }
+
+    /// Moves the layers that no index knows into the trash. To be called with `writing` held.
+    fn discard_unused_layers(&self) -> Result<(), StoreError> {
+        let discarding = StoreError::directory("delete a layer");
+        let snapshot = self.snapshot();
+        for layer in present_layers(&self.layers).map_err(&discarding)? {
+            if !snapshot.index.layers.contains_key(&layer) {
+                self.discard(&self.layers, &FileName::new(layer.as_str())?)
+                    .map_err(&discarding)?;
+            }
+        }
         Ok(())
     }
 
@@ -123,43 +143,53 @@ impl Inner {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tries again to move what the disk has refused.
-    fn discard_leftovers(&self) {
+    /// Tries again to move what the disk has refused. Gives the first refusal, after all were tried.
+    fn discard_leftovers(&self) -> Result<(), DirError> {
         let leftovers = std::mem::take(&mut *self.lock_leftovers());
+        let mut outcome = Ok(());
         for name in leftovers {
-            if self.discard(&self.staging, &name).is_err() {
+            if let Err(error) = self.discard(&self.staging, &name) {
                 self.lock_leftovers().push(name);
+                outcome = outcome.and(Err(error));
             }
+        }
+        outcome
+    }
+
+    /// Deletes what is in the trash. Gives the first refusal, after all was tried.
+    fn empty_trash(&self) -> Result<(), StoreError> {
+        let deleting = StoreError::directory("empty the trash");
+        let mut outcome = self.discard_leftovers();
+        for entry in self.trash.entries().map_err(&deleting)? {
+            outcome = outcome.and(self.trash.remove_tree(&entry.name));
+        }
+        outcome.map_err(deleting)
+    }
+
+    /// What is still to be deleted, all of it.
+    fn clean_again(&self) -> Result<(), StoreError> {
+        if self.collecting.load(Ordering::Acquire) {
+            self.collect_now()
+        } else {
+            self.empty_trash()
         }
     }
 
-    /// Deletes what is in the trash; what cannot be deleted stays for the next time.
-    fn empty_trash(&self) {
-        self.discard_leftovers();
-        let entries = match self.trash.entries() {
-            Ok(entries) => entries,
-            Err(e) => {
-                return tracing::warn!(
-                    error = &e as &dyn std::error::Error,
-                    "cannot list the image trash"
-                );
-            }
-        };
-        for entry in entries {
-            if let Err(e) = self.trash.remove_tree(&entry.name) {
-                tracing::warn!(
-                    error = &e as &dyn std::error::Error,
-                    "cannot delete from the image trash"
-                );
-            }
-        }
-    }
-
-    fn spawn(self: &Arc<Self>, name: &str, work: impl FnOnce(&Self) + Send + 'static) {
+    /// Deletes on a thread of its own. What the disk refuses is tried again until it is gone, or the store is.
+    fn clean(self: &Arc<Self>, name: &str, work: fn(&Self) -> Result<(), StoreError>) {
         let store = Arc::clone(self);
         let spawned = std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || work(&store));
+            .spawn(move || {
+                let Err(error) = work(&store) else { return };
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot delete what images have left; trying again"
+                );
+                if !store.retrying.swap(true, Ordering::AcqRel) {
+                    clean_until_done(&Arc::downgrade(&store), store);
+                }
+            });
         if let Err(e) = spawned {
             tracing::warn!(
                 error = &e as &dyn std::error::Error,

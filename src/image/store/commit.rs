@@ -37,6 +37,10 @@ impl Inner {
         id: ImageId,
         names: &[Reference],
     ) -> Result<Option<Arc<Image>>, StoreError> {
+        let known = self.snapshot().images.get(&id).cloned();
+        if known.is_some_and(|image| !self.verify(&image.layers).unwrap_or(false)) {
+            return Ok(None);
+        }
         let _writing = self.lock_writing();
         let snapshot = self.snapshot.load_full();
         if !snapshot.images.contains_key(&id) {
@@ -58,6 +62,7 @@ impl Inner {
         self: &Arc<Self>,
         candidate: &Candidate,
     ) -> Result<Arc<Image>, StoreError> {
+        self.verify_same(candidate)?;
         let _writing = self.lock_writing();
         let mut index = self.snapshot().index.clone();
         let before = index.next_layer;
@@ -83,12 +88,28 @@ impl Inner {
         let mut holds = self.lock_holds();
         (before..after).for_each(|number| holds.add(LayerName::from_number(number)));
         drop(holds);
+        let made: Vec<_> = (before..after).map(LayerName::from_number).collect();
+        self.verified(&made);
         self.keep(candidate, &layers)?;
         self.snapshot()
             .images
             .get(&id)
             .cloned()
             .ok_or(StoreError::Interrupted)
+    }
+
+    /// Looks at the layers that the store has already of those that were unpacked: one that is torn must not be
+    /// taken for the new one.
+    fn verify_same(&self, candidate: &Candidate) -> Result<(), StoreError> {
+        let snapshot = self.snapshot().clone();
+        for slot in &candidate.layers {
+            if let Slot::Staged(staged) = slot
+                && let Some(known) = snapshot.layer(&staged.key)
+            {
+                self.verify(std::slice::from_ref(known))?;
+            }
+        }
+        Ok(())
     }
 
     /// Lets the other pulls that have the staged layers too know what these are now.
@@ -164,6 +185,7 @@ impl Inner {
             chain: staged.key.chain,
             bytes: staged.layer.usage.bytes,
             inodes: staged.layer.usage.inodes,
+            fingerprint: staged.fingerprint,
         };
         index.layers.insert(name.clone(), record);
         Ok(name)

@@ -1,6 +1,6 @@
 //! Layers in use.
 
-use super::{ImageStore, Inner, LayerKey, StoreError};
+use super::{Inner, StoreError};
 use crate::image::LayerName;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
@@ -37,6 +37,11 @@ impl Holds {
             self.live.remove(layer);
         }
         retired
+    }
+
+    /// Takes torn layers out of use, whoever holds them.
+    pub fn condemn(&mut self, torn: &BTreeSet<LayerName>) {
+        self.live.retain(|layer| !torn.contains(layer));
     }
 
     fn take(&mut self, layers: &[LayerName]) -> Result<(), StoreError> {
@@ -108,15 +113,5 @@ impl Inner {
 
     pub(super) fn lock_holds(&self) -> MutexGuard<'_, Holds> {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl ImageStore {
-    /// Finds and holds an unpacked layer.
-    pub(in crate::image) fn hold_layer(&self, key: &LayerKey) -> Option<ImageHold> {
-        let snapshot = self.inner.snapshot();
-        let layer = snapshot.layer(key)?;
-        // One that is being deleted is as good as absent.
-        self.inner.hold(std::slice::from_ref(layer)).ok()
     }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //!   ROOT/lock                 held while the daemon runs
 //!   ROOT/index.json           the truth, replaced in one step
+//!   ROOT/verified.json        layers that were looked at in this boot
 //!   ROOT/blobs/<hex>          manifests and configurations
 //!   ROOT/layers/<name>/diff   unpacked layers, ready for overlay
 //!   ROOT/staging/<n>/…        of pulls under way
@@ -19,6 +20,7 @@ mod collect;
 mod commit;
 mod hold;
 mod staged;
+mod verify;
 
 #[cfg(test)]
 mod tests;
@@ -172,9 +174,12 @@ pub(super) struct Inner {
     /// Held by whoever replaces the index; guards nothing but the order of the replacements.
     writing: Mutex<()>,
     holds: Mutex<Holds>,
+    verified: verify::Verified,
     /// Whether all users of layers have been heard of since the start.
     collecting: AtomicBool,
     sequence: AtomicU64,
+    /// A thread tries deletions again.
+    retrying: AtomicBool,
     /// What the disk refused to move out of the staging directory.
     leftovers: Mutex<Vec<FileName>>,
     _lock: LockFile,
@@ -203,10 +208,9 @@ impl ImageStore {
         if let Err(errno) = inode_flag::spread_directories(staging.as_fd()) {
             tracing::debug!(%errno, "the file system cannot spread directories");
         }
-        let index = RECORD
-            .load(&root, &FileName::new(INDEX)?)?
-            .unwrap_or_default();
+        let index = index(&root)?;
         let settings = normalised(settings);
+        let verified = verify::Verified::open(&root)?;
         let present = collect::present_layers(&layers).map_err(&opening)?;
         let index = without_torn_images(index, &present);
         let snapshot = Snapshot::build(index, &Snapshot::default(), &blobs, &settings.pinned);
@@ -217,10 +221,12 @@ impl ImageStore {
                 fetches: Fetches::default(),
                 holds: Mutex::new(Holds::new(snapshot.index.layers.keys().cloned())),
                 snapshot: ArcSwap::from_pointee(snapshot),
+                verified,
                 writing: Mutex::default(),
                 collecting: AtomicBool::new(false),
                 sequence: AtomicU64::new(0),
                 leftovers: Mutex::default(),
+                retrying: AtomicBool::new(false),
                 root,
                 layers,
                 blobs,
@@ -342,6 +348,20 @@ impl ImageStore {
     /// The directory of the layers: `<layers_dir>/<LayerName>/diff` is a lower directory of overlay.
     pub fn layers_dir(&self) -> &Path {
         self.inner.layers.path()
+    }
+}
+
+/// The index on disk. Images can be pulled again: a node whose disk has lost the index starts without any.
+fn index(root: &Dir) -> Result<Index, StoreError> {
+    match RECORD.load(root, &FileName::new(INDEX)?) {
+        Err(error @ RecordError::Damaged { .. }) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the index of the images is torn; they have to be pulled anew"
+            );
+            Ok(Index::default())
+        }
+        found => Ok(found?.unwrap_or_default()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Layers that are unpacked and verified, and in no image yet.
 
 use super::{ImageHold, ImageStore, Inner, StoreError};
-use crate::disk::{Dir, FileName};
+use crate::disk::{Dir, FileName, TreeFingerprint};
 use crate::image::Digest;
 use crate::image::layer::Layer;
 use crate::image::overlay::DIFF;
@@ -36,6 +36,8 @@ pub(in crate::image) struct StagedLayer {
     pub layer: Layer,
     pub key: LayerKey,
     pub(super) name: FileName,
+    /// What it can be verified by later.
+    pub(super) fingerprint: Option<TreeFingerprint>,
     /// Since an image was committed with it: what it is now.
     pub(super) kept: OnceLock<ImageHold>,
     staging: Staging,
@@ -46,9 +48,12 @@ impl Staging {
     pub fn new(store: &ImageStore) -> Result<Self, StoreError> {
         let (name, outer) = store.inner.new_staging()?;
         let making = StoreError::directory("stage a layer");
-        let diff = outer
-            .create_new_subdir(&FileName::new(DIFF)?, 0o755)
-            .map_err(making)?;
+        let diff = outer.create_new_subdir(&FileName::new(DIFF)?, 0o755);
+        let diff = diff.map_err(|error| {
+            // Empty, and nobody's: what cannot be deleted now is swept at the next start.
+            let _ = store.inner.staging.remove_tree(&name);
+            making(error)
+        })?;
         Ok(Self {
             store: Arc::clone(&store.inner),
             name,
@@ -56,7 +61,7 @@ impl Staging {
         })
     }
 
-    /// What it became; `chain` is the chain id of the place it was unpacked for.
+    /// What it became; `chain` is the chain id of the place it was unpacked for. Blocks.
     pub fn done(self, layer: Layer, chain: Digest) -> StagedLayer {
         StagedLayer {
             key: LayerKey {
@@ -64,6 +69,7 @@ impl Staging {
                 chain: (layer.usage.standing == Standing::OnLower).then_some(chain),
             },
             layer,
+            fingerprint: super::verify::fingerprint(&self.diff),
             name: self.name.clone(),
             kept: OnceLock::new(),
             staging: self,

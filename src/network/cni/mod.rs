@@ -18,6 +18,8 @@
 mod call;
 mod config;
 mod error;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod outcome;
 mod pod;
 mod strays;
@@ -50,6 +52,9 @@ const INTERFACE: &str = "eth0";
 const RECORD: Record<Attachment> = Record::new(1, 8 << 20);
 /// What the records of pods end in.
 const SUFFIX: &str = ".json";
+/// What the marks of pods end in for which plugins are being called to let go: one that is found was left by
+/// a daemon that died meanwhile.
+const RELEASING: &str = ".releasing";
 /// The file with the ranges of [`CniNetwork::set_ranges`].
 const RANGES: &str = "ranges";
 /// The key under which GC gets the pods that live (section "GC" of the specification).
@@ -190,8 +195,10 @@ impl CniNetwork {
         let Some(mut attachment) = self.attachment(id)? else {
             return Ok(());
         };
-        if attachment.result.is_none() {
-            // A daemon died in the middle of ADD, and its plugin may still be at it.
+        let marker = FileName::new(format!("{id}{RELEASING}"))?;
+        let interrupted = self.dir.exists(&marker)?;
+        if attachment.result.is_none() || interrupted {
+            // A daemon died in the middle of ADD or DEL, and its plugin may still be at it.
             let id = id.to_owned();
             let ended = tokio::task::spawn_blocking(move || strays::end(&id));
             let _ = ended.await;
@@ -200,12 +207,23 @@ impl CniNetwork {
             // An empty path says that the namespace is gone.
             attachment.netns = PathBuf::new();
         }
-        let list = self.recorded(&attachment)?;
+        match self.dir.create_file(&marker) {
+            Err(error) if !error.is_already_exists() => return Err(error.into()),
+            _ => {}
+        }
+        let released = self.del_recorded(id, &attachment).await;
+        self.dir.remove_file(&marker)?;
+        released?;
+        Ok(self.dir.remove_file(&file_name(id)?)?)
+    }
+
+    async fn del_recorded(&self, id: &str, attachment: &Attachment) -> Result<(), CniError> {
+        let list = self.recorded(attachment)?;
         for plugin in list.plugins.iter().rev() {
-            let call = self.call(Verb::Del, &list, plugin, Some((id, &attachment)))?;
+            let call = self.call(Verb::Del, &list, plugin, Some((id, attachment)))?;
             call::run(&call).await?;
         }
-        Ok(self.dir.remove_file(&file_name(id)?)?)
+        Ok(())
     }
 
     /// Asks the plugins whether a pod is still joined as it was. A pod that never joined is fine.

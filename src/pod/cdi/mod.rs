@@ -306,5 +306,16 @@ fn mounted(mount: &MountEdit, source: (&str, &Path)) -> Result<CdiMount, CdiErro
     })
 }
 
+/// Reads a text as every form of description.
+#[cfg(feature = "fuzz")]
+pub(super) fn fuzz(text: &str) {
+    for form in [file::Form::Json, file::Form::Yaml] {
+        if let Ok(spec) = file::parse(text, form) {
+            let _ = spec.device("x").is_some();
+        }
+    }
+    let _ = file::split_name(text);
+}
+
 #[cfg(test)]
 mod tests;

@@ -87,7 +87,7 @@ impl Task {
     }
 
     /// How a container ended whose shim has died: what the shim wrote last, or that nobody knows.
-    fn lost_exit(&mut self, id: ContainerId) -> Exit {
+    pub(super) fn lost_exit(&mut self, id: ContainerId) -> Exit {
         let dir = self.state_dir();
         dir.ok()
             .and_then(|dir| recover::exit_record(&dir, id))
@@ -123,6 +123,10 @@ impl Task {
         if self.again.is_some_and(|again| again <= now) {
             self.again = None;
             self.keep_again();
+        }
+        if self.look.is_some_and(|look| look <= now) {
+            self.look = None;
+            self.look_at_stranger();
         }
         if self.force.is_some_and(|force| force <= now) {
             self.force = None;

@@ -59,6 +59,7 @@ impl Task {
         self.pod.shim = None;
         self.pod.ips.clear();
         self.keep_pod();
+        self.node.readiness.released(self.pod.id);
         self.node.samples.forget_pod(self.pod.id);
         self.announce(EventKind::Stopped, &self.pod.id);
     }

@@ -114,6 +114,7 @@ impl Task {
 
     pub(super) fn publish(&self) {
         self.entry.snapshot.store(self.snapshot());
+        self.node.archive.changed(self.pod.id);
     }
 
     /// Tells those who listen what happened, with the snapshot that was published last.

@@ -14,6 +14,7 @@ mod events;
 mod goal;
 mod keep;
 mod requests;
+mod stranger;
 mod transitions;
 
 use std::collections::BTreeMap;
@@ -146,6 +147,8 @@ pub(super) struct Task {
     work: FuturesUnordered<Work>,
     /// When the patience with a pod that is being stopped is over.
     force: Option<Instant>,
+    /// When it is looked whether what runs past a shim that is not understood still does.
+    look: Option<Instant>,
     releasing: bool,
     gone: bool,
     stop_waiting: Vec<Answer<()>>,
@@ -176,6 +179,7 @@ impl Task {
             again: None,
             work: FuturesUnordered::new(),
             force: None,
+            look: None,
             releasing: false,
             gone: false,
             stop_waiting: Vec::new(),
@@ -240,7 +244,7 @@ impl Task {
     /// The shim of a pod whose making failed, if it got that far.
     fn fresh_link(&mut self) -> Option<ShimLink> {
         let dir = self.state_dir().ok()?;
-        ShimLink::connect(dir.as_fd())
+        ShimLink::connect(dir.as_fd(), &self.pod)
             .ok()
             .map(|(link, _events)| link)
     }
@@ -299,10 +303,12 @@ impl Task {
 
     /// Serves requests until the pod is removed.
     pub async fn serve(mut self) {
+        self.watch_stranger();
         self.progress();
         while !self.gone {
             let deadlines = self.members.values().filter_map(|member| member.deadline);
-            let deadline = deadlines.chain(self.force).chain(self.again).min();
+            let own = [self.force, self.again, self.look];
+            let deadline = deadlines.chain(own.into_iter().flatten()).min();
             tokio::select! {
                 biased;
                 event = next_event(&mut self.events) => match event {
@@ -313,6 +319,7 @@ impl Task {
                 Some(command) = self.mailbox.recv() => self.command(command),
                 () = until(deadline) => self.deadlines(),
             }
+            self.watch_stranger();
             self.progress();
         }
     }

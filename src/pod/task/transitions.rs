@@ -71,11 +71,15 @@ impl Task {
                     .get(&id)
                     .map_or(Signal::TERM, |member| member.record.stop_signal);
                 let signal = signal.number();
+                if self.is_strange() {
+                    return self.signal_stranger(id, signal);
+                }
                 self.ask(Request::Signal {
                     container: id,
                     signal,
                 });
             }
+            Effect::Kill if self.is_strange() => self.effect(id, Effect::ReleaseCgroup),
             Effect::Kill => {
                 if let Some(member) = self.members.get(&id) {
                     // The shim knows nothing yet of a start that is still being prepared.
@@ -170,7 +174,10 @@ impl Task {
         }));
     }
 
-    fn background(&mut self, work: impl FnOnce() -> Result<(), PodError> + Send + 'static) {
+    pub(super) fn background(
+        &mut self,
+        work: impl FnOnce() -> Result<(), PodError> + Send + 'static,
+    ) {
         let pod = self.pod.id;
         self.work.push(Box::pin(async move {
             if let Err(error) = blocking(work).await {

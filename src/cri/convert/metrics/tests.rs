@@ -60,6 +60,7 @@ fn pod() -> PodMeasures {
             shim: None,
             ips: Vec::new(),
             cgroup: "/kubepods/pod1".to_owned(),
+            protocol: 1,
         }),
         group,
         network: Some(Traffic {

@@ -1,0 +1,100 @@
+//! The fuzzer: one program, so that it is linked once. `FUZZ_TARGET` names the target; what is said to it on its
+//! command line is libFuzzer's. `run.sh` builds and runs it.
+#![no_main]
+
+mod log;
+mod request;
+mod wire;
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use libfuzzer_sys::{Corpus, fuzz_target};
+
+/// What to do with bytes.
+type Target = fn(&[u8]);
+
+/// All targets, by name. `seeds/NAME` has what each begins with.
+const TARGETS: [(&str, Target); 16] = [
+    ("cdi", |bytes| holdfast::pod::fuzz::cdi(&text(bytes))),
+    ("cni-config", |bytes| {
+        holdfast::network::cni::fuzz::configuration(bytes)
+    }),
+    ("cni-output", |bytes| {
+        holdfast::network::cni::fuzz::output(bytes)
+    }),
+    ("config", |bytes| {
+        holdfast::daemon::fuzz::configuration(&text(bytes))
+    }),
+    ("hosts", |bytes| holdfast::image::fuzz::hosts(&text(bytes))),
+    ("image-document", |bytes| {
+        holdfast::image::fuzz::document(bytes)
+    }),
+    ("kernel-file", |bytes| {
+        holdfast::cgroup::fuzz::file(&text(bytes))
+    }),
+    ("layer", layer),
+    ("log", log::pump),
+    ("record", |bytes| holdfast::pod::fuzz::record(bytes)),
+    ("reference", |bytes| {
+        holdfast::image::fuzz::reference(&text(bytes))
+    }),
+    ("request", request::request),
+    ("stream", stream),
+    ("users", request::users),
+    ("websocket", websocket),
+    ("wire", wire::packet),
+];
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn layer(bytes: &[u8]) {
+    static PLACE: OnceLock<PathBuf> = OnceLock::new();
+    let place = PLACE.get_or_init(|| {
+        std::env::var_os("FUZZ_PLACE")
+            .expect("FUZZ_PLACE is not set")
+            .into()
+    });
+    holdfast::image::fuzz::layer(bytes, place);
+}
+
+/// Waits for what only needs the bytes that are there.
+fn wait(work: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    runtime.expect("a runtime").block_on(work);
+}
+
+fn stream(bytes: &[u8]) {
+    // What begins like a request is one; anything else is frames.
+    if bytes.first().is_some_and(u8::is_ascii_alphabetic) {
+        wait(holdfast::stream::fuzz::connection(bytes));
+    } else {
+        wait(holdfast::stream::fuzz::spdy_frames(bytes));
+    }
+}
+
+fn websocket(bytes: &[u8]) {
+    wait(holdfast::stream::fuzz::websocket_messages(bytes));
+}
+
+fuzz_target!(|bytes: &[u8]| -> Corpus {
+    static TARGET: OnceLock<Target> = OnceLock::new();
+    let target = TARGET.get_or_init(|| {
+        let name = std::env::var("FUZZ_TARGET").unwrap_or_default();
+        let found = TARGETS.iter().find(|(known, _)| *known == name);
+        found
+            .unwrap_or_else(|| {
+                panic!(
+                    "FUZZ_TARGET is {name:?}, which is none of {:?}",
+                    TARGETS.map(|(name, _)| name)
+                )
+            })
+            .1
+    });
+    target(bytes);
+    Corpus::Keep
+});

@@ -1,0 +1,23 @@
+#!/bin/bash
+# Builds holdfastd and holdfast-shim of an earlier commit, and prints the directory that they are in.
+#
+#   older.sh COMMIT
+#   HOLDFAST_OLDER=$(e2e/older.sh COMMIT) cargo test -p e2e --test socket upgrade::
+#
+# The first commit whose pods this release serves in full is that of protocol 1 as src/wire/recorded has it. Kept in
+# $HOLDFAST_TEST_CACHE/older (default ~/.cache/holdfast-e2e/older).
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+commit=$(git rev-parse --short "$1^{commit}")
+cache=${HOLDFAST_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/holdfast-e2e}/older
+if [ ! -x "$cache/$commit/holdfast-shim" ]; then
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+  git archive "$commit" | tar -x -C "$work"
+  (cd "$work" && CARGO_TARGET_DIR=$cache/target cargo build -q --locked -p holdfast --bins) >&2
+  mkdir -p "$cache/$commit"
+  cp "$cache/target/debug/holdfastd" "$cache/$commit/"
+  cp "$cache/target/debug/holdfast-shim" "$cache/$commit/"
+fi
+echo "$cache/$commit"

@@ -1,0 +1,211 @@
+//! The service manager's watchdog, fed only while the daemon can answer its own calls.
+//!
+//! ```text
+//!   a thread of its own ── every third of the time ──▶ connect ─▶ Version ─▶ ListPodSandbox ─▶ Status
+//!          │                                            all workers of the runtime at once
+//!          └── all of it within a third of the time ──▶ WATCHDOG=1, otherwise nothing
+//! ```
+//!
+//! The thread shares nothing with what it watches but the socket: a runtime whose workers are stuck, a server
+//! that accepts nobody and a handler that waits for ever are all seen. Pods that hang are not: what is asked
+//! here is answered whatever a plugin or a mount does.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use cri_api::runtime::v1::runtime_service_client::RuntimeServiceClient;
+use cri_api::runtime::v1::{ListPodSandboxRequest, StatusRequest, VersionRequest};
+use hyper_util::rt::TokioIo;
+use sd_notify::NotifyState;
+use tokio::net::UnixStream;
+use tokio::runtime::{Builder, Handle};
+use tonic::transport::{Endpoint, Uri};
+use tracing::{debug, error, warn};
+
+use super::chain;
+
+/// The largest list of pods that is read, in bytes.
+const LARGEST_LIST: usize = 64 << 20;
+/// How long the first worker waits for the others: they only have to end what they are at.
+const MEETING: Duration = Duration::from_millis(50);
+/// Time between two tries to have all workers together.
+const REST: Duration = Duration::from_millis(200);
+
+/// Why the daemon is not healthy.
+#[derive(Debug, thiserror::Error)]
+enum Sickness {
+    #[error("connect to the daemon's own socket")]
+    Connect(#[from] tonic::transport::Error),
+    #[error("{call}")]
+    Call {
+        call: &'static str,
+        #[source]
+        source: tonic::Status,
+    },
+    #[error("no answer within {0:?}")]
+    Late(Duration),
+    #[error("the threads of the daemon's runtime are stuck")]
+    Workers,
+}
+
+/// Watches the daemon that serves on `socket` with the runtime of the caller, when the service manager wants it.
+pub(super) fn start(socket: &Path) {
+    let Some(time) = sd_notify::watchdog_enabled() else {
+        return;
+    };
+    let (socket, workers) = (socket.to_owned(), Handle::current());
+    let guard = move || guard(&socket, &workers, time / 3);
+    let spawned = std::thread::Builder::new()
+        .name("watchdog".to_owned())
+        .spawn(guard);
+    if let Err(error) = spawned {
+        // The service manager will find that nobody feeds it, and start the daemon anew.
+        error!(%error, "cannot start the watchdog's thread");
+    }
+}
+
+fn guard(socket: &Path, workers: &Handle, period: Duration) {
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return error!(%error, "cannot start the watchdog's runtime"),
+    };
+    loop {
+        let begun = Instant::now();
+        let checked = runtime.block_on(async {
+            tokio::time::timeout(period, check(socket, workers))
+                .await
+                .unwrap_or(Err(Sickness::Late(period)))
+        });
+        match checked {
+            Ok(()) => {
+                debug!(micros = begun.elapsed().as_micros(), "healthy");
+                if let Err(error) = sd_notify::notify(&[NotifyState::Watchdog]) {
+                    warn!(%error, "cannot feed the watchdog");
+                }
+            }
+            Err(sickness) => {
+                error!(
+                    error = chain(&sickness),
+                    "the daemon does not answer itself; the service manager is not told that it is well"
+                );
+            }
+        }
+        std::thread::sleep(period.saturating_sub(begun.elapsed()));
+    }
+}
+
+/// Whether the daemon answers on a new connection, and all its workers work.
+async fn check(socket: &Path, workers: &Handle) -> Result<(), Sickness> {
+    let path = socket.to_owned();
+    let connect = move |_: Uri| connect(path.clone());
+    // The name is only what HTTP/2 wants to see as the authority.
+    let channel = Endpoint::from_static("http://localhost")
+        .connect_with_connector(tower::service_fn(connect))
+        .await?;
+    let mut runtime = RuntimeServiceClient::new(channel).max_decoding_message_size(LARGEST_LIST);
+    let failed = |call| move |source| Sickness::Call { call, source };
+    let version = runtime.version(VersionRequest::default()).await;
+    version.map_err(failed("Version"))?;
+    let list = runtime
+        .list_pod_sandbox(ListPodSandboxRequest::default())
+        .await;
+    list.map_err(failed("ListPodSandbox"))?;
+    let status = runtime.status(StatusRequest { verbose: false }).await;
+    status.map_err(failed("Status"))?;
+    while !meet(workers).await? {
+        tokio::time::sleep(REST).await;
+    }
+    Ok(())
+}
+
+async fn connect(path: PathBuf) -> std::io::Result<TokioIo<UnixStream>> {
+    UnixStream::connect(path).await.map(TokioIo::new)
+}
+
+/// Where the workers of a runtime meet: who comes first waits for the others, and so occupies its thread.
+#[derive(Debug, Default)]
+struct Meeting {
+    arrived: Mutex<usize>,
+    all: Condvar,
+}
+
+impl Meeting {
+    /// Whether so many came in time.
+    fn join(&self, wanted: usize) -> bool {
+        let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        *arrived += 1;
+        self.all.notify_all();
+        let waited = self
+            .all
+            .wait_timeout_while(arrived, MEETING, |arrived| *arrived < wanted)
+            .unwrap_or_else(PoisonError::into_inner);
+        *waited.0 >= wanted
+    }
+}
+
+/// Whether all workers could be had at the same time, each for a moment.
+async fn meet(workers: &Handle) -> Result<bool, Sickness> {
+    let wanted = workers.metrics().num_workers();
+    let meeting = Arc::new(Meeting::default());
+    let one = || {
+        let meeting = Arc::clone(&meeting);
+        workers.spawn(async move { meeting.join(wanted) })
+    };
+    let guests: Vec<_> = (0..wanted).map(|_| one()).collect();
+    let mut all = true;
+    for guest in guests {
+        // The runtime ends: nobody asks any more.
+        all &= guest.await.map_err(|_| Sickness::Workers)?;
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runtime() -> tokio::runtime::Runtime {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(2).enable_all().build().unwrap()
+    }
+
+    #[test]
+    fn workers_that_work_meet_and_one_that_is_stuck_is_missed() {
+        let watched = runtime();
+        let own = Builder::new_current_thread().enable_all().build().unwrap();
+        let met = own.block_on(async {
+            for _ in 0..100 {
+                if meet(watched.handle()).await.unwrap() {
+                    return true;
+                }
+            }
+            false
+        });
+        assert!(met);
+
+        let (stuck, free) = std::sync::mpsc::channel::<()>();
+        let begun = Arc::new(tokio::sync::Notify::new());
+        let told = Arc::clone(&begun);
+        watched.spawn(async move {
+            told.notify_one();
+            let _ = free.recv();
+        });
+        let met = own.block_on(async {
+            begun.notified().await;
+            meet(watched.handle()).await.unwrap()
+        });
+        assert!(!met, "one of the two is stuck");
+        drop(stuck);
+        watched.shutdown_background();
+    }
+
+    #[test]
+    fn nobody_who_listens_is_sick() {
+        let watched = runtime();
+        let own = Builder::new_current_thread().enable_all().build().unwrap();
+        let path = Path::new("/nonexistent/holdfast.sock");
+        let checked = own.block_on(check(path, watched.handle()));
+        assert!(matches!(checked, Err(Sickness::Connect(_))), "{checked:?}");
+    }
+}

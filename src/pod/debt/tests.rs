@@ -1,0 +1,98 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::disk::Dir;
+
+fn pod() -> PodRecord {
+    PodRecord {
+        id: PodId::random().unwrap(),
+        config: Arc::default(),
+        phase: PodPhase::NotReady,
+        created_at: 1,
+        boot_id: "one".to_owned(),
+        pause: None,
+        shim: None,
+        ips: Vec::new(),
+        cgroup: "/x".to_owned(),
+        resources: Default::default(),
+        protocol: 1,
+    }
+}
+
+fn failure() -> PodError {
+    PodError::NoNetwork("made up")
+}
+
+fn root() -> (tempfile::TempDir, Dir) {
+    let temporary = tempfile::tempdir().unwrap();
+    let root = Dir::create_root(temporary.path()).unwrap();
+    (temporary, root)
+}
+
+#[test]
+fn pauses_grow_to_five_minutes() {
+    assert_eq!(pause(0), Duration::from_secs(2));
+    assert_eq!(pause(3), Duration::from_secs(16));
+    assert_eq!(pause(8), LONGEST_PAUSE);
+    assert_eq!(pause(u32::MAX), LONGEST_PAUSE);
+}
+
+#[test]
+fn a_debt_says_what_is_stuck() {
+    let dir = crate::disk::DirError::MountPoint { path: "/m".into() };
+    let cgroup = PodError::Cgroup(crate::cgroup::CgroupError::NoHierarchy);
+    let items = items(&[PodError::Dir(dir), cgroup, failure(), failure()]);
+    let kinds: Vec<_> = items.keys().copied().collect();
+    let wanted = [DebtKind::Mount, DebtKind::Cgroup, DebtKind::Other];
+    assert_eq!(kinds, wanted);
+    assert_eq!(items[&DebtKind::Other].matches("made up").count(), 2);
+}
+
+#[test]
+fn each_debt_has_its_own_pause_and_a_new_daemon_tries_at_once() {
+    let (_temporary, root) = root();
+    let debts = Debts::open(&root).unwrap();
+    let (old, new) = (pod(), pod());
+    debts.owe(&old, &[], vec![failure()]);
+    assert!(
+        debts.take_due(Instant::now(), 8).is_empty(),
+        "it has just failed"
+    );
+    for attempts in 1..5 {
+        let due = debts.take_due(Instant::now() + pause(attempts - 1), 8);
+        assert_eq!(due.len(), 1, "attempt {attempts}");
+        let busy = debts.take_due(Instant::now() + LONGEST_PAUSE, 8);
+        assert!(busy.is_empty(), "it is being tried");
+        debts.settle(&due[0], &[failure()], "two");
+    }
+    // The new one does not wait for the old one's pause, nor the other way round.
+    debts.owe(&new, &[], vec![failure()]);
+    let due = debts.take_due(Instant::now() + FIRST_PAUSE, 8);
+    assert_eq!(due.len(), 1);
+    assert_eq!(due[0].pod.id, new.id);
+    assert_eq!(debts.attempts(), 4);
+    drop(debts);
+
+    let debts = Debts::open(&root).unwrap();
+    assert_eq!(debts.take_due(Instant::now(), 8).len(), 2);
+    assert_eq!(debts.of_other_boots("two"), [new.id]);
+    let shown = debts.list();
+    assert_eq!((shown[0].pod, shown[0].attempts), (old.id, 4));
+}
+
+#[test]
+fn what_came_on_top_while_it_was_tried_is_still_owed() {
+    let (_temporary, root) = root();
+    let debts = Debts::open(&root).unwrap();
+    let pod = pod();
+    debts.owe(&pod, &[], vec![failure()]);
+    let due = debts.take_due(Instant::now() + FIRST_PAUSE, 1);
+    debts.owe(&pod, &[ContainerId::random().unwrap()], vec![failure()]);
+    debts.settle(&due[0], &[], "one");
+    assert!(debts.is_owed(pod.id));
+    let due = debts.take_due(Instant::now() + LONGEST_PAUSE, 1);
+    debts.settle(&due[0], &[], "one");
+    assert!(!debts.is_owed(pod.id));
+    assert!(debts.list().is_empty() && Debts::open(&root).unwrap().list().is_empty());
+}
