@@ -66,8 +66,12 @@ impl Client<'_> {
                 self.world.check(made);
             }
             Answer::Refused(status) => {
-                self.world
-                    .check(self.create_refused(&what, &pod, (slot, attempt), &status, when));
+                self.world.check(self.create_refused(
+                    &what,
+                    &pod,
+                    (slot, attempt),
+                    (&status, when),
+                ));
             }
             Answer::Lost => {}
         }
@@ -101,8 +105,7 @@ impl Client<'_> {
         what: &str,
         pod: &str,
         (slot, attempt): (usize, u32),
-        status: &Status,
-        when: When,
+        (status, when): (&Status, When),
     ) -> Checked {
         let mut model = self.world.model();
         let taken = model.containers_of(pod).any(|one| {

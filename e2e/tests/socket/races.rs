@@ -158,7 +158,7 @@ fn run_and_remove() {
         let left: Vec<_> = daemon.pods().into_iter().map(|pod| pod.id).collect();
         match again {
             // It was made anew, or it was the old one, which is gone.
-            Some(new) if new != id => assert_eq!(left, [new.clone()]),
+            Some(new) if new != id => assert_eq!(left, std::slice::from_ref(&new)),
             _ => assert!(left.is_empty(), "{left:?}"),
         }
         for id in left {
