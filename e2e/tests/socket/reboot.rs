@@ -149,7 +149,7 @@ fn torn_files_are_as_good_as_absent() {
     std::fs::write(file(&half.id), &text[..text.len() / 2]).unwrap();
     e2e::reboot::reboot(&daemon, RunDir::Emptied);
     let left: Vec<_> = daemon.pods().into_iter().map(|pod| pod.id).collect();
-    assert_eq!(left, [whole.id.clone()]);
+    assert_eq!(left.as_slice(), std::slice::from_ref(&whole.id));
     assert!(!file(&empty.id).exists() && !file(&half.id).exists());
     assert!(daemon.log().contains("is torn"), "{}", daemon.log_tail());
     await_ready(&daemon);
