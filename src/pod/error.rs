@@ -357,10 +357,8 @@ impl PodError {
             | Self::Connect { .. }
             | Self::Artifact(_) => ErrorKind::FailedPrecondition,
             Self::ExecTimeout(_) | Self::PathHangs { .. } => ErrorKind::DeadlineExceeded,
-            Self::Network(NetworkError::Addresses { .. }) | Self::TooManyListeners(_) => {
-                ErrorKind::ResourceExhausted
-            }
-            Self::Network(NetworkError::Port(_)) => ErrorKind::FailedPrecondition,
+            Self::Network(error) => network_kind(error),
+            Self::TooManyListeners(_) => ErrorKind::ResourceExhausted,
             Self::Cni(CniError::Deadline { .. }) => ErrorKind::DeadlineExceeded,
             Self::Cni(CniError::NoConfig(_) | CniError::Config { .. }) => ErrorKind::Unavailable,
             Self::Cgroup(
@@ -393,5 +391,13 @@ impl PodError {
             } => launch_error::kind(failure),
             _ => ErrorKind::Internal,
         }
+    }
+}
+
+fn network_kind(error: &NetworkError) -> ErrorKind {
+    match error {
+        NetworkError::Addresses { .. } => ErrorKind::ResourceExhausted,
+        NetworkError::Port(_) => ErrorKind::FailedPrecondition,
+        _ => ErrorKind::Internal,
     }
 }
