@@ -345,17 +345,14 @@ impl PodError {
             | Self::NoNetwork(_)
             | Self::Range(_)
             | Self::HostIp(_) => ErrorKind::InvalidArgument,
-            Self::Spec(SpecError::Unsupported { .. })
-            | Self::Cdi(CdiError::Conflict { .. } | CdiError::Unsupported { .. }) => {
-                ErrorKind::FailedPrecondition
-            }
-            Self::Cdi(_) => ErrorKind::InvalidArgument,
-            Self::Spec(_) => ErrorKind::InvalidArgument,
             Self::PodExists { .. } | Self::ContainerExists { .. } => ErrorKind::AlreadyExists,
-            Self::PodPhase { .. }
+            Self::Spec(SpecError::Unsupported { .. })
+            | Self::Cdi(CdiError::Conflict { .. } | CdiError::Unsupported { .. })
+            | Self::PodPhase { .. }
             | Self::ContainerPhase { .. }
             | Self::Connect { .. }
             | Self::Artifact(_) => ErrorKind::FailedPrecondition,
+            Self::Cdi(_) | Self::Spec(_) => ErrorKind::InvalidArgument,
             Self::ExecTimeout(_) | Self::PathHangs { .. } => ErrorKind::DeadlineExceeded,
             Self::Network(error) => network_kind(error),
             Self::TooManyListeners(_) => ErrorKind::ResourceExhausted,
