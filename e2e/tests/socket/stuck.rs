@@ -237,6 +237,31 @@ fn containers_whose_volumes_are_on_a_dead_mount() {
 }
 
 #[test]
+fn a_container_that_does_not_end_can_be_stopped_and_removed_all_the_same() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("pending");
+    let [stopped, removed] = ["stopped", "removed"].map(|name| pod.start(idle(name)));
+    let pids = [stopped.pid(), removed.pid()];
+    let shim = pod.info()["shimPid"].as_i64().unwrap();
+    // Nobody hears that they end, as when the kernel does not let go of a process.
+    sh(&format!("kill -STOP {shim}"));
+    thread::scope(|scope| {
+        scope.spawn(|| must("StopContainer", daemon.try_stop(&stopped.id, 0)));
+        must("RemoveContainer", daemon.try_remove(&removed.id));
+    });
+    assert!(pids.iter().all(|pid| !is_alive(*pid)));
+    let status = stopped.status();
+    assert_eq!(
+        (status.exit_code, status.reason.as_str()),
+        (137, "KillPending")
+    );
+    assert_eq!(daemon.containers().len(), 1);
+    sh(&format!("kill -CONT {shim}"));
+    assert_eq!(pod.start(idle("next")).sh("echo alive"), "alive\n");
+    pod.remove();
+}
+
+#[test]
 fn a_shim_that_hangs_does_not_hold_its_pod() {
     let daemon = Daemon::start();
     let pod = daemon.run_named("hung");

@@ -255,7 +255,11 @@ fn a_shim_of_protocol_1_is_taken_over_byte_by_byte() {
     // Through a descriptor the path stays below the 108 bytes of sun_path.
     let through = fs::File::open(&dir).unwrap();
     let short = format!("/proc/self/fd/{}/shim.sock", through.as_raw_fd());
-    bind(listener.as_raw_fd(), &UnixAddr::new(short.as_str()).unwrap()).unwrap();
+    bind(
+        listener.as_raw_fd(),
+        &UnixAddr::new(short.as_str()).unwrap(),
+    )
+    .unwrap();
     listen(&listener, Backlog::new(8).unwrap()).unwrap();
     let container = run.id.clone();
     let (proceed, wait) = mpsc::channel();

@@ -9,7 +9,7 @@ use crate::id::ContainerId;
 use crate::pod::error::PodError;
 use crate::pod::events::EventKind;
 use crate::pod::link::LinkError;
-use crate::pod::node::now;
+use crate::pod::node::now as now_nanos;
 use crate::pod::recover;
 use crate::pod::state::{ContainerEvent, ContainerPhase, Exit, PodPhase, Urgency};
 use crate::spec::Resources;
@@ -69,20 +69,44 @@ impl Task {
     fn give_up_waiting(&mut self) {
         let alive: Vec<_> = self.alive().collect();
         for id in alive {
-            if let Some(member) = self.members.get_mut(&id)
-                && matches!(member.record.phase, ContainerPhase::Starting(_))
-            {
-                // It has never run, and its start may hang for as long as a mount is dead.
-                let source = LinkError::Closed;
-                let error = PodError::Shim {
-                    doing: "start the container",
-                    source,
-                };
-                let waiting = std::mem::take(&mut member.waiting.start);
-                answer_all(waiting, &Err(Arc::new(error)));
-            }
             let exit = self.lost_exit(id);
-            self.apply(id, ContainerEvent::Exited(exit));
+            self.give_up(id, exit);
+        }
+    }
+
+    /// Counts a container as ended, whatever the kernel still has of it.
+    fn give_up(&mut self, id: ContainerId, exit: Exit) {
+        if let Some(member) = self.members.get_mut(&id)
+            && matches!(member.record.phase, ContainerPhase::Starting(_))
+        {
+            // It has never run, and its start may hang for as long as a mount is dead.
+            let source = LinkError::Closed;
+            let error = PodError::Shim {
+                doing: "start the container",
+                source,
+            };
+            let waiting = std::mem::take(&mut member.waiting.start);
+            answer_all(waiting, &Err(Arc::new(error)));
+        }
+        self.apply(id, ContainerEvent::Exited(exit));
+    }
+
+    /// Gives up containers that were killed and do not end. None of them gets back to its program: a process that
+    /// hangs in the kernel, in a lookup on a dead mount for example, finds the signal when it leaves it.
+    fn give_up_killed(&mut self, now: Instant) {
+        let late = |member: &&Member| member.kill_until.is_some_and(|until| until <= now);
+        let late = self.members.values().filter(late);
+        let late: Vec<_> = late.map(|member| member.record.id).collect();
+        for id in late {
+            tracing::error!(pod = %self.pod.id, container = %id, "a container was killed and does not end");
+            let exit = Exit {
+                code: KILLED_CODE,
+                finished_at: now_nanos(),
+                started_at: self.members.get(&id).map_or(0, |member| member.started_at),
+                reason: "KillPending".to_owned(),
+                message: "the container was killed; a process of it hangs in the kernel".to_owned(),
+            };
+            self.give_up(id, exit);
         }
     }
 
@@ -93,7 +117,7 @@ impl Task {
             .and_then(|dir| recover::exit_record(&dir, id))
             .unwrap_or_else(|| Exit {
                 code: KILLED_CODE,
-                finished_at: now(),
+                finished_at: now_nanos(),
                 started_at: 0,
                 reason: "ShimLost".to_owned(),
                 message:
@@ -120,6 +144,7 @@ impl Task {
         for id in late {
             self.apply(id, ContainerEvent::StopAsked(Urgency::Kill));
         }
+        self.give_up_killed(now);
         if self.again.is_some_and(|again| again <= now) {
             self.again = None;
             self.keep_again();
@@ -198,7 +223,7 @@ impl Task {
         }
         let exit = Exit {
             code: START_ERROR_CODE,
-            finished_at: now(),
+            finished_at: now_nanos(),
             started_at: 0,
             reason: "StartError".to_owned(),
             message: crate::pod::chain(&*error),

@@ -92,6 +92,8 @@ struct Member {
     preparing: bool,
     /// When it is killed.
     deadline: Option<Instant>,
+    /// When the patience with one that was killed is over.
+    kill_until: Option<Instant>,
     /// When its start was asked for: nanoseconds since the epoch, 0 until then.
     started_at: i64,
     /// The disk refused its record as it is now.
@@ -118,6 +120,7 @@ impl Member {
             record,
             preparing: false,
             deadline: None,
+            kill_until: None,
             unkept: false,
             unacknowledged: None,
             given_up: Arc::default(),
@@ -306,9 +309,10 @@ impl Task {
         self.watch_stranger();
         self.progress();
         while !self.gone {
-            let deadlines = self.members.values().filter_map(|member| member.deadline);
+            let members = self.members.values();
+            let deadlines = members.flat_map(|member| [member.deadline, member.kill_until]);
             let own = [self.force, self.again, self.look];
-            let deadline = deadlines.chain(own.into_iter().flatten()).min();
+            let deadline = deadlines.chain(own).flatten().min();
             tokio::select! {
                 biased;
                 event = next_event(&mut self.events) => match event {

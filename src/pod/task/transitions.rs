@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::time::Instant;
+
 use super::requests::phase_error;
-use super::{Answer, Done, Task, Waiting, answer_all};
+use super::{Answer, Done, PATIENCE, Task, Waiting, answer_all};
 use crate::id::ContainerId;
 use crate::pod::container;
 use crate::pod::error::PodError;
@@ -49,6 +51,7 @@ impl Task {
             let before = std::mem::replace(&mut member.record.phase, phase);
             if !member.record.phase.is_alive() {
                 member.deadline = None;
+                member.kill_until = None;
                 self.node.samples.forget(id);
             }
             self.keep_container(id);
@@ -81,9 +84,12 @@ impl Task {
             }
             Effect::Kill if self.is_strange() => self.effect(id, Effect::ReleaseCgroup),
             Effect::Kill => {
-                if let Some(member) = self.members.get(&id) {
+                if let Some(member) = self.members.get_mut(&id) {
                     // The shim knows nothing yet of a start that is still being prepared.
                     member.given_up.store(true, Ordering::Relaxed);
+                    member
+                        .kill_until
+                        .get_or_insert_with(|| Instant::now() + PATIENCE);
                 }
                 self.ask(Request::Kill { container: id });
             }
