@@ -413,14 +413,18 @@ async fn pay(node: &Arc<Node>, debt: DebtRecord) {
     let entry = node.index.pod(&debt.pod.id.to_string());
     // The debt's own copy of the pod is from before the stop had ended.
     let phase = entry.map(|entry| entry.snapshot.load().pod.phase).ok();
-    if phase == Some(PodPhase::Stopping) {
-        // The pod's own task is at it.
-        return node.debts.postpone(debt.pod.id);
-    }
     let known = phase.is_some();
     let mut failures = Vec::new();
-    if !known || phase == Some(PodPhase::NotReady) {
-        failures.extend(sandbox::release(node, &debt.pod, debt.containers.clone(), None).await);
+    match phase {
+        // The pod's own task is at it, and may leave the same again.
+        Some(PodPhase::Creating | PodPhase::Stopping | PodPhase::Removing) => {
+            return node.debts.postpone(debt.pod.id);
+        }
+        // Only what was of removed containers is owed.
+        Some(PodPhase::Ready) => {}
+        Some(PodPhase::NotReady) | None => {
+            failures.extend(sandbox::release(node, &debt.pod, debt.containers.clone(), None).await);
+        }
     }
     let (owner, copy) = (Arc::clone(node), debt.clone());
     let deleted = blocking(move || {
