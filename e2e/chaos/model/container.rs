@@ -171,6 +171,10 @@ impl Container {
 
     /// It was seen.
     pub fn seen(&mut self, pod: &Pod, seen: Seen<'_>, when: When) -> Checked {
+        if seen.state == SeenState::Created && self.kind == Kind::Missing {
+            // It never runs. That its start failed is lost when the disk refuses the record and the daemon dies.
+            (self.running, self.exited, self.end) = Default::default();
+        }
         let was = |what: &str| {
             let id = &self.id;
             Err(format!("container {id} {what} and is {:?}", seen.state))
