@@ -207,32 +207,20 @@ pub async fn release(
     containers: Vec<ContainerId>,
     link: Option<ShimLink>,
 ) -> Vec<PodError> {
-    let mut failures = Vec::new();
-    let mut ended = false;
     if let Some(link) = link {
         // What the shim does not end within the deadline is killed through the cgroups.
-        let asked = tokio::time::timeout(SHUTDOWN_DEADLINE, link.ask(Request::Shutdown, &[])).await;
-        ended = matches!(asked, Ok(Ok(_)));
-    }
-    if let (false, Some(shim)) = (ended, pod.shim) {
-        // One that hangs in a write to a dead mount ends no other way, and would hold its pod for ever.
-        let killed = shim.kill().map_err(|source| PodError::System {
-            doing: "kill the pod's shim",
-            source,
-        });
-        failures.extend(killed.err());
+        let _ = tokio::time::timeout(SHUTDOWN_DEADLINE, link.ask(Request::Shutdown, &[])).await;
     }
     let (owner, record) = (Arc::clone(node), pod.clone());
     let ended = blocking(move || {
-        let mut failures = end_processes(&owner, &record, &containers);
-        failures.extend(end_shim(&owner, &record).err());
+        let mut failures: Vec<_> = end_shim(&owner, &record).err().into_iter().collect();
+        failures.extend(end_processes(&owner, &record, &containers));
         Ok((failures, connect::detach_now(&owner, &record)))
     });
-    let (left, detached) = match ended.await {
+    let (mut failures, detached) = match ended.await {
         Ok(ended) => ended,
         Err(error) => (vec![error], None),
     };
-    failures.extend(left);
     failures.extend(match detached {
         Some(failures) => failures,
         None => connect::detach(node, pod).await,
@@ -241,7 +229,8 @@ pub async fn release(
     failures
 }
 
-/// Ends a shim that does not end by itself, or whose socket is lost. It is in no cgroup of the pod.
+/// Ends a shim that does not end by itself, or whose socket is lost: one that hangs in a write to a dead mount ends
+/// no other way. It is in no cgroup of the pod. A number of another boot is another process.
 fn end_shim(node: &Node, pod: &PodRecord) -> Result<(), PodError> {
     let same_boot = pod.boot_id == node.boot_id;
     let ended = pod.shim.filter(|_| same_boot).map(|shim| shim.kill());
