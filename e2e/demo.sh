@@ -18,7 +18,7 @@ cleanup() {
     status=$?
     set +e
     if [ -n "${daemon:-}" ]; then
-        holdfast pod rm two-containers "${roots[@]}" >/dev/null 2>&1
+        holdfast rm two-containers "${roots[@]}" >/dev/null 2>&1
         kill -TERM "$daemon" 2>/dev/null
         wait "$daemon" 2>/dev/null
     fi
@@ -74,11 +74,11 @@ holdfast image import "$tree" localhost/busybox:latest
 
 title "Run pods/two-containers.yaml: a web server and a client"
 start=$(date +%s%N)
-holdfast pod run "$top/pods/two-containers.yaml" "${roots[@]}"
+holdfast run "$top/pods/two-containers.yaml" "${roots[@]}"
 note "from the manifest to two running containers: $((($(date +%s%N) - start) / 1000000)) ms"
 
 title "Which namespaces they share, by inode number: net, ipc, uts the same; pid, mnt their own"
-holdfast pod ns two-containers
+holdfast ns two-containers
 
 in_a() { holdfast exec two-containers/a -- "$@"; }
 in_b() { holdfast exec two-containers/b -- "$@"; }
@@ -94,7 +94,7 @@ title "One IPC namespace: a writes to POSIX shared memory, b reads it; both see 
 in_a sh -c 'echo "written by a" > /dev/shm/note'
 echo "b reads: $(in_b cat /dev/shm/note)"
 if command -v ipcmk >/dev/null && command -v nsenter >/dev/null; then
-    pause=$(holdfast pod ns two-containers | awk '$1 == "pause" { print $2 }')
+    pause=$(holdfast ns two-containers | awk '$1 == "pause" { print $2 }')
     [ -n "$pause" ] && nsenter --target "$pause" --ipc ipcmk --shmem 4096
 fi
 echo "a: $(in_a sh -c 'tail -n +2 /proc/sysvipc/shm | wc -l') segment, b: $(in_b sh -c 'tail -n +2 /proc/sysvipc/shm | wc -l') segment"

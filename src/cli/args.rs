@@ -1,9 +1,11 @@
-//! The command line.
+//! The command line: which verbs there are. What a verb takes stands with the verb.
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use clap_complete::Shell;
+
+use super::{debts, doctor, exec, images, logs, look, ps, run, stop};
 
 /// Runs pods and looks into them, through the daemon's socket.
 #[derive(Debug, Parser)]
@@ -23,148 +25,46 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 the daemon refused or the operation failed; 2 wrong usage or \
-a manifest that cannot be run; 3 the daemon cannot be reached. `exec` exits as the command did, and with 125 \
-when the command could not be run.";
+a manifest that cannot be run; 3 the daemon cannot be reached. `exec` and `enter` exit as the command did, and with \
+125 when the command could not be run.";
 
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Images of the node.
+    /// Run a Kubernetes Pod manifest.
+    Run(run::RunArgs),
+    /// List pods.
+    Pods(ps::PodsArgs),
+    /// List containers.
+    Ps(ps::PsArgs),
+    /// Stop pods or containers: signal, kill what is left after the grace period, release the rest.
+    Stop(stop::StopArgs),
+    /// Remove pods or containers; what runs is stopped first.
+    Rm(stop::RmArgs),
+    /// Run a command in a container.
+    Exec(exec::ExecArgs),
+    /// Show what containers have written.
+    Logs(logs::LogsArgs),
+    /// List images.
+    Images(images::ListArgs),
+    /// Pull an image from its registry.
+    Pull(images::PullArgs),
+    /// Remove images with all their names.
+    Rmi(images::RemoveArgs),
+    /// Make images by hand.
     #[command(subcommand)]
-    Image(ImageCommand),
-    /// Pods of the node.
-    #[command(subcommand)]
-    Pod(PodCommand),
-    /// Run a command in a container and wait for it.
-    Exec(ExecArgs),
-    /// Show what a container has written.
-    Logs(LogsArgs),
-    /// Print the command that enters a container's namespaces: eval "$(holdfast enter POD/CONTAINER)".
-    Enter {
-        /// POD/CONTAINER by name, or a container id or a unique prefix of it.
-        container: String,
-    },
+    Image(images::ImageCommand),
+    /// Show which namespaces pods use and what shares them.
+    Ns(look::NsArgs),
+    /// Enter the namespaces of a container: nsenter(1) with names instead of pids.
+    Enter(look::EnterArgs),
     /// List what could not be released yet and is tried again.
-    Debts,
-    /// Show what the kernel of this machine offers to containers.
-    Doctor,
+    Debts(debts::DebtsArgs),
+    /// Show what this machine's kernel and set-up offer to containers.
+    Doctor(doctor::DoctorArgs),
     /// Print the completion script for a shell.
     Completion {
         /// The shell.
         shell: Shell,
     },
-}
-
-/// Images.
-#[derive(Debug, Subcommand)]
-pub enum ImageCommand {
-    /// Make an image from a directory or an archive.
-    Import {
-        /// A directory that becomes the root file system, or a tar archive (a root file system, an OCI
-        /// layout or a docker archive; plain, gzip or zstd), or - for an archive on standard input.
-        source: PathBuf,
-        /// Reference of the new image, such as localhost/busybox:latest.
-        name: String,
-    },
-    /// List images.
-    Ls,
-    /// Remove images with all their names.
-    Rm {
-        /// References or ids.
-        #[arg(required = true)]
-        images: Vec<String>,
-    },
-    /// Pull an image from its registry.
-    Pull {
-        /// Reference.
-        image: String,
-    },
-}
-
-/// Pods.
-#[derive(Debug, Subcommand)]
-pub enum PodCommand {
-    /// Run a Kubernetes Pod manifest and print the id of the pod.
-    Run(RunArgs),
-    /// List pods and their containers.
-    Ls,
-    /// Stop pods: signal the containers, kill what is left after the grace period, release the rest.
-    Stop {
-        /// Names or ids.
-        #[arg(required = true)]
-        pods: Vec<String>,
-        /// Seconds between the stop signal and SIGKILL; without it the manifest's, else 10.
-        #[arg(long)]
-        grace: Option<u32>,
-    },
-    /// Stop and remove pods with their logs and emptyDir volumes.
-    Rm {
-        /// Names or ids.
-        #[arg(required = true)]
-        pods: Vec<String>,
-        /// Seconds between the stop signal and SIGKILL.
-        #[arg(long, default_value_t = 0)]
-        grace: u32,
-        /// Where the directories of pods are.
-        #[command(flatten)]
-        roots: RootArgs,
-    },
-    /// Show the namespaces of the pause process and of each container, by inode number.
-    Ns {
-        /// Name or id.
-        pod: String,
-    },
-}
-
-/// Arguments of `pod run`.
-#[derive(Debug, Args)]
-pub struct RunArgs {
-    /// The manifest, or - for standard input.
-    pub file: PathBuf,
-    /// Remove a pod of the same name and namespace first.
-    #[arg(long)]
-    pub replace: bool,
-    /// Where the directories of pods are.
-    #[command(flatten)]
-    pub roots: RootArgs,
-}
-
-/// Where directories of pods are made.
-#[derive(Debug, Args, Clone)]
-pub struct RootArgs {
-    /// Directory of the pods' logs.
-    #[arg(long, default_value = "/var/log/pods")]
-    pub log_root: PathBuf,
-    /// Directory of emptyDir volumes.
-    #[arg(long, default_value = "/var/lib/holdfast-volumes")]
-    pub volume_root: PathBuf,
-    /// Directory of emptyDir volumes with medium Memory; it has to be on a tmpfs.
-    #[arg(long, default_value = "/run/holdfast-volumes")]
-    pub memory_volume_root: PathBuf,
-}
-
-/// Arguments of `exec`.
-#[derive(Debug, Args)]
-pub struct ExecArgs {
-    /// POD/CONTAINER by name, or a container id or a unique prefix of it.
-    pub container: String,
-    /// Seconds after which the command is killed; 0: never.
-    #[arg(long, default_value_t = 0)]
-    pub timeout: u32,
-    /// The command and its arguments.
-    #[arg(last = true, required = true)]
-    pub command: Vec<String>,
-}
-
-/// Arguments of `logs`.
-#[derive(Debug, Args)]
-pub struct LogsArgs {
-    /// POD/CONTAINER by name, or a container id or a unique prefix of it.
-    pub container: String,
-    /// Go on with what is written later, until the container ends.
-    #[arg(short, long)]
-    pub follow: bool,
-    /// Put the time in front of each line.
-    #[arg(short, long)]
-    pub timestamps: bool,
 }

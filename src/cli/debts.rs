@@ -1,24 +1,67 @@
 //! `holdfast debts`: what the daemon could not release yet, and tries again.
 
-use cri_api::holdfast::v1::DebtsRequest;
+use clap::Args;
+use cri_api::holdfast::v1::{self as own, DebtsRequest};
+use serde::Serialize;
 
+use super::CliError;
 use super::connect::Daemon;
-use super::{CliError, table};
+use super::out::{self, FormatArgs, table, text};
+
+/// Arguments of `debts`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: holdfast debts -o json")]
+pub struct DebtsArgs {
+    /// How to print.
+    #[command(flatten)]
+    pub format: FormatArgs,
+}
+
+/// A debt in the list. Times are Unix nanoseconds.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed {
+    object: String,
+    kind: String,
+    since: i64,
+    attempts: u32,
+    next_attempt: i64,
+    reason: String,
+}
+
+impl From<own::Debt> for Listed {
+    fn from(debt: own::Debt) -> Self {
+        Self {
+            object: debt.object,
+            kind: debt.kind,
+            since: debt.since_unix_nanos,
+            attempts: debt.attempts,
+            next_attempt: debt.next_attempt_unix_nanos,
+            reason: debt.reason,
+        }
+    }
+}
 
 /// Lists the debts. No line but the headings is the usual answer.
-pub(super) async fn list(mut daemon: Daemon) -> Result<(), CliError> {
+pub(super) async fn list(mut daemon: Daemon, args: DebtsArgs) -> Result<(), CliError> {
     let reply = daemon.holdfast.debts(DebtsRequest {}).await;
-    let debts = reply
-        .map_err(CliError::refused("list the debts"))?
-        .into_inner()
-        .debts;
+    let reply = reply.map_err(CliError::refused("list the debts"))?;
+    let debts = reply.into_inner().debts.into_iter().map(Listed::from);
+    let debts: Vec<_> = debts.collect();
+    out::print(args.format.output, &debts, |debts| show(debts))
+}
+
+fn show(debts: &[Listed]) -> Result<(), CliError> {
     let mut out = table::new(&["OBJECT", "KIND", "SINCE", "ATTEMPTS", "NEXT", "REASON"]);
     for debt in debts {
-        let since = table::ago(debt.since_unix_nanos);
-        let object = table::short(&debt.object).to_owned();
-        let next = table::ahead(debt.next_attempt_unix_nanos);
-        let attempts = debt.attempts.to_string();
-        out.add_row([object, debt.kind, since, attempts, next, debt.reason]);
+        out.add_row([
+            text::short(&debt.object),
+            &debt.kind,
+            &text::ago(debt.since),
+            &debt.attempts.to_string(),
+            &text::ahead(debt.next_attempt),
+            &debt.reason,
+        ]);
     }
     table::print(&out)
 }

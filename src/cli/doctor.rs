@@ -3,10 +3,17 @@
 use std::fs;
 use std::path::Path;
 
+use clap::Args;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
-use super::{CliError, table};
+use super::CliError;
+use super::out::table;
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: holdfast doctor")]
+pub struct DoctorArgs {}
 
 /// One line of the table.
 struct Finding {
@@ -24,7 +31,7 @@ enum Verdict {
 }
 
 /// Shows the table.
-pub(super) fn run() -> Result<(), CliError> {
+pub(super) fn run(_: DoctorArgs) -> Result<(), CliError> {
     let mut out = table::new(&["FEATURE", "FOUND", "", "WANTED"]);
     for finding in findings() {
         let verdict = match finding.verdict {

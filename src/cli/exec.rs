@@ -3,11 +3,25 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clap::Args;
 use cri_api::runtime::v1 as cri;
 
-use super::args::ExecArgs;
 use super::connect::Daemon;
 use super::{CliError, NOT_RUN, select};
+
+/// Arguments of `exec`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: holdfast exec two-containers/a -- ps")]
+pub struct ExecArgs {
+    /// POD/CONTAINER by name, or a container id or a unique prefix of it.
+    pub container: String,
+    /// Seconds after which the command is killed; 0: never.
+    #[arg(long, default_value_t = 0)]
+    pub timeout: u32,
+    /// The command and its arguments.
+    #[arg(last = true, required = true)]
+    pub command: Vec<String>,
+}
 
 /// Runs a command and passes its output and its exit code on.
 pub(super) async fn run(mut daemon: Daemon, args: ExecArgs) -> Result<ExitCode, CliError> {

@@ -6,11 +6,25 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::time::Duration;
 
+use clap::Args;
 use cri_api::runtime::v1 as cri;
 
-use super::args::LogsArgs;
 use super::connect::Daemon;
 use super::{CliError, select};
+
+/// Arguments of `logs`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: holdfast logs -f two-containers/a")]
+pub struct LogsArgs {
+    /// POD/CONTAINER by name, or a container id or a unique prefix of it.
+    pub container: String,
+    /// Go on with what is written later, until the container ends.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Put the time in front of each line.
+    #[arg(short, long)]
+    pub timestamps: bool,
+}
 
 /// How often a followed log is looked at.
 const POLL: Duration = Duration::from_millis(200);

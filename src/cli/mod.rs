@@ -5,10 +5,11 @@
 //! directories, or know how anything inside it works.
 //!
 //! ```text
-//!   args ──▶ run ──┬─ image · archive
-//!                  ├─ pod · manifest
-//!                  ├─ namespaces · enter · exec · logs
-//!                  └─ doctor
+//!   args ──▶ run ── manifest            a pod from a manifest
+//!         ├─ pods · ps · stop · rm · exec · logs · images      what crictl does, with its flags
+//!         ├─ look ── ns · enter         namespaces
+//!         └─ debts · doctor
+//!                    all print through out
 //! ```
 
 use std::io;
@@ -16,26 +17,25 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 
-mod archive;
 mod args;
 mod connect;
 mod debts;
-mod directories;
 mod doctor;
 mod exec;
-mod image;
+mod images;
 mod logs;
-mod manifest;
-mod namespaces;
-mod pod;
+mod look;
+mod out;
+mod ps;
 mod run;
 mod select;
-mod table;
+mod stop;
 
 pub use args::Cli;
-use args::{Command, PodCommand};
+use args::Command;
 use connect::{ConnectError, Daemon};
-use manifest::ManifestError;
+use images::ArchiveError;
+use run::{DirectoryError, ManifestError};
 
 /// Exit code for wrong usage and manifests that cannot be run; clap uses the same.
 const USAGE: u8 = 2;
@@ -77,7 +77,7 @@ pub enum CliError {
         source_name: String,
         /// Why.
         #[source]
-        source: archive::ArchiveError,
+        source: ArchiveError,
     },
     /// A file or standard output.
     #[error("cannot {operation}")]
@@ -90,7 +90,7 @@ pub enum CliError {
     },
     /// A directory of a pod.
     #[error(transparent)]
-    Directory(#[from] directories::DirectoryError),
+    Directory(#[from] DirectoryError),
     /// A container that must not run as root would.
     #[error(
         "container {0:?} has runAsNonRoot, but would run as root; give runAsUser another number"
@@ -99,6 +99,12 @@ pub enum CliError {
     /// A log cannot be shown.
     #[error("container {0} has no log: its pod has no log directory or it has no log path")]
     NoLog(String),
+    /// A result has no JSON form; it cannot happen with what is printed here.
+    #[error("cannot write JSON")]
+    Json(#[source] serde_json::Error),
+    /// A result has no YAML form, likewise.
+    #[error("cannot write YAML")]
+    Yaml(#[source] serde_yaml_ng::Error),
     /// A container that is to be entered does not run.
     #[error("container {0} does not run")]
     NotRunning(String),
@@ -139,22 +145,28 @@ fn code(status: &tonic::Status) -> String {
 /// # Errors
 /// [`CliError`] with what was attempted; [`CliError::exit_code`] is for the caller to use.
 pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
+    let connect = || Daemon::connect(&cli.socket);
     match cli.command {
-        Command::Doctor => doctor::run()?,
+        Command::Run(args) => {
+            let prepared = run::prepare(&args)?;
+            return run::run(connect().await?, args, prepared).await;
+        }
+        Command::Pods(args) => ps::pods(connect().await?, args).await?,
+        Command::Ps(args) => ps::containers(connect().await?, args).await?,
+        Command::Stop(args) => stop::stop(connect().await?, args).await?,
+        Command::Rm(args) => stop::remove(connect().await?, args).await?,
+        Command::Exec(args) => return exec::run(connect().await?, args).await,
+        Command::Logs(args) => logs::run(connect().await?, args).await?,
+        Command::Images(args) => images::list(connect().await?, args).await?,
+        Command::Pull(args) => images::pull(connect().await?, args).await?,
+        Command::Rmi(args) => images::remove(connect().await?, args).await?,
+        Command::Image(command) => images::run(connect().await?, command).await?,
+        Command::Ns(args) => look::ns(connect().await?, args).await?,
+        Command::Enter(args) => return look::enter(connect().await?, args).await,
+        Command::Debts(args) => debts::list(connect().await?, args).await?,
+        Command::Doctor(args) => doctor::run(args)?,
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "holdfast", &mut io::stdout());
-        }
-        Command::Image(command) => image::run(Daemon::connect(&cli.socket).await?, command).await?,
-        Command::Pod(PodCommand::Run(args)) => {
-            let prepared = run::prepare(&args)?;
-            run::run(Daemon::connect(&cli.socket).await?, args, prepared).await?;
-        }
-        Command::Pod(command) => pod::run(Daemon::connect(&cli.socket).await?, command).await?,
-        Command::Debts => debts::list(Daemon::connect(&cli.socket).await?).await?,
-        Command::Exec(args) => return exec::run(Daemon::connect(&cli.socket).await?, args).await,
-        Command::Logs(args) => logs::run(Daemon::connect(&cli.socket).await?, args).await?,
-        Command::Enter { container } => {
-            namespaces::enter(Daemon::connect(&cli.socket).await?, &container).await?;
         }
     }
     Ok(ExitCode::SUCCESS)

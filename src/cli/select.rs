@@ -9,7 +9,7 @@ use super::connect::Daemon;
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 pub enum SelectError {
     /// Nothing matches.
-    #[error("there is no {what} {name:?}; see `holdfast pod ls`")]
+    #[error("there is no {what} {name:?}; see `holdfast ps -a`")]
     None {
         /// Of what.
         what: &'static str,

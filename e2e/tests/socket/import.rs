@@ -71,12 +71,12 @@ fn a_directory_and_its_archives_become_images_that_run() {
         .map(|name| daemon.image(name).unwrap().id);
     assert_eq!(ids[0], ids[1]);
     assert_eq!(ids[0], ids[2]);
-    let listed = daemon.holdfast(&["image", "ls"]).ok();
+    let listed = daemon.holdfast(&["images"]).ok();
     assert!(
         listed.contains("localhost/dir:1") && listed.contains("localhost/zstd:latest"),
         "{listed}"
     );
-    daemon.holdfast(&["image", "rm", "localhost/dir:1"]).ok();
+    daemon.holdfast(&["rmi", "localhost/dir:1"]).ok();
     assert_eq!(daemon.image("localhost/dir:1"), None);
 }
 

@@ -30,13 +30,12 @@ fn pods() -> PathBuf {
     e2e::program::source("pods")
 }
 
-/// `holdfast pod ...` with all directories in the daemon's place.
+/// `holdfast ...` with all directories in the daemon's place.
 fn pod_command(daemon: &Daemon, args: &[&str]) -> Ran {
     let mut command = Command::new(built("holdfast"));
     command
         .arg("--socket")
         .arg(daemon.place.socket())
-        .arg("pod")
         .args(args);
     for (option, dir) in [
         ("--log-root", "logs"),
@@ -227,7 +226,7 @@ fn two_containers() {
 fn the_command_line_shows_a_pod() {
     let pod = Running::new("two-containers");
     let holdfast = |args: &[&str]| pod.daemon.holdfast(args);
-    let table = holdfast(&["pod", "ns", "two-containers"]).ok();
+    let table = holdfast(&["ns", "two-containers"]).ok();
     for word in ["net", "pid", "a", "b"] {
         assert!(table.contains(word), "{table}");
     }
@@ -235,7 +234,7 @@ fn the_command_line_shows_a_pod() {
         table.contains(&namespace(pod.pid("a"), "pid").to_string()),
         "{table}"
     );
-    assert!(holdfast(&["pod", "ls"]).ok().contains("two-containers"));
+    assert!(holdfast(&["pods"]).ok().contains("two-containers"));
     pod.logs("b", "hello from a\n");
     assert_eq!(
         holdfast(&["logs", "two-containers/b"]).ok(),
@@ -415,7 +414,7 @@ fn manifests_outside_the_subset_are_refused_by_line() {
 fn the_command_line_says_when_nobody_answers() {
     let mut command = Command::new(built("holdfast"));
     command
-        .args(["--socket", "/no/such.sock", "pod", "ls"])
+        .args(["--socket", "/no/such.sock", "pods"])
         .stdin(Stdio::null());
     let text = finish(command).fails(3);
     assert!(text.contains("/no/such.sock"), "{text}");

@@ -75,7 +75,7 @@ fn root_of_the_pod_is_nobody_on_the_host() {
         assert_eq!(inode, evidence::namespace(pid, kind), "{kind}");
         assert_ne!(inode, evidence::namespace(host(), kind), "{kind}");
     }
-    let shown = daemon.holdfast(&["pod", "ns", &pod.id]);
+    let shown = daemon.holdfast(&["ns", &pod.id]);
     assert!(shown.stdout.contains("user"), "{}", shown.stdout);
     let options = pod.status().linux.unwrap().namespaces.unwrap().options;
     assert_eq!(options.unwrap().userns_options, Some(mapped()));

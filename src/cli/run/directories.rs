@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use cri_api::runtime::v1 as cri;
 
-use super::args::RootArgs;
+use super::RootArgs;
 use super::manifest::{Directory, Roots, log_directory_name};
 use crate::disk::{Dir, DirError, FileName, FileNameError};
 
@@ -71,7 +71,7 @@ pub(super) fn make(directories: &[Directory]) -> Result<(), DirectoryError> {
 }
 
 /// Deletes a pod's directories. Missing ones are fine.
-pub(super) fn delete(
+pub(in crate::cli) fn delete(
     metadata: &cri::PodSandboxMetadata,
     args: &RootArgs,
 ) -> Result<(), DirectoryError> {

@@ -1,20 +1,39 @@
-//! `holdfast pod ns` and `holdfast enter`: which namespaces a pod's processes are in, and how to get there.
+//! `holdfast ns` and `holdfast enter`: which namespaces a pod's processes are in, and how to get there.
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
+use std::process::ExitCode;
 
+use clap::Args;
 use cri_api::holdfast::v1::process_namespaces::Role;
 use cri_api::holdfast::v1::{PodNamespacesRequest, ProcessNamespaces};
 use cri_api::runtime::v1 as cri;
 
-use super::connect::Daemon;
-use super::{CliError, select, table};
+use crate::cli::connect::Daemon;
+use crate::cli::out::{self, table};
+use crate::cli::{CliError, select};
+
+/// Arguments of `ns`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: holdfast ns two-containers")]
+pub struct NsArgs {
+    /// Name or id.
+    pub pod: String,
+}
+
+/// Arguments of `enter`.
+#[derive(Debug, Args)]
+pub struct EnterArgs {
+    /// POD/CONTAINER by name, or a container id or a unique prefix of it.
+    pub container: String,
+}
 
 /// Kinds of namespaces, those that a pod shares first.
 const KINDS: [&str; 8] = ["net", "ipc", "uts", "pid", "mnt", "cgroup", "user", "time"];
 
 /// Shows the namespaces of a pod by inode number.
-pub(super) async fn show(mut daemon: Daemon, name: &str) -> Result<(), CliError> {
+pub(in crate::cli) async fn ns(mut daemon: Daemon, args: NsArgs) -> Result<(), CliError> {
+    let name = &args.pod;
     let pod = select::pod(&mut daemon, name).await?;
     let request = PodNamespacesRequest {
         pod_sandbox_id: pod.id,
@@ -42,9 +61,7 @@ pub(super) async fn show(mut daemon: Daemon, name: &str) -> Result<(), CliError>
         out.add_row([name, process.pid.to_string()].into_iter().chain(cells));
     }
     table::print(&out)?;
-    table::line(
-        "\n= the same as the pause's    host: the same as the machine's    otherwise its own",
-    )
+    out::line("\n= the same as the pause's    host: the same as the machine's    otherwise its own")
 }
 
 fn cell(
@@ -77,8 +94,11 @@ fn own_namespaces() -> HashMap<&'static str, u64> {
 }
 
 /// Prints a command that enters a container.
-pub(super) async fn enter(mut daemon: Daemon, name: &str) -> Result<(), CliError> {
-    let container = select::container(&mut daemon, name).await?;
+pub(in crate::cli) async fn enter(
+    mut daemon: Daemon,
+    args: EnterArgs,
+) -> Result<ExitCode, CliError> {
+    let container = select::container(&mut daemon, &args.container).await?;
     let request = cri::ContainerStatusRequest {
         container_id: container.id.clone(),
         verbose: true,
@@ -99,7 +119,8 @@ pub(super) async fn enter(mut daemon: Daemon, name: &str) -> Result<(), CliError
         .and_then(|info| info.get("pid")?.as_i64())
         .filter(|pid| *pid > 0)
         .ok_or(CliError::NotRunning(container.id))?;
-    table::line(&format!(
+    out::line(&format!(
         "nsenter --target {pid} --mount --uts --ipc --net --pid --cgroup --root --wd /bin/sh"
-    ))
+    ))?;
+    Ok(ExitCode::SUCCESS)
 }

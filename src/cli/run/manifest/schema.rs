@@ -112,7 +112,7 @@ pub struct PodSpec {
     pub dns_config: Option<DnsConfig>,
     /// Only `Never`: nothing here restarts containers.
     pub restart_policy: Option<String>,
-    /// Seconds between the stop signal and SIGKILL for `holdfast pod stop`.
+    /// Seconds between the stop signal and SIGKILL for `holdfast stop`.
     pub termination_grace_period_seconds: Option<u32>,
     /// Runtime handler.
     pub runtime_class_name: Option<String>,

@@ -1,16 +1,53 @@
-//! `holdfast pod run`: from a manifest to running containers.
+//! `holdfast run`: from a manifest to running containers.
 
 use std::fs;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
+use clap::Args;
 use cri_api::runtime::v1 as cri;
 use sha2::{Digest, Sha256};
 
-use super::args::RunArgs;
 use super::connect::Daemon;
-use super::manifest::{Manifest, ManifestError, PlannedContainer, PodPlan, PullPolicy};
-use super::{CliError, directories, image, pod, select, table};
+use super::{CliError, images, out, select, stop};
+
+mod directories;
+mod manifest;
+
+pub use directories::DirectoryError;
+pub(super) use directories::delete as delete_directories;
+pub use manifest::ManifestError;
+pub(super) use manifest::{GRACE_ANNOTATION, MANIFEST_ANNOTATION};
+use manifest::{Manifest, PlannedContainer, PodPlan, PullPolicy};
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: holdfast run pods/two-containers.yaml")]
+pub struct RunArgs {
+    /// The manifest, or - for standard input.
+    pub file: PathBuf,
+    /// Remove a pod of the same name and namespace first.
+    #[arg(long)]
+    pub replace: bool,
+    /// Where the directories of pods are.
+    #[command(flatten)]
+    pub roots: RootArgs,
+}
+
+/// Where directories of pods are made.
+#[derive(Debug, Args, Clone)]
+pub struct RootArgs {
+    /// Directory of the pods' logs.
+    #[arg(long, default_value = "/var/log/pods")]
+    pub log_root: PathBuf,
+    /// Directory of emptyDir volumes.
+    #[arg(long, default_value = "/var/lib/holdfast-volumes")]
+    pub volume_root: PathBuf,
+    /// Directory of emptyDir volumes with medium Memory; it has to be on a tmpfs.
+    #[arg(long, default_value = "/run/holdfast-volumes")]
+    pub memory_volume_root: PathBuf,
+}
 
 /// The largest manifest, in bytes; etcd takes no larger object.
 const LARGEST_MANIFEST: u64 = 1536 << 10;
@@ -57,7 +94,11 @@ fn uid(namespace: &str, name: &str) -> String {
 }
 
 /// Runs a planned pod and prints its id.
-pub(super) async fn run(mut daemon: Daemon, args: RunArgs, plan: PodPlan) -> Result<(), CliError> {
+pub(super) async fn run(
+    mut daemon: Daemon,
+    args: RunArgs,
+    plan: PodPlan,
+) -> Result<ExitCode, CliError> {
     let metadata = plan.sandbox.metadata.clone().unwrap_or_default();
     if args.replace {
         replace(&mut daemon, &metadata, &args).await?;
@@ -80,7 +121,8 @@ pub(super) async fn run(mut daemon: Daemon, args: RunArgs, plan: PodPlan) -> Res
     for container in plan.containers {
         start(&mut daemon, &id, &plan.sandbox, container).await?;
     }
-    table::line(&id)
+    out::line(&id)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn replace(
@@ -93,7 +135,7 @@ async fn replace(
             old.name == metadata.name && old.namespace == metadata.namespace
         };
         if old.metadata.as_ref().is_some_and(same) {
-            pod::remove(daemon, &old, 0, &args.roots).await?;
+            stop::remove_pod(daemon, &old, 0, &args.roots).await?;
         }
     }
     Ok(())
@@ -106,7 +148,7 @@ async fn provide_image(daemon: &mut Daemon, container: &PlannedContainer) -> Res
         .as_ref()
         .map(|image| image.image.as_str())
         .unwrap_or_default();
-    let mut present = image::status(daemon, name).await?;
+    let mut present = images::status(daemon, name).await?;
     let pull = match container.pull {
         PullPolicy::Always => true,
         PullPolicy::IfNotPresent => present.is_none(),
@@ -114,8 +156,8 @@ async fn provide_image(daemon: &mut Daemon, container: &PlannedContainer) -> Res
         PullPolicy::Never => false,
     };
     if pull {
-        image::pull(daemon, name).await?;
-        present = image::status(daemon, name).await?;
+        images::fetch(daemon, name).await?;
+        present = images::status(daemon, name).await?;
     }
     match present {
         Some(image) if container.non_root && runs_as_root(&container.config, &image) => {

@@ -65,7 +65,7 @@ pub struct PlannedContainer {
     pub non_root: bool,
 }
 
-/// Everything that `holdfast pod run` asks of the daemon.
+/// Everything that `holdfast run` asks of the daemon.
 #[derive(Debug, Clone)]
 pub struct PodPlan {
     /// The sandbox.

@@ -1,30 +1,75 @@
-//! `holdfast image`.
+//! `holdfast images`, `pull`, `rmi` and `image import`.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::{Args, Subcommand};
 use cri_api::holdfast::v1::import_image_request::Part;
 use cri_api::holdfast::v1::{ImportImageHeader, ImportImageRequest};
 use cri_api::runtime::v1 as cri;
+use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::args::ImageCommand;
+use super::CliError;
 use super::connect::Daemon;
-use super::{CliError, archive, table};
+use super::out::{self, FormatArgs, table, text};
+
+mod archive;
+
+pub use archive::ArchiveError;
 
 /// Bytes of an archive in one message.
 const CHUNK: usize = 256 << 10;
 /// Messages that wait for the daemon.
 const AHEAD: usize = 4;
 
-/// Carries out a command on images.
+/// Arguments of `images`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: holdfast images -o json")]
+pub struct ListArgs {
+    /// How to print.
+    #[command(flatten)]
+    pub format: FormatArgs,
+}
+
+/// Arguments of `pull`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: holdfast pull registry.k8s.io/pause:3.10")]
+pub struct PullArgs {
+    /// Reference.
+    pub image: String,
+}
+
+/// Arguments of `rmi`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: holdfast rmi localhost/busybox:latest")]
+pub struct RemoveArgs {
+    /// References or ids.
+    #[arg(required = true)]
+    pub images: Vec<String>,
+}
+
+/// Making images.
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// Make an image from a directory or an archive.
+    #[command(
+        after_help = "Example: holdfast image import ./busybox-tree localhost/busybox:latest"
+    )]
+    Import {
+        /// A directory that becomes the root file system, or a tar archive (a root file system, an OCI
+        /// layout or a docker archive; plain, gzip or zstd), or - for an archive on standard input.
+        source: PathBuf,
+        /// Reference of the new image, such as localhost/busybox:latest.
+        name: String,
+    },
+}
+
+/// Carries out a command that makes images.
 pub(super) async fn run(daemon: Daemon, command: ImageCommand) -> Result<(), CliError> {
     match command {
         ImageCommand::Import { source, name } => import(daemon, &source, name).await,
-        ImageCommand::Ls => list(daemon).await,
-        ImageCommand::Rm { images } => remove(daemon, images).await,
-        ImageCommand::Pull { image } => table::line(&pull(&mut daemon.clone(), &image).await?),
     }
 }
 
@@ -35,8 +80,13 @@ fn spec(image: &str) -> Option<cri::ImageSpec> {
     })
 }
 
+/// Pulls an image and prints its id.
+pub(super) async fn pull(mut daemon: Daemon, args: PullArgs) -> Result<(), CliError> {
+    out::line(&fetch(&mut daemon, &args.image).await?)
+}
+
 /// Pulls an image and gives its id.
-pub(super) async fn pull(daemon: &mut Daemon, image: &str) -> Result<String, CliError> {
+pub(super) async fn fetch(daemon: &mut Daemon, image: &str) -> Result<String, CliError> {
     let request = cri::PullImageRequest {
         image: spec(image),
         ..Default::default()
@@ -67,15 +117,37 @@ pub(super) async fn status(
     Ok(reply.into_inner().image)
 }
 
-async fn list(mut daemon: Daemon) -> Result<(), CliError> {
+/// An image in the list.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed {
+    id: String,
+    repo_tags: Vec<String>,
+    repo_digests: Vec<String>,
+    size: u64,
+}
+
+/// Lists images.
+pub(super) async fn list(mut daemon: Daemon, args: ListArgs) -> Result<(), CliError> {
     let request = cri::ListImagesRequest::default();
     let reply = daemon
         .images
         .list_images(request)
         .await
         .map_err(CliError::refused("list images"))?;
+    let listed = |image: cri::Image| Listed {
+        id: image.id,
+        repo_tags: image.repo_tags,
+        repo_digests: image.repo_digests,
+        size: image.size,
+    };
+    let images: Vec<_> = reply.into_inner().images.into_iter().map(listed).collect();
+    out::print(args.format.output, &images, |images| show(images))
+}
+
+fn show(images: &[Listed]) -> Result<(), CliError> {
     let mut out = table::new(&["IMAGE", "ID", "SIZE"]);
-    for image in reply.into_inner().images {
+    for image in images {
         let names = if image.repo_tags.is_empty() {
             &image.repo_digests
         } else {
@@ -86,17 +158,15 @@ async fn list(mut daemon: Daemon) -> Result<(), CliError> {
         } else {
             names.join("\n")
         };
-        out.add_row([
-            names,
-            table::short(&image.id).to_owned(),
-            table::size(image.size),
-        ]);
+        let id = text::short(&image.id).to_owned();
+        out.add_row([names, id, text::size(image.size)]);
     }
     table::print(&out)
 }
 
-async fn remove(mut daemon: Daemon, images: Vec<String>) -> Result<(), CliError> {
-    for image in images {
+/// Removes images.
+pub(super) async fn remove(mut daemon: Daemon, args: RemoveArgs) -> Result<(), CliError> {
+    for image in args.images {
         let request = cri::RemoveImageRequest {
             image: spec(&image),
         };
@@ -138,11 +208,11 @@ async fn import(mut daemon: Daemon, source: &Path, name: String) -> Result<(), C
     let image = reply
         .map_err(CliError::refused(format!("import {name}")))?
         .into_inner();
-    table::line(&format!(
+    out::line(&format!(
         "{} {} {}",
         image.name,
-        table::short(&image.image_id),
-        table::size(image.size)
+        text::short(&image.image_id),
+        text::size(image.size)
     ))
 }
 

@@ -1,40 +1,7 @@
-//! Tables and lines on standard output.
-
-use std::io::{self, Write};
-
-use comfy_table::{Table, presets};
-
-use super::CliError;
-
-/// A table without borders, under these headings.
-pub(super) fn new(headings: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(headings);
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    table
-}
-
-/// Prints a table.
-pub(super) fn print(table: &Table) -> Result<(), CliError> {
-    let lines: Vec<_> = table
-        .lines()
-        .map(|line| line.trim_end().to_owned())
-        .collect();
-    line(&lines.join("\n"))
-}
-
-/// Prints a line. A reader that has gone is no error: `holdfast pod ls | head -1`.
-pub(super) fn line(text: &str) -> Result<(), CliError> {
-    match writeln!(io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(CliError::io("write to standard output")),
-    }
-}
+//! Sizes, times and ids as people read them.
 
 /// A size as people read it: three digits and a unit of 1000.
-pub(super) fn size(bytes: u64) -> String {
+pub(in crate::cli) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
     let mut unit = 0;
     let mut whole = bytes;
@@ -52,7 +19,7 @@ pub(super) fn size(bytes: u64) -> String {
 }
 
 /// How long ago a time was, in the largest unit that fits.
-pub(super) fn ago(unix_nanos: i64) -> String {
+pub(in crate::cli) fn ago(unix_nanos: i64) -> String {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();
@@ -61,7 +28,7 @@ pub(super) fn ago(unix_nanos: i64) -> String {
 }
 
 /// How far ahead a time is, likewise.
-pub(super) fn ahead(unix_nanos: i64) -> String {
+pub(in crate::cli) fn ahead(unix_nanos: i64) -> String {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();
@@ -79,7 +46,7 @@ fn span(seconds: u64) -> String {
 }
 
 /// The first 13 digits of an id, with or without the name of its algorithm.
-pub(super) fn short(id: &str) -> &str {
+pub(in crate::cli) fn short(id: &str) -> &str {
     let digits = id.strip_prefix("sha256:").unwrap_or(id);
     digits.get(..13).unwrap_or(digits)
 }

@@ -1,0 +1,29 @@
+//! The colours of the command: the terminal's own sixteen, so that they fit every theme.
+
+use anstyle::{AnsiColor, Style};
+
+/// Headings and names that a reader looks for.
+pub(in crate::cli) const STRONG: Style = Style::new().bold();
+/// What is there for completeness.
+pub(in crate::cli) const FAINT: Style = Style::new().dimmed();
+/// In order, running, the same.
+pub(in crate::cli) const GOOD: Style = AnsiColor::Green.on_default();
+/// Worth a look.
+pub(in crate::cli) const WARN: Style = AnsiColor::Yellow.on_default();
+/// Failed, missing.
+pub(in crate::cli) const BAD: Style = AnsiColor::Red.on_default();
+
+/// Colours that tell things of one kind from each other: containers in a log, namespaces in a matrix.
+pub(in crate::cli) const PALETTE: [Style; 6] = [
+    AnsiColor::Cyan.on_default(),
+    AnsiColor::Magenta.on_default(),
+    AnsiColor::Green.on_default(),
+    AnsiColor::Yellow.on_default(),
+    AnsiColor::Blue.on_default(),
+    AnsiColor::Red.on_default(),
+];
+
+/// A text in a style.
+pub(in crate::cli) fn paint(style: Style, text: impl std::fmt::Display) -> String {
+    format!("{style}{text}{style:#}")
+}

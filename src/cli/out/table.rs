@@ -1,0 +1,25 @@
+//! Tables for people.
+
+use comfy_table::{Table, presets};
+
+use super::line;
+use crate::cli::CliError;
+
+/// A table without borders, under these headings.
+pub(in crate::cli) fn new(headings: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(headings);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+/// Prints a table.
+pub(in crate::cli) fn print(table: &Table) -> Result<(), CliError> {
+    let lines: Vec<_> = table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect();
+    line(&lines.join("\n"))
+}
