@@ -9,7 +9,7 @@ use super::view::Pod;
 /// The graph: a cluster for each pod with its processes, a node for each namespace, an edge for "is in".
 pub(super) fn graph(pods: &[Pod], machine: &BTreeMap<Kind, u64>) -> String {
     let mut out = String::from(
-        "graph namespaces {\n  rankdir=LR;\n  node [fontname=\"sans-serif\"];\n  edge [penwidth=2];\n",
+        "graph namespaces {\n  rankdir=LR;\n  fontname=\"sans-serif\";\n  node [fontname=\"sans-serif\"];\n  edge [penwidth=2];\n",
     );
     let mut seen = BTreeSet::new();
     for (number, pod) in pods.iter().enumerate() {

@@ -13,7 +13,7 @@ pub(super) const WIDTH: f64 = 1240.0;
 pub(super) const MARGIN: f64 = 24.0;
 
 const COLUMN: f64 = 360.0;
-const PAUSE: f64 = 250.0;
+const PAUSE: f64 = 280.0;
 /// Space between a pod's frame and its columns.
 const INSET: f64 = 24.0;
 /// Left edges of the columns.

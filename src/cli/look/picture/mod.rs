@@ -150,7 +150,7 @@ fn panel(svg: &mut Svg, panel: &Panel) {
         svg.text(
             place,
             font(13.0, GREY),
-            &format!("the machine's: {}", names.join(", ")),
+            &format!("machine: {}", names.join(", ")),
         );
     }
 }
@@ -203,7 +203,7 @@ fn legend(svg: &mut Svg, layout: &Layout) {
         x: layout::MARGIN,
         y: layout.height - 18.0,
     };
-    let words = "A line is one namespace, a filled field a namespace that its process has brought, with its inode number.";
+    let words = "A line is one and the same namespace; a filled field is a namespace that came with its process, by inode number; the machine's own are listed below.";
     svg.text(place, font(13.0, GREY), words);
 }
 

@@ -80,7 +80,9 @@ fn is_mask(mount: &Mount) -> bool {
 /// A part of /proc or /sys that is there, but not to be changed.
 fn is_fixed(mount: &Mount) -> bool {
     let kernel = mount.target.starts_with("/proc/") || mount.target.starts_with("/sys");
-    kernel && !is_mask(mount) && mount.read_only()
+    // The controllers' trees are below one that is listed.
+    let below = mount.target.starts_with("/sys/fs/cgroup/");
+    kernel && !below && !is_mask(mount) && mount.read_only()
 }
 
 fn is_volume(mount: &Mount) -> bool {

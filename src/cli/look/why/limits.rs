@@ -26,11 +26,34 @@ pub(super) fn facts(pid: i32) -> Vec<Fact> {
 }
 
 fn fact(says: String, values: &[&Option<Value>]) -> Fact {
-    let files = values.iter().filter_map(|value| value.as_ref());
-    let files: Vec<_> = files
-        .map(|value| value.file.display().to_string())
-        .collect();
-    Fact::new("limits", says, files.join(", "))
+    let files = values
+        .iter()
+        .filter_map(|value| Some(value.as_ref()?.file.as_path()));
+    Fact::new("limits", says, together(&files.collect::<Vec<_>>()))
+}
+
+/// Files of one directory, which is named once, as a shell would take them.
+fn together(files: &[&Path]) -> String {
+    let directory = files.first().and_then(|file| file.parent());
+    let is_there = |file: &&Path| file.parent() == directory;
+    match (files, directory) {
+        ([file], _) => file.display().to_string(),
+        (files, Some(directory)) if files.iter().all(is_there) => {
+            let names = files.iter().filter_map(|file| file.file_name()?.to_str());
+            format!(
+                "{}/{{{}}}",
+                directory.display(),
+                names.collect::<Vec<_>>().join(",")
+            )
+        }
+        (files, _) => {
+            let files: Vec<_> = files
+                .iter()
+                .map(|file| file.display().to_string())
+                .collect();
+            files.join(", ")
+        }
+    }
 }
 
 fn number(value: &Option<Value>) -> Option<u64> {

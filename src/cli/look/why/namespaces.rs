@@ -9,6 +9,9 @@ use super::Fact;
 use crate::cli::look::ns::full_name;
 use crate::sys;
 
+/// What the pause is called.
+const PAUSE: &str = "pause";
+
 /// One fact for each namespace.
 pub(super) fn facts(pod: &Pod, at: usize, status: &Status) -> Vec<Fact> {
     let machine = procfs::of_machine();
@@ -45,11 +48,20 @@ fn sharers(pod: &Pod, at: usize, kind: Kind) -> Vec<&str> {
 
 fn of(pods: &[Pod], whose: &Whose, others: &[&str]) -> String {
     let with = others.join(", ");
+    let containers: Vec<_> = others
+        .iter()
+        .filter(|name| **name != PAUSE)
+        .copied()
+        .collect();
     match whose {
         Whose::Machine => "the machine's own".to_owned(),
         Whose::Own if others.is_empty() => "its own, shared with nobody".to_owned(),
         Whose::Own => format!("its own, in which are also {with}"),
-        Whose::Pause => format!("the pod's, held by the pause, shared with {with}"),
+        Whose::Pause if containers.is_empty() => "the pod's, held by the pause".to_owned(),
+        Whose::Pause => format!(
+            "the pod's, held by the pause, shared with {}",
+            containers.join(", ")
+        ),
         Whose::Other(pod, member) => format!("that of {}", full_name(pods, (*pod, *member))),
     }
 }
