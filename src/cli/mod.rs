@@ -167,7 +167,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Tree(args) => look::tree(connect().await?, args).await?,
         Command::Why(args) => look::why(connect().await?, args).await?,
         Command::Debts(args) => debts::list(connect().await?, args).await?,
-        Command::Doctor(args) => doctor::run(args)?,
+        Command::Doctor(args) => return doctor::run(connect().await, args).await,
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "holdfast", &mut io::stdout());
         }
