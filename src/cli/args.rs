@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-use super::{debts, doctor, exec, images, logs, look, ps, run, stop};
+use super::{debts, doctor, exec, images, logs, look, ps, run, stop, tour};
 
 /// Runs pods and looks into them, through the daemon's socket.
 #[derive(Debug, Parser)]
@@ -64,6 +64,8 @@ pub enum Command {
     Why(look::WhyArgs),
     /// List what could not be released yet and is tried again.
     Debts(debts::DebtsArgs),
+    /// Walk through the example pods, step by step.
+    Tour(tour::TourArgs),
     /// Show what this machine's kernel and set-up offer to containers.
     Doctor(doctor::DoctorArgs),
     /// Print the completion script for a shell.

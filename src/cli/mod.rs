@@ -30,6 +30,7 @@ mod ps;
 mod run;
 mod select;
 mod stop;
+mod tour;
 
 pub use args::Cli;
 use args::Command;
@@ -37,6 +38,7 @@ use connect::{ConnectError, Daemon};
 use images::ArchiveError;
 pub use look::LookError;
 use run::{DirectoryError, ManifestError};
+pub use tour::TourError;
 
 /// Exit code for wrong usage and manifests that cannot be run; clap uses the same.
 const USAGE: u8 = 2;
@@ -106,6 +108,9 @@ pub enum CliError {
     /// A result has no YAML form, likewise.
     #[error("cannot write YAML")]
     Yaml(#[source] serde_yaml_ng::Error),
+    /// The tour cannot go on.
+    #[error(transparent)]
+    Tour(#[from] tour::TourError),
     /// Something cannot be looked at.
     #[error(transparent)]
     Look(#[from] look::LookError),
@@ -167,6 +172,8 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Tree(args) => look::tree(connect().await?, args).await?,
         Command::Why(args) => look::why(connect().await?, args).await?,
         Command::Debts(args) => debts::list(connect().await?, args).await?,
+        Command::Tour(args) if args.list => tour::list(&args)?,
+        Command::Tour(args) => return tour::run(connect().await?, args).await,
         Command::Doctor(args) => return doctor::run(connect().await, args).await,
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "holdfast", &mut io::stdout());
