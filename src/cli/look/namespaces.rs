@@ -23,6 +23,7 @@ pub struct NsArgs {
 
 /// Arguments of `enter`.
 #[derive(Debug, Args)]
+#[command(after_help = "Example: holdfast enter two-containers/a")]
 pub struct EnterArgs {
     /// POD/CONTAINER by name, or a container id or a unique prefix of it.
     pub container: String,
