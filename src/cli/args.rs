@@ -73,6 +73,10 @@ pub enum Command {
     Ns(look::NsArgs),
     /// Enter the namespaces of a container: nsenter(1) with names instead of pids.
     Enter(look::EnterArgs),
+    /// Show a pod's processes, with their numbers outside and inside.
+    Tree(look::TreeArgs),
+    /// Explain what a container can see and what limits it.
+    Why(look::WhyArgs),
     /// List what could not be released yet and is tried again.
     Debts(debts::DebtsArgs),
     /// Show what this machine's kernel and set-up offer to containers.

@@ -45,6 +45,7 @@ pub use args::Cli;
 use args::Command;
 use connect::{ConnectError, Daemon};
 use images::ArchiveError;
+pub use look::LookError;
 use run::{DirectoryError, ManifestError};
 
 /// Exit code for wrong usage and manifests that cannot be run; clap uses the same.
@@ -147,9 +148,9 @@ pub enum CliError {
     /// A command line that contradicts itself or the world.
     #[error("{0}")]
     Usage(String),
-    /// A container that is to be entered does not run.
-    #[error("container {0} does not run")]
-    NotRunning(String),
+    /// Something cannot be looked at.
+    #[error(transparent)]
+    Look(#[from] look::LookError),
 }
 
 impl CliError {
@@ -217,6 +218,8 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Image(command) => images::run(connect().await?, command).await?,
         Command::Ns(args) => look::ns(connect().await?, args).await?,
         Command::Enter(args) => return look::enter(connect().await?, args).await,
+        Command::Tree(args) => look::tree(connect().await?, args).await?,
+        Command::Why(args) => look::why(connect().await?, args).await?,
         Command::Debts(args) => debts::list(connect().await?, args).await?,
         Command::Doctor(args) => doctor::run(args)?,
         Command::Man(args) => manual::write(&args)?,

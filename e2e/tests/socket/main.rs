@@ -24,6 +24,7 @@ mod lifecycle;
 mod limits;
 mod lists;
 mod logs;
+mod look;
 mod manifests;
 mod metrics;
 mod mounts;
