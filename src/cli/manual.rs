@@ -53,9 +53,8 @@ mod tests {
             );
             let example = verb.get_after_help().map(ToString::to_string);
             let example = example.unwrap_or_default();
-            let expected = format!("Example: {path}");
             assert!(
-                example.contains(&expected),
+                example.starts_with("Example") && example.contains(&path),
                 "{path} has no example: {example:?}"
             );
             for argument in verb.get_arguments() {
