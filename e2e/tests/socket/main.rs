@@ -47,6 +47,7 @@ mod sysctls;
 mod upgrade;
 mod user_namespaces;
 mod users;
+mod verbs;
 mod volumes;
 mod watchdog;
 mod websocket;

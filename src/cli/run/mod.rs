@@ -63,7 +63,9 @@ fn plan(text: &str, args: &RunArgs) -> Result<PodPlan, ManifestError> {
     let manifest = Manifest::parse(text)?;
     let namespace = manifest.metadata.namespace.as_deref().unwrap_or("default");
     let uid = uid(namespace, &manifest.metadata.name);
-    PodPlan::new(&manifest, &uid, &args.roots.roots())
+    let mut plan = PodPlan::new(&manifest, &uid, &args.roots.roots())?;
+    directories::record(&mut plan.sandbox, &args.roots);
+    Ok(plan)
 }
 
 fn read(file: &Path) -> io::Result<String> {
