@@ -7,7 +7,7 @@ use cri_api::runtime::v1 as cri;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use super::script::{Line, Stop};
+use super::script::{self, Line, Stop};
 use super::{TourError, image};
 use crate::cli::connect::Daemon;
 use crate::cli::out::{self, style};
@@ -49,6 +49,7 @@ pub(super) async fn go(
     yes: bool,
 ) -> Result<ExitCode, CliError> {
     let place = Place(directory()?);
+    write_manifests(&place.0)?;
     let mut guide = Guide {
         path: search_path(),
         socket: daemon.socket.clone(),
@@ -75,6 +76,21 @@ pub(super) async fn go(
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// Writes the manifests where the commands look for them.
+fn write_manifests(directory: &Path) -> Result<(), TourError> {
+    use std::io::Write;
+    let write = || {
+        let directory = directory.join("pods");
+        std::fs::create_dir(&directory)?;
+        for stop in script::stops() {
+            let file = directory.join(format!("{}.yaml", stop.name));
+            std::fs::File::create_new(file)?.write_all(stop.manifest.as_bytes())?;
+        }
+        Ok(())
+    };
+    write().map_err(TourError::files("write the manifests of the tour"))
 }
 
 /// A new directory for the manifests.
@@ -166,7 +182,6 @@ impl Guide {
 
     /// One stop. What it has made is removed however it ends.
     async fn stop(&mut self, stop: &Stop) -> Result<Wish, CliError> {
-        self.write(stop)?;
         let Some((remove, lines)) = stop.lines.split_last() else {
             return Ok(Wish::On);
         };
@@ -192,17 +207,6 @@ impl Guide {
             self.run_quietly(remove).await?;
         }
         Ok(wish)
-    }
-
-    fn write(&self, stop: &Stop) -> Result<(), TourError> {
-        use std::io::Write;
-        let write = || {
-            let directory = self.place.join("pods");
-            std::fs::create_dir_all(&directory)?;
-            let file = directory.join(format!("{}.yaml", stop.name));
-            std::fs::File::create(file)?.write_all(stop.manifest.as_bytes())
-        };
-        write().map_err(TourError::files("write a manifest of the tour"))
     }
 
     /// Shows a command and waits until it is wanted.
