@@ -12,7 +12,7 @@ use super::{
 
 /// Runs pods and looks into them, through the daemon's socket.
 #[derive(Debug, Parser)]
-#[command(name = "holdfast", version, about, after_help = EXIT_CODES)]
+#[command(name = "holdfast", version, about = "Runs pods and looks into them", after_help = EXIT_CODES)]
 pub struct Cli {
     /// Socket of the daemon.
     #[arg(
