@@ -81,7 +81,7 @@ fn a_directory_and_its_archives_become_images_that_run() {
 }
 
 /// Debian or Ubuntu as debootstrap makes it, kept from the first time on; or why there is none.
-fn debootstrap() -> Result<PathBuf, String> {
+pub(crate) fn debootstrap() -> Result<PathBuf, String> {
     let cached = e2e::program::cache().join("debootstrap-minbase.tar");
     if cached.exists() {
         return Ok(cached);

@@ -45,6 +45,7 @@ mod stuck;
 mod survival;
 mod symbols;
 mod sysctls;
+mod tour;
 mod upgrade;
 mod user_namespaces;
 mod users;
