@@ -109,18 +109,28 @@ pub(super) fn container_name(container: &cri::Container) -> String {
         .unwrap_or_default()
 }
 
-/// One pod, by name or by id.
+/// One pod: NAME, NAMESPACE/NAME, or an id.
 pub(super) async fn pod(daemon: &mut Daemon, name: &str) -> Result<cri::PodSandbox, CliError> {
     let pods = pods(daemon).await?;
-    let describe = |pod: &cri::PodSandbox| (pod.id.clone(), pod_name(pod), pod.created_at);
+    let describe = |pod: &cri::PodSandbox| (pod.id.clone(), name_like(pod, name), pod.created_at);
     Ok(one("pod", name, &pods, describe)?.clone())
 }
 
-/// One container: POD/CONTAINER, or a container id.
+/// Name of a pod, with its namespace where the name that is looked for has one.
+fn name_like(pod: &cri::PodSandbox, wanted: &str) -> String {
+    match &pod.metadata {
+        Some(metadata) if wanted.contains('/') => {
+            format!("{}/{}", metadata.namespace, metadata.name)
+        }
+        _ => pod_name(pod),
+    }
+}
+
+/// One container: POD/CONTAINER, NAMESPACE/POD/CONTAINER, or a container id.
 pub(super) async fn container(daemon: &mut Daemon, name: &str) -> Result<cri::Container, CliError> {
     let mut all = containers(daemon).await?;
     let mut wanted = name;
-    if let Some((pod_part, container_part)) = name.split_once('/') {
+    if let Some((pod_part, container_part)) = name.rsplit_once('/') {
         let pod = pod(daemon, pod_part).await?;
         all.retain(|container| container.pod_sandbox_id == pod.id);
         wanted = container_part;
@@ -144,11 +154,14 @@ pub(super) enum Target {
     Container(cri::Container),
 }
 
-/// A pod by name, POD/CONTAINER, or either of them by id. A container's bare name is not enough, because
+/// A pod by name or NAMESPACE/NAME, POD/CONTAINER, or either of them by id. A container's bare name is not enough, because
 /// many pods have one of that name.
 pub(super) async fn target(daemon: &mut Daemon, name: &str) -> Result<Target, CliError> {
     if name.contains('/') {
-        return container(daemon, name).await.map(Target::Container);
+        return match container(daemon, name).await {
+            Ok(found) => Ok(Target::Container(found)),
+            Err(error) => pod(daemon, name).await.map(Target::Pod).map_err(|_| error),
+        };
     }
     let pods = pods(daemon).await?.into_iter().map(Target::Pod);
     let containers = containers(daemon).await?.into_iter();
