@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use cri_api::holdfast::v1::import_image_request::Part;
-use cri_api::holdfast::v1::{ImportImageHeader, ImportImageRequest};
+use cri_api::holdfast::v1::{self as own, ImportImageHeader, ImportImageRequest};
 use cri_api::runtime::v1 as cri;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -16,6 +16,7 @@ use super::connect::Daemon;
 use super::out::{self, FormatArgs, table, text};
 
 mod archive;
+mod progress;
 
 pub use archive::ArchiveError;
 
@@ -85,18 +86,21 @@ pub(super) async fn pull(mut daemon: Daemon, args: PullArgs) -> Result<(), CliEr
     out::line(&fetch(&mut daemon, &args.image).await?)
 }
 
-/// Pulls an image and gives its id.
+/// Pulls an image, showing how far it is, and gives its id.
 pub(super) async fn fetch(daemon: &mut Daemon, image: &str) -> Result<String, CliError> {
-    let request = cri::PullImageRequest {
-        image: spec(image),
-        ..Default::default()
+    let refused = || CliError::refused(format!("pull {image}"));
+    let mut line = progress::Line::new(image);
+    let request = own::PullImageRequest {
+        image: image.to_owned(),
     };
-    let reply = daemon
-        .images
-        .pull_image(request)
-        .await
-        .map_err(CliError::refused(format!("pull {image}")))?;
-    Ok(reply.into_inner().image_ref)
+    let reply = daemon.holdfast.pull_image(request).await;
+    let mut messages = reply.map_err(refused())?.into_inner();
+    let mut id = String::new();
+    while let Some(message) = messages.message().await.map_err(refused())? {
+        line.show(&message.layers);
+        id = message.image_id;
+    }
+    Ok(id)
 }
 
 /// An image of the node, when it is there.
