@@ -99,14 +99,17 @@ fn show(log: &mut impl BufRead, pending: &mut Vec<u8>, args: &LogsArgs) -> io::R
     }
 }
 
-struct Line<'a> {
+/// A line of the CRI format.
+pub(super) struct Line<'a> {
     time: &'a [u8],
     stream: &'a [u8],
     partial: bool,
-    content: &'a [u8],
+    /// What the container wrote.
+    pub content: &'a [u8],
 }
 
-fn parse(line: &[u8]) -> Option<Line<'_>> {
+/// Reads a whole line; none when it has another format.
+pub(super) fn parse(line: &[u8]) -> Option<Line<'_>> {
     let line = line.strip_suffix(b"\n")?;
     let mut parts = line.splitn(4, |byte| *byte == b' ');
     let (time, stream, tag) = (parts.next()?, parts.next()?, parts.next()?);

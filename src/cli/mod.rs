@@ -35,7 +35,7 @@ pub use args::Cli;
 use args::Command;
 use connect::{ConnectError, Daemon};
 use images::ArchiveError;
-use run::{DirectoryError, ManifestError};
+use run::{DirectoryError, ManifestError, RunError};
 
 /// Exit code for wrong usage and manifests that cannot be run; clap uses the same.
 const USAGE: u8 = 2;
@@ -91,6 +91,9 @@ pub enum CliError {
     /// A directory of a pod.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// A run ended before the pod ran.
+    #[error(transparent)]
+    Run(#[from] RunError),
     /// A container that must not run as root would.
     #[error(
         "container {0:?} has runAsNonRoot, but would run as root; give runAsUser another number"
@@ -149,8 +152,9 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
     match cli.command {
         Command::Run(args) => {
             let prepared = run::prepare(&args)?;
-            return run::run(connect().await?, args, prepared).await;
+            return run::run(connect().await?, args, prepared, &cli.socket).await;
         }
+        Command::Keep(args) => run::keep(connect().await?, args).await?,
         Command::Pods(args) => ps::pods(connect().await?, args).await?,
         Command::Ps(args) => ps::containers(connect().await?, args).await?,
         Command::Stop(args) => stop::stop(connect().await?, args).await?,

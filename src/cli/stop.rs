@@ -4,11 +4,13 @@ use clap::Args;
 use cri_api::runtime::v1 as cri;
 
 use super::connect::Daemon;
-use super::run::{GRACE_ANNOTATION, MANIFEST_ANNOTATION, RootArgs, delete_directories};
+use super::run::{
+    GRACE_ANNOTATION, MANIFEST_ANNOTATION, RootArgs, ask_to_stop, delete_directories,
+};
 use super::{CliError, select};
 
 /// Seconds between the stop signal and SIGKILL when nobody says.
-const GRACE_SECONDS: u32 = 10;
+pub(super) const GRACE_SECONDS: u32 = 10;
 
 /// Arguments of `stop`.
 #[derive(Debug, Args)]
@@ -63,12 +65,13 @@ fn grace_of(pod: &cri::PodSandbox) -> u32 {
         .unwrap_or(GRACE_SECONDS)
 }
 
-/// Stops a pod: all containers at the same time, then the rest.
+/// Stops a pod: its keeper does what has an order; then all containers at the same time, then the rest.
 pub(super) async fn stop_pod(
     daemon: &mut Daemon,
     pod: &cri::PodSandbox,
     grace: u32,
 ) -> Result<(), CliError> {
+    ask_to_stop(&pod.id, grace).await;
     let running = select::containers(daemon)
         .await?
         .into_iter()

@@ -35,6 +35,7 @@ mod pulls;
 mod races;
 mod reboot;
 mod restart;
+mod run;
 mod security;
 mod stats;
 mod stop;
