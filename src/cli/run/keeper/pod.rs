@@ -239,10 +239,9 @@ impl Pod {
             return;
         }
         self.run(index, attempt, actions);
-        if let Some((ended, exit)) = self.members[index].exit.clone() {
-            if ended == attempt {
-                self.exited(index, attempt, &exit, actions);
-            }
+        let exit = self.members[index].exit.clone();
+        if let Some((_, exit)) = exit.filter(|(ended, _)| *ended == attempt) {
+            self.exited(index, attempt, &exit, actions);
         }
     }
 
