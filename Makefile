@@ -4,7 +4,7 @@ SHELL := /bin/bash
 CACHE := $(or $(HOLDFAST_TEST_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/holdfast-e2e)
 export PATH := $(CACHE)/bin:$(HOME)/.cargo/bin:/usr/local/go/bin:$(PATH):/usr/sbin:/sbin
 
-.PHONY: all build demo test crash chaos fuzz critest bench check clean
+.PHONY: all build demo deb test crash chaos fuzz critest bench check clean
 
 all: build
 
@@ -14,6 +14,12 @@ build:
 	cargo build --release --bin holdfastd --bin holdfast
 	cargo rustc --release --no-default-features --bin holdfast-shim -- \
 		-C target-feature=+crt-static -C relocation-model=static
+
+# The Debian package, in target/debian.
+deb:
+	e2e/tools/install.sh package
+	$(MAKE) --no-print-directory build
+	deploy/package.sh
 
 demo:
 	e2e/tools/install.sh build
@@ -29,6 +35,7 @@ test:
 	e2e/chaos.sh --seed 4 --seconds 60
 	e2e/fuzz/run.sh
 	e2e/critest.sh
+	e2e/deb.sh
 
 # Every operation, killed at every step that it takes.
 crash:

@@ -113,3 +113,10 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     let path = cache().join("bin").join(name);
     path.exists().then_some(path)
 }
+
+/// A program of the machine, by the search path; None when it is not installed.
+pub fn installed(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let mut all = std::env::split_paths(&path).map(|dir| dir.join(name));
+    all.find(|path| path.is_file())
+}

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Installs what building and testing Holdfast takes, on Debian or Ubuntu. Running it again does nothing.
 #
-#   install.sh [build|test]    build: enough for `cargo build` and the demo; test, the default: all of it
+#   install.sh [build|package|test]    build: enough for `cargo build` and the demo; package: for `make deb`;
+#                                      test, the default: all of it
 #
 # Packages come from apt, as root; crictl, critest and ginkgo are built from their Go module, in the version
 # that cri-tools/go.mod pins, into $HOLDFAST_TEST_CACHE/bin (default ~/.cache/holdfast-e2e/bin).
@@ -17,7 +18,8 @@ export PATH=$cache/bin:$HOME/.cargo/bin:/usr/local/go/bin:$PATH:/usr/sbin:/sbin
 build_packages=(build-essential ca-certificates curl iproute2 libseccomp-dev nftables pkg-config)
 demo_packages=(busybox-static procps util-linux)
 test_packages=(
-  binutils containernetworking-plugins debootstrap docker-registry iptables openssl perl-base protobuf-compiler python3 zstd
+  binutils containernetworking-plugins debootstrap docker-registry fonts-dejavu-core graphviz iptables librsvg2-bin openssl perl-base
+  protobuf-compiler python3 zstd
 )
 
 say() { echo "install.sh: $*"; }
@@ -113,12 +115,20 @@ build_cri_tools() {
   echo "$stamp" >"$cache/bin/.cri-tools"
 }
 
+# The program that makes the package, in one version everywhere.
+build_cargo_deb() {
+  local version=3.8.0
+  [ "$("$cache/bin/cargo-deb" --version 2>/dev/null)" = "cargo-deb $version" ] && return
+  say "cargo-deb $version into $cache/bin (some minutes)"
+  cargo install -q --locked --root "$cache" --version "$version" cargo-deb
+}
+
 main() {
   local packages=("${build_packages[@]}" "${demo_packages[@]}") lacking
   case ${1:-test} in
-  build) ;;
+  build | package) ;;
   test) packages+=("${test_packages[@]}") ;;
-  *) sed -n '4s/^# *//p' "$0" >&2; exit 2 ;;
+  *) sed -n '4,5s/^# *//p' "$0" >&2; exit 2 ;;
   esac
   command -v dpkg-query >/dev/null || fail "only Debian and Ubuntu are known here"
   mapfile -t lacking < <(missing "${packages[@]}")
@@ -128,6 +138,7 @@ main() {
     install_go
     build_cri_tools
   fi
+  if [ "${1:-test}" != build ]; then build_cargo_deb; fi
 }
 
 main "$@"

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-use super::{debts, doctor, exec, images, logs, look, ps, run, stop};
+use super::{
+    attach, debts, doctor, events, exec, images, inspect, logs, look, manual, port_forward, ps,
+    run, stats, stop, top, tour,
+};
 
 /// Runs pods and looks into them, through the daemon's socket.
 #[derive(Debug, Parser)]
@@ -25,7 +28,7 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 the daemon refused or the operation failed; 2 wrong usage or \
-a manifest that cannot be run; 3 the daemon cannot be reached. `exec` and `enter` exit as the command did, and with \
+a manifest that cannot be run; 3 the daemon cannot be reached. `exec`, `attach` and `enter` exit as the command did, and with \
 125 when the command could not be run.";
 
 /// What can be done.
@@ -46,8 +49,20 @@ pub enum Command {
     Rm(stop::RmArgs),
     /// Run a command in a container.
     Exec(exec::ExecArgs),
+    /// Attach to the first process of a container.
+    Attach(attach::AttachArgs),
     /// Show what containers have written.
     Logs(logs::LogsArgs),
+    /// Lead ports of this machine to ports of a pod.
+    PortForward(port_forward::PortForwardArgs),
+    /// Show what happens to pods and containers, as it happens.
+    Events(events::EventsArgs),
+    /// Show what containers use.
+    Stats(stats::StatsArgs),
+    /// Show what pods and containers use, live, the busiest first.
+    Top(top::TopArgs),
+    /// Show everything that the daemon knows of a pod or a container.
+    Inspect(inspect::InspectArgs),
     /// List images.
     Images(images::ListArgs),
     /// Pull an image from its registry.
@@ -61,11 +76,21 @@ pub enum Command {
     Ns(look::NsArgs),
     /// Enter the namespaces of a container: nsenter(1) with names instead of pids.
     Enter(look::EnterArgs),
+    /// Show a pod's processes, with their numbers outside and inside.
+    Tree(look::TreeArgs),
+    /// Explain what a container can see and what limits it.
+    Why(look::WhyArgs),
     /// List what could not be released yet and is tried again.
     Debts(debts::DebtsArgs),
+    /// Walk through the example pods, step by step.
+    Tour(tour::TourArgs),
     /// Show what this machine's kernel and set-up offer to containers.
     Doctor(doctor::DoctorArgs),
+    /// Write the manual pages of all verbs into a directory.
+    #[command(hide = true)]
+    Man(manual::ManArgs),
     /// Print the completion script for a shell.
+    #[command(after_help = "Example: holdfast completion bash > /etc/bash_completion.d/holdfast")]
     Completion {
         /// The shell.
         shell: Shell,

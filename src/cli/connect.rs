@@ -27,6 +27,8 @@ pub struct ConnectError {
 /// Clients of the daemon's three services over one connection.
 #[derive(Debug, Clone)]
 pub struct Daemon {
+    /// Where it listens.
+    pub socket: PathBuf,
     /// Pods and containers.
     pub runtime: RuntimeServiceClient<Channel>,
     /// Images.
@@ -55,6 +57,7 @@ impl Daemon {
                 source,
             })?;
         Ok(Self {
+            socket: socket.to_owned(),
             runtime: RuntimeServiceClient::new(channel.clone())
                 .max_decoding_message_size(LARGEST_MESSAGE),
             images: ImageServiceClient::new(channel.clone())

@@ -7,43 +7,126 @@ use clap::Args;
 use cri_api::runtime::v1 as cri;
 
 use super::connect::Daemon;
-use super::{CliError, NOT_RUN, select};
+use super::stream::{self, Outcome, Wanted};
+use super::{CliError, NOT_RUN, out, select};
 
 /// Arguments of `exec`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: holdfast exec two-containers/a -- ps")]
+#[command(after_help = "Example: holdfast exec -it two-containers/a sh")]
 pub struct ExecArgs {
+    /// Pass standard input on.
+    #[arg(short, long, alias = "stdin")]
+    pub interactive: bool,
+    /// Give the command a terminal.
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Wait for the command's end and show its output then: ExecSync, as the kubelet's probes do.
+    #[arg(short, long, conflicts_with_all = ["interactive", "tty"])]
+    pub sync: bool,
+    /// With --sync: seconds after which the command is killed; 0: never.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "sync")]
+    pub timeout: u32,
     /// POD/CONTAINER by name, or a container id or a unique prefix of it.
     pub container: String,
-    /// Seconds after which the command is killed; 0: never.
-    #[arg(long, default_value_t = 0)]
-    pub timeout: u32,
     /// The command and its arguments.
-    #[arg(last = true, required = true)]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     pub command: Vec<String>,
 }
 
 /// Runs a command and passes its output and its exit code on.
 pub(super) async fn run(mut daemon: Daemon, args: ExecArgs) -> Result<ExitCode, CliError> {
+    if args.interactive && args.tty {
+        needs_terminal()?;
+    }
     let container = select::container(&mut daemon, &args.container).await?;
-    let request = cri::ExecSyncRequest {
+    if args.sync {
+        return to_the_end(daemon, container.id, args).await;
+    }
+    let wanted = Wanted {
+        stdin: args.interactive,
+        terminal: args.tty,
+        detach_keys: false,
+    };
+    let request = cri::ExecRequest {
         container_id: container.id,
+        cmd: args.command,
+        tty: args.tty,
+        stdin: args.interactive,
+        stdout: true,
+        // A terminal has one stream only.
+        stderr: !args.tty,
+    };
+    let reply = match daemon.runtime.exec(request).await {
+        Ok(reply) => reply.into_inner(),
+        Err(status) => return not_run(status),
+    };
+    let outcome = stream::converse(&reply.url, wanted).await;
+    exit_code(outcome.map_err(CliError::stream("run the command"))?)
+}
+
+/// The exit code of an outcome.
+fn exit_code(outcome: Outcome) -> Result<ExitCode, CliError> {
+    Ok(match outcome {
+        Outcome::Ended(code) => code_of(code),
+        Outcome::Failed(why) => {
+            out::note(&format!("holdfast: cannot run the command: {why}"));
+            NOT_RUN.into()
+        }
+        Outcome::Detached | Outcome::ReaderGone => ExitCode::SUCCESS,
+        Outcome::Signalled(number) => code_of(128 + number),
+    })
+}
+
+/// An exit code of a command as one of this program.
+pub(super) fn code_of(code: i32) -> ExitCode {
+    u8::try_from(code).unwrap_or(u8::MAX).into()
+}
+
+/// A session with a terminal at both ends needs one at this.
+pub(super) fn needs_terminal() -> Result<(), CliError> {
+    if stream::stdin_is_terminal() {
+        return Ok(());
+    }
+    let text = "standard input is no terminal; leave --tty out, or --interactive";
+    Err(CliError::Usage(text.to_owned()))
+}
+
+fn not_run(status: tonic::Status) -> Result<ExitCode, CliError> {
+    let error = CliError::refused("run the command")(status);
+    out::note(&format!("holdfast: {error}"));
+    Ok(NOT_RUN.into())
+}
+
+async fn to_the_end(
+    mut daemon: Daemon,
+    container_id: String,
+    args: ExecArgs,
+) -> Result<ExitCode, CliError> {
+    let request = cri::ExecSyncRequest {
+        container_id,
         cmd: args.command,
         timeout: args.timeout.into(),
     };
     let reply = match daemon.runtime.exec_sync(request).await {
         Ok(reply) => reply.into_inner(),
-        Err(status) => {
-            let error = CliError::refused("run the command")(status);
-            writeln!(io::stderr(), "holdfast: {error}").map_err(CliError::io("write an error"))?;
-            return Ok(NOT_RUN.into());
-        }
+        Err(status) => return not_run(status),
     };
-    io::stdout()
-        .write_all(&reply.stdout)
-        .map_err(CliError::io("write the command's output"))?;
-    io::stderr()
-        .write_all(&reply.stderr)
-        .map_err(CliError::io("write the command's errors"))?;
-    Ok(u8::try_from(reply.exit_code).unwrap_or(u8::MAX).into())
+    write(
+        io::stdout().lock(),
+        &reply.stdout,
+        "write the command's output",
+    )?;
+    write(
+        io::stderr().lock(),
+        &reply.stderr,
+        "write the command's errors",
+    )?;
+    Ok(code_of(reply.exit_code))
+}
+
+fn write(mut out: impl Write, bytes: &[u8], operation: &str) -> Result<(), CliError> {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(CliError::io(operation)),
+    }
 }

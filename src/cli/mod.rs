@@ -6,7 +6,9 @@
 //!
 //! ```text
 //!   args ──▶ run ── manifest            a pod from a manifest
-//!         ├─ pods · ps · stop · rm · exec · logs · images      what crictl does, with its flags
+//!         ├─ pods · ps · stop · rm · logs · images · inspect   what crictl does, with its flags
+//!         ├─ events · stats · top                              what goes on
+//!         ├─ stream ── exec · attach · port-forward            WebSocket to the address that the daemon gives
 //!         ├─ look ── ns · enter         namespaces
 //!         └─ debts · doctor
 //!                    all print through out
@@ -18,24 +20,35 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 
 mod args;
+mod attach;
 mod connect;
 mod debts;
 mod doctor;
+mod events;
 mod exec;
 mod images;
+mod inspect;
 mod logs;
 mod look;
+mod manual;
 mod out;
+mod port_forward;
 mod ps;
 mod run;
 mod select;
+mod stats;
 mod stop;
+mod stream;
+mod top;
+mod tour;
 
 pub use args::Cli;
 use args::Command;
 use connect::{ConnectError, Daemon};
 use images::ArchiveError;
+pub use look::LookError;
 use run::{DirectoryError, ManifestError, RunError};
+pub use tour::TourError;
 
 /// Exit code for wrong usage and manifests that cannot be run; clap uses the same.
 const USAGE: u8 = 2;
@@ -102,15 +115,50 @@ pub enum CliError {
     /// A log cannot be shown.
     #[error("container {0} has no log: its pod has no log directory or it has no log path")]
     NoLog(String),
+    /// There is no log of the container before.
+    #[error("container {0} was not restarted, or its log of before is gone")]
+    NoPrevious(String),
     /// A result has no JSON form; it cannot happen with what is printed here.
     #[error("cannot write JSON")]
     Json(#[source] serde_json::Error),
     /// A result has no YAML form, likewise.
     #[error("cannot write YAML")]
     Yaml(#[source] serde_yaml_ng::Error),
-    /// A container that is to be entered does not run.
-    #[error("container {0} does not run")]
-    NotRunning(String),
+    /// The tour cannot go on.
+    #[error(transparent)]
+    Tour(#[from] tour::TourError),
+    /// There is no image of this name.
+    #[error("there is no image {0:?}; see `holdfast images`")]
+    NoImage(String),
+    /// A container that runs is not removed without force.
+    #[error("container {0} runs; stop it first, or give --force")]
+    StillRuns(String),
+    /// A stream of a container or a pod.
+    #[error("cannot {operation}")]
+    Stream {
+        /// What was attempted.
+        operation: String,
+        /// Why it failed.
+        #[source]
+        source: stream::StreamError,
+    },
+    /// An attachment ended before its container.
+    #[error("detached from {container}: {why}")]
+    Detached {
+        /// The container, as it was given.
+        container: String,
+        /// What the daemon said.
+        why: String,
+    },
+    /// A pod that is to be used is not ready, or has ended meanwhile.
+    #[error("the pod {0} has ended; see `holdfast pods`")]
+    PodEnded(String),
+    /// A command line that contradicts itself or the world.
+    #[error("{0}")]
+    Usage(String),
+    /// Something cannot be looked at.
+    #[error(transparent)]
+    Look(#[from] look::LookError),
 }
 
 impl CliError {
@@ -123,6 +171,12 @@ impl CliError {
         }
     }
 
+    /// A stream to a container or a pod failed.
+    fn stream(operation: impl Into<String>) -> impl FnOnce(stream::StreamError) -> Self {
+        let operation = operation.into();
+        move |source| Self::Stream { operation, source }
+    }
+
     /// A file or stream failed.
     fn io(operation: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let operation = operation.into();
@@ -133,7 +187,7 @@ impl CliError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Connect(_) => UNREACHABLE.into(),
-            Self::Manifest { .. } | Self::Root(_) => USAGE.into(),
+            Self::Manifest { .. } | Self::Root(_) | Self::Usage(_) => USAGE.into(),
             _ => ExitCode::FAILURE,
         }
     }
@@ -160,15 +214,26 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Stop(args) => stop::stop(connect().await?, args).await?,
         Command::Rm(args) => stop::remove(connect().await?, args).await?,
         Command::Exec(args) => return exec::run(connect().await?, args).await,
+        Command::Attach(args) => return attach::run(connect().await?, args).await,
         Command::Logs(args) => logs::run(connect().await?, args).await?,
+        Command::PortForward(args) => port_forward::run(connect().await?, args).await?,
+        Command::Events(args) => events::run(connect().await?, args).await?,
+        Command::Stats(args) => stats::run(connect().await?, args).await?,
+        Command::Top(args) => top::run(connect().await?, args).await?,
+        Command::Inspect(args) => inspect::run(connect().await?, args).await?,
         Command::Images(args) => images::list(connect().await?, args).await?,
         Command::Pull(args) => images::pull(connect().await?, args).await?,
         Command::Rmi(args) => images::remove(connect().await?, args).await?,
         Command::Image(command) => images::run(connect().await?, command).await?,
         Command::Ns(args) => look::ns(connect().await?, args).await?,
         Command::Enter(args) => return look::enter(connect().await?, args).await,
+        Command::Tree(args) => look::tree(connect().await?, args).await?,
+        Command::Why(args) => look::why(connect().await?, args).await?,
         Command::Debts(args) => debts::list(connect().await?, args).await?,
-        Command::Doctor(args) => doctor::run(args)?,
+        Command::Tour(args) if args.list => tour::list(&args)?,
+        Command::Tour(args) => return tour::run(connect().await?, args).await,
+        Command::Doctor(args) => return doctor::run(connect().await, args).await,
+        Command::Man(args) => manual::write(&args)?,
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "holdfast", &mut io::stdout());
         }

@@ -135,6 +135,31 @@ pub(super) async fn container(daemon: &mut Daemon, name: &str) -> Result<cri::Co
     Ok(one("container", wanted, &all, named)?.clone())
 }
 
+/// What `stop`, `rm` and `inspect` take: a pod or a container.
+#[derive(Debug, Clone)]
+pub(super) enum Target {
+    /// A pod.
+    Pod(cri::PodSandbox),
+    /// A container.
+    Container(cri::Container),
+}
+
+/// A pod by name, POD/CONTAINER, or either of them by id. A container's bare name is not enough, because
+/// many pods have one of that name.
+pub(super) async fn target(daemon: &mut Daemon, name: &str) -> Result<Target, CliError> {
+    if name.contains('/') {
+        return container(daemon, name).await.map(Target::Container);
+    }
+    let pods = pods(daemon).await?.into_iter().map(Target::Pod);
+    let containers = containers(daemon).await?.into_iter();
+    let all: Vec<_> = pods.chain(containers.map(Target::Container)).collect();
+    let describe = |target: &Target| match target {
+        Target::Pod(pod) => (pod.id.clone(), pod_name(pod), pod.created_at),
+        Target::Container(one) => (one.id.clone(), one.id.clone(), one.created_at),
+    };
+    Ok(one("pod or container", name, &all, describe)?.clone())
+}
+
 #[cfg(test)]
 mod tests {
     use super::{SelectError, one};

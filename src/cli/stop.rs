@@ -7,20 +7,24 @@ use super::connect::Daemon;
 use super::run::{
     GRACE_ANNOTATION, MANIFEST_ANNOTATION, RootArgs, ask_to_stop, delete_directories,
 };
-use super::{CliError, select};
+use super::select::{self, Target};
+use super::{CliError, out};
 
 /// Seconds between the stop signal and SIGKILL when nobody says.
 pub(super) const GRACE_SECONDS: u32 = 10;
 
 /// Arguments of `stop`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: holdfast stop two-containers")]
+#[command(after_help = "Example: holdfast stop --timeout 5 two-containers web/nginx")]
 pub struct StopArgs {
-    /// Names or ids of pods.
-    #[arg(required = true)]
-    pub pods: Vec<String>,
+    /// Pods by name or id, containers as POD/CONTAINER or by id.
+    #[arg(value_name = "NAME", required_unless_present = "all")]
+    pub names: Vec<String>,
+    /// Stop all pods.
+    #[arg(short, long, conflicts_with = "names")]
+    pub all: bool,
     /// Seconds between the stop signal and SIGKILL; without it the manifest's, else 10.
-    #[arg(short, long)]
+    #[arg(short, long, value_name = "SECONDS")]
     pub timeout: Option<u32>,
 }
 
@@ -28,32 +32,73 @@ pub struct StopArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast rm two-containers")]
 pub struct RmArgs {
-    /// Names or ids of pods.
-    #[arg(required = true)]
-    pub pods: Vec<String>,
+    /// Pods by name or id, containers as POD/CONTAINER or by id. A pod is stopped first; a container that
+    /// runs is refused without --force.
+    #[arg(value_name = "NAME", required_unless_present = "all")]
+    pub names: Vec<String>,
+    /// Remove all pods.
+    #[arg(short, long, conflicts_with = "names")]
+    pub all: bool,
+    /// Remove containers that run, too.
+    #[arg(short, long)]
+    pub force: bool,
     /// Seconds between the stop signal and SIGKILL.
-    #[arg(short, long, default_value_t = 0)]
+    #[arg(short, long, value_name = "SECONDS", default_value_t = 0)]
     pub timeout: u32,
-    /// Where the directories of pods are.
+    /// Where the directories of pods are that do not say so themselves.
     #[command(flatten)]
     pub roots: RootArgs,
 }
 
+/// Everything that is named, or all pods. Nothing is done when one of the names means nothing.
+async fn targets(
+    daemon: &mut Daemon,
+    names: &[String],
+    all: bool,
+) -> Result<Vec<Target>, CliError> {
+    if all {
+        let pods = select::pods(daemon).await?;
+        if pods.is_empty() {
+            out::note("there are no pods");
+        }
+        return Ok(pods.into_iter().map(Target::Pod).collect());
+    }
+    let mut targets = Vec::new();
+    for name in names {
+        targets.push(select::target(daemon, name).await?);
+    }
+    Ok(targets)
+}
+
 /// Stops what is named.
 pub(super) async fn stop(mut daemon: Daemon, args: StopArgs) -> Result<(), CliError> {
-    for name in args.pods {
-        let pod = select::pod(&mut daemon, &name).await?;
-        let grace = args.timeout.unwrap_or_else(|| grace_of(&pod));
-        stop_pod(&mut daemon, &pod, grace).await?;
+    let daemon = &mut daemon;
+    for target in targets(daemon, &args.names, args.all).await? {
+        match target {
+            Target::Pod(pod) => {
+                let grace = args.timeout.unwrap_or_else(|| grace_of(&pod));
+                stop_pod(daemon, &pod, grace).await?;
+            }
+            Target::Container(container) => {
+                let grace = match args.timeout {
+                    Some(grace) => grace,
+                    None => grace_of_pod(daemon, &container.pod_sandbox_id).await?,
+                };
+                stop_container(daemon, &container, grace).await?;
+            }
+        }
     }
     Ok(())
 }
 
 /// Stops and removes what is named.
 pub(super) async fn remove(mut daemon: Daemon, args: RmArgs) -> Result<(), CliError> {
-    for name in args.pods {
-        let pod = select::pod(&mut daemon, &name).await?;
-        remove_pod(&mut daemon, &pod, args.timeout, &args.roots).await?;
+    let daemon = &mut daemon;
+    for target in targets(daemon, &args.names, args.all).await? {
+        match target {
+            Target::Pod(pod) => remove_pod(daemon, &pod, args.timeout, &args.roots).await?,
+            Target::Container(container) => remove_container(daemon, &container, &args).await?,
+        }
     }
     Ok(())
 }
@@ -65,6 +110,48 @@ fn grace_of(pod: &cri::PodSandbox) -> u32 {
         .unwrap_or(GRACE_SECONDS)
 }
 
+async fn grace_of_pod(daemon: &mut Daemon, id: &str) -> Result<u32, CliError> {
+    let pods = select::pods(daemon).await?;
+    let pod = pods.iter().find(|pod| pod.id == id);
+    Ok(pod.map_or(GRACE_SECONDS, grace_of))
+}
+
+async fn stop_container(
+    daemon: &Daemon,
+    container: &cri::Container,
+    grace: u32,
+) -> Result<(), CliError> {
+    let request = cri::StopContainerRequest {
+        container_id: container.id.clone(),
+        timeout: grace.into(),
+    };
+    let operation = format!("stop the container {}", select::container_name(container));
+    let mut runtime = daemon.runtime.clone();
+    let stopped = runtime.stop_container(request).await;
+    stopped.map(drop).map_err(CliError::refused(operation))
+}
+
+async fn remove_container(
+    daemon: &Daemon,
+    container: &cri::Container,
+    args: &RmArgs,
+) -> Result<(), CliError> {
+    let name = select::container_name(container);
+    if container.state() == cri::ContainerState::ContainerRunning {
+        if !args.force {
+            return Err(CliError::StillRuns(name));
+        }
+        stop_container(daemon, container, args.timeout).await?;
+    }
+    let request = cri::RemoveContainerRequest {
+        container_id: container.id.clone(),
+    };
+    let operation = format!("remove the container {name}");
+    let mut runtime = daemon.runtime.clone();
+    let removed = runtime.remove_container(request).await;
+    removed.map(drop).map_err(CliError::refused(operation))
+}
+
 /// Stops a pod: its keeper does what has an order; then all containers at the same time, then the rest.
 pub(super) async fn stop_pod(
     daemon: &mut Daemon,
@@ -72,27 +159,12 @@ pub(super) async fn stop_pod(
     grace: u32,
 ) -> Result<(), CliError> {
     ask_to_stop(&pod.id, grace).await;
-    let running = select::containers(daemon)
-        .await?
-        .into_iter()
-        .filter(|container| {
-            container.pod_sandbox_id == pod.id
-                && container.state() == cri::ContainerState::ContainerRunning
-        });
-    let stops = running.map(|container| {
-        let mut runtime = daemon.runtime.clone();
-        let request = cri::StopContainerRequest {
-            container_id: container.id.clone(),
-            timeout: grace.into(),
-        };
-        async move {
-            let operation = format!("stop the container {}", select::container_name(&container));
-            runtime
-                .stop_container(request)
-                .await
-                .map_err(CliError::refused(operation))
-        }
+    let containers = select::containers(daemon).await?;
+    let running = containers.iter().filter(|container| {
+        container.pod_sandbox_id == pod.id
+            && container.state() == cri::ContainerState::ContainerRunning
     });
+    let stops = running.map(|container| stop_container(daemon, container, grace));
     for result in futures_util::future::join_all(stops).await {
         result?;
     }
@@ -125,10 +197,8 @@ pub(super) async fn remove_pod(
         .remove_pod_sandbox(request)
         .await
         .map_err(CliError::refused(operation))?;
-    match &pod.metadata {
-        Some(metadata) if pod.annotations.contains_key(MANIFEST_ANNOTATION) => {
-            Ok(delete_directories(metadata, roots)?)
-        }
-        _ => Ok(()),
+    if pod.annotations.contains_key(MANIFEST_ANNOTATION) {
+        delete_directories(pod, roots)?;
     }
+    Ok(())
 }

@@ -6,7 +6,8 @@ use oci_spec::runtime::Spec;
 use serde_json::{Map, Value, json};
 
 use crate::pod::{
-    ContainerPhase, ContainerRecord, NetworkList, Plugin, PodRecord, Pods, ProcessNamespaces, Role,
+    Connection, ContainerPhase, ContainerRecord, NetworkList, Plugin, PodRecord, Pods,
+    ProcessNamespaces, Role,
 };
 
 /// The one key that containerd and CRI-O use as well.
@@ -26,7 +27,8 @@ pub(super) async fn pod(pods: &Pods, record: &PodRecord) -> HashMap<String, Stri
     under_key(&json!({
         "pid": pause.map_or(0, |pause| pause.pid),
         "namespaces": pause.map(self::namespaces),
-        "netnsPath": pods.netns_path(record.id),
+        "netnsPath": pods.netns_path(record),
+        "experiments": experiments(pods, record),
         "shimPid": record.shim.map(|shim| shim.pid),
         "cgroup": record.cgroup,
         "resources": record.resources.resources,
@@ -49,8 +51,33 @@ pub(super) async fn container(pods: &Pods, record: &ContainerRecord) -> HashMap<
         "pid": pid,
         "namespaces": own.map(self::namespaces),
         "degraded": record.degraded,
+        "experiments": sharing(pods, record),
         "runtimeSpec": spec(pods.runtime_spec(&id).await.ok()),
     }))
+}
+
+/// The experiments of a pod as they were carried out; null for a pod without any.
+fn experiments(pods: &Pods, record: &PodRecord) -> Option<Value> {
+    let experiments = &record.config.experiments;
+    let network = pods.joined_network(record).map(|(owner, connection)| {
+        let connected = connection == Connection::Up;
+        json!({ "podSandboxId": owner.to_string(), "connected": connected })
+    });
+    (!experiments.is_empty()).then(|| {
+        json!({
+            "joinNetwork": network,
+            "timeOffsets": experiments.time_offsets,
+            "namespaces": experiments.namespaces,
+        })
+    })
+}
+
+/// What a container shares with its pod, when an experiment says so.
+fn sharing(pods: &Pods, record: &ContainerRecord) -> Option<Value> {
+    let pod = pods.pod(&record.pod.to_string()).ok()?;
+    let all = &pod.pod.config.experiments.namespaces;
+    let sharing = all.get(&record.config.metadata.name)?;
+    Some(json!({ "namespaces": sharing }))
 }
 
 /// Inode and path of each namespace, by its kind.

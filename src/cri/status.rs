@@ -34,9 +34,10 @@ fn shorten(mut text: String) -> String {
 impl From<FieldError> for Status {
     fn from(error: FieldError) -> Self {
         let code = match error {
-            FieldError::Missing { .. } | FieldError::Invalid { .. } | FieldError::Path(_) => {
-                Code::InvalidArgument
-            }
+            FieldError::Missing { .. }
+            | FieldError::Invalid { .. }
+            | FieldError::Path(_)
+            | FieldError::Experiment(_) => Code::InvalidArgument,
             FieldError::Unsupported { .. } => Code::FailedPrecondition,
         };
         Self::new(code, chain(&error))

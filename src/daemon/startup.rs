@@ -233,6 +233,7 @@ fn pod_settings(config: &Config) -> Result<PodSettings, StartError> {
             VolumesConfig::Bind => ImageVolumes::Bind,
             VolumesConfig::Ignore => ImageVolumes::Ignore,
         },
+        experiments: config.experiments.allow.clone(),
     })
 }
 

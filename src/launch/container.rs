@@ -13,7 +13,7 @@ use super::tree::Origins;
 use super::{cover, device, image, rootfs, target, terminal};
 use crate::sys::credential;
 use crate::sys::namespace::{self, CloneFlags};
-use crate::wire::plan::{ContainerPlan, PidNamespace};
+use crate::wire::plan::{ContainerPlan, ContainerSpecials, PidNamespace};
 use crate::wire::{Failure, Step};
 
 /// What starting a container needs.
@@ -21,6 +21,10 @@ use crate::wire::{Failure, Step};
 pub struct ContainerLaunch<'a> {
     /// The plan.
     pub plan: &'a ContainerPlan,
+    /// What only a container with experiments has.
+    pub special: ContainerSpecials,
+    /// Namespaces that this pod's pause has of its own and other pods' have not.
+    pub further: CloneFlags,
     /// Its standard streams.
     pub streams: Streams<'a>,
     /// Its cgroup.
@@ -113,7 +117,10 @@ impl Walk<'_> {
     fn join(&mut self, reporter: &Reporter<'_>) -> nix::Result<()> {
         let launch = self.launch;
         reporter.at(Step::Join, 0);
-        let shared = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
+        let mut shared =
+            CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
+        shared |= launch.further;
+        shared.set(CloneFlags::CLONE_NEWCGROUP, launch.special.join_cgroup);
         namespace::join(launch.pause, shared)?;
         if launch.user.is_some() {
             self.mount_guarded_early(reporter)?;
@@ -122,9 +129,9 @@ impl Walk<'_> {
             credential::become_root()?;
         }
         let mut own = CloneFlags::CLONE_NEWNS;
-        if launch.plan.new_cgroup {
-            own |= CloneFlags::CLONE_NEWCGROUP;
-        }
+        own.set(CloneFlags::CLONE_NEWCGROUP, launch.plan.new_cgroup);
+        own.set(CloneFlags::CLONE_NEWUTS, launch.special.new_uts);
+        own.set(CloneFlags::CLONE_NEWIPC, launch.special.new_ipc);
         namespace::unshare(own)
     }
 
@@ -134,7 +141,7 @@ impl Walk<'_> {
     fn mount_guarded_early(&mut self, reporter: &Reporter<'_>) -> nix::Result<()> {
         let mounts = &self.launch.plan.mounts;
         for (index, (mount, tree)) in mounts.iter().zip(&mut self.trees).enumerate() {
-            let outer = !self.launch.plan.new_cgroup;
+            let outer = !(self.launch.plan.new_cgroup || self.launch.special.join_cgroup);
             if rootfs::is_guarded(mount) || outer && rootfs::is_new(mount, &[c"cgroup", c"cgroup2"])
             {
                 reporter.at(Step::Mount, index);

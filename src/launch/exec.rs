@@ -29,6 +29,8 @@ pub struct ExecLaunch<'a> {
     pub unified: Option<BorrowedFd<'a>>,
     /// The container's first process, by pidfd.
     pub container: BorrowedFd<'a>,
+    /// As in [`super::ContainerLaunch`].
+    pub further: CloneFlags,
     /// The container is in a user namespace.
     pub user: Option<BorrowedFd<'a>>,
     /// The shim's namespaces.
@@ -64,7 +66,8 @@ fn run(
         | CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS
-        | CloneFlags::CLONE_NEWCGROUP;
+        | CloneFlags::CLONE_NEWCGROUP
+        | launch.further;
     if launch.user.is_some() {
         all |= CloneFlags::CLONE_NEWUSER;
     }

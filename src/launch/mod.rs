@@ -35,6 +35,7 @@ mod rootfs;
 mod start;
 mod target;
 mod terminal;
+mod time_namespace;
 mod tree;
 mod user_namespace;
 

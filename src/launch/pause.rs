@@ -12,13 +12,14 @@ use super::place::Places;
 use super::process::{set_identity, set_oom_score};
 use super::report::Reporter;
 use super::start::{Launch, Start};
+use super::time_namespace;
 use super::user_namespace::map_ids;
 use crate::sys::credential::{self, Sets};
 use crate::sys::exec::{Strings, execute_file};
 use crate::sys::mount::{self, Depth, NewFileSystem};
 use crate::sys::namespace::{self, CloneFlags};
 use crate::sys::{descriptor, path, seccomp, signal};
-use crate::wire::plan::PausePlan;
+use crate::wire::plan::{PausePlan, PauseSpecials};
 use crate::wire::{Failure, Step};
 
 /// What starting a pause needs.
@@ -26,6 +27,10 @@ use crate::wire::{Failure, Step};
 pub struct PauseLaunch<'a> {
     /// The plan.
     pub plan: &'a PausePlan,
+    /// What only a pod with experiments has.
+    pub special: PauseSpecials,
+    /// The network namespace of another pod, when it joins one.
+    pub network: Option<BorrowedFd<'a>>,
     /// The pause program, sealed.
     pub program: BorrowedFd<'a>,
     /// Its cgroup.
@@ -71,7 +76,9 @@ pub fn start_pause(launch: &PauseLaunch<'_>) -> Result<Launch, Failure> {
         unified: None,
         places: launch.places,
     };
-    let started = start.run(|reporter| prepared.walk(reporter))?;
+    let started = time_namespace::within(launch.special.time.as_ref(), || {
+        start.run(|reporter| prepared.walk(reporter))
+    })?;
     if let Some(user) = &plan.user {
         let pid = started.child.pid;
         // On failure the launch is dropped, its socket closes, and that ends the waiting child.
@@ -108,10 +115,19 @@ impl Prepared<'_> {
         let plan = self.launch.plan;
         reporter.at(Step::OomScore, 0);
         set_oom_score(self.oom_score.as_deref(), reporter)?;
+        if let Some(network) = self.launch.network {
+            reporter.at(Step::Join, 0);
+            namespace::join(network, CloneFlags::CLONE_NEWNET)?;
+        }
         if plan.user.is_some() {
             reporter.at(Step::IdMap, 0);
             reporter.await_release()?;
             set_identity(&[], 0, 0)?;
+        }
+        if self.launch.special.new_cgroup {
+            // Not with the clone: its root is the cgroup that this process has entered since.
+            reporter.at(Step::Join, 1);
+            namespace::unshare(CloneFlags::CLONE_NEWCGROUP)?;
         }
         if let Some(name) = &plan.hostname {
             reporter.at(Step::Hostname, 0);

@@ -10,7 +10,9 @@ use super::process::{Surroundings, Terminal};
 use super::seccomp::{FilterCache, FilterError};
 use super::text::{absolute, c_string};
 use super::{devices, mounts, process};
-use crate::wire::plan::{ContainerPlan, ExecPlan, PidNamespace, Propagation};
+use crate::wire::plan::{
+    ContainerPlan, ContainerSpecials, ExecPlan, ExperimentContainerPlan, PidNamespace, Propagation,
+};
 
 /// What a Spec does not say and the launcher has to know.
 #[derive(Debug, Clone, Copy)]
@@ -133,7 +135,19 @@ impl PlanError {
 ///
 /// # Errors
 /// [`PlanError`] names the field of the Spec.
-pub fn compile(spec: &Spec, context: &PlanContext<'_>) -> Result<ContainerPlan, PlanError> {
+pub fn compile(
+    spec: &Spec,
+    context: &PlanContext<'_>,
+) -> Result<ExperimentContainerPlan, PlanError> {
+    let own = Own::of(linux(spec)?, context.joined_pid)?;
+    Ok(ExperimentContainerPlan {
+        base: base(spec, context, &own)?,
+        special: own.special,
+    })
+}
+
+/// What every container has.
+fn base(spec: &Spec, context: &PlanContext<'_>, own: &Own) -> Result<ContainerPlan, PlanError> {
     refuse(spec)?;
     let linux = linux(spec)?;
     refuse_any(&[
@@ -145,13 +159,19 @@ pub fn compile(spec: &Spec, context: &PlanContext<'_>) -> Result<ContainerPlan, 
                 .as_ref()
                 .is_some_and(|sysctls| !sysctls.is_empty()),
         ),
+        (
+            "linux.timeOffsets",
+            linux
+                .time_offsets()
+                .as_ref()
+                .is_some_and(|map| !map.is_empty()),
+        ),
     ])?;
     let surroundings = Surroundings {
         seccomp: linux.seccomp().as_ref(),
         exact_env: context.exact_env,
         filters: context.filters,
     };
-    let own = Own::of(linux, context.joined_pid)?;
     let oci_mounts = spec.mounts().as_deref().unwrap_or_default();
     let (mounts, sealed) = mounts::compile(oci_mounts, context)?;
     let mut symlinks = mounts::cgroup_links(oci_mounts, context.cgroups)?;
@@ -224,7 +244,7 @@ fn linux(spec: &Spec) -> Result<&Linux, PlanError> {
         .ok_or_else(|| PlanError::unsupported("linux", "it is missing"))
 }
 
-fn process_of(spec: &Spec) -> Result<&OciProcess, PlanError> {
+pub(super) fn process_of(spec: &Spec) -> Result<&OciProcess, PlanError> {
     spec.process()
         .as_ref()
         .ok_or_else(|| PlanError::unsupported("process", "it is missing"))
@@ -257,6 +277,7 @@ fn rootfs_propagation(linux: &Linux) -> Result<Propagation, PlanError> {
 struct Own {
     pid: PidNamespace,
     cgroup: bool,
+    special: ContainerSpecials,
 }
 
 impl Own {
@@ -264,6 +285,7 @@ impl Own {
         let mut own = Self {
             pid: PidNamespace::Host,
             cgroup: false,
+            special: ContainerSpecials::default(),
         };
         let mut mount = false;
         for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
@@ -282,12 +304,16 @@ impl Own {
                     _ => return refused("it is not known whose pid namespace this is".to_owned()),
                 },
                 (LinuxNamespaceType::Cgroup, false) => own.cgroup = true,
+                (LinuxNamespaceType::Cgroup, true) => own.special.join_cgroup = true,
+                (LinuxNamespaceType::Uts, false) => own.special.new_uts = true,
+                (LinuxNamespaceType::Ipc, false) => own.special.new_ipc = true,
                 (LinuxNamespaceType::Mount, false) => mount = true,
                 (
                     LinuxNamespaceType::Network
                     | LinuxNamespaceType::Ipc
                     | LinuxNamespaceType::Uts
-                    | LinuxNamespaceType::User,
+                    | LinuxNamespaceType::User
+                    | LinuxNamespaceType::Time,
                     true,
                 ) => {}
                 (kind, true) => return refused(format!("a {kind} namespace cannot be joined")),
@@ -335,13 +361,6 @@ pub(super) fn refuse(spec: &Spec) -> Result<(), PlanError> {
         ("linux.intelRdt", linux.intel_rdt().is_some()),
         ("linux.memoryPolicy", linux.memory_policy().is_some()),
         ("linux.personality", linux.personality().is_some()),
-        (
-            "linux.timeOffsets",
-            linux
-                .time_offsets()
-                .as_ref()
-                .is_some_and(|map| !map.is_empty()),
-        ),
     ])
 }
 

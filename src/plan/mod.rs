@@ -1,9 +1,9 @@
 //! From an OCI runtime Spec to the flat launch plan of [`crate::wire::plan`].
 //!
 //! ```text
-//!   Spec ──┬─ compile ─▶ ContainerPlan
+//!   Spec ──┬─ compile ─▶ ExperimentContainerPlan
 //!          ├─ exec ────▶ ExecPlan
-//!   Spec ──┴─ pause ───▶ PausePlan
+//!   Spec ──┴─ pause ───▶ ExperimentPausePlan
 //! ```
 //!
 //! This module is pure but for a cache of compiled seccomp filters. It never ignores a part of a Spec that
@@ -27,4 +27,4 @@ pub use compile::{
 pub use pause::pause;
 pub use seccomp::{FilterCache, FilterError};
 
-use compile::{refuse, refuse_any};
+use compile::{process_of, refuse, refuse_any};

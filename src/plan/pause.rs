@@ -7,8 +7,10 @@ use oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
 use super::mounts;
 use super::seccomp::FilterCache;
 use super::text::c_string;
-use super::{PlanError, refuse_any};
-use crate::wire::plan::{IdMappings, PausePlan, Sysctl};
+use super::{PlanError, process_of, refuse_any};
+use crate::wire::plan::{
+    ClockOffsets, ExperimentPausePlan, IdMappings, PausePlan, PauseSpecials, Sysctl,
+};
 
 /// Shared memory of a pod whose Spec does not say: 64 MiB.
 const SHM_BYTES: u64 = 64 << 20;
@@ -17,26 +19,40 @@ const SHM_BYTES: u64 = 64 << 20;
 ///
 /// # Errors
 /// [`PlanError`] names the field of the Spec.
-pub fn pause(spec: &Spec, filters: &FilterCache) -> Result<PausePlan, PlanError> {
+pub fn pause(spec: &Spec, filters: &FilterCache) -> Result<ExperimentPausePlan, PlanError> {
     super::refuse(spec)?;
     let linux = spec
         .linux()
         .as_ref()
         .ok_or_else(|| PlanError::unsupported("linux", "it is missing"))?;
-    let process = spec
-        .process()
-        .as_ref()
-        .ok_or_else(|| PlanError::unsupported("process", "it is missing"))?;
     let devices = linux
         .devices()
         .as_ref()
         .is_some_and(|devices| !devices.is_empty());
     refuse_any(&[("linux.devices", devices)])?;
     let own = Own::of(linux)?;
+    Ok(ExperimentPausePlan {
+        base: base(spec, linux, &own, filters)?,
+        special: PauseSpecials {
+            join_net: own.net == Some(Origin::Joined),
+            new_cgroup: own.cgroup,
+            time: clocks(linux, own.time)?,
+        },
+    })
+}
+
+/// What every pause has.
+fn base(
+    spec: &Spec,
+    linux: &Linux,
+    own: &Own,
+    filters: &FilterCache,
+) -> Result<PausePlan, PlanError> {
+    let process = process_of(spec)?;
     let hostname = spec.hostname().as_deref();
     let user = process.user();
     Ok(PausePlan {
-        new_net: own.net,
+        new_net: own.net == Some(Origin::Made),
         new_ipc: own.ipc,
         new_uts: own.uts,
         new_pid: own.pid,
@@ -66,11 +82,21 @@ pub fn pause(spec: &Spec, filters: &FilterCache) -> Result<PausePlan, PlanError>
 /// Namespaces that the pause makes.
 #[derive(Default)]
 struct Own {
-    net: bool,
+    net: Option<Origin>,
     ipc: bool,
     uts: bool,
     pid: bool,
     user: bool,
+    cgroup: bool,
+    time: bool,
+}
+
+/// Where the network namespace of a pause comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Made,
+    /// It is that of another pod.
+    Joined,
 }
 
 impl Own {
@@ -79,24 +105,55 @@ impl Own {
         for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
             let field = format!("linux.namespaces[{index}]");
             if namespace.path().is_some() {
-                let reason = "a pause makes its namespaces and joins none";
+                if namespace.typ() == LinuxNamespaceType::Network {
+                    own.net = Some(Origin::Joined);
+                    continue;
+                }
+                let reason = "a pause makes its namespaces and joins none but that of a network";
                 return Err(PlanError::unsupported(field, reason));
             }
             match namespace.typ() {
-                LinuxNamespaceType::Network => own.net = true,
+                LinuxNamespaceType::Network => own.net = Some(Origin::Made),
                 LinuxNamespaceType::Ipc => own.ipc = true,
                 LinuxNamespaceType::Uts => own.uts = true,
                 LinuxNamespaceType::Pid => own.pid = true,
                 LinuxNamespaceType::User => own.user = true,
+                LinuxNamespaceType::Cgroup => own.cgroup = true,
+                LinuxNamespaceType::Time => own.time = true,
                 LinuxNamespaceType::Mount => {}
-                kind @ (LinuxNamespaceType::Cgroup | LinuxNamespaceType::Time) => {
-                    let reason = format!("a pause has no {kind} namespace of its own");
-                    return Err(PlanError::unsupported(field, reason));
-                }
             }
         }
         Ok(own)
     }
+}
+
+/// The offsets of the pause's clocks.
+fn clocks(linux: &Linux, own: bool) -> Result<Option<ClockOffsets>, PlanError> {
+    let offsets = linux.time_offsets().as_ref().filter(|map| !map.is_empty());
+    let Some(offsets) = offsets.filter(|_| own) else {
+        if offsets.is_none() && !own {
+            return Ok(None);
+        }
+        let reason = "they need an own time namespace, and it needs them";
+        return Err(PlanError::unsupported("linux.timeOffsets", reason));
+    };
+    let mut out = ClockOffsets {
+        monotonic: (0, 0),
+        boottime: (0, 0),
+    };
+    for (clock, offset) in offsets {
+        let value = (offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0));
+        match clock.as_str() {
+            "monotonic" => out.monotonic = value,
+            "boottime" => out.boottime = value,
+            _ => {
+                let field = format!("linux.timeOffsets[{clock:?}]");
+                let reason = "there are monotonic and boottime";
+                return Err(PlanError::unsupported(field, reason));
+            }
+        }
+    }
+    Ok(Some(out))
 }
 
 fn user_mappings(linux: &Linux, own: bool) -> Result<Option<IdMappings>, PlanError> {

@@ -15,6 +15,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::error::PodError;
+use super::experiments;
 use super::link::ShimLink;
 use super::node::{CniUse, Node, blocking};
 use super::record::PodRecord;
@@ -46,6 +47,9 @@ pub fn validate(node: &Node, config: &PodConfig) -> Result<(), PodError> {
         return Ok(());
     }
     let limits = bandwidth(config)?;
+    if config.experiments.join_network.is_some() {
+        return experiments::check_bandwidth(limits);
+    }
     if node.cni_use != CniUse::Never || node.network.is_some() {
         return Ok(());
     }
@@ -68,7 +72,7 @@ pub async fn attach(
     netns: OwnedFd,
 ) -> Result<Vec<IpAddr>, PodError> {
     const DOING: &str = "open a netlink socket in the pod's network namespace";
-    if pod.config.namespaces.network == NetMode::Node {
+    if !pod.config.owns_network() {
         return Ok(Vec::new());
     }
     let mut answer = link
@@ -138,7 +142,7 @@ fn bridge(
 
 /// Disconnects a pod for which no plugins have to be called; None when they have to. Blocks.
 pub fn detach_now(node: &Node, pod: &PodRecord) -> Option<Vec<PodError>> {
-    if pod.config.namespaces.network == NetMode::Node {
+    if !pod.config.owns_network() {
         return Some(Vec::new());
     }
     match node.cni.is_attached(&pod.id.to_string()) {
@@ -287,7 +291,7 @@ pub fn reconcile(node: &Node, unread: &BTreeSet<PodId>) -> Result<(), PodError> 
     let mut published: Vec<Published> = Vec::new();
     for entry in pods {
         let pod = Arc::clone(&entry.snapshot.load().pod);
-        let own = pod.config.namespaces.network == NetMode::Pod;
+        let own = pod.config.owns_network();
         // Addresses of the plugins' network are in their hands, and so are the ports that lead to them.
         if own && pod.phase == PodPhase::Ready && bridge.is_attached(&pod.id.to_string()) {
             published.push((pod.id.to_string(), pod.ips.clone(), ports(&pod.config)?));

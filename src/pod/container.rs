@@ -24,7 +24,7 @@ use super::node::{Node, blocking, now};
 use super::patience::{DEADLINE, patiently};
 use super::process::ProcessIdentity;
 use super::record::{self, ContainerImage, ContainerRecord, PodRecord};
-use super::sandbox::{cgroup_slots, kill_and_remove, seal, unexpected};
+use super::sandbox::{Order, cgroup_slots, kill_and_remove, unexpected};
 use super::state::{ContainerPhase, Run};
 use super::volumes::{self, ImageVolumes};
 use crate::cgroup::{Cgroup, CgroupPath};
@@ -35,7 +35,7 @@ use crate::spec::{
     self, AppArmorChoice, ContainerConfig, DeviceGrant, ImageDefaults, PidMode, PodConfig,
     PodPaths, SeccompChoice, Signal, SpecRequest,
 };
-use crate::wire::plan::{POD_SHM, PidNamespace};
+use crate::wire::plan::{ExperimentContainerPlan, POD_SHM, PidNamespace};
 use crate::wire::{Reply, Request};
 
 /// Largest /etc/passwd and /etc/group that is read from an image.
@@ -283,7 +283,7 @@ fn compile(
     node: &Node,
     record: &ContainerRecord,
     spec: &Spec,
-) -> Result<crate::wire::plan::ContainerPlan, PodError> {
+) -> Result<ExperimentContainerPlan, PodError> {
     let lower = image_volume::lower(node, &record.image.layers);
     let config = &record.config;
     Ok(plan::compile(
@@ -350,7 +350,7 @@ pub async fn open_log(
 /// What a launch needs.
 #[derive(Debug)]
 struct Launch {
-    plan: OwnedFd,
+    order: Order,
     cgroup: Cgroup,
 }
 
@@ -375,13 +375,21 @@ pub async fn launch(
     }
     let launch = blocking(move || ready_launch(&node, &pod, &record)).await?;
     let (slots, directories) = cgroup_slots(&launch.cgroup);
-    let mut descriptors = vec![launch.plan.as_fd()];
+    let mut descriptors = vec![launch.order.plan()];
     descriptors.extend(log.as_ref().map(|log| log.as_fd()));
     descriptors.extend(directories);
-    let request = Request::StartContainer {
-        container: id,
-        log: log.is_some(),
-        cgroup: slots,
+    let (container, log) = (id, log.is_some());
+    let request = match launch.order {
+        Order::Plain(_) => Request::StartContainer {
+            container,
+            log,
+            cgroup: slots,
+        },
+        Order::Experiment(_) => Request::StartExperimentContainer {
+            container,
+            log,
+            cgroup: slots,
+        },
     };
     // Nothing is awaited from here to the sending: an end that is asked for later reaches the shim later.
     if given_up.load(Ordering::Relaxed) {
@@ -425,7 +433,7 @@ fn ready_launch(
         }
     };
     Ok(Launch {
-        plan: seal("container plan", &pod.pod, &compile(node, record, &spec)?)?,
+        order: Order::of_container(&pod.pod, &compile(node, record, &spec)?)?,
         cgroup,
     })
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::cdi::CdiError;
+use super::experiments::ExperimentRefusal;
 use super::launch_error;
 use super::link::LinkError;
 use super::record::StateError;
@@ -202,6 +203,9 @@ pub enum PodError {
     /// The loopback interface cannot be set up.
     #[error("set up the pod's loopback interface")]
     Loopback(#[from] NetlinkError),
+    /// The experiments that a pod asks for cannot be had.
+    #[error(transparent)]
+    Experiment(#[from] ExperimentRefusal),
     /// The image's stop signal is none.
     #[error("read the image's stop signal")]
     StopSignal(#[from] SignalError),
@@ -351,6 +355,7 @@ impl PodError {
             | Self::PodPhase { .. }
             | Self::ContainerPhase { .. }
             | Self::Connect { .. }
+            | Self::Experiment(_)
             | Self::Artifact(_) => ErrorKind::FailedPrecondition,
             Self::Cdi(_) | Self::Spec(_) => ErrorKind::InvalidArgument,
             Self::ExecTimeout(_) | Self::PathHangs { .. } => ErrorKind::DeadlineExceeded,

@@ -36,6 +36,7 @@ pub fn facts(mode: Mode) -> io::Result<HostFacts> {
         recursive_read_only: kernel >= (5, 12),
         // The shims' program tries it out.
         user_namespace_problem: None,
+        time_namespaces: Path::new("/proc/self/ns/time").exists(),
         apparmor: fs::read_to_string("/sys/module/apparmor/parameters/enabled")
             .is_ok_and(|text| text.trim() == "Y"),
         // Known when it has been loaded.

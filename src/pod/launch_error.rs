@@ -60,7 +60,7 @@ pub fn kind(failure: &Failure) -> ErrorKind {
 fn of_request(errno: Errno) -> bool {
     use Errno::{
         E2BIG, EACCES, EEXIST, EINVAL, EISDIR, ELOOP, ENAMETOOLONG, ENODEV, ENOENT, ENOEXEC,
-        ENOTDIR, ENXIO, EOPNOTSUPP, EPERM, EROFS, ETXTBSY, EXDEV,
+        ENOTDIR, ENXIO, EOPNOTSUPP, EPERM, ERANGE, EROFS, ETXTBSY, EXDEV,
     };
     matches!(
         errno,
@@ -78,6 +78,7 @@ fn of_request(errno: Errno) -> bool {
             | EOPNOTSUPP
             | ENXIO
             | EPERM
+            | ERANGE
             | EROFS
             | ETXTBSY
             | EXDEV

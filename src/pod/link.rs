@@ -302,6 +302,8 @@ impl ShimLink {
 fn step_of(request: &Request) -> &'static str {
     match request {
         Request::StartPause { .. } => "wire.start-pause",
+        Request::StartExperimentPause { .. } => "wire.start-pause",
+        Request::StartExperimentContainer { .. } => "wire.start-container",
         Request::OpenNetlink => "wire.open-netlink",
         Request::StartContainer { .. } => "wire.start-container",
         Request::Exec { .. } => "wire.exec",

@@ -25,12 +25,14 @@ mod debt;
 mod error;
 mod events;
 mod exec;
+mod experiments;
 mod files;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod host;
 mod image_volume;
 mod index;
+mod joined;
 mod launch_error;
 mod limits;
 mod link;
@@ -69,6 +71,7 @@ pub use events::{EventKind, EventStream, PodEvent, StreamEnd};
 pub use exec::{ExecOutput, OUTPUT_LIMIT};
 pub use image_volume::ImageVolume;
 pub use index::PodSnapshot;
+pub use joined::Connection;
 pub use link::LinkError;
 pub use namespaces::{ProcessNamespaces, Role};
 pub use node::{CniUse, PodSettings};
@@ -94,6 +97,7 @@ use crate::id::{ContainerId, PodId};
 use crate::image::ImageStore;
 use crate::network::cni::CniSettings;
 pub use crate::network::cni::{NetworkList, Plugin};
+pub use crate::spec::experiments::Experiment;
 use crate::spec::{ContainerConfig, PodConfig, Resources};
 
 /// An error with the chain of its causes: `operation: cause: cause`.
@@ -211,6 +215,7 @@ impl Pods {
             .0
             .pod_cgroup(id, config.cgroup_parent.as_deref())?
             .to_string();
+        let protocol = experiments::protocol(&config, self.0.spawner.protocol());
         let resources = PodResources {
             resources: config.resources.clone(),
             overhead: config.overhead.clone(),
@@ -226,7 +231,8 @@ impl Pods {
             shim: None,
             ips: Vec::new(),
             cgroup,
-            protocol: self.0.spawner.protocol().number(),
+            protocol: protocol.number(),
+            network_owner: None,
         })
     }
 
@@ -263,7 +269,7 @@ impl Pods {
         if snapshot.pod.phase == PodPhase::Creating {
             return Err(PodError::UnknownPod(id.to_owned()));
         }
-        Ok(snapshot)
+        Ok(joined::shown(&self.0, snapshot))
     }
 
     /// All pods that have been made. Never waits.
@@ -572,11 +578,6 @@ impl Pods {
     /// The disk refuses.
     pub async fn flush(&self) -> Result<(), PodError> {
         archive::flush(&self.0).await
-    }
-
-    /// Directory in which network namespaces are pinned, and the name of a pod's.
-    pub fn netns_path(&self, id: PodId) -> std::path::PathBuf {
-        self.0.netns_path(id)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What all pods of this machine share: settings, stores, the network, the cgroup hierarchy.
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -28,6 +29,7 @@ use crate::network::cni::{CniNetwork, CniSettings};
 use crate::network::{BridgeNetwork, BridgeSettings, NetnsName, netns};
 use crate::plan::CgroupMounts;
 use crate::plan::seccomp::FilterCache;
+use crate::spec::experiments::Experiment;
 use crate::spec::{self, HostFacts};
 use crate::sys::{path, proc};
 use crate::systemd::{self, Slice, Systemd};
@@ -61,6 +63,8 @@ pub struct PodSettings {
     pub netns_dir: PathBuf,
     /// What is done about the volumes that images declare.
     pub image_volumes: ImageVolumes,
+    /// What pods may ask for that CRI has no field for.
+    pub experiments: BTreeSet<Experiment>,
 }
 
 /// When pods join the network of the plugins that are installed on the machine.

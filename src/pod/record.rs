@@ -56,6 +56,9 @@ pub struct PodRecord {
     /// Number of the protocol that its shim speaks. Records of the first release have none.
     #[serde(default = "first_protocol")]
     pub protocol: u16,
+    /// The pod whose network namespace it has joined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_owner: Option<PodId>,
 }
 
 fn first_protocol() -> u16 {

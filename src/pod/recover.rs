@@ -34,7 +34,6 @@ use super::state::{ContainerPhase, Exit, Goal, PodPhase, Run};
 use super::task::{KILLED_CODE, Task, exit_of};
 use crate::disk::{Dir, FileName};
 use crate::id::{ContainerId, PodId};
-use crate::spec::NetMode;
 use crate::sys::proc;
 use crate::wire::{self, ContainerReport, Event, Phase, Protocol, Reply, Request};
 
@@ -150,6 +149,7 @@ fn nameless(node: &Node, id: PodId) -> Result<PodRecord, PodError> {
         cgroup: node.pod_cgroup(id, None)?.to_string(),
         resources: PodResources::default(),
         protocol: Protocol::FIRST.number(),
+        network_owner: None,
     })
 }
 
@@ -329,7 +329,7 @@ async fn reach(
     let Reply::Inventory { pause, containers } = answer.body else {
         return None;
     };
-    if pod.config.namespaces.network == NetMode::Pod
+    if pod.config.owns_network()
         && let Some(netns) = answer.descriptors.get(1)
     {
         // The pin may have been lost with the daemon before it was made.

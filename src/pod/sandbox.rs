@@ -17,7 +17,9 @@ use tokio::sync::mpsc;
 use super::connect;
 use super::container;
 use super::error::PodError;
+use super::experiments;
 use super::files;
+use super::joined;
 use super::link::{Answer, LinkError, ShimLink};
 use super::node::{Node, blocking};
 use super::process::ProcessIdentity;
@@ -29,6 +31,9 @@ use crate::id::ContainerId;
 use crate::plan;
 use crate::spec::{self, PodConfig, PodSpecRequest};
 use crate::sys::memfd;
+use crate::wire::plan::{
+    ContainerSpecials, ExperimentContainerPlan, ExperimentPausePlan, PauseSpecials,
+};
 use crate::wire::{self, CgroupSlot, Event, PauseReport, Reply, Request};
 
 /// How long a shim may take to end everything and itself.
@@ -52,6 +57,9 @@ pub struct Made {
 /// The OCI runtime Spec of a pod's pause.
 pub fn pause_spec(node: &Node, pod: &PodRecord) -> Result<oci_spec::runtime::Spec, PodError> {
     let seccomp = container::localhost_profile(&pod.config.security.seccomp)?;
+    // Until the other pod is found, its name is only one that fits.
+    let joins = pod.config.experiments.join_network.is_some();
+    let network = joins.then(|| node.netns_path(pod.network_owner.unwrap_or(pod.id)));
     Ok(spec::build_pod(&PodSpecRequest {
         pod_id: &pod.id,
         pod: &pod.config,
@@ -59,6 +67,7 @@ pub fn pause_spec(node: &Node, pod: &PodRecord) -> Result<oci_spec::runtime::Spe
         node_hostname: &node.hostname,
         cgroups_path: pause_cgroup(pod)?.as_str(),
         localhost_seccomp: seccomp.as_ref(),
+        joined_network: network.as_deref(),
     })?)
 }
 
@@ -76,14 +85,15 @@ pub fn own_cgroup(pod: &PodRecord) -> Result<CgroupPath, PodError> {
 /// Makes everything of a pod. On failure the caller calls [`release`].
 pub async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<Made, PodError> {
     let plan = plan::pause(&pause_spec(node, pod)?, &node.filters)?;
-    let (dir, cgroup, plan) = prepare(node, pod, plan).await?;
+    let joined = joined::namespace(node, pod).await?;
+    let (dir, cgroup, order) = prepare(node, pod, plan).await?;
     let (link, events) =
         ShimLink::connect(dir.as_fd(), pod).map_err(shim("connect to the pod's shim"))?;
     let cgroup = match cgroup {
         Some(cgroup) => cgroup,
         None => scope::enter(node, pod, &link).await?,
     };
-    let (report, netns) = start_pause(node, &link, &cgroup, plan.as_fd()).await?;
+    let (report, netns) = start_pause(node, &link, &cgroup, &order, joined).await?;
     let ips = connect::attach(node, pod, &link, netns).await?;
     let (pause, shim) = identities(&report);
     Ok(Made {
@@ -99,8 +109,8 @@ pub async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<Made, PodError> {
 async fn prepare(
     node: &Arc<Node>,
     pod: &PodRecord,
-    plan: crate::wire::plan::PausePlan,
-) -> Result<(Dir, Option<Cgroup>, OwnedFd), PodError> {
+    plan: ExperimentPausePlan,
+) -> Result<(Dir, Option<Cgroup>, Order), PodError> {
     let (node, pod) = (Arc::clone(node), pod.clone());
     blocking(move || {
         let dir = node.make_pod_dir(pod.id)?;
@@ -114,10 +124,43 @@ async fn prepare(
             ),
         };
         node.spawner.shim(dir.as_fd())?;
-        let plan = seal("pause plan", &pod, &plan)?;
-        Ok((dir, cgroup, plan))
+        Ok((dir, cgroup, Order::of_pause(&pod, &plan)?))
     })
     .await
+}
+
+/// A plan on its way to the shim.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// One that all shims understand.
+    Plain(OwnedFd),
+    /// One with experiments.
+    Experiment(OwnedFd),
+}
+
+impl Order {
+    fn of_pause(pod: &PodRecord, plan: &ExperimentPausePlan) -> Result<Self, PodError> {
+        let doing = "pause plan";
+        if plan.special == PauseSpecials::default() {
+            return seal(doing, pod, &plan.base).map(Self::Plain);
+        }
+        seal(doing, pod, plan).map(Self::Experiment)
+    }
+
+    /// Of a container's plan.
+    pub fn of_container(pod: &PodRecord, plan: &ExperimentContainerPlan) -> Result<Self, PodError> {
+        let doing = "container plan";
+        if plan.special == ContainerSpecials::default() {
+            return seal(doing, pod, &plan.base).map(Self::Plain);
+        }
+        seal(doing, pod, plan).map(Self::Experiment)
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> BorrowedFd<'_> {
+        let (Self::Plain(plan) | Self::Experiment(plan)) = self;
+        plan.as_fd()
+    }
 }
 
 /// A plan as a sealed memfd, in the version that the pod's shim speaks.
@@ -173,13 +216,18 @@ async fn start_pause(
     node: &Node,
     link: &ShimLink,
     cgroup: &Cgroup,
-    plan: BorrowedFd<'_>,
+    order: &Order,
+    joined: Option<OwnedFd>,
 ) -> Result<(PauseReport, OwnedFd), PodError> {
     const DOING: &str = "start the pod's pause process";
     let (slots, directories) = cgroup_slots(cgroup);
-    let mut descriptors = vec![plan, node.spawner.mount_namespace()];
+    let mut descriptors = vec![order.plan(), node.spawner.mount_namespace()];
+    descriptors.extend(joined.as_ref().map(AsFd::as_fd));
     descriptors.extend(directories);
-    let request = Request::StartPause { cgroup: slots };
+    let request = match order {
+        Order::Plain(_) => Request::StartPause { cgroup: slots },
+        Order::Experiment(_) => Request::StartExperimentPause { cgroup: slots },
+    };
     let mut answer = link.ask(request, &descriptors).await.map_err(shim(DOING))?;
     match (&answer.body, answer.descriptors.pop()) {
         (Reply::PauseStarted(report), Some(netns)) => Ok((report.clone(), netns)),
@@ -273,6 +321,7 @@ pub fn validate(node: &Node, config: &PodConfig, pod: &PodRecord) -> Result<(), 
         "" | "holdfast" => {}
         other => return Err(PodError::UnknownHandler(other.to_owned())),
     }
+    experiments::check(node, config)?;
     plan::pause(&pause_spec(node, pod)?, &node.filters)?;
     connect::validate(node, config)
 }

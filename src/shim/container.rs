@@ -9,13 +9,14 @@ use super::attach::Stdin;
 use super::cgroup;
 use super::launched::complete;
 use super::output::{Output, SourceIndex};
+use super::pause::PlanKind;
 use super::process::Process;
 use super::run::{Shim, Token, failed};
 use super::state::State;
 use crate::id::ContainerId;
 use crate::launch::{CgroupDirectories, ContainerLaunch, Streams, start_container};
 use crate::sys::descriptor;
-use crate::wire::plan::{ContainerPlan, PidNamespace};
+use crate::wire::plan::{ContainerPlan, ContainerSpecials, ExperimentContainerPlan, PidNamespace};
 use crate::wire::{CgroupSlot, Failure, Step};
 
 /// Bytes asked for each output pipe: a burst fits while the log is written.
@@ -49,6 +50,7 @@ pub(super) struct Container {
 /// What a start request brings.
 pub(super) struct StartRequest {
     pub(super) request: u64,
+    pub(super) kind: PlanKind,
     pub(super) container: ContainerId,
     pub(super) log: bool,
     pub(super) slots: Vec<CgroupSlot>,
@@ -69,7 +71,7 @@ impl Shim {
             return self.join_start(slot, asked.request);
         }
         let mut descriptors = asked.descriptors.into_iter();
-        let plan: Box<ContainerPlan> = self.decode_plan(descriptors.next())?;
+        let (plan, special) = self.container_plan(asked.kind, descriptors.next())?;
         let log = if asked.log { descriptors.next() } else { None };
         let cgroup = CgroupDirectories::new(asked.slots, descriptors);
         let mut ends = self
@@ -79,7 +81,7 @@ impl Shim {
             ends.output.log.replace(log);
         }
         let oom_kills_before = cgroup::oom_kills(&cgroup);
-        let process = self.launch_container(&plan, &cgroup, &ends, asked.request)?;
+        let process = self.launch_container((&plan, special), &cgroup, &ends, asked.request)?;
         let slot = self.next_slot();
         let container = Container {
             id: asked.container,
@@ -97,6 +99,20 @@ impl Shim {
         self.watch_container(slot, &container);
         self.containers.insert(slot, container);
         Ok(())
+    }
+
+    fn container_plan(
+        &self,
+        kind: PlanKind,
+        memfd: Option<OwnedFd>,
+    ) -> Result<(Box<ContainerPlan>, ContainerSpecials), Failure> {
+        match kind {
+            PlanKind::Plain => Ok((self.decode_plan(memfd)?, ContainerSpecials::default())),
+            PlanKind::Experiment => {
+                let plan: Box<ExperimentContainerPlan> = self.decode_plan(memfd)?;
+                Ok((Box::new(plan.base), plan.special))
+            }
+        }
     }
 
     /// A start that is asked for again, by a daemon that does not know what became of the first request.
@@ -126,7 +142,7 @@ impl Shim {
 
     fn launch_container(
         &self,
-        plan: &ContainerPlan,
+        (plan, special): (&ContainerPlan, ContainerSpecials),
         cgroup: &CgroupDirectories,
         ends: &StreamEnds,
         request: u64,
@@ -148,6 +164,8 @@ impl Shim {
         };
         let launch = start_container(&ContainerLaunch {
             plan,
+            special,
+            further: pause.further(),
             streams,
             cgroup,
             pause: pause.process.pidfd(),

@@ -9,12 +9,13 @@ use super::cgroup;
 use super::connection::Incoming;
 use super::container::StartRequest;
 use super::exec::ExecRequest;
+use super::pause::{PauseRequest, PlanKind};
 use super::run::{Shim, failed};
 use super::state::{Event, State};
 use crate::fault;
 use crate::id::ContainerId;
 use crate::sys::{errno_of, pidfd, process, tty};
-use crate::wire::{ContainerReport, Failure, Phase, Reply, Request, Step, ToShim};
+use crate::wire::{CgroupSlot, ContainerReport, Failure, Phase, Reply, Request, Step, ToShim};
 
 /// Requests read before other descriptors have their turn.
 const REQUESTS_PER_TURN: usize = 16;
@@ -56,26 +57,22 @@ impl Shim {
     }
 
     fn answer(&mut self, id: u64, request: Request, descriptors: Vec<OwnedFd>) -> Answer {
+        let kind = PlanKind::of(&request);
         match request {
-            Request::StartPause { cgroup } => {
-                self.start_pause(id, cgroup, descriptors).map(|()| None)
+            Request::StartPause { cgroup } | Request::StartExperimentPause { cgroup } => {
+                self.begin_pause((id, kind), cgroup, descriptors)
             }
             Request::OpenNetlink => Ok(Some((Reply::Netlink, vec![self.open_netlink()?]))),
             Request::StartContainer {
                 container,
                 log,
                 cgroup,
-            } => {
-                let slots = cgroup;
-                let asked = StartRequest {
-                    request: id,
-                    container,
-                    log,
-                    slots,
-                    descriptors,
-                };
-                self.start_container(asked).map(|()| None)
             }
+            | Request::StartExperimentContainer {
+                container,
+                log,
+                cgroup,
+            } => self.begin_container((id, kind), (container, log), cgroup, descriptors),
             Request::Exec {
                 container,
                 exec,
@@ -126,6 +123,39 @@ impl Shim {
             Request::OpenTcp { family } => Ok(Some((Reply::Netlink, vec![self.open_tcp(family)?]))),
             Request::Identify => Ok(Some((Reply::Identity(process::own_pid()), Vec::new()))),
         }
+    }
+
+    fn begin_pause(
+        &mut self,
+        (request, kind): (u64, PlanKind),
+        slots: Vec<CgroupSlot>,
+        descriptors: Vec<OwnedFd>,
+    ) -> Answer {
+        let asked = PauseRequest {
+            request,
+            kind,
+            slots,
+            descriptors,
+        };
+        self.start_pause(asked).map(|()| None)
+    }
+
+    fn begin_container(
+        &mut self,
+        (request, kind): (u64, PlanKind),
+        (container, log): (ContainerId, bool),
+        slots: Vec<CgroupSlot>,
+        descriptors: Vec<OwnedFd>,
+    ) -> Answer {
+        let asked = StartRequest {
+            request,
+            kind,
+            container,
+            log,
+            slots,
+            descriptors,
+        };
+        self.start_container(asked).map(|()| None)
     }
 
     fn signal(&mut self, container: ContainerId, signal: i32) -> Answer {

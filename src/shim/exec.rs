@@ -7,11 +7,13 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::cgroup;
+use super::pause::Pause;
 use super::process::Process;
 use super::run::{Shim, Token, failed};
 use super::state::State;
 use crate::id::ContainerId;
 use crate::launch::{ExecLaunch, Streams, start_exec};
+use crate::sys::namespace::CloneFlags;
 use crate::sys::path;
 use crate::wire::plan::ExecPlan;
 use crate::wire::{ExecStdio, Failure, Step};
@@ -72,6 +74,10 @@ impl Shim {
             cgroup: &container.cgroup,
             unified: directory.as_ref().map(AsFd::as_fd),
             container: container.process.pidfd(),
+            further: self
+                .pause
+                .as_ref()
+                .map_or_else(CloneFlags::empty, Pause::further),
             user: self
                 .pause
                 .as_ref()

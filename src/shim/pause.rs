@@ -10,29 +10,53 @@ use super::process::Process;
 use super::run::{Shim, Token, failed};
 use super::state::State;
 use crate::launch::{CgroupDirectories, PauseLaunch, start_pause};
+use crate::sys::namespace::{CloneFlags, TIME};
 use crate::sys::{descriptor, path, proc, process};
-use crate::wire::plan::PausePlan;
-use crate::wire::{CgroupSlot, Failure, IpFamily, PauseReport, Reply, Step};
+use crate::wire::plan::{ExperimentPausePlan, PausePlan, PauseSpecials};
+use crate::wire::{CgroupSlot, Failure, IpFamily, PauseReport, Reply, Request, Step};
 
 /// The pause process.
 #[derive(Debug)]
 pub(super) struct Pause {
     pub(super) process: Process,
     pub(super) plan: Box<PausePlan>,
+    pub(super) special: PauseSpecials,
     /// The pod's network namespace, once the process runs.
     pub(super) network: Option<OwnedFd>,
     /// The pod's user namespace when it has its own.
     pub(super) user: Option<OwnedFd>,
 }
 
+/// Which plan a start request brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PlanKind {
+    Plain,
+    Experiment,
+}
+
+impl PlanKind {
+    /// Of a request. One that brings no plan has the usual kind.
+    pub(super) fn of(request: &Request) -> Self {
+        match request {
+            Request::StartExperimentPause { .. } | Request::StartExperimentContainer { .. } => {
+                Self::Experiment
+            }
+            _ => Self::Plain,
+        }
+    }
+}
+
+/// What a request to start the pause brings.
+pub(super) struct PauseRequest {
+    pub(super) request: u64,
+    pub(super) kind: PlanKind,
+    pub(super) slots: Vec<CgroupSlot>,
+    pub(super) descriptors: Vec<OwnedFd>,
+}
+
 impl Shim {
     /// Starts the pause. The answer follows when it runs.
-    pub(super) fn start_pause(
-        &mut self,
-        request: u64,
-        slots: Vec<CgroupSlot>,
-        descriptors: Vec<OwnedFd>,
-    ) -> Result<(), Failure> {
+    pub(super) fn start_pause(&mut self, asked: PauseRequest) -> Result<(), Failure> {
         if self.pause.is_some() || self.ending.is_some() {
             return Err(failed(
                 Step::Admit,
@@ -40,34 +64,55 @@ impl Shim {
                 "the pause was started before",
             ));
         }
-        let mut descriptors = descriptors.into_iter();
-        let plan: Box<PausePlan> = self.decode_plan(descriptors.next())?;
+        let mut descriptors = asked.descriptors.into_iter();
+        let (plan, special) = self.pause_plan(asked.kind, descriptors.next())?;
         let small = descriptors
             .next()
             .ok_or_else(|| failed(Step::MountNamespace, Errno::EBADF, "no descriptor came"))?;
+        let network = match special.join_net.then(|| descriptors.next()) {
+            Some(None) => return Err(failed(Step::Join, Errno::EBADF, "no descriptor came")),
+            joined => joined.flatten(),
+        };
         self.places
             .settle(small)
             .map_err(|errno| failed(Step::MountNamespace, errno, "small mount namespace"))?;
-        let cgroup = CgroupDirectories::new(slots, descriptors);
+        let cgroup = CgroupDirectories::new(asked.slots, descriptors);
         let launch = start_pause(&PauseLaunch {
             plan: &plan,
+            special,
+            network: network.as_ref().map(AsFd::as_fd),
             program: self.program.as_fd(),
             cgroup: &cgroup,
             places: &self.places,
             null: self.null.as_fd(),
         })?;
-        let process =
-            Process::new(launch, request).map_err(|errno| failed(Step::Clone, errno, "pidfd"))?;
+        let process = Process::new(launch, asked.request)
+            .map_err(|errno| failed(Step::Clone, errno, "pidfd"))?;
         if let Some(report) = process.report() {
             self.watch(report, Token::PauseReport);
         }
         self.pause = Some(Pause {
             process,
             plan,
+            special,
             network: None,
             user: None,
         });
         Ok(())
+    }
+
+    fn pause_plan(
+        &self,
+        kind: PlanKind,
+        memfd: Option<OwnedFd>,
+    ) -> Result<(Box<PausePlan>, PauseSpecials), Failure> {
+        match kind {
+            PlanKind::Plain => Ok((self.decode_plan(memfd)?, PauseSpecials::default())),
+            PlanKind::Experiment => {
+                let plan: Box<ExperimentPausePlan> = self.decode_plan(memfd)?;
+                Ok((Box::new(plan.base), plan.special))
+            }
+        }
     }
 
     /// The pause, when it runs.
@@ -109,6 +154,14 @@ impl Shim {
 }
 
 impl Pause {
+    /// Namespaces that it has of its own and that the pauses of most pods have not.
+    pub(super) fn further(&self) -> CloneFlags {
+        match self.special.time {
+            Some(_) => TIME,
+            None => CloneFlags::empty(),
+        }
+    }
+
     /// Opens the namespaces of the process, which has just begun to run and is not waited for.
     pub(super) fn open_namespaces(&mut self) -> nix::Result<()> {
         let pid = self.process.pid;

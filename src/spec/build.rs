@@ -1,9 +1,13 @@
 //! The functions from requests to OCI runtime Specs.
 
 use std::collections::HashMap;
+use std::path::Path;
 
-use oci_spec::runtime::{Linux, LinuxResources, LinuxSeccomp, Mount, Process, Root, Spec};
+use oci_spec::runtime::{
+    Linux, LinuxResources, LinuxSeccomp, LinuxTimeOffset, Mount, Process, Root, Spec,
+};
 
+use super::experiments::{self, TimeOffsets};
 use super::sysctl::{self, SysctlError};
 use super::{
     CdiEdits, ContainerConfig, ContainerPath, DeviceGrant, HostFacts, HostPath, Identity,
@@ -60,6 +64,8 @@ pub struct PodSpecRequest<'a> {
     pub cgroups_path: &'a str,
     /// The parsed profile when the choice is [`super::SeccompChoice::Localhost`].
     pub localhost_seccomp: Option<&'a LinuxSeccomp>,
+    /// The network namespace of another pod that this one joins.
+    pub joined_network: Option<&'a Path>,
 }
 
 /// Why a request cannot become a Spec.
@@ -120,7 +126,7 @@ const OCI_VERSION: &str = "1.2.0";
 const PAUSE_OOM_SCORE_ADJ: i32 = -998;
 
 /// Options of a pod's shared memory: 64 MiB, as in containerd and Docker.
-const SHM_OPTIONS: [&str; 5] = ["noexec", "nosuid", "nodev", "mode=1777", "size=65536k"];
+pub(super) const SHM_OPTIONS: [&str; 5] = ["noexec", "nosuid", "nodev", "mode=1777", "size=65536k"];
 
 /// The Spec of a container.
 ///
@@ -173,6 +179,7 @@ pub fn build(request: &SpecRequest<'_>) -> Result<Spec, SpecError> {
 pub fn build_pod(request: &PodSpecRequest<'_>) -> Result<Spec, SpecError> {
     let PodSpecRequest { pod, .. } = *request;
     let identity = pause_identity(pod)?;
+    experiments::check(pod, request.host)?;
     if let Some(map) = &pod.namespaces.userns {
         if let Some(problem) = &request.host.user_namespace_problem {
             let field = "linux.security_context.namespace_options.userns_options";
@@ -195,7 +202,8 @@ pub fn build_pod(request: &PodSpecRequest<'_>) -> Result<Spec, SpecError> {
     let mut linux = linux(request.cgroups_path);
     let sysctls = sysctl::for_pod(pod)?;
     linux
-        .set_namespaces(Some(namespaces::of_pod(pod)))
+        .set_namespaces(Some(namespaces::of_pod(request)))
+        .set_time_offsets(pod.experiments.time_offsets.map(time_offsets))
         .set_sysctl(Some(sysctls.into_iter().collect()))
         .set_seccomp(confinement::pause_seccomp(request)?);
     if let Some(map) = &pod.namespaces.userns {
@@ -224,6 +232,16 @@ pub fn build_pod(request: &PodSpecRequest<'_>) -> Result<Spec, SpecError> {
     );
     spec.set_annotations(Some(notes));
     Ok(spec)
+}
+
+fn time_offsets(offsets: TimeOffsets) -> HashMap<String, LinuxTimeOffset> {
+    let one = |(clock, offset): (&str, i64)| {
+        let (seconds, nanos) = experiments::seconds_and_nanos(offset);
+        let mut out = LinuxTimeOffset::default();
+        out.set_secs(Some(seconds)).set_nanosecs(Some(nanos));
+        (clock.to_owned(), out)
+    };
+    offsets.clocks().into_iter().map(one).collect()
 }
 
 /// Whether the root may be written.

@@ -17,6 +17,8 @@ pub struct HostFacts {
     pub recursive_read_only: bool,
     /// Why pods cannot have user namespaces of their own on this node; none when they can.
     pub user_namespace_problem: Option<String>,
+    /// There are time namespaces (Linux 5.6).
+    pub time_namespaces: bool,
     /// The kernel has AppArmor enabled.
     pub apparmor: bool,
     /// Name of the default AppArmor profile, when the daemon has loaded one.

@@ -17,6 +17,7 @@ mod cdi;
 mod confinement;
 mod container;
 mod devices;
+pub mod experiments;
 mod host;
 mod image;
 mod mounts;

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use oci_spec::runtime::Mount;
 
+use super::build::SHM_OPTIONS;
+use super::experiments::Sharing;
 use super::{
     IpcMode, NetMode, SpecError, SpecRequest, VolumeMount, VolumePropagation, VolumeSource,
 };
@@ -150,6 +152,11 @@ fn pod_files(request: &SpecRequest<'_>) -> [(&'static str, Mount); 4] {
         IpcMode::Pod => request.paths.shm.as_path(),
         IpcMode::Node => Path::new("/dev/shm"),
     };
+    let sharing = request
+        .pod
+        .experiments
+        .of_container(&request.container.metadata.name);
+    let own_shm = (sharing.ipc == Sharing::Own).then(|| new("/dev/shm", "tmpfs", &SHM_OPTIONS));
     let file = |path, source: &Path| (path, bind(path, source, &options));
     [
         file("/etc/hostname", &request.paths.hostname),
@@ -157,7 +164,7 @@ fn pod_files(request: &SpecRequest<'_>) -> [(&'static str, Mount); 4] {
         file("/etc/resolv.conf", &request.paths.resolv_conf),
         (
             "/dev/shm",
-            bind("/dev/shm", shm, &["rbind", "rprivate", "rw"]),
+            own_shm.unwrap_or_else(|| bind("/dev/shm", shm, &["rbind", "rprivate", "rw"])),
         ),
     ]
 }

@@ -6,8 +6,10 @@ use oci_spec::runtime::{
     LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceType,
 };
 
+use super::experiments::{CgroupSharing, Sharing};
 use super::{
-    ContainerConfig, Identity, IpcMode, NetMode, PidMode, PodConfig, SpecError, SpecRequest,
+    ContainerConfig, Identity, IpcMode, NetMode, PidMode, PodConfig, PodSpecRequest, SpecError,
+    SpecRequest,
 };
 use crate::wire::plan::{IdMappings, IdRange};
 
@@ -39,15 +41,17 @@ pub(super) fn hostname<'a>(pod: &'a PodConfig, node: &'a str) -> Result<&'a str,
     Ok(&pod.hostname)
 }
 
-/// What the pause makes. The host's namespaces are not listed.
-pub(super) fn of_pod(pod: &PodConfig) -> Vec<LinuxNamespace> {
+/// What the pause makes, and the network namespace of another pod that it joins. The host's are not listed.
+pub(super) fn of_pod(request: &PodSpecRequest<'_>) -> Vec<LinuxNamespace> {
+    let pod = request.pod;
     let options = &pod.namespaces;
     let mut out = vec![namespace(LinuxNamespaceType::Mount, None)];
     if options.userns.is_some() {
         out.push(namespace(LinuxNamespaceType::User, None));
     }
     if options.network == NetMode::Pod {
-        out.push(namespace(LinuxNamespaceType::Network, None));
+        let joined = request.joined_network.map(Path::to_owned);
+        out.push(namespace(LinuxNamespaceType::Network, joined));
         out.push(namespace(LinuxNamespaceType::Uts, None));
     }
     if options.ipc == IpcMode::Pod {
@@ -55,6 +59,12 @@ pub(super) fn of_pod(pod: &PodConfig) -> Vec<LinuxNamespace> {
     }
     if options.pid == PidMode::Pod {
         out.push(namespace(LinuxNamespaceType::Pid, None));
+    }
+    if pod.experiments.time_offsets.is_some() {
+        out.push(namespace(LinuxNamespaceType::Time, None));
+    }
+    if pod.experiments.shares_cgroup() {
+        out.push(namespace(LinuxNamespaceType::Cgroup, None));
     }
     out
 }
@@ -72,12 +82,24 @@ pub(super) fn of_container(request: &SpecRequest<'_>) -> Result<Vec<LinuxNamespa
     if pod.namespaces.userns.is_some() {
         out.push(namespace(LinuxNamespaceType::User, shared("user")));
     }
-    if pod.namespaces.network == NetMode::Pod {
+    let sharing = pod.experiments.of_container(&container.metadata.name);
+    let own_network = pod.namespaces.network == NetMode::Pod;
+    if own_network {
         out.push(namespace(LinuxNamespaceType::Network, shared("net")));
-        out.push(namespace(LinuxNamespaceType::Uts, shared("uts")));
     }
-    if pod.namespaces.ipc == IpcMode::Pod {
-        out.push(namespace(LinuxNamespaceType::Ipc, shared("ipc")));
+    match sharing.uts {
+        Sharing::Own => out.push(namespace(LinuxNamespaceType::Uts, None)),
+        Sharing::Pod if own_network => {
+            out.push(namespace(LinuxNamespaceType::Uts, shared("uts")));
+        }
+        Sharing::Pod => {}
+    }
+    match (sharing.ipc, pod.namespaces.ipc) {
+        (Sharing::Own, _) => out.push(namespace(LinuxNamespaceType::Ipc, None)),
+        (Sharing::Pod, IpcMode::Pod) => {
+            out.push(namespace(LinuxNamespaceType::Ipc, shared("ipc")));
+        }
+        (Sharing::Pod, IpcMode::Node) => {}
     }
     match pid_mode(pod, container) {
         PidMode::Pod => out.push(namespace(LinuxNamespaceType::Pid, shared("pid"))),
@@ -95,8 +117,17 @@ pub(super) fn of_container(request: &SpecRequest<'_>) -> Result<Vec<LinuxNamespa
             out.push(namespace(LinuxNamespaceType::Pid, Some(path)));
         }
     }
-    if !container.security.privileged {
-        out.push(namespace(LinuxNamespaceType::Cgroup, None));
+    if pod.experiments.time_offsets.is_some() {
+        out.push(namespace(LinuxNamespaceType::Time, shared("time")));
+    }
+    match (sharing.cgroup, container.security.privileged) {
+        (Some(CgroupSharing::Own), _) | (None, false) => {
+            out.push(namespace(LinuxNamespaceType::Cgroup, None));
+        }
+        (Some(CgroupSharing::Pod), _) => {
+            out.push(namespace(LinuxNamespaceType::Cgroup, shared("cgroup")));
+        }
+        (Some(CgroupSharing::Host), _) | (None, true) => {}
     }
     Ok(out)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::experiments::Experiments;
 use super::{AppArmorChoice, GroupsPolicy, HostPath, Resources, SeccompChoice, SelinuxOptions};
 use crate::id::ContainerId;
 use crate::wire::plan::IdMappings;
@@ -39,9 +40,17 @@ pub struct PodConfig {
     pub resources: Option<Resources>,
     /// Overhead of the pod itself: kept and echoed.
     pub overhead: Option<Resources>,
+    /// Wishes that CRI has no field for.
+    #[serde(default, skip_serializing_if = "Experiments::is_empty")]
+    pub experiments: Experiments,
 }
 
 impl PodConfig {
+    /// Whether the pod has a network namespace of its own: not the host's, and not another pod's.
+    pub fn owns_network(&self) -> bool {
+        self.namespaces.network == NetMode::Pod && self.experiments.join_network.is_none()
+    }
+
     /// User and group that are root inside the pod, as the host counts.
     pub fn root_owner(&self) -> (u32, u32) {
         let map = self.namespaces.userns.as_ref();

@@ -85,7 +85,7 @@ pub fn for_pod(pod: &PodConfig) -> Result<BTreeMap<String, String>, SysctlError>
 
 /// What containerd sets unless told otherwise: ports below 1024 and ping work without capabilities.
 fn defaults(pod: &PodConfig) -> BTreeMap<String, String> {
-    if pod.namespaces.network == NetMode::Node || pod.namespaces.userns.is_some() {
+    if !pod.owns_network() || pod.namespaces.userns.is_some() {
         return BTreeMap::new();
     }
     BTreeMap::from([

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::channel::Stream;
 use super::drive::Activity;
 use super::head::{self, Head, Refusal};
-use super::negotiate::{self, Codec, Forward, Transport, Version};
+use super::negotiate::{self, ChannelEnds, Codec, Forward, Transport, Version};
 use super::port_forward::{self, Pair};
 use super::remote_command::{self, RemoteCommand, Target};
 use super::server::{Socket, refuse};
@@ -206,8 +206,11 @@ impl Conversation<'_> {
             return Ok(());
         };
         let socket = websocket::open(socket).await;
-        let codec = match forward {
-            Forward::Channels(codec) => codec,
+        let form = match forward {
+            Forward::Channels(codec, ends) => Form {
+                codec,
+                ends: ends == ChannelEnds::ByMessage,
+            },
             Forward::Tunnel => {
                 let inner = async |far| {
                     let served = self.spdy(far, Version::V1).await;
@@ -219,7 +222,6 @@ impl Conversation<'_> {
                 return websocket::tunnel(socket, inner).await;
             }
         };
-        let form = Form { codec, ends: false };
         let session = |open: &mut websocket::Channels| {
             let pairs: Vec<_> = (0..)
                 .zip(ports)

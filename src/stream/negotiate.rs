@@ -130,11 +130,21 @@ pub fn websocket_command(head: &Head) -> Result<(Option<&'static str>, (Version,
     choose(head.words("Sec-WebSocket-Protocol"), &served, oldest)
 }
 
+/// Whether a client can end one channel and go on with the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChannelEnds {
+    /// Only with the connection.
+    Never,
+    /// With the message of v5. Kubernetes has no v5 of port-forwards; without it a client that has sent
+    /// everything could not say so and still read the answer.
+    ByMessage,
+}
+
 /// How a port-forward goes over WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forward {
     /// Two channels for each port of the request.
-    Channels(Codec),
+    Channels(Codec, ChannelEnds),
     /// A connection of SPDY in binary messages.
     Tunnel,
 }
@@ -146,9 +156,19 @@ pub enum Forward {
 pub fn websocket_port_forward(head: &Head) -> Result<(Option<&'static str>, Forward), Refusal> {
     let served = [
         ("SPDY/3.1+portforward.k8s.io", Forward::Tunnel),
-        ("v4.channel.k8s.io", Forward::Channels(Codec::Binary)),
-        ("v4.base64.channel.k8s.io", Forward::Channels(Codec::Base64)),
+        (
+            "v5.channel.k8s.io",
+            Forward::Channels(Codec::Binary, ChannelEnds::ByMessage),
+        ),
+        (
+            "v4.channel.k8s.io",
+            Forward::Channels(Codec::Binary, ChannelEnds::Never),
+        ),
+        (
+            "v4.base64.channel.k8s.io",
+            Forward::Channels(Codec::Base64, ChannelEnds::Never),
+        ),
     ];
-    let oldest = Forward::Channels(Codec::Binary);
+    let oldest = Forward::Channels(Codec::Binary, ChannelEnds::Never);
     choose(head.words("Sec-WebSocket-Protocol"), &served, oldest)
 }

@@ -5,6 +5,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use nix::errno::Errno;
 pub use nix::sched::CloneFlags;
 
+/// A time namespace: time_namespaces(7), Linux 5.6. nix has no name for it.
+pub const TIME: CloneFlags = CloneFlags::from_bits_retain(libc::CLONE_NEWTIME);
+
 /// Joins namespaces. `place` is a namespace (/proc/PID/ns/…) or, since Linux 5.8, a pidfd, of whose process
 /// all namespaces in `which` are joined in one step.
 ///

@@ -55,3 +55,19 @@ pub fn set_size(terminal: BorrowedFd<'_>, rows: u16, columns: u16) -> nix::Resul
     Errno::result(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) })
         .map(drop)
 }
+
+/// The size of a terminal in characters, rows first; what is no terminal has none.
+///
+/// # Errors
+/// Those of ioctl_tty(2), such as ENOTTY.
+pub fn size(terminal: BorrowedFd<'_>) -> nix::Result<(u16, u16)> {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: TIOCGWINSZ writes one winsize, which lives until the call returns.
+    Errno::result(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) })?;
+    Ok((size.ws_row, size.ws_col))
+}

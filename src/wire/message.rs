@@ -140,6 +140,22 @@ pub enum Request {
     },
     /// Tell which process the shim is.
     Identify,
+    /// As [`Self::StartPause`], for a pod with experiments. Descriptors: the plan (memfd with a
+    /// [`super::plan::ExperimentPausePlan`]), the small mount namespace, then the network namespace of another
+    /// pod when the plan joins one, then one cgroup directory for each slot.
+    StartExperimentPause {
+        /// Meaning of the cgroup descriptors.
+        cgroup: Vec<CgroupSlot>,
+    },
+    /// As [`Self::StartContainer`] with a [`super::plan::ExperimentContainerPlan`].
+    StartExperimentContainer {
+        /// Which container.
+        container: ContainerId,
+        /// As in [`Self::StartContainer`].
+        log: bool,
+        /// Meaning of the cgroup descriptors.
+        cgroup: Vec<CgroupSlot>,
+    },
 }
 
 impl Request {
@@ -162,6 +178,9 @@ impl Request {
             | Self::Attach { .. }
             | Self::OpenTcp { .. }
             | Self::Identify => Protocol::FIRST,
+            Self::StartExperimentPause { .. } | Self::StartExperimentContainer { .. } => {
+                Protocol::THIRD
+            }
         }
     }
 }

@@ -46,6 +46,55 @@ pub struct PausePlan {
     pub oom_score_adj: Option<i32>,
 }
 
+/// A pause with what [`PausePlan`] cannot say. Protocol 3.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExperimentPausePlan {
+    /// All the rest.
+    pub base: PausePlan,
+    /// What is special about it.
+    pub special: PauseSpecials,
+}
+
+/// What only a pod with experiments has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PauseSpecials {
+    /// The network namespace that comes with the request is joined; `new_net` is not set.
+    pub join_net: bool,
+    /// Own cgroup namespace, with the pause's cgroup as its root.
+    pub new_cgroup: bool,
+    /// Own time namespace with these offsets.
+    pub time: Option<ClockOffsets>,
+}
+
+/// Offsets of a time namespace's clocks: whole seconds, and nanoseconds above them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockOffsets {
+    /// Of CLOCK_MONOTONIC.
+    pub monotonic: (i64, u32),
+    /// Of CLOCK_BOOTTIME.
+    pub boottime: (i64, u32),
+}
+
+/// A container with what [`ContainerPlan`] cannot say. Protocol 3.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExperimentContainerPlan {
+    /// All the rest.
+    pub base: ContainerPlan,
+    /// What is special about it.
+    pub special: ContainerSpecials,
+}
+
+/// What only a container with experiments has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerSpecials {
+    /// Own UTS namespace, at first a copy of the pause's.
+    pub new_uts: bool,
+    /// Own IPC namespace.
+    pub new_ipc: bool,
+    /// The pause's cgroup namespace; `new_cgroup` is not set.
+    pub join_cgroup: bool,
+}
+
 /// A container's first process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContainerPlan {

@@ -9,6 +9,7 @@ use std::fmt;
 /// | 1 | the first |
 /// | 2 | plans begin with the version and end exactly; a packet that is not understood is answered; the inventory has |
 /// |   | containers whose start is under way, and a start that is asked for again joins the first |
+/// | 3 | pods and containers with experiments; a pod that has none is spoken to in 2 |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Protocol(u16);
 
@@ -31,10 +32,12 @@ impl Protocol {
     pub const FIRST: Self = Self(1);
     /// The version with marked plans and with containers whose start is under way in the inventory.
     pub const SECOND: Self = Self(2);
+    /// The version with experiments.
+    pub const THIRD: Self = Self(3);
     /// The oldest that is still spoken.
     pub const OLDEST: Self = Self::FIRST;
     /// The newest.
-    pub const CURRENT: Self = Self::SECOND;
+    pub const CURRENT: Self = Self::THIRD;
 
     /// The version with this number.
     ///

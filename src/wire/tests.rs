@@ -4,7 +4,9 @@ use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::plan::{IdMappings, IdRange, PausePlan, Sysctl};
+use super::plan::{
+    ClockOffsets, ExperimentPausePlan, IdMappings, IdRange, PausePlan, PauseSpecials, Sysctl,
+};
 use super::*;
 use crate::id::ContainerId;
 
@@ -97,13 +99,57 @@ fn a_message_over_the_limit_is_refused() {
 }
 
 #[test]
-fn a_plan_survives_its_memfd() {
+fn experiments_are_for_shims_that_know_them() {
+    let pause = Request::StartExperimentPause { cgroup: vec![] };
+    let container = Request::StartExperimentContainer {
+        container: ContainerId::random().unwrap(),
+        log: true,
+        cgroup: vec![CgroupSlot::Unified],
+    };
+    for body in [pause, container] {
+        assert_eq!(body.since(), Protocol::THIRD);
+        let sent = ToShim { id: 1, body };
+        let packet = encode(Protocol::THIRD, &sent).unwrap();
+        assert_eq!(decode::<ToShim>(&packet).unwrap().1, sent);
+    }
+    assert_eq!(Request::Inventory.since(), Protocol::FIRST);
+}
+
+/// The plain plan and the special one are different types: neither is read as the other.
+#[test]
+fn a_plan_with_experiments_is_no_plain_one() {
+    let plan = ExperimentPausePlan {
+        base: pause_plan(),
+        special: PauseSpecials {
+            join_net: true,
+            new_cgroup: false,
+            time: Some(ClockOffsets {
+                monotonic: (-3600, 0),
+                boottime: (i64::MAX, 999_999_999),
+            }),
+        },
+    };
+    let bytes = encode_plan(Protocol::THIRD, &plan).unwrap();
+    assert_eq!(
+        decode_plan::<ExperimentPausePlan>(Protocol::THIRD, &bytes).unwrap(),
+        plan
+    );
+    assert!(decode_plan::<PausePlan>(Protocol::THIRD, &bytes).is_err());
+    let plain = encode_plan(Protocol::THIRD, &plan.base).unwrap();
+    assert!(decode_plan::<ExperimentPausePlan>(Protocol::THIRD, &plain).is_err());
+    assert!(
+        bytes.starts_with(&plain),
+        "the plain part has another shape"
+    );
+}
+
+fn pause_plan() -> PausePlan {
     let range = IdRange {
         inside: 0,
         outside: 100_000,
         count: 65_536,
     };
-    let plan = PausePlan {
+    PausePlan {
         new_net: true,
         new_ipc: true,
         new_uts: true,
@@ -123,7 +169,12 @@ fn a_plan_survives_its_memfd() {
         groups: vec![],
         seccomp: None,
         oom_score_adj: Some(-998),
-    };
+    }
+}
+
+#[test]
+fn a_plan_survives_its_memfd() {
+    let plan = pause_plan();
     let [first, current] =
         [Protocol::FIRST, Protocol::CURRENT].map(|protocol| encode_plan(protocol, &plan).unwrap());
     assert_eq!(
@@ -142,10 +193,17 @@ fn a_plan_survives_its_memfd() {
 /// The conversation that a version is: its bytes go on meaning the same.
 #[test]
 fn a_recorded_conversation_of_protocol_1_means_what_it_did() {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/src/wire/recorded/protocol-1.txt"
-    );
+    means_what_it_did(Protocol::FIRST);
+}
+
+#[test]
+fn a_recorded_conversation_of_protocol_3_means_what_it_did() {
+    means_what_it_did(Protocol::THIRD);
+}
+
+fn means_what_it_did(protocol: Protocol) {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let path = format!("{root}/src/wire/recorded/protocol-{protocol}.txt");
     let recorded = std::fs::read_to_string(path).unwrap();
     let mut now = String::new();
     for line in recorded.lines().filter(|line| !line.starts_with("= ")) {
@@ -157,8 +215,8 @@ fn a_recorded_conversation_of_protocol_1_means_what_it_did() {
         };
         let packet = hex::decode(packet.split(' ').next().unwrap()).unwrap();
         let (meaning, again) = match direction {
-            ">" => reread::<ToShim>(&packet),
-            _ => reread::<FromShim>(&packet),
+            ">" => reread::<ToShim>(protocol, &packet),
+            _ => reread::<FromShim>(protocol, &packet),
         };
         assert_eq!(again, packet, "{line}");
         now.push_str(&format!("= {meaning}\n"));
@@ -166,10 +224,13 @@ fn a_recorded_conversation_of_protocol_1_means_what_it_did() {
     assert_eq!(now, recorded, "it is now:\n{now}");
 }
 
-/// What a packet of protocol 1 says, and its bytes when it is written anew.
-fn reread<T: Serialize + DeserializeOwned + std::fmt::Debug>(packet: &[u8]) -> (String, Vec<u8>) {
+/// What a packet of a version says, and its bytes when it is written anew.
+fn reread<T: Serialize + DeserializeOwned + std::fmt::Debug>(
+    wanted: Protocol,
+    packet: &[u8],
+) -> (String, Vec<u8>) {
     let (protocol, message) = decode::<T>(packet).unwrap();
-    assert_eq!(protocol, Protocol::FIRST);
+    assert_eq!(protocol, wanted);
     let again = encode(protocol, &message).unwrap();
     (format!("{message:?}"), again)
 }
@@ -178,7 +239,7 @@ proptest! {
     /// What another release, or a broken one, may send.
     #[test]
     fn any_bytes_are_one_message_or_an_error(
-        kind in 0..3_u16, body in proptest::collection::vec(any::<u8>(), 0..200),
+        kind in 0..4_u16, body in proptest::collection::vec(any::<u8>(), 0..200),
     ) {
         let packet = [&kind.to_le_bytes()[..], &body].concat();
         if let Ok((protocol, message)) = decode::<ToShim>(&packet) {

@@ -10,7 +10,9 @@ use holdfast::spec::{
     self, CdiEdits, CgroupMode, ContainerConfig, HostFacts, Identity, ImageDefaults, PodConfig,
     PodPaths, PodSpecRequest, SpecRequest,
 };
-use holdfast::wire::plan::{ContainerPlan, ExecPlan, PausePlan};
+use holdfast::wire::plan::{
+    ContainerPlan, ExecPlan, ExperimentContainerPlan, ExperimentPausePlan, PausePlan,
+};
 use holdfast::wire::{Protocol, decode_plan, encode_plan};
 use prost::Message;
 
@@ -73,6 +75,7 @@ fn host() -> &'static HostFacts {
         kernel: (6, 1),
         recursive_read_only: true,
         user_namespace_problem: None,
+        time_namespaces: true,
         apparmor: true,
         apparmor_default: None,
         selinux: true,
@@ -89,6 +92,7 @@ fn pod(request: &cri::RunPodSandboxRequest) {
     let Ok(config) = convert::pod_config(request) else {
         return;
     };
+    let joins = config.experiments.join_network.is_some();
     let spec = spec::build_pod(&PodSpecRequest {
         pod_id: &"11".repeat(32).parse().expect("an id"),
         pod: &config,
@@ -96,11 +100,13 @@ fn pod(request: &cri::RunPodSandboxRequest) {
         node_hostname: "node",
         cgroups_path: "/pod/pause",
         localhost_seccomp: None,
+        joined_network: joins.then_some(Path::new("/run/netns/other")),
     });
     if let Ok(plan) = spec.map(|spec| plan::pause(&spec, filters())) {
         let Ok(plan) = plan else { return };
-        travel::<PausePlan>(&plan);
-        for sysctl in &plan.sysctls {
+        travel::<ExperimentPausePlan>(&plan);
+        travel::<PausePlan>(&plan.base);
+        for sysctl in &plan.base.sysctls {
             let path = sysctl.path.to_string_lossy();
             let own = [
                 "kernel/shm",
@@ -172,6 +178,8 @@ fn compile(spec: &oci_spec::runtime::Spec, config: &ContainerConfig) {
         filters: filters(),
     };
     if let Ok(plan) = plan::compile(spec, &context) {
+        travel::<ExperimentContainerPlan>(&plan);
+        let plan = plan.base;
         travel::<ContainerPlan>(&plan);
         let args = ["true".to_owned()];
         let exec = ExecRequest {

@@ -1,6 +1,8 @@
 //! Both directions of the wire, plans and exits: what is read is written as it was read.
 
-use holdfast::wire::plan::{ContainerPlan, ExecPlan, PausePlan};
+use holdfast::wire::plan::{
+    ContainerPlan, ExecPlan, ExperimentContainerPlan, ExperimentPausePlan, PausePlan,
+};
 use holdfast::wire::{
     FromShim, Protocol, ToShim, decode, decode_exit, decode_plan, encode, encode_exit, encode_plan,
 };
@@ -12,7 +14,7 @@ pub fn packet(bytes: &[u8]) {
     let Some((kind, bytes)) = bytes.split_first() else {
         return;
     };
-    match kind % 6 {
+    match kind % 8 {
         0 => {
             if let Ok((protocol, message)) = decode::<ToShim>(bytes) {
                 let again = encode(protocol, &message).expect("it was a packet");
@@ -37,6 +39,8 @@ pub fn packet(bytes: &[u8]) {
         }
         3 => plan::<PausePlan>(bytes),
         4 => plan::<ContainerPlan>(bytes),
+        5 => plan::<ExperimentPausePlan>(bytes),
+        6 => plan::<ExperimentContainerPlan>(bytes),
         _ => plan::<ExecPlan>(bytes),
     }
 }

@@ -14,6 +14,7 @@ use super::CliError;
 pub(super) mod style;
 pub(super) mod table;
 pub(super) mod text;
+pub(super) mod time;
 
 /// How a result is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -50,11 +51,43 @@ pub(super) fn print<T: Serialize>(
     }
 }
 
+/// Whether anybody is left to read standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// It may go on.
+    There,
+    /// The other end of the pipe is closed: what goes on for ever ends here.
+    Gone,
+}
+
+/// Prints one of many results: JSON in a line of its own, YAML as a document of its own.
+pub(super) fn each<T: Serialize>(
+    format: Format,
+    document: &T,
+    people: impl FnOnce(&T) -> String,
+) -> Result<Reader, CliError> {
+    match format {
+        Format::Table => tell(&people(document)),
+        Format::Json => tell(&serde_json::to_string(document).map_err(CliError::Json)?),
+        Format::Yaml => {
+            let text = serde_yaml_ng::to_string(document).map_err(CliError::Yaml)?;
+            tell(&format!("---\n{}", text.trim_end()))
+        }
+    }
+}
+
 /// Prints a line. A reader that has gone is no error: `holdfast ps | head -1`.
 pub(super) fn line(text: &str) -> Result<(), CliError> {
+    tell(text).map(drop)
+}
+
+/// Prints a line and says whether anybody reads on.
+pub(super) fn tell(text: &str) -> Result<Reader, CliError> {
     match writeln!(anstream::stdout().lock(), "{text}") {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(CliError::io("write to standard output")),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        result => result
+            .map(|()| Reader::There)
+            .map_err(CliError::io("write to standard output")),
     }
 }
 
@@ -62,4 +95,14 @@ pub(super) fn line(text: &str) -> Result<(), CliError> {
 pub(super) fn note(text: &str) {
     // Nobody is left to be told when standard error is gone.
     let _ = writeln!(anstream::stderr().lock(), "{text}");
+}
+
+/// Prints lines.
+pub(super) fn lines<'a>(texts: impl Iterator<Item = &'a str>) -> Result<(), CliError> {
+    for text in texts {
+        if tell(text)? == Reader::Gone {
+            break;
+        }
+    }
+    Ok(())
 }

@@ -15,11 +15,20 @@ pub(in crate::cli) fn new(headings: &[&str]) -> Table {
     table
 }
 
-/// Prints a table.
-pub(in crate::cli) fn print(table: &Table) -> Result<(), CliError> {
-    let lines: Vec<_> = table
+/// The lines of a table.
+pub(in crate::cli) fn lines(table: &Table) -> Vec<String> {
+    table
         .lines()
         .map(|line| line.trim_end().to_owned())
-        .collect();
-    line(&lines.join("\n"))
+        .collect()
+}
+
+/// A table as text, without the end of its last line.
+pub(in crate::cli) fn text(table: &Table) -> String {
+    lines(table).join("\n")
+}
+
+/// Prints a table.
+pub(in crate::cli) fn print(table: &Table) -> Result<(), CliError> {
+    line(&text(table))
 }

@@ -125,6 +125,7 @@ pub(super) struct Prepared {
     text: String,
     manifest: Manifest,
     known: Known,
+    roots: RootArgs,
     /// What to ask of the daemon, as long as the pod has no address.
     plan: PodPlan,
 }
@@ -140,11 +141,12 @@ impl Prepared {
             node_name: node_name.to_string_lossy().into_owned(),
             pod_ips: Vec::new(),
         };
-        let plan = PodPlan::new(&manifest, &known)?;
+        let plan = plan(&manifest, &known, roots)?;
         Ok(Self {
             text,
             manifest,
             known,
+            roots: roots.clone(),
             plan,
         })
     }
@@ -155,7 +157,7 @@ impl Prepared {
             pod_ips: ips.to_vec(),
             ..self.known.clone()
         };
-        PodPlan::new(&self.manifest, &known).map_err(|source| CliError::Manifest {
+        plan(&self.manifest, &known, &self.roots).map_err(|source| CliError::Manifest {
             file: self.manifest.metadata.name.clone(),
             source,
         })
@@ -170,6 +172,12 @@ impl Prepared {
     fn metadata(&self) -> cri::PodSandboxMetadata {
         self.plan.sandbox.metadata.clone().unwrap_or_default()
     }
+}
+
+fn plan(manifest: &Manifest, known: &Known, roots: &RootArgs) -> Result<PodPlan, ManifestError> {
+    let mut plan = PodPlan::new(manifest, known)?;
+    directories::record(&mut plan.sandbox, roots);
+    Ok(plan)
 }
 
 /// Reads the manifest and plans the pod. Nothing is asked of the daemon.
@@ -229,7 +237,7 @@ pub(super) async fn run(
         Ok(id) => id,
         Err(error) => {
             if made {
-                directories::delete_below(&metadata, &args.roots)?;
+                directories::delete_planned(&metadata, &args.roots)?;
             }
             return Err(error);
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 
 use crate::spec::PathError;
+use crate::spec::experiments::ExperimentError;
 
 /// How much of a refused value is shown, in characters.
 const SHOWN: usize = 120;
@@ -42,6 +43,9 @@ pub enum FieldError {
     /// A path is not usable; the text names the field.
     #[error(transparent)]
     Path(#[from] PathError),
+    /// An experiment is not usable; the text names the annotation.
+    #[error(transparent)]
+    Experiment(#[from] ExperimentError),
 }
 
 impl FieldError {

@@ -8,6 +8,7 @@ use super::field::{lines, name, optional_name, sorted};
 use super::namespace::pod_namespaces;
 use super::security::pod_security;
 use super::{FieldError, RUNTIME_HANDLER, resources};
+use crate::spec::experiments::Experiments;
 use crate::spec::{DnsConfig, HostPath, PodConfig, PodMetadata, PortMapping, Protocol};
 
 /// The pod that a request describes.
@@ -49,6 +50,7 @@ pub fn pod_config(request: &cri::RunPodSandboxRequest) -> Result<PodConfig, Fiel
         runtime_handler: runtime_handler("runtime_handler", &request.runtime_handler)?,
         resources: limits("resources", &linux.resources)?,
         overhead: limits("overhead", &linux.overhead)?,
+        experiments: Experiments::parse(&sorted(&config.annotations))?,
     })
 }
 

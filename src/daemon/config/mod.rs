@@ -5,6 +5,7 @@
 //! known and a value of the wrong type are errors with file and line. Nothing here has side effects.
 
 mod check;
+mod experiments;
 mod metrics;
 mod streaming;
 
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+pub use experiments::ExperimentsConfig;
 pub use metrics::MetricsConfig;
 pub use streaming::StreamingConfig;
 
@@ -52,6 +54,8 @@ pub struct Config {
     pub streaming: StreamingConfig,
     /// The daemon's own metrics.
     pub metrics: MetricsConfig,
+    /// What pods may ask for that CRI has no field for.
+    pub experiments: ExperimentsConfig,
     /// Log.
     pub log: LogConfig,
 }
@@ -71,6 +75,7 @@ impl Default for Config {
             image: ImageConfig::default(),
             streaming: StreamingConfig::default(),
             metrics: MetricsConfig::default(),
+            experiments: ExperimentsConfig::default(),
             log: LogConfig::default(),
         }
     }

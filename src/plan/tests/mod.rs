@@ -1,5 +1,6 @@
 //! Tests of plans, and of compiled filters by running their programs.
 
+mod experiment_cases;
 mod filter_cases;
 mod machine;
 mod pause_cases;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, Process, Root, Spec};
 
 use super::*;
-use crate::wire::plan::{ContainerPlan, PidNamespace};
+use crate::wire::plan::{ContainerPlan, ExperimentContainerPlan, PidNamespace};
 
 /// A Spec with nothing in it but its own mount and pid namespaces and a shell.
 fn spec() -> Spec {
@@ -80,6 +81,10 @@ impl Default for Around {
 
 impl Around {
     fn compile(&self, spec: &Spec) -> Result<ContainerPlan, PlanError> {
+        self.compile_all(spec).map(|plan| plan.base)
+    }
+
+    fn compile_all(&self, spec: &Spec) -> Result<ExperimentContainerPlan, PlanError> {
         compile(
             spec,
             &PlanContext {

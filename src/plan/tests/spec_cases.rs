@@ -431,7 +431,6 @@ fn what_the_launcher_cannot_do_is_refused() {
     for (kind, path) in [
         (LinuxNamespaceType::Network, None),
         (LinuxNamespaceType::Time, None),
-        (LinuxNamespaceType::Cgroup, Some("/proc/1/ns/cgroup")),
         (LinuxNamespaceType::Mount, Some("/proc/1/ns/mnt")),
     ] {
         let one = vec![namespace(kind, path)];

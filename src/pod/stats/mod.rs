@@ -25,7 +25,6 @@ use super::state::{ContainerPhase, PodPhase};
 use crate::cgroup::{Cgroup, CgroupPath, Stats};
 use crate::disk::TreeUsage;
 use crate::id::ContainerId;
-use crate::spec::NetMode;
 
 pub use measure::{BlockDevice, GroupMeasures, PodMeasures, StoreSpace, measure};
 pub use samples::Samples;
@@ -199,7 +198,7 @@ fn running(pod: &PodSnapshot) -> impl Iterator<Item = &Arc<ContainerRecord>> {
 }
 
 fn traffic(pod: &PodRecord) -> Option<Traffic> {
-    if pod.config.namespaces.network != NetMode::Pod {
+    if !pod.config.owns_network() {
         return None;
     }
     traffic::read(pod.pause?)

@@ -11,6 +11,7 @@ use crate::id::ContainerId;
 use crate::pod::error::PodError;
 use crate::pod::events::EventKind;
 use crate::pod::index::PodSnapshot;
+use crate::pod::joined;
 use crate::pod::record;
 use crate::pod::state::{ContainerPhase, Effect, PodPhase};
 use crate::wire::Request;
@@ -119,7 +120,7 @@ impl Task {
 
     /// Tells those who listen what happened, with the snapshot that was published last.
     pub(super) fn announce(&self, kind: EventKind, object: &dyn std::fmt::Display) {
-        let snapshot = self.entry.snapshot.load_full();
+        let snapshot = joined::shown(&self.node, self.entry.snapshot.load_full());
         self.node.events.emit(kind, object.to_string(), snapshot);
     }
 

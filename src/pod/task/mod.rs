@@ -33,6 +33,7 @@ use super::command::{Answer, Command};
 use super::error::PodError;
 use super::events::EventKind;
 use super::index::{Made as MadeState, PodEntry, PodKey};
+use super::joined;
 use super::link::ShimLink;
 use super::node::{Node, blocking};
 use super::record::{ContainerRecord, PodRecord};
@@ -192,7 +193,13 @@ impl Task {
 
     /// Makes the pod and serves it until it is removed.
     pub async fn create(mut self) {
-        let made = sandbox::make(&self.node, &self.pod).await;
+        let made = match joined::owner(&self.node, &self.pod.config) {
+            Ok(owner) => {
+                self.pod.network_owner = owner;
+                sandbox::make(&self.node, &self.pod).await
+            }
+            Err(error) => Err(error),
+        };
         match made.and_then(|made| self.adopt(made)) {
             Ok(()) => {
                 self.announce(EventKind::Created, &self.pod.id);

@@ -1,6 +1,7 @@
 //! Tests of what a request becomes.
 
 mod build_cases;
+mod experiment_cases;
 mod pod_cases;
 mod seccomp_cases;
 mod sysctl_cases;
@@ -25,6 +26,7 @@ struct World {
     devices: Vec<DeviceGrant>,
     cdi: CdiEdits,
     volumes: Vec<(ContainerPath, HostPath)>,
+    joined_network: Option<PathBuf>,
 }
 
 impl World {
@@ -52,6 +54,7 @@ impl World {
                 kernel: (6, 1),
                 recursive_read_only: true,
                 user_namespace_problem: None,
+                time_namespaces: true,
                 apparmor: false,
                 apparmor_default: None,
                 selinux: false,
@@ -68,6 +71,7 @@ impl World {
             devices: Vec::new(),
             cdi: CdiEdits::default(),
             volumes: Vec::new(),
+            joined_network: None,
         }
     }
 
@@ -98,6 +102,7 @@ impl World {
             node_hostname: "node",
             cgroups_path: "/kubepods/x",
             localhost_seccomp: None,
+            joined_network: self.joined_network.as_deref(),
         })
     }
 

@@ -1,0 +1,145 @@
+//! `holdfast doctor`: what this kernel and this machine can and cannot do for pods, and what to do about it.
+//!
+//! ```text
+//!   kernel   calls that are tried, features of the kernel's configuration ─┐
+//!   machine  cgroups, security modules, settings                          ├─▶ findings ─▶ table, JSON
+//!   setup    the daemon's own conditions, network plugins, registries     ─┘
+//! ```
+//!
+//! What can be tried without a trace is tried; only what cannot is inferred, from the kernel's configuration. It
+//! works without a daemon, and says that there is none. What this module must never do: change the machine, or
+//! make a difference for a pod that runs.
+
+mod kernel;
+mod machine;
+mod setup;
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::connect::Daemon;
+use super::out::{self, FormatArgs, style, table};
+use super::{CliError, connect::ConnectError};
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: holdfast doctor\n\nExit code 1 when something is missing without which pods do not run."
+)]
+pub struct DoctorArgs {
+    /// How to print.
+    #[command(flatten)]
+    pub format: FormatArgs,
+}
+
+/// How it stands with something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    /// As it should be.
+    Ok,
+    /// Some pods are refused or something is left out.
+    Limited,
+    /// No pod runs without it.
+    Missing,
+}
+
+/// Something that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Finding {
+    area: &'static str,
+    what: String,
+    verdict: Verdict,
+    found: String,
+    /// What it is needed for.
+    needed_for: &'static str,
+    /// What to do; empty where all is well.
+    remedy: String,
+}
+
+impl Finding {
+    /// Something that is there.
+    fn good(
+        area: &'static str,
+        what: &str,
+        found: impl Into<String>,
+        needed_for: &'static str,
+    ) -> Self {
+        Self {
+            area,
+            what: what.to_owned(),
+            verdict: Verdict::Ok,
+            found: found.into(),
+            needed_for,
+            remedy: String::new(),
+        }
+    }
+
+    /// The same, with what is wrong about it.
+    fn but(self, verdict: Verdict, remedy: impl Into<String>) -> Self {
+        Self {
+            verdict,
+            remedy: remedy.into(),
+            ..self
+        }
+    }
+}
+
+/// The document.
+#[derive(Debug, Serialize)]
+struct Document {
+    findings: Vec<Finding>,
+}
+
+/// Looks at everything.
+pub(super) async fn run(
+    daemon: Result<Daemon, ConnectError>,
+    args: DoctorArgs,
+) -> Result<ExitCode, CliError> {
+    let mut findings = kernel::findings();
+    findings.extend(machine::findings());
+    findings.extend(setup::findings(daemon).await);
+    let missing = findings.iter().any(|one| one.verdict == Verdict::Missing);
+    let document = Document { findings };
+    out::print(args.format.output, &document, |document| {
+        people(&document.findings)
+    })?;
+    Ok(ExitCode::from(u8::from(missing)))
+}
+
+fn people(findings: &[Finding]) -> Result<(), CliError> {
+    let mut area = "";
+    let mut out = table::new(&["", "", "FOUND", "NEEDED FOR"]);
+    for one in findings {
+        if one.area != area {
+            area = one.area;
+            out.add_row([style::paint(style::STRONG, area)]);
+        }
+        let verdict = match one.verdict {
+            Verdict::Ok => style::paint(style::GOOD, "ok"),
+            Verdict::Limited => style::paint(style::WARN, "limited"),
+            Verdict::Missing => style::paint(style::BAD, "MISSING"),
+        };
+        out.add_row([
+            &format!("  {}", one.what),
+            &verdict,
+            &one.found,
+            one.needed_for,
+        ]);
+    }
+    table::print(&out)?;
+    let open: Vec<_> = findings
+        .iter()
+        .filter(|one| !one.remedy.is_empty())
+        .collect();
+    if !open.is_empty() {
+        out::line(&format!("\n{}", style::paint(style::STRONG, "What to do")))?;
+    }
+    for one in open {
+        out::line(&format!("  {}: {}", one.what, one.remedy))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! `holdfast events`: what happens to pods and containers, as the daemon tells it.
+
+use std::collections::HashMap;
+
+use clap::Args;
+use cri_api::runtime::v1::{self as cri, ContainerEventType};
+use serde::Serialize;
+
+use super::connect::Daemon;
+use super::out::style::{BAD, FAINT, GOOD, STRONG, WARN, paint};
+use super::out::{self, FormatArgs, Reader, time};
+use super::{CliError, ps, select};
+
+/// Arguments of `events`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: holdfast events -o json")]
+pub struct EventsArgs {
+    /// Show events of this pod only: its name or id.
+    pub pod: Option<String>,
+    /// How to print: each event is a line, or a document of its own.
+    #[command(flatten)]
+    pub format: FormatArgs,
+}
+
+/// An event. What is not known of an object that is gone is absent.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    time: i64,
+    kind: &'static str,
+    pod_id: String,
+    pod: String,
+    namespace: String,
+    /// None for events of the pod itself.
+    container_id: Option<String>,
+    container: Option<String>,
+    state: Option<&'static str>,
+    exit_code: Option<i32>,
+    reason: Option<String>,
+}
+
+/// Shows events until somebody has had enough.
+pub(super) async fn run(mut daemon: Daemon, args: EventsArgs) -> Result<(), CliError> {
+    let only = match &args.pod {
+        Some(name) => Some(select::pod(&mut daemon, name).await?.id),
+        None => None,
+    };
+    // Asked for first, so that nothing happens between the names and the events.
+    let stream = daemon
+        .runtime
+        .get_container_events(cri::GetEventsRequest {});
+    let mut stream = stream
+        .await
+        .map_err(CliError::refused("listen to events"))?
+        .into_inner();
+    let mut names = Names::load(&mut daemon).await?;
+    loop {
+        let next = stream.message().await;
+        let Some(event) = next.map_err(CliError::refused("listen to events"))? else {
+            return Ok(());
+        };
+        let event = names.tell(event);
+        if only.as_ref().is_some_and(|id| *id != event.pod_id) {
+            continue;
+        }
+        if out::each(args.format.output, &event, line)? == Reader::Gone {
+            return Ok(());
+        }
+    }
+}
+
+/// Names of containers by their ids: the event that one was removed does not have it any more.
+struct Names(HashMap<String, String>);
+
+impl Names {
+    async fn load(daemon: &mut Daemon) -> Result<Self, CliError> {
+        let containers = select::containers(daemon).await?.into_iter();
+        Ok(Self(
+            containers
+                .map(|one| (one.id.clone(), select::container_name(&one)))
+                .collect(),
+        ))
+    }
+
+    fn tell(&mut self, event: cri::ContainerEventResponse) -> Event {
+        let kind = event.container_event_type();
+        let pod = event.pod_sandbox_status.unwrap_or_default();
+        for status in &event.containers_statuses {
+            let name = status.metadata.clone().unwrap_or_default().name;
+            self.0.insert(status.id.clone(), name);
+        }
+        let of_pod = pod.id == event.container_id;
+        let mut statuses = event.containers_statuses.into_iter();
+        let status = statuses.find(|status| status.id == event.container_id);
+        let exited = status
+            .as_ref()
+            .filter(|status| status.state() == cri::ContainerState::ContainerExited);
+        let container = match kind {
+            ContainerEventType::ContainerDeletedEvent => self.0.remove(&event.container_id),
+            _ => self.0.get(&event.container_id).cloned(),
+        };
+        let state = match &status {
+            Some(status) => Some(ps::state_name(status.state())),
+            None if of_pod && kind != ContainerEventType::ContainerDeletedEvent => {
+                Some(ps::pod_state_name(pod.state()))
+            }
+            None => None,
+        };
+        let metadata = pod.metadata.unwrap_or_default();
+        Event {
+            time: event.created_at,
+            kind: kind_name(kind),
+            pod_id: pod.id,
+            pod: metadata.name,
+            namespace: metadata.namespace,
+            container: container.filter(|_| !of_pod),
+            state,
+            exit_code: exited.map(|status| status.exit_code),
+            reason: exited.map(|status| status.reason.clone()),
+            container_id: (!of_pod).then_some(event.container_id),
+        }
+    }
+}
+
+fn kind_name(kind: ContainerEventType) -> &'static str {
+    match kind {
+        ContainerEventType::ContainerCreatedEvent => "created",
+        ContainerEventType::ContainerStartedEvent => "started",
+        ContainerEventType::ContainerStoppedEvent => "stopped",
+        ContainerEventType::ContainerDeletedEvent => "deleted",
+    }
+}
+
+fn line(event: &Event) -> String {
+    let kind = format!("{:<8}", event.kind);
+    let kind = match (event.kind, event.exit_code) {
+        ("started", _) => paint(GOOD, kind),
+        ("stopped", None | Some(0)) => paint(WARN, kind),
+        ("stopped", Some(_)) => paint(BAD, kind),
+        ("deleted", _) => paint(FAINT, kind),
+        _ => kind,
+    };
+    let object = match (&event.container, &event.container_id) {
+        (Some(name), _) => format!("{}/{name}", event.pod),
+        (None, Some(id)) => format!("{}/{}", event.pod, out::text::short(id)),
+        (None, None) => event.pod.clone(),
+    };
+    let mut text = format!(
+        "{}  {kind}  {}",
+        paint(FAINT, time::millis(event.time)),
+        paint(STRONG, object)
+    );
+    if let Some(code) = event.exit_code {
+        text.push_str(&format!("  exit code {code}"));
+        let reason = event.reason.as_deref().unwrap_or_default();
+        if !matches!(reason, "" | "Completed" | "Error") {
+            text.push_str(&format!(", {reason}"));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use cri_api::runtime::v1 as cri;
+
+    use super::Names;
+
+    fn event(id: &str, kind: cri::ContainerEventType) -> cri::ContainerEventResponse {
+        cri::ContainerEventResponse {
+            container_id: id.to_owned(),
+            container_event_type: kind.into(),
+            created_at: 1,
+            pod_sandbox_status: Some(cri::PodSandboxStatus {
+                id: "p".to_owned(),
+                ..Default::default()
+            }),
+            containers_statuses: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_removed_container_still_has_its_name() {
+        use cri::ContainerEventType::{ContainerDeletedEvent, ContainerStoppedEvent};
+        let mut names = Names(HashMap::new());
+        let mut stopped = event("c", ContainerStoppedEvent);
+        stopped.containers_statuses.push(cri::ContainerStatus {
+            id: "c".to_owned(),
+            metadata: Some(cri::ContainerMetadata {
+                name: "web".to_owned(),
+                attempt: 0,
+            }),
+            state: cri::ContainerState::ContainerExited.into(),
+            exit_code: 7,
+            ..Default::default()
+        });
+        let told = names.tell(stopped);
+        assert_eq!(told.container.as_deref(), Some("web"));
+        assert_eq!((told.exit_code, told.state), (Some(7), Some("exited")));
+        let told = names.tell(event("c", ContainerDeletedEvent));
+        assert_eq!(told.container.as_deref(), Some("web"));
+        assert_eq!((told.exit_code, told.state), (None, None));
+        assert!(names.0.is_empty());
+        let told = names.tell(event("p", ContainerStoppedEvent));
+        assert_eq!((told.container_id, told.state), (None, Some("ready")));
+    }
+}

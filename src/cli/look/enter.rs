@@ -1,0 +1,276 @@
+//! `holdfast enter`: nsenter(1) with names instead of pids.
+//!
+//! Unlike `exec` it takes nothing of the container but the namespaces that were asked for: the command keeps this
+//! process's rights, cgroup and, without `--mnt`, the machine's own programs. So the tools of the machine look at
+//! the network of an image that has not even a shell.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitCode};
+
+use clap::Args;
+use nix::sched::CloneFlags;
+use nix::unistd::{Gid, Uid};
+
+use super::kind::Kind;
+use super::view::{self, Member, Part};
+use super::{LookError, procfs};
+use crate::cli::connect::Daemon;
+use crate::cli::{CliError, out};
+use crate::sys;
+
+/// What is run when no command is given.
+const SHELL: &str = "/bin/sh";
+
+/// Arguments of `enter`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples: holdfast enter two-containers/a                       a shell in all its namespaces
+          holdfast enter two-containers/a --net -- ss -tlnp     the machine's ss(8) in its network
+          holdfast enter two-containers --net -- ip address     the pod's, by its pause
+          holdfast enter two-containers/a --print               the nsenter(1) command that does the same"
+)]
+pub struct EnterArgs {
+    /// POD/CONTAINER, a container id, or a pod for its pause.
+    pub target: String,
+    #[command(flatten)]
+    which: Which,
+    /// Print the nsenter(1) command that does the same, and run nothing.
+    #[arg(long)]
+    pub print: bool,
+    /// The command and its arguments; a shell when missing.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}
+
+/// The namespaces to enter; without any, all that are not the machine's.
+#[derive(Debug, Args, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the command line"
+)]
+struct Which {
+    /// Network namespace.
+    #[arg(short = 'n', long)]
+    net: bool,
+    /// IPC namespace.
+    #[arg(short = 'i', long)]
+    ipc: bool,
+    /// UTS namespace: host name.
+    #[arg(short = 'u', long)]
+    uts: bool,
+    /// Pid namespace.
+    #[arg(short = 'p', long)]
+    pid: bool,
+    /// Mount namespace, with the container's root and working directory.
+    #[arg(short = 'm', long, visible_alias = "mount")]
+    mnt: bool,
+    /// Cgroup namespace.
+    #[arg(short = 'C', long)]
+    cgroup: bool,
+    /// User namespace, as its root.
+    #[arg(short = 'U', long)]
+    user: bool,
+    /// Time namespace.
+    #[arg(short = 'T', long)]
+    time: bool,
+}
+
+impl Which {
+    fn asked(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Net => self.net,
+            Kind::Ipc => self.ipc,
+            Kind::Uts => self.uts,
+            Kind::Pid => self.pid,
+            Kind::Mnt => self.mnt,
+            Kind::Cgroup => self.cgroup,
+            Kind::User => self.user,
+            Kind::Time => self.time,
+        }
+    }
+
+    /// The kinds to enter: those asked for, or all in which the target is apart from this process.
+    fn kinds(&self, target: &Member) -> Vec<Kind> {
+        let here = procfs::namespaces("self");
+        let apart = |kind: &Kind| target.namespaces.get(kind) != here.get(kind);
+        if Kind::ALL.iter().any(|kind| self.asked(*kind)) {
+            // Joining the user namespace that one is in is an error of setns(2), and the others cost nothing.
+            let enters = |kind: &Kind| self.asked(*kind) && (*kind != Kind::User || apart(kind));
+            return Kind::ALL.into_iter().filter(enters).collect();
+        }
+        Kind::ALL.into_iter().filter(apart).collect()
+    }
+}
+
+/// Enters the namespaces of a container and runs a command there.
+pub(in crate::cli) async fn enter(
+    mut daemon: Daemon,
+    args: EnterArgs,
+) -> Result<ExitCode, CliError> {
+    let (pod, at) = view::target(&mut daemon, &args.target).await?;
+    let target = &pod.members[at];
+    let kinds = args.which.kinds(target);
+    if args.print {
+        out::line(&nsenter(target, &kinds, &args.command))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if target.role == Part::Pause && kinds.contains(&Kind::Mnt) {
+        return Err(LookError::Pause(args.target).into());
+    }
+    Ok(run(target, &kinds, &args.command)?)
+}
+
+/// The same by nsenter(1), for a shell.
+fn nsenter(target: &Member, kinds: &[Kind], command: &[String]) -> String {
+    let mut words = vec!["nsenter".to_owned(), format!("--target={}", target.pid)];
+    words.extend(
+        kinds
+            .iter()
+            .map(|kind| format!("--{}", kind.nsenter_option())),
+    );
+    if kinds.contains(&Kind::Mnt) {
+        words.extend(["--root", "--wd"].map(str::to_owned));
+    }
+    words.push("--".to_owned());
+    if command.is_empty() {
+        words.push(SHELL.to_owned());
+    }
+    words.extend(command.iter().map(|word| quote(word)));
+    words.join(" ")
+}
+
+/// A word for a shell.
+fn quote(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=:,@%+".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// The directories of a process, opened before its mount namespace is entered.
+struct Place {
+    root: OwnedFd,
+    working: OwnedFd,
+    environment: Vec<(String, String)>,
+}
+
+impl Place {
+    fn of(pid: i32) -> Result<Self, LookError> {
+        let open = |name: &str| {
+            let file = format!("/proc/{pid}/{name}");
+            let opened = File::open(&file).map(OwnedFd::from);
+            opened.map_err(|source| LookError::File { file, source })
+        };
+        let environment = procfs::text(pid, "environ")?;
+        let variable = |text: &str| {
+            let (name, value) = text.split_once('=')?;
+            Some((name.to_owned(), value.to_owned()))
+        };
+        Ok(Self {
+            root: open("root")?,
+            working: open("cwd")?,
+            environment: environment.split('\0').filter_map(variable).collect(),
+        })
+    }
+
+    /// Makes the process's root and working directory this one's.
+    fn take(&self) -> io::Result<()> {
+        nix::unistd::fchdir(&self.root)?;
+        nix::unistd::chroot(".")?;
+        nix::unistd::fchdir(&self.working)?;
+        Ok(())
+    }
+}
+
+fn run(target: &Member, kinds: &[Kind], command: &[String]) -> Result<ExitCode, LookError> {
+    let pid = target.pid;
+    let failed = |operation| {
+        move |source: io::Error| LookError::Enter {
+            operation,
+            pid,
+            source,
+        }
+    };
+    // The number is looked at once more after it has become a descriptor: from then on it is this process.
+    let process = sys::pidfd::open(pid).map_err(failed("open the process"))?;
+    view::verify(target)?;
+    let place = match kinds.contains(&Kind::Mnt) {
+        true => Some(Place::of(pid)?),
+        false => None,
+    };
+    let flags = kinds
+        .iter()
+        .fold(CloneFlags::empty(), |flags, kind| flags | kind.flag());
+    if !flags.is_empty() {
+        sys::namespace::join(process.as_fd(), flags)
+            .map_err(|errno| failed("enter the namespaces")(errno.into()))?;
+    }
+    if kinds.contains(&Kind::User) {
+        become_root().map_err(failed("become root in the user namespace"))?;
+    }
+    if let Some(place) = &place {
+        place.take().map_err(failed("enter the root directory"))?;
+    }
+    start(command, place.as_ref(), kinds.contains(&Kind::Pid))
+}
+
+/// Root of the user namespace that was entered; without it this process's user would be nobody there.
+fn become_root() -> io::Result<()> {
+    nix::unistd::setgroups(&[])?;
+    nix::unistd::setgid(Gid::from_raw(0))?;
+    nix::unistd::setuid(Uid::from_raw(0))?;
+    Ok(())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a command of the person at the terminal, with their rights and in their place"
+)]
+fn start(words: &[String], place: Option<&Place>, new_pids: bool) -> Result<ExitCode, LookError> {
+    let shell = [SHELL.to_owned()];
+    let words = if words.is_empty() { &shell } else { words };
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
+    if let Some(place) = place {
+        // The machine's search path leads nowhere in an image; only the terminal is the same.
+        let term = std::env::var("TERM");
+        command.env_clear().envs(place.environment.iter().cloned());
+        command.envs(term.map(|term| ("TERM", term)));
+    }
+    let failed = |source| LookError::Run(words[0].clone(), source);
+    if !new_pids {
+        return Err(failed(command.exec()));
+    }
+    // Only a child of this process is in the pid namespace that was entered.
+    let ignored = [nix::libc::SIGINT, nix::libc::SIGQUIT];
+    let mut child = command.spawn().map_err(failed)?;
+    for signal in ignored {
+        ignore(signal).map_err(failed)?;
+    }
+    let ended = child.wait().map_err(failed)?;
+    let code = ended.code().or(ended.signal().map(|signal| 128 + signal));
+    Ok(u8::try_from(code.unwrap_or(1)).unwrap_or(u8::MAX).into())
+}
+
+/// Signals of the terminal are the command's to handle.
+fn ignore(signal: i32) -> io::Result<()> {
+    let signal = nix::sys::signal::Signal::try_from(signal)?;
+    Ok(sys::signal::ignore(signal)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_for_a_shell() {
+        assert_eq!(quote("a-b/c"), "a-b/c");
+        assert_eq!(quote("it's"), "'it'\\''s'");
+        assert_eq!(quote(""), "''");
+        assert_eq!(quote("$(x)"), "'$(x)'");
+    }
+}

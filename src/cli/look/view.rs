@@ -1,0 +1,235 @@
+//! Pods as the daemon and the kernel together show them.
+
+use std::collections::BTreeMap;
+
+use cri_api::holdfast::v1::process_namespaces::Role;
+use cri_api::holdfast::v1::{PodNamespacesRequest, ProcessNamespaces};
+use cri_api::runtime::v1 as cri;
+
+use super::LookError;
+use super::kind::Kind;
+use super::procfs;
+use crate::cli::connect::Daemon;
+use crate::cli::{CliError, select};
+
+/// A pod and its processes.
+#[derive(Debug, Clone)]
+pub(super) struct Pod {
+    pub id: String,
+    pub name: String,
+    pub namespace: String,
+    pub ip: String,
+    /// The pause first, then the containers by time of creation.
+    pub members: Vec<Member>,
+}
+
+/// The pause or a container's first process.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    pub role: Part,
+    /// Id of the container or of the sandbox.
+    pub id: String,
+    /// Name of the container; `pause` for the pause.
+    pub name: String,
+    pub image: String,
+    pub pid: i32,
+    pub namespaces: BTreeMap<Kind, u64>,
+}
+
+/// What a process is in its pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Part {
+    Pause,
+    Container,
+}
+
+/// Whose a namespace is, from one member's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The machine's own.
+    Machine,
+    /// This one's, whoever else is in it.
+    Own,
+    /// The pause's of its pod.
+    Pause,
+    /// That of another member: which pod of the view, which member.
+    Other(usize, usize),
+}
+
+impl Pod {
+    /// A name that tells it from others: NAME in the namespace `default`, otherwise NAMESPACE/NAME.
+    pub(super) fn title(&self) -> String {
+        if self.namespace.is_empty() || self.namespace == "default" {
+            self.name.clone()
+        } else {
+            format!("{}/{}", self.namespace, self.name)
+        }
+    }
+}
+
+/// Whose namespace of this kind a member is in. The first one in it, in the order of the view, has it.
+pub(super) fn whose(
+    pods: &[Pod],
+    at: (usize, usize),
+    kind: Kind,
+    machine: &BTreeMap<Kind, u64>,
+) -> Option<Whose> {
+    let inode = *pods.get(at.0)?.members.get(at.1)?.namespaces.get(&kind)?;
+    if machine.get(&kind) == Some(&inode) {
+        return Some(Whose::Machine);
+    }
+    let is = |pod: usize, member: usize| {
+        let member = pods.get(pod).and_then(|pod| pod.members.get(member));
+        member.is_some_and(|member| member.namespaces.get(&kind) == Some(&inode))
+    };
+    let all = pods
+        .iter()
+        .enumerate()
+        .flat_map(|(pod, of)| (0..of.members.len()).map(move |member| (pod, member)));
+    // Its own pod first, because a pause that has joined another pod's namespace passes it on.
+    let own = (0..pods[at.0].members.len()).map(|member| (at.0, member));
+    let first = match at.1 {
+        0 => all.clone().find(|(pod, member)| is(*pod, *member)),
+        _ => own.chain(all).find(|(pod, member)| is(*pod, *member)),
+    };
+    Some(match first {
+        Some(found) if found == at => Whose::Own,
+        Some((pod, 0)) if pod == at.0 && pods[pod].members[0].role == Part::Pause => Whose::Pause,
+        Some((pod, member)) => Whose::Other(pod, member),
+        None => Whose::Own,
+    })
+}
+
+/// Looks at pods by name; without names at all that are ready.
+pub(super) async fn pods(daemon: &mut Daemon, names: &[String]) -> Result<Vec<Pod>, CliError> {
+    let mut found = Vec::new();
+    if names.is_empty() {
+        let ready = |pod: &cri::PodSandbox| pod.state() == cri::PodSandboxState::SandboxReady;
+        found.extend(select::pods(daemon).await?.into_iter().filter(ready));
+    }
+    for name in names {
+        found.push(select::pod(daemon, name).await?);
+    }
+    let containers = select::containers(daemon).await?;
+    let mut pods = Vec::new();
+    for sandbox in found {
+        match pod(daemon, &sandbox, &containers).await {
+            // A pod may end while the others are looked at; one that was named must be there.
+            Err(CliError::Refused { status, .. })
+                if names.is_empty() && status.code() == tonic::Code::NotFound => {}
+            result => pods.push(result?),
+        }
+    }
+    Ok(pods)
+}
+
+async fn pod(
+    daemon: &mut Daemon,
+    sandbox: &cri::PodSandbox,
+    containers: &[cri::Container],
+) -> Result<Pod, CliError> {
+    let operation = format!("look at the pod {}", select::pod_name(sandbox));
+    let request = PodNamespacesRequest {
+        pod_sandbox_id: sandbox.id.clone(),
+    };
+    let reply = daemon.holdfast.pod_namespaces(request).await;
+    let processes = reply
+        .map_err(CliError::refused(operation.clone()))?
+        .into_inner()
+        .processes;
+    let request = cri::PodSandboxStatusRequest {
+        pod_sandbox_id: sandbox.id.clone(),
+        verbose: false,
+    };
+    let reply = daemon.runtime.pod_sandbox_status(request).await;
+    let status = reply.map_err(CliError::refused(operation))?.into_inner();
+    let network = status.status.unwrap_or_default().network;
+    let metadata = sandbox.metadata.clone().unwrap_or_default();
+    Ok(Pod {
+        id: sandbox.id.clone(),
+        name: metadata.name,
+        namespace: metadata.namespace,
+        ip: network.unwrap_or_default().ip,
+        members: processes
+            .into_iter()
+            .map(|process| member(process, containers))
+            .collect(),
+    })
+}
+
+fn member(process: ProcessNamespaces, containers: &[cri::Container]) -> Member {
+    let container = containers.iter().find(|one| one.id == process.id);
+    let image = container
+        .and_then(|container| container.image.as_ref())
+        .map(|image| image_name(image))
+        .unwrap_or_default();
+    let kind = |(name, inode): (String, u64)| {
+        let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name)?;
+        Some((kind, inode))
+    };
+    let (role, name) = match process.role() {
+        Role::Pause => (Part::Pause, "pause".to_owned()),
+        Role::Container | Role::Unspecified => (Part::Container, process.name),
+    };
+    Member {
+        role,
+        id: process.id,
+        name,
+        image,
+        pid: i32::try_from(process.pid).unwrap_or_default(),
+        namespaces: process.inodes.into_iter().filter_map(kind).collect(),
+    }
+}
+
+fn image_name(image: &cri::ImageSpec) -> String {
+    let given = &image.user_specified_image;
+    if given.is_empty() {
+        &image.image
+    } else {
+        given
+    }
+    .clone()
+}
+
+/// What a name means that may be a pod's or a container's: its pod, and which member of it.
+pub(super) async fn target(daemon: &mut Daemon, name: &str) -> Result<(Pod, usize), CliError> {
+    let container = match select::container(daemon, name).await {
+        Ok(container) => container,
+        // A pod's name means its pause.
+        Err(error) if !name.contains('/') => {
+            let Ok(sandbox) = select::pod(daemon, name).await else {
+                return Err(error);
+            };
+            return running(daemon, &sandbox, &sandbox.id, name).await;
+        }
+        Err(error) => return Err(error),
+    };
+    let pods = select::pods(daemon).await?;
+    let of = |pod: &&cri::PodSandbox| pod.id == container.pod_sandbox_id;
+    let sandbox = pods.iter().find(of).cloned().unwrap_or_default();
+    running(daemon, &sandbox, &container.id, name).await
+}
+
+async fn running(
+    daemon: &mut Daemon,
+    sandbox: &cri::PodSandbox,
+    id: &str,
+    name: &str,
+) -> Result<(Pod, usize), CliError> {
+    let containers = select::containers(daemon).await?;
+    let pod = pod(daemon, sandbox, &containers).await?;
+    let at = pod.members.iter().position(|member| member.id == id);
+    let at = at.ok_or_else(|| LookError::NotRunning(name.to_owned()))?;
+    verify(&pod.members[at])?;
+    Ok((pod, at))
+}
+
+/// Whether a process number means here what it means to the daemon: its namespaces must be the same.
+pub(super) fn verify(member: &Member) -> Result<(), LookError> {
+    let here = procfs::namespaces(&member.pid.to_string());
+    if here.is_empty() || here != member.namespaces {
+        return Err(LookError::Elsewhere { pid: member.pid });
+    }
+    Ok(())
+}

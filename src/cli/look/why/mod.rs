@@ -1,0 +1,124 @@
+//! `holdfast why`: what a container can see and what limits it, in plain words, each with the kernel's file that
+//! says so.
+//!
+//! A fact is a topic, a sentence, and a source that a reader can open. What this module must never do: state
+//! something that it has not read.
+
+mod ended;
+mod files;
+mod limits;
+mod namespaces;
+mod rights;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::LookError;
+use super::procfs::{self, Status};
+use super::view::{self, Member, Pod};
+use crate::cli::CliError;
+use crate::cli::connect::Daemon;
+use crate::cli::out::{self, FormatArgs, style};
+
+/// Arguments of `why`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: holdfast why two-containers/a")]
+pub struct WhyArgs {
+    /// POD/CONTAINER, a container id, or a pod for its pause.
+    pub target: String,
+    /// How to print.
+    #[command(flatten)]
+    pub format: FormatArgs,
+}
+
+/// The document.
+#[derive(Debug, Serialize)]
+struct Document {
+    name: String,
+    pod: String,
+    id: String,
+    pid: Option<i32>,
+    facts: Vec<Fact>,
+}
+
+/// Something that is so, and where that stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Fact {
+    topic: &'static str,
+    says: String,
+    source: String,
+}
+
+impl Fact {
+    fn new(topic: &'static str, says: impl Into<String>, source: impl Into<String>) -> Self {
+        Self {
+            topic,
+            says: says.into(),
+            source: source.into(),
+        }
+    }
+}
+
+/// Explains a container.
+pub(in crate::cli) async fn why(mut daemon: Daemon, args: WhyArgs) -> Result<(), CliError> {
+    let document = match view::target(&mut daemon, &args.target).await {
+        Ok((pod, at)) => running(&pod, at)?,
+        Err(CliError::Look(LookError::NotRunning(_))) => {
+            ended::explain(&mut daemon, &args.target).await?
+        }
+        Err(error) => return Err(error),
+    };
+    out::print(args.format.output, &document, people)
+}
+
+fn running(pod: &Pod, at: usize) -> Result<Document, LookError> {
+    let member = &pod.members[at];
+    let status = Status::of(member.pid)?;
+    let mut facts = vec![process(member, &status)];
+    facts.extend(namespaces::facts(pod, at, &status));
+    facts.extend(limits::facts(member.pid));
+    facts.extend(rights::facts(member.pid, &status));
+    facts.extend(files::facts(member.pid)?);
+    Ok(Document {
+        name: member.name.clone(),
+        pod: pod.title(),
+        id: member.id.clone(),
+        pid: Some(member.pid),
+        facts,
+    })
+}
+
+fn process(member: &Member, status: &Status) -> Fact {
+    let command = procfs::command(member.pid, status);
+    let pids = status.pids();
+    let inside = pids.last().copied().unwrap_or_default();
+    let says = format!(
+        "{command:?}: process {} on the node, {inside} inside, {} thread(s), {}",
+        member.pid,
+        status.get("Threads"),
+        status.get("State"),
+    );
+    Fact::new("process", says, format!("/proc/{}/status", member.pid))
+}
+
+fn people(document: &Document) -> Result<(), CliError> {
+    let title = format!("{}/{}", document.pod, document.name);
+    out::line(&style::paint(style::STRONG, title))?;
+    let mut topic = "";
+    for fact in &document.facts {
+        if fact.topic != topic {
+            topic = fact.topic;
+            out::line(&format!("\n{}", style::paint(style::STRONG, topic)))?;
+        }
+        let mut lines = fact.says.lines();
+        out::line(&format!("  {}", lines.next().unwrap_or_default()))?;
+        for line in lines {
+            out::line(&format!("    {line}"))?;
+        }
+        out::line(&format!(
+            "      {}",
+            style::paint(style::FAINT, &fact.source)
+        ))?;
+    }
+    Ok(())
+}

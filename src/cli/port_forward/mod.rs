@@ -1,0 +1,164 @@
+//! `holdfast port-forward`: connections to this machine's localhost go to a port of a pod's.
+//!
+//! ```text
+//!   client ──TCP──▶ listener ──▶ PortForward, a WebSocket of its own ──▶ port on the pod's localhost
+//! ```
+//!
+//! Each connection has its own WebSocket, so that none waits for another. What this module must never do: listen
+//! on an address that other machines reach, unless it was asked to.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+use cri_api::runtime::v1 as cri;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::connect::Daemon;
+use super::stream::StreamError;
+use super::{CliError, out, select};
+
+mod pipe;
+mod ports;
+
+use ports::{Addresses, Ports};
+
+/// Connections at once; more wait until one has ended.
+const MOST: usize = 512;
+/// Connections that were accepted and not begun.
+const WAITING: usize = 16;
+/// Rest after a connection could not be accepted, mostly for want of descriptors.
+const REST: Duration = Duration::from_millis(100);
+/// How often it is asked whether the pod is still there.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Arguments of `port-forward`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: holdfast port-forward two-containers 8080:80 :9090")]
+pub struct PortForwardArgs {
+    /// Addresses to listen on, separated by commas; localhost is 127.0.0.1 and ::1.
+    #[arg(long, value_delimiter = ',', default_value = "localhost")]
+    pub address: Vec<Addresses>,
+    /// Name or id of the pod.
+    pub pod: String,
+    /// [LOCAL:]REMOTE: the port here, the same without one, any that is free with an empty one or 0; and the
+    /// port in the pod.
+    #[arg(required = true)]
+    pub ports: Vec<Ports>,
+}
+
+/// A connection, and the port of the pod that it is for.
+type Accepted = (TcpStream, SocketAddr, u16);
+
+/// Forwards until the pod ends.
+pub(super) async fn run(mut daemon: Daemon, args: PortForwardArgs) -> Result<(), CliError> {
+    let pod = select::pod(&mut daemon, &args.pod).await?;
+    if pod.state() != cri::PodSandboxState::SandboxReady {
+        return Err(CliError::PodEnded(args.pod));
+    }
+    let (sender, mut accepted) = mpsc::channel(WAITING);
+    let mut listeners = JoinSet::new();
+    for ports in &args.ports {
+        for (listener, address) in ports::listen(&args.address, *ports).await? {
+            let remote = ports.remote;
+            out::line(&format!("Forwarding from {address} -> {remote}"))?;
+            listeners.spawn(accept(listener, remote, sender.clone()));
+        }
+    }
+    let mut connections = JoinSet::new();
+    let ended = until_end(daemon.clone(), pod.id.clone());
+    tokio::pin!(ended);
+    loop {
+        tokio::select! {
+            () = &mut ended => return Err(CliError::PodEnded(args.pod)),
+            Some(_) = connections.join_next() => {}
+            Some((socket, local, remote)) = accepted.recv(), if connections.len() < MOST => {
+                out::line(&format!("Handling connection for {}", local.port()))?;
+                let (daemon, pod) = (daemon.clone(), pod.id.clone());
+                connections.spawn(async move {
+                    if let Err(error) = serve(daemon, pod, (socket, remote)).await {
+                        out::note(&format!("holdfast: {} -> {remote}: {}", local.port(), chain(&error)));
+                    }
+                });
+            }
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, remote: u16, sender: mpsc::Sender<Accepted>) {
+    loop {
+        let Ok((socket, _)) = listener.accept().await else {
+            sleep(REST).await;
+            continue;
+        };
+        let Ok(local) = socket.local_addr() else {
+            continue;
+        };
+        if sender.send((socket, local, remote)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Why a connection was not forwarded.
+#[derive(Debug, thiserror::Error)]
+enum ForwardError {
+    /// The daemon refused.
+    #[error("{}", .0.message())]
+    Refused(Box<tonic::Status>),
+    /// The stream to the daemon.
+    #[error("cannot forward the connection")]
+    Stream(#[from] StreamError),
+    /// What the daemon says of the port.
+    #[error("{0}")]
+    Port(String),
+}
+
+async fn serve(
+    mut daemon: Daemon,
+    pod: String,
+    (socket, port): (TcpStream, u16),
+) -> Result<(), ForwardError> {
+    let request = cri::PortForwardRequest {
+        pod_sandbox_id: pod,
+        port: vec![port.into()],
+    };
+    let reply = daemon.runtime.port_forward(request).await;
+    let reply = reply.map_err(|status| ForwardError::Refused(Box::new(status)))?;
+    pipe::run(&reply.into_inner().url, socket).await
+}
+
+/// Waits until the pod is no longer ready. A daemon that does not answer may be about to be replaced.
+async fn until_end(mut daemon: Daemon, id: String) {
+    loop {
+        sleep(LOOK).await;
+        let request = cri::PodSandboxStatusRequest {
+            pod_sandbox_id: id.clone(),
+            verbose: false,
+        };
+        match daemon.runtime.pod_sandbox_status(request).await {
+            Ok(reply) => {
+                let status = reply.into_inner().status.unwrap_or_default();
+                if status.state() != cri::PodSandboxState::SandboxReady {
+                    return;
+                }
+            }
+            Err(status) if status.code() == tonic::Code::NotFound => return,
+            Err(_) => {}
+        }
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}

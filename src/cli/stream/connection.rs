@@ -1,0 +1,138 @@
+//! From a URL of the daemon's to a WebSocket.
+
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_tungstenite::tungstenite::client::{ClientRequestBuilder, IntoClientRequest};
+use tokio_tungstenite::tungstenite::handshake::client::Response;
+use tokio_tungstenite::tungstenite::http::Uri;
+use tokio_tungstenite::tungstenite::{self, Bytes, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use super::{StreamError, trust};
+
+/// The protocols that are spoken, the better one first: in v5 a client can end one channel.
+const CHANNELS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
+
+/// With which v5 ends a channel: this byte, then the channel.
+const END: u8 = 255;
+
+/// A byte stream to the daemon.
+pub(in crate::cli) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
+
+/// A connection that has changed to WebSocket.
+pub(in crate::cli) struct Connection {
+    /// Its messages: the first byte is the channel.
+    pub socket: WebSocketStream<Box<dyn Transport>>,
+    /// Channels can be ended one by one.
+    pub ends: bool,
+}
+
+/// A message with bytes of a channel.
+pub(in crate::cli) fn data(channel: u8, bytes: &[u8]) -> Message {
+    let mut message = Vec::with_capacity(bytes.len() + 1);
+    message.push(channel);
+    message.extend_from_slice(bytes);
+    Message::Binary(Bytes::from(message))
+}
+
+/// The message that ends a channel, in v5.
+pub(in crate::cli) fn end(channel: u8) -> Message {
+    Message::Binary(Bytes::copy_from_slice(&[END, channel]))
+}
+
+/// Connects to an address that the daemon gave.
+///
+/// # Errors
+/// [`StreamError`]: nobody answers, or not as agreed.
+pub(in crate::cli) async fn open(url: &str) -> Result<Connection, StreamError> {
+    let wrong = || StreamError::Address(url.to_owned());
+    let uri: Uri = url.parse().map_err(|_| wrong())?;
+    let secure = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        _ => return Err(wrong()),
+    };
+    let host = uri.host().ok_or_else(wrong)?.trim_matches(['[', ']']);
+    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    let address = uri.authority().ok_or_else(wrong)?.to_string();
+    let connect = |source| StreamError::Connect {
+        address: address.clone(),
+        source,
+    };
+    let socket = TcpStream::connect((host, port)).await.map_err(connect)?;
+    // Keys that a person types must not wait for more of them.
+    socket.set_nodelay(true).map_err(connect)?;
+    let transport: Box<dyn Transport> = if secure {
+        Box::new(encrypt(socket, host, &address).await?)
+    } else {
+        Box::new(socket)
+    };
+    upgrade(transport, &uri, secure).await
+}
+
+async fn encrypt(
+    socket: TcpStream,
+    host: &str,
+    address: &str,
+) -> Result<impl Transport + use<>, StreamError> {
+    let connect = |source: io::Error| StreamError::Connect {
+        address: address.to_owned(),
+        source,
+    };
+    let local = socket.local_addr().map_err(connect)?;
+    let peer = socket.peer_addr().map_err(connect)?;
+    if !trust::stays_here(local, peer) {
+        return Err(StreamError::Elsewhere(address.to_owned()));
+    }
+    let name = ServerName::try_from(host.to_owned());
+    let name = name.map_err(|_| StreamError::Address(address.to_owned()))?;
+    let connector = trust::connector().map_err(StreamError::Tls)?;
+    connector.connect(name, socket).await.map_err(connect)
+}
+
+async fn upgrade(
+    transport: Box<dyn Transport>,
+    uri: &Uri,
+    secure: bool,
+) -> Result<Connection, StreamError> {
+    let wrong = || StreamError::Address(uri.to_string());
+    // The library knows WebSocket by its own schemes only.
+    let mut parts = uri.clone().into_parts();
+    let scheme = if secure { "wss" } else { "ws" };
+    parts.scheme = Some(scheme.parse().map_err(|_| wrong())?);
+    let uri = Uri::from_parts(parts).map_err(|_| wrong())?;
+    let mut builder = ClientRequestBuilder::new(uri);
+    for protocol in CHANNELS {
+        builder = builder.with_sub_protocol(protocol);
+    }
+    let request = builder.into_client_request()?;
+    match client_async(request, transport).await {
+        Ok((socket, response)) => Ok(Connection {
+            ends: protocol(&response) == Some(CHANNELS[0]),
+            socket,
+        }),
+        Err(tungstenite::Error::Http(response)) => Err(StreamError::Refused(refusal(&response))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn protocol(response: &Response) -> Option<&str> {
+    let header = response.headers().get("Sec-WebSocket-Protocol")?;
+    header.to_str().ok()
+}
+
+/// What a server says that does not change the protocol.
+fn refusal(response: &Response) -> String {
+    let body = response.body().as_deref().unwrap_or_default();
+    let text = String::from_utf8_lossy(body).trim().to_owned();
+    if text.is_empty() {
+        response.status().to_string()
+    } else {
+        text
+    }
+}

@@ -1,0 +1,68 @@
+//! Standard output and error, written by a thread in the order in which they come, so that a reader that is slow
+//! stops neither what is typed nor the window's size.
+
+use std::io::{self, Write};
+use std::thread::JoinHandle;
+
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::Bytes;
+
+/// Chunks that wait for the reader.
+const AHEAD: usize = 16;
+
+/// One of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum To {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Nobody reads any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ReaderGone;
+
+/// The way there.
+#[derive(Debug)]
+pub(super) struct Output {
+    sender: mpsc::Sender<(To, Bytes)>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Output {
+    /// Starts the thread.
+    pub(super) fn start() -> Self {
+        let (sender, mut receiver) = mpsc::channel::<(To, Bytes)>(AHEAD);
+        let thread = std::thread::spawn(move || {
+            while let Some((to, bytes)) = receiver.blocking_recv() {
+                match to {
+                    To::Stdout => write(io::stdout().lock(), &bytes)?,
+                    To::Stderr => write(io::stderr().lock(), &bytes)?,
+                }
+            }
+            Ok(())
+        });
+        Self { sender, thread }
+    }
+
+    /// Hands bytes over.
+    pub(super) async fn write(&self, to: To, bytes: Bytes) -> Result<(), ReaderGone> {
+        self.sender.send((to, bytes)).await.map_err(|_| ReaderGone)
+    }
+
+    /// Waits until everything is written. A reader that has gone is no error.
+    pub(super) async fn finish(self) -> io::Result<()> {
+        drop(self.sender);
+        let joined = tokio::task::spawn_blocking(move || self.thread.join());
+        match joined.await {
+            Ok(Ok(Err(error))) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn write(mut out: impl Write, bytes: &[u8]) -> io::Result<()> {
+    out.write_all(bytes)?;
+    out.flush()
+}

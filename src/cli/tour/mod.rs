@@ -1,0 +1,101 @@
+//! `holdfast tour`: the manifests of pods/, one after the other, in the terminal.
+//!
+//! ```text
+//!   pods/*.yaml ── script ──▶ stops (title, text, commands) ── guide ──▶ shown, run, taken away
+//! ```
+//!
+//! The head of each manifest is the script: what it says is shown, and the very commands that it lists are run, so
+//! that neither can go stale. Whatever a stop has made is removed when it ends, also when it is left early.
+
+mod guide;
+mod image;
+mod script;
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::CliError;
+use super::connect::Daemon;
+use super::out::{self, table};
+use script::Stop;
+
+/// Arguments of `tour`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples: holdfast tour                       all of it, Enter by Enter
+          holdfast tour --list                what there is to see
+          holdfast tour oom cpu-throttling    only these
+          holdfast tour --yes | less -R       without waiting"
+)]
+pub struct TourArgs {
+    /// Names of stops; all of them when missing.
+    pub stops: Vec<String>,
+    /// List the stops.
+    #[arg(short, long)]
+    pub list: bool,
+    /// Wait for nobody.
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// Why the tour cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum TourError {
+    /// There is no such stop.
+    #[error("the tour does not stop at {0:?}; see `holdfast tour --list`")]
+    Unknown(String),
+    /// The image that all stops use cannot be made.
+    #[error(
+        "the tour needs the image localhost/busybox:latest and finds no static busybox to make it of; \
+         apt install busybox-static, or import one: holdfast image import DIRECTORY localhost/busybox:latest"
+    )]
+    NoBusybox,
+    /// The tour's own files.
+    #[error("cannot {operation}")]
+    Files {
+        /// What was attempted.
+        operation: &'static str,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl TourError {
+    fn files(operation: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Files { operation, source }
+    }
+}
+
+/// Goes through the tour.
+pub(super) async fn run(daemon: Daemon, args: TourArgs) -> Result<ExitCode, CliError> {
+    let stops = chosen(&args.stops)?;
+    guide::go(daemon, &stops, args.yes).await
+}
+
+/// Lists the stops.
+pub(super) fn list(args: &TourArgs) -> Result<(), CliError> {
+    let mut out = table::new(&["STOP", "WHAT IT SHOWS"]);
+    for stop in chosen(&args.stops)? {
+        out.add_row([stop.name, stop.title]);
+    }
+    table::print(&out)?;
+    out::line("\nholdfast tour STOP... goes there; the manifests are in pods/ of the sources.")
+}
+
+fn chosen(names: &[String]) -> Result<Vec<Stop>, TourError> {
+    let all = script::stops();
+    if names.is_empty() {
+        return Ok(all);
+    }
+    let find = |name: &String| {
+        let found = all
+            .iter()
+            .find(|stop| stop.name == name.trim_end_matches(".yaml"));
+        found
+            .cloned()
+            .ok_or_else(|| TourError::Unknown(name.clone()))
+    };
+    names.iter().map(find).collect()
+}
