@@ -36,6 +36,9 @@ a manifest that cannot be run; 3 the daemon cannot be reached. `exec`, `attach` 
 pub enum Command {
     /// Run a Kubernetes Pod manifest.
     Run(run::RunArgs),
+    /// Restart and probe the containers of a pod: what `run` leaves behind.
+    #[command(hide = true)]
+    Keep(run::KeepArgs),
     /// List pods.
     Pods(ps::PodsArgs),
     /// List containers.

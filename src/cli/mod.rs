@@ -47,7 +47,7 @@ use args::Command;
 use connect::{ConnectError, Daemon};
 use images::ArchiveError;
 pub use look::LookError;
-use run::{DirectoryError, ManifestError};
+use run::{DirectoryError, ManifestError, RunError};
 pub use tour::TourError;
 
 /// Exit code for wrong usage and manifests that cannot be run; clap uses the same.
@@ -104,6 +104,9 @@ pub enum CliError {
     /// A directory of a pod.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// A run ended before the pod ran.
+    #[error(transparent)]
+    Run(#[from] RunError),
     /// A container that must not run as root would.
     #[error(
         "container {0:?} has runAsNonRoot, but would run as root; give runAsUser another number"
@@ -203,8 +206,9 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
     match cli.command {
         Command::Run(args) => {
             let prepared = run::prepare(&args)?;
-            return run::run(connect().await?, args, prepared).await;
+            return run::run(connect().await?, args, prepared, &cli.socket).await;
         }
+        Command::Keep(args) => run::keep(connect().await?, args).await?,
         Command::Pods(args) => ps::pods(connect().await?, args).await?,
         Command::Ps(args) => ps::containers(connect().await?, args).await?,
         Command::Stop(args) => stop::stop(connect().await?, args).await?,

@@ -4,12 +4,14 @@ use clap::Args;
 use cri_api::runtime::v1 as cri;
 
 use super::connect::Daemon;
-use super::run::{GRACE_ANNOTATION, MANIFEST_ANNOTATION, RootArgs, delete_directories};
+use super::run::{
+    GRACE_ANNOTATION, MANIFEST_ANNOTATION, RootArgs, ask_to_stop, delete_directories,
+};
 use super::select::{self, Target};
 use super::{CliError, out};
 
 /// Seconds between the stop signal and SIGKILL when nobody says.
-const GRACE_SECONDS: u32 = 10;
+pub(super) const GRACE_SECONDS: u32 = 10;
 
 /// Arguments of `stop`.
 #[derive(Debug, Args)]
@@ -150,12 +152,13 @@ async fn remove_container(
     removed.map(drop).map_err(CliError::refused(operation))
 }
 
-/// Stops a pod: all containers at the same time, then the rest.
+/// Stops a pod: its keeper does what has an order; then all containers at the same time, then the rest.
 pub(super) async fn stop_pod(
     daemon: &mut Daemon,
     pod: &cri::PodSandbox,
     grace: u32,
 ) -> Result<(), CliError> {
+    ask_to_stop(&pod.id, grace).await;
     let containers = select::containers(daemon).await?;
     let running = containers.iter().filter(|container| {
         container.pod_sandbox_id == pod.id

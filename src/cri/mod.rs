@@ -24,6 +24,7 @@ mod own;
 mod runtime;
 mod status;
 mod upload;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -3,12 +3,15 @@
 use cri_api::holdfast::v1 as own;
 use cri_api::holdfast::v1::holdfast_server::Holdfast;
 use cri_api::holdfast::v1::import_image_request::Part;
+use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Node;
 use super::convert::FieldError;
 use super::observe::{Answer, observe};
 use super::upload::upload;
+use super::watch;
+use crate::image::PullRequest;
 use crate::pod::{Debt, ProcessNamespaces, Role};
 
 /// The service.
@@ -30,6 +33,24 @@ impl Holdfast for Own {
             &header.name,
             self.import(&header.name, messages),
         )
+        .await
+    }
+
+    async fn pull_image(
+        &self,
+        request: Request<own::PullImageRequest>,
+    ) -> Answer<BoxStream<own::PullImageProgress>> {
+        let reference = request.into_inner().image;
+        if reference.is_empty() {
+            return Err(FieldError::missing("image", "give a reference").into());
+        }
+        observe("PullImage", &reference.clone(), async {
+            let request = PullRequest {
+                reference,
+                credentials: None,
+            };
+            Ok(watch::pull(self.0.images.begin_pull(request)?))
+        })
         .await
     }
 

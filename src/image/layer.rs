@@ -14,7 +14,8 @@ use crate::disk::Dir;
 use crate::fault;
 use bytes::{Buf, Bytes};
 use std::io::{self, BufRead, BufReader, Read};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 
 /// Chunks of a blob under way between the network and the decoder.
 const CHUNKS_QUEUED: usize = 32;
@@ -83,8 +84,11 @@ pub(super) enum Chunk {
     End,
 }
 
-/// The way from an asynchronous download to a blocking reader.
-pub(super) fn channel() -> (tokio::sync::mpsc::Sender<Chunk>, ChunkReader) {
+/// Bytes that a reader has taken so far, for those who show how far a download is.
+pub(super) type Counter = Arc<AtomicU64>;
+
+/// The way from an asynchronous download to a blocking reader, which counts what it takes.
+pub(super) fn channel(counter: Counter) -> (tokio::sync::mpsc::Sender<Chunk>, ChunkReader) {
     let (sender, receiver) = tokio::sync::mpsc::channel(CHUNKS_QUEUED);
     (
         sender,
@@ -92,6 +96,7 @@ pub(super) fn channel() -> (tokio::sync::mpsc::Sender<Chunk>, ChunkReader) {
             receiver,
             current: Bytes::new(),
             ended: false,
+            counter,
         },
     )
 }
@@ -101,13 +106,18 @@ pub(super) struct ChunkReader {
     receiver: tokio::sync::mpsc::Receiver<Chunk>,
     current: Bytes,
     ended: bool,
+    counter: Counter,
 }
 
 impl Read for ChunkReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() && !self.ended {
             match self.receiver.blocking_recv() {
-                Some(Chunk::Data(bytes)) => self.current = bytes,
+                Some(Chunk::Data(bytes)) => {
+                    self.counter
+                        .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                    self.current = bytes;
+                }
                 Some(Chunk::End) => self.ended = true,
                 None => {
                     return Err(io::Error::new(

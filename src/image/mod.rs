@@ -41,7 +41,7 @@ pub use index::LoadError;
 pub use layer::LayerError;
 pub use manifest::ManifestError;
 pub use overlay::ViewError;
-pub use pull::{PullError, PullErrorKind, PullRequest};
+pub use pull::{LayerProgress, PullError, PullErrorKind, PullRequest, Pulling};
 pub use reference::{Reference, ReferenceError, Target};
 pub use registry::{HostsError, RegistryError};
 pub use store::{FsUsage, ImageHold, ImageSettings, ImageStore, StoreError};

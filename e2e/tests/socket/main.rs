@@ -37,6 +37,7 @@ mod pulls;
 mod races;
 mod reboot;
 mod restart;
+mod run;
 mod security;
 mod stats;
 mod stop;

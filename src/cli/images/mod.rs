@@ -1,6 +1,7 @@
 //! `holdfast images`, `pull`, `rmi` and `image import`.
 
 use clap::Args;
+use cri_api::holdfast::v1 as own;
 use cri_api::runtime::v1 as cri;
 
 use super::CliError;
@@ -10,6 +11,7 @@ use super::out;
 mod archive;
 mod import;
 mod list;
+mod progress;
 mod remove;
 
 pub use archive::ArchiveError;
@@ -41,18 +43,21 @@ pub(super) async fn pull(mut daemon: Daemon, args: PullArgs) -> Result<(), CliEr
     out::line(&fetch(&mut daemon, &args.image).await?)
 }
 
-/// Pulls an image and gives its id.
+/// Pulls an image, showing how far it is, and gives its id.
 pub(super) async fn fetch(daemon: &mut Daemon, image: &str) -> Result<String, CliError> {
-    let request = cri::PullImageRequest {
-        image: spec(image),
-        ..Default::default()
+    let refused = || CliError::refused(format!("pull {image}"));
+    let mut line = progress::Line::new(image);
+    let request = own::PullImageRequest {
+        image: image.to_owned(),
     };
-    let reply = daemon
-        .images
-        .pull_image(request)
-        .await
-        .map_err(CliError::refused(format!("pull {image}")))?;
-    Ok(reply.into_inner().image_ref)
+    let reply = daemon.holdfast.pull_image(request).await;
+    let mut messages = reply.map_err(refused())?.into_inner();
+    let mut id = String::new();
+    while let Some(message) = messages.message().await.map_err(refused())? {
+        line.show(&message.layers);
+        id = message.image_id;
+    }
+    Ok(id)
 }
 
 /// An image of the node, when it is there.

@@ -6,7 +6,7 @@ use crate::cli::out::time;
 
 /// A record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
+pub(in crate::cli) struct Line {
     /// Its time as it is written.
     pub time: Vec<u8>,
     /// Its time in Unix nanoseconds; 0 when it cannot be read.
@@ -21,7 +21,7 @@ pub(super) struct Line {
 
 impl Line {
     /// Reads a record. None for what is none.
-    pub(super) fn parse(record: &[u8]) -> Option<Self> {
+    pub(in crate::cli) fn parse(record: &[u8]) -> Option<Self> {
         let record = record.strip_suffix(b"\n")?;
         let mut parts = record.splitn(4, |byte| *byte == b' ');
         let (time, stream, tag) = (parts.next()?, parts.next()?, parts.next()?);

@@ -24,6 +24,8 @@ mod print;
 mod tail;
 mod which;
 
+pub(super) use file::LogFile;
+pub(super) use line::Line;
 use print::Printer;
 use which::Which;
 

@@ -1,14 +1,14 @@
 //! Directories that pods from manifests use: logs and emptyDir volumes. A kubelet would make them.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::{Component, Path, PathBuf};
 
 use cri_api::runtime::v1 as cri;
 
 use super::RootArgs;
-use super::manifest::{Directory, Roots, log_directory_name};
+use super::manifest::{Needed, NeededKind, Roots, log_directory_name};
 use crate::disk::{Dir, DirError, FileName, FileNameError};
 
 /// Annotation with the absolute paths of a pod's directories, a line each: they may be below other roots than
@@ -19,9 +19,9 @@ pub const DIRECTORIES_ANNOTATION: &str = "holdfast.dev/directories";
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
     /// It cannot be made.
-    #[error("cannot make the directory {}", path.display())]
+    #[error("cannot make {}", path.display())]
     Make {
-        /// The directory.
+        /// The directory or file.
         path: PathBuf,
         /// Why.
         #[source]
@@ -45,33 +45,43 @@ impl RootArgs {
     /// The directories as the manifest wants them.
     pub(super) fn roots(&self) -> Roots {
         Roots {
-            logs: self.log_root.clone(),
-            volumes: self.volume_root.clone(),
-            memory_volumes: self.memory_volume_root.clone(),
+            logs: absolute(&self.log_root),
+            volumes: absolute(&self.volume_root),
+            memory_volumes: absolute(&self.memory_volume_root),
         }
     }
 }
 
-/// Makes directories with exactly their modes; those that exist stay as they are.
-pub(super) fn make(directories: &[Directory]) -> Result<(), DirectoryError> {
-    for directory in directories {
-        let path = directory.path.as_path();
-        let failed = |source| DirectoryError::Make {
+/// The daemon and the keeper have other working directories.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Makes what a pod needs, directories with exactly their modes; what exists stays as it is.
+pub(super) fn make(needed: &[Needed]) -> Result<(), DirectoryError> {
+    for one in needed {
+        let path = one.path.as_path();
+        let made = match one.kind {
+            NeededKind::Directory { .. } if path.is_dir() => Ok(()),
+            NeededKind::Directory { mode, group } => make_directory(path, mode, group),
+            NeededKind::File if path.exists() => Ok(()),
+            NeededKind::File => File::create_new(path).map(drop),
+        };
+        made.map_err(|source| DirectoryError::Make {
             path: path.to_owned(),
             source,
-        };
-        if path.is_dir() {
-            continue;
-        }
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(path)
-            .map_err(failed)?;
-        // Afterwards, because the umask takes bits from a new directory.
-        fs::set_permissions(path, Permissions::from_mode(directory.mode)).map_err(failed)?;
+        })?;
     }
     Ok(())
+}
+
+fn make_directory(path: &Path, mode: u32, group: Option<u32>) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o755).create(path)?;
+    if group.is_some() {
+        chown(path, None, group)?;
+    }
+    // Afterwards, because the umask takes bits from a new directory, and a new group takes the set-group-ID bit.
+    fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
 /// Writes into a pod's annotations where its directories are.
@@ -110,6 +120,17 @@ fn recorded(metadata: &cri::PodSandboxMetadata, annotation: &str) -> Vec<(PathBu
         (plain && own.contains(&name)).then_some((root, name))
     };
     annotation.lines().filter_map(directory).collect()
+}
+
+/// Deletes the directories of a pod that could not be made. Missing ones are fine.
+pub(super) fn delete_planned(
+    metadata: &cri::PodSandboxMetadata,
+    args: &RootArgs,
+) -> Result<(), DirectoryError> {
+    for (root, name) in below(metadata, args) {
+        delete_one(&root, &name)?;
+    }
+    Ok(())
 }
 
 /// Deletes a pod's directories: those that it was made with, and for a pod that does not say so, those below

@@ -5,7 +5,7 @@ use super::{Pull, PullError};
 use crate::disk::{Dir, FileName};
 use crate::image::Digest;
 use crate::image::digest::Hasher;
-use crate::image::layer::{self, ChunkReader, Layer, LayerError};
+use crate::image::layer::{self, ChunkReader, Counter, Layer, LayerError};
 use crate::image::manifest::{ArtifactFile, Part};
 use crate::image::registry::Repository;
 use crate::image::store::{LayerKey, Slot, Staging, StoreError};
@@ -34,13 +34,17 @@ impl Pull<'_> {
             diff_id: manifest,
             chain: Some(manifest),
         };
+        self.progress.plan(files.iter().map(|file| file.part));
         if let Some(hold) = self.store.hold_layer(&key).await {
+            (0..files.len()).for_each(|at| self.progress.present(at));
             return Ok(Slot::Present(Arc::new(hold)));
         }
         let staging = self.blocking(Staging::new).await?;
         let mut fetches: Vec<BoxFuture<'_, Result<(), PullError>>> = Vec::new();
-        for file in files {
-            let fetch = self.file(repository, file, &staging.diff);
+        for (at, file) in files.iter().enumerate() {
+            let counter = Counter::default();
+            self.progress.follow(at, &counter);
+            let fetch = self.file(repository, file, &staging.diff, counter);
             let failed = |e: FetchError| e.of_pull(self.reference.to_string(), file.part.digest);
             fetches.push(fetch.map(move |fetched| fetched.map_err(failed)).boxed());
         }
@@ -67,6 +71,7 @@ impl Pull<'_> {
         repository: &Repository,
         file: &ArtifactFile,
         directory: &Dir,
+        counter: Counter,
     ) -> Result<(), FetchError> {
         let store = |e: StoreError| FetchError::Store(Arc::new(e));
         let cloned = directory.try_clone();
@@ -80,7 +85,7 @@ impl Pull<'_> {
             let error = LayerError::Unpack(UnpackError::TooLarge(limit));
             return Err(FetchError::Layer(Arc::new(error)));
         }
-        let (sink, reader) = layer::channel();
+        let (sink, reader) = layer::channel(counter);
         let writing = tokio::task::spawn_blocking(move || write(reader, part, &directory, &name));
         let downloaded = repository.blob(part.digest, part.size, &sink).await;
         drop(sink);

@@ -6,7 +6,7 @@
 
 use super::stack::Stack;
 use crate::image::credentials::Fingerprint;
-use crate::image::layer::{self, Expected, LayerError};
+use crate::image::layer::{self, Counter, Expected, LayerError};
 use crate::image::manifest::Part;
 use crate::image::registry::{RegistryError, Repository};
 use crate::image::store::{ImageStore, LayerKey, StagedLayer, Staging, StoreError};
@@ -85,8 +85,8 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 /// A fetch as others find it.
 #[derive(Debug)]
 enum State {
-    /// Under way, as long as somebody has the other end; with its number.
-    Running(u64, Fetch, mpsc::WeakSender<Infallible>),
+    /// Under way, as long as somebody has the other end; with its number and how far it is.
+    Running(u64, Fetch, mpsc::WeakSender<Infallible>, Counter),
     /// Done; what it made is there as long as a pull has it.
     Done(Weak<StagedLayer>),
 }
@@ -94,14 +94,19 @@ enum State {
 impl State {
     fn is_alive(&self) -> bool {
         match self {
-            Self::Running(_, _, interest) => interest.strong_count() > 0,
+            Self::Running(_, _, interest, _) => interest.strong_count() > 0,
             Self::Done(layer) => layer.strong_count() > 0,
         }
     }
 }
 
-/// Fetches a layer, or waits for the fetch that is under way.
-pub(super) async fn fetch(store: &ImageStore, key: FetchKey, wanted: Wanted) -> Fetched {
+/// Fetches a layer, or waits for the fetch that is under way; `watch` is told what counts its bytes.
+pub(super) async fn fetch(
+    store: &ImageStore,
+    key: FetchKey,
+    wanted: Wanted,
+    watch: impl FnOnce(&Counter),
+) -> Fetched {
     let (fetch, _interest) = {
         let fetches = &store.inner.fetches.0;
         let mut fetches = fetches.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,22 +116,28 @@ pub(super) async fn fetch(store: &ImageStore, key: FetchKey, wanted: Wanted) -> 
                 Some(layer) => return Ok(layer),
                 None => None,
             },
-            Some(State::Running(_, fetch, interest)) => {
-                interest.upgrade().map(|interest| (fetch.clone(), interest))
+            Some(State::Running(_, fetch, interest, counter)) => {
+                let interest = interest.upgrade();
+                interest.map(|interest| (fetch.clone(), interest, Arc::clone(counter)))
             }
             None => None,
         };
-        match found {
+        let (fetch, interest, counter) = match found {
             Some(found) => found,
             None => {
                 let (interest, end) = mpsc::channel(1);
                 let number = NEXT.fetch_add(1, Ordering::Relaxed);
-                let fetch = start(store.clone(), (number, key.clone()), wanted, end);
-                let running = State::Running(number, fetch.clone(), interest.downgrade());
+                let counter = Counter::default();
+                let counted = (wanted, Arc::clone(&counter));
+                let fetch = start(store.clone(), (number, key.clone()), counted, end);
+                let weak = interest.downgrade();
+                let running = State::Running(number, fetch.clone(), weak, Arc::clone(&counter));
                 fetches.insert(key, running);
-                (fetch, interest)
+                (fetch, interest, counter)
             }
-        }
+        };
+        watch(&counter);
+        (fetch, interest)
     };
     fetch.await
 }
@@ -134,11 +145,11 @@ pub(super) async fn fetch(store: &ImageStore, key: FetchKey, wanted: Wanted) -> 
 fn start(
     store: ImageStore,
     (number, key): (u64, FetchKey),
-    wanted: Wanted,
+    (wanted, counter): (Wanted, Counter),
     mut end: mpsc::Receiver<Infallible>,
 ) -> Fetch {
     let task = tokio::spawn(async move {
-        let result = run(&store, &wanted, &mut end).await;
+        let result = run(&store, &wanted, counter, &mut end).await;
         let fetches = &store.inner.fetches.0;
         let mut fetches = fetches.lock().unwrap_or_else(PoisonError::into_inner);
         // Once nobody was interested the key may be another fetch's already.
@@ -158,9 +169,14 @@ fn start(
         .shared()
 }
 
-async fn run(store: &ImageStore, wanted: &Wanted, end: &mut mpsc::Receiver<Infallible>) -> Fetched {
+async fn run(
+    store: &ImageStore,
+    wanted: &Wanted,
+    counter: Counter,
+    end: &mut mpsc::Receiver<Infallible>,
+) -> Fetched {
     let part = wanted.part;
-    let (sink, reader) = layer::channel();
+    let (sink, reader) = layer::channel(counter);
     let (making, limits) = (store.clone(), store.inner.limits());
     let (stack, at, chain) = (Arc::clone(&wanted.stack), wanted.at, wanted.chain);
     let expected = Expected {

@@ -36,6 +36,7 @@ impl Pull<'_> {
         diff_ids: &[Digest],
     ) -> Result<Vec<Slot>, PullError> {
         let stack = Arc::new(Stack::new(diff_ids.len()));
+        self.progress.plan(manifest.layers.iter().copied());
         let layers = manifest
             .layers
             .iter()
@@ -91,6 +92,7 @@ impl Pull<'_> {
         for key in [alone, above] {
             if let Some(hold) = self.store.hold_layer(&key).await {
                 wanted.stack.put(wanted.at, Slot::Present(Arc::new(hold)));
+                self.progress.present(wanted.at);
                 return Ok(Got::Layer);
             }
         }
@@ -103,9 +105,11 @@ impl Pull<'_> {
                 Attempt::AboveOthers => above,
             },
         };
-        match fetch(self.store, key, wanted.clone()).await {
+        let watch = |counter: &_| self.progress.follow(wanted.at, counter);
+        match fetch(self.store, key, wanted.clone(), watch).await {
             Ok(layer) if layer.key == alone || layer.key == above => {
                 wanted.stack.put(wanted.at, Slot::Staged(layer));
+                self.progress.whole(wanted.at);
                 Ok(Got::Layer)
             }
             // Another pull has it above other layers.

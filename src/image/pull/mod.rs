@@ -14,6 +14,7 @@ mod artifact;
 mod error;
 mod fetch;
 mod layers;
+mod progress;
 mod stack;
 
 #[cfg(test)]
@@ -31,6 +32,8 @@ pub use error::{PullError, PullErrorKind};
 pub(super) use error::{layer_kind, manifest_kind};
 pub(super) use fetch::Fetches;
 use futures_util::future::{BoxFuture, FutureExt, Shared};
+pub use progress::LayerProgress;
+use progress::Progress;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -53,13 +56,33 @@ type Key = (String, Option<Fingerprint>);
 
 /// The pulls under way, so that equal ones are one.
 #[derive(Debug, Default)]
-pub(super) struct InFlight(Mutex<HashMap<Key, Operation>>);
+pub(super) struct InFlight(Mutex<HashMap<Key, Pulling>>);
 
-/// Pulls, or waits for the equal pull that is under way.
-pub(super) async fn pull(
-    store: &ImageStore,
-    request: PullRequest,
-) -> Result<Arc<Image>, PullError> {
+/// A pull under way. It goes on when this is dropped.
+#[derive(Debug, Clone)]
+pub struct Pulling {
+    operation: Operation,
+    progress: Arc<Progress>,
+}
+
+impl Pulling {
+    /// The layers of the image, from the bottom, and how much of each has come. Empty until the manifest is
+    /// known, and for an image that need not be fetched.
+    pub fn layers(&self) -> Vec<LayerProgress> {
+        self.progress.layers()
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// As [`ImageStore::pull`].
+    pub async fn end(&self) -> Result<Arc<Image>, PullError> {
+        self.operation.clone().await
+    }
+}
+
+/// Begins a pull, or joins the equal one that is under way.
+pub(super) fn begin(store: &ImageStore, request: PullRequest) -> Result<Pulling, PullError> {
     let reference: Reference = match request.reference.parse() {
         Ok(reference) => reference,
         Err(source) => {
@@ -73,19 +96,14 @@ pub(super) async fn pull(
         reference.to_string(),
         request.credentials.as_ref().map(Credentials::fingerprint),
     );
-    let operation = {
-        let in_flight = &store.inner.in_flight.0;
-        let mut in_flight = in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        match in_flight.get(&key) {
-            Some(operation) => operation.clone(),
-            None => {
-                let operation = start(store.clone(), key.clone(), reference, request.credentials);
-                in_flight.insert(key, operation.clone());
-                operation
-            }
-        }
-    };
-    operation.await
+    let in_flight = &store.inner.in_flight.0;
+    let mut in_flight = in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(pulling) = in_flight.get(&key) {
+        return Ok(pulling.clone());
+    }
+    let pulling = start(store.clone(), key.clone(), reference, request.credentials);
+    in_flight.insert(key, pulling.clone());
+    Ok(pulling)
 }
 
 fn start(
@@ -93,13 +111,16 @@ fn start(
     key: Key,
     reference: Reference,
     credentials: Option<Credentials>,
-) -> Operation {
+) -> Pulling {
     let name = reference.to_string();
+    let progress = Arc::new(Progress::default());
+    let watched = Arc::clone(&progress);
     let task = tokio::spawn(async move {
         let result = Pull {
             store: &store,
             reference: &reference,
             caller: key.1,
+            progress: &progress,
         }
         .run(credentials)
         .await;
@@ -112,15 +133,17 @@ fn start(
             .remove(&key);
         result
     });
-    async move {
+    let operation = async move {
         let interrupted = || PullError::Store {
             reference: name,
             source: Arc::new(StoreError::Interrupted),
         };
         task.await.unwrap_or_else(|_| Err(interrupted()))
+    };
+    Pulling {
+        operation: operation.boxed().shared(),
+        progress: watched,
     }
-    .boxed()
-    .shared()
 }
 
 /// One pull.
@@ -129,6 +152,8 @@ struct Pull<'a> {
     reference: &'a Reference,
     /// Whose it is.
     caller: Option<Fingerprint>,
+    /// For those who watch.
+    progress: &'a Progress,
 }
 
 impl Pull<'_> {

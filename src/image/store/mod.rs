@@ -29,7 +29,7 @@ use super::image::{Image, ImageId, LayerName};
 use super::import::{self, ImportError};
 use super::index::{Index, RECORD, Snapshot};
 use super::overlay::{self, ViewError};
-use super::pull::{Fetches, InFlight, PullError, PullRequest};
+use super::pull::{Fetches, InFlight, PullError, PullRequest, Pulling};
 use super::registry::{Registry, Timers};
 use super::{Reference, unpack};
 use crate::disk::{Dir, DirError, FileName, FileNameError, LockFile, RecordError};
@@ -243,7 +243,15 @@ impl ImageStore {
     /// Pulls an image; concurrent pulls of the same reference with the same credentials are one
     /// operation, which goes on when its callers go away.
     pub async fn pull(&self, request: PullRequest) -> Result<Arc<Image>, PullError> {
-        super::pull::pull(self, request).await
+        self.begin_pull(request)?.end().await
+    }
+
+    /// As [`ImageStore::pull`], for those who watch how far it is.
+    ///
+    /// # Errors
+    /// The reference is none.
+    pub fn begin_pull(&self, request: PullRequest) -> Result<Pulling, PullError> {
+        super::pull::begin(self, request)
     }
 
     /// Makes an image called `name` of an archive: a root file system, an OCI layout, or what

@@ -10,16 +10,24 @@
 //! thing it looks at is whether a hostPath with a type is of that type.
 
 mod container;
+mod environment;
 mod expand;
+mod mount;
 mod plan;
+mod probe;
 mod quantity;
 mod schema;
+mod security;
+mod users;
+mod volume;
 
 pub use plan::{
-    Directory, GRACE_ANNOTATION, MANIFEST_ANNOTATION, PlannedContainer, PodPlan, PullPolicy, Roots,
+    GRACE_ANNOTATION, Known, MANIFEST_ANNOTATION, PlannedContainer, PodPlan, PullPolicy, Roots,
     log_directory_name,
 };
+pub use probe::Check;
 pub use schema::Manifest;
+pub use volume::{Needed, NeededKind};
 
 /// Why a manifest cannot become a pod.
 #[derive(Debug, thiserror::Error)]

@@ -1,13 +1,16 @@
 //! From a manifest to the requests that run it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use cri_api::runtime::v1::{self as cri, NamespaceMode};
 
-use super::ManifestError;
-use super::container::{self, Volumes};
-use super::schema::{Manifest, PodSecurityContext, PodSpec, Volume};
+use super::container::{self, Pod};
+use super::probe::Checks;
+use super::schema::{Container, Manifest, PodSecurityContext, PodSpec};
+use super::volume::{self, Needed};
+use super::{ManifestError, security, users};
+use crate::cli::run::keeper::{Kept, Restart, Role};
 
 /// Annotation on pods that were made from a manifest: only their directories are deleted with them.
 pub const MANIFEST_ANNOTATION: &str = "holdfast.dev/manifest";
@@ -25,22 +28,28 @@ pub struct Roots {
     pub memory_volumes: PathBuf,
 }
 
-/// Which file system a directory is to be on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Medium {
-    /// A disk.
-    Disk,
-    /// Memory.
-    Memory,
+/// What a manifest cannot know of its pod.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// The pod's uid when the manifest has none.
+    pub uid: String,
+    /// Where its directories are.
+    pub roots: Roots,
+    /// Name of this machine.
+    pub node_name: String,
+    /// Addresses of the pod; none before it has some.
+    pub pod_ips: Vec<String>,
 }
 
-/// A directory that has to exist before the pod runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Directory {
-    /// Its path.
-    pub path: PathBuf,
-    /// Its permission bits.
-    pub mode: u32,
+/// When containers are started again: `restartPolicy` of the pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restarts {
+    /// However they ended.
+    Always,
+    /// When they failed.
+    OnFailure,
+    /// Not at all.
+    Never,
 }
 
 /// When to pull an image.
@@ -54,15 +63,32 @@ pub enum PullPolicy {
     Never,
 }
 
+/// An image that is needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedImage {
+    /// Its reference.
+    pub reference: String,
+    /// When to pull it.
+    pub pull: PullPolicy,
+}
+
 /// A container to be made.
 #[derive(Debug, Clone)]
 pub struct PlannedContainer {
-    /// The request's configuration.
+    /// The request's configuration, of attempt 0.
     pub config: cri::ContainerConfig,
     /// When to pull its image.
     pub pull: PullPolicy,
     /// Refuse to run it as root.
     pub non_root: bool,
+    /// What the keeper knows of it.
+    pub kept: Kept,
+    /// What its probes do.
+    pub checks: Checks,
+    /// Command after the start.
+    pub post_start: Option<Vec<String>>,
+    /// Command before the stop.
+    pub pre_stop: Option<Vec<String>>,
 }
 
 /// Everything that `holdfast run` asks of the daemon.
@@ -72,67 +98,106 @@ pub struct PodPlan {
     pub sandbox: cri::PodSandboxConfig,
     /// Runtime handler.
     pub runtime_handler: String,
-    /// The containers, in order.
+    /// The containers, in the order of starting: init containers and sidecars, then the others.
     pub containers: Vec<PlannedContainer>,
-    /// Directories to make.
-    pub directories: Vec<Directory>,
+    /// Images of volumes.
+    pub images: Vec<PlannedImage>,
+    /// What to make before.
+    pub needed: Vec<Needed>,
 }
 
 impl PodPlan {
-    /// Plans a manifest; `uid` counts when the manifest has none.
+    /// Plans a manifest.
     ///
     /// # Errors
     /// [`ManifestError::Field`] for a value that cannot be used.
-    pub fn new(manifest: &Manifest, uid: &str, roots: &Roots) -> Result<Self, ManifestError> {
+    pub fn new(manifest: &Manifest, known: &Known) -> Result<Self, ManifestError> {
         let spec = &manifest.spec;
-        check_policies(spec)?;
-        let metadata = metadata(manifest, uid)?;
-        let log_directory = roots.logs.join(log_directory_name(&metadata));
-        let mut directories = vec![Directory {
-            path: log_directory.clone(),
-            mode: 0o755,
-        }];
-        let volumes = volumes(&spec.volumes, &metadata.uid, roots, &mut directories)?;
-        let labels = labels(manifest, &metadata);
-        let mut containers = Vec::new();
-        for (index, container) in spec.containers.iter().enumerate() {
-            let field = format!("spec.containers[{index}]");
-            containers.push(container::plan(
-                &field,
-                container,
-                spec,
-                (&volumes, &labels),
-            )?);
-            directories.push(Directory {
-                path: log_directory.join(&container.name),
-                mode: 0o755,
-            });
-        }
+        let metadata = metadata(manifest, &known.uid)?;
         unique_names(spec)?;
-        let privileged = spec
-            .containers
-            .iter()
-            .any(|one| one.security_context.privileged);
+        let log_directory = known.roots.logs.join(log_directory_name(&metadata));
+        let volumes = volume::volumes(spec, &metadata.uid, &known.roots)?;
+        let mut needed = vec![Needed::plain_directory(log_directory.clone())];
+        needed.extend(volumes.needed);
+        let pod = Pod {
+            manifest,
+            spec,
+            known,
+            namespaces: namespaces(spec, &metadata.uid)?,
+            volumes: volumes.volumes,
+            labels: labels(manifest, &metadata),
+            restarts: restarts(spec)?,
+            metadata: &metadata,
+        };
+        let mut containers = Vec::new();
+        for (field, container, role) in spec.in_order()? {
+            containers.push(container::plan(&field, container, role, &pod)?);
+            let logs = log_directory.join(&container.name);
+            needed.push(Needed::plain_directory(logs));
+        }
         Ok(Self {
             runtime_handler: spec.runtime_class_name.clone().unwrap_or_default(),
-            sandbox: cri::PodSandboxConfig {
-                hostname: hostname(spec, &metadata.name),
-                log_directory: log_directory.to_string_lossy().into_owned(),
-                dns_config: dns(spec)?,
-                port_mappings: container::ports(spec)?,
-                annotations: annotations(manifest),
-                linux: Some(linux(
-                    &spec.security_context,
-                    namespaces(spec)?,
-                    privileged,
-                )?),
-                metadata: Some(metadata),
-                labels,
-                windows: None,
-            },
+            sandbox: sandbox(&pod, &log_directory.to_string_lossy())?,
             containers,
-            directories,
+            images: volumes.images,
+            needed,
         })
+    }
+
+    /// Whether the pod needs a keeper once all its containers have been started.
+    pub fn needs_keeping(&self) -> bool {
+        self.containers.iter().any(|container| {
+            let kept = &container.kept;
+            kept.role == Role::Sidecar
+                || (kept.role == Role::App && kept.restart != Restart::Never)
+                || container.checks != Checks::default()
+                || container.pre_stop.is_some()
+        })
+    }
+}
+
+fn sandbox(pod: &Pod<'_>, log_directory: &str) -> Result<cri::PodSandboxConfig, ManifestError> {
+    let spec = pod.spec;
+    Ok(cri::PodSandboxConfig {
+        hostname: hostname(spec, &pod.metadata.name),
+        log_directory: log_directory.to_owned(),
+        dns_config: dns(spec)?,
+        port_mappings: container::ports(spec)?,
+        annotations: annotations(pod.manifest),
+        linux: Some(linux(pod)?),
+        metadata: Some(pod.metadata.clone()),
+        labels: pod.labels.clone(),
+        windows: None,
+    })
+}
+
+impl PodSpec {
+    /// The containers in the order of starting, with their fields and what they are for.
+    pub(super) fn in_order(&self) -> Result<Vec<(String, &Container, Role)>, ManifestError> {
+        let mut all = Vec::new();
+        for (index, container) in self.init_containers.iter().enumerate() {
+            let field = format!("spec.initContainers[{index}]");
+            let role = match container.restart_policy.as_deref() {
+                None => Role::Init,
+                Some("Always") => Role::Sidecar,
+                Some(other) => {
+                    let field = format!("{field}.restartPolicy");
+                    let remedy = "give Always for a sidecar, or nothing";
+                    return Err(ManifestError::field(field, other, remedy));
+                }
+            };
+            all.push((field, container, role));
+        }
+        for (index, container) in self.containers.iter().enumerate() {
+            let field = format!("spec.containers[{index}]");
+            if let Some(policy) = &container.restart_policy {
+                let field = format!("{field}.restartPolicy");
+                let remedy = "only init containers have one of their own: use spec.restartPolicy";
+                return Err(ManifestError::field(field, policy, remedy));
+            }
+            all.push((field, container, Role::App));
+        }
+        Ok(all)
     }
 }
 
@@ -141,27 +206,20 @@ pub fn log_directory_name(metadata: &cri::PodSandboxMetadata) -> String {
     format!("{}_{}_{}", metadata.namespace, metadata.name, metadata.uid)
 }
 
-fn check_policies(spec: &PodSpec) -> Result<(), ManifestError> {
-    if let Some(policy) = spec
-        .restart_policy
-        .as_deref()
-        .filter(|policy| *policy != "Never")
-    {
-        let remedy = "nothing here restarts containers: give Never";
-        return Err(ManifestError::field("spec.restartPolicy", policy, remedy));
+fn restarts(spec: &PodSpec) -> Result<Restarts, ManifestError> {
+    match spec.restart_policy.as_deref() {
+        None | Some("Always") => Ok(Restarts::Always),
+        Some("OnFailure") => Ok(Restarts::OnFailure),
+        Some("Never") => Ok(Restarts::Never),
+        Some(other) => {
+            let remedy = "give Always, OnFailure or Never";
+            Err(ManifestError::field("spec.restartPolicy", other, remedy))
+        }
     }
-    if spec.containers.is_empty() {
-        return Err(ManifestError::field(
-            "spec.containers",
-            "[]",
-            "give at least one container",
-        ));
-    }
-    Ok(())
 }
 
 /// A name that can be part of a directory's name: DNS label characters and dots.
-fn plain(field: &str, text: &str) -> Result<String, ManifestError> {
+pub(super) fn plain(field: &str, text: &str) -> Result<String, ManifestError> {
     let fits =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
     if text.is_empty() || text.len() > 253 || !text.bytes().all(fits) || text.starts_with('.') {
@@ -183,16 +241,17 @@ fn metadata(manifest: &Manifest, uid: &str) -> Result<cri::PodSandboxMetadata, M
 }
 
 fn unique_names(spec: &PodSpec) -> Result<(), ManifestError> {
+    if spec.containers.is_empty() {
+        let remedy = "give at least one container";
+        return Err(ManifestError::field("spec.containers", "[]", remedy));
+    }
     let mut seen = BTreeMap::new();
-    for (index, container) in spec.containers.iter().enumerate() {
-        let field = format!("spec.containers[{index}].name");
+    for (field, container, _) in spec.in_order()? {
+        let field = format!("{field}.name");
         plain(&field, &container.name)?;
         if seen.insert(&container.name, ()).is_some() {
-            return Err(ManifestError::field(
-                field,
-                &container.name,
-                "another container has this name",
-            ));
+            let remedy = "another container has this name";
+            return Err(ManifestError::field(field, &container.name, remedy));
         }
     }
     Ok(())
@@ -261,7 +320,7 @@ fn dns_option(option: &super::schema::NameValue) -> String {
 }
 
 /// The namespaces of the pod and, since the kubelet sends the same to both, of its containers.
-pub(super) fn namespaces(spec: &PodSpec) -> Result<cri::NamespaceOption, ManifestError> {
+fn namespaces(spec: &PodSpec, uid: &str) -> Result<cri::NamespaceOption, ManifestError> {
     if spec.host_pid && spec.share_process_namespace {
         let remedy = "hostPID is set as well; give only one of them";
         return Err(ManifestError::field(
@@ -269,6 +328,11 @@ pub(super) fn namespaces(spec: &PodSpec) -> Result<cri::NamespaceOption, Manifes
             "true",
             remedy,
         ));
+    }
+    let mapped = spec.host_users == Some(false);
+    if mapped && spec.host_pid {
+        let remedy = "hostPID is set as well; give only one of them";
+        return Err(ManifestError::field("spec.hostUsers", "false", remedy));
     }
     let mode = |host: bool| {
         if host {
@@ -287,15 +351,28 @@ pub(super) fn namespaces(spec: &PodSpec) -> Result<cri::NamespaceOption, Manifes
         pid: pid.into(),
         ipc: mode(spec.host_ipc).into(),
         target_id: String::new(),
-        userns_options: None,
+        userns_options: mapped.then(|| users::of(uid)),
     })
 }
 
-fn linux(
-    context: &PodSecurityContext,
-    namespaces: cri::NamespaceOption,
-    privileged: bool,
-) -> Result<cri::LinuxPodSandboxConfig, ManifestError> {
+fn linux(pod: &Pod<'_>) -> Result<cri::LinuxPodSandboxConfig, ManifestError> {
+    let context = &pod.spec.security_context;
+    let containers = pod.spec.init_containers.iter().chain(&pod.spec.containers);
+    let privileged = |one: &Container| one.security_context.privileged;
+    Ok(cri::LinuxPodSandboxConfig {
+        security_context: Some(cri::LinuxSandboxSecurityContext {
+            namespace_options: Some(pod.namespaces.clone()),
+            privileged: containers.into_iter().any(privileged),
+            seccomp: Some(cri::SecurityProfile::default()),
+            selinux_options: context.se_linux_options.as_ref().map(security::se_linux),
+            ..Default::default()
+        }),
+        sysctls: sysctls(context)?,
+        ..Default::default()
+    })
+}
+
+fn sysctls(context: &PodSecurityContext) -> Result<HashMap<String, String>, ManifestError> {
     let mut sysctls = HashMap::new();
     for (index, sysctl) in context.sysctls.iter().enumerate() {
         let value = sysctl.value.clone().ok_or_else(|| {
@@ -304,109 +381,5 @@ fn linux(
         })?;
         sysctls.insert(sysctl.name.clone(), value);
     }
-    Ok(cri::LinuxPodSandboxConfig {
-        security_context: Some(cri::LinuxSandboxSecurityContext {
-            namespace_options: Some(namespaces),
-            privileged,
-            seccomp: Some(cri::SecurityProfile::default()),
-            ..Default::default()
-        }),
-        sysctls,
-        ..Default::default()
-    })
-}
-
-fn volumes(
-    volumes: &[Volume],
-    uid: &str,
-    roots: &Roots,
-    directories: &mut Vec<Directory>,
-) -> Result<Volumes, ManifestError> {
-    let mut found = Volumes::new();
-    for (index, volume) in volumes.iter().enumerate() {
-        let field = format!("spec.volumes[{index}]");
-        plain(&format!("{field}.name"), &volume.name)?;
-        let path = match (&volume.empty_dir, &volume.host_path) {
-            (Some(empty), None) => {
-                let root = match medium(&field, &empty.medium)? {
-                    Medium::Disk => &roots.volumes,
-                    Medium::Memory => &roots.memory_volumes,
-                };
-                let path = root.join(uid).join(&volume.name);
-                directories.push(Directory {
-                    path: path.clone(),
-                    mode: 0o1777,
-                });
-                path
-            }
-            (None, Some(host)) => host_path(&field, host, directories)?,
-            _ => {
-                return Err(ManifestError::field(
-                    field,
-                    &volume.name,
-                    "give either emptyDir or hostPath",
-                ));
-            }
-        };
-        if found.insert(volume.name.clone(), path).is_some() {
-            let remedy = "another volume has this name";
-            return Err(ManifestError::field(
-                format!("{field}.name"),
-                &volume.name,
-                remedy,
-            ));
-        }
-    }
-    Ok(found)
-}
-
-fn medium(field: &str, medium: &str) -> Result<Medium, ManifestError> {
-    match medium {
-        "" => Ok(Medium::Disk),
-        "Memory" => Ok(Medium::Memory),
-        other => {
-            let field = format!("{field}.emptyDir.medium");
-            Err(ManifestError::field(field, other, "give Memory or nothing"))
-        }
-    }
-}
-
-fn host_path(
-    field: &str,
-    host: &super::schema::HostPath,
-    directories: &mut Vec<Directory>,
-) -> Result<PathBuf, ManifestError> {
-    let path = Path::new(&host.path);
-    let field = format!("{field}.hostPath");
-    if !path.is_absolute() {
-        return Err(ManifestError::field(
-            format!("{field}.path"),
-            &host.path,
-            "give an absolute path",
-        ));
-    }
-    let fits = match host.r#type.as_str() {
-        "" => true,
-        "Directory" => path.is_dir(),
-        "File" => path.is_file(),
-        "DirectoryOrCreate" => {
-            directories.push(Directory {
-                path: path.to_owned(),
-                mode: 0o755,
-            });
-            true
-        }
-        other => {
-            let remedy = "give Directory, File, DirectoryOrCreate or nothing";
-            return Err(ManifestError::field(format!("{field}.type"), other, remedy));
-        }
-    };
-    if !fits {
-        return Err(ManifestError::field(
-            format!("{field}.path"),
-            &host.path,
-            "there is no such thing of this type",
-        ));
-    }
-    Ok(path.to_owned())
+    Ok(sysctls)
 }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use cri_api::runtime::v1::NamespaceMode;
 
-use super::{Manifest, ManifestError, PodPlan, Roots};
+use super::{Check, Known, Manifest, ManifestError, NeededKind, PodPlan, Roots};
+use crate::cli::run::keeper::{ProbeKind, Restart, Role};
 
 fn roots() -> Roots {
     Roots {
@@ -14,8 +15,17 @@ fn roots() -> Roots {
     }
 }
 
+fn known() -> Known {
+    Known {
+        uid: "uid-1".to_owned(),
+        roots: roots(),
+        node_name: "node".to_owned(),
+        pod_ips: vec!["10.0.0.2".to_owned(), "fd00::2".to_owned()],
+    }
+}
+
 fn plan(text: &str) -> Result<PodPlan, ManifestError> {
-    PodPlan::new(&Manifest::parse(text)?, "uid-1", &roots())
+    PodPlan::new(&Manifest::parse(text)?, &known())
 }
 
 fn error(text: &str) -> String {
@@ -88,7 +98,7 @@ fn anything_but_one_pod_is_refused() {
 #[test]
 fn values_that_do_not_fit_are_refused_by_field() {
     for (text, field) in [
-        (pod("  restartPolicy: Always\n"), "spec.restartPolicy"),
+        (pod("  restartPolicy: Sometimes\n"), "spec.restartPolicy"),
         (pod("  dnsPolicy: ClusterFirst\n"), "spec.dnsPolicy"),
         (pod("  volumes: [{name: v}]\n"), "spec.volumes[0]"),
         (
@@ -158,4 +168,220 @@ fn variables_are_expanded_in_commands_and_environment() {
     let config = plan(&text).unwrap().containers.remove(0).config;
     assert_eq!(config.args, ["12", "$(A)"]);
     assert_eq!(config.envs[1].value, b"12");
+}
+
+#[test]
+fn init_containers_come_first_and_sidecars_among_them() {
+    let plan = plan(&pod(
+        "  initContainers:\n  - {name: i, image: i}\n  - {name: s, image: i, restartPolicy: Always}\n",
+    ))
+    .unwrap();
+    let kept: Vec<_> = plan.containers.iter().map(|one| &one.kept).collect();
+    let found: Vec<_> = kept
+        .iter()
+        .map(|kept| (kept.name.as_str(), kept.role, kept.restart))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("i", Role::Init, Restart::OnFailure),
+            ("s", Role::Sidecar, Restart::Always),
+            ("a", Role::App, Restart::Always),
+        ]
+    );
+    assert!(plan.needs_keeping());
+}
+
+#[test]
+fn a_pod_that_runs_once_needs_no_keeper() {
+    for (rest, needs) in [
+        ("", false),
+        ("    livenessProbe: {exec: {command: [x]}}\n", true),
+        ("    lifecycle: {preStop: {exec: {command: [x]}}}\n", true),
+        (
+            "    lifecycle: {postStart: {exec: {command: [x]}}}\n",
+            false,
+        ),
+    ] {
+        let text = container(&format!("{rest}  restartPolicy: Never\n"));
+        assert_eq!(plan(&text).unwrap().needs_keeping(), needs, "{rest}");
+    }
+}
+
+#[test]
+fn what_only_some_containers_have_is_refused_elsewhere_by_field() {
+    let init = |rest: &str| {
+        pod(&format!(
+            "  initContainers: [{{name: i, image: i, {rest}}}]\n"
+        ))
+    };
+    for (text, field) in [
+        (
+            init("restartPolicy: OnFailure"),
+            "spec.initContainers[0].restartPolicy",
+        ),
+        (
+            init("livenessProbe: {exec: {command: [x]}}"),
+            "spec.initContainers[0]",
+        ),
+        (
+            init("lifecycle: {preStop: {exec: {command: [x]}}}"),
+            "spec.initContainers[0]",
+        ),
+        (
+            container("    restartPolicy: Always\n"),
+            "spec.containers[0].restartPolicy",
+        ),
+        (
+            container("    livenessProbe: {}\n"),
+            "spec.containers[0].livenessProbe",
+        ),
+        (
+            container("    livenessProbe: {exec: {command: [x]}, tcpSocket: {port: 1}}\n"),
+            "spec.containers[0].livenessProbe",
+        ),
+        (
+            container("    livenessProbe: {exec: {command: [x]}, successThreshold: 2}\n"),
+            "spec.containers[0].livenessProbe.successThreshold",
+        ),
+        (
+            container("    readinessProbe: {tcpSocket: {port: web}}\n"),
+            "spec.containers[0].readinessProbe.tcpSocket.port",
+        ),
+        (
+            container("    readinessProbe: {httpGet: {port: 1, scheme: HTTPS}}\n"),
+            "spec.containers[0].readinessProbe.httpGet.scheme",
+        ),
+        (
+            container("    startupProbe: {exec: {command: [x]}, periodSeconds: 0}\n"),
+            "spec.containers[0].startupProbe.periodSeconds",
+        ),
+        (
+            container("    env: [{name: A, valueFrom: {fieldRef: {fieldPath: status.hostIP}}}]\n"),
+            "spec.containers[0].env[0].valueFrom.fieldRef.fieldPath",
+        ),
+        (
+            container(
+                "    volumeMounts: [{name: v, mountPath: /v, subPath: x}]\n  volumes: [{name: v, emptyDir: {}}]\n",
+            ),
+            "spec.containers[0].volumeMounts[0].subPath",
+        ),
+        (
+            pod("  volumes: [{name: v, emptyDir: {}, image: {reference: i}}]\n"),
+            "spec.volumes[0]",
+        ),
+        (
+            pod("  volumes: [{name: v, hostPath: {path: /dev/null, type: Socket}}]\n"),
+            "spec.volumes[0].hostPath.path",
+        ),
+        (
+            pod("  securityContext: {fsGroup: -1}\n"),
+            "spec.securityContext.fsGroup",
+        ),
+        (
+            pod("  securityContext: {fsGroupChangePolicy: OnRootMismatch}\n"),
+            "spec.securityContext.fsGroupChangePolicy",
+        ),
+        (
+            pod("  securityContext: {appArmorProfile: {type: Localhost}}\n"),
+            "spec.containers[0].securityContext.appArmorProfile.localhostProfile",
+        ),
+        (
+            pod("  hostUsers: false\n  hostPID: true\n"),
+            "spec.hostUsers",
+        ),
+    ] {
+        let found = error(&text);
+        assert!(found.starts_with(field), "{found:?} does not name {field}");
+    }
+    let found = error(&pod("  volumes: [{name: v, emptyDir: {sizeLimit: 1Mi}}]\n"));
+    assert!(
+        found.contains("sizeLimit") && found.contains("line 6"),
+        "{found}"
+    );
+}
+
+#[test]
+fn probes_have_the_kubelets_defaults() {
+    let plan = plan(&container(
+        "    ports: [{name: web, containerPort: 8080}]\n    livenessProbe: {httpGet: {port: web}}\n",
+    ))
+    .unwrap();
+    let probe = plan.containers[0].checks.get(ProbeKind::Liveness).unwrap();
+    let Check::Http { port, path, .. } = &probe.check else {
+        panic!("{probe:?}");
+    };
+    assert_eq!((*port, path.as_str()), (8080, "/"));
+    assert_eq!(
+        (probe.timeout.as_secs(), probe.pace.period.as_secs()),
+        (1, 10)
+    );
+    assert_eq!((probe.pace.failures, probe.pace.successes), (3, 1));
+}
+
+#[test]
+fn fields_of_the_pod_become_variables() {
+    let variable = |path: &str| {
+        let text = container(&format!(
+            "    args: [$(A)]\n    env: [{{name: A, valueFrom: {{fieldRef: {{fieldPath: \"{path}\"}}}}}}]\n"
+        ));
+        let text = text.replace(
+            "{name: x}",
+            "{name: x, labels: {l: one}, annotations: {k/k: two}}",
+        );
+        plan(&text)
+            .unwrap()
+            .containers
+            .remove(0)
+            .config
+            .args
+            .remove(0)
+    };
+    for (path, value) in [
+        ("metadata.name", "x"),
+        ("metadata.namespace", "default"),
+        ("metadata.uid", "uid-1"),
+        ("metadata.labels['l']", "one"),
+        ("metadata.labels['none']", ""),
+        ("metadata.annotations['k/k']", "two"),
+        ("spec.nodeName", "node"),
+        ("status.podIP", "10.0.0.2"),
+        ("status.podIPs", "10.0.0.2,fd00::2"),
+    ] {
+        assert_eq!(variable(path), value, "{path}");
+    }
+}
+
+#[test]
+fn volumes_are_mapped_in_a_user_namespace_and_belong_to_the_group() {
+    let plan = plan(
+        &container(
+            "    volumeMounts: [{name: v, mountPath: /v}, {name: i, mountPath: /i, subPath: bin}]\n  \
+             volumes: [{name: v, emptyDir: {}}, {name: i, image: {reference: r, pullPolicy: Never}}]\n  \
+             hostUsers: false\n  securityContext: {fsGroup: 7, supplementalGroups: [8]}\n",
+        ),
+    )
+    .unwrap();
+    let config = &plan.containers[0].config;
+    let context = config.linux.clone().unwrap().security_context.unwrap();
+    let users = context.namespace_options.unwrap().userns_options.unwrap();
+    assert_eq!(config.mounts[0].uid_mappings, users.uids);
+    assert_eq!(context.supplemental_groups, [8, 7]);
+    let image = &config.mounts[1];
+    assert_eq!(
+        (image.image_sub_path.as_str(), image.readonly),
+        ("bin", true)
+    );
+    assert!(image.uid_mappings.is_empty() && image.host_path.is_empty());
+    assert_eq!(plan.images.len(), 1);
+    let volume = plan
+        .needed
+        .iter()
+        .find(|one| one.path.ends_with("v"))
+        .unwrap();
+    let kind = NeededKind::Directory {
+        mode: 0o3777,
+        group: Some(7),
+    };
+    assert_eq!(volume.kind, kind);
 }

@@ -7,6 +7,14 @@ use serde::Deserialize;
 
 use super::ManifestError;
 
+mod probe;
+mod security;
+mod volume;
+
+pub use probe::{Hook, HttpGet, Lifecycle, PortRef, Probe};
+pub use security::{PodSecurityContext, Profile, SeLinuxOptions, SecurityContext};
+pub use volume::{EmptyDir, HostPath, Volume, VolumeMount};
+
 /// A Pod.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -110,7 +118,7 @@ pub struct PodSpec {
     pub dns_policy: Option<String>,
     /// Content of resolv.conf.
     pub dns_config: Option<DnsConfig>,
-    /// Only `Never`: nothing here restarts containers.
+    /// `Always` (also when missing), `OnFailure` or `Never`.
     pub restart_policy: Option<String>,
     /// Seconds between the stop signal and SIGKILL for `holdfast stop`.
     pub termination_grace_period_seconds: Option<u32>,
@@ -119,6 +127,12 @@ pub struct PodSpec {
     /// Security context of the pod and default for its containers.
     #[serde(default)]
     pub security_context: PodSecurityContext,
+    /// `false`: a user namespace for the pod.
+    pub host_users: Option<bool>,
+    /// Containers that have to succeed one after the other before the others start; with restartPolicy Always
+    /// they are sidecars, which keep running.
+    #[serde(default)]
+    pub init_containers: Vec<Container>,
     /// Containers, started in this order.
     pub containers: Vec<Container>,
     /// Volumes.
@@ -151,77 +165,6 @@ pub struct NameValue {
     pub value: Option<String>,
 }
 
-/// `PodSecurityContext`.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct PodSecurityContext {
-    /// User of all containers that say nothing else.
-    pub run_as_user: Option<i64>,
-    /// Group, likewise.
-    pub run_as_group: Option<i64>,
-    /// Refuse to run as root, likewise.
-    pub run_as_non_root: Option<bool>,
-    /// Supplementary groups of all containers.
-    #[serde(default)]
-    pub supplemental_groups: Vec<i64>,
-    /// `Merge` or `Strict`.
-    pub supplemental_groups_policy: Option<String>,
-    /// Kernel parameters of the pod's namespaces.
-    #[serde(default)]
-    pub sysctls: Vec<NameValue>,
-    /// Seccomp profile of all containers that say nothing else.
-    pub seccomp_profile: Option<Profile>,
-}
-
-/// `SecurityContext` of a container.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct SecurityContext {
-    /// User.
-    pub run_as_user: Option<i64>,
-    /// Group.
-    pub run_as_group: Option<i64>,
-    /// Refuse to run as root.
-    pub run_as_non_root: Option<bool>,
-    /// All of the host's devices and capabilities.
-    #[serde(default)]
-    pub privileged: bool,
-    /// Read-only root.
-    #[serde(default)]
-    pub read_only_root_filesystem: bool,
-    /// `false` sets no_new_privs.
-    pub allow_privilege_escalation: Option<bool>,
-    /// Capabilities.
-    #[serde(default)]
-    pub capabilities: Capabilities,
-    /// Seccomp profile.
-    pub seccomp_profile: Option<Profile>,
-    /// `Default` (masked) or `Unmasked`.
-    pub proc_mount: Option<String>,
-}
-
-/// `Capabilities`.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Capabilities {
-    /// To add.
-    #[serde(default)]
-    pub add: Vec<String>,
-    /// To drop.
-    #[serde(default)]
-    pub drop: Vec<String>,
-}
-
-/// `SeccompProfile`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Profile {
-    /// `RuntimeDefault`, `Unconfined` or `Localhost`.
-    pub r#type: String,
-    /// Absolute path of the profile, for `Localhost`.
-    pub localhost_profile: Option<String>,
-}
-
 /// `Container`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -240,7 +183,7 @@ pub struct Container {
     pub args: Vec<String>,
     /// Environment.
     #[serde(default)]
-    pub env: Vec<NameValue>,
+    pub env: Vec<Variable>,
     /// Working directory.
     pub working_dir: Option<String>,
     /// Ports.
@@ -255,6 +198,17 @@ pub struct Container {
     /// Security context.
     #[serde(default)]
     pub security_context: SecurityContext,
+    /// `Always`, of an init container only: it is a sidecar.
+    pub restart_policy: Option<String>,
+    /// Has to pass once before the other probes begin.
+    pub startup_probe: Option<Probe>,
+    /// Says whether the container can do its work.
+    pub readiness_probe: Option<Probe>,
+    /// A container that fails it is stopped.
+    pub liveness_probe: Option<Probe>,
+    /// Commands after the start and before the stop.
+    #[serde(default)]
+    pub lifecycle: Lifecycle,
     /// Standard input is kept open.
     #[serde(default)]
     pub stdin: bool,
@@ -266,13 +220,43 @@ pub struct Container {
     pub tty: bool,
 }
 
+/// `EnvVar`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Variable {
+    /// Name.
+    pub name: String,
+    /// Value.
+    pub value: Option<String>,
+    /// A field of the pod instead of a value.
+    pub value_from: Option<ValueFrom>,
+}
+
+/// `EnvVarSource`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ValueFrom {
+    /// A field of the pod.
+    pub field_ref: FieldRef,
+}
+
+/// `ObjectFieldSelector`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct FieldRef {
+    /// `v1`.
+    #[serde(rename = "apiVersion")]
+    pub _api_version: Option<String>,
+    /// Path of the field, such as `metadata.labels['app']`.
+    pub field_path: String,
+}
+
 /// `ContainerPort`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Port {
-    /// For people.
-    #[serde(rename = "name")]
-    pub _name: Option<String>,
+    /// What probes may call it.
+    pub name: Option<String>,
     /// Port in the pod.
     pub container_port: i32,
     /// Port of the host.
@@ -283,23 +267,6 @@ pub struct Port {
     pub host_ip: String,
     /// `TCP`, `UDP` or `SCTP`.
     pub protocol: Option<String>,
-}
-
-/// `VolumeMount`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct VolumeMount {
-    /// Name of the volume.
-    pub name: String,
-    /// Where.
-    pub mount_path: String,
-    /// Read-only.
-    #[serde(default)]
-    pub read_only: bool,
-    /// `Disabled` (also when missing) or `Enabled`.
-    pub recursive_read_only: Option<String>,
-    /// `None` (also when missing), `HostToContainer` or `Bidirectional`.
-    pub mount_propagation: Option<String>,
 }
 
 /// `ResourceRequirements`: amounts as text or number.
@@ -334,36 +301,4 @@ impl std::fmt::Display for Amount {
             Self::Text(text) => text.fmt(out),
         }
     }
-}
-
-/// `Volume`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Volume {
-    /// Name.
-    pub name: String,
-    /// A directory that lives as long as the pod.
-    pub empty_dir: Option<EmptyDir>,
-    /// A path of the host.
-    pub host_path: Option<HostPath>,
-}
-
-/// `EmptyDirVolumeSource`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EmptyDir {
-    /// Empty (disk) or `Memory`.
-    #[serde(default)]
-    pub medium: String,
-}
-
-/// `HostPathVolumeSource`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HostPath {
-    /// Absolute path.
-    pub path: String,
-    /// Only the empty type (no check), `Directory`, `File` and `DirectoryOrCreate`.
-    #[serde(default)]
-    pub r#type: String,
 }

@@ -1,0 +1,266 @@
+//! Starts, stops and probes containers.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use cri_api::runtime::v1 as cri;
+use tonic::Status;
+
+use super::{Sandbox, patiently, probe};
+use crate::cli::connect::Daemon;
+use crate::cli::run::keeper::{Index, ProbeKind};
+use crate::cli::run::manifest::{Check, PlannedContainer, PodPlan};
+
+/// What a container gets after its preStop hook at least, in seconds; as on a node.
+const LEAST_GRACE: u64 = 2;
+/// The wait before a stop that failed is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How often a stop is tried.
+const TRIES: u32 = 30;
+
+/// What acts on one pod.
+#[derive(Debug)]
+pub(super) struct Crew {
+    daemon: Daemon,
+    pod: String,
+    /// Where its ports are: its own address, or this machine for a pod in the host's network.
+    address: String,
+    plan: PodPlan,
+    /// Seconds between a stop signal and SIGKILL.
+    grace: AtomicU32,
+}
+
+impl Crew {
+    pub fn new(daemon: Daemon, sandbox: &Sandbox, plan: PodPlan, grace: u32) -> Self {
+        let address = sandbox.ips.first().cloned();
+        Self {
+            daemon,
+            pod: sandbox.id.clone(),
+            address: address.unwrap_or_else(|| "127.0.0.1".to_owned()),
+            plan,
+            grace: AtomicU32::new(grace),
+        }
+    }
+
+    /// Changes the grace period of what is stopped from now on.
+    pub fn set_grace(&self, seconds: u32) {
+        self.grace.store(seconds, Ordering::Relaxed);
+    }
+
+    fn grace(&self) -> u32 {
+        self.grace.load(Ordering::Relaxed)
+    }
+
+    fn planned(&self, index: Index) -> Result<&PlannedContainer, String> {
+        let planned = self.plan.containers.get(index);
+        planned.ok_or_else(|| "there is no such container in the manifest".to_owned())
+    }
+
+    /// Makes and starts a container, and runs its postStart hook. Repeating it is safe.
+    pub async fn start(&self, index: Index, attempt: u32) -> Result<(), String> {
+        let planned = self.planned(index)?;
+        self.tidy(&planned.kept.name, attempt).await;
+        let mut config = planned.config.clone();
+        config.log_path = format!("{}/{attempt}.log", planned.kept.name);
+        if let Some(metadata) = &mut config.metadata {
+            metadata.attempt = attempt;
+        }
+        let request = cri::CreateContainerRequest {
+            pod_sandbox_id: self.pod.clone(),
+            config: Some(config),
+            sandbox_config: Some(self.plan.sandbox.clone()),
+        };
+        let create = || {
+            let (mut runtime, request) = (self.daemon.runtime.clone(), request.clone());
+            async move { runtime.create_container(request).await }
+        };
+        let refused = |what: &str| {
+            let what = what.to_owned();
+            move |status: Status| format!("cannot {what} it: {}", status.message())
+        };
+        let created = patiently(create).await.map_err(refused("create"))?;
+        self.run(&created.container_id)
+            .await
+            .map_err(refused("start"))?;
+        match &planned.post_start {
+            Some(command) => self.post_start(&created.container_id, command).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn run(&self, id: &str) -> Result<(), Status> {
+        let request = cri::StartContainerRequest {
+            container_id: id.to_owned(),
+        };
+        let start = || {
+            let (mut runtime, request) = (self.daemon.runtime.clone(), request.clone());
+            async move { runtime.start_container(request).await }
+        };
+        match patiently(start).await {
+            Ok(_) => Ok(()),
+            // The answer to an earlier try may have been lost with the daemon.
+            Err(_) if self.has_started(id).await => Ok(()),
+            Err(status) => Err(status),
+        }
+    }
+
+    async fn has_started(&self, id: &str) -> bool {
+        let request = cri::ContainerStatusRequest {
+            container_id: id.to_owned(),
+            verbose: false,
+        };
+        let mut runtime = self.daemon.runtime.clone();
+        let status = runtime.container_status(request).await;
+        let status = status.ok().and_then(|reply| reply.into_inner().status);
+        status.is_some_and(|status| status.started_at > 0)
+    }
+
+    /// A container whose hook fails is stopped: it is not what its author wanted it to be.
+    async fn post_start(&self, id: &str, command: &[String]) -> Result<(), String> {
+        let failure = match self.exec(id, command, Duration::ZERO).await {
+            Ok(0) => return Ok(()),
+            Ok(code) => format!("its postStart hook exited with {code}"),
+            Err(status) => format!("its postStart hook cannot run: {}", status.message()),
+        };
+        self.stop_id(id, self.grace().into()).await;
+        Err(failure)
+    }
+
+    /// Removes what is older than the previous attempt, with its log.
+    async fn tidy(&self, name: &str, attempt: u32) {
+        for old in self.containers(name).await {
+            let metadata = old.metadata.unwrap_or_default();
+            if metadata.attempt.saturating_add(1) >= attempt {
+                continue;
+            }
+            let request = cri::RemoveContainerRequest {
+                container_id: old.id,
+            };
+            let removed = self.daemon.runtime.clone().remove_container(request).await;
+            if removed.is_ok() {
+                let log = format!(
+                    "{}/{name}/{}.log",
+                    self.plan.sandbox.log_directory, metadata.attempt
+                );
+                // An old log that stays is deleted with the pod.
+                let _ = fs::remove_file(Path::new(&log));
+            }
+        }
+    }
+
+    /// The pod's containers of a name.
+    async fn containers(&self, name: &str) -> Vec<cri::Container> {
+        let request = cri::ListContainersRequest {
+            filter: Some(cri::ContainerFilter {
+                pod_sandbox_id: self.pod.clone(),
+                ..Default::default()
+            }),
+        };
+        let list = || {
+            let (mut runtime, request) = (self.daemon.runtime.clone(), request.clone());
+            async move { runtime.list_containers(request).await }
+        };
+        let mut containers = match patiently(list).await {
+            Ok(reply) => reply.containers,
+            Err(_) => Vec::new(),
+        };
+        let named = |one: &cri::Container| one.metadata.as_ref().is_some_and(|of| of.name == name);
+        containers.retain(named);
+        containers
+    }
+
+    async fn id(&self, index: Index, attempt: u32) -> Option<String> {
+        let name = &self.planned(index).ok()?.kept.name;
+        let all = self.containers(name).await.into_iter();
+        let mut those =
+            all.filter(|one| one.metadata.as_ref().map(|of| of.attempt) == Some(attempt));
+        those.next().map(|one| one.id)
+    }
+
+    /// Runs the preStop hook and stops a container.
+    pub async fn stop(&self, index: Index, attempt: u32) {
+        let (Some(id), Ok(planned)) = (self.id(index, attempt).await, self.planned(index)) else {
+            return;
+        };
+        let grace = u64::from(self.grace());
+        let mut left = grace;
+        if let Some(command) = planned.pre_stop.as_ref().filter(|_| grace > 0) {
+            let begun = Instant::now();
+            let hook = self.exec(&id, command, Duration::from_secs(grace));
+            // A hook that fails holds up nothing.
+            let _ = tokio::time::timeout(Duration::from_secs(grace), hook).await;
+            left = grace
+                .saturating_sub(begun.elapsed().as_secs())
+                .max(LEAST_GRACE);
+        }
+        self.stop_id(&id, left).await;
+    }
+
+    async fn stop_id(&self, id: &str, grace: u64) {
+        let request = cri::StopContainerRequest {
+            container_id: id.to_owned(),
+            timeout: i64::try_from(grace).unwrap_or(i64::MAX),
+        };
+        for _ in 0..TRIES {
+            let mut runtime = self.daemon.runtime.clone();
+            match runtime.stop_container(request.clone()).await {
+                Ok(_) => return,
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    }
+
+    /// Runs a command in a container; no timeout when it is zero. Gives its exit code.
+    async fn exec(&self, id: &str, command: &[String], timeout: Duration) -> Result<i32, Status> {
+        let request = cri::ExecSyncRequest {
+            container_id: id.to_owned(),
+            cmd: command.to_vec(),
+            timeout: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+        };
+        let exec = || {
+            let (mut runtime, request) = (self.daemon.runtime.clone(), request.clone());
+            async move { runtime.exec_sync(request).await }
+        };
+        patiently(exec).await.map(|reply| reply.exit_code)
+    }
+
+    /// Whether a probe passes.
+    pub async fn probe(&self, index: Index, attempt: u32, kind: ProbeKind) -> bool {
+        let planned = self.planned(index).ok();
+        let Some(planned) = planned.and_then(|planned| planned.checks.get(kind)) else {
+            return true;
+        };
+        let host = |host: &str| match host {
+            "" => self.address.clone(),
+            host => host.to_owned(),
+        };
+        match &planned.check {
+            Check::Exec(command) => match self.id(index, attempt).await {
+                // The daemon ends the command at the timeout.
+                Some(id) => {
+                    matches!(self.exec(&id, command, planned.timeout).await, Ok(0))
+                }
+                None => false,
+            },
+            Check::Tcp { host: to, port } => {
+                let connect = probe::tcp(host(to), *port);
+                tokio::time::timeout(planned.timeout, connect)
+                    .await
+                    .unwrap_or(false)
+            }
+            Check::Http {
+                host: to,
+                port,
+                path,
+                headers,
+            } => {
+                let get = probe::http((host(to), *port), path, headers);
+                tokio::time::timeout(planned.timeout, get)
+                    .await
+                    .unwrap_or(false)
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What the daemon says of the pod's containers: its events, and a look at all of them after each gap.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use cri_api::runtime::v1::{self as cri, ContainerEventType, ContainerState, PodSandboxState};
+use tokio::sync::mpsc;
+
+use super::look;
+use crate::cli::connect::Daemon;
+use crate::cli::run::keeper::{Event, Exit, Seen, SeenState};
+
+/// Events that wait for the keeper.
+const AHEAD: usize = 16;
+/// The wait after the stream has ended, since the daemon is away then: doubled up to [`LONGEST`].
+const PAUSE: Duration = Duration::from_millis(100);
+/// The longest wait.
+const LONGEST: Duration = Duration::from_secs(5);
+/// Exit code of a container that somebody removed: by SIGKILL, as the daemon does it.
+const KILLED: i32 = 137;
+
+/// The observer of one pod.
+struct Observer {
+    daemon: Daemon,
+    pod: String,
+    names: Vec<String>,
+    /// Which container has which id.
+    known: HashMap<String, (usize, u32)>,
+    events: mpsc::Sender<Event>,
+}
+
+/// The observer's end: nobody listens any more, or there is nothing more to see.
+struct Over;
+
+/// Observes a pod in a task that ends with the receiver.
+pub(super) fn observe(daemon: Daemon, pod: String, names: Vec<String>) -> mpsc::Receiver<Event> {
+    let (events, receiver) = mpsc::channel(AHEAD);
+    let mut observer = Observer {
+        daemon,
+        pod,
+        names,
+        known: HashMap::new(),
+        events,
+    };
+    tokio::spawn(async move {
+        let mut pause = PAUSE;
+        loop {
+            match observer.listen().await {
+                Err(Over) => break,
+                Ok(true) => pause = PAUSE,
+                Ok(false) => pause = (pause * 2).min(LONGEST),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = observer.events.closed() => break,
+            }
+        }
+    });
+    receiver
+}
+
+/// The containers of a pod as the machine sees them.
+pub(super) fn seen(names: &[String], statuses: &[cri::ContainerStatus]) -> Vec<Seen> {
+    let one = |status: &cri::ContainerStatus| {
+        let metadata = status.metadata.as_ref()?;
+        let container = names.iter().position(|name| *name == metadata.name)?;
+        Some(Seen {
+            container,
+            attempt: metadata.attempt,
+            state: state(status),
+        })
+    };
+    statuses.iter().filter_map(one).collect()
+}
+
+fn state(status: &cri::ContainerStatus) -> SeenState {
+    match status.state() {
+        ContainerState::ContainerCreated => SeenState::Created,
+        ContainerState::ContainerRunning | ContainerState::ContainerUnknown => SeenState::Running,
+        ContainerState::ContainerExited => {
+            let ran = match status.started_at {
+                0 => 0,
+                started => status.finished_at.saturating_sub(started),
+            };
+            SeenState::Exited(Exit {
+                code: status.exit_code,
+                reason: status.reason.clone(),
+                ran: Duration::from_nanos(u64::try_from(ran).unwrap_or_default()),
+            })
+        }
+    }
+}
+
+impl Observer {
+    /// Listens until the stream ends. Whether there was one.
+    async fn listen(&mut self) -> Result<bool, Over> {
+        let request = cri::GetEventsRequest {};
+        let Ok(stream) = self.daemon.runtime.get_container_events(request).await else {
+            return Ok(false);
+        };
+        let mut stream = stream.into_inner();
+        // What happened before the stream began.
+        self.look().await?;
+        loop {
+            let message = tokio::select! {
+                message = stream.message() => message,
+                () = self.events.closed() => return Err(Over),
+            };
+            match message {
+                Ok(Some(event)) => self.pass(&event).await?,
+                Ok(None) | Err(_) => return Ok(true),
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), Over> {
+        match look(&self.daemon, &self.pod).await {
+            Ok(Some(sandbox)) => self.tell(&sandbox.containers).await,
+            Ok(None) => self.gone().await,
+            // The stream will say so too.
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn pass(&mut self, event: &cri::ContainerEventResponse) -> Result<(), Over> {
+        let of_pod = |status: &cri::PodSandboxStatus| status.id == self.pod;
+        let kind = event.container_event_type();
+        if event.container_id == self.pod && kind == ContainerEventType::ContainerDeletedEvent {
+            return self.gone().await;
+        }
+        let Some(status) = event.pod_sandbox_status.as_ref().filter(|one| of_pod(one)) else {
+            return Ok(());
+        };
+        if status.state() == PodSandboxState::SandboxNotready {
+            return self.gone().await;
+        }
+        if kind == ContainerEventType::ContainerDeletedEvent
+            && let Some((container, attempt)) = self.known.remove(&event.container_id)
+        {
+            let exit = Exit {
+                code: KILLED,
+                reason: "Removed".to_owned(),
+                ran: Duration::ZERO,
+            };
+            let removed = Seen {
+                container,
+                attempt,
+                state: SeenState::Exited(exit),
+            };
+            self.send(Event::Seen(vec![removed])).await?;
+        }
+        self.tell(&event.containers_statuses).await
+    }
+
+    async fn tell(&mut self, statuses: &[cri::ContainerStatus]) -> Result<(), Over> {
+        for status in statuses {
+            let one = seen(&self.names, std::slice::from_ref(status));
+            if let Some(one) = one.first() {
+                let known = (one.container, one.attempt);
+                self.known.insert(status.id.clone(), known);
+            }
+        }
+        self.send(Event::Seen(seen(&self.names, statuses))).await
+    }
+
+    async fn gone(&mut self) -> Result<(), Over> {
+        self.send(Event::Gone).await?;
+        Err(Over)
+    }
+
+    async fn send(&mut self, event: Event) -> Result<(), Over> {
+        self.events.send(event).await.map_err(|_| Over)
+    }
+}

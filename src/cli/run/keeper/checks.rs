@@ -1,0 +1,151 @@
+//! What the results of a container's probes amount to.
+
+use std::time::Duration;
+
+use super::Passed;
+
+/// Which probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeKind {
+    /// Has to pass once before the others begin.
+    Startup,
+    /// Says whether the container can do its work.
+    Readiness,
+    /// A container that fails it is stopped, and restarted by its policy.
+    Liveness,
+}
+
+impl ProbeKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Startup, Self::Readiness, Self::Liveness];
+}
+
+/// Pace and thresholds of a probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// Wait before the first one: after the start, or after the startup probe has passed.
+    pub delay: Duration,
+    /// Wait between two.
+    pub period: Duration,
+    /// So many failures in a row count.
+    pub failures: u32,
+    /// So many successes in a row count.
+    pub successes: u32,
+}
+
+/// The probes of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Probes {
+    /// `startupProbe`.
+    pub startup: Option<Probe>,
+    /// `readinessProbe`.
+    pub readiness: Option<Probe>,
+    /// `livenessProbe`.
+    pub liveness: Option<Probe>,
+}
+
+impl Probes {
+    /// One of them.
+    pub fn get(&self, kind: ProbeKind) -> Option<&Probe> {
+        match kind {
+            ProbeKind::Startup => self.startup.as_ref(),
+            ProbeKind::Readiness => self.readiness.as_ref(),
+            ProbeKind::Liveness => self.liveness.as_ref(),
+        }
+    }
+}
+
+/// Where the probes of a running container stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checks {
+    started: bool,
+    ready: bool,
+    streaks: [Streak; 3],
+}
+
+/// Equal results in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Streak {
+    of: Passed,
+    length: u32,
+}
+
+/// What a result changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing.
+    Same,
+    /// The startup probe has passed: the others begin.
+    StartupPassed,
+    /// It is ready now.
+    Ready,
+    /// It is not ready any more.
+    NotReady,
+    /// It is to be stopped.
+    Unhealthy,
+}
+
+impl Checks {
+    /// Of a container that has just started.
+    pub(super) fn new(probes: &Probes) -> Self {
+        let started = probes.startup.is_none();
+        let none = Streak {
+            of: Passed::No,
+            length: 0,
+        };
+        Self {
+            started,
+            ready: started && probes.readiness.is_none(),
+            streaks: [none; 3],
+        }
+    }
+
+    /// Whether the startup probe, if any, has passed.
+    pub(super) fn is_started(&self) -> bool {
+        self.started
+    }
+
+    /// Whether this probe is due in turn: the startup probe until it has passed, the others from then on.
+    pub(super) fn is_active(&self, kind: ProbeKind) -> bool {
+        (kind == ProbeKind::Startup) != self.started
+    }
+
+    /// Counts a result of an active probe.
+    pub(super) fn count(&mut self, probes: &Probes, kind: ProbeKind, passed: Passed) -> Verdict {
+        let Some(probe) = probes.get(kind) else {
+            return Verdict::Same;
+        };
+        let streak = &mut self.streaks[kind as usize];
+        if streak.of == passed {
+            streak.length = streak.length.saturating_add(1);
+        } else {
+            *streak = Streak {
+                of: passed,
+                length: 1,
+            };
+        }
+        let counts = match passed {
+            Passed::Yes => streak.length >= probe.successes,
+            Passed::No => streak.length >= probe.failures,
+        };
+        match (counts, kind, passed) {
+            (false, ..) | (true, ProbeKind::Liveness, Passed::Yes) => Verdict::Same,
+            (true, ProbeKind::Startup, Passed::Yes) => {
+                self.started = true;
+                self.ready = probes.readiness.is_none();
+                Verdict::StartupPassed
+            }
+            (true, ProbeKind::Startup | ProbeKind::Liveness, Passed::No) => Verdict::Unhealthy,
+            (true, ProbeKind::Readiness, passed) => {
+                let ready = passed == Passed::Yes;
+                let verdict = match (self.ready, ready) {
+                    (false, true) => Verdict::Ready,
+                    (true, false) => Verdict::NotReady,
+                    _ => Verdict::Same,
+                };
+                self.ready = ready;
+                verdict
+            }
+        }
+    }
+}

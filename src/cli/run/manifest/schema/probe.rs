@@ -1,0 +1,91 @@
+//! Probes and hooks.
+
+use serde::Deserialize;
+
+use super::NameValue;
+
+/// `Probe`. Exactly one of `exec`, `httpGet` and `tcpSocket` has to be there.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Probe {
+    /// A command in the container passes with exit code 0.
+    pub exec: Option<Exec>,
+    /// A request over plain HTTP passes with a status from 200 to 399.
+    pub http_get: Option<HttpGet>,
+    /// A connection passes when it is taken.
+    pub tcp_socket: Option<TcpSocket>,
+    /// Seconds before the first one.
+    #[serde(default)]
+    pub initial_delay_seconds: u32,
+    /// Seconds between two; 10 when missing.
+    pub period_seconds: Option<u32>,
+    /// Seconds that one may take; 1 when missing.
+    pub timeout_seconds: Option<u32>,
+    /// So many failures in a row count; 3 when missing.
+    pub failure_threshold: Option<u32>,
+    /// So many successes in a row count; 1 when missing.
+    pub success_threshold: Option<u32>,
+}
+
+/// `ExecAction`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exec {
+    /// The command and its arguments; no shell.
+    pub command: Vec<String>,
+}
+
+/// `HTTPGetAction`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct HttpGet {
+    /// Path; `/` when missing.
+    pub path: Option<String>,
+    /// Port.
+    pub port: PortRef,
+    /// Address; the pod's when missing.
+    pub host: Option<String>,
+    /// Only `HTTP`, which it also is when missing.
+    pub scheme: Option<String>,
+    /// Headers.
+    #[serde(default)]
+    pub http_headers: Vec<NameValue>,
+}
+
+/// `TCPSocketAction`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TcpSocket {
+    /// Port.
+    pub port: PortRef,
+    /// Address; the pod's when missing.
+    pub host: Option<String>,
+}
+
+/// A port by number or by its name among the container's ports.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum PortRef {
+    /// Its number.
+    Number(u16),
+    /// Its name.
+    Name(String),
+}
+
+/// `Lifecycle`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Lifecycle {
+    /// Runs right after the start; a container whose hook fails is stopped.
+    pub post_start: Option<Hook>,
+    /// Runs before the stop signal.
+    pub pre_stop: Option<Hook>,
+}
+
+/// `LifecycleHandler`: only `exec`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hook {
+    /// A command in the container.
+    pub exec: Exec,
+}

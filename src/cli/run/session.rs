@@ -1,0 +1,259 @@
+//! The keeper in the foreground: until all containers run, or to the end of the pod.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::drive::{Keeper, Step, ask_to_yield, look};
+use super::follow::Logs;
+use super::interrupt::Interrupt;
+use super::keep::detach;
+use super::keeper::{Index, News, Outcome, Role};
+use super::manifest::PodPlan;
+use super::report::Names;
+use super::screen::Screen;
+use super::{Prepared, RunArgs, RunError};
+use crate::cli::connect::Daemon;
+use crate::cli::{CliError, out};
+
+/// How often logs are looked at.
+const POLL: Duration = Duration::from_millis(200);
+/// How many lines of the log of an init container that failed are shown.
+const LAST_LINES: usize = 10;
+
+/// A run in the foreground.
+pub(super) struct Session<'a> {
+    daemon: Daemon,
+    args: &'a RunArgs,
+    prepared: &'a Prepared,
+    socket: &'a Path,
+    interrupt: Interrupt,
+    screen: Screen,
+    names: Names,
+    logs: Option<Logs>,
+}
+
+/// What woke the session.
+enum Woken {
+    News(Vec<News>),
+    Logs,
+    Interrupted,
+    Yield,
+}
+
+/// How far the start of a pod came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begun {
+    /// All containers have been started.
+    Up,
+    /// An init container is tried again later, by the keeper.
+    Later,
+    /// Another keeper has the pod.
+    Elsewhere,
+}
+
+impl<'a> Session<'a> {
+    /// A session that has not begun.
+    pub fn new(
+        daemon: Daemon,
+        args: &'a RunArgs,
+        (prepared, socket): (&'a Prepared, &'a Path),
+        interrupt: Interrupt,
+    ) -> Self {
+        let names = Names::new(&prepared.plan);
+        let logs = || Logs::new(log_directory(prepared), names.clone());
+        Self {
+            logs: args.watch.then(logs),
+            daemon,
+            args,
+            prepared,
+            socket,
+            interrupt,
+            screen: Screen::new(),
+            names,
+        }
+    }
+
+    /// Starts the containers of a pod, and does what was asked for afterwards.
+    pub async fn run(&mut self, id: &str) -> Result<ExitCode, CliError> {
+        let looked = look(&self.daemon, id).await;
+        let looked = looked.map_err(CliError::refused("look at the pod"))?;
+        let sandbox = looked.ok_or_else(|| self.ended())?;
+        let plan = self.prepared.with_addresses(&sandbox.ips)?;
+        let waits = self.args.watch || self.args.rm;
+        if waits {
+            ask_to_yield(id).await;
+        }
+        let needs_keeping = plan.needs_keeping();
+        let grace = self.prepared.grace();
+        let taken = Keeper::take(self.daemon.clone(), &sandbox, plan, grace).await?;
+        let Some(mut keeper) = taken else {
+            // Its keeper does the rest.
+            out::line(id)?;
+            return Ok(ExitCode::SUCCESS);
+        };
+        let begun = self.bring_up(&mut keeper).await?;
+        self.screen.end();
+        out::line(id)?;
+        if waits && begun != Begun::Elsewhere {
+            return self.watch(keeper, id).await;
+        }
+        let over = keeper.outcome().is_some();
+        drop(keeper);
+        if begun == Begun::Later || (begun == Begun::Up && needs_keeping && !over) {
+            self.detach(id).await?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn detach(&self, id: &str) -> Result<(), CliError> {
+        let detached = detach(self.socket, id, self.prepared, &self.args.roots).await;
+        detached.map_err(|error| RunError::Keep(error).into())
+    }
+
+    /// Waits until all containers run, and fails when one of them does not.
+    async fn bring_up(&mut self, keeper: &mut Keeper) -> Result<Begun, CliError> {
+        let waits = self.args.watch || self.args.rm;
+        let mut failed = None;
+        loop {
+            let news = match self.wait(keeper).await {
+                Woken::Interrupted => return Err(RunError::Interrupted.into()),
+                Woken::Yield => return Ok(Begun::Elsewhere),
+                Woken::Logs => continue,
+                Woken::News(news) => news,
+            };
+            let mut begun = None;
+            for one in &news {
+                match one {
+                    News::Up => begun = Some(Begun::Up),
+                    News::StartFailed(index, why, _) => return Err(self.not_started(*index, why)),
+                    News::Exited(index, exit, after) if self.role(*index) == Some(Role::Init) => {
+                        match after {
+                            None if exit.code != 0 => failed = Some((*index, exit.code)),
+                            Some(wait) if !wait.is_zero() && !waits => begun = Some(Begun::Later),
+                            _ => {}
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            match (begun, keeper.outcome(), failed) {
+                (Some(begun), ..) => return Ok(begun),
+                (None, None, _) => {}
+                (None, Some(Outcome::Failed), Some((index, code))) => {
+                    return Err(self.init_failed(index, code));
+                }
+                (None, Some(_), _) => return Err(self.ended()),
+            }
+        }
+    }
+
+    /// Shows logs and news until the pod is over.
+    async fn watch(&mut self, mut keeper: Keeper, id: &str) -> Result<ExitCode, CliError> {
+        let mut stopping = false;
+        while keeper.outcome().is_none() {
+            match self.wait(&mut keeper).await {
+                Woken::News(_) | Woken::Logs => {}
+                Woken::Yield => {
+                    out::note("another holdfast run watches the pod now");
+                    return Ok(ExitCode::FAILURE);
+                }
+                Woken::Interrupted if !self.args.rm => {
+                    drop(keeper);
+                    out::note("the pod goes on; `holdfast rm` removes it");
+                    if self.prepared.plan.needs_keeping() {
+                        self.detach(id).await?;
+                    }
+                    return Ok(ExitCode::FAILURE);
+                }
+                // Whoever asks twice does not want to wait: the removal kills.
+                Woken::Interrupted if stopping => break,
+                Woken::Interrupted => {
+                    stopping = true;
+                    let news = keeper.stop(None);
+                    self.tell(&news);
+                }
+            }
+        }
+        self.show_logs()?;
+        Ok(match keeper.outcome() {
+            Some(Outcome::Succeeded) => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        })
+    }
+
+    /// Waits for something, and shows it.
+    async fn wait(&mut self, keeper: &mut Keeper) -> Woken {
+        let follows = self.logs.is_some();
+        let woken = tokio::select! {
+            step = keeper.next() => match step {
+                Step::News(news) => Woken::News(news),
+                Step::Yield => Woken::Yield,
+            },
+            () = self.interrupt.next() => Woken::Interrupted,
+            () = tokio::time::sleep(POLL), if follows => Woken::Logs,
+        };
+        if let Woken::News(news) = &woken {
+            self.tell(news);
+        } else {
+            // A reader that has gone ends nothing: the pod is kept on.
+            let _ = self.show_logs();
+        }
+        woken
+    }
+
+    fn tell(&mut self, news: &[News]) {
+        for one in news {
+            if let (News::Started(index, attempt), Some(logs)) = (one, &mut self.logs) {
+                logs.follow(*index, *attempt);
+            }
+            // What a container wrote comes before what became of it.
+            let _ = self.show_logs();
+            self.screen.tell(one, &self.names);
+        }
+    }
+
+    fn show_logs(&mut self) -> Result<(), CliError> {
+        let Some(logs) = &mut self.logs else {
+            return Ok(());
+        };
+        let lines = logs.lines();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        self.screen.print(|| out::line(&lines.join("\n")))
+    }
+
+    fn role(&self, index: Index) -> Option<Role> {
+        self.names.role(index)
+    }
+
+    fn ended(&self) -> CliError {
+        RunError::Ended(self.prepared.metadata().name).into()
+    }
+
+    fn not_started(&self, index: Index, why: &str) -> CliError {
+        let container = self.names.get(index).to_owned();
+        let why = why.to_owned();
+        RunError::Start { container, why }.into()
+    }
+
+    /// The pod and its logs are removed then, so the end of the log is shown.
+    fn init_failed(&mut self, index: Index, code: i32) -> CliError {
+        if self.logs.is_none() {
+            let mut logs = Logs::new(log_directory(self.prepared), self.names.clone());
+            logs.follow(index, 0);
+            let lines = logs.lines();
+            for line in lines.iter().skip(lines.len().saturating_sub(LAST_LINES)) {
+                self.screen.print(|| out::note(line));
+            }
+        }
+        let container = self.names.get(index).to_owned();
+        RunError::Init { container, code }.into()
+    }
+}
+
+fn log_directory(prepared: &Prepared) -> PathBuf {
+    let plan: &PodPlan = &prepared.plan;
+    PathBuf::from(&plan.sandbox.log_directory)
+}
