@@ -71,27 +71,28 @@ impl Sample {
     pub(in crate::cli) async fn take(daemon: &mut Daemon) -> Result<Self, CliError> {
         let pods = select::pods(daemon).await?.into_iter();
         let pods: HashMap<_, _> = pods.map(|pod| (pod.id, pod.metadata)).collect();
-        let containers = select::containers(daemon).await?.into_iter();
-        let mut listed: HashMap<_, _> = containers.map(|one| (one.id.clone(), one)).collect();
         let request = cri::ListContainerStatsRequest::default();
         let reply = daemon.runtime.list_container_stats(request).await;
         let reply = reply.map_err(CliError::refused("look at what containers use"))?;
-        let mut metrics = metrics(daemon).await?;
         let stats = reply.into_inner().stats.into_iter();
-        let containers = stats.filter_map(|stats| {
-            let id = stats.attributes.as_ref()?.id.clone();
-            let listed = listed.remove(&id)?;
-            let pod = pods.get(&listed.pod_sandbox_id).cloned().flatten();
-            Some(One {
-                metrics: metrics.remove(&id).unwrap_or_default(),
-                pod: pod.unwrap_or_default(),
-                listed,
-                stats,
-            })
+        let stats = stats.filter_map(|stats| Some((stats.attributes.clone()?.id, stats)));
+        let mut stats: HashMap<_, _> = stats.collect();
+        let mut metrics = metrics(daemon).await?;
+        // Of those that have ended there is nothing but their name.
+        let containers = select::containers(daemon).await?.into_iter();
+        let containers = containers.map(|listed| One {
+            metrics: metrics.remove(&listed.id).unwrap_or_default(),
+            stats: stats.remove(&listed.id).unwrap_or_default(),
+            pod: pods
+                .get(&listed.pod_sandbox_id)
+                .cloned()
+                .flatten()
+                .unwrap_or_default(),
+            listed,
         });
-        let mut containers: Vec<_> = containers.collect();
-        containers.sort_by_key(|one| one.listed.created_at);
-        Ok(Self { containers })
+        Ok(Self {
+            containers: containers.collect(),
+        })
     }
 }
 

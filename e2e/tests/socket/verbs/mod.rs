@@ -37,9 +37,10 @@ fn on_terminal(daemon: &Daemon, script: &str) -> Command {
         socket.display(),
         holdfast.display()
     );
-    let mut command = Command::new("script");
+    // With a limit: a test that waits for a text that never comes would wait for ever.
+    let mut command = Command::new("timeout");
     command
-        .args(["-qec", &script, "/dev/null"])
+        .args(["--foreground", "60", "script", "-qec", &script, "/dev/null"])
         .env("SHELL", "/bin/sh")
         .env("TERM", "xterm")
         .env_remove("NO_COLOR")

@@ -1,15 +1,20 @@
 //! exec, attach and port-forward, with and without a terminal.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write, copy, sink};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
 use e2e::call::until;
 use e2e::registry::Registry;
 use e2e::request::{idle, shell};
-use e2e::{Container, Daemon, Options};
+use e2e::{Container, Daemon, Options, Pod};
+use nix::sched::{CloneFlags, setns};
 
 use super::{Ended, command, on_terminal, run_on_terminal, spawn};
 
@@ -98,7 +103,7 @@ fn input_of_any_length_goes_through_and_ends() {
 fn a_terminal_has_the_size_of_the_window_and_is_restored() {
     let daemon = Daemon::start();
     resting(&daemon, "tty");
-    let script = "stty -g > before; holdfast exec -it tty/c sh -c 'stty size; tty; exit 9'; \
+    let script = "stty -g > before; holdfast exec -it tty/c sh -c 'sleep 1; stty size; tty; exit 9'; \
         echo code $?; stty -g | cmp before - && echo restored; rm before";
     let mut terminal = on_terminal(&daemon, script);
     terminal.current_dir(&daemon.place.dir);
@@ -112,11 +117,11 @@ fn a_terminal_has_the_size_of_the_window_and_is_restored() {
 fn keys_reach_the_command_and_the_window_may_change() {
     let daemon = Daemon::start();
     resting(&daemon, "keys");
-    let inner = "trap 'echo interrupted' INT; trap 'echo now $(stty size)' WINCH; echo ready; \
+    let inner = "trap 'echo interrupted' INT; trap 'echo now \\$(stty size)' WINCH; echo ready; \
         while :; do sleep 0.1; done";
     // The size is changed from outside, while the command has the terminal.
     let script = format!(
-        "stty -g > before; (sleep 4; stty rows 20 cols 60 < $(tty)) & holdfast exec -it keys/c sh -c \"{inner}\"; \
+        "stty -g > before; (sleep 4; stty rows 20 cols 60 < /dev/tty) & holdfast exec -it keys/c sh -c \"{inner}\"; \
          stty -g | cmp before - && echo restored"
     );
     let mut terminal = on_terminal(&daemon, &script);
@@ -147,11 +152,10 @@ fn a_signal_leaves_the_terminal_as_it_was() {
     resting(&daemon, "signal");
     for (signal, code) in [("TERM", 143), ("HUP", 129)] {
         let script = format!(
-            "stty -g > before; \"$HOLDFAST\" exec -it signal/c sleep 7770002 < /dev/tty & pid=$!; sleep 3; \
-             stty -a | grep -o -e '-icanon'; kill -{signal} $pid; wait $pid; echo code $?; \
+            "stty -g > before; (sleep 3; stty -a < /dev/tty | grep -o -e '-icanon'; kill -{signal} $(cat pid)) & \
+             sh -c 'echo $$ > pid; exec \"$HOLDFAST\" exec -it signal/c sleep 7770002'; echo code $?; \
              stty -g | cmp before - && echo restored"
         );
-        let script = format!("set -m; trap '' TTOU; {script}");
         let mut terminal = on_terminal(&daemon, &script);
         terminal.env("HOLDFAST", e2e::program::built("holdfast"));
         terminal.current_dir(&daemon.place.dir);
@@ -251,19 +255,55 @@ fn forward(daemon: &Daemon, args: &[&str]) -> (Ended, u16) {
     (Ended(child), port)
 }
 
+/// A listener on port 8080 in a pod's network namespace, which answers how many bytes came, when all have.
+struct Counter {
+    stop: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Counter {
+    fn start(pod: &Pod<'_>) -> Self {
+        let namespace = File::open(format!("/proc/{}/ns/net", pod.pause())).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&stop);
+        let (ready, listening) = channel();
+        let thread = thread::spawn(move || {
+            setns(&namespace, CloneFlags::CLONE_NEWNET).unwrap();
+            let listener = TcpListener::bind("127.0.0.1:8080").unwrap();
+            listener.set_nonblocking(true).unwrap();
+            ready.send(()).unwrap();
+            while !ended.load(Ordering::Relaxed) {
+                let Ok((mut socket, _)) = listener.accept() else {
+                    thread::sleep(Duration::from_millis(5));
+                    continue;
+                };
+                socket.set_nonblocking(false).unwrap();
+                thread::spawn(move || {
+                    let count = copy(&mut socket, &mut sink()).unwrap();
+                    let _ = writeln!(socket, "{count}");
+                });
+            }
+        });
+        listening.recv().unwrap();
+        Self {
+            stop,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(thread::JoinHandle::join);
+    }
+}
+
 #[test]
 fn ports_are_forwarded_for_many_at_once_with_half_closes() {
     let daemon = Daemon::start();
     let pod = daemon.run_named("ports");
-    // It answers when its client has said everything.
-    let server = pod.start(shell(
-        "c",
-        "while :; do nc -lk -p 8080 -e sh -c 'n=$(wc -c); echo $n'; done",
-    ));
-    until("the listener", PATIENCE, || {
-        let script = "grep -q ':1F90 .* 0A ' /proc/net/tcp /proc/net/tcp6";
-        (server.exec(&["sh", "-c", script]).code == 0).then_some(())
-    });
+    let server = Counter::start(&pod);
     let (forwarded, port) = forward(&daemon, &["port-forward", "ports", ":8080"]);
     let ask = |length: usize| {
         let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -286,6 +326,7 @@ fn ports_are_forwarded_for_many_at_once_with_half_closes() {
     assert_eq!(socket.read(&mut [0]).unwrap_or(0), 0);
     assert_eq!(ask(3), "3");
     // With its pod ends the command.
+    drop(server);
     pod.remove();
     let mut child = forwarded;
     let status = until("the end of port-forward", PATIENCE, || {
