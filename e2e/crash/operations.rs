@@ -1,8 +1,8 @@
 //! The operations that are killed.
 
 use cri_api::runtime::v1::{
-    ContainerState, LinuxContainerResources, PortMapping, ReopenContainerLogRequest,
-    UpdateContainerResourcesRequest,
+    ContainerState, LinuxContainerResources, PodSandbox, PodSandboxState, PortMapping,
+    ReopenContainerLogRequest, UpdateContainerResourcesRequest,
 };
 use e2e::call::call;
 use e2e::log;
@@ -48,6 +48,8 @@ pub fn all() -> Vec<Operation> {
     vec![
         operation("run-pod", new, run, kubelet::run_container),
         operation("run-userns-pod", new_mapped, run, kubelet::run_container),
+        operation("run-joiner", new_joiner, run, joined),
+        operation("stop-joined", with_joiner, stop_pod, left_alone),
         with_plugins("cni-run-pod", new, run, kubelet::run_container),
         with_plugins("cni-remove-pod", running, remove_pod, gone),
         operation("create", with_pod, create, kubelet::run_container),
@@ -104,6 +106,82 @@ fn new_mapped(world: &World) -> Subject {
         options.userns_options = Some(mapped);
     }
     subject
+}
+
+/// What joins the network of the pod of that name.
+const JOIN: &str = "experiments.holdfast.dev/join-network";
+
+/// A pod with all experiments: in the network of another one, which runs.
+fn new_joiner(world: &World) -> Subject {
+    let other = running(world);
+    let name = other.config.metadata.map(|of| of.name).unwrap_or_default();
+    let mut config = world.daemon.pod(&world.name());
+    let experiments = [
+        (JOIN, format!("e2e/{name}")),
+        (
+            "experiments.holdfast.dev/time-offsets",
+            "boottime=86400s".to_owned(),
+        ),
+        (
+            "experiments.holdfast.dev/namespaces.c",
+            "uts=own ipc=own cgroup=pod".to_owned(),
+        ),
+    ];
+    let experiments = experiments.map(|(key, value)| (key.to_owned(), value));
+    config.annotations.extend(experiments);
+    Subject::new(config, shell("c", SCRIPT))
+}
+
+/// The joiner is made, in the network of a pod of that name that is ready.
+fn joined(world: &World, subject: &mut Subject) {
+    let joins = subject.config.annotations[JOIN].clone();
+    let other = joins.trim_start_matches("e2e/");
+    let named = |pod: &PodSandbox| pod.metadata.as_ref().is_some_and(|of| of.name == other);
+    let ready = |pod: &PodSandbox| pod.state() == PodSandboxState::SandboxReady;
+    if !world
+        .daemon
+        .pods()
+        .iter()
+        .any(|pod| named(pod) && ready(pod))
+    {
+        // Its shim was what was killed. A joiner that there may be is not connected any more.
+        for pod in world.daemon.pods() {
+            must("RemovePodSandbox", world.daemon.try_remove_pod(&pod.id));
+        }
+        must(
+            "RunPodSandbox",
+            world.daemon.try_run(&world.daemon.pod(other)),
+        );
+    }
+    kubelet::run_container(world, subject);
+}
+
+/// A pod that another one has joined, which is there already.
+fn with_joiner(world: &World) -> Subject {
+    let mut joiner = new_joiner(world);
+    kubelet::run_container(world, &mut joiner);
+    let joins = &joiner.config.annotations[JOIN];
+    let other = joins.trim_start_matches("e2e/").to_owned();
+    let mut subject = Subject::new(world.daemon.pod(&other), shell("c", SCRIPT));
+    let pods = world.daemon.pods();
+    let found = pods
+        .iter()
+        .find(|pod| pod.metadata.as_ref().is_some_and(|of| of.name == other));
+    subject.pod = found.map(|pod| pod.id.clone()).unwrap_or_default();
+    subject.id = kubelet::containers(world, &subject.pod)[0].id.clone();
+    subject.image = joiner.id;
+    subject
+}
+
+/// The joined pod is stopped; the other one runs on, unless its own shim was killed.
+fn left_alone(world: &World, subject: &mut Subject) {
+    pod_stopped(world, subject);
+    let status = kubelet::status(world, &subject.image);
+    if status.state() == ContainerState::ContainerRunning {
+        kubelet::assert_works(world, &subject.image);
+    } else {
+        assert_eq!(status.reason, "ShimLost");
+    }
 }
 
 fn with_pod(world: &World) -> Subject {

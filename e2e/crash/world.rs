@@ -12,6 +12,12 @@ use e2e::{BUSYBOX, Daemon};
 /// How long the machine may take to be as before.
 const SETTLE: Duration = Duration::from_secs(10);
 
+/// The configuration of most worlds.
+fn options() -> Options {
+    let all = ["join-network", "time-offsets", "namespaces"].map(toml::Value::from);
+    Options::default().set("experiments.allow", all.to_vec())
+}
+
 /// Debian's plugins, each behind a wrapper that tells its steps and can be killed.
 const CHAIN: &str = r#"{"cniVersion":"1.0.0","name":"chain","plugins":[
   {"type":"killable-bridge","bridge":"cni0","isGateway":true,"ipMasq":true,
@@ -60,7 +66,7 @@ impl World {
         let (daemon, plugins) = match network {
             Network::Bridge => {
                 let place = Place::new();
-                Options::default().write(&place);
+                options().write(&place);
                 Faults::enable(&place);
                 let daemon = Daemon::at(place);
                 daemon.provide(BUSYBOX);

@@ -14,6 +14,7 @@ mod deaths;
 mod debts;
 mod events;
 mod exec;
+mod experiments;
 mod host_ports;
 mod image_volumes_declared;
 mod images;

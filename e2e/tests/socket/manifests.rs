@@ -8,20 +8,24 @@ use std::time::Duration;
 
 use cri_api::runtime::v1::{Container as Listed, ContainerState, ContainerStatus};
 use e2e::call::until;
+use e2e::daemon::Options;
 use e2e::evidence::namespace;
 use e2e::program::{Ran, built, finish};
 use e2e::{Daemon, must};
 
 /// The manifests that have a check of their own below.
-const CHECKED: [&str; 10] = [
+const CHECKED: [&str; 13] = [
     "exit-codes",
     "host-network",
+    "join-network",
     "limits",
     "oom",
     "shared-memory",
     "shared-pid",
     "sysctls",
+    "time-namespace",
     "two-containers",
+    "unshare",
     "users",
     "volumes",
 ];
@@ -56,7 +60,15 @@ struct Running {
 
 impl Running {
     fn new(name: &str) -> Self {
-        let daemon = Daemon::start();
+        Self::on(Daemon::start(), name)
+    }
+
+    /// On a node that allows experiments.
+    fn experiment(name: &str) -> Self {
+        Self::on(experiments(), name)
+    }
+
+    fn on(daemon: Daemon, name: &str) -> Self {
         let memory = daemon.place.dir.join("memory");
         fs::create_dir_all(&memory).unwrap();
         e2e::program::sh(&format!("mount -t tmpfs none {}", memory.display()));
@@ -146,6 +158,12 @@ impl Running {
             self.daemon.place.dir.join("memory").display()
         ));
     }
+}
+
+/// A node that allows all experiments.
+fn experiments() -> Daemon {
+    let all = ["join-network", "time-offsets", "namespaces"].map(toml::Value::from);
+    Daemon::with(Options::default().set("experiments.allow", all.to_vec()))
 }
 
 /// The image that manifests name: made by `image import` of Debian's busybox, as their heads say, or pulled.
@@ -290,6 +308,68 @@ fn host_network() {
         );
     }
     pod.logs("main", "lo:");
+    pod.end();
+}
+
+#[test]
+fn join_network() {
+    let daemon = experiments();
+    provide(&daemon);
+    let file = |name: &str| pods().join(name).display().to_string();
+    // Without the other pod there is nothing to join.
+    let alone = pod_command(&daemon, &["run", &file("join-network.yaml")]).fails(1);
+    assert!(alone.contains("default/two-containers"), "{alone}");
+    let other = pod_command(&daemon, &["run", &file("two-containers.yaml")]).ok();
+    let pod = Running::on(daemon, "join-network");
+    pod.logs("client", "join-network\nhello from a\n");
+    let owner = pod.daemon.namespaces(other.trim());
+    let net = owner[0].inodes["net"];
+    assert_eq!(namespace(pod.pid("client"), "net"), net);
+    assert!(pod.sh("client", "ip addr").contains("eth0"));
+    pod_command(&pod.daemon, &["rm", other.trim()]).ok();
+    until("the end of eth0", Duration::from_secs(15), || {
+        let left = pod.sh("client", "ip addr");
+        (left.contains("lo:") && !left.contains("eth0")).then_some(())
+    });
+    pod.end();
+}
+
+#[test]
+fn time_namespace() {
+    let pod = Running::experiment("time-namespace");
+    pod.logs("main", " days,");
+    let ahead = pod
+        .sh("main", "cut -d . -f 1 /proc/uptime")
+        .trim()
+        .parse::<i64>()
+        .unwrap();
+    assert!(ahead > 8_640_000, "{ahead}");
+    assert!(pod.log("main").contains("8640000"));
+    pod.end();
+}
+
+#[test]
+fn unshare() {
+    let pod = Running::experiment("unshare");
+    pod.logs("plain", "unshare\na note of plain\n");
+    pod.logs("loner", "loner\n");
+    assert!(!pod.log("loner").contains("a note of plain"));
+    pod.logs("guest", "unshare\na note of plain\n");
+    pod.logs("guest", "/../");
+    pod.logs("outside", "unshare\na note of plain\n");
+    pod.logs("outside", pod.daemon.place.cgroup().as_str());
+    let own = |name: &str, kind: &str| {
+        namespace(pod.pid(name), kind) != namespace(pod.pid("plain"), kind)
+    };
+    for (name, kinds) in [
+        ("loner", ["uts", "ipc", "cgroup"].as_slice()),
+        ("guest", &["cgroup"]),
+        ("outside", &["cgroup"]),
+    ] {
+        for kind in ["uts", "ipc", "net", "cgroup"] {
+            assert_eq!(own(name, kind), kinds.contains(&kind), "{name} {kind}");
+        }
+    }
     pod.end();
 }
 
