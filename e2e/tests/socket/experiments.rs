@@ -477,91 +477,94 @@ fn a_user_namespace_has_clocks_too() {
 }
 
 #[test]
-fn containers_have_the_namespaces_that_they_are_told() {
+fn a_container_with_host_name_and_ipc_of_its_own() {
     let daemon = Daemon::with(options());
-    let experiments = [
-        ("namespaces.lonely", "uts=own ipc=own"),
-        ("namespaces.guest", "cgroup=pod"),
-        ("namespaces.host", "cgroup=host uts=pod"),
-    ];
-    let mut asked = config(&daemon, "shares", &experiments);
+    let mut asked = config(
+        &daemon,
+        "shares",
+        &[("namespaces.lonely", "uts=own ipc=own")],
+    );
     asked
         .linux()
         .sysctls
         .insert("kernel.msgmax".into(), "4096".into());
     let pod = daemon.run(asked);
-    let [plain, lonely, guest, in_host] =
-        ["plain", "lonely", "guest", "host"].map(|name| pod.start(idle(name)));
+    let [plain, lonely, other] = ["plain", "lonely", "other"].map(|name| pod.start(idle(name)));
     let pause = pod.pause();
     let same = |container: &Container<'_>, kind: &str| {
         namespace(container.pid(), kind) == namespace(pause, kind)
     };
     for kind in ["uts", "ipc"] {
-        assert!(
-            same(&plain, kind) && same(&guest, kind) && same(&in_host, kind),
-            "{kind}"
-        );
+        assert!(same(&plain, kind) && same(&other, kind), "{kind}");
         assert!(!same(&lonely, kind), "{kind}");
         assert_ne!(namespace(lonely.pid(), kind), host(kind), "{kind}");
     }
-    assert!(same(&lonely, "net") && same(&guest, "net"));
-    assert!(same(&guest, "cgroup") && !same(&plain, "cgroup") && !same(&lonely, "cgroup"));
-    assert_eq!(namespace(in_host.pid(), "cgroup"), host("cgroup"));
-    assert_ne!(namespace(pause, "cgroup"), host("cgroup"));
-
+    assert!(same(&lonely, "net") && !same(&lonely, "cgroup"));
     // A host name of its own, which begins as the pod's.
     assert_eq!(lonely.sh("hostname"), "shares\n");
     // Shared memory of its own, and without the pod's kernel parameters.
     plain.sh("echo kept > /dev/shm/note");
-    assert_eq!(guest.sh("cat /dev/shm/note"), "kept\n");
+    assert_eq!(other.sh("cat /dev/shm/note"), "kept\n");
     assert_eq!(lonely.sh("ls /dev/shm; echo mine > /dev/shm/note"), "");
     assert_eq!(plain.sh("cat /dev/shm/note"), "kept\n");
     assert_eq!(plain.sh("cat /proc/sys/kernel/msgmax"), "4096\n");
     assert_ne!(lonely.sh("cat /proc/sys/kernel/msgmax"), "4096\n");
     assert!(lonely.sh("mount").contains("mqueue on /dev/mqueue"));
-
-    // Whose cgroup is the root.
-    let path = |container: &Container<'_>| {
-        container.sh("sed -n 's/^0:://p;/:memory:/s/.*://p' /proc/1/cgroup")
-    };
-    let beside = format!("/../{}\n", guest.id);
-    for line in path(&guest).lines() {
-        assert!(beside.starts_with(line), "{line}");
-    }
-    assert!(
-        path(&plain).lines().all(|line| line == "/"),
-        "{}",
-        path(&plain)
-    );
-    assert!(
-        path(&in_host).contains(daemon.place.cgroup().as_str()),
-        "{}",
-        path(&in_host)
-    );
-
-    let shown = |container: &Container<'_>| {
-        let tree = format!(
-            "[ -d /sys/fs/cgroup/memory ] && cd /sys/fs/cgroup/memory || cd /sys/fs/cgroup; [ -d .{} ]",
-            daemon.place.cgroup()
-        );
-        container.exec(&["sh", "-c", &tree]).code == 0
-    };
-    assert!(shown(&in_host) && !shown(&plain) && !shown(&guest));
-    assert_ne!(
-        in_host.exec(&["sh", "-c", "mkdir /sys/fs/cgroup/x"]).code,
-        0
-    );
-
     assert_eq!(
         lonely.info()["experiments"]["namespaces"],
         json!({ "uts": "own", "ipc": "own" })
     );
     assert_eq!(plain.info()["experiments"], Value::Null);
+}
+
+#[test]
+fn containers_in_the_cgroup_namespace_of_the_pause_or_of_the_host() {
+    let daemon = Daemon::with(options());
+    let experiments = [
+        ("namespaces.guest", "cgroup=pod"),
+        ("namespaces.outside", "cgroup=host uts=pod"),
+    ];
+    let pod = daemon.run(config(&daemon, "shares", &experiments));
+    let created = pod.create(idle("outside"));
+    // Started by another daemon than it was created by.
     daemon.kill9();
     daemon.restart();
-    let again = pod.create(idle("again"));
-    assert!(runs(&lonely) && runs(&guest));
-    again.start();
+    created.start();
+    let (plain, guest, outside) = (pod.start(idle("plain")), pod.start(idle("guest")), created);
+    let own = namespace(pod.pause(), "cgroup");
+    assert_eq!(namespace(guest.pid(), "cgroup"), own);
+    assert_ne!(namespace(plain.pid(), "cgroup"), own);
+    assert_eq!(namespace(outside.pid(), "cgroup"), host("cgroup"));
+    assert_ne!(own, host("cgroup"));
+    assert_eq!(
+        namespace(outside.pid(), "uts"),
+        namespace(pod.pause(), "uts")
+    );
+
+    // Whose cgroup is the root: of the unified tree, and of that with the memory controller.
+    let paths = |container: &Container<'_>| -> Vec<String> {
+        let script = "sed -n 's/^0:://p;/:memory:/s/.*://p' /proc/1/cgroup";
+        let text = container.sh(script);
+        text.lines().map(str::to_owned).collect()
+    };
+    let all = |container: &Container<'_>, wanted: &str| {
+        let paths = paths(container);
+        let fits = |path: &String| path == wanted;
+        assert!(!paths.is_empty() && paths.iter().all(fits), "{paths:?}");
+    };
+    all(&guest, &format!("/../{}", guest.id));
+    all(&plain, "/");
+    let below = daemon.place.cgroup();
+    all(&outside, &format!("{below}/{}/{}", pod.id, outside.id));
+
+    let shown = |container: &Container<'_>| {
+        let tree =
+            format!("cd /sys/fs/cgroup; if [ -d memory ]; then cd memory; fi; [ -d .{below} ]");
+        container.exec(&["sh", "-c", &tree]).code == 0
+    };
+    assert!(shown(&outside) && !shown(&plain) && !shown(&guest));
+    let written = outside.exec(&["sh", "-c", "mkdir /sys/fs/cgroup/memory/x /sys/fs/cgroup/x"]);
+    assert_ne!(written.code, 0);
 }
 
 /// A pod without experiments is one that the release before them understands.
