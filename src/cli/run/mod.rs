@@ -76,10 +76,18 @@ pub struct RootArgs {
     #[arg(long, env = "HOLDFAST_LOG_ROOT", default_value = "/var/log/pods")]
     pub log_root: PathBuf,
     /// Directory of emptyDir volumes.
-    #[arg(long, env = "HOLDFAST_VOLUME_ROOT", default_value = "/var/lib/holdfast-volumes")]
+    #[arg(
+        long,
+        env = "HOLDFAST_VOLUME_ROOT",
+        default_value = "/var/lib/holdfast-volumes"
+    )]
     pub volume_root: PathBuf,
     /// Directory of emptyDir volumes with medium Memory; it has to be on a tmpfs.
-    #[arg(long, env = "HOLDFAST_MEMORY_VOLUME_ROOT", default_value = "/run/holdfast-volumes")]
+    #[arg(
+        long,
+        env = "HOLDFAST_MEMORY_VOLUME_ROOT",
+        default_value = "/run/holdfast-volumes"
+    )]
     pub memory_volume_root: PathBuf,
 }
 

@@ -63,6 +63,9 @@ impl Crew {
         let planned = self.planned(index)?;
         self.tidy(&planned.kept.name, attempt).await;
         let mut config = planned.config.clone();
+        if let Some(target) = &planned.target {
+            self.aim(&mut config, target).await?;
+        }
         config.log_path = format!("{}/{attempt}.log", planned.kept.name);
         if let Some(metadata) = &mut config.metadata {
             metadata.attempt = attempt;
@@ -88,6 +91,23 @@ impl Crew {
             Some(command) => self.post_start(&created.container_id, command).await,
             None => Ok(()),
         }
+    }
+
+    /// Puts a container into the pid namespace of the newest one of a name.
+    async fn aim(&self, config: &mut cri::ContainerConfig, target: &str) -> Result<(), String> {
+        let running = |one: &cri::Container| one.state() == cri::ContainerState::ContainerRunning;
+        let targets = self.containers(target).await;
+        let target = targets
+            .into_iter()
+            .filter(running)
+            .max_by_key(|one| one.created_at)
+            .ok_or_else(|| format!("cannot create it: its target {target} does not run"))?;
+        let linux = config.linux.get_or_insert_default();
+        let security = linux.security_context.get_or_insert_default();
+        let options = security.namespace_options.get_or_insert_default();
+        options.pid = cri::NamespaceMode::Target.into();
+        options.target_id = target.id;
+        Ok(())
     }
 
     async fn run(&self, id: &str) -> Result<(), Status> {

@@ -50,6 +50,8 @@ pub enum Role {
     Sidecar,
     /// One of the pod's containers.
     App,
+    /// Joins a running pod to look at it: nothing waits for it, and nothing follows from how it ends.
+    Ephemeral,
 }
 
 /// What is known of a container beforehand.

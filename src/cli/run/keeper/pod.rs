@@ -378,7 +378,7 @@ impl Pod {
                     return;
                 }
                 (Role::Init | Role::Sidecar, _) => return,
-                (Role::App, _) => {}
+                (Role::App | Role::Ephemeral, _) => {}
             }
         }
         self.stage = Stage::Up;
@@ -422,7 +422,8 @@ impl Pod {
 
     fn result(&self, ending: Ending) -> Outcome {
         let well = |member: &Member| {
-            member.kept.role == Role::Sidecar || member.phase == Phase::Ended { code: Some(0) }
+            matches!(member.kept.role, Role::Sidecar | Role::Ephemeral)
+                || member.phase == Phase::Ended { code: Some(0) }
         };
         match ending {
             Ending::Asked => Outcome::Stopped,

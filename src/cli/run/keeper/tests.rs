@@ -140,6 +140,21 @@ fn an_init_container_that_fails_is_tried_again_and_holds_up_the_others() {
 }
 
 #[test]
+fn nothing_depends_on_an_ephemeral_container() {
+    let mut machine = Machine::new(vec![
+        kept("a", Role::App, Restart::Never),
+        kept("e", Role::Ephemeral, Restart::Never),
+    ]);
+    machine.starts(0, 0);
+    machine.starts(1, 0);
+    assert!(machine.news().contains(&News::Up));
+    machine.feed(exited(1, 0, 3));
+    assert_eq!(machine.acts(), []);
+    machine.feed(exited(0, 0, 0));
+    assert_eq!(machine.pod.outcome(), Some(Outcome::Succeeded));
+}
+
+#[test]
 fn an_init_container_that_is_tried_once_fails_the_pod() {
     let mut machine = Machine::new(vec![
         kept("s", Role::Sidecar, Restart::Always),

@@ -65,17 +65,40 @@ pub(super) fn plan(
             restart: restart(role, pod.restarts),
             probes: checks.paces(),
         },
+        target: target(field, container, role, pod.spec)?,
         checks,
         post_start: hooks.post_start.as_ref().map(command),
         pre_stop: hooks.pre_stop.as_ref().map(command),
     })
 }
 
+/// The container that an ephemeral one looks at.
+fn target(
+    field: &str,
+    container: &Container,
+    role: Role,
+    spec: &PodSpec,
+) -> Result<Option<String>, ManifestError> {
+    let Some(name) = &container.target_container_name else {
+        return Ok(None);
+    };
+    let field = format!("{field}.targetContainerName");
+    if role != Role::Ephemeral {
+        let remedy = "only spec.ephemeralContainers have one";
+        return Err(ManifestError::field(field, name, remedy));
+    }
+    if !spec.containers.iter().any(|one| one.name == *name) {
+        let remedy = "spec.containers has no such container";
+        return Err(ManifestError::field(field, name, remedy));
+    }
+    Ok(Some(name.clone()))
+}
+
 /// An init container that fails is tried again unless the pod is to be run once.
 fn restart(role: Role, policy: Restarts) -> Restart {
     match (role, policy) {
         (Role::Sidecar, _) | (Role::App, Restarts::Always) => Restart::Always,
-        (_, Restarts::Never) => Restart::Never,
+        (Role::Ephemeral, _) | (_, Restarts::Never) => Restart::Never,
         (Role::Init, Restarts::Always) | (_, Restarts::OnFailure) => Restart::OnFailure,
     }
 }

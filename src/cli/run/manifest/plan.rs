@@ -83,6 +83,8 @@ pub struct PlannedContainer {
     pub non_root: bool,
     /// What the keeper knows of it.
     pub kept: Kept,
+    /// Name of the container whose pid namespace it joins.
+    pub target: Option<String>,
     /// What its probes do.
     pub checks: Checks,
     /// Command after the start.
@@ -196,6 +198,10 @@ impl PodSpec {
                 return Err(ManifestError::field(field, policy, remedy));
             }
             all.push((field, container, Role::App));
+        }
+        for (index, container) in self.ephemeral_containers.iter().enumerate() {
+            let field = format!("spec.ephemeralContainers[{index}]");
+            all.push((field, container, Role::Ephemeral));
         }
         Ok(all)
     }
@@ -357,7 +363,9 @@ fn namespaces(spec: &PodSpec, uid: &str) -> Result<cri::NamespaceOption, Manifes
 
 fn linux(pod: &Pod<'_>) -> Result<cri::LinuxPodSandboxConfig, ManifestError> {
     let context = &pod.spec.security_context;
-    let containers = pod.spec.init_containers.iter().chain(&pod.spec.containers);
+    let spec = pod.spec;
+    let containers = spec.init_containers.iter().chain(&spec.containers);
+    let containers = containers.chain(&spec.ephemeral_containers);
     let privileged = |one: &Container| one.security_context.privileged;
     Ok(cri::LinuxPodSandboxConfig {
         security_context: Some(cri::LinuxSandboxSecurityContext {

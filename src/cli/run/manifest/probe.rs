@@ -108,6 +108,11 @@ pub(super) fn checks(
             "an init container has neither probes nor hooks, unless its restartPolicy is Always";
         return Err(ManifestError::field(field, &container.name, remedy));
     }
+    let has_ports = !container.ports.is_empty();
+    if role == Role::Ephemeral && (checks != Checks::default() || has_hooks || has_ports) {
+        let remedy = "an ephemeral container has neither ports nor probes nor hooks";
+        return Err(ManifestError::field(field, &container.name, remedy));
+    }
     Ok(checks)
 }
 

@@ -193,6 +193,32 @@ fn init_containers_come_first_and_sidecars_among_them() {
 }
 
 #[test]
+fn an_ephemeral_container_comes_last_and_aims_at_a_container() {
+    let debug = |rest: &str| {
+        pod(&format!(
+            "  ephemeralContainers:\n  - {{name: e, image: i, {rest}}}\n"
+        ))
+    };
+    let planned = plan(&debug("targetContainerName: a")).unwrap();
+    let last = planned.containers.last().unwrap();
+    assert_eq!(
+        (last.kept.role, last.kept.restart),
+        (Role::Ephemeral, Restart::Never)
+    );
+    assert_eq!(last.target.as_deref(), Some("a"));
+    for (rest, field) in [
+        (
+            "targetContainerName: z",
+            "spec.ephemeralContainers[0].targetContainerName",
+        ),
+        ("ports: [{containerPort: 1}]", "spec.ephemeralContainers[0]"),
+    ] {
+        let error = plan(&debug(rest)).unwrap_err().to_string();
+        assert!(error.contains(field), "{error}");
+    }
+}
+
+#[test]
 fn a_pod_that_runs_once_needs_no_keeper() {
     for (rest, needs) in [
         ("", false),

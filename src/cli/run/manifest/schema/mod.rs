@@ -135,6 +135,10 @@ pub struct PodSpec {
     pub init_containers: Vec<Container>,
     /// Containers, started in this order.
     pub containers: Vec<Container>,
+    /// Containers that join the running pod, for debugging. On a node they are added later; here they are part
+    /// of the manifest and started last.
+    #[serde(default)]
+    pub ephemeral_containers: Vec<Container>,
     /// Volumes.
     #[serde(default)]
     pub volumes: Vec<Volume>,
@@ -200,6 +204,8 @@ pub struct Container {
     pub security_context: SecurityContext,
     /// `Always`, of an init container only: it is a sidecar.
     pub restart_policy: Option<String>,
+    /// The container whose processes it sees, of an ephemeral container only.
+    pub target_container_name: Option<String>,
     /// Has to pass once before the other probes begin.
     pub startup_probe: Option<Probe>,
     /// Says whether the container can do its work.
