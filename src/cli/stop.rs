@@ -50,19 +50,15 @@ pub struct RmArgs {
     pub roots: RootArgs,
 }
 
-/// Everything that is named, or all pods. Nothing is done when one of the names means nothing.
-async fn targets(
-    daemon: &mut Daemon,
-    names: &[String],
-    all: bool,
-) -> Result<Vec<Target>, CliError> {
-    if all {
+/// Everything that is named, or all pods without names. Nothing is done when one of the names means nothing.
+async fn targets(daemon: &mut Daemon, names: Option<&[String]>) -> Result<Vec<Target>, CliError> {
+    let Some(names) = names else {
         let pods = select::pods(daemon).await?;
         if pods.is_empty() {
             out::note("there are no pods");
         }
         return Ok(pods.into_iter().map(Target::Pod).collect());
-    }
+    };
     let mut targets = Vec::new();
     for name in names {
         targets.push(select::target(daemon, name).await?);
@@ -73,7 +69,8 @@ async fn targets(
 /// Stops what is named.
 pub(super) async fn stop(mut daemon: Daemon, args: StopArgs) -> Result<(), CliError> {
     let daemon = &mut daemon;
-    for target in targets(daemon, &args.names, args.all).await? {
+    let names = (!args.all).then_some(args.names.as_slice());
+    for target in targets(daemon, names).await? {
         match target {
             Target::Pod(pod) => {
                 let grace = args.timeout.unwrap_or_else(|| grace_of(&pod));
@@ -94,7 +91,8 @@ pub(super) async fn stop(mut daemon: Daemon, args: StopArgs) -> Result<(), CliEr
 /// Stops and removes what is named.
 pub(super) async fn remove(mut daemon: Daemon, args: RmArgs) -> Result<(), CliError> {
     let daemon = &mut daemon;
-    for target in targets(daemon, &args.names, args.all).await? {
+    let names = (!args.all).then_some(args.names.as_slice());
+    for target in targets(daemon, names).await? {
         match target {
             Target::Pod(pod) => remove_pod(daemon, &pod, args.timeout, &args.roots).await?,
             Target::Container(container) => remove_container(daemon, &container, &args).await?,

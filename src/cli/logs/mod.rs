@@ -71,8 +71,11 @@ pub enum Stream {
 const POLL: Duration = Duration::from_millis(100);
 /// How often it is asked which containers there are and whether they still run.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long a restart is waited for when everything has ended.
+/// How long others are waited for when everything has ended: those that start after init containers, or what
+/// somebody restarts by hand.
 const LINGER: Duration = Duration::from_secs(2);
+/// When the first restart has happened, where containers are restarted: after 10 s, as the kubelet does.
+const FIRST_RESTART: Duration = Duration::from_secs(12);
 
 fn since(text: &str) -> Result<i64, &'static str> {
     let ago = |seconds: i64| time::now().saturating_sub(seconds.saturating_mul(1_000_000_000));
@@ -85,7 +88,7 @@ fn since(text: &str) -> Result<i64, &'static str> {
 /// Shows logs.
 pub(super) async fn run(mut daemon: Daemon, args: LogsArgs) -> Result<(), CliError> {
     let mut which = Which::find(&mut daemon, &args).await?;
-    let mut printer = Printer::new(&args, which.prefixed());
+    let mut printer = Printer::new(&args, which.heads());
     let mut looked = Instant::now();
     let mut ended: Option<Instant> = None;
     loop {
@@ -94,10 +97,8 @@ pub(super) async fn run(mut daemon: Daemon, args: LogsArgs) -> Result<(), CliErr
         }
         which.forget_ended();
         if which.is_done() {
-            // Whoever restarts containers makes the next one shortly after the end, or after a rest that
-            // nobody here knows.
             let since = *ended.get_or_insert_with(Instant::now);
-            if !which.may_go_on() || since.elapsed() >= LINGER {
+            if since.elapsed() >= which.patience() {
                 return Ok(());
             }
         } else {

@@ -11,6 +11,15 @@ use super::{LogsArgs, Stream};
 use crate::cli::CliError;
 use crate::cli::out::Reader;
 
+/// What stands in front of each line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heads {
+    /// The container's name.
+    Names,
+    /// Nothing.
+    Nothing,
+}
+
 /// What writes records.
 #[derive(Debug)]
 pub(super) struct Printer {
@@ -19,20 +28,20 @@ pub(super) struct Printer {
     only: Option<Stream>,
     /// Bytes that may still be shown.
     left: Option<u64>,
-    prefixed: bool,
+    heads: Heads,
     /// Whether a prefix has colours: on standard output and on standard error.
     colours: (bool, bool),
 }
 
 impl Printer {
-    /// As the arguments say; with the container's name in front of each line, or without.
-    pub(super) fn new(args: &LogsArgs, prefixed: bool) -> Self {
+    /// As the arguments say.
+    pub(super) fn new(args: &LogsArgs, heads: Heads) -> Self {
         Self {
             timestamps: args.timestamps,
             since: args.since,
             only: args.stream,
             left: args.limit_bytes,
-            prefixed,
+            heads,
             colours: (
                 AutoStream::choice(&io::stdout()) != ColorChoice::Never,
                 AutoStream::choice(&io::stderr()) != ColorChoice::Never,
@@ -83,7 +92,7 @@ impl Printer {
 
     fn print(&mut self, line: &Line, name: (&str, Style, usize)) -> io::Result<()> {
         let mut text = Vec::new();
-        if self.prefixed {
+        if self.heads == Heads::Names {
             text.extend(self.prefix(line.stream, name).into_bytes());
         }
         if self.timestamps {
@@ -92,7 +101,7 @@ impl Printer {
         }
         text.extend_from_slice(&line.content);
         // What goes on is joined only where nothing stands in front of it.
-        if !line.partial || self.timestamps || self.prefixed {
+        if !line.partial || self.timestamps || self.heads == Heads::Names {
             text.push(b'\n');
         }
         if let Some(left) = &mut self.left {

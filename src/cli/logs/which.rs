@@ -1,18 +1,21 @@
 //! Which containers' logs are shown, and which others have come since.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anstyle::Style;
 use cri_api::runtime::v1 as cri;
 
-use super::LogsArgs;
 use super::file::LogFile;
 use super::line::Line;
+use super::print::Heads;
+use super::{FIRST_RESTART, LINGER, LogsArgs};
 use crate::cli::connect::Daemon;
 use crate::cli::inspect::container_status;
 use crate::cli::out::style::PALETTE;
+use crate::cli::run::RESTART_ANNOTATION;
 use crate::cli::select::{self, Target};
 use crate::cli::{CliError, out};
 
@@ -91,6 +94,30 @@ pub(super) struct Which {
     /// Names by their colours.
     names: Vec<String>,
     pod_ready: bool,
+    policy: Policy,
+    /// Exit code of each name's last container that has ended.
+    codes: HashMap<String, i32>,
+}
+
+/// What is made of a container that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Policy {
+    /// Nothing, or nobody here knows.
+    Never,
+    /// Another one, when it failed.
+    OnFailure,
+    /// Another one.
+    Always,
+}
+
+impl Policy {
+    fn of(pod: &cri::PodSandbox) -> Self {
+        match pod.annotations.get(RESTART_ANNOTATION).map(String::as_str) {
+            Some("Always") => Self::Always,
+            Some("OnFailure") => Self::OnFailure,
+            _ => Self::Never,
+        }
+    }
 }
 
 impl Which {
@@ -118,7 +145,10 @@ impl Which {
             known: HashSet::new(),
             names: Vec::new(),
             pod_ready: true,
+            policy: Policy::Never,
+            codes: HashMap::new(),
         };
+        which.look_at_pod(daemon).await?;
         let last = u64::try_from(args.tail).ok();
         let containers = which.containers(daemon).await?;
         for container in newest(&containers) {
@@ -134,9 +164,12 @@ impl Which {
         Ok(which)
     }
 
-    /// Whether names stand in front of lines.
-    pub(super) fn prefixed(&self) -> bool {
-        matches!(self.scope, Scope::Pod { name: None, .. })
+    /// What stands in front of lines.
+    pub(super) fn heads(&self) -> Heads {
+        match self.scope {
+            Scope::Pod { name: None, .. } => Heads::Names,
+            _ => Heads::Nothing,
+        }
     }
 
     /// All logs that are shown.
@@ -154,40 +187,58 @@ impl Which {
         self.sources.is_empty()
     }
 
-    /// There may be other containers later.
-    pub(super) fn may_go_on(&self) -> bool {
-        self.pod_ready && matches!(self.scope, Scope::Pod { .. })
+    /// How long other containers are waited for when all have ended.
+    pub(super) fn patience(&self) -> Duration {
+        if !self.pod_ready || matches!(self.scope, Scope::Container(_)) {
+            return Duration::ZERO;
+        }
+        let failed = self.codes.values().any(|code| *code != 0);
+        match self.policy {
+            Policy::Always | Policy::OnFailure if failed => Duration::MAX,
+            // An init container that has succeeded is not restarted, and looks like any other.
+            Policy::Always => FIRST_RESTART,
+            Policy::Never | Policy::OnFailure => LINGER,
+        }
     }
 
-    /// Looks which containers have ended and which have come.
+    /// Looks which containers have ended and which have come. A daemon that does not answer may be about to be
+    /// replaced: the logs go on meanwhile.
     pub(super) async fn look(&mut self, daemon: &mut Daemon) -> Result<(), CliError> {
-        let containers = match self.containers(daemon).await {
-            // It may be about to be replaced by another release; the logs go on.
-            Err(CliError::Refused { status, .. })
-                if matches!(
-                    status.code(),
-                    tonic::Code::Unavailable | tonic::Code::Unknown | tonic::Code::Cancelled
-                ) =>
-            {
-                return Ok(());
-            }
-            containers => containers?,
-        };
+        match self.look_now(daemon).await {
+            Err(CliError::Refused { status, .. }) if is_passing(&status) => Ok(()),
+            result => result,
+        }
+    }
+
+    async fn look_now(&mut self, daemon: &mut Daemon) -> Result<(), CliError> {
+        let containers = self.containers(daemon).await?;
         for source in &mut self.sources {
             let now = containers.iter().find(|one| one.id == source.id);
             source.ended =
                 now.is_none_or(|one| one.state() == cri::ContainerState::ContainerExited);
-        }
-        for container in &containers {
-            if self.known.insert(container.id.clone()) {
-                self.add(daemon, container, None).await?;
+            if source.ended && self.policy != Policy::Never {
+                // One that was removed has no code, and was to end.
+                let status = container_status(daemon, &source.id).await;
+                let code = status.map_or(0, |status| status.exit_code);
+                self.codes.insert(source.name.clone(), code);
             }
         }
+        for container in &containers {
+            if !self.known.contains(&container.id) {
+                self.add(daemon, container, None).await?;
+                self.known.insert(container.id.clone());
+            }
+        }
+        self.look_at_pod(daemon).await
+    }
+
+    async fn look_at_pod(&mut self, daemon: &mut Daemon) -> Result<(), CliError> {
         if let Scope::Pod { id, .. } = &self.scope {
             let pods = select::pods(daemon).await?;
             let pod = pods.iter().find(|pod| pod.id == *id);
             self.pod_ready =
                 pod.is_some_and(|pod| pod.state() == cri::PodSandboxState::SandboxReady);
+            self.policy = pod.map_or(Policy::Never, Policy::of);
         }
         Ok(())
     }
@@ -213,17 +264,22 @@ impl Which {
         container: &cri::Container,
         last: Option<u64>,
     ) -> Result<(), CliError> {
+        let name = select::container_name(container);
         let path = match container_status(daemon, &container.id).await {
-            Ok(status) => status.log_path,
+            Ok(status) => {
+                if status.state() == cri::ContainerState::ContainerExited {
+                    self.codes.insert(name.clone(), status.exit_code);
+                }
+                status.log_path
+            }
             // Removed meanwhile.
             Err(CliError::Refused { status, .. }) if status.code() == tonic::Code::NotFound => {
                 return Ok(());
             }
             Err(error) => return Err(error),
         };
-        let name = select::container_name(container);
         if path.is_empty() {
-            if self.prefixed() {
+            if self.heads() == Heads::Names {
                 out::note(&format!("holdfast: container {name} has no log"));
                 return Ok(());
             }
@@ -256,7 +312,7 @@ impl Which {
         let path = before.map(|before| path.with_file_name(format!("{before}.log")));
         match path.filter(|path| path.exists()) {
             Some(path) => self.push(container, path, last),
-            None if self.prefixed() => Ok(()),
+            None if self.heads() == Heads::Names => Ok(()),
             None => Err(CliError::NoPrevious(name)),
         }
     }
@@ -286,6 +342,12 @@ impl Which {
         self.sources.push(source);
         Ok(())
     }
+}
+
+/// Whether a daemon is only away for a moment.
+fn is_passing(status: &tonic::Status) -> bool {
+    use tonic::Code::{Cancelled, Unavailable, Unknown};
+    matches!(status.code(), Unavailable | Unknown | Cancelled)
 }
 
 /// The newest container of each name.

@@ -9,7 +9,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 use super::ForwardError;
-use crate::cli::stream::{self, Connection, StreamError, Transport};
+use crate::cli::stream::{self, Connection, Ending, StreamError, Transport};
 
 /// Channels of the only port.
 const DATA: u8 = 0;
@@ -25,12 +25,12 @@ type Socket = WebSocketStream<Box<dyn Transport>>;
 
 /// Copies both ways until the pod's side ends, or this one is gone.
 pub(super) async fn run(url: &str, socket: TcpStream) -> Result<(), ForwardError> {
-    let Connection { socket: to, ends } = stream::open(url).await?;
+    let Connection { socket: to, ending } = stream::open(url).await?;
     let (reader, writer) = socket.into_split();
     let (sink, source) = to.split();
     tokio::select! {
         received = receive(source, writer) => received,
-        sent = send(reader, sink, ends) => sent,
+        sent = send(reader, sink, ending) => sent,
     }
 }
 
@@ -90,14 +90,14 @@ async fn receive(
 async fn send(
     mut reader: OwnedReadHalf,
     mut sink: SplitSink<Socket, Message>,
-    ends: bool,
+    ending: Ending,
 ) -> Result<(), ForwardError> {
     let mut chunk = vec![0; CHUNK];
     loop {
         let message = match reader.read(&mut chunk).await {
             // It is gone, and wants no answer.
             Err(_) => return Ok(()),
-            Ok(0) if ends => stream::end(DATA),
+            Ok(0) if ending == Ending::ByMessage => stream::end(DATA),
             Ok(0) => return std::future::pending().await,
             Ok(count) => stream::data(DATA, &chunk[..count]),
         };

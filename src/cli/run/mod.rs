@@ -41,7 +41,7 @@ use interrupt::Interrupt;
 pub(super) use keep::keep;
 pub use keep::{KeepArgs, KeepError};
 pub use manifest::ManifestError;
-pub(super) use manifest::{GRACE_ANNOTATION, MANIFEST_ANNOTATION};
+pub(super) use manifest::{GRACE_ANNOTATION, MANIFEST_ANNOTATION, RESTART_ANNOTATION};
 use manifest::{Known, Manifest, PodPlan};
 use session::{End, Session};
 

@@ -134,8 +134,8 @@ fn of(before: Option<&One>, now: &One) -> Usage {
     let number = |value: &Option<cri::UInt64Value>| value.as_ref().map(|value| value.value);
     let stats = &now.stats;
     let disk = stats.writable_layer.clone().unwrap_or_default();
-    let memory = stats.memory.clone().unwrap_or_default();
-    let swap = stats.swap.clone().unwrap_or_default();
+    let memory = stats.memory.unwrap_or_default();
+    let swap = stats.swap.unwrap_or_default();
     let pressure = |psi: Option<&cri::PsiStats>| Some(psi?.some.as_ref()?.avg10);
     Usage {
         id: now.listed.id.clone(),

@@ -28,8 +28,49 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 pub(in crate::cli) struct Connection {
     /// Its messages: the first byte is the channel.
     pub socket: WebSocketStream<Box<dyn Transport>>,
-    /// Channels can be ended one by one.
-    pub ends: bool,
+    /// How a channel ends.
+    pub ending: Ending,
+}
+
+/// How a channel ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum Ending {
+    /// By a message of its own: v5.
+    ByMessage,
+    /// With the connection only: v4.
+    WithConnection,
+}
+
+/// What carries the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    fn of(uri: &Uri) -> Option<Self> {
+        match uri.scheme_str()? {
+            "http" => Some(Self::Http),
+            "https" => Some(Self::Https),
+            _ => None,
+        }
+    }
+
+    fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+
+    /// The library knows WebSocket by its own schemes only.
+    fn of_websocket(self) -> &'static str {
+        match self {
+            Self::Http => "ws",
+            Self::Https => "wss",
+        }
+    }
 }
 
 /// A message with bytes of a channel.
@@ -52,13 +93,9 @@ pub(in crate::cli) fn end(channel: u8) -> Message {
 pub(in crate::cli) async fn open(url: &str) -> Result<Connection, StreamError> {
     let wrong = || StreamError::Address(url.to_owned());
     let uri: Uri = url.parse().map_err(|_| wrong())?;
-    let secure = match uri.scheme_str() {
-        Some("http") => false,
-        Some("https") => true,
-        _ => return Err(wrong()),
-    };
+    let scheme = Scheme::of(&uri).ok_or_else(wrong)?;
     let host = uri.host().ok_or_else(wrong)?.trim_matches(['[', ']']);
-    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    let port = uri.port_u16().unwrap_or(scheme.default_port());
     let address = uri.authority().ok_or_else(wrong)?.to_string();
     let connect = |source| StreamError::Connect {
         address: address.clone(),
@@ -67,12 +104,11 @@ pub(in crate::cli) async fn open(url: &str) -> Result<Connection, StreamError> {
     let socket = TcpStream::connect((host, port)).await.map_err(connect)?;
     // Keys that a person types must not wait for more of them.
     socket.set_nodelay(true).map_err(connect)?;
-    let transport: Box<dyn Transport> = if secure {
-        Box::new(encrypt(socket, host, &address).await?)
-    } else {
-        Box::new(socket)
+    let transport: Box<dyn Transport> = match scheme {
+        Scheme::Http => Box::new(socket),
+        Scheme::Https => Box::new(encrypt(socket, host, &address).await?),
     };
-    upgrade(transport, &uri, secure).await
+    upgrade(transport, &uri, scheme).await
 }
 
 async fn encrypt(
@@ -98,13 +134,12 @@ async fn encrypt(
 async fn upgrade(
     transport: Box<dyn Transport>,
     uri: &Uri,
-    secure: bool,
+    scheme: Scheme,
 ) -> Result<Connection, StreamError> {
     let wrong = || StreamError::Address(uri.to_string());
-    // The library knows WebSocket by its own schemes only.
     let mut parts = uri.clone().into_parts();
-    let scheme = if secure { "wss" } else { "ws" };
-    parts.scheme = Some(scheme.parse().map_err(|_| wrong())?);
+    let scheme = scheme.of_websocket().parse();
+    parts.scheme = Some(scheme.map_err(|_| wrong())?);
     let uri = Uri::from_parts(parts).map_err(|_| wrong())?;
     let mut builder = ClientRequestBuilder::new(uri);
     for protocol in CHANNELS {
@@ -113,7 +148,10 @@ async fn upgrade(
     let request = builder.into_client_request()?;
     match client_async(request, transport).await {
         Ok((socket, response)) => Ok(Connection {
-            ends: protocol(&response) == Some(CHANNELS[0]),
+            ending: match protocol(&response) {
+                Some("v5.channel.k8s.io") => Ending::ByMessage,
+                _ => Ending::WithConnection,
+            },
             socket,
         }),
         Err(tungstenite::Error::Http(response)) => Err(StreamError::Refused(refusal(&response))),

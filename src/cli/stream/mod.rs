@@ -24,7 +24,7 @@ mod session;
 mod terminal;
 mod trust;
 
-pub(super) use connection::{Connection, Transport, data, end, open};
+pub(super) use connection::{Connection, Ending, Transport, data, end, open};
 pub(super) use outcome::Outcome;
 pub(super) use session::{Wanted, converse};
 pub(super) use terminal::{size, stdin_is_terminal};

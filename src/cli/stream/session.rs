@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use super::connection::{self, Connection, Transport};
+use super::connection::{self, Connection, Ending, Transport};
 use super::detach::DetachKeys;
 use super::output::{Output, To};
 use super::terminal::{self, Raw};
@@ -49,7 +49,7 @@ pub(in crate::cli) struct Wanted {
 /// # Errors
 /// [`StreamError`]; the terminal is as it was before.
 pub(in crate::cli) async fn converse(url: &str, wanted: Wanted) -> Result<Outcome, StreamError> {
-    let Connection { socket, ends } = connection::open(url).await?;
+    let Connection { socket, ending } = connection::open(url).await?;
     let raw = if wanted.stdin && wanted.terminal {
         Raw::enter().map_err(StreamError::Standard)?
     } else {
@@ -62,7 +62,7 @@ pub(in crate::cli) async fn converse(url: &str, wanted: Wanted) -> Result<Outcom
     };
     let (sink, source) = socket.split();
     let output = Output::start();
-    let mut sender = Sender::new(sink, ends, wanted).map_err(StreamError::Standard)?;
+    let mut sender = Sender::new(sink, ending, wanted).map_err(StreamError::Standard)?;
     let outcome = tokio::select! {
         outcome = receive(source, &output) => outcome,
         outcome = sender.run() => outcome,
@@ -144,21 +144,25 @@ async fn receive(mut source: SplitStream<Socket>, output: &Output) -> Result<Out
 /// Sends what is typed, and the window's size.
 struct Sender {
     sink: SplitSink<Socket, Message>,
-    ends: bool,
+    ending: Ending,
     input: Option<mpsc::Receiver<Vec<u8>>>,
     keys: Option<DetachKeys>,
     resized: Option<Signal>,
 }
 
 impl Sender {
-    fn new(sink: SplitSink<Socket, Message>, ends: bool, wanted: Wanted) -> std::io::Result<Self> {
+    fn new(
+        sink: SplitSink<Socket, Message>,
+        ending: Ending,
+        wanted: Wanted,
+    ) -> std::io::Result<Self> {
         let resized = match wanted.terminal {
             true => Some(signal(SignalKind::window_change())?),
             false => None,
         };
         Ok(Self {
             sink,
-            ends,
+            ending,
             input: wanted.stdin.then(input::start),
             keys: wanted.detach_keys.then(DetachKeys::default),
             resized,
@@ -196,7 +200,7 @@ impl Sender {
                 }
                 None => {
                     self.input = None;
-                    if self.ends {
+                    if self.ending == Ending::ByMessage {
                         self.send(connection::end(STDIN)).await?;
                     }
                 }

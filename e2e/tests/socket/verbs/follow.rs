@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use cri_api::runtime::v1::ReopenContainerLogRequest;
-use e2e::request::shell;
+use e2e::request::{BUSYBOX, shell};
 use e2e::{Daemon, call, must};
 
 use super::{Ended, command};
@@ -161,6 +161,45 @@ fn following_by_name_goes_on_with_the_next_attempt() {
         daemon.holdfast(&["logs", "-p", "again/c"]).ok(),
         "attempt 0\n"
     );
+}
+
+#[test]
+fn following_a_pod_that_is_restarted_waits_for_the_next_attempt() {
+    let daemon = Daemon::start();
+    daemon.provide(BUSYBOX);
+    let manifest = daemon.place.dir.join("pod.yaml");
+    let text = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: failing\nspec:\n  restartPolicy: OnFailure\n  \
+         containers:\n  - name: c\n    image: {BUSYBOX}\n    command: [sh, -c, echo again; exit 3]\n"
+    );
+    fs::write(&manifest, text).unwrap();
+    let root = |name: &str| daemon.place.dir.join(name).display().to_string();
+    let roots = [root("pod-logs"), root("volumes"), root("memory")];
+    let (logs, volumes, memory) = (&roots[0], &roots[1], &roots[2]);
+    let manifest = manifest.display().to_string();
+    let run = [
+        "run",
+        &manifest,
+        "--log-root",
+        logs,
+        "--volume-root",
+        volumes,
+    ];
+    daemon
+        .holdfast(&[&run[..], &["--memory-volume-root", memory]].concat())
+        .ok();
+    let child = command(&daemon, &["logs", "-f", "failing/c"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut child = Ended(child);
+    let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
+    for _ in 0..2 {
+        assert_eq!(lines.next().unwrap().unwrap(), "again");
+    }
+    daemon.holdfast(&["rm", "failing"]).ok();
+    lines.for_each(drop);
+    assert!(child.0.wait().unwrap().success());
 }
 
 #[test]

@@ -22,8 +22,8 @@ mod users;
 mod volume;
 
 pub use plan::{
-    GRACE_ANNOTATION, Known, MANIFEST_ANNOTATION, PlannedContainer, PodPlan, PullPolicy, Roots,
-    log_directory_name,
+    GRACE_ANNOTATION, Known, MANIFEST_ANNOTATION, PlannedContainer, PodPlan, PullPolicy,
+    RESTART_ANNOTATION, Roots, log_directory_name,
 };
 pub use probe::Check;
 pub use schema::Manifest;

@@ -14,6 +14,8 @@ use crate::cli::run::keeper::{Kept, Restart, Role};
 
 /// Annotation on pods that were made from a manifest: only their directories are deleted with them.
 pub const MANIFEST_ANNOTATION: &str = "holdfast.dev/manifest";
+/// Annotation with the restart policy of the manifest: whoever follows a log wants to know whether it goes on.
+pub const RESTART_ANNOTATION: &str = "holdfast.dev/restart-policy";
 /// Annotation with the grace period of the manifest in seconds.
 pub const GRACE_ANNOTATION: &str = "holdfast.dev/grace-seconds";
 
@@ -279,6 +281,8 @@ fn annotations(manifest: &Manifest) -> HashMap<String, String> {
     let mut annotations: HashMap<_, _> =
         manifest.metadata.annotations.clone().into_iter().collect();
     annotations.insert(MANIFEST_ANNOTATION.to_owned(), "true".to_owned());
+    let policy = manifest.spec.restart_policy.as_deref().unwrap_or("Always");
+    annotations.insert(RESTART_ANNOTATION.to_owned(), policy.to_owned());
     if let Some(grace) = manifest.spec.termination_grace_period_seconds {
         annotations.insert(GRACE_ANNOTATION.to_owned(), grace.to_string());
     }
