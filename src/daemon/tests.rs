@@ -97,6 +97,25 @@ fn values_that_do_not_fit_name_their_key() {
 }
 
 #[test]
+fn experiments_are_allowed_by_their_names() {
+    let load = |list: &str| load(&[("config.toml", &format!("[experiments]\nallow = {list}\n"))]);
+    let config = load(r#"["time-offsets", "join-network"]"#).unwrap();
+    let names: Vec<_> = config
+        .experiments
+        .allow
+        .iter()
+        .map(|one| one.as_str())
+        .collect();
+    assert_eq!(names, ["join-network", "time-offsets"]);
+    assert!(Config::default().experiments.allow.is_empty());
+    let error = load(r#"["time-travel"]"#).unwrap_err();
+    assert!(
+        error.starts_with("DIR/config.toml:2: unknown variant `time-travel`"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_named_file_has_to_exist() {
     assert!(Config::load(Some(Path::new("/nonexistent/config.toml"))).is_err());
 }

@@ -141,7 +141,11 @@ pub(super) async fn import(
             store: &store,
             reference: &reference,
         };
-        import.run(archive)
+        let result = import.run(archive);
+        if result.is_err() {
+            store.inner.release_space();
+        }
+        result
     });
     let interrupted = |_| ImportError::Store {
         name: text,

@@ -20,6 +20,9 @@ use crate::world::World;
 /// A read may take this long on a machine that does much else; whoever reads longer hangs.
 const READ_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long an operation may have been under way that a call joins: its answer tells of troubles that long ago.
+const JOINED: Duration = Duration::from_secs(1);
+
 /// What refusals say when something on the machine is broken.
 const BROKEN: [Code; 6] = [
     Code::Internal,
@@ -176,7 +179,13 @@ impl<'w> Client<'w> {
         when: When,
         allowed: &[(bool, &[Code])],
     ) -> Checked {
-        let broken = self.world.model().troubled(Trouble::Broken, when);
+        // The answer may be that of an operation which an earlier call began, and for whose end this one has waited.
+        let begun = when.start.checked_sub(JOINED).unwrap_or(when.start);
+        let reach = When {
+            start: begun,
+            end: when.end,
+        };
+        let broken = self.world.model().troubled(Trouble::Broken, reach);
         let code = status.code();
         let fits = allowed
             .iter()

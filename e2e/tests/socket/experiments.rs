@@ -184,6 +184,51 @@ fn joiners_survive_the_daemon() {
     pod.remove();
 }
 
+/// The pod to be joined is of a release whose shims are not understood: nothing of it is touched.
+#[test]
+fn a_pod_of_another_release_cannot_be_joined() {
+    let daemon = Daemon::with(options());
+    let owner = daemon.run_named("owner");
+    let first = joiner(&daemon, "first", "e2e/owner");
+    let client = first.start(idle("client"));
+    let record = daemon.place.run().join("pods").join(&owner.id);
+    let record = record.join("pod.json");
+    daemon.kill9();
+    let mut data: Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
+    data["data"]["protocol"] = 99.into();
+    fs::write(&record, data.to_string()).unwrap();
+    daemon.restart();
+    assert!(is_ready(&owner) && is_ready(&first) && runs(&client));
+    assert_eq!(first.ip(), owner.ip());
+    let late = config(&daemon, "late", &[("join-network", "e2e/owner")]);
+    let words = ["network namespace of the pod", "protocol 99"];
+    fails(daemon.try_run(&late), Code::FailedPrecondition, &words);
+    assert_eq!(daemon.pods().len(), 2);
+    assert_eq!(interfaces(&client), "eth0 lo ");
+}
+
+/// The shim of the pod that was joined is killed: its pod ends, and nothing else does.
+#[test]
+fn a_joiner_outlives_the_shim_of_the_pod_that_it_joined() {
+    let daemon = Daemon::with(options());
+    let owner = daemon.run_named("owner");
+    owner.start(idle("c"));
+    let pod = joiner(&daemon, "joiner", "e2e/owner");
+    let client = pod.start(idle("client"));
+    let shim = owner.info()["shimPid"].as_i64().unwrap();
+    e2e::program::sh(&format!("kill -KILL {shim}"));
+    until("the end of the owner", PATIENCE, || {
+        (!is_ready(&owner)).then_some(())
+    });
+    until("the end of eth0", PATIENCE, || {
+        (interfaces(&client) == "lo ").then_some(())
+    });
+    assert!(is_ready(&pod) && runs(&client));
+    assert_eq!(connected(&pod), false);
+    owner.remove();
+    pod.remove();
+}
+
 #[test]
 fn a_reboot_ends_owner_and_joiner() {
     let daemon = Daemon::with(options());

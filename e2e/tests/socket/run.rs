@@ -544,6 +544,44 @@ fn fields_of_the_pod_become_variables_and_probes_reach_its_ports() {
 }
 
 #[test]
+fn a_terminal_sees_bars_spinners_and_colours() {
+    let bench = Bench::new();
+    let file = bench.manifest(
+        "terminal",
+        "
+  restartPolicy: Never
+  containers:
+  - {name: one, image: BUSYBOX, command: [sh, -c, 'echo hello from one; sleep 0.5']}
+  - {name: second, image: BUSYBOX, command: [sh, -c, 'echo hello from second; exit 3']}
+",
+    );
+    let line = format!(
+        "{:?}",
+        bench.command(&["run", "--watch", "--rm", "--pull", "always", &file])
+    );
+    let mut command = Command::new("timeout");
+    command
+        .args(["--foreground", "60", "script", "-qec", &line, "/dev/null"])
+        .env("TERM", "xterm")
+        .env_remove("NO_COLOR")
+        .stdin(Stdio::null());
+    let seen = finish(command);
+    assert_eq!(seen.code, 1, "{seen:?}");
+    let painted = |colour: u8, text: &str| format!("\u{1b}[{colour}m{text}\u{1b}[0m");
+    for text in [
+        painted(36, "one    |"),
+        painted(35, "second |"),
+        painted(33, "exited with 3"),
+        painted(31, "the pod has failed"),
+    ] {
+        assert!(seen.stdout.contains(&text), "{text:?}: {seen:?}");
+    }
+    // Lines are drawn again in place.
+    assert!(seen.stdout.contains("\u{1b}[2K"), "{seen:?}");
+    bench.left_nothing();
+}
+
+#[test]
 fn a_pull_says_how_far_it_is() {
     let daemon = Daemon::start();
     let ran = daemon.holdfast(&["pull", BUSYBOX]);

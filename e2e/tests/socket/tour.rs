@@ -35,7 +35,7 @@ const SEEN: [(&str, &[&str]); 21] = [
     ("oom", &["more memory than its limit"]),
     (
         "cpu-throttling",
-        &["0.20 CPUs: 20 ms of every 100 ms", "It had to wait in"],
+        &["0.10 CPUs: 10 ms of every 100 ms", "It had to wait in"],
     ),
     ("exit-codes", &["exit code 0", "exit code 3", "by SIGTERM"]),
     (

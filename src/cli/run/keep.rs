@@ -19,8 +19,9 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use super::drive::{Keeper, Step, look};
 use super::report::{Names, sentence};
 use super::{Prepared, RootArgs};
+use crate::cli::CliError;
 use crate::cli::connect::Daemon;
-use crate::cli::{CliError, out};
+use crate::cli::out::{self, time};
 
 /// Arguments of `keep`.
 #[derive(Debug, Args)]
@@ -152,7 +153,7 @@ pub(in crate::cli) async fn keep(daemon: Daemon, args: KeepArgs) -> Result<(), C
             Step::Yield => return Ok(()),
             Step::News(news) => {
                 for text in news.iter().filter_map(|one| sentence(one, &names)) {
-                    out::note(&text.plain());
+                    out::note(&format!("{} {}", time::millis(time::now()), text.plain()));
                 }
             }
         }

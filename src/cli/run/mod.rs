@@ -43,7 +43,7 @@ pub use keep::{KeepArgs, KeepError};
 pub use manifest::ManifestError;
 pub(super) use manifest::{GRACE_ANNOTATION, MANIFEST_ANNOTATION, RESTART_ANNOTATION};
 use manifest::{Known, Manifest, PodPlan};
-use session::Session;
+use session::{End, Session};
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -262,8 +262,17 @@ pub(super) async fn run(
             }
             Err(error)
         }
-        Ok(code) if args.rm => remove(&mut daemon, &id, &args.roots).await.map(|()| code),
-        result => result,
+        Err(error @ CliError::Run(RunError::Interrupted)) => {
+            // It was there before, and had a keeper perhaps.
+            session.detach(&id).await?;
+            Err(error)
+        }
+        Err(error) => Err(error),
+        Ok(End::Done(code)) if args.rm => {
+            let removed = remove(&mut daemon, &id, &args.roots).await;
+            removed.map(|()| code)
+        }
+        Ok(End::Done(code) | End::Elsewhere(code)) => Ok(code),
     }
 }
 

@@ -82,13 +82,9 @@ impl Screen {
     fn row(&mut self, index: Index, names: &Names) -> &ProgressBar {
         let bars = &self.bars;
         self.rows.entry(index).or_insert_with(|| {
-            let row = bars.add(ProgressBar::new_spinner());
-            row.set_prefix(format!(
-                "{:width$}",
-                names.get(index),
-                width = names.width()
-            ));
-            row
+            let name = format!("{:width$}", names.get(index), width = names.width());
+            let row = ProgressBar::new_spinner().with_style(style(SPINNER));
+            bars.add(row.with_prefix(name).with_message("starts"))
         })
     }
 
@@ -97,11 +93,14 @@ impl Screen {
         self.bars.suspend(print)
     }
 
-    /// Leaves the lines as they are: what comes now is printed below.
+    /// Leaves the lines as they are: what comes now is printed below, a line each.
     pub fn end(&mut self) {
         for (_, row) in std::mem::take(&mut self.rows) {
             row.abandon();
         }
+        // Nothing is drawn over what is printed from now on.
+        self.bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+        self.terminal = false;
     }
 }
 

@@ -52,6 +52,15 @@ enum Begun {
     Elsewhere,
 }
 
+/// How a session ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum End {
+    /// With the pod as it was to be.
+    Done(ExitCode),
+    /// Another keeper took the pod, which is its affair now.
+    Elsewhere(ExitCode),
+}
+
 impl<'a> Session<'a> {
     /// A session that has not begun.
     pub fn new(
@@ -75,7 +84,7 @@ impl<'a> Session<'a> {
     }
 
     /// Starts the containers of a pod, and does what was asked for afterwards.
-    pub async fn run(&mut self, id: &str) -> Result<ExitCode, CliError> {
+    pub async fn run(&mut self, id: &str) -> Result<End, CliError> {
         let looked = look(&self.daemon, id).await;
         let looked = looked.map_err(CliError::refused("look at the pod"))?;
         let sandbox = looked.ok_or_else(|| self.ended())?;
@@ -90,23 +99,27 @@ impl<'a> Session<'a> {
         let Some(mut keeper) = taken else {
             // Its keeper does the rest.
             out::line(id)?;
-            return Ok(ExitCode::SUCCESS);
+            return Ok(End::Elsewhere(ExitCode::SUCCESS));
         };
         let begun = self.bring_up(&mut keeper).await?;
         self.screen.end();
         out::line(id)?;
-        if waits && begun != Begun::Elsewhere {
+        if begun == Begun::Elsewhere {
+            return Ok(End::Elsewhere(ExitCode::SUCCESS));
+        }
+        if waits {
             return self.watch(keeper, id).await;
         }
         let over = keeper.outcome().is_some();
         drop(keeper);
-        if begun == Begun::Later || (begun == Begun::Up && needs_keeping && !over) {
+        if begun == Begun::Later || (needs_keeping && !over) {
             self.detach(id).await?;
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(End::Done(ExitCode::SUCCESS))
     }
 
-    async fn detach(&self, id: &str) -> Result<(), CliError> {
+    /// Leaves the pod to a keeper of its own.
+    pub async fn detach(&self, id: &str) -> Result<(), CliError> {
         let detached = detach(self.socket, id, self.prepared, &self.args.roots).await;
         detached.map_err(|error| RunError::Keep(error).into())
     }
@@ -149,14 +162,14 @@ impl<'a> Session<'a> {
     }
 
     /// Shows logs and news until the pod is over.
-    async fn watch(&mut self, mut keeper: Keeper, id: &str) -> Result<ExitCode, CliError> {
+    async fn watch(&mut self, mut keeper: Keeper, id: &str) -> Result<End, CliError> {
         let mut stopping = false;
         while keeper.outcome().is_none() {
             match self.wait(&mut keeper).await {
                 Woken::News(_) | Woken::Logs => {}
                 Woken::Yield => {
                     out::note("another holdfast run watches the pod now");
-                    return Ok(ExitCode::FAILURE);
+                    return Ok(End::Elsewhere(ExitCode::FAILURE));
                 }
                 Woken::Interrupted if !self.args.rm => {
                     drop(keeper);
@@ -164,7 +177,7 @@ impl<'a> Session<'a> {
                     if self.prepared.plan.needs_keeping() {
                         self.detach(id).await?;
                     }
-                    return Ok(ExitCode::FAILURE);
+                    return Ok(End::Done(ExitCode::FAILURE));
                 }
                 // Whoever asks twice does not want to wait: the removal kills.
                 Woken::Interrupted if stopping => break,
@@ -176,10 +189,10 @@ impl<'a> Session<'a> {
             }
         }
         self.show_logs()?;
-        Ok(match keeper.outcome() {
+        Ok(End::Done(match keeper.outcome() {
             Some(Outcome::Succeeded) => ExitCode::SUCCESS,
             _ => ExitCode::FAILURE,
-        })
+        }))
     }
 
     /// Waits for something, and shows it.

@@ -10,10 +10,10 @@ use super::TourError;
 pub(super) const BUSYBOX: &str = "localhost/busybox:latest";
 
 /// The programs that busybox stands for in the image.
-const APPLETS: [&str; 34] = [
+const APPLETS: [&str; 33] = [
     "awk", "cat", "chown", "cut", "date", "echo", "env", "false", "grep", "head", "hostname",
-    "httpd", "id", "ip", "kill", "ls", "mkdir", "mount", "mv", "pkill", "ps", "rm", "sed", "seq",
-    "sh", "sleep", "tail", "touch", "true", "uname", "unshare", "uptime", "wc", "wget",
+    "httpd", "id", "ip", "kill", "ls", "mkdir", "mount", "mv", "ps", "rm", "sed", "seq", "sh",
+    "sleep", "tail", "touch", "true", "uname", "unshare", "uptime", "wc", "wget",
 ];
 
 /// Makes the image's root file system in a directory.

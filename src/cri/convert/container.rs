@@ -1,5 +1,7 @@
 //! `CreateContainerRequest` inwards.
 
+use std::collections::{BTreeMap, HashMap};
+
 use cri_api::runtime::v1 as cri;
 
 use super::field::{name, no_nul, sorted};
@@ -8,6 +10,7 @@ use super::mount::volume;
 use super::security::container_security;
 use super::signal::signal;
 use super::{FieldError, resources};
+use crate::spec::experiments;
 use crate::spec::{
     ContainerConfig, ContainerMetadata, ContainerPath, DeviceRequest, HostPath, NamespaceOptions,
 };
@@ -42,7 +45,7 @@ pub fn container_config(
         devices: indexed("config.devices", &config.devices, device)?,
         cdi_devices: indexed("config.CDI_devices", &config.cdi_devices, cdi_device)?,
         labels: sorted(&config.labels),
-        annotations: sorted(&config.annotations),
+        annotations: annotations(&config.annotations)?,
         log_path: log_path(&config.log_path)?,
         stdin: config.stdin,
         stdin_once: config.stdin_once,
@@ -51,6 +54,19 @@ pub fn container_config(
         security: container_security("config.linux.security_context", context, pod)?,
         stop_signal: signal("config.stop_signal", config.stop_signal)?,
     })
+}
+
+/// Experiments are asked for with the pod. On a container they would be passed over in silence.
+fn annotations(
+    annotations: &HashMap<String, String>,
+) -> Result<BTreeMap<String, String>, FieldError> {
+    let annotations = sorted(annotations);
+    let experiment = |key: &&String| key.starts_with(experiments::PREFIX);
+    if let Some(key) = annotations.keys().find(experiment) {
+        let remedy = "experiments are annotations of the pod sandbox; put it there";
+        return Err(FieldError::invalid("config.annotations", key, remedy));
+    }
+    Ok(annotations)
 }
 
 fn indexed<M, T>(

@@ -124,6 +124,11 @@ fn start(
         }
         .run(credentials)
         .await;
+        if result.is_err() {
+            let store = store.clone();
+            // However it ends, the failure is answered.
+            let _ = tokio::task::spawn_blocking(move || store.inner.release_space()).await;
+        }
         store
             .inner
             .in_flight

@@ -166,6 +166,13 @@ impl Inner {
         outcome.map_err(deleting)
     }
 
+    /// Deletes what is in the trash before a failure is answered: who hears of a full disk and tries something
+    /// smaller must not meet the space that the failed attempt still held. Blocks.
+    pub(in crate::image) fn release_space(&self) {
+        // The thread that every discard starts says what the disk refuses, and tries it again.
+        let _ = self.empty_trash();
+    }
+
     /// What is still to be deleted, all of it.
     fn clean_again(&self) -> Result<(), StoreError> {
         if self.collecting.load(Ordering::Acquire) {

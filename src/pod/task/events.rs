@@ -110,20 +110,26 @@ impl Task {
         }
     }
 
-    /// How a container ended whose shim has died: what the shim wrote last, or that nobody knows.
+    /// How a container ended whose shim has died: what the shim wrote last, or that nobody knows. It counts as
+    /// started when its start was asked for, because a launch that the shim's death cut short may have run.
     pub(super) fn lost_exit(&mut self, id: ContainerId) -> Exit {
-        let dir = self.state_dir();
-        dir.ok()
-            .and_then(|dir| recover::exit_record(&dir, id))
-            .unwrap_or_else(|| Exit {
+        let started_at = self.members.get(&id).map_or(0, |member| member.started_at);
+        let written = self
+            .state_dir()
+            .ok()
+            .and_then(|dir| recover::exit_record(&dir, id));
+        match written {
+            Some(exit) => Exit { started_at, ..exit },
+            None => Exit {
                 code: KILLED_CODE,
                 finished_at: now_nanos(),
-                started_at: 0,
+                started_at,
                 reason: "ShimLost".to_owned(),
                 message:
                     "the pod's shim died; the container was killed and its exit code is not known"
                         .to_owned(),
-            })
+            },
+        }
     }
 
     pub(super) fn alive(&self) -> impl Iterator<Item = ContainerId> + '_ {

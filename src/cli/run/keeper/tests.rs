@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::pod::Phase;
 use super::{
     Action, Event, Exit, Kept, News, Outcome, Passed, Pod, Probe, ProbeKind, Probes, Restart, Role,
@@ -373,4 +375,52 @@ fn a_keeper_that_takes_over_goes_on_where_the_pod_is() {
 
     let mut fresh = Machine::found(all(), &[]);
     assert_eq!(fresh.acts(), [Action::Start(0, 0)]);
+}
+
+/// Events of two attempts at four containers, in any order: most make no sense, which must do no harm.
+fn any_event() -> impl Strategy<Value = Event> {
+    let place = (0..4_usize, 0..3_u32);
+    let kinds = prop::sample::select(ProbeKind::ALL.to_vec());
+    let passed = prop::sample::select(vec![Passed::Yes, Passed::No]);
+    prop_oneof![
+        4 => (place.clone(), 0..2_i32).prop_map(|((index, attempt), code)| exited(index, attempt, code)),
+        6 => place.clone().prop_map(|(index, attempt)| Event::Started(index, attempt)),
+        1 => place.clone().prop_map(|(index, attempt)| {
+            Event::StartFailed(index, attempt, String::new())
+        }),
+        4 => place.clone().prop_map(|(index, attempt)| Event::Waited(index, attempt, Wait::Restart)),
+        2 => (place, kinds, passed).prop_map(|((index, attempt), kind, passed)| {
+            Event::Probed(index, attempt, kind, passed)
+        }),
+        1 => Just(Event::StopAsked),
+        1 => Just(Event::Gone),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_nothing_starts_out_of_turn(events in prop::collection::vec(any_event(), 0..60)) {
+        let mut sidecar = kept("s", Role::Sidecar, Restart::Always);
+        sidecar.probes.startup = probe(1);
+        let mut machine = Machine::new(vec![
+            kept("i", Role::Init, Restart::OnFailure),
+            sidecar,
+            kept("a", Role::App, Restart::Always),
+            kept("b", Role::App, Restart::OnFailure),
+        ]);
+        let mut stopped = false;
+        machine.actions.clear();
+        for event in events {
+            stopped |= matches!(event, Event::StopAsked | Event::Gone);
+            machine.feed(event);
+            for action in machine.acts() {
+                let Action::Start(index, attempt) = action else { continue };
+                prop_assert!(!stopped, "{index} starts after the stop");
+                let starting = Phase::Starting { attempt };
+                prop_assert_eq!(machine.pod.phase(index), Some(&starting));
+                let done = machine.pod.phase(0) == Some(&Phase::Ended { code: Some(0) });
+                prop_assert!(index == 0 || done, "{index} starts before the init container's success");
+            }
+        }
+    }
 }

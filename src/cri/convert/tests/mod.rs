@@ -1,6 +1,7 @@
 //! What a request means, what is refused and how, and that nothing a client sends makes this code panic.
 
 mod arbitrary;
+mod experiment_cases;
 
 use std::collections::HashMap;
 
