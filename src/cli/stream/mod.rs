@@ -12,7 +12,7 @@
 
 use std::io;
 
-use tokio_rustls::rustls;
+use tokio_rustls::rustls::Error as TlsError;
 use tokio_tungstenite::tungstenite;
 
 mod connection;
@@ -53,7 +53,7 @@ pub enum StreamError {
     Elsewhere(String),
     /// TLS cannot be set up.
     #[error("cannot set up TLS")]
-    Tls(#[source] rustls::Error),
+    Tls(#[source] TlsError),
     /// The address is refused.
     #[error("the daemon refused the stream: {0}")]
     Refused(String),
