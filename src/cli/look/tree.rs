@@ -53,7 +53,7 @@ pub(in crate::cli) async fn tree(mut daemon: Daemon, args: TreeArgs) -> Result<(
     let shim = Status::of(pause.pid)?.parent();
     let processes = census();
     let root = grow(shim, &pod, &processes).ok_or_else(missing)?;
-    out::print(args.format.output, &root, |root| people(root))
+    out::print(args.format.output, &root, people)
 }
 
 /// All processes of the node.

@@ -162,7 +162,7 @@ fn member(process: ProcessNamespaces, containers: &[cri::Container]) -> Member {
     let container = containers.iter().find(|one| one.id == process.id);
     let image = container
         .and_then(|container| container.image.as_ref())
-        .map(|image| image_name(image))
+        .map(image_name)
         .unwrap_or_default();
     let kind = |(name, inode): (String, u64)| {
         let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name)?;

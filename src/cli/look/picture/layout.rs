@@ -207,18 +207,18 @@ impl Layout {
         for (at, place) in places {
             let sorted = Sorted::new(pods, *at, machine);
             for (row, kind) in sorted.pause.iter().enumerate() {
-                self.to_pause(places.get(&(at.0, 0)), *place, row, *kind);
+                self.link_to_pause(places.get(&(at.0, 0)), *place, row, *kind);
             }
             for (kind, inode, owner) in &sorted.others {
                 if let Some(owner) = places.get(owner) {
-                    self.to_other(*owner, *place, *kind, *inode);
+                    self.link_to_other(*owner, *place, *kind, *inode);
                 }
             }
         }
     }
 
     /// A line from a container to the pause's chip of a kind.
-    fn to_pause(&mut self, pause: Option<&usize>, from: usize, row: usize, kind: Kind) {
+    fn link_to_pause(&mut self, pause: Option<&usize>, from: usize, row: usize, kind: Kind) {
         let Some(pause) = pause.copied() else {
             return;
         };
@@ -273,7 +273,7 @@ impl Layout {
     }
 
     /// A dashed line to whoever has a namespace that is not the pause's.
-    fn to_other(&mut self, owner: usize, from: usize, kind: Kind, inode: u64) {
+    fn link_to_other(&mut self, owner: usize, from: usize, kind: Kind, inode: u64) {
         /// How far the line swings out beyond the panels.
         const SWING: f64 = 22.0;
         let chip = |panel: &Panel| {
