@@ -5,7 +5,7 @@
 //! directories, or know how anything inside it works.
 //!
 //! ```text
-//!   args ──▶ run ── manifest            a pod from a manifest
+//!   args ──▶ run ── manifest · keeper   a pod from a manifest, restarted and probed
 //!         ├─ pods · ps · stop · rm · logs · images · inspect   what crictl does, with its flags
 //!         ├─ events · stats · top                              what goes on
 //!         ├─ stream ── exec · attach · port-forward            WebSocket to the address that the daemon gives

@@ -148,8 +148,11 @@ impl Client<'_> {
                     .check(Err(format!("{what} succeeds without a program")));
             }
             Answer::Is(_) => {
-                if let Some(container) = self.world.model().containers.get_mut(&id) {
+                let mut model = self.world.model();
+                let unkept = model.troubled(Trouble::Broken, when);
+                if let Some(container) = model.containers.get_mut(&id) {
                     container.running.note(when.end);
+                    container.start_unkept |= unkept;
                 }
             }
             Answer::Refused(status) => {

@@ -125,6 +125,8 @@ pub struct Container {
     pub hurt: Since,
     /// A step of its launch may have failed.
     pub launch_troubled: bool,
+    /// The disk may have refused to keep that it runs.
+    pub start_unkept: bool,
     end: Option<End>,
 }
 
@@ -147,6 +149,7 @@ impl Container {
             remove_asked: Since::default(),
             hurt: Since::default(),
             launch_troubled: false,
+            start_unkept: false,
             end: None,
         }
     }
@@ -171,8 +174,11 @@ impl Container {
 
     /// It was seen.
     pub fn seen(&mut self, pod: &Pod, seen: Seen<'_>, when: When) -> Checked {
-        if seen.state == SeenState::Created && self.kind == Kind::Missing {
-            // It never runs. That its start failed is lost when the disk refuses the record and the daemon dies.
+        // Its start or its failure is lost when the disk refuses the record, the shim dies, which knows it as well,
+        // and the daemon dies before the disk has room again. Nothing of it runs then.
+        let forgotten =
+            self.kind == Kind::Missing || self.start_unkept && pod.may_be_down(when.end);
+        if seen.state == SeenState::Created && forgotten {
             (self.running, self.exited, self.end) = Default::default();
         }
         let was = |what: &str| {
