@@ -45,7 +45,7 @@ pub enum Command {
     Ps(ps::PsArgs),
     /// Stop pods or containers: signal, kill what is left after the grace period, release the rest.
     Stop(stop::StopArgs),
-    /// Remove pods or containers; what runs is stopped first.
+    /// Remove pods, which are stopped first, or containers.
     Rm(stop::RmArgs),
     /// Run a command in a container.
     Exec(exec::ExecArgs),

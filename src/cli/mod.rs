@@ -81,7 +81,7 @@ pub enum CliError {
         status: Box<tonic::Status>,
     },
     /// Nothing or too much goes by this name.
-    #[error("{0}")]
+    #[error(transparent)]
     Select(#[from] select::SelectError),
     /// The archive for an import cannot be made.
     #[error("cannot make an archive of {source_name}")]

@@ -74,8 +74,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How long others are waited for when everything has ended: those that start after init containers, or what
 /// somebody restarts by hand.
 const LINGER: Duration = Duration::from_secs(2);
-/// When the first restart has happened, where containers are restarted: after 10 s, as the kubelet does.
-const FIRST_RESTART: Duration = Duration::from_secs(12);
+/// Longer than the first rest between two restarts, which is 10 s as with the kubelet.
+const FIRST_REST: Duration = Duration::from_secs(12);
 
 fn since(text: &str) -> Result<i64, &'static str> {
     let ago = |seconds: i64| time::now().saturating_sub(seconds.saturating_mul(1_000_000_000));

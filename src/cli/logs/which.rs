@@ -11,7 +11,7 @@ use cri_api::runtime::v1 as cri;
 use super::file::LogFile;
 use super::line::Line;
 use super::print::Heads;
-use super::{FIRST_RESTART, LINGER, LogsArgs};
+use super::{FIRST_REST, LINGER, LogsArgs};
 use crate::cli::connect::Daemon;
 use crate::cli::inspect::container_status;
 use crate::cli::out::style::PALETTE;
@@ -196,7 +196,7 @@ impl Which {
         match self.policy {
             Policy::Always | Policy::OnFailure if failed => Duration::MAX,
             // An init container that has succeeded is not restarted, and looks like any other.
-            Policy::Always => FIRST_RESTART,
+            Policy::Always => FIRST_REST,
             Policy::Never | Policy::OnFailure => LINGER,
         }
     }
