@@ -282,6 +282,15 @@ fn what_only_some_containers_have_is_refused_elsewhere_by_field() {
             container("    startupProbe: {exec: {command: [x]}, periodSeconds: 0}\n"),
             "spec.containers[0].startupProbe.periodSeconds",
         ),
+    ] {
+        let found = error(&text);
+        assert!(found.starts_with(field), "{found:?} does not name {field}");
+    }
+}
+
+#[test]
+fn values_of_pods_that_cannot_be_kept_are_refused_by_field() {
+    for (text, field) in [
         (
             container("    env: [{name: A, valueFrom: {fieldRef: {fieldPath: status.hostIP}}}]\n"),
             "spec.containers[0].env[0].valueFrom.fieldRef.fieldPath",
