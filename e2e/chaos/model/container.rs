@@ -1,12 +1,16 @@
 //! What is known of a container.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cri_api::runtime::v1::{ContainerState, ContainerStatus};
 
 use super::pod::Pod;
 use super::{Checked, Since, When};
 use crate::random::Random;
+
+/// How long the containers of a pod may still be ending when it is shown as not ready, on a machine that does much
+/// else: a pod is not ready from the moment at which somebody stops it.
+const ENDING: Duration = Duration::from_secs(3);
 
 /// What a container does when it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,7 +200,12 @@ impl Container {
             SeenState::Created | SeenState::Running if self.exited.by(when.start) => {
                 return was("had ended");
             }
-            SeenState::Running if pod.not_ready.by(when.start) => {
+            SeenState::Running
+                if when
+                    .start
+                    .checked_sub(ENDING)
+                    .is_some_and(|at| pod.not_ready.by(at)) =>
+            {
                 return was("is in a pod that was not ready");
             }
             SeenState::Running | SeenState::Exited if !self.start_asked.by(when.end) => {
