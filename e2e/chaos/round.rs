@@ -13,8 +13,8 @@ use crate::report;
 use crate::script::{Ground, Script};
 use crate::world::World;
 
-/// How long debts may take to be paid when their causes are gone.
-const DEBTS: Duration = Duration::from_secs(120);
+/// How long debts may take to be paid when their causes are gone: the longest pause between two attempts is 300 s.
+const DEBTS: Duration = Duration::from_secs(330);
 
 /// What a round is to be.
 #[derive(Debug, Clone, Copy)]
