@@ -48,6 +48,6 @@ inside dpkg -r holdfast >"$dir/log" 2>&1 || { cat "$dir/log" >&2; fail "dpkg -r"
 [ ! -e "$tree/usr/bin/holdfastd" ] || fail "dpkg -r leaves holdfastd"
 grep -q operator "$tree/etc/holdfast/config.toml" || fail "dpkg -r takes the operator's configuration"
 inside dpkg -P holdfast >"$dir/log" 2>&1 || { cat "$dir/log" >&2; fail "dpkg -P"; }
-left=$(find "$tree" -xdev -path "*holdfast*" ! -name holdfast.deb ! -path "*/proc/*" | grep -v "^$dir/debian$" | sed "s|^$tree||" || true)
+left=$(cd "$tree" && find . -xdev -name '*holdfast*' ! -path ./holdfast.deb)
 [ -z "$left" ] || fail "dpkg -P leaves $left"
 echo "deb.sh: $(basename "$package"), $(du -h "$package" | cut -f1): installed, looked at, removed, purged"
