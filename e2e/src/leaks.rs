@@ -213,7 +213,16 @@ fn files(place: &Place) -> BTreeSet<String> {
     // What tests say to a daemon and hear of it.
     let faults = format!("{}/fault/", place.run().display());
     found.retain(|path| !path.starts_with(&faults));
-    found.into_iter().collect()
+    let leases = format!("{}/network/", place.run().display());
+    let told = |path: String| match path.starts_with(&leases) {
+        // A lease says whose it is.
+        true => format!(
+            "{path} of {}",
+            fs::read_to_string(&path).unwrap_or_default()
+        ),
+        false => path,
+    };
+    found.into_iter().map(told).collect()
 }
 
 fn walk(dir: &Path, found: &mut Vec<String>) {
