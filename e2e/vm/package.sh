@@ -26,9 +26,9 @@ must "the service is active" systemctl is-active holdfastd
 must "and enabled" systemctl is-enabled holdfastd
 must "the daemon is the package's" sh -c '[ "$(readlink /proc/$(systemctl show -P MainPID holdfastd)/exe)" = /usr/bin/holdfastd ]'
 must "doctor" holdfast doctor
-cp /usr/share/doc/holdfast/examples/crictl.yaml /etc/crictl.yaml
+cp /usr/share/holdfast/crictl.yaml /etc/crictl.yaml
 must "crictl by its sample" crictl info
-cd /usr/share/doc/holdfast/examples
+cd /usr/share/holdfast
 must "the tour's first stop" holdfast tour --yes two-containers
 grep -q 'hello from a' /tmp/out || fail "the tour: $(cat /tmp/out)"
 must "a pod" holdfast run pods/two-containers.yaml
