@@ -1,15 +1,16 @@
 //! The `holdfast` command: a client of the daemon like any other.
 //!
 //! It speaks gRPC over the socket, CRI v1 where CRI has a call and holdfast.v1 where it has none, and reads
-//! log files by the path that the daemon gives. What this module must never do: open the daemon's own
-//! directories, or know how anything inside it works.
+//! log files by the path that the daemon gives; `look` and `doctor` read /proc and the cgroup files of the machine.
+//! What this module must never do: open the daemon's own directories, or know how anything inside it works.
 //!
 //! ```text
 //!   args ──▶ run ── manifest · keeper   a pod from a manifest, restarted and probed
 //!         ├─ pods · ps · stop · rm · logs · images · inspect   what crictl does, with its flags
 //!         ├─ events · stats · top                              what goes on
 //!         ├─ stream ── exec · attach · port-forward            WebSocket to the address that the daemon gives
-//!         ├─ look ── ns · enter         namespaces
+//!         ├─ look ── ns · enter · tree · why                   what the kernel says of pods
+//!         ├─ tour                                              the manifests of pods/, step by step
 //!         └─ debts · doctor
 //!                    all print through out
 //! ```
