@@ -211,8 +211,16 @@ impl Node {
         }
     }
 
-    /// Deletes a pod's state directory, and its copy for the next boot before that: no daemon finds it then.
+    /// Deletes a pod's state directory once what is owed for it is on disk: until then the record in it is what
+    /// the next daemon goes by.
     pub fn delete_pod_dir(&self, id: PodId) -> Result<(), PodError> {
+        self.debts.secure(id)?;
+        self.forget_pod_dir(id)
+    }
+
+    /// Deletes the state directory of a pod for which nothing is owed any more, and its copy for the next boot
+    /// before that: no daemon finds it then.
+    pub fn forget_pod_dir(&self, id: PodId) -> Result<(), PodError> {
         self.archive.forget(id)?;
         Ok(self.pods.remove_tree(&FileName::new(id.to_string())?)?)
     }

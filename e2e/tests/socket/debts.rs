@@ -200,3 +200,35 @@ fn what_is_mounted_over_files_is_a_debt_until_it_is_gone() {
     await_paid(&daemon, Duration::from_secs(15));
     assert!(!dir.exists());
 }
+
+/// The pod's record said that it is stopped, the debt was in the daemon's memory only, and nobody gave back the
+/// addresses when that daemon died.
+#[test]
+fn a_debt_that_the_disk_refuses_outlives_the_daemon() {
+    for removed in [false, true] {
+        let daemon = Daemon::start();
+        let pod = daemon.run_named("p");
+        let leases = daemon.place.run().join("network");
+        let lease = leases.join(pod.ip());
+        assert!(lease.exists());
+        // What is mounted on is not deleted, and no file replaces a directory.
+        sh(&format!("mount --bind {0} {0}", lease.display()));
+        let refused = daemon.place.root().join("debts").join(&pod.id);
+        std::fs::create_dir(&refused).unwrap();
+        pod.stop();
+        if removed {
+            pod.remove();
+        }
+        assert_eq!(debts(&daemon)[0].kind, "network");
+        // Time to write what may be written: the disk is asked again after a second.
+        std::thread::sleep(Duration::from_millis(1500));
+        daemon.kill9();
+        sh(&format!("umount {}", lease.display()));
+        std::fs::remove_dir(&refused).unwrap();
+        daemon.restart();
+        until("the address is free", Duration::from_secs(5), || {
+            (!lease.exists()).then_some(())
+        });
+        await_paid(&daemon, Duration::from_secs(5));
+    }
+}

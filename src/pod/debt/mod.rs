@@ -6,6 +6,9 @@
 //!        4 s, 8 s, … 5 min ────┴── failed ──┘        a new daemon: due at once
 //! ```
 //!
+//! A pod's own record stays such that the next daemon releases the pod again until its debt is on disk
+//! ([`Debts::secure`]).
+//!
 //! A failing release never makes a stop or a removal fail for ever. Releasing is idempotent, so a debt is
 //! just the pod that it belongs to; whatever of it is gone already costs nothing to try. Debts are below
 //! root_dir, because what network plugins keep outlives the machine's boot.
@@ -154,6 +157,8 @@ pub struct Debt {
 #[derive(Debug)]
 struct Owed {
     record: DebtRecord,
+    /// The disk has it as it is now.
+    kept: bool,
     due: Instant,
     /// An attempt is under way.
     busy: bool,
@@ -221,8 +226,13 @@ impl Debts {
         for entry in dir.entries()? {
             match RECORD.load(&dir, &entry.name) {
                 Ok(Some(record)) => {
-                    let (due, busy) = (Instant::now(), false);
-                    owed.insert(record.pod.id, Owed { record, due, busy });
+                    let debt = Owed {
+                        record,
+                        kept: true,
+                        due: Instant::now(),
+                        busy: false,
+                    };
+                    owed.insert(debt.record.pod.id, debt);
                 }
                 Ok(None) => {}
                 Err(error) => {
@@ -258,6 +268,7 @@ impl Debts {
                 since: now(),
                 attempts: 0,
             },
+            kept: false,
             due: Instant::now() + FIRST_PAUSE,
             busy: false,
         });
@@ -265,22 +276,36 @@ impl Debts {
         debt.record.containers.extend(containers);
         debt.record.containers.sort();
         debt.record.containers.dedup();
-        self.keep(&debt.record);
+        self.keep(debt);
         self.changed.notify_one();
     }
 
-    fn keep(&self, debt: &DebtRecord) {
-        let kept = FileName::new(debt.pod.id.to_string())
-            .map_err(PodError::from)
-            .and_then(|name| {
-                // A power failure may take it: the plugins' own record is durable, and of the rest it leaves
-                // nothing that could be owed.
-                RECORD
-                    .store(&self.dir, &name, debt, Durability::Volatile)
-                    .map_err(|error| PodError::State(StateError::Record(error)))
-            });
-        if let Err(error) = kept {
+    /// Writes a debt. Until the disk takes it, [`Debts::secure`] keeps what else tells of it.
+    fn keep(&self, debt: &mut Owed) {
+        if let Err(error) = self.store(debt) {
             tracing::error!(error = super::chain(&error), "a debt is not recorded");
+        }
+    }
+
+    fn store(&self, debt: &mut Owed) -> Result<(), PodError> {
+        let name = FileName::new(debt.record.pod.id.to_string())?;
+        // A power failure may take it: the plugins' own record is durable, and of the rest it leaves nothing
+        // that could be owed.
+        let stored = RECORD.store(&self.dir, &name, &debt.record, Durability::Volatile);
+        debt.kept = stored.is_ok();
+        stored.map_err(|error| PodError::State(StateError::Record(error)))
+    }
+
+    /// Sees to it that what is owed for a pod is on disk. Whoever is about to write that nothing is to be done for
+    /// the pod any more, or to delete its record, asks here first: a daemon that dies forgets what is only in its
+    /// memory. No debt is success.
+    ///
+    /// # Errors
+    /// [`PodError::State`] when the disk refuses the debt.
+    pub fn secure(&self, pod: PodId) -> Result<(), PodError> {
+        match self.owed().get_mut(&pod) {
+            Some(debt) if !debt.kept => self.store(debt),
+            _ => Ok(()),
         }
     }
 
@@ -301,7 +326,7 @@ impl Debts {
             if !failures.is_empty() {
                 debt.record.items = items(failures);
             }
-            return self.keep(&debt.record);
+            return self.keep(debt);
         }
         owed.remove(&tried.pod.id);
         tracing::info!(pod = %tried.pod.id, "what was still owed for a pod is released");
@@ -426,7 +451,7 @@ async fn pay(node: &Arc<Node>, debt: DebtRecord) {
             failures.extend(sandbox::release(node, &debt.pod, debt.containers.clone(), None).await);
         }
     }
-    let (owner, copy) = (Arc::clone(node), debt.clone());
+    let (owner, copy, released) = (Arc::clone(node), debt.clone(), failures.is_empty());
     let deleted = blocking(move || {
         let mut failures = Vec::new();
         for id in &copy.containers {
@@ -434,8 +459,9 @@ async fn pay(node: &Arc<Node>, debt: DebtRecord) {
                 failures.extend(container::delete(&owner, &copy.pod, *id));
             }
         }
-        if !known {
-            failures.extend(owner.delete_pod_dir(copy.pod.id).err());
+        if !known && released && failures.is_empty() {
+            // What the debt was is paid, whether the disk has taken it or not.
+            failures.extend(owner.forget_pod_dir(copy.pod.id).err());
         }
         Ok(failures)
     });

@@ -98,6 +98,25 @@ fn what_came_on_top_while_it_was_tried_is_still_owed() {
     assert!(debts.list().is_empty() && Debts::open(&root).unwrap().list().is_empty());
 }
 
+/// A pod was recorded as stopped while the disk had refused its debt: the next daemon knew of neither.
+#[test]
+fn what_the_disk_refuses_is_not_secure_until_it_takes_it() {
+    let (_temporary, root) = root();
+    let debts = Debts::open(&root).unwrap();
+    let pod = pod();
+    assert!(debts.secure(pod.id).is_ok(), "nothing is owed");
+    // No file replaces a directory.
+    let names = ["debts".to_owned(), pod.id.to_string()];
+    let [dir, name] = names.map(|name| FileName::new(name).unwrap());
+    let dir = root.subdir(&dir).unwrap();
+    dir.create_subdir(&name, 0o700).unwrap();
+    debts.owe(&pod, &[], vec![failure()]);
+    assert!(debts.is_owed(pod.id) && debts.secure(pod.id).is_err());
+    dir.remove_tree(&name).unwrap();
+    assert!(debts.secure(pod.id).is_ok());
+    assert!(Debts::open(&root).unwrap().is_owed(pod.id));
+}
+
 /// An upgrade lost what was owed: the first release kept it elsewhere, and without kinds.
 #[test]
 fn debts_of_the_first_release_are_taken_over() {

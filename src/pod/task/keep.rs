@@ -49,13 +49,23 @@ impl Task {
     /// Writes the pod's record and shows it to readers. A disk that refuses is told, does not stop the pod, and
     /// is asked again until it takes the record.
     pub(super) fn keep_pod(&mut self) {
-        let stored = self.store_pod();
+        let stored = self.secure().and_then(|()| self.store_pod());
         self.unkept = stored.is_err();
         if let Err(error) = stored {
             tracing::error!(pod = %self.pod.id, error = crate::pod::chain(&error), "the pod's record is not written");
             self.keep_later();
         }
         self.publish();
+    }
+
+    /// A record that says that the pod is stopped makes the next daemon release nothing: what is owed goes first.
+    fn secure(&self) -> Result<(), PodError> {
+        match self.pod.phase {
+            PodPhase::NotReady => self.node.debts.secure(self.pod.id),
+            PodPhase::Creating | PodPhase::Ready | PodPhase::Stopping | PodPhase::Removing => {
+                Ok(())
+            }
+        }
     }
 
     pub(super) fn keep_later(&mut self) {
