@@ -143,7 +143,7 @@ const NEEDS_ROOM: [&str; 4] = [
     "disk.write",
     "disk.make-dir",
     "disk.create-file",
-    "shim.write-exit",
+    "shim.reserve-exit",
 ];
 
 impl fmt::Display for Fault {

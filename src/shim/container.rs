@@ -7,6 +7,7 @@ use nix::errno::Errno;
 
 use super::attach::Stdin;
 use super::cgroup;
+use super::exit_record;
 use super::launched::complete;
 use super::output::{Output, SourceIndex};
 use super::pause::PlanKind;
@@ -80,6 +81,8 @@ impl Shim {
         if let Some(log) = log {
             ends.output.log.replace(log);
         }
+        // A disk that is full now stops no pod; it may have room when the container ends.
+        let _ = exit_record::reserve(self.state_directory.as_fd(), asked.container);
         let oom_kills_before = cgroup::oom_kills(&cgroup);
         let process = self.launch_container((&plan, special), &cgroup, &ends, asked.request)?;
         let slot = self.next_slot();

@@ -1,5 +1,7 @@
 //! Calls that change nothing, and what they show.
 
+use std::time::Duration;
+
 use cri_api::runtime::v1::{
     Container, ContainerState, ContainerStatsRequest, ContainerStatusRequest,
     ListContainersRequest, ListPodSandboxMetricsRequest, ListPodSandboxRequest, PodSandbox,
@@ -10,8 +12,11 @@ use tonic::{Code, Response, Status};
 
 use super::pods::POD;
 use super::{Answer, Client};
-use crate::model::{Checked, Model, PodKey, Seen, When};
+use crate::model::{Checked, Model, PodKey, Seen, Trouble, When};
 use crate::script::{Op, Step};
+
+/// How long after the disk has room again something may still be unrecorded: it is asked again every second.
+const AGAIN: Duration = Duration::from_secs(2);
 
 impl Client<'_> {
     pub fn pod_status(&self, step: &Step) {
@@ -179,7 +184,9 @@ impl Client<'_> {
 }
 
 impl Model {
-    fn container_seen(&mut self, id: &str, seen: Seen<'_>, when: When) -> Checked {
+    fn container_seen(&mut self, id: &str, mut seen: Seen<'_>, when: When) -> Checked {
+        let start = when.start.checked_sub(AGAIN).unwrap_or(when.start);
+        seen.unkept = self.troubled(Trouble::Broken, When { start, ..when });
         match self.with_pod(id) {
             Some((container, pod)) => container.seen(pod, seen, when),
             None => Ok(()),

@@ -81,6 +81,8 @@ pub struct Seen<'a> {
     pub state: SeenState,
     /// With the rest of it, in a status.
     pub status: Option<&'a ContainerStatus>,
+    /// The disk may have refused what was recorded of late.
+    pub unkept: bool,
 }
 
 impl<'a> Seen<'a> {
@@ -91,12 +93,17 @@ impl<'a> Seen<'a> {
             ContainerState::ContainerExited => SeenState::Exited,
             ContainerState::ContainerUnknown => return Err(format!("state UNKNOWN: {status:?}")),
         };
-        Ok(Self { state, status })
+        Ok(Self {
+            state,
+            status,
+            unkept: false,
+        })
     }
 
     pub const GONE: Seen<'static> = Seen {
         state: SeenState::Gone,
         status: None,
+        unkept: false,
     };
 }
 
@@ -108,6 +115,13 @@ struct End {
     finished_at: i64,
     reason: String,
     message: String,
+}
+
+impl End {
+    /// The daemon says so because nobody saw the end: one that comes after it says it anew.
+    fn is_made_up(&self) -> bool {
+        ["ShimLost", "KillPending", "StartError"].contains(&self.reason.as_str())
+    }
 }
 
 /// A container that was created.
@@ -132,6 +146,8 @@ pub struct Container {
     /// The disk may have refused to keep that it runs.
     pub start_unkept: bool,
     end: Option<End>,
+    /// Nobody but the daemon that told the end may know it.
+    end_unkept: bool,
 }
 
 impl Container {
@@ -155,6 +171,7 @@ impl Container {
             launch_troubled: false,
             start_unkept: false,
             end: None,
+            end_unkept: false,
         }
     }
 
@@ -222,7 +239,7 @@ impl Container {
             SeenState::Created | SeenState::Gone => {}
         }
         match seen.status {
-            Some(status) => self.details(pod, seen.state, status, when),
+            Some(status) => self.details(pod, seen, status, when),
             None => Ok(()),
         }
     }
@@ -244,7 +261,7 @@ impl Container {
     fn details(
         &mut self,
         pod: &Pod,
-        state: SeenState,
+        Seen { state, unkept, .. }: Seen<'_>,
         status: &ContainerStatus,
         when: When,
     ) -> Checked {
@@ -267,20 +284,22 @@ impl Container {
             reason: status.reason.clone(),
             message: status.message.clone(),
         };
-        if let Some(known) = &self.end {
-            return if *known == end {
-                Ok(())
-            } else {
-                Err(format!(
+        match &self.end {
+            Some(known) if *known == end => return Ok(()),
+            Some(known) if !(self.end_unkept && end.is_made_up()) => {
+                return Err(format!(
                     "container {id} ended as {known:?}, and now as {end:?}"
-                ))
-            };
+                ));
+            }
+            _ => {}
         }
         let ran = end.reason != "StartError";
         if ran && !(status.created_at <= end.started_at && end.started_at <= end.finished_at) {
             return Err(format!("container {id} has times out of order: {status:?}"));
         }
         self.code(pod, &end, when)?;
+        // The shim has room for what it sees, if the disk had any when the container started.
+        self.end_unkept = unkept && (end.is_made_up() || self.start_unkept);
         self.end = Some(end);
         Ok(())
     }

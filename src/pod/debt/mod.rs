@@ -319,22 +319,26 @@ impl Debts {
         debt.busy = false;
         // What came on top meanwhile was not tried.
         let grown = debt.record.containers != tried.containers || debt.record.items != tried.items;
-        if !failures.is_empty() || grown {
-            debt.record.attempts += 1;
-            debt.due = Instant::now() + pause(debt.record.attempts);
-            debt.record.pod.boot_id = boot_id.to_owned();
-            if !failures.is_empty() {
-                debt.record.items = items(failures);
-            }
-            return self.keep(debt);
+        let mut failures = items(failures);
+        if failures.is_empty() && !grown {
+            let Err(error) = self.forget(tried.pod.id) else {
+                owed.remove(&tried.pod.id);
+                return tracing::info!(pod = %tried.pod.id, "what was still owed for a pod is released");
+            };
+            // Its record is all that is left of it.
+            failures = items(&[error]);
         }
-        owed.remove(&tried.pod.id);
-        tracing::info!(pod = %tried.pod.id, "what was still owed for a pod is released");
-        if let Ok(name) = FileName::new(tried.pod.id.to_string())
-            && let Err(error) = self.dir.remove_file(&name)
-        {
-            tracing::error!(error = super::chain(&error), "a paid debt is not forgotten");
+        debt.record.attempts += 1;
+        debt.due = Instant::now() + pause(debt.record.attempts);
+        debt.record.pod.boot_id = boot_id.to_owned();
+        if !failures.is_empty() {
+            debt.record.items = failures;
         }
+        self.keep(debt);
+    }
+
+    fn forget(&self, pod: PodId) -> Result<(), PodError> {
+        Ok(self.dir.remove_file(&FileName::new(pod.to_string())?)?)
     }
 
     /// No attempt was made after all.

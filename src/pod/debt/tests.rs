@@ -117,6 +117,30 @@ fn what_the_disk_refuses_is_not_secure_until_it_takes_it() {
     assert!(Debts::open(&root).unwrap().is_owed(pod.id));
 }
 
+/// The record of a paid debt stayed until the next daemon paid it again.
+#[test]
+fn a_debt_is_owed_until_its_record_is_gone() {
+    let (_temporary, root) = root();
+    let debts = Debts::open(&root).unwrap();
+    let pod = pod();
+    let names = ["debts".to_owned(), pod.id.to_string()];
+    let [dir, name] = names.map(|name| FileName::new(name).unwrap());
+    let dir = root.subdir(&dir).unwrap();
+    debts.owe(&pod, &[], vec![failure()]);
+    let pay = || {
+        let due = debts.take_due(Instant::now() + LONGEST_PAUSE, 1);
+        debts.settle(&due[0], &[], "one");
+    };
+    // No directory is deleted as a file is.
+    dir.remove_file(&name).unwrap();
+    dir.create_subdir(&name, 0o700).unwrap();
+    pay();
+    assert_eq!(debts.list()[0].kind, DebtKind::Files);
+    dir.remove_tree(&name).unwrap();
+    pay();
+    assert!(!debts.is_owed(pod.id));
+}
+
 /// An upgrade lost what was owed: the first release kept it elsewhere, and without kinds.
 #[test]
 fn debts_of_the_first_release_are_taken_over() {
