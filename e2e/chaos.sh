@@ -9,4 +9,5 @@ cd "$(dirname "$0")/.."
 [ "$(id -u)" = 0 ] || { echo "chaos.sh: the tests make namespaces and cgroups: run as root" >&2; exit 1; }
 # shellcheck source=e2e/tools/fault-build.sh
 source e2e/tools/fault-build.sh
-cargo run -q -p e2e --bin chaos -- "$@"
+cargo build -q --workspace --bin chaos
+"$target/debug/chaos" "$@"

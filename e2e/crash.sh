@@ -9,4 +9,4 @@ cd "$(dirname "$0")/.."
 [ "$(id -u)" = 0 ] || { echo "crash.sh: the tests make namespaces and cgroups: run as root" >&2; exit 1; }
 # shellcheck source=e2e/tools/fault-build.sh
 source e2e/tools/fault-build.sh
-cargo test -q -p e2e --test crash -- "$@"
+cargo test -q --workspace --test crash -- "$@"

@@ -7,7 +7,7 @@ set -euo pipefail
 
 cd "$(dirname "$0")/.."
 [ "$(id -u)" = 0 ] || { echo "critest.sh: the tests make namespaces and cgroups: run as root" >&2; exit 1; }
-cargo build -q -p e2e --bin conformance
+cargo build -q --workspace --bin conformance
 conformance=${CARGO_TARGET_DIR:-target}/debug/conformance
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT

@@ -17,7 +17,7 @@ export HOLDFAST_E2E_SKIPPED=$output/skipped
 threads=${HOLDFAST_E2E_THREADS:-$((2 * $(nproc)))}
 
 code=0
-cargo test -p e2e --no-fail-fast -- --test-threads="$threads" "$@" 2>&1 | tee "$output/log" || code=$?
+cargo test --workspace --test contract --test socket --no-fail-fast -- --test-threads="$threads" "$@" 2>&1 | tee "$output/log" || code=$?
 
 # `test result: ok. 3 passed; 0 failed; ...`, a line a test program.
 count() { sed -n "s/^test result: .* \([0-9]*\) $1;.*/\1/p" "$output/log" | awk '{ n += $1 } END { print n + 0 }'; }

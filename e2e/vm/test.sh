@@ -36,7 +36,7 @@ stage() {
   mkdir -p "$1/bin" "$1/source"
   local bin=${HOLDFAST_BIN_DIR:-$target/release} test
   cp "$bin"/{holdfastd,holdfast,holdfast-shim} "$target/debug/conformance" "$cache"/bin/{crictl,critest,ginkgo} "$1/bin/"
-  test=$(cd "$top" && cargo test -q -p e2e --test socket --no-run --message-format=json |
+  test=$(cd "$top" && cargo test -q --workspace --test socket --no-run --message-format=json |
     sed -n 's/.*"executable":"\([^"]*\/socket-[^"]*\)".*/\1/p' | tail -n1)
   cp "$test" "$1/bin/socket"
   cp -r "$top/e2e" "$top/pods" "$top/deploy" "$1/source/"
@@ -62,7 +62,7 @@ shift
 if [ -z "${VM_PREPARED:-}" ]; then
   [ -e "$VM_CACHE/ready.state" ] || "$here/build-vm.sh"
   push_images
-  (cd "$top" && cargo build -q -p e2e --bin conformance)
+  (cd "$top" && cargo build -q --workspace --bin conformance)
 fi
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
