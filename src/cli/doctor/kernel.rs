@@ -18,17 +18,35 @@ const OLDEST: (u32, u32) = (5, 15);
 
 /// Everything on the kernel.
 pub(super) fn findings() -> Vec<Finding> {
-    let configuration = Configuration::read();
     let mut findings = vec![version()];
     findings.extend(calls());
     findings.extend(since());
     findings.push(time_namespaces());
-    findings.extend(
-        FEATURES
-            .iter()
-            .map(|feature| configuration.finding(feature)),
-    );
+    match Configuration::read() {
+        Some(configuration) => {
+            findings.extend(FEATURES.iter().map(|one| configuration.finding(one)))
+        }
+        None => findings.push(not_known()),
+    }
     findings
+}
+
+/// In place of all that only the kernel's configuration says.
+fn not_known() -> Finding {
+    let features: Vec<_> = FEATURES.iter().map(|feature| feature.what).collect();
+    Finding::good(
+        AREA,
+        "its configuration",
+        "neither in /proc/config.gz nor in /boot",
+        "to know its features",
+    )
+    .but(
+        Verdict::Unknown,
+        format!(
+            "install the kernel's configuration in /boot, or ask the machine's maker for: {}",
+            features.join("; ")
+        ),
+    )
 }
 
 fn version() -> Finding {
@@ -236,11 +254,11 @@ const FEATURES: [Feature; 11] = [
 ];
 
 /// The options that a kernel was built with.
-struct Configuration(Option<BTreeMap<String, String>>);
+struct Configuration(BTreeMap<String, String>);
 
 impl Configuration {
-    /// From /proc/config.gz or, as distributions have it, from /boot.
-    fn read() -> Self {
+    /// From /proc/config.gz or, as distributions have it, from /boot; none where it is in neither.
+    fn read() -> Option<Self> {
         /// The largest configuration, in bytes.
         const LARGEST: u64 = 8 << 20;
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -251,26 +269,20 @@ impl Configuration {
             Err(_) => File::open(format!("/boot/config-{}", release.trim()))
                 .and_then(|file| file.take(LARGEST).read_to_string(&mut text)),
         };
-        Self(read.ok().map(|_| Self::parse(&text)))
+        read.ok().map(|_| Self::parse(&text))
     }
 
-    fn parse(text: &str) -> BTreeMap<String, String> {
+    fn parse(text: &str) -> Self {
         let option = |line: &str| {
             let (name, value) = line.strip_prefix("CONFIG_")?.split_once('=')?;
             Some((name.to_owned(), value.to_owned()))
         };
-        text.lines().filter_map(option).collect()
+        Self(text.lines().filter_map(option).collect())
     }
 
     fn finding(&self, feature: &Feature) -> Finding {
         let finding = |found: String| Finding::good(AREA, feature.what, found, feature.needed_for);
-        let Some(options) = &self.0 else {
-            return finding("not known".to_owned()).but(
-                Verdict::Ok,
-                "the kernel's configuration is neither in /proc/config.gz nor in /boot: try it, or ask the machine's maker",
-            );
-        };
-        let lacks = |name: &&&str| !options.contains_key(**name);
+        let lacks = |name: &&&str| !self.0.contains_key(**name);
         let missing: Vec<_> = feature.options.iter().filter(lacks).copied().collect();
         if !missing.is_empty() {
             let names: Vec<_> = missing
@@ -281,7 +293,7 @@ impl Configuration {
             return finding(format!("without {names}"))
                 .but(feature.otherwise, format!("boot a kernel that has {names}"));
         }
-        let modules = feature.options.iter().any(|name| options[*name] == "m");
+        let modules = feature.options.iter().any(|name| self.0[*name] == "m");
         finding(
             if modules {
                 "a module, loaded when needed"
@@ -299,9 +311,8 @@ mod tests {
 
     #[test]
     fn a_kernel_without_a_feature() {
-        let options =
+        let configuration =
             Configuration::parse("CONFIG_OVERLAY_FS=m\n# CONFIG_PSI is not set\nCONFIG_X=\"y\"\n");
-        let configuration = Configuration(Some(options));
         let overlay = configuration.finding(&FEATURES[0]);
         assert_eq!(
             (overlay.verdict, overlay.remedy.as_str()),
@@ -315,5 +326,16 @@ mod tests {
         let psi = configuration.finding(psi);
         assert_eq!(psi.verdict, Verdict::Limited);
         assert!(psi.remedy.contains("CONFIG_PSI"), "{psi:?}");
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_tell_its_configuration() {
+        let finding = super::not_known();
+        assert_eq!(finding.verdict, Verdict::Unknown);
+        assert!(
+            FEATURES
+                .iter()
+                .all(|feature| finding.remedy.contains(feature.what))
+        );
     }
 }

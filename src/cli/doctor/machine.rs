@@ -136,7 +136,7 @@ fn rights() -> Finding {
     let names: Vec<_> = missing.iter().map(|(_, name, _)| *name).collect();
     let remedy = match worst.2 {
         Verdict::Missing => "run this and the daemon as root",
-        Verdict::Ok | Verdict::Limited => {
+        Verdict::Ok | Verdict::Unknown | Verdict::Limited => {
             "limits above the machine's and OOM scores below 0 cannot be set; give the daemon's service these"
         }
     };

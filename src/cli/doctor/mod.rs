@@ -40,6 +40,8 @@ pub struct DoctorArgs {
 enum Verdict {
     /// As it should be.
     Ok,
+    /// Nothing here says so.
+    Unknown,
     /// Some pods are refused or something is left out.
     Limited,
     /// No pod runs without it.
@@ -120,6 +122,7 @@ fn people(findings: &[Finding]) -> Result<(), CliError> {
         }
         let verdict = match one.verdict {
             Verdict::Ok => style::paint(style::GOOD, "ok"),
+            Verdict::Unknown => style::paint(style::WARN, "unknown"),
             Verdict::Limited => style::paint(style::WARN, "limited"),
             Verdict::Missing => style::paint(style::BAD, "MISSING"),
         };
