@@ -90,11 +90,16 @@ fn is_of(pid: i32, place: &Place) -> bool {
         })
     };
     let file = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let link = |name: &str| {
+        let target = fs::read_link(format!("/proc/{pid}/{name}")).unwrap_or_default();
+        target.display().to_string()
+    };
     tagged(&evidence::command_line(pid)) || tagged(&file("cgroup")) || {
-        // A shim is known by what it has mounted. Mounts reach other programs' namespaces too, by propagation.
+        // A shim is known by what it has mounted, or by the log that it writes to: a run directory that is a file
+        // system of its own has no name of ours. Mounts reach other programs' namespaces too, by propagation.
         file("comm").starts_with("holdfast")
             && !shares_our_mounts(pid)
-            && tagged(&file("mountinfo"))
+            && (tagged(&file("mountinfo")) || tagged(&link("fd/2")))
     }
 }
 

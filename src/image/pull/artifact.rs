@@ -13,10 +13,12 @@ use crate::image::unpack::{Standing, UnpackError, Unpacked};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use nix::sys::stat::{Mode, fchmod};
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 /// The size of the copy buffer, in bytes.
 const BUFFER: usize = 128 << 10;
@@ -40,17 +42,24 @@ impl Pull<'_> {
             return Ok(Slot::Present(Arc::new(hold)));
         }
         let staging = self.blocking(Staging::new).await?;
+        let (busy, mut over) = mpsc::channel(1);
         let mut fetches: Vec<BoxFuture<'_, Result<(), PullError>>> = Vec::new();
         for (at, file) in files.iter().enumerate() {
             let counter = Counter::default();
             self.progress.follow(at, &counter);
-            let fetch = self.file(repository, file, &staging.diff, counter);
+            let fetch = self.file(repository, file, (&staging.diff, busy.clone()), counter);
             let failed = |e: FetchError| e.of_pull(self.reference.to_string(), file.part.digest);
             fetches.push(fetch.map(move |fetched| fetched.map_err(failed)).boxed());
         }
         let parallel = self.store.inner.settings.max_parallel_layers;
         let fetched = stream::iter(fetches).buffer_unordered(parallel);
-        fetched.try_collect::<()>().await?;
+        let fetched = fetched.try_collect::<()>().await;
+        drop(busy);
+        if fetched.is_err() {
+            // What still writes has the room of what it wrote.
+            let _ = over.recv().await;
+        }
+        fetched?;
         let sizes = files.iter().map(|file| file.part.size);
         let usage = Unpacked {
             bytes: sizes.clone().map(|size| size.next_multiple_of(4096)).sum(),
@@ -70,7 +79,7 @@ impl Pull<'_> {
         &self,
         repository: &Repository,
         file: &ArtifactFile,
-        directory: &Dir,
+        (directory, busy): (&Dir, mpsc::Sender<Infallible>),
         counter: Counter,
     ) -> Result<(), FetchError> {
         let store = |e: StoreError| FetchError::Store(Arc::new(e));
@@ -86,7 +95,10 @@ impl Pull<'_> {
             return Err(FetchError::Layer(Arc::new(error)));
         }
         let (sink, reader) = layer::channel(counter);
-        let writing = tokio::task::spawn_blocking(move || write(reader, part, &directory, &name));
+        let writing = tokio::task::spawn_blocking(move || {
+            let _busy = busy;
+            write(reader, part, &directory, &name)
+        });
         let downloaded = repository.blob(part.digest, part.size, &sink).await;
         drop(sink);
         let written = writing.await.map_err(|_| store(StoreError::Interrupted))?;

@@ -100,12 +100,29 @@ impl State {
     }
 }
 
+/// A fetch that a pull has wanted, for the time when it wants it no more.
+#[derive(Debug)]
+pub(super) struct Wish {
+    fetch: Fetch,
+    interest: mpsc::WeakSender<Infallible>,
+}
+
+impl Wish {
+    /// Waits until a fetch that nobody wants has cleaned up behind itself, which is soon.
+    pub async fn ended(self) {
+        if self.interest.strong_count() == 0 {
+            // However it ended.
+            let _ = self.fetch.await;
+        }
+    }
+}
+
 /// Fetches a layer, or waits for the fetch that is under way; `watch` is told what counts its bytes.
 pub(super) async fn fetch(
     store: &ImageStore,
     key: FetchKey,
     wanted: Wanted,
-    watch: impl FnOnce(&Counter),
+    watch: impl FnOnce(&Counter, Wish),
 ) -> Fetched {
     let (fetch, _interest) = {
         let fetches = &store.inner.fetches.0;
@@ -136,7 +153,11 @@ pub(super) async fn fetch(
                 (fetch, interest, counter)
             }
         };
-        watch(&counter);
+        let wish = Wish {
+            fetch: fetch.clone(),
+            interest: interest.downgrade(),
+        };
+        watch(&counter, wish);
         (fetch, interest)
     };
     fetch.await

@@ -105,7 +105,10 @@ impl Pull<'_> {
                 Attempt::AboveOthers => above,
             },
         };
-        let watch = |counter: &_| self.progress.follow(wanted.at, counter);
+        let watch = |counter: &_, wish| {
+            self.progress.follow(wanted.at, counter);
+            self.wishes().push(wish);
+        };
         match fetch(self.store, key, wanted.clone(), watch).await {
             Ok(layer) if layer.key == alone || layer.key == above => {
                 wanted.stack.put(wanted.at, Slot::Staged(layer));

@@ -31,11 +31,12 @@ use bytes::Bytes;
 pub use error::{PullError, PullErrorKind};
 pub(super) use error::{layer_kind, manifest_kind};
 pub(super) use fetch::Fetches;
+use fetch::Wish;
 use futures_util::future::{BoxFuture, FutureExt, Shared};
 pub use progress::LayerProgress;
 use progress::Progress;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The most indexes on the way to a manifest.
 const INDEXES_MAX: usize = 3;
@@ -116,15 +117,16 @@ fn start(
     let progress = Arc::new(Progress::default());
     let watched = Arc::clone(&progress);
     let task = tokio::spawn(async move {
-        let result = Pull {
+        let pull = Pull {
             store: &store,
             reference: &reference,
             caller: key.1,
             progress: &progress,
-        }
-        .run(credentials)
-        .await;
+            wishes: Mutex::default(),
+        };
+        let result = pull.run(credentials).await;
         if result.is_err() {
+            pull.given_up().await;
             let store = store.clone();
             // However it ends, the failure is answered.
             let _ = tokio::task::spawn_blocking(move || store.inner.release_space()).await;
@@ -159,9 +161,23 @@ struct Pull<'a> {
     caller: Option<Fingerprint>,
     /// For those who watch.
     progress: &'a Progress,
+    /// The fetches that it waited for, whatever became of them.
+    wishes: Mutex<Vec<Wish>>,
 }
 
 impl Pull<'_> {
+    fn wishes(&self) -> MutexGuard<'_, Vec<Wish>> {
+        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until everything is over that went on for this pull alone: what it has on disk is on its way out then.
+    async fn given_up(&self) {
+        let wishes = std::mem::take(&mut *self.wishes());
+        for wish in wishes {
+            wish.ended().await;
+        }
+    }
+
     async fn run(&self, credentials: Option<Credentials>) -> Result<Arc<Image>, PullError> {
         let registry = &self.store.inner.registry;
         let repository = registry

@@ -1,5 +1,7 @@
 use super::*;
-use crate::image::testing::{MadeImage, Server, gzip, image, serve_images, small_image, tar};
+use crate::image::testing::{
+    Answer, MadeImage, Server, gzip, image, serve_images, small_image, tar,
+};
 use crate::image::{Digest, ImageSettings};
 use std::path::Path;
 use std::time::Duration;
@@ -288,4 +290,36 @@ async fn a_failed_pull_takes_no_other_along() {
         store.read_file(&good.layers, "shared", 9).unwrap().unwrap(),
         b"x"
     );
+}
+
+/// Who is told of a full disk and pulls something smaller met the space of the layers that were just given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_pull_has_nothing_on_disk_when_it_answers() {
+    // All of it has come when it is given up, and writing it takes a while.
+    let large = layer(&[("large", &"0".repeat(32 << 20))]);
+    let missing = layer(&[("two", "2")]);
+    let image = image(&[large.clone(), missing.clone()], "bad");
+    let [large, missing] = [large.1, missing.1].map(|blob| Digest::of(&blob).to_string());
+    let served = vec![("app:bad".to_owned(), image)];
+    let server = Server::start(move |request| {
+        let mut answer = serve_images(&served, request);
+        if request.path.contains(&large) {
+            answer.stall = Some(answer.body.len() - 1);
+        }
+        if request.path.contains(&missing) {
+            // Time for the other layer to be begun.
+            std::thread::sleep(Duration::from_millis(50));
+            answer = Answer::status(404);
+        }
+        answer
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let pulled = store.pull(request(format!("{}/app:bad", server.address)));
+    assert_eq!(pulled.await.unwrap_err().kind(), PullErrorKind::NotFound);
+    for name in ["staging", "trash"] {
+        let left = std::fs::read_dir(dir.path().join("images").join(name)).unwrap();
+        assert_eq!(left.count(), 0, "{name}");
+    }
 }

@@ -158,6 +158,7 @@ impl Inner {
 
     /// Deletes what is in the trash. Gives the first refusal, after all was tried.
     fn empty_trash(&self) -> Result<(), StoreError> {
+        let _alone = self.emptying.lock().unwrap_or_else(PoisonError::into_inner);
         let deleting = StoreError::directory("empty the trash");
         let mut outcome = self.discard_leftovers();
         for entry in self.trash.entries().map_err(&deleting)? {

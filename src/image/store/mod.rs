@@ -178,6 +178,8 @@ pub(super) struct Inner {
     /// Whether all users of layers have been heard of since the start.
     collecting: AtomicBool,
     sequence: AtomicU64,
+    /// Held by whoever empties the trash: the next one that returns knows that nothing of it is left.
+    emptying: Mutex<()>,
     /// A thread tries deletions again.
     retrying: AtomicBool,
     /// What the disk refused to move out of the staging directory.
@@ -226,6 +228,7 @@ impl ImageStore {
                 collecting: AtomicBool::new(false),
                 sequence: AtomicU64::new(0),
                 leftovers: Mutex::default(),
+                emptying: Mutex::default(),
                 retrying: AtomicBool::new(false),
                 root,
                 layers,
