@@ -96,7 +96,7 @@ fn pods_and_containers_are_stopped_and_removed_by_any_name() {
     let daemon = Daemon::start();
     let pod = daemon.run_named("mixed");
     let by_name = pod.start(idle("a"));
-    let by_id = pod.start(idle("b"));
+    let by_id = pod.start(idle("other"));
     let refused = daemon.holdfast(&["rm", "mixed/a"]).fails(1);
     assert!(refused.contains("--force"), "{refused}");
     daemon
@@ -118,8 +118,8 @@ fn pods_and_containers_are_stopped_and_removed_by_any_name() {
             .trim(),
         pod.id
     );
-    // A bare name of a container could be that of many.
-    daemon.holdfast(&["stop", "b"]).fails(1);
+    // A bare name of a container could be that of many. This one begins no id.
+    daemon.holdfast(&["stop", "other"]).fails(1);
     daemon.run_named("second");
     daemon.holdfast(&["stop", "--all"]).ok();
     assert_eq!(
