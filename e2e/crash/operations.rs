@@ -1,13 +1,16 @@
 //! The operations that are killed.
 
+use std::time::Duration;
+
 use cri_api::runtime::v1::{
     ContainerState, LinuxContainerResources, PodSandbox, PodSandboxState, PortMapping,
     ReopenContainerLogRequest, UpdateContainerResourcesRequest,
 };
-use e2e::call::call;
+use e2e::call::{call, until};
 use e2e::log;
 use e2e::request::{PodParts, container, shell};
 use e2e::{BUSYBOX, must};
+use tonic::{Code, Status};
 
 use crate::kubelet::{self, Subject};
 use crate::world::{Network, World};
@@ -138,12 +141,23 @@ fn joined(world: &World, subject: &mut Subject) {
     let other = joins.trim_start_matches("e2e/");
     let named = |pod: &PodSandbox| pod.metadata.as_ref().is_some_and(|of| of.name == other);
     let ready = |pod: &PodSandbox| pod.state() == PodSandboxState::SandboxReady;
-    if !world
+    let is_there = || {
+        let pods = world.daemon.pods();
+        pods.iter().any(|pod| named(pod) && ready(pod))
+    };
+    let wants_other =
+        |status: Status| [Code::FailedPrecondition, Code::Unavailable].contains(&status.code());
+    if world
         .daemon
-        .pods()
-        .iter()
-        .any(|pod| named(pod) && ready(pod))
+        .try_run(&subject.config)
+        .is_err_and(wants_other)
     {
+        // The daemon hears of a shim's end a moment after it was in want of an answer.
+        until("the end of the joined pod", Duration::from_secs(5), || {
+            (!is_there()).then_some(())
+        });
+    }
+    if !is_there() {
         // Its shim was what was killed. A joiner that there may be is not connected any more.
         for pod in world.daemon.pods() {
             must("RemovePodSandbox", world.daemon.try_remove_pod(&pod.id));
