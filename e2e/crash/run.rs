@@ -227,13 +227,10 @@ fn disturb(operation: &Operation, world: &mut Option<World>, point: &Point, faul
     }
     world.revive();
     if killed && point.process == "shim" {
-        // The daemon hears of it a moment later.
-        let told = || (!crate::kubelet::is_ready(world, &subject)).then_some(());
-        e2e::call::until(
-            "the sandbox whose shim was killed",
-            Duration::from_secs(5),
-            told,
-        );
+        // It may be kept waiting before its end, and the daemon hears of that a moment later.
+        let told = || (!world.has_shim(world.faults.killed()?)).then_some(());
+        let patience = Duration::from_secs(10);
+        e2e::call::until("the end of the pod of the killed shim", patience, told);
     }
     (operation.retry)(world, &mut subject);
     world.remove_all();

@@ -2,12 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use cri_api::runtime::v1::{PodSandbox, PodSandboxState};
 use e2e::cni::{self, Plugins};
 use e2e::daemon::Options;
+use e2e::evidence;
 use e2e::fault::Faults;
 use e2e::leaks::Snapshot;
 use e2e::place::Place;
 use e2e::{BUSYBOX, Daemon};
+use serde_json::Value;
 
 /// How long the machine may take to be as before.
 const SETTLE: Duration = Duration::from_secs(10);
@@ -108,6 +111,23 @@ impl World {
     pub fn name(&self) -> String {
         self.next.set(self.next.get() + 1);
         format!("p{}", self.next.get())
+    }
+
+    /// Whether a shim runs, or has a pod that is ready.
+    pub fn has_shim(&self, pid: i32) -> bool {
+        let of_it = |pod: &PodSandbox| {
+            let status = self.daemon.try_pod_status(&pod.id);
+            let info = status
+                .ok()
+                .and_then(|mut status| status.info.remove("info"));
+            let info: Option<Value> = info.and_then(|info| serde_json::from_str(&info).ok());
+            info.is_some_and(|info| info["shimPid"] == pid)
+        };
+        let pods = self.daemon.pods();
+        let mut ready = pods
+            .iter()
+            .filter(|pod| pod.state() == PodSandboxState::SandboxReady);
+        evidence::is_alive(pid) || ready.any(of_it)
     }
 
     /// Starts the daemon again if it was killed.

@@ -118,6 +118,13 @@ impl Faults {
         points
     }
 
+    /// The process that was killed last. It may still be about to end.
+    pub fn killed(&self) -> Option<i32> {
+        let text = fs::read_to_string(self.dir.join("trace")).unwrap_or_default();
+        let mut pids = text.lines().filter_map(|line| line.strip_prefix("killed "));
+        pids.next_back()?.parse().ok()
+    }
+
     /// Forgets the hits until now.
     pub fn clear(&self) {
         // The writers append, so they go on at the new end.

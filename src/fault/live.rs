@@ -131,6 +131,10 @@ impl Control {
         match count {
             0 => Some(action),
             1 => {
+                if matches!(action, Action::Kill) {
+                    // Whoever sees the file gone may want to wait for the end of this process.
+                    let _ = (&self.trace).write_all(format!("killed {}\n", getpid()).as_bytes());
+                }
                 // One that hangs does so until somebody takes the file away.
                 if !matches!(action, Action::Hang) {
                     let _ = unlinkat(&self.dir, ARMED, UnlinkatFlags::NoRemoveDir);

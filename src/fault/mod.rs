@@ -6,6 +6,7 @@
 //!
 //! ```text
 //!   RUN_DIR/fault/trace   a line for each hit:   PROCESS STEP before|after
+//!                         and for each kill:     killed PID
 //!   RUN_DIR/fault/armed   what is to happen:     PROCESS STEP before|after COUNT kill|hang|errno N
 //! ```
 //!
