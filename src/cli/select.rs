@@ -4,6 +4,7 @@ use cri_api::runtime::v1 as cri;
 
 use super::CliError;
 use super::connect::Daemon;
+use crate::id::candidates;
 
 /// Why a name or id does not mean exactly one object.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub enum SelectError {
         what: &'static str,
         /// What was given.
         name: String,
-        /// Ids that match.
+        /// Some of the ids that match, and how many more there are.
         candidates: String,
     },
 }
@@ -56,12 +57,7 @@ fn one<'a, T>(
         several => Err(SelectError::Several {
             what,
             name: name.to_owned(),
-            candidates: several
-                .iter()
-                .take(5)
-                .map(|item| describe(item).0)
-                .collect::<Vec<_>>()
-                .join(", "),
+            candidates: candidates(several.iter().map(|item| describe(item).0)),
         }),
     }
 }

@@ -15,6 +15,24 @@ mod tests;
 /// Number of hexadecimal digits in a full identifier.
 pub const ID_DIGITS: usize = 64;
 
+/// How many identifiers [`candidates`] writes out.
+const CANDIDATES: usize = 4;
+
+/// What a text that means several objects may have meant: the first four, and how many more there are.
+pub fn candidates(ids: impl IntoIterator<Item = impl fmt::Display>) -> String {
+    let mut ids = ids.into_iter();
+    let named: Vec<_> = ids
+        .by_ref()
+        .take(CANDIDATES)
+        .map(|id| id.to_string())
+        .collect();
+    let named = named.join(", ");
+    match ids.count() {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
 /// Why a string is not an identifier.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 pub enum IdError {

@@ -23,3 +23,10 @@ fn strings_that_are_no_identifiers_are_refused_with_the_reason() {
     let wide = "é".repeat(ID_DIGITS / 2);
     assert!(matches!(wide.parse::<PodId>(), Err(IdError::Digit(_))));
 }
+
+#[test]
+fn candidates_are_named_or_counted() {
+    assert_eq!(candidates([1, 2]), "1, 2");
+    assert_eq!(candidates(1..=4), "1, 2, 3, 4");
+    assert_eq!(candidates(1..=17), "1, 2, 3, 4 and 13 more");
+}

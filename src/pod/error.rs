@@ -41,7 +41,7 @@ pub enum PodError {
         what: &'static str,
         /// What was given.
         prefix: String,
-        /// Some of those that match.
+        /// Some of those that match, and how many more there are.
         candidates: String,
     },
     /// Another pod has this name.

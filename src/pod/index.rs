@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::iter;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -12,7 +13,7 @@ use super::command::Command;
 use super::error::PodError;
 use super::link::ShimLink;
 use super::record::{ContainerRecord, PodRecord};
-use crate::id::{ContainerId, ID_DIGITS, PodId};
+use crate::id::{ContainerId, ID_DIGITS, PodId, candidates};
 use crate::spec::PodMetadata;
 
 /// What readers see of a pod: immutable, replaced as a whole at every change.
@@ -167,24 +168,22 @@ where
     let Ok(lowest) = format!("{prefix:0<ID_DIGITS$}").parse::<K>() else {
         return Ok(None);
     };
-    let matching: Vec<_> = map
+    let mut matching = map
         .range(lowest..)
         .take_while(|(key, _)| key.to_string().starts_with(prefix))
-        .take(4)
-        .collect();
-    match matching.as_slice() {
-        [] => Ok(None),
-        [(key, value)] => Ok(Some((**key, (*value).clone()))),
-        several => {
-            let names: Vec<_> = several.iter().map(|(key, _)| key.to_string()).collect();
-            let candidates = names.join(", ");
-            Err(PodError::Ambiguous {
-                what,
-                prefix: prefix.to_owned(),
-                candidates,
-            })
-        }
+        .peekable();
+    let Some((key, value)) = matching.next() else {
+        return Ok(None);
+    };
+    if matching.peek().is_none() {
+        return Ok(Some((*key, value.clone())));
     }
+    let several = iter::once(key).chain(matching.map(|(key, _)| key));
+    Err(PodError::Ambiguous {
+        what,
+        prefix: prefix.to_owned(),
+        candidates: candidates(several),
+    })
 }
 
 #[cfg(test)]
