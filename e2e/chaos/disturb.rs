@@ -1,11 +1,11 @@
 //! What goes wrong: kills, faults, full disks and plugins that break.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use e2e::disk::Filler;
 use e2e::evidence;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -135,18 +135,14 @@ impl Client<'_> {
         let place = &self.world.daemon.place;
         let trouble = self.world.model().trouble(Trouble::Broken);
         self.note("the disk is full");
-        let fillers = match step.choice % 3 {
-            0 => vec![place.root().join("filler")],
-            1 => vec![place.run().join("filler")],
-            _ => vec![place.root().join("filler"), place.run().join("filler")],
+        let full = match step.choice % 3 {
+            0 => vec![place.root()],
+            1 => vec![place.run()],
+            _ => vec![place.root(), place.run()],
         };
-        for path in &fillers {
-            fill(path);
-        }
+        let fillers: Vec<_> = full.iter().map(|dir| Filler::of(dir)).collect();
         sleep(step.lasting);
-        for path in &fillers {
-            let _ = fs::remove_file(path);
-        }
+        drop(fillers);
         self.world.model().over(trouble);
         self.note("the disk has room");
     }
@@ -182,15 +178,4 @@ fn pid_of(info: &std::collections::HashMap<String, String>, field: &str) -> Opti
     let info: serde_json::Value = serde_json::from_str(info.get("info")?).ok()?;
     let pid = i32::try_from(info[field].as_i64()?).ok()?;
     (pid > 1).then_some(pid)
-}
-
-/// Writes until there is no room.
-fn fill(path: &std::path::Path) {
-    let Ok(mut file) = File::create(path) else {
-        return;
-    };
-    let block = vec![0x5a; 1 << 20];
-    for size in [1 << 20, 4096, 1] {
-        while file.write_all(&block[..size]).is_ok() {}
-    }
 }

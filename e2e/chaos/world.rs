@@ -1,15 +1,13 @@
 //! What the clients of a round share: the daemon, the model, and the means to break things.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use e2e::cni::{self, Plugins};
 use e2e::daemon::Options;
 use e2e::place::Place;
-use e2e::{BUSYBOX, Daemon, program};
+use e2e::{BUSYBOX, Daemon, disk};
 
 use crate::model::{Checked, Model};
 use crate::report::Witness;
@@ -124,7 +122,7 @@ fn on(ground: Ground) -> Daemon {
     let place = Place::new();
     if ground == Ground::SmallDisk {
         for (name, size) in DISKS {
-            mount(&place.dir.join(name), size);
+            disk::small(&place.dir.join(name), size);
         }
     }
     if ground == Ground::Faults {
@@ -133,18 +131,4 @@ fn on(ground: Ground) -> Daemon {
     }
     Options::default().write(&place);
     Daemon::at(place)
-}
-
-/// The clean-up of the place takes it away again.
-fn mount(dir: &Path, size: &str) {
-    let mut command = Command::new("mount");
-    command.args([
-        "-t",
-        "tmpfs",
-        "-o",
-        &format!("size={size},mode=755"),
-        "tmpfs",
-    ]);
-    command.arg(dir);
-    program::finish(command).ok();
 }

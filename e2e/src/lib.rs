@@ -21,6 +21,7 @@ pub mod call;
 pub mod client;
 pub mod cni;
 pub mod daemon;
+pub mod disk;
 pub mod evidence;
 pub mod fault;
 pub mod leaks;

@@ -6,9 +6,8 @@ use cri_api::runtime::v1::{
     ContainerMetadata, CreateContainerRequest, NamespaceMode, PodSandboxConfig, PodSandboxMetadata,
     ReopenContainerLogRequest, RunPodSandboxRequest, UpdateContainerResourcesRequest,
 };
-use e2e::daemon::Options;
+use e2e::disk::{self, Filler};
 use e2e::place::Place;
-use e2e::program::sh;
 use e2e::request::{self, BUSYBOX, ContainerParts, PodParts, idle, mount};
 use e2e::{Daemon, call, fails, must};
 use tonic::Code;
@@ -381,13 +380,7 @@ fn requests_that_are_not_served_say_unimplemented() {
 
 #[test]
 fn a_full_disk_is_told_and_nothing_is_left() {
-    let place = Place::new();
-    Options::default().write(&place);
-    sh(&format!(
-        "mount -t tmpfs -o size=3m none {}",
-        place.root().display()
-    ));
-    let daemon = Daemon::at(place);
+    let daemon = disk::daemon_on_small(Place::root, "3m");
     let big = "registry.k8s.io/e2e-test-images/nginx:1.14-2";
     let text = fails(daemon.try_pull(big), Code::ResourceExhausted, &["nginx"]);
     assert!(text.to_lowercase().contains("no space left"), "{text}");
@@ -412,19 +405,9 @@ fn a_full_disk_is_told_and_nothing_is_left() {
 
 #[test]
 fn a_full_disk_for_records_fails_the_request_only() {
-    let place = Place::new();
-    Options::default().write(&place);
-    sh(&format!(
-        "mount -t tmpfs -o size=1m none {}",
-        place.run().display()
-    ));
-    let daemon = Daemon::at(place);
-    let filler = daemon.place.run().join("filler");
+    let daemon = disk::daemon_on_small(Place::run, "1m");
     let kept = must("run", daemon.try_run(&daemon.pod("kept")));
-    sh(&format!(
-        "dd if=/dev/zero of={} bs=4k 2>/dev/null || true",
-        filler.display()
-    ));
+    let filler = Filler::of(&daemon.place.run());
     let status = daemon.try_run(&daemon.pod("full")).unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
     assert!(
@@ -435,6 +418,6 @@ fn a_full_disk_for_records_fails_the_request_only() {
     // What is there can be stopped and removed even now.
     must("stop", daemon.try_stop_pod(&kept));
     must("remove", daemon.try_remove_pod(&kept));
-    fs::remove_file(&filler).unwrap();
+    drop(filler);
     must("run", daemon.try_run(&daemon.pod("full")));
 }

@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use cri_api::runtime::v1::{ContainerState, ContainerStatus, ReopenContainerLogRequest};
 use e2e::call::until;
-use e2e::daemon::Options;
+use e2e::disk::{self, Filler};
 use e2e::evidence::with_command;
 use e2e::log::{self, Line};
 use e2e::place::Place;
-use e2e::program::sh;
 use e2e::request::{idle, shell};
 use e2e::{Container, Daemon, call};
 
@@ -182,25 +181,15 @@ fn ends_between_two_daemons_are_told_by_the_second() {
 /// The disk took neither the shim's record of the exit nor the daemon's, and the shim ended with its pod.
 #[test]
 fn an_end_on_a_full_disk_is_told_by_the_next_daemon() {
-    let place = Place::new();
-    Options::default().write(&place);
-    sh(&format!(
-        "mount -t tmpfs -o size=4m none {}",
-        place.run().display()
-    ));
-    let daemon = Daemon::at(place);
+    let daemon = disk::daemon_on_small(Place::run, "4m");
     let pod = daemon.run_named("full");
     let run = pod.start(shell("c", "sleep 1; exit 7"));
-    let filler = daemon.place.run().join("filler");
-    sh(&format!(
-        "dd if=/dev/zero of={} bs=4k 2>/dev/null || true",
-        filler.display()
-    ));
+    let filler = Filler::of(&daemon.place.run());
     let told = run.wait();
     assert_eq!(told.exit_code, 7);
     pod.stop();
     daemon.kill9();
-    fs::remove_file(&filler).unwrap();
+    drop(filler);
     daemon.restart();
     let again = run.status();
     let end = |status: &ContainerStatus| {
