@@ -92,8 +92,10 @@ impl Names {
         let of_pod = pod.id == event.container_id;
         let mut statuses = event.containers_statuses.into_iter();
         let status = statuses.find(|status| status.id == event.container_id);
+        // One that has ended at once is over already where its start is told.
         let exited = status
             .as_ref()
+            .filter(|_| kind == ContainerEventType::ContainerStoppedEvent)
             .filter(|status| status.state() == cri::ContainerState::ContainerExited);
         let container = match kind {
             ContainerEventType::ContainerDeletedEvent => self.0.remove(&event.container_id),
@@ -181,12 +183,9 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_removed_container_still_has_its_name() {
-        use cri::ContainerEventType::{ContainerDeletedEvent, ContainerStoppedEvent};
-        let mut names = Names(HashMap::new());
-        let mut stopped = event("c", ContainerStoppedEvent);
-        stopped.containers_statuses.push(cri::ContainerStatus {
+    /// An event of a container that is over when the event is told.
+    fn event_of_ended(kind: cri::ContainerEventType) -> cri::ContainerEventResponse {
+        let status = cri::ContainerStatus {
             id: "c".to_owned(),
             metadata: Some(cri::ContainerMetadata {
                 name: "web".to_owned(),
@@ -195,8 +194,29 @@ mod tests {
             state: cri::ContainerState::ContainerExited.into(),
             exit_code: 7,
             ..Default::default()
-        });
-        let told = names.tell(stopped);
+        };
+        cri::ContainerEventResponse {
+            containers_statuses: vec![status],
+            ..event("c", kind)
+        }
+    }
+
+    #[test]
+    fn an_exit_code_is_told_where_a_container_stops() {
+        use cri::ContainerEventType::{ContainerStartedEvent, ContainerStoppedEvent};
+        let mut names = Names(HashMap::new());
+        let started = names.tell(event_of_ended(ContainerStartedEvent));
+        assert_eq!((started.exit_code, started.reason), (None, None));
+        assert_eq!(started.state, Some("exited"));
+        let stopped = names.tell(event_of_ended(ContainerStoppedEvent));
+        assert_eq!(stopped.exit_code, Some(7));
+    }
+
+    #[test]
+    fn a_removed_container_still_has_its_name() {
+        use cri::ContainerEventType::{ContainerDeletedEvent, ContainerStoppedEvent};
+        let mut names = Names(HashMap::new());
+        let told = names.tell(event_of_ended(ContainerStoppedEvent));
         assert_eq!(told.container.as_deref(), Some("web"));
         assert_eq!((told.exit_code, told.state), (Some(7), Some("exited")));
         let told = names.tell(event("c", ContainerDeletedEvent));
