@@ -6,7 +6,7 @@
  *   ids                                      real, effective and saved ids and all groups
  *   status                                   capabilities, no_new_privs and seccomp of /proc/self/status
  *   hog MIB                                  touches that much memory, then waits
- *   cpu SECONDS                              burns one core
+ *   cpu SECONDS                              burns so much time of one core, however long it takes to get it
  *   fork COUNT                               starts so many children; prints how many there could be
  *   orphan SECONDS                           leaves a grandchild to pid 1 and exits
  *   signals [NAME [CODE]]                    prints every signal; ends with CODE on NAME, else never
@@ -120,8 +120,8 @@ static void hog(int argc, char **argv) {
 }
 
 static void cpu(int argc, char **argv) {
-    time_t end = time(NULL) + atol(want(argc, argv, 2, "SECONDS"));
-    while (time(NULL) < end) ;
+    double seconds = strtod(want(argc, argv, 2, "SECONDS"), NULL);
+    while ((double)clock() < seconds * CLOCKS_PER_SEC) ;
 }
 
 static void fork_many(int argc, char **argv) {

@@ -189,7 +189,7 @@ fn a_limit_of_cpu_holds() {
     config.resources().cpu_quota = 10_000;
     config.resources().cpu_period = 100_000;
     let container = daemon.run_named("cpu").start(config);
-    container.sh("probe cpu 1");
+    container.sh("probe cpu 0.1");
     let stat = cgroup(container.pid(), "cpu").read("cpu.stat", "cpu.stat");
     let throttled = stat
         .lines()

