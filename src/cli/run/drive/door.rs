@@ -30,8 +30,8 @@ const SLACK: Duration = Duration::from_secs(10);
 pub(super) enum Ask {
     /// To stop the containers with this grace period in seconds; the connection ends when it is done.
     Stop(u32, UnixStream),
-    /// To leave the pod alone.
-    Yield,
+    /// To leave the pod alone. The connection ends when the door is closed: who asks wants to open the next one.
+    Yield(UnixStream),
 }
 
 /// The socket of a keeper.
@@ -101,7 +101,7 @@ async fn hear(mut stream: UnixStream) -> Option<Ask> {
     let line = String::from_utf8(line).ok()?;
     match line.trim_end().split_once(' ') {
         Some(("stop", seconds)) => Some(Ask::Stop(seconds.parse().ok()?, stream)),
-        None if line == "yield\n" => Some(Ask::Yield),
+        None if line == "yield\n" => Some(Ask::Yield(stream)),
         _ => None,
     }
 }
@@ -113,7 +113,7 @@ pub(in crate::cli) async fn ask_to_stop(pod: &str, grace: u32) {
     ask(pod, &format!("stop {grace}\n"), limit).await;
 }
 
-/// Has a pod's keeper, if there is one, end.
+/// Has a pod's keeper, if there is one, end. Its door is closed then.
 pub(in crate::cli::run) async fn ask_to_yield(pod: &str) {
     ask(pod, "yield\n", SLACK).await;
 }
@@ -135,6 +135,8 @@ async fn ask(pod: &str, line: &str, limit: Duration) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::{Ask, Door, ask_to_stop, ask_to_yield};
 
     #[tokio::test]
@@ -154,9 +156,14 @@ mod tests {
         caller.await.unwrap();
         let name = pod.clone();
         let caller = tokio::spawn(async move { ask_to_yield(&name).await });
-        assert!(matches!(door.next().await, Ask::Yield));
-        caller.await.unwrap();
+        let Ask::Yield(stream) = door.next().await else {
+            panic!("another question");
+        };
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(!caller.is_finished());
         drop(door);
+        drop(stream);
+        caller.await.unwrap();
         assert!(Door::open(&pod).unwrap().is_some());
     }
 }

@@ -41,7 +41,7 @@ pub(super) struct Keeper {
     jobs: FuturesUnordered<BoxFuture<'static, Option<Event>>>,
     events: mpsc::Receiver<Event>,
     door: Door,
-    /// Those who asked to stop; they wait until these are dropped.
+    /// Those who asked to stop or to yield: they wait until these are dropped, which is after the door.
     asked: Vec<UnixStream>,
     /// What the machine said at the beginning.
     first: Vec<Action>,
@@ -132,7 +132,10 @@ impl Keeper {
                 None => return Step::News(Vec::new()),
             },
             ask = self.door.next() => match ask {
-                Ask::Yield => return Step::Yield,
+                Ask::Yield(stream) => {
+                    self.asked.push(stream);
+                    return Step::Yield;
+                }
                 Ask::Stop(grace, stream) => {
                     self.asked.push(stream);
                     self.crew.set_grace(grace);
