@@ -122,6 +122,16 @@ impl End {
     fn is_made_up(&self) -> bool {
         ["ShimLost", "KillPending", "StartError"].contains(&self.reason.as_str())
     }
+
+    /// The shim has kept the end, and nobody when it began.
+    fn is_but_for_its_start(&self, known: &Self) -> bool {
+        let started_at = known.started_at;
+        *known
+            == Self {
+                started_at,
+                ..self.clone()
+            }
+    }
 }
 
 /// A container that was created.
@@ -286,12 +296,15 @@ impl Container {
         };
         match &self.end {
             Some(known) if *known == end => return Ok(()),
-            Some(known) if !(self.end_unkept && end.is_made_up()) => {
-                return Err(format!(
-                    "container {id} ended as {known:?}, and now as {end:?}"
-                ));
+            Some(known) => {
+                let start_lost = self.start_unkept && end.is_but_for_its_start(known);
+                if !(self.end_unkept && (end.is_made_up() || start_lost)) {
+                    return Err(format!(
+                        "container {id} ended as {known:?}, and now as {end:?}"
+                    ));
+                }
             }
-            _ => {}
+            None => {}
         }
         let ran = end.reason != "StartError";
         if ran && !(status.created_at <= end.started_at && end.started_at <= end.finished_at) {
