@@ -123,14 +123,12 @@ impl End {
         ["ShimLost", "KillPending", "StartError"].contains(&self.reason.as_str())
     }
 
-    /// The shim has kept the end, and nobody when it began.
-    fn is_but_for_its_start(&self, known: &Self) -> bool {
-        let started_at = known.started_at;
-        *known
-            == Self {
-                started_at,
-                ..self.clone()
-            }
+    /// The shim has kept the end, and nobody when it began: that is when the container was created, then.
+    fn with_lost_start(&self, created_at: i64) -> Self {
+        Self {
+            started_at: created_at,
+            ..self.clone()
+        }
     }
 }
 
@@ -297,7 +295,8 @@ impl Container {
         match &self.end {
             Some(known) if *known == end => return Ok(()),
             Some(known) => {
-                let start_lost = self.start_unkept && end.is_but_for_its_start(known);
+                let start_lost =
+                    self.start_unkept && end == known.with_lost_start(status.created_at);
                 if !(self.end_unkept && (end.is_made_up() || start_lost)) {
                     return Err(format!(
                         "container {id} ended as {known:?}, and now as {end:?}"
