@@ -91,6 +91,7 @@ pub fn new_record(
         identity,
         phase: ContainerPhase::Created,
         created_at: now(),
+        started_at: 0,
         log_path: log_file::path(&pod.config, &config),
         resources: config.resources.clone(),
         stop_signal,
@@ -359,10 +360,10 @@ pub async fn launch(
     node: Arc<Node>,
     pod: Arc<PodSnapshot>,
     record: Arc<ContainerRecord>,
-    (link, started_at, given_up): (ShimLink, i64, Arc<AtomicBool>),
+    (link, given_up): (ShimLink, Arc<AtomicBool>),
 ) -> Result<(Run, Vec<String>), PodError> {
     const DOING: &str = "start the container";
-    let id = record.id;
+    let (id, started_at) = (record.id, record.started_at);
     answering(&record).await?;
     let log = log_of(&pod, &record).await?;
     if link.is_closed() {

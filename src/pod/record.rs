@@ -111,6 +111,10 @@ pub struct ContainerRecord {
     pub removed_exit: Option<Exit>,
     /// When it was created: nanoseconds since the epoch.
     pub created_at: i64,
+    /// When its start was asked for: nanoseconds since the epoch, 0 until then. Written before the shim is asked, so
+    /// that the time outlives every later record which the disk refuses.
+    #[serde(default)]
+    pub started_at: i64,
     /// Its log; none when the pod has no log directory or the container no log path.
     pub log_path: Option<PathBuf>,
     /// Resources in force; they start as the request's and follow updates.

@@ -34,7 +34,6 @@ use super::state::{ContainerPhase, Exit, Goal, PodPhase, Run};
 use super::task::{KILLED_CODE, Task, exit_of};
 use crate::disk::{Dir, FileName};
 use crate::id::{ContainerId, PodId};
-use crate::sys::proc;
 use crate::wire::{self, ContainerReport, Event, Phase, Protocol, Reply, Request};
 
 /// How long a shim may take to answer a new daemon.
@@ -375,59 +374,44 @@ fn stranger(
 /// Makes a container's record true.
 fn verify(container: &mut ContainerRecord, living: Option<&Living>, dir: &Dir, same_boot: bool) {
     let reported = living.and_then(|living| living.containers.get(&container.id));
+    if container.started_at == 0 && reported.is_some() {
+        // Records of the first release have no intent.
+        container.started_at = container.created_at;
+    }
+    let id = container.id;
+    let ended = |started_at: i64| {
+        let exit = exit_record(dir, id).unwrap_or_else(|| lost(same_boot));
+        ContainerPhase::Exited(Exit { started_at, ..exit })
+    };
+    let goal = match container.phase {
+        ContainerPhase::Starting(goal) => goal,
+        _ => Goal::Run,
+    };
     container.phase = match (container.phase.clone(), reported) {
-        // The shim knows better: a start whose result was not recorded.
-        (
-            ContainerPhase::Created | ContainerPhase::Starting(_),
-            Some(Phase::Running { pid, start_ticks }),
-        ) => ContainerPhase::Running(found_run(container, *pid, *start_ticks), Goal::Run),
-        // The event with the exit comes again; nobody knows better when it had begun.
-        (ContainerPhase::Created | ContainerPhase::Starting(_), Some(Phase::Exited)) => {
-            ContainerPhase::Running(unseen_run(container), Goal::Run)
-        }
-        // The start is gone on with.
-        (ContainerPhase::Created | ContainerPhase::Starting(_), Some(Phase::Launching)) => {
-            ContainerPhase::Starting(Goal::Run)
-        }
-        (ContainerPhase::Created | ContainerPhase::Starting(_), None) => {
-            // The record of its start, and that of its end, may have been refused by the disk.
-            match exit_record(dir, container.id) {
-                Some(exit) => ContainerPhase::Exited(Exit {
-                    started_at: container.created_at,
-                    ..exit
-                }),
-                None => ContainerPhase::Created,
-            }
-        }
-        (ContainerPhase::Running(run, goal), Some(_)) => ContainerPhase::Running(run, goal),
-        (ContainerPhase::Running(run, _), None) => {
-            let exit = exit_record(dir, container.id).unwrap_or_else(|| lost(same_boot));
-            ContainerPhase::Exited(Exit {
-                started_at: run.started_at,
-                ..exit
-            })
-        }
         (phase @ (ContainerPhase::Exited(_) | ContainerPhase::Removing), _) => phase,
+        (ContainerPhase::Running(run, goal), Some(_)) => ContainerPhase::Running(run, goal),
+        (ContainerPhase::Running(run, _), None) => ended(run.started_at),
+        // The shim knows better: a start whose result was not recorded.
+        (_, Some(Phase::Running { pid, start_ticks })) => {
+            ContainerPhase::Running(found_run(container, *pid, *start_ticks), goal)
+        }
+        // The event with the exit comes again.
+        (_, Some(Phase::Exited)) => ContainerPhase::Running(found_run(container, 0, 0), goal),
+        // The start is gone on with.
+        (_, Some(Phase::Launching)) => ContainerPhase::Starting(goal),
+        // The shim was not asked, or its start failed.
+        (ContainerPhase::Starting(_), None) if living.is_some() => ContainerPhase::Created,
+        // It may have run.
+        (ContainerPhase::Starting(_), None) => ended(container.started_at),
+        (ContainerPhase::Created, None) => ContainerPhase::Created,
     };
 }
 
-/// A process that was started and of which the record does not know.
+/// A process of whose start the record has the intent alone.
 fn found_run(container: &ContainerRecord, pid: i32, start_ticks: u64) -> Run {
-    let started_at = proc::start_time(start_ticks).unwrap_or_else(|_| now());
     Run {
         process: ProcessIdentity { pid, start_ticks },
-        started_at: started_at.clamp(container.created_at, now().max(container.created_at)),
-    }
-}
-
-/// As [`found_run`], of one that has ended.
-fn unseen_run(container: &ContainerRecord) -> Run {
-    Run {
-        process: ProcessIdentity {
-            pid: 0,
-            start_ticks: 0,
-        },
-        started_at: container.created_at,
+        started_at: container.started_at,
     }
 }
 

@@ -5,9 +5,6 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
-use nix::sys::time::TimeValLike;
-use nix::time::{ClockId, clock_gettime};
-use nix::unistd::{SysconfVar, sysconf};
 
 /// Bytes of /proc/PID/stat that are read: the name has at most 64 bytes and the 51 numbers 20 digits each.
 const STAT_BYTES: usize = 1536;
@@ -32,21 +29,6 @@ pub fn start_ticks(pid: i32) -> io::Result<u64> {
     let mut line = [0; STAT_BYTES];
     let length = File::open(format!("/proc/{pid}/stat"))?.read(&mut line)?;
     parse_start_ticks(&line[..length]).ok_or_else(|| io::ErrorKind::InvalidData.into())
-}
-
-/// The moment, in nanoseconds since the epoch, of a number of clock ticks since boot. It is as exact as a tick,
-/// and moves with the clock when that is set.
-///
-/// # Errors
-/// Those of clock_gettime(2) and sysconf(3).
-pub fn start_time(start_ticks: u64) -> nix::Result<i64> {
-    const SECOND: i64 = 1_000_000_000;
-    let per_second = sysconf(SysconfVar::CLK_TCK)?.filter(|ticks| *ticks > 0);
-    let tick = SECOND / per_second.unwrap_or(100);
-    let nanos = |clock| clock_gettime(clock).map(|time| time.num_nanoseconds());
-    let boot = nanos(ClockId::CLOCK_REALTIME)? - nanos(ClockId::CLOCK_BOOTTIME)?;
-    let since = i64::try_from(start_ticks).unwrap_or(i64::MAX);
-    Ok(boot.saturating_add(since.saturating_mul(tick)))
 }
 
 /// Field 22 of a stat line. Field 2, the name in parentheses, may itself have spaces and parentheses, so

@@ -148,11 +148,8 @@ impl Client<'_> {
                     .check(Err(format!("{what} succeeds without a program")));
             }
             Answer::Is(_) => {
-                let mut model = self.world.model();
-                let unkept = model.troubled(Trouble::Broken, when);
-                if let Some(container) = model.containers.get_mut(&id) {
+                if let Some(container) = self.world.model().containers.get_mut(&id) {
                     container.running.note(when.end);
-                    container.start_unkept |= unkept;
                 }
             }
             Answer::Refused(status) => {

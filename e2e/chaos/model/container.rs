@@ -122,14 +122,6 @@ impl End {
     fn is_made_up(&self) -> bool {
         ["ShimLost", "KillPending", "StartError"].contains(&self.reason.as_str())
     }
-
-    /// The shim has kept the end, and nobody when it began: that is when the container was created, then.
-    fn with_lost_start(&self, created_at: i64) -> Self {
-        Self {
-            started_at: created_at,
-            ..self.clone()
-        }
-    }
 }
 
 /// A container that was created.
@@ -151,8 +143,6 @@ pub struct Container {
     pub hurt: Since,
     /// A step of its launch may have failed.
     pub launch_troubled: bool,
-    /// The disk may have refused to keep that it runs.
-    pub start_unkept: bool,
     end: Option<End>,
     /// Nobody but the daemon that told the end may know it.
     end_unkept: bool,
@@ -177,7 +167,6 @@ impl Container {
             remove_asked: Since::default(),
             hurt: Since::default(),
             launch_troubled: false,
-            start_unkept: false,
             end: None,
             end_unkept: false,
         }
@@ -203,11 +192,9 @@ impl Container {
 
     /// It was seen.
     pub fn seen(&mut self, pod: &Pod, seen: Seen<'_>, when: When) -> Checked {
-        // Its start or its failure is lost when the disk refuses the record, the shim dies, which knows it as well,
-        // and the daemon dies before the disk has room again. Nothing of it runs then.
-        let forgotten =
-            self.kind == Kind::Missing || self.start_unkept && pod.may_be_down(when.end);
-        if seen.state == SeenState::Created && forgotten {
+        // That a start failed is lost when the disk refuses the record and the daemon dies before it has room again:
+        // the shim knows nothing of what does not run. The container can be started then.
+        if seen.state == SeenState::Created && self.kind == Kind::Missing {
             (self.running, self.exited, self.end) = Default::default();
         }
         let was = |what: &str| {
@@ -294,16 +281,12 @@ impl Container {
         };
         match &self.end {
             Some(known) if *known == end => return Ok(()),
-            Some(known) => {
-                let start_lost =
-                    self.start_unkept && end == known.with_lost_start(status.created_at);
-                if !(self.end_unkept && (end.is_made_up() || start_lost)) {
-                    return Err(format!(
-                        "container {id} ended as {known:?}, and now as {end:?}"
-                    ));
-                }
+            Some(known) if !(self.end_unkept && end.is_made_up()) => {
+                return Err(format!(
+                    "container {id} ended as {known:?}, and now as {end:?}"
+                ));
             }
-            None => {}
+            Some(_) | None => {}
         }
         let ran = end.reason != "StartError";
         if ran && !(status.created_at <= end.started_at && end.started_at <= end.finished_at) {
@@ -311,7 +294,7 @@ impl Container {
         }
         self.code(pod, &end, when)?;
         // The shim has room for what it sees, if the disk had any when the container started.
-        self.end_unkept = unkept && (end.is_made_up() || self.start_unkept);
+        self.end_unkept = unkept && end.is_made_up();
         self.end = Some(end);
         Ok(())
     }

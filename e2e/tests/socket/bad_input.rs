@@ -3,8 +3,9 @@
 use std::fs;
 
 use cri_api::runtime::v1::{
-    ContainerMetadata, CreateContainerRequest, NamespaceMode, PodSandboxConfig, PodSandboxMetadata,
-    ReopenContainerLogRequest, RunPodSandboxRequest, UpdateContainerResourcesRequest,
+    ContainerMetadata, ContainerState, CreateContainerRequest, NamespaceMode, PodSandboxConfig,
+    PodSandboxMetadata, ReopenContainerLogRequest, RunPodSandboxRequest,
+    UpdateContainerResourcesRequest,
 };
 use e2e::disk::{self, Filler};
 use e2e::place::Place;
@@ -407,6 +408,12 @@ fn a_full_disk_is_told_and_nothing_is_left() {
 fn a_full_disk_for_records_fails_the_request_only() {
     let daemon = disk::daemon_on_small(Place::run, "1m");
     let kept = must("run", daemon.try_run(&daemon.pod("kept")));
+    daemon.pull(BUSYBOX);
+    let config = idle("c");
+    let container = must(
+        "create",
+        daemon.try_create(&kept, &daemon.pod("kept"), &config),
+    );
     let filler = Filler::of(&daemon.place.run());
     let status = daemon.try_run(&daemon.pod("full")).unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
@@ -415,6 +422,11 @@ fn a_full_disk_for_records_fails_the_request_only() {
         "{status}"
     );
     assert_eq!(daemon.pods().len(), 1);
+    // A start of which no record would know is none.
+    let status = daemon.try_start(&container).unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    let created = daemon.try_status_brief(&container).unwrap().status.unwrap();
+    assert_eq!(created.state(), ContainerState::ContainerCreated);
     // What is there can be stopped and removed even now.
     must("stop", daemon.try_stop_pod(&kept));
     must("remove", daemon.try_remove_pod(&kept));

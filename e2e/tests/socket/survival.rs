@@ -11,6 +11,7 @@ use e2e::disk::{self, Filler};
 use e2e::evidence::with_command;
 use e2e::log::{self, Line};
 use e2e::place::Place;
+use e2e::program::sh;
 use e2e::request::{idle, shell};
 use e2e::{Container, Daemon, call};
 
@@ -178,6 +179,11 @@ fn ends_between_two_daemons_are_told_by_the_second() {
     }
 }
 
+fn end(status: &ContainerStatus) -> (i32, i64, i64, String) {
+    let (started, finished) = (status.started_at, status.finished_at);
+    (status.exit_code, started, finished, status.reason.clone())
+}
+
 /// The disk took neither the shim's record of the exit nor the daemon's, and the shim ended with its pod.
 #[test]
 fn an_end_on_a_full_disk_is_told_by_the_next_daemon() {
@@ -191,12 +197,41 @@ fn an_end_on_a_full_disk_is_told_by_the_next_daemon() {
     daemon.kill9();
     drop(filler);
     daemon.restart();
-    let again = run.status();
-    let end = |status: &ContainerStatus| {
-        let (started, finished) = (status.started_at, status.finished_at);
-        (status.exit_code, started, finished, status.reason.clone())
-    };
-    assert_eq!(end(&again), end(&told));
+    assert_eq!(end(&run.status()), end(&told));
+}
+
+/// The disk took that the start was asked for, and nothing after that: neither that the container runs nor its end.
+#[test]
+fn a_life_on_a_full_disk_is_told_by_the_next_daemon() {
+    let daemon = disk::daemon_on_small(Place::run, "4m");
+    let pod = daemon.run_named("full");
+    let run = pod.create(shell("c", "sleep 1; exit 7"));
+    let shim = pod.info()["shimPid"].as_i64().unwrap();
+    sh(&format!("kill -STOP {shim}"));
+    let record = daemon
+        .place
+        .run()
+        .join(format!("pods/{}/container.{}.json", pod.id, run.id));
+    let filler = thread::scope(|scope| {
+        let start = scope.spawn(|| daemon.try_start(&run.id));
+        until("the intent", Duration::from_secs(5), || {
+            fs::read_to_string(&record)
+                .unwrap()
+                .contains("Starting")
+                .then_some(())
+        });
+        let filler = Filler::of(&daemon.place.run());
+        sh(&format!("kill -CONT {shim}"));
+        start.join().unwrap().unwrap();
+        filler
+    });
+    let started = run.status().started_at;
+    let told = run.wait();
+    assert_eq!((told.exit_code, told.started_at), (7, started));
+    daemon.kill9();
+    drop(filler);
+    daemon.restart();
+    assert_eq!(end(&run.wait()), end(&told));
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl Task {
 
     /// A container has ended. The shim keeps that until the record has it.
     fn exited(&mut self, id: ContainerId, sequence: u64, exit: Exit) {
-        let started_at = self.members.get(&id).map_or(0, |member| member.started_at);
+        let started_at = self.started_at(id);
         self.apply(id, ContainerEvent::Exited(Exit { started_at, ..exit }));
         match self.members.get_mut(&id) {
             Some(member) if member.unkept => member.unacknowledged = Some(sequence),
@@ -102,7 +102,7 @@ impl Task {
             let exit = Exit {
                 code: KILLED_CODE,
                 finished_at: now_nanos(),
-                started_at: self.members.get(&id).map_or(0, |member| member.started_at),
+                started_at: self.started_at(id),
                 reason: "KillPending".to_owned(),
                 message: "the container was killed; a process of it hangs in the kernel".to_owned(),
             };
@@ -113,7 +113,7 @@ impl Task {
     /// How a container ended whose shim has died: what the shim wrote last, or that nobody knows. It counts as
     /// started when its start was asked for, because a launch that the shim's death cut short may have run.
     pub(super) fn lost_exit(&mut self, id: ContainerId) -> Exit {
-        let started_at = self.members.get(&id).map_or(0, |member| member.started_at);
+        let started_at = self.started_at(id);
         let written = self
             .state_dir()
             .ok()
@@ -130,6 +130,12 @@ impl Task {
                         .to_owned(),
             },
         }
+    }
+
+    /// When the start of a container was asked for.
+    fn started_at(&self, id: ContainerId) -> i64 {
+        let member = self.members.get(&id);
+        member.map_or(0, |member| member.record.started_at)
     }
 
     pub(super) fn alive(&self) -> impl Iterator<Item = ContainerId> + '_ {

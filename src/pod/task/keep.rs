@@ -12,8 +12,9 @@ use crate::pod::error::PodError;
 use crate::pod::events::EventKind;
 use crate::pod::index::PodSnapshot;
 use crate::pod::joined;
-use crate::pod::record;
-use crate::pod::state::{ContainerPhase, Effect, PodPhase};
+use crate::pod::node::now;
+use crate::pod::record::{self, ContainerRecord};
+use crate::pod::state::{ContainerPhase, Effect, Goal, PodPhase};
 use crate::wire::Request;
 
 /// Time between two attempts to write what the disk refuses.
@@ -92,22 +93,40 @@ impl Task {
         }
     }
 
+    /// Writes that a container is about to be started. Without that nothing is: a shim that starts what no record
+    /// knows of would be the only one to know since when it runs.
+    ///
+    /// # Errors
+    /// The disk refuses; nothing has changed.
+    pub(super) fn intend_start(&mut self, id: ContainerId) -> Result<(), PodError> {
+        let dir = self.state_dir()?;
+        let Some(member) = self.members.get_mut(&id) else {
+            return Err(PodError::UnknownContainer(id.to_string()));
+        };
+        let started_at = now().max(member.record.created_at);
+        let intent = ContainerRecord {
+            phase: ContainerPhase::Starting(Goal::Run),
+            started_at,
+            ..member.record.clone()
+        };
+        record::store_container(&dir, &intent)?;
+        member.record.started_at = started_at;
+        member.unkept = false;
+        Ok(())
+    }
+
     pub(super) fn keep_container(&mut self, id: ContainerId) {
         let dir = self.state_dir();
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
-        // What is under way is known to the shim, and is recorded when it is done.
-        let settled = !matches!(member.record.phase, ContainerPhase::Starting(_));
-        if settled {
-            let stored = dir.and_then(|dir| Ok(record::store_container(&dir, &member.record)?));
-            member.unkept = stored.is_err();
-            if let Err(error) = stored {
-                tracing::error!(container = %id, error = crate::pod::chain(&error), "the container's record is not written");
-                self.keep_later();
-            } else if let Some(sequence) = member.unacknowledged.take() {
-                self.ask(Request::Acknowledge { sequence });
-            }
+        let stored = dir.and_then(|dir| Ok(record::store_container(&dir, &member.record)?));
+        member.unkept = stored.is_err();
+        if let Err(error) = stored {
+            tracing::error!(container = %id, error = crate::pod::chain(&error), "the container's record is not written");
+            self.keep_later();
+        } else if let Some(sequence) = member.unacknowledged.take() {
+            self.ask(Request::Acknowledge { sequence });
         }
         self.publish();
     }

@@ -95,8 +95,6 @@ struct Member {
     deadline: Option<Instant>,
     /// When the patience with one that was killed is over.
     kill_until: Option<Instant>,
-    /// When its start was asked for: nanoseconds since the epoch, 0 until then.
-    started_at: i64,
     /// The disk refused its record as it is now.
     unkept: bool,
     /// Number of its exit, which the shim keeps until the record has it.
@@ -113,11 +111,6 @@ struct Member {
 impl Member {
     fn new(record: ContainerRecord, hold: Option<ImageHold>) -> Self {
         Self {
-            // When a daemon died between the start and its record that is as good as anybody knows.
-            started_at: match record.phase {
-                ContainerPhase::Starting(_) => record.created_at,
-                _ => 0,
-            },
             record,
             preparing: false,
             deadline: None,

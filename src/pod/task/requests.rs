@@ -109,7 +109,14 @@ impl Task {
             };
             return reply(answer, Err(Arc::new(error)));
         }
-        member.waiting.start.push(answer);
+        if member.record.phase == ContainerPhase::Created
+            && let Err(error) = self.intend_start(id)
+        {
+            return reply(answer, Err(Arc::new(error)));
+        }
+        if let Some(member) = self.members.get_mut(&id) {
+            member.waiting.start.push(answer);
+        }
         self.apply(id, ContainerEvent::StartAsked);
     }
 

@@ -12,8 +12,8 @@ use crate::pod::container;
 use crate::pod::error::PodError;
 use crate::pod::events::EventKind;
 use crate::pod::link::LinkError;
-use crate::pod::node::{blocking, now};
-use crate::pod::state::{ContainerEvent, ContainerPhase, Effect, Exit};
+use crate::pod::node::blocking;
+use crate::pod::state::{ContainerEvent, ContainerPhase, Effect, Exit, Goal};
 use crate::spec::Signal;
 use crate::wire::Request;
 
@@ -54,7 +54,11 @@ impl Task {
                 member.kill_until = None;
                 self.node.samples.forget(id);
             }
-            self.keep_container(id);
+            match member.record.phase {
+                // The intent is on disk.
+                ContainerPhase::Starting(Goal::Run) => self.publish(),
+                _ => self.keep_container(id),
+            }
             if unseen_start {
                 self.announce(EventKind::Started, &id);
             }
@@ -135,25 +139,15 @@ impl Task {
 
     fn launch(&mut self, id: ContainerId) {
         let (node, pod) = (Arc::clone(&self.node), self.snapshot());
-        let mut started_at = now();
-        let given_up = self
-            .members
-            .get(&id)
-            .map(|member| Arc::clone(&member.given_up));
+        let member = self.members.get(&id);
+        let given_up = member.map(|member| Arc::clone(&member.given_up));
         let given_up = given_up.unwrap_or_default();
-        let record = self.members.get_mut(&id).map(|member| {
-            if member.started_at != 0 {
-                // An earlier daemon has asked for it already.
-                started_at = member.started_at;
-            }
-            member.started_at = started_at;
-            Arc::new(member.record.clone())
-        });
+        let record = member.map(|member| Arc::new(member.record.clone()));
         let link = self.link.clone();
         self.work.push(Box::pin(async move {
             let result = match (record, link) {
                 (Some(record), Some(link)) => {
-                    container::launch(node, pod, record, (link, started_at, given_up)).await
+                    container::launch(node, pod, record, (link, given_up)).await
                 }
                 _ => Err(PodError::Shim {
                     doing: "start the container",
