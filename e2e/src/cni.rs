@@ -6,9 +6,12 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
+use std::time::Duration;
 
+use cri_api::runtime::v1::{RuntimeCondition, StatusRequest};
 use serde_json::Value;
 
+use crate::call::{call, must, until};
 use crate::daemon::{Daemon, Options};
 use crate::place::Place;
 use crate::program;
@@ -211,4 +214,26 @@ fn spied(path: &std::path::Path) -> Spied {
 pub fn inside(daemon: &Daemon, script: &str) -> program::Ran {
     let place = format!("--net=/run/netns/{}", daemon.place.tag);
     program::run("nsenter", [place.as_str(), "sh", "-c", script])
+}
+
+/// What the daemon says of its network once the plugins have answered.
+#[track_caller]
+pub fn network_ready(daemon: &Daemon) -> RuntimeCondition {
+    until("the plugins' answer", Duration::from_secs(15), || {
+        let condition = network_condition(daemon);
+        let answered = !condition.message.contains("have not answered yet");
+        answered.then_some(condition)
+    })
+}
+
+/// What the daemon says of its network at once.
+#[track_caller]
+pub fn network_condition(daemon: &Daemon) -> RuntimeCondition {
+    let status = must(
+        "Status",
+        call(daemon.clients().runtime.status(StatusRequest::default())),
+    );
+    let conditions = status.status.unwrap().conditions;
+    let mut found = conditions.into_iter();
+    found.find(|of| of.r#type == "NetworkReady").unwrap()
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::fcntl::AtFlags;
@@ -94,7 +95,7 @@ pub(super) struct Node {
     pub filters: FilterCache,
     pub spawner: Spawner,
     pub network: Option<BridgeNetwork>,
-    pub cni: CniNetwork,
+    pub cni: Arc<CniNetwork>,
     pub cni_use: CniUse,
     pub debts: Debts,
     pub archive: Archive,
@@ -130,7 +131,7 @@ impl Node {
             .clone()
             .map(BridgeNetwork::new)
             .transpose()?;
-        let cni = CniNetwork::open(settings.cni.clone())?;
+        let cni = Arc::new(CniNetwork::open(settings.cni.clone())?);
         if let Some(bridge) = &network {
             connect::prepare(bridge, &cni, settings.cni_use)?;
         }

@@ -4,11 +4,11 @@ use std::fs;
 use std::time::Duration;
 
 use cri_api::runtime::v1::{
-    NetworkConfig, PodSandboxConfig, PortMapping, RuntimeCondition, RuntimeConfig, StatusRequest,
+    NetworkConfig, PodSandboxConfig, PortMapping, RuntimeConfig, StatusRequest,
     UpdateRuntimeConfigRequest,
 };
 use e2e::call::{call, until};
-use e2e::cni::{Plugins, inside, start, start_as};
+use e2e::cni::{Plugins, inside, network_ready, start, start_as};
 use e2e::daemon::Options;
 use e2e::request::{idle, shell};
 use e2e::{Daemon, fails, must};
@@ -36,16 +36,6 @@ const SPIES: &str = r#"{"cniVersion":"1.0.0","name":"spies","plugins":[
 
 /// A list of one scripted plugin.
 const SPY: &str = r#"{"cniVersion":"1.0.0","name":"spy","plugins":[{"type":"spy-a"}]}"#;
-
-fn network_ready(daemon: &Daemon) -> RuntimeCondition {
-    let status = must(
-        "Status",
-        call(daemon.clients().runtime.status(StatusRequest::default())),
-    );
-    let conditions = status.status.unwrap().conditions;
-    let mut found = conditions.into_iter();
-    found.find(|of| of.r#type == "NetworkReady").unwrap()
-}
 
 /// A daemon with scripted plugins.
 fn spied(conf: &str) -> (Daemon, Plugins) {

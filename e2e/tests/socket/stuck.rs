@@ -11,7 +11,7 @@ use cri_api::runtime::v1::{
     ListPodSandboxRequest, PodSandboxState, StatusRequest, VersionRequest,
 };
 use e2e::call::until;
-use e2e::cni::start;
+use e2e::cni::{network_condition, network_ready, start};
 use e2e::daemon::Options;
 use e2e::evidence::is_alive;
 use e2e::program::{run, sh};
@@ -167,6 +167,39 @@ fn pods_in_a_plugin_that_hangs() {
         must("StopPodSandbox", stop.join().unwrap());
     });
     assert_eq!(daemon.pods().len(), MANY + 1);
+}
+
+#[test]
+fn a_plugin_that_does_not_say_how_it_is() {
+    let (daemon, plugins) = start(Options::default());
+    plugins.spy("spy-a");
+    let hang = daemon.place.dir.join("hang");
+    fs::write(&hang, "").unwrap();
+    let wait = format!("while [ -e {} ]; do sleep 0.1; done", hang.display());
+    plugins.act("spy-a", "STATUS", &wait);
+    plugins.configure(
+        "10-spy.conflist",
+        r#"{"cniVersion":"1.1.0","name":"spy","plugins":[{"type":"spy-a"}]}"#,
+    );
+    let says = |text: &str| {
+        let ready = network_condition(&daemon);
+        assert!(!ready.status, "{ready:?}");
+        ready.message.contains(text).then_some(())
+    };
+    until("the wait to be told", PATIENCE, || {
+        says("of network spy have not answered yet")
+    });
+    soon("Status", || drop(network_condition(&daemon)));
+    until("the plugin to be given up", PATIENCE, || {
+        says("STATUS of network plugin")
+    });
+    let asked = plugins.order();
+    assert_eq!(asked, ["spy-a.STATUS"], "asked once");
+    fs::remove_file(&hang).unwrap();
+    until("the network to be ready", PATIENCE, || {
+        network_ready(&daemon).status.then_some(())
+    });
+    everything_else_goes_on(&daemon, "healthy");
 }
 
 #[test]

@@ -1,23 +1,29 @@
 //! Whether pods can join the configured network: what NetworkReady says.
 //!
 //! Asking costs processes, and kubelets ask every few seconds, so a verdict is kept for a while. A change of
-//! the configuration is seen at once.
+//! the configuration is seen at once. Plugins are asked in the background, once at a time: one that hangs holds up
+//! no status.
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::call::{self, Call, Verb};
 use super::{CniError, CniNetwork, CniVersion, NetworkList};
 
 /// How long a verdict of the plugins is good.
 const FRESH: Duration = Duration::from_secs(10);
-/// Longest wait for one plugin's word: whoever asks for the status must not wait long.
+/// Longest wait for one plugin's word.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the plugins may take before whoever asks for the status is answered without them.
+const SHORT: Duration = Duration::from_secs(1);
+/// As [`SHORT`], where they have been asked before and what they said then is an answer.
+const SHORTER: Duration = Duration::from_millis(100);
 
 /// What plugins said of themselves.
 #[derive(Debug, Default)]
@@ -25,10 +31,27 @@ pub(super) struct Verdicts(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Of the network as a whole: when it was asked, and what is wrong.
-    network: Option<(NetworkList, Instant, Option<String>)>,
+    /// Of the network as a whole.
+    network: Option<Verdict>,
+    /// The network whose plugins are being asked.
+    asking: Option<Asking>,
     /// Versions that a program speaks, as long as the file is the same.
     versions: HashMap<PathBuf, (Stamp, Vec<String>)>,
+}
+
+#[derive(Debug, Clone)]
+struct Verdict {
+    of: NetworkList,
+    at: Instant,
+    ready: Result<(), String>,
+}
+
+#[derive(Debug, Clone)]
+struct Asking {
+    of: NetworkList,
+    since: Instant,
+    /// Closed when they have answered.
+    answered: watch::Receiver<()>,
 }
 
 /// A program file's identity: device, inode, size and time of change.
@@ -38,32 +61,71 @@ impl Verdicts {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// What is known of a network.
+    fn of(&self, list: &NetworkList) -> Option<Verdict> {
+        let known = self.state().network.clone();
+        known.filter(|verdict| verdict.of == *list)
+    }
 }
 
 impl CniNetwork {
     /// Whether pods can join the configured network.
     ///
     /// # Errors
-    /// Why not, as a text for people: no configuration, a plugin is missing or speaks another version, or
-    /// says itself that it is not ready.
-    pub async fn ready(&self) -> Result<(), String> {
+    /// Why not, as a text for people: no configuration, a plugin is missing or speaks another version, says
+    /// itself that it is not ready, or has not answered yet.
+    pub async fn ready(self: &Arc<Self>) -> Result<(), String> {
         let told = |error: CniError| chain(&error);
         let dir = &self.settings.conf_dir;
         let list = self.configured().map_err(told)?;
         let list = list.ok_or_else(|| told(CniError::NoConfig(dir.clone())))?;
-        let known = match &self.verdicts.state().network {
-            Some((of, at, wrong)) if *of == list && at.elapsed() < FRESH => Some(wrong.clone()),
-            _ => None,
+        let known = self.verdicts.of(&list);
+        if let Some(verdict) = &known
+            && verdict.at.elapsed() < FRESH
+        {
+            return verdict.ready.clone();
+        }
+        let mut asking = self.asking(&list);
+        let patience = if known.is_some() { SHORTER } else { SHORT };
+        let rest = patience.saturating_sub(asking.since.elapsed());
+        // Nothing is ever sent: it ends with the other end.
+        let _ = tokio::time::timeout(rest, asking.answered.changed()).await;
+        match self.verdicts.of(&list) {
+            Some(verdict) => verdict.ready,
+            None => Err(format!(
+                "the plugins of network {} have not answered yet",
+                list.name
+            )),
+        }
+    }
+
+    /// Has the plugins of a network asked, unless they are being asked already.
+    fn asking(self: &Arc<Self>, list: &NetworkList) -> Asking {
+        let mut state = self.verdicts.state();
+        let under_way = state.asking.iter().find(|asking| asking.of == *list);
+        if let Some(asking) = under_way {
+            return asking.clone();
+        }
+        let (answer, answered) = watch::channel(());
+        let asking = Asking {
+            of: list.clone(),
+            since: Instant::now(),
+            answered,
         };
-        let wrong = match known {
-            Some(wrong) => wrong,
-            None => {
-                let wrong = self.ask(&list).await.err().map(told);
-                self.verdicts.state().network = Some((list, Instant::now(), wrong.clone()));
-                wrong
+        state.asking = Some(asking.clone());
+        let (network, list) = (Arc::clone(self), list.clone());
+        tokio::spawn(async move {
+            let ready = network.ask(&list).await.map_err(|error| chain(&error));
+            let mut state = network.verdicts.state();
+            // The configuration may have changed meanwhile.
+            if state.asking.take_if(|asking| asking.of == list).is_some() {
+                let (of, at) = (list, Instant::now());
+                state.network = Some(Verdict { of, at, ready });
             }
-        };
-        wrong.map_or(Ok(()), Err)
+            drop(answer);
+        });
+        asking
     }
 
     async fn ask(&self, list: &NetworkList) -> Result<(), CniError> {
