@@ -120,7 +120,7 @@ struct End {
 impl End {
     /// The daemon says so because nobody saw the end: one that comes after it says it anew.
     fn is_made_up(&self) -> bool {
-        ["ShimLost", "KillPending", "StartError"].contains(&self.reason.as_str())
+        ["ShimLost", "KillPending"].contains(&self.reason.as_str())
     }
 }
 
@@ -192,11 +192,6 @@ impl Container {
 
     /// It was seen.
     pub fn seen(&mut self, pod: &Pod, seen: Seen<'_>, when: When) -> Checked {
-        // That a start failed is lost when the disk refuses the record and the daemon dies before it has room again:
-        // the shim knows nothing of what does not run. The container can be started then.
-        if seen.state == SeenState::Created && self.kind == Kind::Missing {
-            (self.running, self.exited, self.end) = Default::default();
-        }
         let was = |what: &str| {
             let id = &self.id;
             Err(format!("container {id} {what} and is {:?}", seen.state))

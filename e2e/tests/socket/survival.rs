@@ -12,8 +12,9 @@ use e2e::evidence::with_command;
 use e2e::log::{self, Line};
 use e2e::place::Place;
 use e2e::program::sh;
-use e2e::request::{idle, shell};
-use e2e::{Container, Daemon, call};
+use e2e::request::{self, BUSYBOX, idle, shell};
+use e2e::{Container, Daemon, Pod, call, fails};
+use tonic::{Code, Status};
 
 /// How often the daemon is killed at the least.
 const KILLS: usize = 20;
@@ -200,31 +201,33 @@ fn an_end_on_a_full_disk_is_told_by_the_next_daemon() {
     assert_eq!(end(&run.status()), end(&told));
 }
 
-/// The disk took that the start was asked for, and nothing after that: neither that the container runs nor its end.
+/// Starts a container, and fills the disk once it has taken that the start was asked for.
+fn start_on_a_filling_disk(pod: &Pod<'_>, run: &Container<'_>) -> (Filler, Result<(), Status>) {
+    let daemon = run.daemon;
+    let shim = pod.info()["shimPid"].as_i64().unwrap();
+    let dir = daemon.place.run().join(format!("pods/{}", pod.id));
+    let record = dir.join(format!("container.{}.json", run.id));
+    sh(&format!("kill -STOP {shim}"));
+    thread::scope(|scope| {
+        let start = scope.spawn(|| daemon.try_start(&run.id));
+        until("the intent", Duration::from_secs(5), || {
+            let text = fs::read_to_string(&record).unwrap();
+            text.contains("Starting").then_some(())
+        });
+        let filler = Filler::of(&daemon.place.run());
+        sh(&format!("kill -CONT {shim}"));
+        (filler, start.join().unwrap())
+    })
+}
+
+/// The disk took neither that the container runs nor its end.
 #[test]
 fn a_life_on_a_full_disk_is_told_by_the_next_daemon() {
     let daemon = disk::daemon_on_small(Place::run, "4m");
     let pod = daemon.run_named("full");
     let run = pod.create(shell("c", "sleep 1; exit 7"));
-    let shim = pod.info()["shimPid"].as_i64().unwrap();
-    sh(&format!("kill -STOP {shim}"));
-    let record = daemon
-        .place
-        .run()
-        .join(format!("pods/{}/container.{}.json", pod.id, run.id));
-    let filler = thread::scope(|scope| {
-        let start = scope.spawn(|| daemon.try_start(&run.id));
-        until("the intent", Duration::from_secs(5), || {
-            fs::read_to_string(&record)
-                .unwrap()
-                .contains("Starting")
-                .then_some(())
-        });
-        let filler = Filler::of(&daemon.place.run());
-        sh(&format!("kill -CONT {shim}"));
-        start.join().unwrap().unwrap();
-        filler
-    });
+    let (filler, answer) = start_on_a_filling_disk(&pod, &run);
+    answer.unwrap();
     let started = run.status().started_at;
     let told = run.wait();
     assert_eq!((told.exit_code, told.started_at), (7, started));
@@ -232,6 +235,31 @@ fn a_life_on_a_full_disk_is_told_by_the_next_daemon() {
     drop(filler);
     daemon.restart();
     assert_eq!(end(&run.wait()), end(&told));
+}
+
+/// The disk did not take that the start failed: it is told to whoever asked for it, and the container is as before.
+#[test]
+fn a_failed_start_on_a_full_disk_is_none() {
+    let daemon = disk::daemon_on_small(Place::run, "4m");
+    let pod = daemon.run_named("full");
+    let run = pod.create(request::container("c", BUSYBOX, &["/no/such/program"]));
+    let (filler, answer) = start_on_a_filling_disk(&pod, &run);
+    fails(answer, Code::InvalidArgument, &["/no/such/program"]);
+    assert_eq!(run.status().state(), ContainerState::ContainerCreated);
+    daemon.kill9();
+    drop(filler);
+    daemon.restart();
+    assert_eq!(run.status().state(), ContainerState::ContainerCreated);
+    fails(
+        daemon.try_start(&run.id),
+        Code::InvalidArgument,
+        &["/no/such/program"],
+    );
+    let told = run.wait();
+    assert_eq!((told.exit_code, told.reason.as_str()), (128, "StartError"));
+    daemon.kill9();
+    daemon.restart();
+    assert_eq!(end(&run.status()), end(&told));
 }
 
 #[test]

@@ -3,8 +3,8 @@
 //! ```text
 //!                StartAsked           Started                 Exited
 //!   Created ───────────────▶ Starting ────────▶ Running ───────────────▶ Exited
-//!      │                        │ StartFailed      │ (goal Stop: signalled,   │
-//!      │                        └──────────────────┼──── then killed)         │
+//!    ▲ │      StartUndone    │  │ StartFailed      │ (goal Stop: signalled,   │
+//!    └─┼─────────────────────┘  └──────────────────┼──── then killed)         │
 //!      │ RemoveAsked                               │ goal Remove              │ RemoveAsked
 //!      └────────────────────────────▶ Removing ◀───┴──────────────────────────┘
 //!                                         │ Removed
@@ -82,6 +82,8 @@ pub enum ContainerEvent {
     Started(Run),
     /// The shim could not start it.
     StartFailed(Exit),
+    /// As `StartFailed`, and the disk does not take that it failed.
+    StartUndone,
     /// Its first process has ended.
     Exited(Exit),
 }
@@ -124,6 +126,7 @@ impl ContainerPhase {
             ContainerEvent::StopAsked(urgency) => self.stop_asked(urgency),
             ContainerEvent::RemoveAsked => self.remove_asked(),
             ContainerEvent::Started(run) => self.started(run),
+            ContainerEvent::StartUndone => self.start_undone(),
             ContainerEvent::StartFailed(exit) | ContainerEvent::Exited(exit) => self.ended(exit),
         }
     }
@@ -175,6 +178,15 @@ impl ContainerPhase {
             ),
             // It ended so fast that its exit was read first.
             Self::Running(..) | Self::Exited(_) | Self::Removing => (self, vec![]),
+        }
+    }
+
+    /// Nobody is told of an end that the next daemon would know nothing of: it was not started.
+    fn start_undone(self) -> (Self, Vec<Effect>) {
+        match self {
+            Self::Starting(Goal::Remove) => (Self::Removing, vec![Effect::Delete]),
+            Self::Starting(_) => (Self::Created, vec![Effect::AnswerStop]),
+            _ => (self, vec![]),
         }
     }
 

@@ -96,6 +96,24 @@ fn a_stop_during_the_start_kills_what_the_start_brings() {
 }
 
 #[test]
+fn a_start_that_was_undone_can_be_made_again() {
+    let (phase, effects) = walk([
+        ContainerEvent::StartAsked,
+        ContainerEvent::StopAsked(Urgency::Signal),
+        ContainerEvent::StartUndone,
+    ]);
+    assert_eq!(phase, ContainerPhase::Created);
+    assert_eq!(effects, [Effect::Launch, Effect::Kill, Effect::AnswerStop]);
+    let (phase, effects) = walk([
+        ContainerEvent::StartAsked,
+        ContainerEvent::RemoveAsked,
+        ContainerEvent::StartUndone,
+    ]);
+    assert_eq!(phase, ContainerPhase::Removing);
+    assert_eq!(effects.last(), Some(&Effect::Delete));
+}
+
+#[test]
 fn an_exit_that_is_read_before_its_start_counts() {
     let (phase, effects) = walk([
         ContainerEvent::StartAsked,
@@ -115,20 +133,26 @@ fn any_event() -> impl Strategy<Value = ContainerEvent> {
         Just(ContainerEvent::Started(run())),
         (0..256).prop_map(|code| ContainerEvent::StartFailed(exit(code))),
         (0..256).prop_map(|code| ContainerEvent::Exited(exit(code))),
+        Just(ContainerEvent::StartUndone),
     ]
 }
 
 proptest! {
     /// Whatever happens in whatever order: an exit is never changed, nothing comes back from a removal, it
-    /// is launched and deleted at most once, and everybody who asks for an end is answered by it.
+    /// is launched once more than its start was undone at most and deleted once, and everybody who asks for an end is answered by it.
     #[test]
     fn every_walk_keeps_the_promises(events in prop::collection::vec(any_event(), 0..24)) {
         let mut phase = ContainerPhase::Created;
-        let (mut launches, mut deletions) = (0, 0);
+        let (mut launches, mut deletions) = (0_isize, 0);
         for event in events {
             let before = phase.clone();
             let asked_stop = matches!(event, ContainerEvent::StopAsked(_));
+            let undone = event == ContainerEvent::StartUndone && before.is_alive();
             let (after, effects) = phase.apply(event);
+            if undone && after == ContainerPhase::Created {
+                launches -= 1;
+                prop_assert!(effects.contains(&Effect::AnswerStop));
+            }
             if let ContainerPhase::Exited(_) = before {
                 prop_assert!(after == before || after == ContainerPhase::Removing);
             }
@@ -141,7 +165,7 @@ proptest! {
             if before.is_alive() && matches!(after, ContainerPhase::Exited(_)) {
                 prop_assert!(effects.contains(&Effect::AnswerStop) && effects.contains(&Effect::ReleaseCgroup));
             }
-            launches += effects.iter().filter(|effect| **effect == Effect::Launch).count();
+            launches += effects.iter().filter(|effect| **effect == Effect::Launch).count().cast_signed();
             deletions += effects.iter().filter(|effect| **effect == Effect::Delete).count();
             phase = after;
         }

@@ -227,12 +227,12 @@ impl Task {
 
     fn launch_failed(&mut self, id: ContainerId, error: PodError) {
         let error = Arc::new(error);
-        if let Some(member) = self.members.get_mut(&id) {
-            answer_all(
-                std::mem::take(&mut member.waiting.start),
-                &Err(Arc::clone(&error)),
-            );
-        }
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
+        let waiting = std::mem::take(&mut member.waiting.start);
+        // It may have been given up, and removed, meanwhile.
+        let under_way = matches!(member.record.phase, ContainerPhase::Starting(_));
         let exit = Exit {
             code: START_ERROR_CODE,
             finished_at: now_nanos(),
@@ -240,7 +240,20 @@ impl Task {
             reason: "StartError".to_owned(),
             message: crate::pod::chain(&*error),
         };
-        self.apply(id, ContainerEvent::StartFailed(exit));
+        let failed = ContainerPhase::Exited(exit.clone());
+        let written = match under_way {
+            true => self.write_ahead(id, |record| record.phase = failed),
+            false => Ok(()),
+        };
+        let event = match written {
+            Ok(()) => ContainerEvent::StartFailed(exit),
+            Err(error) => {
+                tracing::error!(container = %id, error = crate::pod::chain(&error), "that a start failed is not written; the container was not started");
+                ContainerEvent::StartUndone
+            }
+        };
+        self.apply(id, event);
+        answer_all(waiting, &Err(error));
     }
 
     fn deleted(&mut self, id: ContainerId, mut failures: Vec<PodError>) {

@@ -93,25 +93,41 @@ impl Task {
         }
     }
 
+    /// Writes a container's record as it is to be next, before anybody sees it so.
+    ///
+    /// # Errors
+    /// The disk refuses; nothing has changed.
+    pub(super) fn write_ahead(
+        &mut self,
+        id: ContainerId,
+        change: impl FnOnce(&mut ContainerRecord),
+    ) -> Result<(), PodError> {
+        let dir = self.state_dir()?;
+        let member = self.members.get_mut(&id);
+        let member = member.ok_or_else(|| PodError::UnknownContainer(id.to_string()))?;
+        let mut next = member.record.clone();
+        change(&mut next);
+        record::store_container(&dir, &next)?;
+        member.unkept = false;
+        Ok(())
+    }
+
     /// Writes that a container is about to be started. Without that nothing is: a shim that starts what no record
     /// knows of would be the only one to know since when it runs.
     ///
     /// # Errors
     /// The disk refuses; nothing has changed.
     pub(super) fn intend_start(&mut self, id: ContainerId) -> Result<(), PodError> {
-        let dir = self.state_dir()?;
-        let Some(member) = self.members.get_mut(&id) else {
-            return Err(PodError::UnknownContainer(id.to_string()));
-        };
-        let started_at = now().max(member.record.created_at);
-        let intent = ContainerRecord {
-            phase: ContainerPhase::Starting(Goal::Run),
-            started_at,
-            ..member.record.clone()
-        };
-        record::store_container(&dir, &intent)?;
-        member.record.started_at = started_at;
-        member.unkept = false;
+        let mut started_at = now();
+        self.write_ahead(id, |record| {
+            started_at = started_at.max(record.created_at);
+            record.started_at = started_at;
+            record.phase = ContainerPhase::Starting(Goal::Run);
+        })?;
+        if let Some(member) = self.members.get_mut(&id) {
+            member.record.started_at = started_at;
+            member.given_up = Arc::default();
+        }
         Ok(())
     }
 
@@ -160,7 +176,8 @@ impl Task {
         };
         let to = &member.record.phase;
         match (from, to) {
-            (ContainerPhase::Running(..), ContainerPhase::Running(..)) => {}
+            (ContainerPhase::Running(..), ContainerPhase::Running(..))
+            | (_, ContainerPhase::Created) => {}
             (_, ContainerPhase::Running(..)) => self.announce(EventKind::Started, &id),
             (from, to) if from.is_alive() && !to.is_alive() => {
                 self.announce(EventKind::Stopped, &id)
