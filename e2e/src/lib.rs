@@ -32,6 +32,7 @@ pub mod pod;
 pub mod program;
 pub mod proxy;
 pub mod reboot;
+pub mod reference;
 pub mod registry;
 pub mod request;
 pub mod skip;

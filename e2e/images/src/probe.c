@@ -13,6 +13,7 @@
  *   fds                                      open descriptors and what they are
  *   tty                                      whether 0, 1, 2 are terminals, and the window's size
  *   raw                                      tries to open a raw socket
+ *   socket FAMILY ...                        asks for a socket of each family; prints the families and errno, or 0
  *   out BYTES [LINE [CHUNK [1|2]]]           writes lines of LINE bytes, CHUNK bytes a write(2)
  *   exit CODE | kill NAME                    ends so
  *   args ...                                 arguments and environment, one a line
@@ -237,6 +238,13 @@ static void end_by_signal(const char *name) {
     exit(1);
 }
 
+static void sockets(int argc, char **argv) {
+    for (int n = 2; n < argc; n++) {
+        int fd = socket((int)strtoul(argv[n], NULL, 0), SOCK_DGRAM, 0);
+        printf("%s %d\n", argv[n], fd < 0 ? errno : 0);
+        if (fd >= 0) close(fd);
+    }
+}
 int main(int argc, char **argv) {
     const char *command = want(argc, argv, 1, "COMMAND");
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -253,6 +261,7 @@ int main(int argc, char **argv) {
     else if (!strcmp(command, "fds")) fds();
     else if (!strcmp(command, "tty")) tty();
     else if (!strcmp(command, "raw")) raw();
+    else if (!strcmp(command, "socket")) sockets(argc, argv);
     else if (!strcmp(command, "out")) out(argc, argv);
     else if (!strcmp(command, "exit")) return atoi(want(argc, argv, 2, "CODE"));
     else if (!strcmp(command, "kill")) end_by_signal(want(argc, argv, 2, "NAME"));

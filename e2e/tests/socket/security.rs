@@ -165,6 +165,90 @@ fn the_default_seccomp_profile_is_in_force() {
     run.sh("unshare -U true");
 }
 
+/// containerd 2.4.2 is asked for its profile for the same capabilities.
+#[test]
+fn the_default_seccomp_profile_is_that_of_containerd() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("seccomp");
+    for (name, added) in [
+        ("plain", &[][..]),
+        ("net", &["NET_ADMIN", "NET_RAW", "SYS_NICE"]),
+        ("admin", &["SYS_ADMIN"]),
+        (
+            "tracer",
+            &["SYS_PTRACE", "SYS_TIME", "BPF", "PERFMON", "SYSLOG"],
+        ),
+        ("all", &["ALL"]),
+    ] {
+        let mut config = idle(name);
+        config.security().seccomp = profile(ProfileType::RuntimeDefault, "");
+        let add_capabilities = added.iter().map(|cap| (*cap).to_owned()).collect();
+        config.security().capabilities = Some(Capability {
+            add_capabilities,
+            ..Capability::default()
+        });
+        let spec = pod.create(config).info()["runtimeSpec"].clone();
+        let caps: Vec<String> =
+            serde_json::from_value(spec["process"]["capabilities"]["bounding"].clone()).unwrap();
+        let theirs = e2e::reference::ask("oci-reference/seccomp", &caps);
+        let theirs = rules(&serde_json::from_str(&theirs).unwrap());
+        let ours = rules(&spec["linux"]["seccomp"]);
+        let missing: Vec<_> = theirs.difference(&ours).collect();
+        let surplus: Vec<_> = ours.difference(&theirs).collect();
+        assert!(
+            missing.is_empty() && surplus.is_empty(),
+            "{name}: missing {missing:?}, surplus {surplus:?}"
+        );
+        assert!(ours.len() > 300, "only {} rules compared", ours.len());
+    }
+}
+
+/// Everything that a profile says, a rule for each system call and comparison.
+fn rules(profile: &serde_json::Value) -> std::collections::BTreeSet<String> {
+    let mut out = std::collections::BTreeSet::new();
+    for key in ["defaultAction", "defaultErrnoRet", "architectures"] {
+        out.insert(format!("{key} {}", profile[key]));
+    }
+    for rule in profile["syscalls"].as_array().unwrap() {
+        for name in rule["names"].as_array().unwrap() {
+            let mut text = format!("{name} {} {}", rule["action"], rule["errnoRet"]);
+            for arg in rule["args"].as_array().into_iter().flatten() {
+                let second = arg["valueTwo"].as_u64().unwrap_or(0);
+                text += &format!(" {} {} {} {second}", arg["index"], arg["op"], arg["value"]);
+            }
+            out.insert(text);
+        }
+    }
+    out
+}
+
+/// By the kernel's own answers: EPERM is the filter's, anything else means that the call came through.
+#[test]
+fn socket_families_are_those_of_the_default_profile() {
+    const EPERM: &str = "1";
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("seccomp");
+    let mut config = idle("default");
+    config.security().seccomp = profile(ProfileType::RuntimeDefault, "");
+    let confined = pod.start(config);
+    let families = "1 2 10 16 21 38 39 40 41 45 46 100 4294967295";
+    let answers = confined.sh(&format!("probe socket {families}"));
+    let refused: Vec<&str> = answers
+        .lines()
+        .filter_map(|line| line.split_once(' ').filter(|(_, errno)| *errno == EPERM))
+        .map(|(family, _)| family)
+        .collect();
+    assert_eq!(
+        refused,
+        ["38", "40", "46", "100", "4294967295"],
+        "{answers}"
+    );
+    let mut config = idle("unconfined");
+    config.security().seccomp = profile(ProfileType::Unconfined, "");
+    let open = pod.start(config).sh(&format!("probe socket {families}"));
+    assert!(!open.lines().any(|line| line.ends_with(" 1")), "{open}");
+}
+
 #[test]
 fn a_seccomp_profile_of_the_nodes_own_is_loaded() {
     let daemon = Daemon::start();

@@ -38,8 +38,12 @@ const NAMESPACE_FLAGS: u64 = 0x0002_0000 // CLONE_NEWNS
 /// Values of personality(2): PER_LINUX, PER_LINUX32, both with UNAME26, and the query.
 const PERSONALITIES: [u64; 5] = [0x0, 0x0008, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
-/// `AF_VSOCK`: it reaches the host of a virtual machine past the network namespace.
-const AF_VSOCK: u64 = 40;
+/// `AF_ALG`, the cryptography of the kernel: the first family of socket(2) that is refused. All below are allowed.
+const AF_ALG: u64 = 38;
+
+/// Families above `AF_ALG` that are allowed: NFC, KCM, QIPCRTR, SMC, XDP and MCTP. `AF_VSOCK` (40), which reaches the
+/// host of a virtual machine past the network namespace, is not, and neither is what later kernels may bring.
+const LATER_FAMILIES: [u64; 6] = [39, 41, 42, 43, 44, 45];
 
 /// `ENOSYS`.
 const ENOSYS: u32 = 38;
@@ -58,10 +62,13 @@ pub fn parse_profile(json: &[u8]) -> Result<LinuxSeccomp, ProfileError> {
 /// The default profile for a container with the bounding set `caps` on a kernel (major, minor).
 pub fn default_profile(caps: &HashSet<Capability>, kernel: (u32, u32)) -> LinuxSeccomp {
     let mut rules = vec![allow(table::ALWAYS)];
-    rules.push(allow_if(
-        "socket",
-        argument(0, LinuxSeccompOperator::ScmpCmpNe, AF_VSOCK),
-    ));
+    // Only socket(2) itself: socketcall(2) of 32-bit programs has its arguments in memory, where no filter can look.
+    let below = argument(0, LinuxSeccompOperator::ScmpCmpLt, AF_ALG);
+    rules.push(allow_if("socket", below));
+    for family in LATER_FAMILIES {
+        let equal = argument(0, LinuxSeccompOperator::ScmpCmpEq, family);
+        rules.push(allow_if("socket", equal));
+    }
     for value in PERSONALITIES {
         let equal = argument(0, LinuxSeccompOperator::ScmpCmpEq, value);
         rules.push(allow_if("personality", equal));

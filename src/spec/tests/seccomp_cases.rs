@@ -1,10 +1,10 @@
 use std::collections::HashSet;
 
-use oci_spec::runtime::{Capability, LinuxSeccompAction};
+use oci_spec::runtime::{Capability, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompOperator};
 
 use super::super::seccomp::{MAX_PROFILE, ProfileError, default_profile, parse_profile};
 
-fn allowed(profile: &oci_spec::runtime::LinuxSeccomp, name: &str) -> bool {
+fn allowed(profile: &LinuxSeccomp, name: &str) -> bool {
     profile.syscalls().iter().flatten().any(|rule| {
         rule.action() == LinuxSeccompAction::ScmpActAllow
             && rule.args().is_none()
@@ -43,6 +43,54 @@ fn capabilities_open_calls() {
         &default_profile(&HashSet::new(), (4, 7)),
         "ptrace"
     ));
+}
+
+/// Whether socket(2) of a family is allowed, as the kernel would find by the rules' comparisons of 64 bits.
+fn socket_is_allowed(profile: &LinuxSeccomp, family: u64) -> bool {
+    let rules = profile.syscalls().iter().flatten();
+    rules
+        .filter(|rule| rule.names().iter().any(|name| name == "socket"))
+        .flat_map(|rule| rule.args().iter().flatten())
+        .any(|arg| match arg.op() {
+            LinuxSeccompOperator::ScmpCmpLt => family < arg.value(),
+            LinuxSeccompOperator::ScmpCmpEq => family == arg.value(),
+            other => panic!("{other}"),
+        })
+}
+
+/// The families that `DefaultProfile` of containerd 2.4.2 allows, with any capabilities.
+#[test]
+fn socket_families_are_a_list() {
+    for caps in [
+        HashSet::new(),
+        HashSet::from([Capability::SysAdmin, Capability::NetAdmin]),
+    ] {
+        let profile = default_profile(&caps, (6, 1));
+        for (family, name, wanted) in [
+            (1, "UNIX", true),
+            (2, "INET", true),
+            (10, "INET6", true),
+            (16, "NETLINK", true),
+            (17, "PACKET", true),
+            (21, "RDS", true),
+            (37, "CAIF", true),
+            (38, "ALG", false),
+            (39, "NFC", true),
+            (40, "VSOCK", false),
+            (41, "KCM", true),
+            (44, "XDP", true),
+            (45, "MCTP", true),
+            (46, "the first that is not known", false),
+            (100, "unknown", false),
+            (0xffff_ffff, "-1", false),
+            // The kernel looks at 32 bits and would see INET; the filter sees no family that it knows.
+            (0x1_0000_0002, "INET with other bits", false),
+            (0x1_0000_0026, "ALG with other bits", false),
+        ] {
+            assert_eq!(socket_is_allowed(&profile, family), wanted, "{name}");
+        }
+        assert!(allowed(&profile, "socketpair") && allowed(&profile, "lsm_get_self_attr"));
+    }
 }
 
 #[test]
