@@ -33,8 +33,10 @@ const PRIVATE: &[&str] = &[
 /// Nodes to make: what was granted, and for a privileged container all of the host's.
 pub(super) fn nodes(request: &SpecRequest<'_>) -> Result<Vec<LinuxDevice>, SpecError> {
     let mut out: Vec<LinuxDevice> = Vec::new();
-    for grant in granted(request) {
+    for grant in request.devices {
         check_permissions(&grant.permissions)?;
+    }
+    for grant in granted(request) {
         out.push(node(&grant.device));
     }
     if request.container.security.privileged {
@@ -81,7 +83,8 @@ pub(super) fn rules(request: &SpecRequest<'_>) -> Vec<LinuxDeviceCgroup> {
     for grant in granted(request) {
         let device = &grant.device;
         let number = (Some(i64::from(device.major)), Some(i64::from(device.minor)));
-        if device.kind != DeviceKind::Fifo {
+        // A CDI device may ask for its node alone: without a rule the container cannot open it.
+        if device.kind != DeviceKind::Fifo && !grant.permissions.is_empty() {
             out.push(rule(
                 kind(device.kind),
                 number,

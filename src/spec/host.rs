@@ -90,6 +90,6 @@ pub struct PodPaths {
 pub struct DeviceGrant {
     /// The node; `path` is where it is to appear in the container.
     pub device: HostDevice,
-    /// Of `r`, `w` and `m`.
+    /// Of `r`, `w` and `m`; empty, which only a CDI device may ask for, is the node without a rule of the cgroup.
     pub permissions: String,
 }

@@ -10,7 +10,7 @@ use e2e::{Daemon, Options, evidence, fails};
 use tonic::Code;
 
 const DESCRIPTION: &str = r#"{
-  "cdiVersion": "0.6.0",
+  "cdiVersion": "0.7.0",
   "kind": "acme.com/gpu",
   "containerEdits": { "env": ["ACME=all"], "additionalGids": [4444] },
   "devices": [
@@ -149,4 +149,207 @@ fn a_directory_of_devices_expands() {
     config.devices = vec![device(&dir.join("file"), "/dev/file")];
     let refused = daemon.try_create(&pod.id, &pod.config, &config);
     fails(refused, Code::InvalidArgument, &["devices", "file"]);
+}
+
+/// Edits of a device.
+const EDITS: &[&str] = &[
+    "{deviceNodes: [{path: /dev/null, fileMode: 0640}]}",
+    "{deviceNodes: [{path: /dev/null, fileMode: 0o640}]}",
+    "{deviceNodes: [{path: /dev/null, fileMode: 0x1a0}]}",
+    "{deviceNodes: [{path: /dev/null, fileMode: 0b110100000}]}",
+    "{deviceNodes: [{path: /dev/null, fileMode: 4_16}]}",
+    "{deviceNodes: [{path: /dev/null, fileMode: 416.0}]}",
+    "{deviceNodes: [{path: /dev/null, fileMode: 0888}]}",
+    "{deviceNodes: [{path: /dev/null, fileMode: '0640'}]}",
+    "{deviceNodes: [{path: /dev/null, fileMode: !!int '0640'}]}",
+    "{deviceNodes: [{path: /dev/null, fileMode: 6:40}]}",
+    "{deviceNodes: [{path: /dev/null, fileMode: yes}]}",
+    "{deviceNodes: [{path: /dev/null, fileMode: ~}]}",
+    "{deviceNodes: [{path: /dev/null, fileMode: -1}]}",
+    "{deviceNodes: [{path: /dev/null, permissions: none}]}",
+    "{deviceNodes: [{path: /dev/null, permissions: ''}]}",
+    "{deviceNodes: [{path: /dev/null, permissions: rwx}]}",
+    "{deviceNodes: [{path: /dev/null, type: c, major: 01, minor: 07}]}",
+    "{deviceNodes: [{path: /dev/none, type: c, major: 240}]}",
+    "{deviceNodes: [{path: /dev/none, type: c}]}",
+    "{env: [A=1, ~, B=yes]}",
+    "{env: [A=0640, 'B=~', \"C=\\u00e9\"]}",
+    "{env: [A]}",
+    "{env: A=1}",
+    "{env: [A=1], extra: 1}",
+    "{env: [A=1], env: [B=1]}",
+    "{env: [A=1], hooks: [{hookName: onstart, path: /x}]}",
+    "{env: [!vendor A=1]}",
+    "{env: [2024-01-02=1]}",
+    "{}",
+    "~",
+];
+
+/// Files without their version and kind.
+const BODIES: &[(&str, &str)] = &[
+    ("merge", "base: &b {env: [A=1]}"),
+    (
+        "merged",
+        "containerEdits: &b {env: [A=1]}\ndevices: [{name: d, containerEdits: {<<: *b}}]",
+    ),
+    (
+        "anchor",
+        "containerEdits: &b {env: [A=1]}\ndevices: [{name: d, containerEdits: *b}]",
+    ),
+    (
+        "documents",
+        "devices: [{name: d, containerEdits: {env: [A=1]}}]\n---\n- [}",
+    ),
+    (
+        "end",
+        "devices: [{name: d, containerEdits: {env: [A=1]}}]\n...\n%%%",
+    ),
+    (
+        "twice",
+        "devices: [{name: d, containerEdits: {env: [A=1]}}, {name: d, containerEdits: {env: [A=1]}}]",
+    ),
+    ("null", "devices: ~"),
+    (
+        "null-device",
+        "devices: [~, {name: d, containerEdits: {env: [A=1]}}]",
+    ),
+    (
+        "number-name",
+        "devices: [{name: d, containerEdits: {env: [A=1]}}, {name: 007, containerEdits: {env: [A=1]}}]",
+    ),
+    (
+        "annotations",
+        "annotations: {a: 1, b: yes}\ndevices: [{name: d, containerEdits: {env: [A=1]}}]",
+    ),
+];
+
+/// Texts of description files of the kind `acme.com/x`, each with a name.
+fn texts() -> Vec<(&'static str, String)> {
+    let edits = EDITS.iter().map(|edits| {
+        let text = format!(
+            "cdiVersion: 1.1.0\nkind: acme.com/x\ndevices:\n- name: d\n  containerEdits: {edits}\n"
+        );
+        (*edits, text)
+    });
+    let whole = BODIES.iter().map(|(name, text)| {
+        (
+            *name,
+            format!("cdiVersion: 1.1.0\nkind: acme.com/x\n{text}\n"),
+        )
+    });
+    let json = |name, version: &str, text: &str| {
+        let text =
+            format!("{{\"cdiVersion\": \"{version}\",\n\t\"kind\": \"acme.com/x\", {text}}}\n");
+        (name, text)
+    };
+    let device = r#""devices": [{"name": "d", "containerEdits": {"env": ["A=\u0062\/"]}}]"#;
+    let others = [
+        json("json", "0.3.0", device),
+        json("json-v", "v1.0.0", device),
+        json("json-later", "1.2.0", device),
+        json(
+            "json-null",
+            "1.0.0",
+            &format!("\"containerEdits\": {{\"mounts\": null}}, {device}"),
+        ),
+        json("json-twice", "1.0.0", &format!("{device}, {device}")),
+        ("empty", String::new()),
+        ("only a word", "word\n".to_owned()),
+    ];
+    edits.chain(whole).chain(others).collect()
+}
+
+/// What of a Spec is compared: environment, nodes and the rules for them.
+fn facts(spec: &serde_json::Value, path: &[&str]) -> Vec<String> {
+    let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+    let mut out = Vec::new();
+    for entry in list(&spec["process"]["env"]) {
+        let text = entry.as_str().unwrap_or_default().to_owned();
+        let own = !["PATH=", "HOSTNAME=", "TERM=", "HOME="]
+            .iter()
+            .any(|name| text.starts_with(name));
+        out.extend(own.then_some(text));
+    }
+    for node in list(&spec["linux"]["devices"]) {
+        if path.contains(&node["path"].as_str().unwrap_or_default()) {
+            let mode = node["fileMode"].as_u64().unwrap_or(0o666);
+            let minor = node["minor"].as_i64().unwrap_or(0);
+            out.push(format!(
+                "{} {} {}:{minor} {mode:o}",
+                node["path"], node["type"], node["major"]
+            ));
+        }
+    }
+    out
+}
+
+/// container-device-interface 1.1.2 is asked about each file, and so are we.
+#[test]
+fn description_files_are_read_as_the_reference_reads_them() {
+    let daemon = daemon();
+    let pod = daemon.run_named("cdi");
+    daemon.provide(e2e::BUSYBOX);
+    let directory = daemon.place.dir.join("reference");
+    fs::create_dir_all(&directory).unwrap();
+    let texts = texts();
+    let files: Vec<String> = (0..texts.len())
+        .map(|number| {
+            directory
+                .join(format!("{number}.yaml"))
+                .display()
+                .to_string()
+        })
+        .collect();
+    for (file, (_, text)) in files.iter().zip(&texts) {
+        fs::write(file, text).unwrap();
+    }
+    let answers = e2e::reference::ask("oci-reference/cdi", &files);
+    let mut wrong = Vec::new();
+    for (number, ((name, text), answer)) in texts.iter().zip(answers.lines()).enumerate() {
+        let answer: serde_json::Value = serde_json::from_str(answer).unwrap();
+        let place = daemon.place.dir.join("cdi-b/tried.yaml");
+        fs::write(&place, text).unwrap();
+        let config = named(idle(&format!("c{number}")), &["acme.com/x=d"]);
+        let created = daemon.try_create(&pod.id, &pod.config, &config);
+        match (&answer["error"], created) {
+            (serde_json::Value::Null, Ok(id)) => {
+                let status = daemon.try_status(&id).unwrap();
+                let info: serde_json::Value = serde_json::from_str(&status.info["info"]).unwrap();
+                let nodes = ["/dev/null", "/dev/none"];
+                let ours = facts(&info["runtimeSpec"], &nodes);
+                let theirs = facts(&answer["spec"], &nodes);
+                if ours != theirs {
+                    wrong.push(format!("{name}: ours {ours:?}, theirs {theirs:?}"));
+                }
+                daemon.try_remove(&id).unwrap();
+            }
+            (serde_json::Value::Null, Err(status)) => {
+                wrong.push(format!("{name}: refused: {status}"))
+            }
+            (why, Ok(id)) => {
+                wrong.push(format!("{name}: taken; the reference says {why}"));
+                daemon.try_remove(&id).unwrap();
+            }
+            (_, Err(status)) => {
+                if !status.message().contains("tried.yaml") {
+                    wrong.push(format!("{name}: {status}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_eq!(answers.lines().count(), texts.len());
+}
+
+#[test]
+fn a_node_without_permissions_is_there_and_cannot_be_opened() {
+    let daemon = daemon();
+    let text = "cdiVersion: 1.1.0\nkind: acme.com/x\ndevices:\n- name: d\n  containerEdits:\n    deviceNodes:\n    \
+                - {path: /dev/loner, hostPath: /dev/kmsg, permissions: none, fileMode: 0640}\n";
+    fs::write(daemon.place.dir.join("cdi-a/none.yaml"), text).unwrap();
+    let pod = daemon.run_named("cdi");
+    let container = pod.start(named(idle("c"), &["acme.com/x=d"]));
+    assert_eq!(container.sh("stat -c %t:%T:%a /dev/loner"), "1:b:640\n");
+    let opened = container.exec(&["sh", "-c", "head -c 0 </dev/loner"]);
+    assert!(opened.stderr.contains("not permitted"), "{opened:?}");
 }

@@ -9,6 +9,7 @@
 //! this module must never do: take a device from anything but the request, or leave out a part of one.
 
 mod file;
+mod yaml;
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use super::host;
 use crate::spec::{CdiEdits, CdiMount, DeviceGrant, DeviceKind, HostDevice};
-use file::{Edits, Form, MountEdit, NodeEdit, SpecFile};
+use file::{Edits, MountEdit, NodeEdit, SpecFile};
 
 /// Largest description that is read, in bytes.
 const FILE_LIMIT: u64 = 4 << 20;
@@ -140,11 +141,11 @@ fn read(directories: &[PathBuf]) -> (Vec<Described>, Vec<String>) {
             .collect();
         paths.sort();
         for path in paths {
-            let Some(form) = Form::of(&path) else {
+            if !file::is_description(&path) {
                 continue;
-            };
+            }
             let text = text(&path).map_err(|error| error.to_string());
-            match text.and_then(|text| file::parse(&text, form)) {
+            match text.and_then(|text| file::parse(&text)) {
                 Ok(spec) => all.push(Described { path, rank, spec }),
                 Err(why) => broken.push(format!("{}: {why}", path.display())),
             }
@@ -185,16 +186,18 @@ fn find<'a>(
 }
 
 fn apply(out: &mut CdiEdits, edits: &Edits, source: (&str, &Path)) -> Result<(), CdiError> {
-    if let Some(what) = edits.unsupported() {
+    let hook = edits.hooks.first();
+    let hook = hook.map(|hook| format!("the {} hook {}", hook.hook_name, hook.path));
+    if let Some(what) = hook.or_else(|| edits.unsupported().map(str::to_owned)) {
         return Err(CdiError::Unsupported {
             name: shown(source.0),
             what,
             file: source.1.to_owned(),
         });
     }
-    out.env.extend(edits.env.iter().cloned());
+    out.env.extend(edits.env().cloned());
     out.additional_gids
-        .extend(edits.additional_gids.iter().filter(|gid| **gid != 0));
+        .extend(edits.additional_gids().filter(|gid| *gid != 0));
     for node in &edits.device_nodes {
         out.devices.push(grant(node, source)?);
     }
@@ -227,48 +230,45 @@ fn grant(node: &NodeEdit, source: (&str, &Path)) -> Result<DeviceGrant, CdiError
     } else {
         &node.host_path
     };
-    let permissions = match node.permissions.as_str() {
-        "" => "rwm",
-        given => given,
-    };
     let kind = match node.kind.as_str() {
-        "" => None,
         "c" | "u" => Some(DeviceKind::Character),
         "b" => Some(DeviceKind::Block),
         "p" => Some(DeviceKind::Fifo),
-        _ => {
-            return Err(unusable(source, host_path)(invalid(
-                "its type is none of b, c, u and p",
-            )));
-        }
+        _ => None,
     };
-    let complete = kind.zip(node.major.zip(node.minor));
-    let found = match (complete, kind) {
-        (Some((kind, (major, minor))), _) => HostDevice {
+    let number = |value: i64| {
+        let wrong = |_| unusable(source, host_path)(invalid("its device number is too large"));
+        u32::try_from(value).map_err(wrong)
+    };
+    let (major, minor) = (number(node.major)?, number(node.minor)?);
+    let real = Path::new(host_path).canonicalize();
+    let on_host = real.as_deref().ok().and_then(host::device);
+    // With a type and a number the description is complete, and the host's node gives its mode and owner alone.
+    let complete = kind.filter(|kind| major != 0 || *kind == DeviceKind::Fifo);
+    let found = match (complete, on_host) {
+        (Some(kind), on_host) => HostDevice {
             path: node.path.clone().into(),
             kind,
             major,
             minor,
-            mode: 0o666,
-            uid: 0,
-            gid: 0,
+            mode: on_host.as_ref().map_or(0o666, |device| device.mode),
+            uid: on_host.as_ref().map_or(0, |device| device.uid),
+            gid: on_host.as_ref().map_or(0, |device| device.gid),
         },
-        (None, Some(DeviceKind::Fifo)) => HostDevice {
-            path: node.path.clone().into(),
-            kind: DeviceKind::Fifo,
-            major: 0,
-            minor: 0,
-            mode: 0o666,
-            uid: 0,
-            gid: 0,
+        (None, Some(device)) if kind.is_none_or(|kind| kind == device.kind) => HostDevice {
+            major: if major == 0 { device.major } else { major },
+            minor: if major == 0 { device.minor } else { minor },
+            ..device
         },
-        (None, _) => {
-            let real = Path::new(host_path).canonicalize();
-            let real = real.map_err(unusable(source, host_path))?;
-            let device = host::device(&real).filter(|device| kind.is_none_or(|k| k == device.kind));
-            device.ok_or_else(|| {
-                unusable(source, host_path)(invalid("it is no device node of that type"))
-            })?
+        (None, Some(_)) => {
+            return Err(unusable(source, host_path)(invalid(
+                "it is no device node of that type",
+            )));
+        }
+        (None, None) => {
+            let missing = real.err();
+            let other = || invalid("it is no device node");
+            return Err(unusable(source, host_path)(missing.unwrap_or_else(other)));
         }
     };
     Ok(DeviceGrant {
@@ -279,14 +279,26 @@ fn grant(node: &NodeEdit, source: (&str, &Path)) -> Result<DeviceGrant, CdiError
             gid: node.gid.unwrap_or(found.gid),
             ..found
         },
-        permissions: permissions.to_owned(),
+        permissions: permissions(&node.permissions),
     })
+}
+
+/// The access that a node brings; empty for `none`, which asks for the node without a rule of the cgroup.
+fn permissions(text: &str) -> String {
+    match text {
+        "" => "rwm".to_owned(),
+        "none" => String::new(),
+        given => "rwm"
+            .chars()
+            .filter(|letter| given.contains(*letter))
+            .collect(),
+    }
 }
 
 fn mounted(mount: &MountEdit, source: (&str, &Path)) -> Result<CdiMount, CdiError> {
     let bind = matches!(mount.kind.as_str(), "" | "bind" | "none");
-    let given = |name: &str| mount.options.iter().any(|option| option == name);
-    let mut options = mount.options.clone();
+    let mut options: Vec<String> = mount.options.iter().flatten().cloned().collect();
+    let given = |name: &str| mount.options.iter().flatten().any(|option| option == name);
     if bind {
         // A description is of what is there: nothing is made for it.
         fs::metadata(&mount.host_path).map_err(unusable(source, &mount.host_path))?;
@@ -306,13 +318,11 @@ fn mounted(mount: &MountEdit, source: (&str, &Path)) -> Result<CdiMount, CdiErro
     })
 }
 
-/// Reads a text as every form of description.
+/// Reads a text as a description.
 #[cfg(feature = "fuzz")]
 pub(super) fn fuzz(text: &str) {
-    for form in [file::Form::Json, file::Form::Yaml] {
-        if let Ok(spec) = file::parse(text, form) {
-            let _ = spec.device("x").is_some();
-        }
+    if let Ok(spec) = file::parse(text) {
+        let _ = spec.device("x").is_some();
     }
     let _ = file::split_name(text);
 }

@@ -1,7 +1,7 @@
 use super::*;
 
 const ONE: &str = r#"{
-  "cdiVersion": "0.6.0",
+  "cdiVersion": "0.7.0",
   "kind": "acme.com/gpu",
   "containerEdits": { "env": ["ACME=1"], "additionalGids": [44, 0] },
   "devices": [
@@ -108,7 +108,166 @@ fn devices_that_cannot_be_had_are_named() {
     let gone = ONE.replace("/dev/null", "/dev/none-of-this-name");
     let text = refused(&[("a", "gpu.json", &gone)], "acme.com/gpu=0");
     assert!(text.contains("/dev/none-of-this-name"), "{text}");
-    let newer = ONE.replace("0.6.0", "2.0.0");
+    let newer = ONE.replace("0.7.0", "2.0.0");
     let text = refused(&[("a", "gpu.json", &newer)], "acme.com/gpu=0");
     assert!(text.contains("2.0.0"), "{text}");
+}
+
+/// A description of one device with these edits, in YAML.
+fn described(edits: &str) -> String {
+    format!("cdiVersion: 1.1.0\nkind: acme.com/x\ndevices:\n- name: d\n  containerEdits: {edits}\n")
+}
+
+fn found(edits_of: &str) -> Result<CdiEdits, String> {
+    let (_top, dirs) = directories(&[("a", "x.yaml", &described(edits_of))]);
+    edits(&dirs, &["acme.com/x=d"]).map_err(|error| crate::pod::chain(&error))
+}
+
+/// As `fillMissingInfo` and `Apply` of container-device-interface 1.1.2 do it.
+#[test]
+fn nodes_are_filled_as_in_the_reference() {
+    for (node, number, mode, permissions) in [
+        ("path: /dev/null, permissions: none", (1, 3), 0o666, ""),
+        ("path: /dev/null", (1, 3), 0o666, "rwm"),
+        ("path: /dev/null, permissions: ''", (1, 3), 0o666, "rwm"),
+        ("path: /dev/null, permissions: wrr", (1, 3), 0o666, "rw"),
+        ("path: /dev/null, fileMode: 0640", (1, 3), 0o640, "rwm"),
+        ("path: /dev/null, fileMode: 416", (1, 3), 0o640, "rwm"),
+        (
+            "path: /dev/null, fileMode: 0o640, type: c",
+            (1, 3),
+            0o640,
+            "rwm",
+        ),
+        // With a type and a major number the minor is 0, and the host's node is not needed.
+        (
+            "path: /dev/acme-none, type: c, major: 240",
+            (240, 0),
+            0o666,
+            "rwm",
+        ),
+        ("path: /dev/acme-none, type: p", (0, 0), 0o666, "rwm"),
+        (
+            "path: /dev/null, type: c, major: 9, minor: 4",
+            (9, 4),
+            0o666,
+            "rwm",
+        ),
+        // Without a type the host's counts, with the number of the description.
+        ("path: /dev/null, major: 9, minor: 4", (9, 4), 0o666, "rwm"),
+    ] {
+        let found = found(&format!("{{deviceNodes: [{{{node}}}]}}")).unwrap();
+        let grant = &found.devices[0];
+        assert_eq!((grant.device.major, grant.device.minor), number, "{node}");
+        assert_eq!(
+            (grant.device.mode, grant.permissions.as_str()),
+            (mode, permissions),
+            "{node}"
+        );
+    }
+}
+
+#[test]
+fn what_the_reference_refuses_is_refused_by_name() {
+    for (edits, words) in [
+        (
+            "{deviceNodes: [{path: /dev/null, permissions: NONE}]}",
+            &["deviceNodes[0]", "NONE"][..],
+        ),
+        (
+            "{deviceNodes: [{path: /dev/null, permissions: rx}]}",
+            &["rx"],
+        ),
+        (
+            "{deviceNodes: [{path: /dev/null, fileMode: '0640'}]}",
+            &["line 5", "fileMode", "0640"],
+        ),
+        (
+            "{deviceNodes: [{path: /dev/null, mode: 0640}]}",
+            &["line 5", "mode", "fileMode"],
+        ),
+        (
+            "{deviceNodes: [{path: /dev/null, type: x}]}",
+            &["type", "\"x\""],
+        ),
+        ("{deviceNodes: [{hostPath: /dev/null}]}", &["path"]),
+        (
+            "{deviceNodes: [{path: /dev/null, type: c, major: -1}]}",
+            &["-1"],
+        ),
+        (
+            "{deviceNodes: [{path: /dev/null, type: b}]}",
+            &["/dev/null", "type"],
+        ),
+        ("{env: [NOVALUE]}", &["NOVALUE"]),
+        ("{env: ['=x']}", &["=x"]),
+        ("{mounts: [{hostPath: /etc}]}", &["containerPath"]),
+        (
+            "{netDevices: [{hostInterfaceName: e0, name: e1}]}",
+            &["netDevices"],
+        ),
+        (
+            "{intelRdt: {closID: x, enableMonitoring: yes}}",
+            &["intelRdt"],
+        ),
+        (
+            "{hooks: [{hookName: onStart, path: /x}]}",
+            &["onStart", "createRuntime"],
+        ),
+        ("{}", &["empty"]),
+    ] {
+        let error = found(edits).unwrap_err();
+        for word in words {
+            assert!(error.contains(word), "{edits}: {error}");
+        }
+    }
+    let numbers = "{env: [A=1, ~], additionalGids: [0x2c, ~, 054]}";
+    let found = found(numbers).unwrap();
+    assert_eq!((found.env.len(), found.additional_gids), (1, vec![44, 44]));
+}
+
+/// `ValidateVersion` of specs-go 1.1.1: a file may use what its version has.
+#[test]
+fn a_version_has_what_it_has() {
+    for (version, kind, name, edits, right) in [
+        ("0.3.0", "a.b/c", "d", "{env: [A=1]}", true),
+        ("v0.3.0", "a.b/c", "d", "{env: [A=1]}", true),
+        ("0.3.0", "a.b/c", "0", "{env: [A=1]}", false),
+        ("0.5.0", "a.b/c", "0", "{env: [A=1]}", true),
+        (
+            "0.4.0",
+            "a.b/c",
+            "d",
+            "{deviceNodes: [{path: /x, hostPath: /dev/null}]}",
+            false,
+        ),
+        (
+            "0.3.0",
+            "a.b/c",
+            "d",
+            "{mounts: [{hostPath: /etc, containerPath: /e, type: bind}]}",
+            false,
+        ),
+        ("0.5.0", "a.b/c.d", "d", "{env: [A=1]}", false),
+        ("0.6.0", "a.b/c.d", "d", "{env: [A=1]}", true),
+        ("0.6.0", "a.b/c", "d", "{additionalGids: [1]}", false),
+        ("0.7.0", "a.b/c", "d", "{additionalGids: [1]}", true),
+        (
+            "1.0.0",
+            "a.b/c",
+            "d",
+            "{netDevices: [{hostInterfaceName: a, name: b}]}",
+            false,
+        ),
+        ("1.1.0", "1.b/c", "d", "{env: [A=1]}", false),
+        ("1.2.0", "a.b/c", "d", "{env: [A=1]}", false),
+        ("0.2.0", "a.b/c", "d", "{env: [A=1]}", false),
+        ("0.3", "a.b/c", "d", "{env: [A=1]}", false),
+    ] {
+        let text = format!(
+            "cdiVersion: {version}\nkind: {kind}\ndevices: [{{name: {name}, containerEdits: {edits}}}]"
+        );
+        let found = file::parse(&text);
+        assert_eq!(found.is_ok(), right, "{text}: {found:?}");
+    }
 }
