@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use crate::disk::{Dir, Durability, FileName};
-use crate::spec::{DnsConfig, NetMode, PodConfig};
+use crate::spec::{DnsConfig, PodConfig};
 
 use super::error::PodError;
 
@@ -19,10 +19,9 @@ pub const HOSTNAME: &str = "hostname";
 /// See [`HOSTS`].
 pub const RESOLV_CONF: &str = "resolv.conf";
 
-/// The pod's host name: that of the node when it asks for none or shares the node's.
+/// The pod's host name: that of the node when it asks for none.
 pub fn hostname<'a>(config: &'a PodConfig, node: &'a str) -> &'a str {
-    let shares = config.namespaces.network == NetMode::Node;
-    if config.hostname.is_empty() || shares {
+    if config.hostname.is_empty() {
         node
     } else {
         &config.hostname

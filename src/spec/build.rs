@@ -11,8 +11,8 @@ use super::experiments::{self, TimeOffsets};
 use super::sysctl::{self, SysctlError};
 use super::{
     CdiEdits, ContainerConfig, ContainerPath, DeviceGrant, HostFacts, HostPath, Identity,
-    ImageDefaults, IpcMode, NetMode, PathError, PodConfig, PodPaths, VolumePropagation,
-    capabilities, confinement, devices, mounts, namespaces, process,
+    ImageDefaults, IpcMode, PathError, PodConfig, PodPaths, VolumePropagation, capabilities,
+    confinement, devices, mounts, namespaces, process,
 };
 use crate::id::{ContainerId, PodId};
 
@@ -214,7 +214,7 @@ pub fn build_pod(request: &PodSpecRequest<'_>) -> Result<Spec, SpecError> {
 
     let mut spec = empty(linux, process, Access::ReadOnly);
     let hostname = namespaces::hostname(pod, request.node_hostname)?;
-    if pod.namespaces.network == NetMode::Pod {
+    if pod.has_own_uts() {
         spec.set_hostname(Some(hostname.to_owned()));
     }
     if pod.namespaces.ipc == IpcMode::Pod {

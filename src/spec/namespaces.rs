@@ -52,6 +52,8 @@ pub(super) fn of_pod(request: &PodSpecRequest<'_>) -> Vec<LinuxNamespace> {
     if options.network == NetMode::Pod {
         let joined = request.joined_network.map(Path::to_owned);
         out.push(namespace(LinuxNamespaceType::Network, joined));
+    }
+    if pod.has_own_uts() {
         out.push(namespace(LinuxNamespaceType::Uts, None));
     }
     if options.ipc == IpcMode::Pod {
@@ -83,13 +85,12 @@ pub(super) fn of_container(request: &SpecRequest<'_>) -> Result<Vec<LinuxNamespa
         out.push(namespace(LinuxNamespaceType::User, shared("user")));
     }
     let sharing = pod.experiments.of_container(&container.metadata.name);
-    let own_network = pod.namespaces.network == NetMode::Pod;
-    if own_network {
+    if pod.namespaces.network == NetMode::Pod {
         out.push(namespace(LinuxNamespaceType::Network, shared("net")));
     }
     match sharing.uts {
         Sharing::Own => out.push(namespace(LinuxNamespaceType::Uts, None)),
-        Sharing::Pod if own_network => {
+        Sharing::Pod if pod.has_own_uts() => {
             out.push(namespace(LinuxNamespaceType::Uts, shared("uts")));
         }
         Sharing::Pod => {}

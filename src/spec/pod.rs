@@ -51,6 +51,12 @@ impl PodConfig {
         self.namespaces.network == NetMode::Pod && self.experiments.join_network.is_none()
     }
 
+    /// Whether the pod has a UTS namespace of its own, and so a host name. In the host's network it has one when it asks
+    /// for a name, as with CRI-O; a kubelet asks for none there.
+    pub fn has_own_uts(&self) -> bool {
+        self.namespaces.network == NetMode::Pod || !self.hostname.is_empty()
+    }
+
     /// User and group that are root inside the pod, as the host counts.
     pub fn root_owner(&self) -> (u32, u32) {
         let map = self.namespaces.userns.as_ref();

@@ -209,6 +209,64 @@ fn net_node_and_ipc_node_are_the_hosts() {
     container.sh(&format!("test -e {}", shm.path().display()));
 }
 
+/// CRI-O gives a pod in the host's network that asks for a name a UTS namespace of its own; containerd refuses it. A
+/// kubelet asks for none.
+#[test]
+fn a_host_name_in_the_hosts_network_is_the_pods_alone() {
+    let daemon = Daemon::start();
+    let before = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let mut config = node(&daemon, "named");
+    config.hostname = "box-1.example".to_owned();
+    let pod = daemon.run(config);
+    let mut config = idle("c");
+    config.namespaces().network = NamespaceMode::Node.into();
+    let container = pod.start(config.clone());
+    let names =
+        container.sh("hostname; echo $HOSTNAME; cat /etc/hostname /proc/sys/kernel/hostname");
+    assert_eq!(names, "box-1.example\n".repeat(4));
+    assert_eq!(namespace(container.pid(), "net"), own("net"));
+    assert_ne!(namespace(container.pid(), "uts"), own("uts"));
+    assert_eq!(
+        namespace(container.pid(), "uts"),
+        namespace(pod.pause(), "uts")
+    );
+    assert_eq!(
+        fs::read_to_string("/proc/sys/kernel/hostname").unwrap(),
+        before
+    );
+    let longest = "h".repeat(64);
+    for (name, right) in [
+        ("", true),
+        (longest.as_str(), true),
+        (&format!("{longest}h"), false),
+        ("two words", false),
+        ("b\u{f6}x", false),
+        ("a/b", false),
+    ] {
+        for network in [NamespaceMode::Node, NamespaceMode::Pod] {
+            let mut config = daemon.pod("tried");
+            config.hostname = name.to_owned();
+            config.namespaces().network = network.into();
+            match daemon.try_run(&config) {
+                Ok(id) => {
+                    assert!(right, "{name}");
+                    daemon
+                        .try_stop_pod(&id)
+                        .and_then(|()| daemon.try_remove_pod(&id))
+                        .unwrap();
+                }
+                Err(status) => {
+                    assert!(
+                        !right && status.message().contains("hostname"),
+                        "{name}: {status}"
+                    );
+                    assert_eq!(status.code(), Code::InvalidArgument);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn shared_memory_is_seen_by_both_containers_and_not_by_the_host() {
     let daemon = Daemon::start();

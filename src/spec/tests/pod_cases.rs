@@ -36,6 +36,14 @@ fn a_host_network_pod_keeps_the_node_name() {
     world.pod.namespaces.network = NetMode::Node;
     world.pod.namespaces.ipc = IpcMode::Node;
     world.pod.namespaces.pid = PidMode::Container;
+    // With a name of its own it needs a UTS namespace of its own, as in CRI-O.
+    let spec = world.build_pod().unwrap();
+    assert_eq!(
+        kinds(&spec),
+        [LinuxNamespaceType::Mount, LinuxNamespaceType::Uts]
+    );
+    assert_eq!(spec.hostname().as_deref(), Some("box"));
+    world.pod.hostname.clear();
     let spec = world.build_pod().unwrap();
     assert_eq!(kinds(&spec), [LinuxNamespaceType::Mount]);
     assert_eq!(spec.hostname(), &None);
