@@ -42,6 +42,8 @@ pub(super) struct Container {
     pub(super) oom_killed: bool,
     /// Somebody wanted it killed: that is the reason of its end, whatever it lacked before.
     pub(super) kill_asked: bool,
+    /// Somebody asked it to end by a signal: an exit of its own after that is the answer to it.
+    pub(super) stop_asked: bool,
     /// The plan, until the process runs: failures name its objects.
     pub(super) plan: Option<Box<ContainerPlan>>,
     /// Its standard input, kept for clients that attach.
@@ -96,6 +98,7 @@ impl Shim {
             oom_kills_before,
             oom_killed: false,
             kill_asked: false,
+            stop_asked: false,
             plan: Some(plan),
             stdin: ends.stdin,
         };

@@ -159,10 +159,11 @@ impl Shim {
     }
 
     fn signal(&mut self, container: ContainerId, signal: i32) -> Answer {
-        let container = self.running_container(container)?;
-        pidfd::send_signal(container.process.pidfd(), signal).map_err(|error| {
+        let running = self.running_container(container)?;
+        pidfd::send_signal(running.process.pidfd(), signal).map_err(|error| {
             failed(Step::Control, errno_of(&error), &format!("signal {signal}"))
         })?;
+        self.known_container(container)?.stop_asked = true;
         done()
     }
 

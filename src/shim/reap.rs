@@ -13,6 +13,9 @@ use super::state::{Effect, Event, Exit, State};
 use crate::sys::process::{self, Ended};
 use crate::wire::{self, ExitStatus, FromShim, Reply};
 
+/// Exit code of a process that was killed.
+const KILLED: i32 = 128 + 9;
+
 fn status(ended: Ended) -> ExitStatus {
     match ended {
         Ended::Code(code) => ExitStatus::Code(code),
@@ -80,8 +83,10 @@ impl Shim {
                     let _ = cgroup::kill(directory);
                 }
                 let oom_kills = cgroup::oom_kills(&container.cgroup);
-                container.oom_killed =
-                    oom_kills > container.oom_kills_before && !container.kill_asked;
+                // A first process that the signal of a stop has ended did not end for want of memory.
+                let asked =
+                    container.kill_asked || container.stop_asked && exit.status.code() != KILLED;
+                container.oom_killed = oom_kills > container.oom_kills_before && !asked;
                 container.drain_until = Some(Instant::now() + DRAIN_DEADLINE);
                 self.check_drained(slot);
             }

@@ -355,12 +355,13 @@ fn answer_all<T: Clone>(waiting: Vec<Answer<T>>, outcome: &Result<T, Arc<PodErro
     }
 }
 
-/// An exit as CRI shows it.
+/// An exit as CRI shows it. A container of which the kernel killed a process for want of memory is `OOMKilled` with
+/// any code of its first process, as in containerd and CRI-O.
 pub(super) fn exit_of(status: ExitStatus, finished_at: i64, oom_killed: bool) -> Exit {
     let code = status.code();
     let reason = match (oom_killed, code) {
-        (true, 137) => "OOMKilled",
-        (_, 0) => "Completed",
+        (true, _) => "OOMKilled",
+        (false, 0) => "Completed",
         _ => "Error",
     };
     Exit {
