@@ -25,6 +25,19 @@ pub enum CgroupError {
         /// What is wrong with it and what would be right.
         reason: &'static str,
     },
+    /// The kernel does not take the value of a limit.
+    #[error("{field}: invalid value {value:?}: {allowed}")]
+    Refused {
+        /// The limit, by the field of the request that it comes from.
+        field: String,
+        /// The value as it was written.
+        value: String,
+        /// What the kernel would take here.
+        allowed: String,
+        /// The kernel's answer.
+        #[source]
+        source: Errno,
+    },
     /// The kernel's list of mounts could not be read.
     #[error("read /proc/self/mountinfo to find the cgroup hierarchies")]
     Mounts(#[source] std::io::Error),
@@ -109,9 +122,9 @@ impl CgroupError {
     /// The kernel's error number, where one is the cause.
     pub fn errno(&self) -> Option<Errno> {
         match self {
-            CgroupError::Kernel { source, .. } | CgroupError::InternalProcesses { source, .. } => {
-                Some(*source)
-            }
+            CgroupError::Kernel { source, .. }
+            | CgroupError::Refused { source, .. }
+            | CgroupError::InternalProcesses { source, .. } => Some(*source),
             _ => None,
         }
     }

@@ -37,6 +37,7 @@ mod mounts;
 mod path;
 mod psi;
 mod readback;
+mod refusal;
 mod remove;
 mod settings;
 mod stats;

@@ -4,7 +4,7 @@ use super::group::Member;
 use super::hierarchy::kernel;
 use super::limits::invalid;
 use super::readback::{self, CpuMax, MemoryLimits};
-use super::{Ceiling, Cgroup, CgroupError, Controller, Limits, file};
+use super::{Ceiling, Cgroup, CgroupError, Controller, Limits, file, refusal};
 
 /// One write to a file of the group.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub(super) struct Setting<'g> {
     pub(super) member: &'g Member,
     pub(super) file: String,
     pub(super) value: String,
+    /// Whether the request named the file itself, in `unified`.
+    pub(super) unified: bool,
 }
 
 /// Whether the group is new, so that nothing of it needs to be read first.
@@ -47,7 +49,7 @@ pub(super) fn plan<'g>(
     planner.memory(limits)?;
     planner.pids(limits)?;
     planner.cpuset(limits)?;
-    planner.hugepages(limits);
+    planner.hugepages(limits)?;
     planner.devices(limits)?;
     planner.unified(limits)?;
     Ok(planner.settings)
@@ -59,6 +61,7 @@ impl<'g> Planner<'g> {
             member,
             file: file.into(),
             value: value.into(),
+            unified: false,
         });
     }
 
@@ -226,9 +229,16 @@ impl<'g> Planner<'g> {
         Ok(())
     }
 
-    fn hugepages(&mut self, limits: &Limits) {
+    fn hugepages(&mut self, limits: &Limits) -> Result<(), CgroupError> {
+        // Zero pages of a size that the kernel does not have is true already.
+        let asked = limits.hugepages.iter().filter(|(_, bytes)| *bytes > 0);
+        for (size, bytes) in asked {
+            if let Some(refusal) = refusal::of_page_size(size, *bytes) {
+                return Err(refusal);
+            }
+        }
         let Some(member) = self.group.find(Controller::Hugetlb) else {
-            return;
+            return Ok(());
         };
         let last = if member.is_unified() {
             "max"
@@ -248,6 +258,7 @@ impl<'g> Planner<'g> {
                 self.push(member, reserved, bytes.to_string());
             }
         }
+        Ok(())
     }
 
     fn devices(&mut self, limits: &Limits) -> Result<(), CgroupError> {
@@ -285,7 +296,12 @@ impl<'g> Planner<'g> {
         for (key, value) in &limits.unified {
             // One line is one write, as for io.max with several devices.
             for line in value.split('\n').filter(|line| !line.is_empty()) {
-                self.push(member, key.as_str(), line);
+                self.settings.push(Setting {
+                    member,
+                    file: key.clone(),
+                    value: line.to_owned(),
+                    unified: true,
+                });
             }
         }
         Ok(())

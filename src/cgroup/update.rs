@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use super::settings::{self, Age, Setting};
-use super::{Cgroup, CgroupError, Controller, DeviceRule, Limits, device_filter, file};
+use super::{Cgroup, CgroupError, Controller, DeviceRule, Limits, device_filter, file, refusal};
 
 impl Cgroup {
     /// Changes the given limits and leaves the others. What can be refused is refused before anything is
@@ -12,7 +12,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// [`CgroupError::BelowUsage`], [`CgroupError::InvalidLimit`], [`CgroupError::Unavailable`],
-    /// [`CgroupError::Gone`], or [`CgroupError::Kernel`] naming the file and the value.
+    /// [`CgroupError::Gone`], [`CgroupError::Refused`], or [`CgroupError::Kernel`] naming the file and the value.
     pub fn apply(&self, limits: &Limits) -> Result<(), CgroupError> {
         limits.validate()?;
         let settings = settings::plan(self, limits, Age::Existing)?;
@@ -60,6 +60,9 @@ impl Cgroup {
 
     fn write(&self, setting: &Setting<'_>) -> Result<(), CgroupError> {
         file::write(&setting.member.dir, &setting.file, &setting.value).map_err(|errno| {
+            if let Some(refusal) = refusal::of(setting, errno) {
+                return refusal;
+            }
             let operation = format!("write `{}` to", setting.value);
             self.failed(&operation, setting.member, &setting.file, errno)
         })

@@ -232,7 +232,7 @@ pub fn describe_container(plan: &ContainerPlan, position: Position) -> String {
                 propagation: Propagation::Slave | Propagation::Shared,
                 ..
             }) => format!(
-                "{} (for its propagation it has to lie on a shared mount)",
+                "{} (for its propagation it has to lie on a mount that is shared, or a slave when mounts are to come in only)",
                 path.to_string_lossy()
             ),
             Some(Mount {

@@ -4,10 +4,11 @@ use proptest::prelude::*;
 use super::Message;
 use super::report::{Position, Reporter, receive};
 use super::target::{Kind, ensure, split};
-use super::tree::is_shared;
+use super::tree::can_spread;
 use crate::sys::descriptor;
 use crate::sys::memory::Shared;
 use crate::wire::Step;
+use crate::wire::plan::Propagation;
 use std::os::fd::AsFd;
 
 #[test]
@@ -78,8 +79,23 @@ fn mountinfo_tells_shared_mounts_from_private_ones() {
     let shared = "36 35 98:0 / /mnt rw,noatime shared:1 - ext3 /dev/root rw";
     let slave = "37 35 98:0 / /mnt rw,noatime master:2 - ext3 /dev/root rw";
     let private = "38 35 98:0 / /mnt/shared:1 rw,noatime - ext3 shared:1 rw";
-    assert!(is_shared(shared, 36) && is_shared(slave, 37));
-    assert!(!is_shared(private, 38) && !is_shared(shared, 37));
+    for (line, id, to_container, both_ways) in [
+        (shared, 36, true, true),
+        (slave, 37, true, false),
+        (private, 38, false, false),
+        (shared, 37, false, false),
+    ] {
+        assert_eq!(
+            can_spread(line, id, Propagation::Slave),
+            to_container,
+            "{line}"
+        );
+        assert_eq!(
+            can_spread(line, id, Propagation::Shared),
+            both_ways,
+            "{line}"
+        );
+    }
 }
 
 /// A tree of links that lead anywhere, and a place to make in it: nothing comes to lie beside the root.

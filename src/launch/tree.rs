@@ -88,13 +88,18 @@ impl Origins<'_> {
         } else {
             Depth::Single
         };
-        if mount.propagation != Propagation::Private {
-            require_shared(path)?;
-        }
-        let tree = match mount::clone_tree(AT_FDCWD, path, depth) {
+        let spread = || match mount.propagation {
+            Propagation::Private => Ok(()),
+            wanted => require_spread(path, wanted),
+        };
+        let open = || {
+            spread()?;
+            mount::clone_tree(AT_FDCWD, path, depth)
+        };
+        let tree = match open() {
             Err(Errno::ENOENT) if *missing == Missing::MakeDirectory => {
                 make_directories(path.to_bytes())?;
-                mount::clone_tree(AT_FDCWD, path, depth)?
+                open()?
             }
             other => other?,
         };
@@ -146,22 +151,26 @@ fn make_directories(directory: &[u8]) -> nix::Result<()> {
     Ok(())
 }
 
-/// Fails with EINVAL when the mount that `source` lies on propagates nothing: a container that asked for
-/// propagation would silently get none.
-fn require_shared(source: &std::ffi::CStr) -> nix::Result<()> {
+/// Fails with EINVAL when the mount that `source` lies on cannot propagate as wanted: a container that asked for
+/// propagation would silently get none, or one that goes one way only.
+fn require_spread(source: &std::ffi::CStr, wanted: Propagation) -> nix::Result<()> {
     let place = path::open(source, OFlag::O_PATH)?;
-    let wanted = crate::sys::proc::mount_id(place.as_fd())?;
+    let id = crate::sys::proc::mount_id(place.as_fd())?;
     let table = std::fs::read_to_string("/proc/self/mountinfo");
     let table = table.map_err(|error| crate::sys::errno_of(&error))?;
-    let shared = table.lines().any(|line| is_shared(line, wanted));
-    if shared { Ok(()) } else { Err(Errno::EINVAL) }
+    let can = table.lines().any(|line| can_spread(line, id, wanted));
+    if can { Ok(()) } else { Err(Errno::EINVAL) }
 }
 
-/// Whether a line of mountinfo (proc_pid_mountinfo(5)) is that of a mount which is in a peer group.
-pub(super) fn is_shared(line: &str, mount_id: u64) -> bool {
+/// Whether a line of mountinfo (proc_pid_mountinfo(5)) is that of a mount from which a tree can propagate as wanted:
+/// both ways from a shared mount, to the container also from a slave.
+pub(super) fn can_spread(line: &str, mount_id: u64, wanted: Propagation) -> bool {
     let mut fields = line.split(' ');
     let id = fields.next().and_then(|id| id.parse().ok());
     let mut optional = fields.skip(5).take_while(|field| *field != "-");
     id == Some(mount_id)
-        && optional.any(|field| field.starts_with("shared:") || field.starts_with("master:"))
+        && optional.any(|field| {
+            field.starts_with("shared:")
+                || field.starts_with("master:") && wanted == Propagation::Slave
+        })
 }

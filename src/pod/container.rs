@@ -23,6 +23,7 @@ use super::log_file;
 use super::node::{Node, blocking, now};
 use super::patience::{DEADLINE, patiently};
 use super::process::ProcessIdentity;
+use super::propagation;
 use super::record::{self, ContainerImage, ContainerRecord, PodRecord};
 use super::sandbox::{Order, cgroup_slots, kill_and_remove, unexpected};
 use super::state::{ContainerPhase, Run};
@@ -62,6 +63,7 @@ pub fn new_record(
     if image.kind == ImageKind::Artifact {
         return Err(PodError::Artifact(config.image.image.clone()));
     }
+    spec::resources::check(&config.resources)?;
     let image_volumes = image_volume::resolve(node, &config)?;
     let named = spec::cdi_names(&config.cdi_devices, config.annotations.iter());
     let cdi = cdi::edits(&node.settings.cdi_dirs, &named)?;
@@ -316,15 +318,23 @@ pub fn is_file(choice: &SeccompChoice) -> bool {
 /// Waits until the paths answer that a container's request names and this process looks at. Those that are
 /// mounted are the business of the container's own process.
 pub async fn answering(record: &ContainerRecord) -> Result<(), PodError> {
-    if !is_file(&record.config.security.seccomp) && record.config.devices.is_empty() {
+    let config = &record.config;
+    let named = is_file(&config.security.seccomp) || !config.devices.is_empty();
+    if !named && !propagation::is_wanted(config) {
         return Ok(());
     }
     let config = Arc::clone(&record.config);
     let look = move || {
         localhost_profile(&config.security.seccomp)?;
+        propagation::check(&config)?;
         device_grants(&config).map(drop)
     };
-    patiently("a device or profile of the container", DEADLINE, look).await
+    patiently(
+        "a device, profile or volume of the container",
+        DEADLINE,
+        look,
+    )
+    .await
 }
 
 /// The log of a container, opened.
@@ -364,6 +374,7 @@ pub async fn launch(
 ) -> Result<(Run, Vec<String>), PodError> {
     const DOING: &str = "start the container";
     let (id, started_at) = (record.id, record.started_at);
+    let memory_limit = record.resources.memory_limit;
     answering(&record).await?;
     let log = log_of(&pod, &record).await?;
     if link.is_closed() {
@@ -401,7 +412,12 @@ pub async fn launch(
         });
     }
     let answer = link.ask(request, &descriptors).await;
-    let answer = answer.map_err(|error| launch_error::of(DOING, error))?;
+    let answer = answer.map_err(|error| {
+        if memory_limit > 0 && launch_error::is_killed(&error) && starved(&launch.cgroup) {
+            return PodError::MemoryTooLow(memory_limit);
+        }
+        launch_error::of(DOING, error)
+    })?;
     match answer.body {
         Reply::Started {
             pid,
@@ -416,6 +432,12 @@ pub async fn launch(
         )),
         _ => Err(unexpected(DOING, &answer)),
     }
+}
+
+/// Whether the kernel has killed a process of the group for want of memory.
+fn starved(cgroup: &Cgroup) -> bool {
+    let detail = cgroup.detail();
+    detail.is_ok_and(|detail| detail.memory.oom_kills.is_some_and(|kills| kills > 0))
 }
 
 fn ready_launch(

@@ -136,6 +136,28 @@ pub enum PodError {
     /// The target of a shared pid namespace is no running container of the pod.
     #[error("namespace_options.target_id {0:?} is no running container of this pod sandbox")]
     Target(String),
+    /// The kernel killed the container's process before its program ran.
+    #[error(
+        "linux.resources.memory_limit_in_bytes: invalid value {0}: the kernel killed the container's process for want of \
+         memory before its program ran; give more"
+    )]
+    MemoryTooLow(i64),
+    /// A volume asks for more propagation than its mount has.
+    #[error(
+        "mounts[{mount}].propagation: {} lies on the mount {}, which is not {wanted}; share it with `mount --make-shared {}`, \
+         or ask for less propagation",
+        path.display(), point.display(), point.display()
+    )]
+    Propagation {
+        /// Which of the request's mounts.
+        mount: usize,
+        /// Its path on the host.
+        path: PathBuf,
+        /// The mount point above it.
+        point: PathBuf,
+        /// What the mount would have to be.
+        wanted: &'static str,
+    },
     /// A file that the request names cannot be read.
     #[error("read {} for {field}", path.display())]
     RequestedFile {
@@ -348,6 +370,7 @@ impl PodError {
             | Self::Bandwidth(_)
             | Self::NoNetwork(_)
             | Self::Range(_)
+            | Self::StopSignal(_)
             | Self::HostIp(_) => ErrorKind::InvalidArgument,
             Self::PodExists { .. } | Self::ContainerExists { .. } => ErrorKind::AlreadyExists,
             Self::Spec(SpecError::Unsupported { .. })
@@ -356,6 +379,8 @@ impl PodError {
             | Self::ContainerPhase { .. }
             | Self::Connect { .. }
             | Self::Experiment(_)
+            | Self::Propagation { .. }
+            | Self::MemoryTooLow(_)
             | Self::Artifact(_) => ErrorKind::FailedPrecondition,
             Self::Cdi(_) | Self::Spec(_) => ErrorKind::InvalidArgument,
             Self::ExecTimeout(_) | Self::PathHangs { .. } => ErrorKind::DeadlineExceeded,
@@ -363,13 +388,7 @@ impl PodError {
             Self::TooManyListeners(_) => ErrorKind::ResourceExhausted,
             Self::Cni(CniError::Deadline { .. }) => ErrorKind::DeadlineExceeded,
             Self::Cni(CniError::NoConfig(_) | CniError::Config { .. }) => ErrorKind::Unavailable,
-            Self::Cgroup(
-                CgroupError::InvalidPath { .. }
-                | CgroupError::InvalidLimit { .. }
-                | CgroupError::Unavailable { .. },
-            )
-            | Self::StopSignal(_) => ErrorKind::InvalidArgument,
-            Self::Cgroup(CgroupError::BelowUsage { .. }) => ErrorKind::FailedPrecondition,
+            Self::Cgroup(error) => cgroup_kind(error),
             Self::Systemd(SystemdError::Connect(_) | SystemdError::Deadline { .. }) => {
                 ErrorKind::Unavailable
             }
@@ -393,6 +412,17 @@ impl PodError {
             } => launch_error::kind(failure),
             _ => ErrorKind::Internal,
         }
+    }
+}
+
+fn cgroup_kind(error: &CgroupError) -> ErrorKind {
+    match error {
+        CgroupError::InvalidPath { .. }
+        | CgroupError::InvalidLimit { .. }
+        | CgroupError::Refused { .. }
+        | CgroupError::Unavailable { .. } => ErrorKind::InvalidArgument,
+        CgroupError::BelowUsage { .. } => ErrorKind::FailedPrecondition,
+        _ => ErrorKind::Internal,
     }
 }
 

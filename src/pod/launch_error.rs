@@ -22,6 +22,12 @@ pub fn of(doing: &'static str, error: LinkError) -> PodError {
     }
 }
 
+/// Whether the process was killed before its program ran.
+pub fn is_killed(error: &LinkError) -> bool {
+    matches!(error, LinkError::Failed(failure)
+        if failure.step == Step::Vanished && failure.object == "killed by signal 9")
+}
+
 /// The kind of a failed step.
 ///
 /// It is never `NotFound`: clients take that for the pod's or the container's absence. A request's own

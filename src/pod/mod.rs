@@ -42,6 +42,7 @@ mod node;
 mod observe;
 mod patience;
 mod process;
+mod propagation;
 mod readiness;
 mod record;
 mod recover;

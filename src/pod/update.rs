@@ -7,7 +7,7 @@ use super::limits;
 use super::node::Node;
 use super::record::ContainerRecord;
 use crate::cgroup::{Ceiling, Limits};
-use crate::spec::Resources;
+use crate::spec::{Resources, resources};
 
 /// The resources in force after an update: what the update leaves at its zero value stays.
 pub fn merged(old: &Resources, new: &Resources) -> Resources {
@@ -47,6 +47,7 @@ pub fn apply(
     pod: &PodSnapshot,
     record: &ContainerRecord,
 ) -> Result<Resources, PodError> {
+    resources::check(&record.resources)?;
     let spec = container::runtime_spec(node, pod, record)?;
     let limits = limits::of_spec(&spec, node.cgroups.mode(), node.settings.pids_limit);
     // Device rules were written at the creation and are no resource that CRI updates.

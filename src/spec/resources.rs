@@ -4,6 +4,58 @@ use oci_spec::runtime::{LinuxCpu, LinuxHugepageLimit, LinuxMemory, LinuxResource
 
 use super::{Resources, SpecError};
 
+/// The least memory limit with which a container's first process can be made and its program executed: below, the
+/// kernel kills the process before the program runs. crun wants 500 KiB, CRI-O with runc 12 MiB.
+pub const LEAST_MEMORY: i64 = 512 << 10;
+
+/// Checks the values of a request that the kernel would refuse, or with which nothing can start. A container that is
+/// there already is not asked again.
+///
+/// # Errors
+/// [`SpecError::Invalid`] names the field, the value, and what is allowed.
+pub fn check(resources: &Resources) -> Result<(), SpecError> {
+    let refuse = |field: &str, value: &dyn std::fmt::Display, allowed: &str| {
+        let field = format!("linux.resources.{field}");
+        Err(SpecError::invalid(
+            field,
+            format!("invalid value {value}: {allowed}"),
+        ))
+    };
+    let Resources {
+        cpu_period: period,
+        cpu_quota: quota,
+        memory_limit: memory,
+        ..
+    } = resources;
+    if *period != 0 && !(1_000..=1_000_000).contains(period) {
+        return refuse("cpu_period", period, "give 1000 to 1000000 microseconds");
+    }
+    if (1..1_000).contains(quota) {
+        return refuse(
+            "cpu_quota",
+            quota,
+            "give at least 1000 microseconds, or -1 for no limit",
+        );
+    }
+    if (1..LEAST_MEMORY).contains(memory) {
+        let allowed =
+            format!("no program can be started with less than {LEAST_MEMORY} bytes; give more");
+        return refuse("memory_limit_in_bytes", memory, &allowed);
+    }
+    oom_score_adj(resources)?;
+    if let Some(pids) = resources.unified.get("pids.max") {
+        let number = pids.trim().parse::<u64>();
+        if pids.trim() != "max" && number.is_err() || number == Ok(0) {
+            return refuse(
+                "unified[\"pids.max\"]",
+                &format!("{pids:?}"),
+                "give a number from 1, or \"max\"",
+            );
+        }
+    }
+    to_oci(resources).map(drop)
+}
+
 /// The limits as OCI writes them, for a new container and for an update of a running one.
 ///
 /// # Errors
@@ -46,7 +98,10 @@ pub(super) fn oom_score_adj(resources: &Resources) -> Result<i32, SpecError> {
         .ok_or_else(|| {
             SpecError::invalid(
                 "linux.resources.oom_score_adj",
-                "it has to be from -1000 to 1000",
+                format!(
+                    "invalid value {}: give -1000 to 1000",
+                    resources.oom_score_adj
+                ),
             )
         })
 }
@@ -81,7 +136,9 @@ fn memory(resources: &Resources) -> Result<Option<LinuxMemory>, SpecError> {
         && swap >= 0
         && (bytes < 0 || swap < bytes)
     {
-        let reason = "it counts memory plus swap and cannot be less than the memory limit";
+        let reason = format!(
+            "invalid value {swap}: it counts memory plus swap; give at least the memory limit, {bytes}"
+        );
         return Err(SpecError::invalid(
             "linux.resources.memory_swap_limit_in_bytes",
             reason,

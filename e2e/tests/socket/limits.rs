@@ -155,10 +155,46 @@ fn too_much_memory_is_oomkilled_with_137() {
         (status.exit_code, status.reason.as_str()),
         (137, "OOMKilled")
     );
-    let mut config = shell("child", "probe hog 200; exit 3");
-    config.resources().memory_limit_in_bytes = 32 * MIB;
-    let (_, status) = pod.finish(config);
-    assert_eq!(status.exit_code, 3, "the first process went on");
+    // containerd 2.4.2 and CRI-O 1.37 go by the kernel's count of kills alone: "Even if the container's main process
+    // is not OOM-killed, an OOM kill of a child can still update status.Reason" (containerd, events.go).
+    for (name, script, code, reason) in [
+        ("child", "probe hog 200; exit 3", 3, "OOMKilled"),
+        ("child-zero", "probe hog 200; exit 0", 0, "OOMKilled"),
+        ("term", "probe hog 200; kill -15 $$", 143, "OOMKilled"),
+        ("kill", "probe hog 200; kill -9 $$", 137, "OOMKilled"),
+        ("plain", "exit 3", 3, "Error"),
+        ("plain-zero", "exit 0", 0, "Completed"),
+    ] {
+        let mut config = shell(name, script);
+        // Process 1 of a namespace ignores the signals that it sends itself.
+        config.namespaces().pid = cri_api::runtime::v1::NamespaceMode::Node.into();
+        config.resources().memory_limit_in_bytes = 32 * MIB;
+        let (_, status) = pod.finish(config);
+        assert_eq!(
+            (status.exit_code, status.reason.as_str()),
+            (code, reason),
+            "{name}"
+        );
+    }
+    // What a stop ended was ended by the stop.
+    for (name, grace, code, reason) in
+        [("stop", 10, 0, "Completed"), ("stop-kill", 0, 137, "Error")]
+    {
+        let mut config = shell(
+            name,
+            "trap 'exit 0' TERM; probe hog 200; echo went on; while :; do sleep 0.1; done",
+        );
+        config.resources().memory_limit_in_bytes = 32 * MIB;
+        let container = pod.start(config);
+        container.wait_for("went on");
+        container.stop(grace);
+        let status = container.status();
+        assert_eq!(
+            (status.exit_code, status.reason.as_str()),
+            (code, reason),
+            "{name}"
+        );
+    }
     let mut config = shell("killed", "kill -9 $$ || sleep 1000");
     config.namespaces().pid = cri_api::runtime::v1::NamespaceMode::Container.into();
     config.resources().memory_limit_in_bytes = 32 * MIB;
@@ -449,4 +485,116 @@ fn a_container_may_use_all_cpus_whatever_the_daemon_may() {
     assert_eq!(bound, "0", "the daemon is bound to one CPU");
     let container = daemon.run_named("affinity").start(idle("c"));
     assert_eq!(evidence::status(container.pid(), "Cpus_allowed_list"), all);
+}
+
+/// A request whose one limit is changed by a case.
+type Change = fn(&mut LinuxContainerResources);
+
+/// Words that the error has to have, and the limit that cannot be.
+const IMPOSSIBLE: [(&str, Change); 21] = [
+    ("memory_limit_in_bytes 4096 524288", |r| {
+        r.memory_limit_in_bytes = 4096
+    }),
+    ("memory_limit_in_bytes 1 524288", |r| {
+        r.memory_limit_in_bytes = 1
+    }),
+    ("memory_limit_in_bytes 524287", |r| {
+        r.memory_limit_in_bytes = 524_287
+    }),
+    ("memory_limit_in_bytes -2", |r| r.memory_limit_in_bytes = -2),
+    ("memory_swap_limit_in_bytes 33554432 67108864", |r| {
+        r.memory_limit_in_bytes = 64 * MIB;
+        r.memory_swap_limit_in_bytes = 32 * MIB;
+    }),
+    ("cpuset_cpus 99 0", |r| r.cpuset_cpus = "99".into()),
+    ("cpuset_cpus 0-99", |r| r.cpuset_cpus = "0-99".into()),
+    ("cpuset_cpus 100000", |r| r.cpuset_cpus = "100000".into()),
+    ("cpuset_cpus 1-0", |r| r.cpuset_cpus = "1-0".into()),
+    ("cpuset_cpus one", |r| r.cpuset_cpus = "one".into()),
+    ("cpuset_mems 77 0", |r| r.cpuset_mems = "77".into()),
+    ("cpu_quota 999 1000", |r| r.cpu_quota = 999),
+    ("cpu_period 999 1000", |r| r.cpu_period = 999),
+    ("cpu_period 1000001 1000000", |r| r.cpu_period = 1_000_001),
+    ("cpu_shares -1", |r| r.cpu_shares = -1),
+    ("oom_score_adj 1001 1000", |r| r.oom_score_adj = 1001),
+    ("unified no.such", |r| {
+        drop(r.unified.insert("no.such".into(), "1".into()))
+    }),
+    ("unified cgroup.procs", |r| {
+        drop(r.unified.insert("cgroup.procs".into(), "1".into()))
+    }),
+    ("unified pids.max many", |r| {
+        drop(r.unified.insert("pids.max".into(), "many".into()))
+    }),
+    ("unified pids.max 0 1", |r| {
+        drop(r.unified.insert("pids.max".into(), "0".into()))
+    }),
+    ("hugepage_limits 3MB=", |r| {
+        let page_size = "3MB".to_owned();
+        r.hugepage_limits = vec![cri_api::runtime::v1::HugepageLimit {
+            page_size,
+            limit: 1 << 21,
+        }];
+    }),
+];
+
+/// What the kernel refuses, or with which nothing can start, is refused at the creation and at an update, by the
+/// field's name, with the value and what would do. Ranges: Documentation/scheduler/sched-bwc.rst for the CPU time,
+/// proc_pid_oom_score_adj(5), cgroup-v1/cpusets.rst; the least memory is ours (`spec::resources::LEAST_MEMORY`).
+#[test]
+fn limits_that_cannot_be_are_refused_by_name() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("limits");
+    let running = pod.start(idle("running"));
+    let hugepages = std::path::Path::new("/sys/kernel/mm/hugepages").is_dir();
+    let mut wrong = Vec::new();
+    for (number, (words, change)) in IMPOSSIBLE.iter().enumerate() {
+        if words.starts_with("hugepage") && !hugepages {
+            continue;
+        }
+        let mut config = idle(&format!("bad{number}"));
+        change(config.resources());
+        let mut resources = LinuxContainerResources::default();
+        change(&mut resources);
+        let created = daemon.try_create(&pod.id, &pod.config, &config).map(drop);
+        for (what, outcome) in [("create", created), ("update", update(&running, resources))] {
+            let said = outcome.err().is_some_and(|status| {
+                let right = matches!(
+                    status.code(),
+                    Code::InvalidArgument | Code::FailedPrecondition
+                );
+                right && words.split(' ').all(|word| status.message().contains(word))
+            });
+            if !said {
+                wrong.push(format!("{what} {words}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_eq!(daemon.containers().len(), 1, "something is left");
+    running.sh("true");
+}
+
+#[test]
+fn the_least_limits_start() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("least");
+    // The least starts, and so does a value that the kernel rounds.
+    for (name, change) in [
+        ("least", (|r| r.memory_limit_in_bytes = 524_288) as Change),
+        ("odd", |r| r.memory_limit_in_bytes = 8 * MIB + 1),
+        ("quota", |r| r.cpu_quota = 1000),
+        ("period", |r| {
+            (r.cpu_quota, r.cpu_period) = (1_000_000, 1_000_000)
+        }),
+        ("shares", |r| r.cpu_shares = 1_000_000),
+        ("tasks", |r| {
+            drop(r.unified.insert("pids.max".into(), "1".into()))
+        }),
+        ("no-limit", |r| r.memory_limit_in_bytes = -1),
+    ] {
+        let mut config = container(name, request::BUSYBOX, &["probe", "exit", "7"]);
+        change(config.resources());
+        assert_eq!(pod.finish(config).1.exit_code, 7, "{name}");
+    }
 }

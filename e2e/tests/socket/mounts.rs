@@ -8,6 +8,7 @@ use cri_api::runtime::v1::{Mount, MountPropagation};
 use e2e::program::{run, sh};
 use e2e::request::{idle, mount, shell};
 use e2e::{Container, Daemon, Pod};
+use tonic::Code;
 
 /// A directory of the host for a test's volume.
 fn volume(daemon: &Daemon, name: &str) -> PathBuf {
@@ -159,26 +160,66 @@ fn mounts_of_the_host_reach_a_container_only_when_asked_for() {
     sh(&format!("umount {path}"));
 }
 
+/// As `ensureShared` and `ensureSharedOrSlave` of containerd 2.4.2 want it, when the container is created. The path may
+/// lie deep below the mount, and need not be there yet: then it is made, as without propagation.
 #[test]
-fn propagation_needs_a_shared_source_and_says_so() {
+fn propagation_needs_a_mount_that_has_it_and_says_so() {
+    use MountPropagation::{PropagationBidirectional as Both, PropagationHostToContainer as Down};
     let daemon = Daemon::start();
     let dir = volume(&daemon, "v");
     let path = dir.display();
-    sh(&format!(
-        "mount --bind {path} {path}; mount --make-private {path}"
-    ));
+    fs::create_dir_all(dir.join("below")).unwrap();
     let pod = daemon.run_named("propagation");
-    let mut config = idle("c");
-    let mut volume = mount(&dir, "/data");
-    volume.propagation = MountPropagation::PropagationBidirectional.into();
-    config.mounts = vec![volume];
-    let refused = daemon
-        .try_create(&pod.id, &pod.config, &config)
-        .and_then(|id| daemon.try_start(&id));
-    sh(&format!("umount {path}"));
-    let status = refused.unwrap_err();
-    assert!(status.message().contains(&path.to_string()), "{status}");
-    assert!(status.message().contains("shared"), "{status}");
+    daemon.provide(e2e::BUSYBOX);
+    let cases = [
+        ("shared", "", Both, true),
+        ("shared", "below", Down, true),
+        ("shared", "missing/a", Both, true),
+        ("shared", "missing/b", Down, true),
+        ("slave", "", Both, false),
+        ("slave", "below", Both, false),
+        ("slave", "below", Down, true),
+        ("slave", "missing/c", Both, false),
+        ("slave", "missing/d", Down, true),
+        ("private", "", Both, false),
+        ("private", "", Down, false),
+        ("private", "missing/e", Down, false),
+        ("unbindable", "below", Down, false),
+    ];
+    let mut wrong = Vec::new();
+    for (number, (kind, below, propagation, right)) in cases.into_iter().enumerate() {
+        // Twice: a slave has a master, which is the lower of the two.
+        sh(&format!(
+            "mount --bind {path} {path} && mount --make-shared {path} && mount --bind {path} {path} && mount --make-{kind} {path}"
+        ));
+        let mut config = idle(&format!("c{number}"));
+        let mut volume = mount(dir.join(below), "/data");
+        volume.propagation = propagation.into();
+        config.mounts = vec![volume];
+        let created = daemon.try_create(&pod.id, &pod.config, &config);
+        let was_made = dir.join(below).exists();
+        let told = match &created {
+            Ok(id) => daemon.try_start(id).is_ok() && dir.join(below).is_dir(),
+            Err(status) => {
+                let text = status.message();
+                let named = ["mounts[0].propagation", path.to_string().as_str(), "shared"]
+                    .iter()
+                    .all(|word| text.contains(word));
+                !(named && status.code() == Code::FailedPrecondition)
+            }
+        };
+        if let Ok(id) = &created {
+            e2e::must("remove", daemon.try_stop(id, 0));
+            e2e::must("remove", daemon.try_remove(id));
+        }
+        sh(&format!("umount {path} && umount {path}"));
+        if told != right || !right && (created.is_ok() || was_made && below.starts_with("missing"))
+        {
+            wrong.push(format!("{kind} {below} {propagation:?}: {created:?}"));
+        }
+    }
+    pod.remove();
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
