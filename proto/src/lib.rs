@@ -1,6 +1,6 @@
 //! The two contracts of Holdfast, generated from the protos of this package.
 //!
-//! [`runtime::v1`] is the Container Runtime Interface at the level of Kubernetes 1.36, server and
+//! [`runtime::v1`] is the Container Runtime Interface at the level of Kubernetes 1.38-beta, server and
 //! client; [`holdfast::v1`] is the small service for what the CRI lacks. There is no logic here
 //! and there must be none: names, numbers and types are the contract, and what they mean is
 //! decided by whoever imports them. The only code written by hand keeps secrets out of logs.

@@ -80,7 +80,7 @@ macro_rules! crictl {
 fn a_pods_life_by_hand() {
     let daemon = Daemon::start();
     let crictl = crictl!(&daemon);
-    assert!(crictl.ok(&["--version"]).contains("1.36"));
+    assert!(crictl.ok(&["--version"]).contains("1.37"));
     crictl.ok(&["pull", BUSYBOX]);
     let sandbox = crictl.pod_file("demo");
     let pod = crictl.ok(&["runp", &sandbox]).trim().to_owned();

@@ -26,6 +26,7 @@ fn profile(kind: ProfileType, localhost: &str) -> Option<SecurityProfile> {
     Some(SecurityProfile {
         profile_type: kind.into(),
         localhost_ref: localhost.into(),
+        ..SecurityProfile::default()
     })
 }
 

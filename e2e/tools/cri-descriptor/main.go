@@ -1,6 +1,9 @@
 // Command cri-descriptor writes the descriptor of the CRI that Kubernetes ships, as an encoded
 // google.protobuf.FileDescriptorProto, to its standard output. The descriptor is the one linked
 // into every kubelet, not one compiled anew from a text.
+//
+// Two versions of one module do not fit into one program, so it is run once with each of two module
+// files: go.mod has the beta that proto/ equals, release.mod the release that proto/ contains.
 package main
 
 import (

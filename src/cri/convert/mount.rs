@@ -220,5 +220,6 @@ pub fn volume_message(volume: &VolumeMount) -> cri::Mount {
         recursive_read_only: volume.recursive_read_only,
         image,
         image_sub_path,
+        mount_options: Vec::new(),
     }
 }

@@ -216,5 +216,6 @@ pub fn namespaces_message(options: &NamespaceOptions) -> cri::NamespaceOption {
         ipc: ipc.into(),
         target_id,
         userns_options,
+        cgroupns_options: None,
     }
 }

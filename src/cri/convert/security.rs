@@ -203,7 +203,7 @@ fn seccomp(
                 .strip_prefix(LOCALHOST)
                 .unwrap_or(&profile.localhost_ref),
         )?)),
-        Err(_) => Err(unknown_profile(
+        Ok(ProfileType::Oci) | Err(_) => Err(unknown_profile(
             format!("{field}.seccomp.profile_type"),
             profile.profile_type,
         )),
@@ -243,7 +243,7 @@ fn apparmor(
             &format!("{field}.apparmor.localhost_ref"),
             &profile.localhost_ref,
         ),
-        Err(_) => Err(unknown_profile(
+        Ok(ProfileType::Oci) | Err(_) => Err(unknown_profile(
             format!("{field}.apparmor.profile_type"),
             profile.profile_type,
         )),

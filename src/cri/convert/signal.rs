@@ -18,8 +18,10 @@ pub(super) fn signal(field: &str, number: i32) -> Result<Option<Signal>, FieldEr
     if signal == cri::Signal::RuntimeDefault {
         return Ok(None);
     }
+    // The enum's names have a prefix since Kubernetes 1.37: `SIGNAL_SIGRTMINPLUS3`.
     let name = signal
         .as_str_name()
+        .trim_start_matches("SIGNAL_")
         .replace("PLUS", "+")
         .replace("MINUS", "-");
     name.parse().map(Some).map_err(|_| unknown())

@@ -34,6 +34,7 @@ pub(super) async fn status(
         recursive_read_only_mounts: node.facts.recursive_read_only,
         // It stands for idmapped mounts as well, which volumes need in such a pod.
         user_namespaces,
+        cgroup_namespaces: false,
     };
     let handler = |name: &str| cri::RuntimeHandler {
         name: name.to_owned(),
@@ -58,6 +59,9 @@ pub(super) async fn status(
         features: Some(cri::RuntimeFeatures {
             supplemental_groups_policy: true,
             user_namespaces_host_network: user_namespaces,
+            mount_options: false,
+            cgroup_mount_mode: false,
+            seccomp_profile_oci: false,
         }),
     }))
 }

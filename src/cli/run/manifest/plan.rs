@@ -362,6 +362,7 @@ fn namespaces(spec: &PodSpec, uid: &str) -> Result<cri::NamespaceOption, Manifes
         ipc: mode(spec.host_ipc).into(),
         target_id: String::new(),
         userns_options: mapped.then(|| users::of(uid)),
+        ..Default::default()
     })
 }
 

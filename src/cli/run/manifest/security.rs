@@ -173,5 +173,6 @@ fn security_profile(kind: ProfileType, localhost_ref: String) -> cri::SecurityPr
     cri::SecurityProfile {
         profile_type: kind.into(),
         localhost_ref,
+        ..Default::default()
     }
 }

@@ -123,6 +123,7 @@ fn metric(
         metric_type: kind.into(),
         label_values: labels,
         value: Some(cri::UInt64Value { value }),
+        double_value: None,
     }
 }
 

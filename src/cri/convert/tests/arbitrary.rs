@@ -11,7 +11,7 @@ use crate::spec::NamespaceOptions;
 prop_compose! {
     fn namespaces()(network in -1..4, pid in -1..5, ipc in -1..4, target_id in "[0-9a-f]{0,3}")
         -> cri::NamespaceOption {
-        cri::NamespaceOption { network, pid, ipc, target_id, userns_options: None }
+        cri::NamespaceOption { network, pid, ipc, target_id, ..Default::default() }
     }
 }
 
@@ -37,7 +37,7 @@ prop_compose! {
         profile_type in -1..4, localhost_ref in ".{0,6}", policy in -1..3,
         groups in proptest::collection::vec(any::<i64>(), 0..3),
     ) -> cri::LinuxContainerSecurityContext {
-        let profile = cri::SecurityProfile { profile_type, localhost_ref };
+        let profile = cri::SecurityProfile { profile_type, localhost_ref, ..Default::default() };
         cri::LinuxContainerSecurityContext {
             namespace_options,
             run_as_user: (user % 2 == 0).then_some(cri::Int64Value { value: user }),

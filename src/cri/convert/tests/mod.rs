@@ -318,6 +318,7 @@ fn namespace_options_are_echoed() {
             uids: vec![mapping(100_000)],
             gids: vec![mapping(200_000)],
         }),
+        ..Default::default()
     };
     let context = cri::LinuxSandboxSecurityContext {
         namespace_options: Some(wanted.clone()),
@@ -436,6 +437,7 @@ fn profiles_and_their_deprecated_forms() {
         Some(cri::SecurityProfile {
             profile_type,
             localhost_ref: localhost_ref.to_owned(),
+            ..Default::default()
         })
     };
     let new = |seccomp| cri::LinuxContainerSecurityContext {
