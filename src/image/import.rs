@@ -6,7 +6,7 @@
 use super::image::{Image, chain_ids};
 use super::index::names_of;
 use super::layer::{self, Expected, LayerError};
-use super::manifest::{self, Machine, ManifestError, Parsed};
+use super::manifest::{self, LAYERS_MAX, Machine, ManifestError, Parsed};
 use super::pull::{PullErrorKind, layer_kind, manifest_kind};
 use super::registry::DOCUMENT_MAX;
 use super::store::{Candidate, ImageStore, Slot, StagedLayer, Staging, StoreError};
@@ -113,6 +113,7 @@ impl ImportError {
             Self::Read { .. } | Self::Archive { .. } => PullErrorKind::Corrupt,
             Self::Unpack { source, .. } if source.is_no_space() => PullErrorKind::NoSpace,
             Self::Unpack { source, .. } if source.is_too_large() => PullErrorKind::TooLarge,
+            Self::Unpack { source, .. } if source.is_local() => PullErrorKind::Internal,
             Self::Unpack { .. } => PullErrorKind::Corrupt,
             Self::Manifest { source, .. } => manifest_kind(source),
             Self::Layer { source, .. } => layer_kind(source),
@@ -227,6 +228,10 @@ impl Import<'_> {
         } else {
             self.docker_archive(spread)?
         };
+        if parts.layers.len() > LAYERS_MAX {
+            let many = ManifestError::TooManyLayers(parts.layers.len());
+            return Err(self.manifest_error()(many));
+        }
         let (_, diff_ids) =
             manifest::parse_config(&parts.config, parts.layers.len(), &Machine::this())
                 .map_err(self.manifest_error())?;

@@ -253,7 +253,8 @@ fn load(id: ImageId, record: &ImageRecord, blobs: &Dir) -> Result<Image, LoadErr
     };
     let (kind, config) = match &manifest.kind {
         ManifestKind::Image => {
-            let layers = record.layers.len();
+            // The record has those of which something can be seen.
+            let layers = manifest.layers.len();
             let (config, _) = manifest::parse_config(&config_json, layers, &machine)?;
             (ImageKind::Container, config)
         }

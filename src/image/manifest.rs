@@ -6,7 +6,7 @@ use oci_spec::image::{Arch, Descriptor, ImageConfiguration, ImageIndex, ImageMan
 use std::collections::HashMap;
 
 /// The most layers of an image; overlay takes no more (`OVL_MAX_STACK`).
-const LAYERS_MAX: usize = 500;
+pub(super) const LAYERS_MAX: usize = 500;
 
 /// The annotation that names a file of an artifact (image specification, "Pre-Defined Annotation Keys").
 const TITLE: &str = "org.opencontainers.image.title";

@@ -40,7 +40,7 @@ pub use import::ImportError;
 pub use index::LoadError;
 pub use layer::LayerError;
 pub use manifest::ManifestError;
-pub use overlay::ViewError;
+pub use overlay::{ViewError, lower_layers};
 pub use pull::{LayerProgress, PullError, PullErrorKind, PullRequest, Pulling};
 pub use reference::{Reference, ReferenceError, Target};
 pub use registry::{HostsError, RegistryError};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::error::PodError;
 use super::node::Node;
 use super::record::ContainerRecord;
-use crate::image::LayerName;
+use crate::image::{LayerName, lower_layers};
 use crate::plan::ImageTree;
 use crate::spec::{ContainerConfig, VolumeSource};
 
@@ -96,12 +96,10 @@ pub fn trees(node: &Node, record: &ContainerRecord) -> Vec<ImageTree> {
     record.image_volumes.iter().filter_map(tree).collect()
 }
 
-/// Layers as the shim sees them, the highest first.
+/// The directories of layers (the bottom one first) as the shim sees them and overlay takes them.
 pub fn lower(node: &Node, layers: &[LayerName]) -> Vec<PathBuf> {
     let directory = node.store_path(node.images.layers_dir());
-    layers
-        .iter()
-        .rev()
+    lower_layers(layers)
         .map(|layer| directory.join(layer.as_str()).join("diff"))
         .collect()
 }

@@ -235,11 +235,15 @@ pub fn make_all_private() -> nix::Result<()> {
 }
 
 /// Mounts an overlay with options in one page of text: the road of kernels before 6.8, whose fsconfig(2)
-/// takes no list of layers.
+/// takes no list of layers. A page holds the names of some 180 layers.
 ///
 /// # Errors
-/// Those of mount(2).
+/// Those of mount(2). E2BIG when the text is longer than the smallest page, which mount(2) would cut off.
 pub fn mount_overlay(target: &CStr, options: &CStr) -> nix::Result<()> {
+    const PAGE: usize = 4096;
+    if options.to_bytes_with_nul().len() > PAGE {
+        return Err(Errno::E2BIG);
+    }
     mount(
         Some(c"overlay"),
         target,

@@ -11,7 +11,7 @@ use crate::disk::{Dir, FileName};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
@@ -131,6 +131,50 @@ pub(super) fn is_directory(
     Ok(matches!(walk(Rc::new(root), path)?, Found::Directory(_)))
 }
 
+/// The layers as overlay takes them, the top one first and each once: the kernel refuses a directory that
+/// stands in `lowerdir` twice (ELOOP).
+///
+/// Of a layer that an image has several times the topmost place counts, and the lower ones change nothing
+/// that can be seen. Whatever the layer says of a name (a file, a whiteout, an opaque directory) its
+/// topmost copy says last; of all other names no copy says anything. Runtimes that keep a directory for
+/// each chain id show the same. A layer whose unpacked form follows from those below it has a
+/// [`LayerName`] of its own in each place.
+pub fn lower_layers(layers: &[LayerName]) -> impl Iterator<Item = &LayerName> {
+    let mut seen = BTreeSet::new();
+    layers.iter().rev().filter(move |layer| seen.insert(*layer))
+}
+
+/// The layers (the bottom one first) of which something can be seen: those from the topmost one up whose root is
+/// opaque, or all. The kernel does not look for the attribute on the roots of layers, so that an opaque whiteout
+/// there (image specification, "Opaque Whiteout") would have no effect.
+pub(super) fn visible_layers(
+    layers_dir: &Dir,
+    layers: &[LayerName],
+) -> Result<Vec<LayerName>, ViewError> {
+    let mut visible = Vec::new();
+    for layer in layers.iter().rev() {
+        visible.push(layer.clone());
+        let opened = open_layers(layers_dir, std::slice::from_ref(layer));
+        let root = opened.map_err(|source| ViewError::Io {
+            path: "/".to_owned(),
+            source,
+        })?;
+        if root.iter().any(is_opaque) {
+            break;
+        }
+    }
+    visible.reverse();
+    Ok(visible)
+}
+
+/// Of the roots of layers, the top one first, those of which something can be seen.
+pub(super) fn visible_roots(mut roots: Vec<File>) -> Vec<File> {
+    if let Some(opaque) = roots.iter().position(is_opaque) {
+        roots.truncate(opaque + 1);
+    }
+    roots
+}
+
 /// Opens the directories of layers (the bottom one first); in the answer the top one is first.
 pub(super) fn open_layers(layers_dir: &Dir, layers: &[LayerName]) -> io::Result<Vec<File>> {
     let open = |name: &LayerName| {
@@ -144,7 +188,7 @@ pub(super) fn open_layers(layers_dir: &Dir, layers: &[LayerName]) -> io::Result<
             .try_clone_to_owned()
             .map(File::from)
     };
-    layers.iter().rev().map(open).collect()
+    lower_layers(layers).map(open).collect()
 }
 
 /// Goes to what `path` means beneath `root`, following links, also a last one.

@@ -102,6 +102,36 @@ fn whiteouts_and_opaque_directories_hide() {
     assert_eq!(layers.read("f").as_deref(), Some("2"));
 }
 
+/// overlay takes a directory once, and does not look whether the root of a layer is opaque.
+#[test]
+fn layers_stand_once_and_those_below_an_opaque_root_not_at_all() {
+    let layers = Layers::new(4)
+        .file(0, "a", "0")
+        .opaque(1, "")
+        .file(2, "b", "2");
+    let dir = Dir::open_root(layers.dir.path()).unwrap();
+    let name = |number: usize| layers.names[number].clone();
+    for (image, shown, lower) in [
+        (vec![2, 3], vec![2, 3], vec![3, 2]),
+        (vec![0, 2, 2], vec![0, 2, 2], vec![2, 0]),
+        (vec![2, 3, 2], vec![2, 3, 2], vec![2, 3]),
+        (vec![2, 2, 2], vec![2, 2, 2], vec![2]),
+        (vec![0, 2, 0, 3, 2], vec![0, 2, 0, 3, 2], vec![2, 3, 0]),
+        (vec![0, 1, 2], vec![1, 2], vec![2, 1]),
+        (vec![1, 0, 1], vec![1], vec![1]),
+        (vec![1, 0], vec![1, 0], vec![0, 1]),
+        (vec![], vec![], vec![]),
+    ] {
+        let names: Vec<_> = image.iter().copied().map(name).collect();
+        let visible = visible_layers(&dir, &names).unwrap();
+        let wanted: Vec<_> = shown.iter().copied().map(name).collect();
+        assert_eq!(visible, wanted, "{image:?}");
+        let wanted: Vec<_> = lower.iter().copied().map(name).collect();
+        let stack: Vec<_> = lower_layers(&visible).cloned().collect();
+        assert_eq!(stack, wanted, "{image:?}");
+    }
+}
+
 #[test]
 fn a_file_hides_a_directory_and_the_other_way_round() {
     let layers = Layers::new(3)

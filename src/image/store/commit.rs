@@ -4,7 +4,7 @@ use super::{ImageHold, Inner, StagedLayer, StoreError};
 use crate::disk::{Durability, FileName};
 use crate::image::image::{Image, ImageId, LayerName};
 use crate::image::index::{ImageRecord, Index, LayerRecord, document_name};
-use crate::image::{Digest, Reference};
+use crate::image::{Digest, Reference, overlay};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -71,7 +71,7 @@ impl Inner {
             let record = ImageRecord {
                 manifest: candidate.manifest.0,
                 size: candidate.size,
-                layers: layers.clone(),
+                layers: overlay::visible_layers(&self.layers, &layers)?,
             };
             index.images.insert(id, record);
             candidate.names.iter().for_each(|name| index.name(name, id));
