@@ -7,7 +7,7 @@ use oci_spec::runtime::Mount;
 use serde::{Deserialize, Serialize};
 
 use super::mounts::check_target;
-use super::{DeviceGrant, SpecError};
+use super::{ContainerPath, DeviceGrant, SpecError};
 
 /// In front of annotations whose values name devices, separated by commas.
 pub const CDI_ANNOTATION: &str = "cdi.k8s.io/";
@@ -41,14 +41,15 @@ pub struct CdiMount {
 impl CdiMount {
     /// The mount as OCI writes it.
     pub(super) fn to_oci(&self) -> Result<Mount, SpecError> {
-        check_target(&self.container_path, &self.host_path, "CDI_devices")?;
+        let target = ContainerPath::new("CDI_devices", &self.container_path)?;
+        check_target(target.as_str(), &self.host_path, "CDI_devices")?;
         let kind = if self.kind.is_empty() {
             "bind"
         } else {
             &self.kind
         };
         let mut out = Mount::default();
-        out.set_destination(self.container_path.as_str().into())
+        out.set_destination(target.as_str().into())
             .set_typ(Some(kind.to_owned()))
             .set_source(Some(self.host_path.clone()))
             .set_options(Some(self.options.clone()));

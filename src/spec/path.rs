@@ -1,4 +1,4 @@
-//! Paths of a request, checked once: a host path is absolute, a container path stays in the root.
+//! Paths of a request, checked once: a host path is absolute, a container path is cleaned and stays in the root.
 
 use std::path::Path;
 
@@ -21,9 +21,19 @@ pub enum PathError {
         /// The path.
         path: String,
     },
-    /// The path has a component `..`.
+    /// A host path has a component `..`.
     #[error("{field}: path {path:?} has a component \"..\"; give the path without it")]
     Traversal {
+        /// Field of the request.
+        field: String,
+        /// The path.
+        path: String,
+    },
+    /// The components `..` of a container path lead out of the root.
+    #[error(
+        "{field}: path {path:?} leads out of the container's root; give a path that stays in it"
+    )]
+    Escape {
         /// Field of the request.
         field: String,
         /// The path.
@@ -47,27 +57,36 @@ fn check(field: &str, text: &str) -> Result<(), PathError> {
     if text.is_empty() {
         return Err(PathError::Empty { field });
     }
-    let path: String = text.chars().take(200).collect();
+    let path = shown(text);
     if text.len() > MAX_BYTES || text.contains('\0') {
         return Err(PathError::Unusable { field, path });
-    }
-    if text.split('/').any(|part| part == "..") {
-        return Err(PathError::Traversal { field, path });
     }
     Ok(())
 }
 
-/// Drops empty and `.` components of a path that starts at the root.
-fn normal(text: &str) -> String {
+/// The first characters of a path, for an error.
+fn shown(text: &str) -> String {
+    text.chars().take(200).collect()
+}
+
+/// Cleans a path that starts at the root, as Go's path.Clean does: `..` takes the component before it away,
+/// whatever that is on the disk. `None` when there is no component before it.
+fn clean(text: &str) -> Option<String> {
     let mut out = String::with_capacity(text.len() + 1);
-    for part in text.split('/').filter(|part| !matches!(*part, "" | ".")) {
-        out.push('/');
-        out.push_str(part);
+    for part in text.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => out.truncate(out.rfind('/')?),
+            part => {
+                out.push('/');
+                out.push_str(part);
+            }
+        }
     }
     if out.is_empty() {
         out.push('/');
     }
-    out
+    Some(out)
 }
 
 /// An absolute path on the host, without `..`.
@@ -85,10 +104,16 @@ impl HostPath {
         if !text.starts_with('/') {
             return Err(PathError::Relative {
                 field: field.to_owned(),
-                path: text.chars().take(200).collect(),
+                path: shown(text),
             });
         }
-        Ok(Self(normal(text)))
+        if text.split('/').any(|part| part == "..") {
+            return Err(PathError::Traversal {
+                field: field.to_owned(),
+                path: shown(text),
+            });
+        }
+        Ok(Self(clean(text).unwrap_or_default()))
     }
 
     /// The path as text.
@@ -116,7 +141,8 @@ impl From<HostPath> for String {
     }
 }
 
-/// A path inside a container's root: without `..`, and always written from the root.
+/// A path inside a container's root: cleaned, and always written from the root. Links on it are resolved in the
+/// root, after the components `..` are gone, as the reference runtimes do.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct ContainerPath(String);
@@ -125,10 +151,14 @@ impl ContainerPath {
     /// Checks `text`; a relative path is taken from the container's root, as runc does.
     ///
     /// # Errors
-    /// [`PathError`] for an empty path, for `..` and for a NUL byte.
+    /// [`PathError`] for an empty path, for `..` that leads out of the root and for a NUL byte.
     pub fn new(field: &str, text: &str) -> Result<Self, PathError> {
         check(field, text)?;
-        Ok(Self(normal(text)))
+        let escape = || PathError::Escape {
+            field: field.to_owned(),
+            path: shown(text),
+        };
+        clean(text).map(Self).ok_or_else(escape)
     }
 
     /// The path as text.

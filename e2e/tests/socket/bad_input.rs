@@ -268,7 +268,11 @@ fn hostile_paths_are_refused_by_field() {
         &|of| of.mounts = vec![mount("/tmp", "/a\0b")],
         "container_path",
     );
-    refused("f", &|of| of.working_dir = "/a/../b".into(), "working_dir");
+    refused(
+        "f",
+        &|of| of.working_dir = "/a/../../b".into(),
+        "working_dir",
+    );
     refused("g", &|of| of.command = vec!["a\0b".into()], "NUL");
     refused(
         "h",
@@ -306,7 +310,7 @@ fn mounts_on_proc_are_refused() {
         let outcome = daemon
             .try_create(&pod.id, &pod.config, &config)
             .and_then(|id| daemon.try_start(&id));
-        assert!(outcome.is_err(), "{path} (CVE-2019-16884)");
+        assert!(outcome.is_err(), "{path}");
     }
 }
 

@@ -94,7 +94,7 @@ fn a_mount_of_the_request_comes_instead() {
     assert_eq!(fs::read_dir(&volumes).unwrap().count(), 1);
 }
 
-/// CVE-2022-23648: what a volume begins with is looked up beneath the image's root, whatever its path.
+/// What a volume begins with is looked up beneath the image's root, whatever its path.
 #[test]
 fn a_declared_volume_cannot_show_the_host() {
     let daemon = Daemon::start();
@@ -107,17 +107,27 @@ fn a_declared_volume_cannot_show_the_host() {
             .starts_with("passwd: files\n")
     );
     run.sh("test ! -e /outside/debian_version && test ! -e /outside/machine-id");
-    daemon.pull(&format!("{CONFIG}volumes-odd:1"));
-    let refused = daemon.try_create(&pod.id, &pod.config, &with("volumes-odd"));
-    fails(
-        refused,
-        Code::InvalidArgument,
-        &["/through/../data", "image.volumes"],
-    );
     daemon.pull(&format!("{CONFIG}volumes-proc:1"));
     let refused = daemon.try_create(&pod.id, &pod.config, &with("volumes-proc"));
     fails(refused, Code::InvalidArgument, &["/proc/self"]);
     assert_eq!(daemon.containers().len(), 1);
+}
+
+/// Three spellings of one path are one volume: paths are cleaned as Go's path.Clean does, with which containerd and CRI-O
+/// begin. What a link leads to is another.
+#[test]
+fn a_declared_volume_is_one_however_it_is_spelled() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("odd");
+    let run = pod.start(with("volumes-odd"));
+    let volumes = daemon
+        .place
+        .root()
+        .join("containers")
+        .join(&run.id)
+        .join("volumes");
+    assert_eq!(fs::read_dir(volumes).unwrap().count(), 2);
+    run.sh("grep -q ' /data ' /proc/mounts && touch /data/mine && test ! -e /through");
 }
 
 /// Its content belongs to the image's users, who are others on the host.

@@ -75,20 +75,18 @@ fn source(field: &str, mount: &cri::Mount) -> Result<VolumeSource, FieldError> {
         ));
     }
     let sub_path = &mount.image_sub_path;
-    if sub_path.starts_with('/')
-        || sub_path.contains('\0')
-        || sub_path.split('/').any(|part| part == "..")
-    {
-        let remedy = "give a path relative to the image's root and without \"..\"";
-        return Err(FieldError::invalid(
-            format!("{field}.image_sub_path"),
-            sub_path,
-            remedy,
-        ));
+    let sub_field = format!("{field}.image_sub_path");
+    if sub_path.starts_with('/') {
+        let remedy = "give a path relative to the image's root";
+        return Err(FieldError::invalid(sub_field, sub_path, remedy));
     }
+    let sub_path = match sub_path.as_str() {
+        "" => String::new(),
+        text => ContainerPath::new(&sub_field, text)?.as_str()[1..].to_owned(),
+    };
     Ok(VolumeSource::Image {
         image: image_spec(&format!("{field}.image"), Some(image))?,
-        sub_path: sub_path.clone(),
+        sub_path,
     })
 }
 

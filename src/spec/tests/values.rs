@@ -47,6 +47,11 @@ fn paths_are_checked_and_name_their_field() {
         "{error}"
     );
     let error = ContainerPath::new("mounts[0].container_path", "/a/../../etc").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "mounts[0].container_path: path \"/a/../../etc\" leads out of the container's root; give a path that stays in it"
+    );
+    let error = HostPath::new("f", "/a/../b").unwrap_err();
     assert!(error.to_string().contains("component \"..\""), "{error}");
     assert!(HostPath::new("f", "").is_err());
     assert!(HostPath::new("f", "/a\0b").is_err());
@@ -62,6 +67,34 @@ fn paths_are_checked_and_name_their_field() {
         ContainerPath::new("f", "/a/..data").unwrap().as_str(),
         "/a/..data"
     );
+}
+
+/// The answers are those of Go's path.Clean (go1.26) for what begins at the root, which containerd 2.4 and CRI-O 1.37 use;
+/// what climbs out of the root is refused here, and taken for the root there.
+#[test]
+fn container_paths_are_cleaned() {
+    for (text, cleaned) in [
+        ("/a/../b2", Some("/b2")),
+        ("/tmp/../var", Some("/var")),
+        ("a/../b", Some("/b")),
+        ("./x/../y/", Some("/y")),
+        ("/a/b/../../c", Some("/c")),
+        ("/a/./../b//c/..", Some("/b")),
+        ("/a/..", Some("/")),
+        ("a/..", Some("/")),
+        (".", Some("/")),
+        ("/...", Some("/...")),
+        ("/a/..b/..", Some("/a")),
+        ("..", None),
+        ("/..", None),
+        ("/../a", None),
+        ("a/../../b", None),
+        ("/a/../../a", None),
+        ("/a/b/../../../c/d", None),
+    ] {
+        let path = ContainerPath::new("f", text).ok();
+        assert_eq!(path.as_ref().map(ContainerPath::as_str), cleaned, "{text}");
+    }
 }
 
 #[test]

@@ -654,13 +654,20 @@ fn mounts_are_echoed_or_refused() {
         }),
         &format!("{field}.host_path"),
     );
-    refused(
-        mounted(cri::Mount {
-            image_sub_path: "../a".into(),
-            ..volume
-        }),
-        &format!("{field}.image_sub_path"),
-    );
+    let within = mounted(cri::Mount {
+        image_sub_path: "./x/../a".into(),
+        ..volume.clone()
+    });
+    assert_eq!(within.unwrap().image_sub_path, "a");
+    for outside in ["../a", "a/../../a", "/a"] {
+        refused(
+            mounted(cri::Mount {
+                image_sub_path: outside.into(),
+                ..volume.clone()
+            }),
+            &format!("{field}.image_sub_path"),
+        );
+    }
 }
 
 #[test]
