@@ -47,7 +47,7 @@ impl Covers<'_> {
     fn hide_file(&mut self, place: BorrowedFd<'_>) -> nix::Result<()> {
         if self.null.is_none() {
             let null = path::open_in_root(self.root, c"/dev/null", OFlag::O_PATH, Links::Refuse)?;
-            // An image or a volume may have put something else there (CVE-2025-31133).
+            // An image or a volume may have put something else there.
             if !path::is_null_device(null.as_fd())? {
                 return Err(Errno::ENXIO);
             }

@@ -164,8 +164,8 @@ pub(super) fn make_mounts(
         };
         let place = target::ensure(root, mount.target.to_bytes(), kind)?;
         if is_guarded(mount) || path::is_on_procfs(place.as_fd())? {
-            // A link in the image must not put procfs where nobody guards it (CVE-2019-19921), nor a volume over a
-            // part of procfs that the request does not name (CVE-2025-52881).
+            // A link in the image must not put procfs where nobody guards it, nor a volume over a part of procfs
+            // that the request does not name.
             path::open_in_root(root, mount.target.as_c_str(), OFlag::O_PATH, Links::Refuse)?;
         }
         reporter.at(Step::Mount, index);

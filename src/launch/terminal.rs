@@ -27,7 +27,7 @@ pub(super) fn open(
 }
 
 /// Makes /dev/console the terminal. Both ends are descriptors, so that no path can be changed between
-/// looking and mounting (CVE-2025-52565).
+/// looking and mounting.
 pub(super) fn bind_console(root: BorrowedFd<'_>, peer: BorrowedFd<'_>) -> nix::Result<()> {
     let console = target::ensure(root, b"/dev/console", Kind::File)?;
     let tree = mount::clone_tree(peer, c"", Depth::Single)?;

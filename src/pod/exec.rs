@@ -65,7 +65,7 @@ impl Stream {
     }
 
     /// Reads to the end. What exceeds the limit is discarded, and the process goes on undisturbed, as CRI
-    /// wants it (CVE-2022-1708, CVE-2022-31030).
+    /// wants it.
     async fn read(&mut self) -> Result<(), PodError> {
         let failed = |source| PodError::System {
             doing: "read the command's output",

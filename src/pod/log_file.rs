@@ -1,7 +1,7 @@
 //! Opening a container's log.
 //!
 //! The directory is what the kubelet asked for and trusts. Below it nothing is followed: a pod that can
-//! write there must not make the daemon append to another file (CVE-2026-53489).
+//! write there must not make the daemon append to another file.
 
 use std::fs::DirBuilder;
 use std::io;

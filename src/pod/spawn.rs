@@ -1,7 +1,7 @@
 //! Starts shims. The only place of the daemon that starts a process of our own.
 //!
 //! Shims run from a sealed memfd copy of their program, made once: nothing in a pod can reach the file on
-//! disk (CVE-2019-5736), all shims share its pages, and replacing the file does not disturb running pods.
+//! disk, all shims share its pages, and replacing the file does not disturb running pods.
 //! A shim leaves its first process at once, so the daemon is the parent of nothing that must outlive it.
 
 use std::fs::File;

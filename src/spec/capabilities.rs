@@ -76,7 +76,7 @@ pub(super) fn usual() -> Capabilities {
 ///
 /// Adding `ALL` comes first, dropping `ALL` second, single additions third and single drops last, as in
 /// containerd. Capabilities that the kernel does not know are left out. The inheritable set holds nothing but
-/// the ambient ones (CVE-2022-29162).
+/// the ambient ones.
 pub(super) fn sets(
     security: &ContainerSecurity,
     last_cap: u8,

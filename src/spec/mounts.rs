@@ -229,7 +229,7 @@ fn access(
     }
 }
 
-/// Nothing is mounted over the root, and nothing over /proc that could fake it (CVE-2019-16884).
+/// Nothing is mounted over the root, and nothing over /proc that could fake it.
 pub(super) fn check_target(path: &str, source: &Path, field: &str) -> Result<(), SpecError> {
     if path == "/" {
         return Err(SpecError::invalid(

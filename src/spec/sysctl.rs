@@ -1,7 +1,6 @@
 //! Kernel parameters of a pod: which keys belong to a namespace, and which values are harmless.
 //!
-//! CVE-2022-0811 let a value smuggle a second key into the host. Here keys and values are checked apart,
-//! stay apart until they are written, and a key that is not known to belong to a namespace is refused.
+//! A value must not bring a second key, which could be the host's. Keys and values are checked apart, stay apart until they are written, and a key that is not known to belong to a namespace is refused.
 
 use std::collections::BTreeMap;
 

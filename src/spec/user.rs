@@ -1,6 +1,6 @@
 //! Who a process is: a request and an image's /etc/passwd and /etc/group become numbers.
 //!
-//! The rules that CVE-2024-40635 and its kin were about: a number is a number of 32 bits or an error, and is
+//! A number is a number of 32 bits or an error, and is
 //! never looked up as a name; a name that is not in the image is an error; nothing that fails becomes root.
 
 use serde::{Deserialize, Serialize};

@@ -276,7 +276,7 @@ pub fn enter(directory: BorrowedFd<'_>) -> nix::Result<()> {
 }
 
 /// Whether the present directory can be reached from the present root: getcwd(2) marks one that cannot.
-/// A directory outside the root is how a host descriptor leaks into a container (CVE-2024-21626).
+/// A directory outside the root is one that a descriptor of the host leads to.
 pub fn inside_root() -> bool {
     let mut buffer = [0_u8; libc::PATH_MAX as usize];
     // SAFETY: the buffer is exclusively borrowed with its true length; the raw call writes a C string.

@@ -117,7 +117,7 @@ def hostile(_):
     tree.verbatim("../escape-parent", data=b"escaped\n").verbatim("/escape-absolute", data=b"escaped\n")
     tree.verbatim("h/link", kind=tarfile.SYMTYPE, data="/").verbatim("h/link/escape-symlink", data=b"escaped\n")
     tree.verbatim("h/up", kind=tarfile.SYMTYPE, data="../../../../../..").verbatim("h/up/escape-up", data=b"escaped\n")
-    tree.verbatim("h/passwd", kind=tarfile.LNKTYPE, data="../../../../../../etc/passwd")
+    tree.verbatim("h/out", kind=tarfile.LNKTYPE, data="../escape-parent")
     tree.verbatim("h/.wh...", data=b"").verbatim(".wh.", data=b"")
     return tree
 

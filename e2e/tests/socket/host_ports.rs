@@ -102,7 +102,7 @@ fn a_port_leads_into_the_pod_from_everywhere() {
 }
 
 /// The switch that lets 127.0.0.1 of the host reach a pod would let pods reach services of the host that listen
-/// there only (CVE-2020-8558).
+/// there only.
 #[test]
 fn pods_do_not_reach_the_hosts_localhost() {
     // In a network namespace of its own, because the rule that holds pods off is taken away at last.

@@ -48,7 +48,7 @@ fn user_of_an_image_by_id_and_by_name() {
         ("name-gid", "1234", "77", vec![77]),
         ("uid-group", "1234", "6001", vec![6001]),
         ("unlisted", "99999", "0", vec![0]),
-        // All digits are a number, even if a user is called so (CVE-2026-46680).
+        // All digits are a number, even if a user is called so.
         ("digits", "7", "0", vec![0]),
     ];
     for (image, uid, gid, groups) in cases {

@@ -145,7 +145,7 @@ fn run_as(field: &str, context: &cri::LinuxContainerSecurityContext) -> Result<R
 }
 
 /// A name of digits alone is a number and never looked up: otherwise a number too large to be an id
-/// could be found as a name in the image's files (CVE-2026-46680).
+/// could be found as a name in the image's files.
 fn user(
     field: &str,
     context: &cri::LinuxContainerSecurityContext,

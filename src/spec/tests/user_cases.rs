@@ -49,7 +49,7 @@ fn the_image_user_in_all_its_spellings() {
     assert_eq!(image("7777").unwrap().home, None);
 }
 
-/// CVE-2024-40635: a number beyond the range wrapped around to root; a name of digits is no name.
+/// A number beyond the range does not wrap around to root; a name of digits is no name.
 #[test]
 fn numbers_are_strict() {
     let image = |text: &str| find(&RunAs::default(), text);
@@ -100,7 +100,7 @@ fn the_request_overrides_the_image() {
     assert_eq!(find(&request, "app"), Err(UserError::GroupWithoutUser));
 }
 
-/// CVE-2023-25173: the primary group is always among the supplementary ones.
+/// The primary group is always among the supplementary ones.
 #[test]
 fn groups_follow_the_policy() {
     let mut request = RunAs {

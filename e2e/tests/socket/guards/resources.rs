@@ -14,23 +14,23 @@ fn resident_kib(pid: i32) -> u64 {
     resident.split(' ').next().unwrap().parse().unwrap()
 }
 
-/// CVE-2022-1708, CVE-2022-31030: what a command of ExecSync wrote was kept whole in the runtime's memory.
+/// What a command of ExecSync writes is kept in the daemon's memory as far as a client takes it.
 #[test]
-fn cve_2022_31030_the_output_of_a_command_is_bounded() {
+fn the_output_of_a_command_is_bounded() {
     let daemon = Daemon::start();
-    let run = daemon.run_named("flood").start(idle("c"));
+    let run = daemon.run_named("output").start(idle("c"));
     let before = resident_kib(daemon.pid());
-    let flood = "head -c 600000000 /dev/zero; head -c 600000000 /dev/zero >&2";
-    let answer = must("exec", daemon.try_exec(&run.id, &["sh", "-c", flood], 60));
+    let script = "head -c 200000000 /dev/zero; head -c 200000000 /dev/zero >&2";
+    let answer = must("exec", daemon.try_exec(&run.id, &["sh", "-c", script], 60));
     assert!(answer.stdout.len() + answer.stderr.len() <= 16 << 20);
     let grown = resident_kib(daemon.pid()).saturating_sub(before);
-    assert!(grown < 128 << 10, "the daemon grew by {grown} KiB");
+    assert!(grown < 96 << 10, "the daemon grew by {grown} KiB");
 }
 
-/// CVE-2019-14891: the process that copies a container's output was counted in the pod, so that a container that
-/// used up its memory had the kernel kill it, and the pod with it.
+/// The process that copies a container's output is not counted in it, so that the kernel does not end it where a
+/// container has used up its memory.
 #[test]
-fn cve_2019_14891_output_cannot_kill_the_pods_keeper() {
+fn what_keeps_a_pod_is_not_counted_in_its_containers() {
     let daemon = Daemon::start();
     let pod = daemon.run_named("keeper");
     let shim = i32::try_from(pod.info()["shimPid"].as_i64().unwrap()).unwrap();
@@ -62,9 +62,9 @@ fn cve_2019_14891_output_cannot_kill_the_pods_keeper() {
     assert!(log > 200_000_000, "{log}");
 }
 
-/// CVE-2025-64329: each attach left something behind in the runtime. Those that never connect as well.
+/// Neither clients that never connect nor those that leave in the middle of their request cost anything for long.
 #[test]
-fn cve_2025_64329_attaching_leaves_nothing_behind() {
+fn attaching_leaves_nothing_behind() {
     let daemon = Daemon::start();
     let pod = daemon.run_named("attach");
     daemon.provide(BUSYBOX);

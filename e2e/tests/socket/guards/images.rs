@@ -1,14 +1,13 @@
 //! What an image claims is content, never a wish.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 
 use e2e::program::sh;
 use e2e::request::{container, idle};
 use e2e::{BUSYBOX, Container, Daemon};
 use serde_json::{Value, json};
 
-use super::{image, is_empty, trap};
+use super::{image, is_empty, outside};
 
 /// An image as `docker save` writes it, with any configuration and any names in it.
 fn saved(daemon: &Daemon, name: &str, inner: &Value, config: &Value) -> String {
@@ -69,48 +68,30 @@ fn sorted(part: Option<&Value>) -> Vec<String> {
     words
 }
 
-/// CVE-2026-53488: a label of an image became a command on the host. CVE-2026-53492, CVE-2024-8676: annotations of
-/// a checkpoint in an image brought devices and mounts of the host.
+/// Labels, health checks and what else a configuration says beside the process leave the container as it is
+/// without them.
 #[test]
-fn cve_2026_53488_labels_of_an_image_do_nothing() {
+fn what_an_image_says_of_itself_asks_for_nothing() {
     let daemon = Daemon::start();
-    let trap = trap(&daemon);
-    let command = format!("touch {}/ran", trap.display());
-    let mounts =
-        json!([{"destination": "/host", "type": "bind", "source": "/", "options": ["rbind"]}]);
+    let outside = outside(&daemon);
+    let command = format!("touch {}/ran", outside.display());
     let labels = json!({
-        "run": command, "RUN": command, "INSTALL": command,
-        "io.containerd.image.hook": command,
-        "containerd.io/restart.logpath": format!("binary:///bin/sh?-c={command}"),
-        "cdi.k8s.io/evil": "vendor.com/device=all",
-        "io.kubernetes.cri-o.annotations.checkpoint.name": "restored",
-        "org.criu.checkpoint.container.name": "restored",
-        "io.kubernetes.cri-o.Mounts": mounts.to_string(),
-        "io.podman.annotations.privileged": "TRUE",
-        "org.opencontainers.image.stopSignal": "KILL",
+        "run": command, "hook": command, "devices": "/dev/null", "com.example.mounts": "/:/host",
+        "io.kubernetes.container.name": "other",
     });
     let config = json!({
         "Cmd": ["/bin/sleep", "1000"], "Labels": labels,
         "Healthcheck": {"Test": ["CMD-SHELL", command]}, "OnBuild": [command],
-        "Privileged": true, "HostConfig": {"Privileged": true, "Binds": ["/:/host"]},
-        "Mounts": mounts, "Devices": [{"PathOnHost": "/dev/kmsg"}],
+        "Privileged": true, "HostConfig": {"Privileged": true}, "Devices": [{"PathOnHost": "/dev/null"}],
     });
     let reference = saved(&daemon, "labels", &json!([]), &config);
     let pod = daemon.run_named("labels");
-    let [plain, labelled] = [BUSYBOX, reference.as_str()].map(|image| {
-        daemon.provide(BUSYBOX);
-        pod.attempt(container(
-            if image == BUSYBOX {
-                "plain"
-            } else {
-                "labelled"
-            },
-            image,
-            &["/bin/sleep", "1000"],
-        ))
-        .unwrap()
-    });
-    let (plain, labelled) = (spec(&plain), spec(&labelled));
+    daemon.provide(BUSYBOX);
+    let [plain, labelled] =
+        [("plain", BUSYBOX), ("labelled", reference.as_str())].map(|(name, image)| {
+            let config = container(name, image, &["/bin/sleep", "1000"]);
+            spec(&pod.attempt(config).unwrap())
+        });
     assert!(labelled["hooks"].is_null(), "{labelled}");
     let places = |spec: &Value| {
         let mounts = spec["mounts"].as_array().unwrap().iter();
@@ -129,15 +110,15 @@ fn cve_2026_53488_labels_of_an_image_do_nothing() {
         assert_eq!(sets[0], sets[1], "{part}");
     }
     let annotations = labelled["annotations"].to_string();
-    for word in ["cdi.k8s.io", "checkpoint", "touch", "/host"] {
+    for word in ["hook", "touch", "/host", "other"] {
         assert!(!annotations.contains(word), "{annotations}");
     }
-    assert!(is_empty(&trap));
+    assert!(is_empty(&outside));
 }
 
-/// CVE-2026-50195: an archive that is brought in under one name gave its content other names too.
+/// The names in an archive are not those of images that are there already.
 #[test]
-fn cve_2026_50195_an_archive_takes_no_name_but_the_one_given() {
+fn an_archive_takes_no_name_but_the_one_that_is_given() {
     let daemon = Daemon::start();
     let before = daemon.pull(BUSYBOX);
     let inner = json!([
@@ -145,76 +126,47 @@ fn cve_2026_50195_an_archive_takes_no_name_but_the_one_given() {
         "registry.holdfast.test/busybox:latest",
         "localhost/other:1"
     ]);
-    let reference = saved(&daemon, "poison", &inner, &json!({"Cmd": ["/bin/sh"]}));
+    let reference = saved(&daemon, "named", &inner, &json!({"Cmd": ["/bin/sh"]}));
     assert_eq!(daemon.image(BUSYBOX).unwrap().id, before);
     assert_eq!(daemon.image("localhost/other:1"), None);
     assert_eq!(daemon.image(&reference).unwrap().repo_tags, [reference]);
 }
 
-/// CVE-2025-47290: between a check of a path and its use, a layer put a link there; CVE-2018-15664 and its kin. The
-/// archive names the same path as a link and as a directory, over and over.
+/// A layer has a link to a directory of the host, and files and directories behind it.
 #[test]
-fn cve_2025_47290_a_layer_cannot_write_through_its_own_links() {
+fn a_layer_is_unpacked_inside_its_directory() {
     let daemon = Daemon::start();
-    let trap = trap(&daemon);
-    let archive = daemon.place.dir.join("race.tar");
+    let outside = outside(&daemon);
+    let archive = daemon.place.dir.join("links.tar");
     let script = "
 import io, sys, tarfile
-trap, out = sys.argv[1:]
+outside, out = sys.argv[1:]
 tar = tarfile.open(out, 'w')
 def add(name, kind=tarfile.REGTYPE, link='', data=b''):
     info = tarfile.TarInfo(name); info.type = kind; info.linkname = link; info.size = len(data)
     tar.addfile(info, io.BytesIO(data))
-up = '../' * 30 + trap[1:]
-for round in range(50):
-    for target in (trap, up, '/proc/self/cwd/' + up, '/proc/1/root' + trap):
-        add('d', tarfile.DIRTYPE); add('d/file', data=b'inside')
-        add('d', tarfile.SYMTYPE, target); add('d/through', data=b'escaped'); add('d/sub/deep', data=b'escaped')
-        add('d/.wh.through'); add('d/.wh..wh..opq')
-        add('hard', tarfile.LNKTYPE, 'd/through'); add('hard2', tarfile.LNKTYPE, up + '/victim')
-        add('d/dev', tarfile.CHRTYPE); add('d/fifo', tarfile.FIFOTYPE)
+add('link', tarfile.SYMTYPE, outside)
+add('link/file', data=b'inside')
+add('link/directory', tarfile.DIRTYPE)
+add('link/.wh.gone')
+add('hard', tarfile.LNKTYPE, 'link/file')
 tar.close()";
-    let victim = trap.join("victim");
-    fs::write(&victim, "untouched").unwrap();
-    let made = e2e::program::run(
-        "python3",
-        [
-            "-c",
-            script,
-            &trap.display().to_string(),
-            &archive.display().to_string(),
-        ],
-    );
-    made.ok();
-    let mut command = std::process::Command::new(e2e::program::built("holdfast"));
-    command.arg("--socket").arg(daemon.place.socket());
-    command
-        .args(["image", "import"])
-        .arg(&archive)
-        .arg("localhost/race:1");
-    // Refused, or held inside.
-    let _ = e2e::program::finish(command);
-    let left: Vec<_> = fs::read_dir(&trap)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
-    assert_eq!(left, ["victim"]);
-    assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
-    assert_eq!(fs::metadata(&victim).unwrap().nlink(), 1);
+    let args = [outside.display(), archive.display()].map(|path| path.to_string());
+    e2e::program::run("python3", ["-c", script, &args[0], &args[1]]).ok();
+    daemon
+        .holdfast(&["image", "import", &args[1], "localhost/links:1"])
+        .ok();
+    assert!(is_empty(&outside));
 }
 
-/// CVE-2025-4437: /etc/passwd of an image was read whole into memory, however large.
+/// Users are looked up in a file of the image, of which no more is kept than is needed.
 #[test]
-fn cve_2025_4437_a_huge_passwd_is_not_read_whole() {
+fn little_of_an_image_is_read_into_memory() {
     let daemon = Daemon::start();
-    let reference = image(&daemon, "huge-passwd", |tree| {
+    let reference = image(&daemon, "large-passwd", |tree| {
         let line = "user:x:1000:1000::/:/bin/sh\n";
-        fs::write(
-            tree.join("etc/passwd"),
-            line.repeat((48 << 20) / line.len()),
-        )
-        .unwrap();
-        fs::write(tree.join("etc/group"), "x".repeat(8 << 20)).unwrap();
+        let lines = line.repeat((48 << 20) / line.len());
+        fs::write(tree.join("etc/passwd"), lines).unwrap();
     });
     let memory = || {
         let status = e2e::evidence::status(daemon.pid(), "VmRSS");
@@ -224,12 +176,7 @@ fn cve_2025_4437_a_huge_passwd_is_not_read_whole() {
     let before = memory();
     let mut config = container("c", &reference, &["sleep", "1000"]);
     e2e::request::ContainerParts::security(&mut config).run_as_username = "nobody-here".to_owned();
-    for _ in 0..4 {
-        assert!(
-            pod.attempt(config.clone()).is_err(),
-            "a user that is not there"
-        );
-    }
+    assert!(pod.attempt(config).is_err(), "a user that is not there");
     let grown = memory().saturating_sub(before);
     assert!(grown < 32 << 10, "the daemon grew by {grown} KiB");
     daemon.run_named("after").start(idle("c"));
