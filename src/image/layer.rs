@@ -36,7 +36,7 @@ pub(super) struct Expected {
 }
 
 /// What a layer turned out to be.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Layer {
     /// The digest of the decompressed tar stream.
     pub diff_id: Digest,
@@ -177,11 +177,13 @@ pub(super) fn unpack_verified(
         }
     };
     decoded.compare(expected)?;
+    let usage = unpacked?;
+    usage.left_out.report(&decoded.diff_id);
     Ok(Layer {
         diff_id: decoded.diff_id,
         blob: decoded.blob,
         blob_size: decoded.blob_size,
-        usage: unpacked?,
+        usage,
     })
 }
 

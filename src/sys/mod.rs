@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!   process   clone · exec · pidfd · process · signal · credential · limit · seccomp
-//!   files     descriptor · path · inode_flag · memfd · fdpass · memory · tty
+//!   files     descriptor · path · hole · inode_flag · memfd · fdpass · memory · tty
 //!   place     namespace · mount · proc
 //! ```
 //!
@@ -26,6 +26,7 @@ pub mod credential;
 pub mod descriptor;
 pub mod exec;
 pub mod fdpass;
+pub mod hole;
 pub mod inode_flag;
 pub mod limit;
 pub mod memfd;

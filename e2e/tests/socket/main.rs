@@ -21,6 +21,7 @@ mod images;
 mod images_bad;
 mod import;
 mod launch_failures;
+mod layers;
 mod lifecycle;
 mod limits;
 mod lists;

@@ -1,19 +1,22 @@
 //! A directory as a tar stream, and archives as they are.
 //!
 //! Everything that makes a root file system is kept: owners, modes, times, extended attributes (so also
-//! file capabilities), hard links and device nodes. Other file systems that are mounted below the directory
+//! file capabilities), hard links, device nodes and holes. Other file systems that are mounted below the directory
 //! are left out, so that a tree with a mounted /proc can be imported.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
-use std::io::{self, BufWriter, PipeReader, Read, Write};
+use std::io::{self, BufWriter, Cursor, PipeReader, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use tar::{Builder, EntryType, Header};
+
+use crate::sys::hole;
 
 /// Why an archive cannot be read or made.
 #[derive(Debug, thiserror::Error)]
@@ -163,28 +166,61 @@ impl Tree {
             }
             self.seen.insert(metadata.ino(), name.to_owned());
         }
-        attributes(tar, &path)?;
+        let mut records = attributes(&path)?;
+        let stored = match kind.is_file() {
+            true => Some(stored(&path, metadata, &mut records)?),
+            false => None,
+        };
+        write_records(tar, records)?;
         if kind.is_symlink() {
             let target = fs::read_link(&path).map_err(at("read the link", &path))?;
             return tar
                 .append_link(&mut header, shown, target)
                 .map_err(ArchiveError::Pipe);
         }
-        if !kind.is_file() {
+        let Some((size, content)) = stored else {
             return tar
                 .append_data(&mut header, shown, io::empty())
                 .map_err(ArchiveError::Pipe);
-        }
-        header.set_size(metadata.len());
-        let file = File::open(&path).map_err(at("open", &path))?;
-        // A file that shrinks meanwhile would shift all that follows, one that grows is cut.
-        let content = Exactly {
-            left: metadata.len(),
-            file,
         };
+        header.set_size(size);
         tar.append_data(&mut header, shown, content)
             .map_err(ArchiveError::Pipe)
     }
+}
+
+/// Opens what an archive stores of a file. Of one with holes that is GNU tar's form 1.0: a map of the data, in whole
+/// blocks, and the data.
+fn stored(
+    path: &Path,
+    metadata: &Metadata,
+    records: &mut Vec<(String, Vec<u8>)>,
+) -> Result<(u64, impl Read + use<>), ArchiveError> {
+    let file = File::open(path).map_err(at("open", path))?;
+    let parts = hole::data(&file, metadata.len()).map_err(at("look for holes in", path))?;
+    let data: u64 = parts.iter().map(|part| part.end - part.start).sum();
+    let mut map = String::new();
+    if data < metadata.len() {
+        map = format!("{}\n", parts.len());
+        for part in &parts {
+            map += &format!("{}\n{}\n", part.start, part.end - part.start);
+        }
+        map.extend(std::iter::repeat_n('\0', map.len().wrapping_neg() % 512));
+        for (key, value) in [
+            ("major", "1"),
+            ("minor", "0"),
+            ("realsize", &metadata.len().to_string()),
+        ] {
+            records.push((format!("GNU.sparse.{key}"), value.into()));
+        }
+    }
+    let size = map.len() as u64 + data;
+    let data = Parts {
+        file,
+        parts: parts.into_iter(),
+        left: 0,
+    };
+    Ok((size, Cursor::new(map.into_bytes()).chain(data)))
 }
 
 /// Names in a directory, the last one first because they are taken from the end.
@@ -229,13 +265,13 @@ fn header(metadata: &Metadata) -> Header {
     header
 }
 
-/// Writes a file's extended attributes in front of it, in the form of GNU tar and libarchive.
-fn attributes(tar: &mut Builder<impl Write>, path: &Path) -> Result<(), ArchiveError> {
+/// A file's extended attributes as records, in the form of GNU tar and libarchive.
+fn attributes(path: &Path) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
     /// It belongs to the policy of this machine, not to the image.
     const LABEL: &str = "security.selinux";
     let names = match xattr::list(path) {
         Ok(names) => names,
-        Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(Vec::new()),
         Err(error) => return Err(at("list the extended attributes of", path)(error)),
     };
     let mut records = Vec::new();
@@ -244,10 +280,14 @@ fn attributes(tar: &mut Builder<impl Write>, path: &Path) -> Result<(), ArchiveE
         let key = format!("SCHILY.xattr.{}", String::from_utf8_lossy(name.as_bytes()));
         records.extend(value.map(|value| (key, value)));
     }
-    if records.is_empty() {
-        return Ok(());
-    }
     records.sort();
+    Ok(records)
+}
+
+fn write_records(
+    tar: &mut Builder<impl Write>,
+    records: Vec<(String, Vec<u8>)>,
+) -> Result<(), ArchiveError> {
     let records = records
         .iter()
         .map(|(key, value)| (key.as_str(), value.as_slice()));
@@ -255,14 +295,24 @@ fn attributes(tar: &mut Builder<impl Write>, path: &Path) -> Result<(), ArchiveE
         .map_err(ArchiveError::Pipe)
 }
 
-/// As many bytes of a file as its header says, or an error.
-struct Exactly {
-    left: u64,
+/// The parts of a file one after the other. A file that shrinks meanwhile would shift all that follows, one that
+/// grows is cut.
+struct Parts {
     file: File,
+    parts: std::vec::IntoIter<Range<u64>>,
+    /// Of the present part, in bytes.
+    left: u64,
 }
 
-impl Read for Exactly {
+impl Read for Parts {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            let Some(part) = self.parts.next() else {
+                return Ok(0);
+            };
+            self.file.seek(SeekFrom::Start(part.start))?;
+            self.left = part.end - part.start;
+        }
         let most = usize::try_from(self.left)
             .unwrap_or(usize::MAX)
             .min(buffer.len());

@@ -4,6 +4,7 @@ use super::{Found, Merged, ViewError, look_up, open_layers, walk};
 use crate::disk::Dir;
 use crate::image::LayerName;
 use crate::image::unpack::{Metadata, Unopened};
+use crate::sys::hole;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, mkdirat, mknodat};
@@ -11,7 +12,7 @@ use nix::unistd::{linkat, symlinkat};
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
@@ -31,7 +32,7 @@ pub(in crate::image) fn copy_entry(
         Found::File(mut from) => {
             let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
             let mut made = File::from(openat(to, name, flags, Mode::S_IRUSR)?);
-            io::copy(&mut from, &mut made)?;
+            copy_data(&mut from, &mut made)?;
             Metadata::of_existing(&from)?.copy_to(&made)
         }
         Found::Link(text, stat) => {
@@ -46,6 +47,17 @@ pub(in crate::image) fn copy_entry(
         Found::Directory(_) => Err(Errno::EISDIR.into()),
         Found::Nothing => Err(Errno::ENOENT.into()),
     }
+}
+
+/// Copies the content of a file into an empty one. Holes stay holes.
+fn copy_data(from: &mut File, to: &mut File) -> io::Result<()> {
+    let size = from.metadata()?.len();
+    for part in hole::data(from, size)? {
+        from.seek(SeekFrom::Start(part.start))?;
+        to.seek(SeekFrom::Start(part.start))?;
+        io::copy(&mut from.take(part.end - part.start), to)?;
+    }
+    to.set_len(size)
 }
 
 /// Copies what the image made of `layers` (the bottom one first) has in the directory `path` into the

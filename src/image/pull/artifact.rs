@@ -65,6 +65,7 @@ impl Pull<'_> {
             bytes: sizes.clone().map(|size| size.next_multiple_of(4096)).sum(),
             inodes: 1 + files.len() as u64,
             standing: Standing::OnLower,
+            ..Unpacked::default()
         };
         let layer = Layer {
             diff_id: manifest,

@@ -9,6 +9,7 @@ use nix::sys::stat::fstatat;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::rc::Rc;
 
 impl Extraction<'_> {
@@ -35,13 +36,23 @@ impl Extraction<'_> {
         let name = OsStr::from_bytes(target.name().unwrap_or_default());
         let operation = "copy up the link target";
         let found = overlay::look_up(&place.lower, name).map_err(target.error(operation))?;
-        let size = match &found {
-            Found::File(file) => file.metadata().map_or(0, |facts| facts.len()),
-            Found::Link(..) | Found::Node(_) => 0,
-            Found::Directory(_) => return Err(entry.error("create the hard link")(Errno::EPERM)),
-            Found::Nothing => return Err(entry.error("create the hard link")(Errno::ENOENT)),
+        let (size, stored) = match &found {
+            Found::File(file) => file
+                .metadata()
+                .map_or((0, 0), |facts| (facts.len(), facts.blocks() * 512)),
+            Found::Link(..) | Found::Node(_) => (0, 0),
+            Found::Directory(_) => {
+                return Err(
+                    entry.broken(&format!("is a hard link to {target}, which is a directory"))
+                );
+            }
+            Found::Nothing => {
+                return Err(
+                    entry.broken(&format!("is a hard link to {target}, which is not there"))
+                );
+            }
         };
-        self.count(target, size)?;
+        self.count(target, size, stored)?;
         overlay::copy_entry(found, place.dir.as_fd(), name).map_err(target.io_error(operation))
     }
 }

@@ -1,7 +1,8 @@
 //! Creates one entry of a layer.
 
+use super::archive::{Archive, Member, number};
 use super::metadata::{Metadata, Unopened};
-use super::root::Cleared;
+use super::root::{Cleared, LastTouch};
 use super::sparse::Sparse;
 use super::{Extraction, OPAQUE, Path, UnpackError};
 use crate::image::overlay;
@@ -25,46 +26,50 @@ impl Extraction<'_> {
     /// Creates the entry at `path`, replacing what an earlier entry of the layer left there.
     pub(super) fn create<R: Read>(
         &mut self,
-        entry: &mut tar::Entry<'_, R>,
+        (archive, member): (&mut Archive<R>, &Member),
         path: &Path,
-        metadata: &Metadata,
+        mut metadata: Metadata,
     ) -> Result<(), UnpackError> {
         let parent = self.root.parent_of(path)?;
-        match entry.header().entry_type() {
-            EntryType::Directory => self.directory(&parent, path, metadata),
+        match member.kind {
+            EntryType::Directory => self.directory(&parent, path, &mut metadata),
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                self.file(entry, &parent, path, metadata)
+                self.file((archive, member), &parent, path, &mut metadata)
             }
-            EntryType::Link => self.hard_link(&link_target(entry, path)?, &parent, path),
-            EntryType::Symlink => self.symlink(&link_target(entry, path)?, &parent, path, metadata),
-            kind @ (EntryType::Char | EntryType::Block) => {
-                let header = entry.header();
-                let number = |n: std::io::Result<Option<u32>>| {
-                    n.ok().flatten().ok_or_else(|| path.field("device number"))
+            EntryType::Link => self.hard_link(link_target(member, path)?, &parent, path),
+            EntryType::Symlink => {
+                let target = link_target(member, path)?;
+                self.symlink(target, &parent, path, &mut metadata)
+            }
+            EntryType::Char | EntryType::Block => {
+                let kind = match member.kind {
+                    EntryType::Char => SFlag::S_IFCHR,
+                    _ => SFlag::S_IFBLK,
                 };
-                let device = makedev(
-                    number(header.device_major())?.into(),
-                    number(header.device_minor())?.into(),
-                );
-                let kind = if kind == EntryType::Char {
-                    SFlag::S_IFCHR
-                } else {
-                    SFlag::S_IFBLK
-                };
-                self.device((kind, device), &parent, path, metadata)
+                let node = (kind, device_number(member, path)?);
+                self.device(node, &parent, path, &mut metadata)
             }
-            EntryType::Fifo => {
-                self.replacing(&parent, path, "create the fifo", |name| {
-                    mkfifoat(&parent, name, Mode::empty())
-                })?;
-                self.count(path, 0)?;
-                metadata.apply_at(parent.as_fd(), os_name(path), path, Unopened::Node)
-            }
-            _ => Err(UnpackError::Unsupported {
+            EntryType::Fifo => self.fifo(&parent, path, &mut metadata),
+            kind => Err(UnpackError::Unsupported {
                 path: path.to_path(),
-                kind: "of an unknown type",
+                kind: char::from(kind.as_byte()),
             }),
-        }
+        }?;
+        self.left_out.add(path, metadata.left_out);
+        Ok(())
+    }
+
+    fn fifo(
+        &mut self,
+        parent: &Rc<OwnedFd>,
+        path: &Path,
+        metadata: &mut Metadata,
+    ) -> Result<(), UnpackError> {
+        self.replacing(parent, path, "create the fifo", |name| {
+            mkfifoat(parent, name, Mode::empty())
+        })?;
+        self.count(path, 0, 0)?;
+        metadata.apply_at(parent.as_fd(), os_name(path), path, Unopened::Node)
     }
 
     /// Applies the entry of the root itself.
@@ -72,15 +77,17 @@ impl Extraction<'_> {
         &mut self,
         kind: EntryType,
         path: &Path,
-        metadata: &Metadata,
+        mut metadata: Metadata,
     ) -> Result<(), UnpackError> {
         if kind != EntryType::Directory {
-            return Err(path.field("name"));
+            return Err(path.broken("has the name of the root and is no directory"));
         }
         let top = self.root.top();
         let file = File::from(top.try_clone().map_err(path.io_error("open the root"))?);
-        self.directories.push((Vec::new(), metadata.mtime));
-        metadata.apply(&file, path)
+        metadata.apply(&file, path)?;
+        self.directories.push(LastTouch::of(path, &mut metadata));
+        self.left_out.add(path, metadata.left_out);
+        Ok(())
     }
 
     /// Turns `.wh.NAME` into what overlay understands.
@@ -96,11 +103,11 @@ impl Extraction<'_> {
             return Ok(());
         }
         let name = match hidden {
-            b"" | b"." | b".." => return Err(path.field("whiteout")),
+            b"" | b"." | b".." => return Err(path.broken("is a whiteout of no name")),
             hidden => OsStr::from_bytes(hidden),
         };
         match mknodat(&parent, name, SFlag::S_IFCHR, Mode::empty(), 0) {
-            Ok(()) => self.count(path, 0),
+            Ok(()) => self.count(path, 0, 0),
             // The layer has the name itself: a whiteout hides only the layers below, which a file
             // does anyway and a directory does when it is opaque.
             Err(Errno::EEXIST) => match open_directory(&parent, name) {
@@ -116,23 +123,23 @@ impl Extraction<'_> {
         &mut self,
         parent: &Rc<OwnedFd>,
         path: &Path,
-        metadata: &Metadata,
+        metadata: &mut Metadata,
     ) -> Result<(), UnpackError> {
         let name = os_name(path);
         let mut cleared = Cleared::Plain;
         match mkdirat(parent, name, Mode::S_IRWXU) {
-            Ok(()) => self.count(path, 4096)?,
+            Ok(()) => self.count(path, 4096, 4096)?,
             Err(Errno::EEXIST) if is_directory(parent, name).map_err(path.error("inspect"))? => {}
             Err(Errno::EEXIST) => {
                 cleared = self.root.clear(parent, path)?;
                 mkdirat(parent, name, Mode::S_IRWXU).map_err(path.error("create the directory"))?;
-                self.count(path, 4096)?;
+                self.count(path, 4096, 4096)?;
             }
             Err(e) => return Err(path.error("create the directory")(e)),
         }
         let file = File::from(open_directory(parent, name).map_err(path.error("open"))?);
         metadata.apply(&file, path)?;
-        self.directories.push((path.bytes.clone(), metadata.mtime));
+        self.directories.push(LastTouch::of(path, metadata));
         if cleared == Cleared::Whiteout {
             make_opaque(
                 file.try_clone().map_err(path.io_error("open"))?.into(),
@@ -141,21 +148,6 @@ impl Extraction<'_> {
         }
         self.root.entered(path, file.into());
         Ok(())
-    }
-
-    /// Creates a file that has its holes described in PAX headers.
-    pub(super) fn sparse_file<R: Read>(
-        &mut self,
-        entry: &mut tar::Entry<'_, R>,
-        sparse: Sparse,
-        path: &Path,
-        metadata: &Metadata,
-    ) -> Result<(), UnpackError> {
-        let parent = self.root.parent_of(path)?;
-        self.count(path, sparse.size)?;
-        let mut file = self.new_file(&parent, path)?;
-        sparse.write(entry, &mut file, path)?;
-        metadata.apply(&file, path)
     }
 
     fn new_file(&mut self, parent: &OwnedFd, path: &Path) -> Result<File, UnpackError> {
@@ -169,36 +161,63 @@ impl Extraction<'_> {
 
     fn file<R: Read>(
         &mut self,
-        entry: &mut tar::Entry<'_, R>,
+        (archive, member): (&mut Archive<R>, &Member),
         parent: &OwnedFd,
         path: &Path,
-        metadata: &Metadata,
+        metadata: &mut Metadata,
     ) -> Result<(), UnpackError> {
-        self.count(path, entry.size())?;
+        let size = member.sparse.as_ref().map(|sparse| sparse.size);
+        self.count(path, size.unwrap_or(member.stored), member.stored)?;
         let mut file = self.new_file(parent, path)?;
-        let sparse = entry.header().entry_type() == EntryType::GNUSparse;
-        let mut written = 0;
-        loop {
-            let length = fill(entry, &mut self.buffer).map_err(UnpackError::Read)?;
-            if length == 0 {
-                break;
-            }
-            let block = &self.buffer[..length];
-            if sparse && block.iter().all(|b| *b == 0) {
-                file.seek(SeekFrom::Current(i64::try_from(length).unwrap_or(i64::MAX)))
-                    .map_err(path.io_error("write"))?;
-            } else {
-                file.write_all(block).map_err(path.io_error("write"))?;
-            }
-            written += length as u64;
-        }
-        if written != entry.size() {
-            return Err(UnpackError::Read(std::io::ErrorKind::UnexpectedEof.into()));
-        }
-        if sparse {
-            file.set_len(written).map_err(path.io_error("write"))?;
+        match &member.sparse {
+            Some(sparse) => self.write_parts(sparse, archive, &mut file, path)?,
+            None => self.write(archive, member.stored, &mut file, path)?,
         }
         metadata.apply(&file, path)
+    }
+
+    /// Writes the parts of a file with holes.
+    fn write_parts<R: Read>(
+        &mut self,
+        sparse: &Sparse,
+        archive: &mut Archive<R>,
+        file: &mut File,
+        path: &Path,
+    ) -> Result<(), UnpackError> {
+        for [offset, length] in sparse.parts(archive)? {
+            file.seek(SeekFrom::Start(*offset))
+                .map_err(path.io_error("write"))?;
+            self.write(archive, *length, file, path)?;
+        }
+        if archive.read(&mut [0]).map_err(UnpackError::Read)? != 0 {
+            return Err(archive.malformed("a sparse file has more content than its map says"));
+        }
+        file.set_len(sparse.size).map_err(path.io_error("write"))
+    }
+
+    /// Writes so many bytes of the member's content.
+    fn write<R: Read>(
+        &mut self,
+        archive: &mut Archive<R>,
+        length: u64,
+        file: &mut File,
+        path: &Path,
+    ) -> Result<(), UnpackError> {
+        let mut content = archive.by_ref().take(length);
+        let mut written = 0;
+        loop {
+            let read = fill(&mut content, &mut self.buffer).map_err(UnpackError::Read)?;
+            if read == 0 {
+                break;
+            }
+            file.write_all(&self.buffer[..read])
+                .map_err(path.io_error("write"))?;
+            written += read as u64;
+        }
+        match written == length {
+            true => Ok(()),
+            false => Err(archive.malformed("a sparse file has less content than its map says")),
+        }
     }
 
     /// Links to an earlier entry of the layer, or to a lower layer's file; the name is resolved beneath
@@ -211,7 +230,7 @@ impl Extraction<'_> {
     ) -> Result<(), UnpackError> {
         let target = Path::parse(target)?;
         let Some(target_name) = target.name() else {
-            return Err(path.field("link target"));
+            return Err(path.broken("is a hard link to the root"));
         };
         if target.bytes == path.bytes {
             return Ok(());
@@ -223,6 +242,9 @@ impl Extraction<'_> {
             Ok(_) | Err(Errno::ENOENT | Errno::ENOTDIR) => self.bring_up(&target, path)?,
             Err(e) => return Err(error(e)),
         };
+        if is_directory(&here, target_name).map_err(&error)? {
+            return Err(path.broken(&format!("is a hard link to {target}, which is a directory")));
+        }
         self.replacing(parent, path, "create the hard link", |name| {
             linkat(&here, target_name, parent, name, AtFlags::empty())
         })
@@ -233,13 +255,13 @@ impl Extraction<'_> {
         target: &[u8],
         parent: &OwnedFd,
         path: &Path,
-        metadata: &Metadata,
+        metadata: &mut Metadata,
     ) -> Result<(), UnpackError> {
         let target = OsStr::from_bytes(target);
         self.replacing(parent, path, "create the symbolic link", |name| {
             symlinkat(target, parent, name)
         })?;
-        self.count(path, 0)?;
+        self.count(path, 0, 0)?;
         metadata.apply_at(parent.as_fd(), os_name(path), path, Unopened::Symlink)
     }
 
@@ -248,7 +270,7 @@ impl Extraction<'_> {
         (kind, device): (SFlag, u64),
         parent: &OwnedFd,
         path: &Path,
-        metadata: &Metadata,
+        metadata: &mut Metadata,
     ) -> Result<(), UnpackError> {
         let made = self.replacing(parent, path, "create the device", |name| {
             match mknodat(parent, name, kind, Mode::empty(), device) {
@@ -261,7 +283,7 @@ impl Extraction<'_> {
         if !made {
             return Ok(());
         }
-        self.count(path, 0)?;
+        self.count(path, 0, 0)?;
         metadata.apply_at(parent.as_fd(), os_name(path), path, Unopened::Node)
     }
 
@@ -284,10 +306,34 @@ impl Extraction<'_> {
     }
 }
 
-fn link_target<R: Read>(entry: &tar::Entry<'_, R>, path: &Path) -> Result<Vec<u8>, UnpackError> {
-    match entry.link_name_bytes() {
-        Some(target) if !target.is_empty() && !target.contains(&0) => Ok(target.into_owned()),
-        _ => Err(path.field("link target")),
+fn link_target<'a>(member: &'a Member, path: &Path) -> Result<&'a [u8], UnpackError> {
+    match member.link.as_slice() {
+        b"" => Err(path.broken("is a link without a target")),
+        target if target.contains(&0) => Err(path.field("link target", "with a zero byte")),
+        target => Ok(target),
+    }
+}
+
+/// The number of a device. Linux has 12 bits for the major part and 20 for the minor, and mknod(2) cuts off what is
+/// more: another device, or even a whiteout.
+fn device_number(member: &Member, path: &Path) -> Result<u64, UnpackError> {
+    let header = &member.header;
+    let fields = match (header.as_ustar(), header.as_gnu()) {
+        (Some(ustar), _) => [&ustar.dev_major, &ustar.dev_minor],
+        (None, Some(gnu)) => [&gnu.dev_major, &gnu.dev_minor],
+        (None, None) => return Err(path.broken("is a device and has no room for its number")),
+    };
+    let [major, minor] = fields.map(|field| number(field));
+    let fits = |number: Option<i64>, most: u64| {
+        let number = number.and_then(|number| u64::try_from(number).ok());
+        number.filter(|number| *number <= most)
+    };
+    match (fits(major, 0xfff), fits(minor, 0xf_ffff)) {
+        (Some(major), Some(minor)) => Ok(makedev(major, minor)),
+        _ => {
+            let shown = [major, minor].map(|n| n.map_or("?".to_owned(), |n| n.to_string()));
+            Err(path.field("device number", &shown.join(":")))
+        }
     }
 }
 

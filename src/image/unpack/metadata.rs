@@ -1,6 +1,10 @@
 //! Owner, mode, times and extended attributes of an entry.
 
+use super::archive::{Member, number};
 use super::{Path, UnpackError};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{
     FileStat, Mode, UtimensatFlags, fchmod, fchmodat, fstat, futimens, utimensat,
@@ -9,13 +13,22 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::BorrowedFd;
-use std::os::unix::ffi::OsStrExt;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 use xattr::FileExt;
 
-/// The prefix under which PAX headers carry extended attributes.
-const PAX_XATTR: &[u8] = b"SCHILY.xattr.";
+/// The prefix under which PAX records carry extended attributes as they are: GNU tar, Go, libarchive.
+const SCHILY: &[u8] = b"SCHILY.xattr.";
+/// The prefix of libarchive's own form: the name is encoded as in a URL, the value in Base64. It writes both
+/// forms unless it is told otherwise.
+const LIBARCHIVE: &[u8] = b"LIBARCHIVE.xattr.";
+/// An access control list, or a label, as text, which says what an attribute would; other readers of layers pass
+/// these over too.
+const AS_TEXT: [&[u8]; 3] = [b"SCHILY.acl.", b"SCHILY.fflags", b"RHT.security."];
+/// What files that are made in a directory get; set when nothing more is made in it.
+pub(super) const DEFAULT_ACL: &str = "system.posix_acl_default";
 
 /// What an entry's header says beside its name and content.
 #[derive(Debug)]
@@ -25,48 +38,82 @@ pub(in crate::image) struct Metadata {
     group: Gid,
     pub mtime: TimeSpec,
     xattrs: Vec<(OsString, Vec<u8>)>,
+    /// The default access control list, of a directory.
+    pub default_acl: Option<Vec<u8>>,
+    /// Names of attributes that the entry has and the image does not get.
+    pub left_out: Vec<OsString>,
 }
 
 impl Metadata {
-    pub(super) fn read<R: Read>(
-        entry: &mut tar::Entry<'_, R>,
-        path: &Path,
-    ) -> Result<Self, UnpackError> {
-        let mut xattrs = Vec::new();
-        let mut pax_mtime = None;
-        let extensions = entry.pax_extensions().map_err(UnpackError::Read)?;
-        for extension in extensions.into_iter().flatten() {
-            let extension = extension.map_err(UnpackError::Read)?;
-            let (key, value) = (extension.key_bytes(), extension.value_bytes());
-            if let Some(name) = key.strip_prefix(PAX_XATTR) {
-                if is_allowed(name) {
-                    xattrs.push((OsStr::from_bytes(name).to_owned(), value.to_vec()));
-                }
-            } else if key == b"mtime" {
-                pax_mtime = Some(parse_time(value).ok_or_else(|| path.field("modification time"))?);
-            }
-        }
-        let header = entry.header();
-        let raw = header.as_old();
-        let number = |value: io::Result<u64>, raw: &[u8], field| match value {
-            Ok(value) => Ok(value),
-            // Some writers leave fields they have nothing for empty; everybody reads that as zero.
-            Err(_) if raw.iter().all(|b| matches!(b, 0 | b' ')) => Ok(0),
-            Err(_) => Err(path.field(field)),
+    pub(super) fn read(member: &Member, path: &Path) -> Result<Self, UnpackError> {
+        let raw = member.header.as_old();
+        let id = |key, field: &[u8], name| {
+            let text = member.records.get(key);
+            let id = match text {
+                Some(text) => std::str::from_utf8(text).ok().and_then(|t| t.parse().ok()),
+                None => number(field),
+            };
+            // The last is no id: chown(2) leaves the owner alone then.
+            let id = id.and_then(|id: i64| u32::try_from(id).ok());
+            id.filter(|id| *id != u32::MAX)
+                .ok_or_else(|| path.field(name, &shown(text.unwrap_or(field))))
         };
-        let narrow = |value: u64, field| u32::try_from(value).map_err(|_| path.field(field));
-        let mode = number(header.mode().map(u64::from), &raw.mode, "mode")?;
-        let owner = narrow(number(header.uid(), &raw.uid, "owner")?, "owner")?;
-        let group = narrow(number(header.gid(), &raw.gid, "group")?, "group")?;
-        let seconds = number(header.mtime(), &raw.mtime, "modification time")?;
-        Ok(Self {
-            mode: Mode::from_bits_truncate(narrow(mode & 0o7777, "mode")?),
+        let owner = id(b"uid", &raw.uid, "owner")?;
+        let group = id(b"gid", &raw.gid, "group")?;
+        let mode = number(&raw.mode).and_then(|mode| u32::try_from(mode & 0o7777).ok());
+        let mode = mode.ok_or_else(|| path.field("mode", &shown(&raw.mode)))?;
+        let mtime = match member.records.get(b"mtime") {
+            Some(text) => parse_time(text).ok_or_else(|| shown(text)),
+            None => number(&raw.mtime)
+                .map(|seconds| TimeSpec::new(seconds, 0))
+                .ok_or_else(|| shown(&raw.mtime)),
+        };
+        let mut metadata = Self {
+            mode: Mode::from_bits_truncate(mode),
             owner: Uid::from_raw(owner),
             group: Gid::from_raw(group),
-            mtime: pax_mtime
-                .unwrap_or_else(|| TimeSpec::new(i64::try_from(seconds).unwrap_or(i64::MAX), 0)),
-            xattrs,
-        })
+            mtime: mtime.map_err(|text| path.field("modification time", &text))?,
+            xattrs: Vec::new(),
+            default_acl: None,
+            left_out: Vec::new(),
+        };
+        metadata.read_attributes(member, path)?;
+        Ok(metadata)
+    }
+
+    fn read_attributes(&mut self, member: &Member, path: &Path) -> Result<(), UnpackError> {
+        let mut found: Vec<(OsString, Vec<u8>)> = Vec::new();
+        for (key, value) in member.records.iter() {
+            if let Some(name) = key.strip_prefix(SCHILY) {
+                found.retain(|(known, _)| known.as_bytes() != name);
+                found.push((OsStr::from_bytes(name).to_owned(), value.to_vec()));
+            } else if let Some(name) = key.strip_prefix(LIBARCHIVE) {
+                let unusable = || path.field("extended attribute", &shown(key));
+                let name = percent_decode(name).ok_or_else(unusable)?;
+                if found.iter().all(|(known, _)| *known != name) {
+                    found.push((name, base64_decode(value).ok_or_else(unusable)?));
+                }
+            } else if AS_TEXT.iter().any(|prefix| key.starts_with(prefix)) {
+                self.left_out.push(OsStr::from_bytes(key).to_owned());
+            }
+        }
+        for (name, value) in found {
+            if name.is_empty() || name.as_bytes().contains(&0) {
+                return Err(path.field("extended attribute", &shown(name.as_bytes())));
+            }
+            self.attribute(name, value);
+        }
+        Ok(())
+    }
+
+    fn attribute(&mut self, name: OsString, value: Vec<u8>) {
+        if !is_allowed(name.as_bytes()) {
+            self.left_out.push(name);
+        } else if name == DEFAULT_ACL {
+            self.default_acl = Some(value);
+        } else {
+            self.xattrs.push((name, value));
+        }
     }
 
     /// A directory that nothing says anything about.
@@ -77,6 +124,8 @@ impl Metadata {
             group: Gid::from_raw(0),
             mtime: TimeSpec::UTIME_OMIT,
             xattrs: Vec::new(),
+            default_acl: None,
+            left_out: Vec::new(),
         }
     }
 
@@ -84,10 +133,8 @@ impl Metadata {
     pub fn of_existing(file: &File) -> io::Result<Self> {
         let mut copy = Self::of_stat(&fstat(file)?);
         for name in file.list_xattr()? {
-            if is_allowed(name.as_bytes())
-                && let Some(value) = file.get_xattr(&name)?
-            {
-                copy.xattrs.push((name, value));
+            if let Some(value) = file.get_xattr(&name)? {
+                copy.attribute(name, value);
             }
         }
         Ok(copy)
@@ -101,46 +148,73 @@ impl Metadata {
             group: Gid::from_raw(stat.st_gid),
             mtime: TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec),
             xattrs: Vec::new(),
+            default_acl: None,
+            left_out: Vec::new(),
         }
     }
 
-    /// Sets everything on an open file or directory that is a copy.
+    /// Sets everything on an open file or directory that is a copy and complete.
     pub fn copy_to(&self, file: &File) -> io::Result<()> {
+        self.copy_to_parent(file)?;
+        if let Some(list) = &self.default_acl {
+            file.set_xattr(DEFAULT_ACL, list)?;
+        }
+        Ok(())
+    }
+
+    /// Sets everything on an open directory that is a copy, but for what would reach the files that are made in it.
+    pub fn copy_to_parent(&self, file: &File) -> io::Result<()> {
         fchown(file, Some(self.owner), Some(self.group))?;
-        fchmod(file, self.mode)?;
         for (name, value) in &self.xattrs {
             file.set_xattr(name, value)?;
         }
+        fchmod(file, self.mode)?;
         Ok(futimens(file, &self.mtime, &self.mtime)?)
     }
 
-    /// Sets everything on an open file or directory; the order matters: a change of owner clears the
-    /// set-id bits and the file capabilities.
-    pub(super) fn apply(&self, file: &File, path: &Path) -> Result<(), UnpackError> {
+    /// Sets everything on an open file or directory, but for the default access control list. The order matters: a
+    /// change of owner clears the set-id bits and the file capabilities, and the mode is the upper bound of an
+    /// access control list. What the file system refuses is left out.
+    pub(super) fn apply(&mut self, file: &File, path: &Path) -> Result<(), UnpackError> {
         fchown(file, Some(self.owner), Some(self.group)).map_err(path.error("set the owner of"))?;
+        self.set_attributes(path, |name, value| file.set_xattr(name, value))?;
         fchmod(file, self.mode).map_err(path.error("set the mode of"))?;
-        for (name, value) in &self.xattrs {
-            match file.set_xattr(name, value) {
-                Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
-                other => other.map_err(path.io_error("set an extended attribute of"))?,
-            }
-        }
         futimens(file, &self.mtime, &self.mtime).map_err(path.error("set the times of"))
     }
 
-    /// Sets owner and times, and the mode unless it is a link's, on something that cannot be opened.
+    fn set_attributes(
+        &mut self,
+        path: &Path,
+        set: impl Fn(&OsStr, &[u8]) -> io::Result<()>,
+    ) -> Result<(), UnpackError> {
+        for (name, value) in std::mem::take(&mut self.xattrs) {
+            match set(&name, &value) {
+                Ok(()) => {}
+                Err(e) if is_refused(&e, &name) => self.left_out.push(name),
+                Err(e) => return Err(path.io_error("set an extended attribute of")(e)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets owner, times and attributes, and the mode unless it is a link's, on something that cannot be opened.
     pub(super) fn apply_at(
-        &self,
+        &mut self,
         parent: BorrowedFd<'_>,
         name: &OsStr,
         path: &Path,
         kind: Unopened,
     ) -> Result<(), UnpackError> {
         self.copy_at(parent, name, kind)
-            .map_err(path.io_error("set owner, mode or times of"))
+            .map_err(path.io_error("set owner, mode or times of"))?;
+        if self.xattrs.is_empty() {
+            return Ok(());
+        }
+        let at = in_directory(parent, name);
+        self.set_attributes(path, |name, value| xattr::set(&at, name, value))
     }
 
-    /// Likewise on something that is a copy.
+    /// Sets owner, mode and times on something that is a copy and cannot be opened.
     pub fn copy_at(&self, parent: BorrowedFd<'_>, name: &OsStr, kind: Unopened) -> io::Result<()> {
         let (owner, group) = (Some(self.owner), Some(self.group));
         fchownat(parent, name, owner, group, AtFlags::AT_SYMLINK_NOFOLLOW)?;
@@ -162,11 +236,53 @@ pub(in crate::image) enum Unopened {
     Node,
 }
 
-/// Whether a layer may set that attribute: `trusted.overlay.*` would redirect the kernel's overlay,
-/// and labels of the host's security module are the host's business.
+/// Whether the image gets that attribute: `trusted.overlay.*` would redirect the kernel's overlay, and containerd
+/// and CRI-O leave all of `trusted.` out; the label is the policy of this machine, as for CRI-O.
 fn is_allowed(name: &[u8]) -> bool {
-    name == b"security.capability"
-        || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
+    !name.starts_with(b"trusted.") && name != b"security.selinux"
+}
+
+/// Whether a file cannot have the attribute, as containerd decides it: the file system has none of that kind, or
+/// `user.` is for files and directories only (xattr(7)).
+fn is_refused(error: &io::Error, name: &OsStr) -> bool {
+    let errno = Errno::from_raw(error.raw_os_error().unwrap_or_default());
+    errno == Errno::EOPNOTSUPP || (errno == Errno::EPERM && name.as_bytes().starts_with(b"user."))
+}
+
+/// A path to something in an open directory that cannot be opened itself.
+fn in_directory(parent: BorrowedFd<'_>, name: &OsStr) -> PathBuf {
+    let mut path = PathBuf::from(format!("/proc/self/fd/{}", parent.as_raw_fd()));
+    path.push(name);
+    path
+}
+
+/// A field of a header as text.
+fn shown(field: &[u8]) -> String {
+    let end = field.iter().rposition(|byte| *byte != 0);
+    let field = &field[..end.map_or(0, |end| end + 1)];
+    String::from_utf8_lossy(field).into_owned()
+}
+
+fn percent_decode(text: &[u8]) -> Option<OsString> {
+    let mut name = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, tail @ ..] = rest {
+        if *first == b'%' {
+            let byte = hex::decode(tail.get(..2)?).ok()?;
+            name.extend_from_slice(&byte);
+            rest = &tail[2..];
+        } else {
+            name.push(*first);
+            rest = tail;
+        }
+    }
+    Some(OsString::from_vec(name))
+}
+
+/// libarchive writes no padding.
+fn base64_decode(text: &[u8]) -> Option<Vec<u8>> {
+    let padded = STANDARD.decode(text).ok();
+    padded.or_else(|| STANDARD_NO_PAD.decode(text).ok())
 }
 
 /// Parses PAX's decimal seconds with an optional fraction, maybe negative.

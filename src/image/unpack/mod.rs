@@ -2,9 +2,9 @@
 //!
 //! A layer is hostile input. Every entry is created relative to a descriptor of its parent, which is
 //! resolved beneath the layer's own root (`RESOLVE_IN_ROOT`: an absolute link or `..` in a link ends
-//! at that root); `..` in a name, an oversized header, too many entries or too many bytes end the
-//! extraction. Nothing here follows a final symbolic link, sets `trusted.*` attributes a layer asks
-//! for.
+//! at that root); a name that leads out, an oversized header, too many entries or too many bytes end the
+//! extraction. Nothing here follows a final symbolic link, or sets `trusted.*` attributes that a layer asks
+//! for; what is left out is said.
 //!
 //! Nearly every layer stands alone: it lists the directories its entries lie in, and its hard links lead
 //! to its own files. One that does not depends on the layers below, and only then they are asked for:
@@ -13,26 +13,28 @@
 //! OCI whiteouts (image specification, "Representing Changes") become overlay's: `.wh.NAME` a
 //! character device 0:0, `.wh..wh..opq` the attribute `trusted.overlay.opaque=y`.
 
+mod archive;
 mod copy_up;
 mod create;
 mod metadata;
+mod pax;
 mod root;
 mod sparse;
-mod stream;
 
 #[cfg(test)]
 mod tests;
 
-use super::ViewError;
+use super::{Digest, ViewError};
 use crate::disk::Dir;
+use archive::{Archive, Member};
 pub(super) use metadata::{Metadata, Unopened};
-use root::Root;
-use sparse::Sparse;
+use root::{LastTouch, Root, Touched};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
-use stream::Metered;
-use tar::EntryType;
 
 /// What a hostile layer may cost.
 #[derive(Debug, Clone, Copy)]
@@ -44,14 +46,16 @@ pub(super) struct Limits {
 }
 
 /// What an unpacked layer takes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Unpacked {
-    /// Content rounded up to blocks of 4 KiB, in bytes.
+    /// Content without the holes of sparse files, rounded up to blocks of 4 KiB, in bytes.
     pub bytes: u64,
     /// Files, directories and all others created.
     pub inodes: u64,
     /// Whether the result is the same above all other layers.
     pub standing: Standing,
+    /// What the layer says and the image does not get.
+    pub left_out: LeftOut,
 }
 
 /// What the unpacked form of a layer follows from.
@@ -88,20 +92,32 @@ pub enum UnpackError {
         source: io::Error,
     },
     /// An entry says what no file system can hold.
-    #[error("layer entry {path:?} has an unusable {field}")]
+    #[error("layer entry {path:?} has an unusable {field} {value:?}: build the image again")]
     Field {
         /// The entry.
         path: PathBuf,
         /// The header's field.
         field: &'static str,
+        /// What it says.
+        value: String,
+    },
+    /// An entry that makes no sense, or none with those before it.
+    #[error("layer entry {path:?} {what}: build the image again")]
+    Broken {
+        /// The entry.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
     },
     /// A kind of entry that cannot be extracted faithfully.
-    #[error("layer entry {path:?} is {kind}, which is not supported")]
+    #[error(
+        "layer entry {path:?} is of the unknown kind {kind:?}: build the image again without it"
+    )]
     Unsupported {
         /// The entry.
         path: PathBuf,
-        /// What it is.
-        kind: &'static str,
+        /// The kind as the header has it.
+        kind: char,
     },
     /// An entry leads to the layers below, which are not there yet: not a failure of the layer.
     #[error("layer entry {0:?} depends on the layers below")]
@@ -140,9 +156,17 @@ impl UnpackError {
         matches!(self, Self::TooManyEntries(_) | Self::TooLarge(_))
     }
 
-    /// Whether the machine refused, and not the layer is wrong.
+    /// Whether the machine refused, and not the layer is wrong: an attribute whose value is none of its kind, such
+    /// as an access control list, is the layer's.
     pub fn is_local(&self) -> bool {
-        matches!(self, Self::Create { .. } | Self::Lower { .. })
+        match self {
+            Self::Create { source, .. } => {
+                let errno = source.raw_os_error().unwrap_or_default();
+                ![libc::EINVAL, libc::ERANGE, libc::E2BIG].contains(&errno)
+            }
+            Self::Lower { .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether the layer can be extracted as soon as the layers below are there.
@@ -163,19 +187,10 @@ pub(super) fn unpack(
     limits: Limits,
     below: Below<'_>,
 ) -> Result<Unpacked, UnpackError> {
-    let metered = Metered::new(tar);
-    let allowance = metered.allowance();
-    let mut archive = tar::Archive::new(metered);
-    let mut entries = archive.entries().map_err(UnpackError::Read)?;
+    let mut archive = Archive::new(tar);
     let mut extraction = Extraction::new(Root::new(dir, below)?, limits);
-    loop {
-        allowance.headers_only();
-        let Some(entry) = entries.next() else { break };
-        let mut entry = entry.map_err(UnpackError::Read)?;
-        allowance.unlimited();
-        extraction.take(&mut entry)?;
-        // An entry that carries content it should not have is skipped here, not in the next header.
-        io::copy(&mut entry, &mut io::sink()).map_err(UnpackError::Read)?;
+    while let Some(member) = archive.next()? {
+        extraction.take(&mut archive, &member)?;
     }
     extraction.finish()
 }
@@ -187,8 +202,9 @@ struct Extraction<'a> {
     entries: u64,
     content: u64,
     usage: Unpacked,
-    /// Modification times of directories, set last because creating in them changes them.
-    directories: Vec<(Vec<u8>, nix::sys::time::TimeSpec)>,
+    /// What is set on directories last.
+    directories: Vec<LastTouch>,
+    left_out: LeftOut,
     buffer: Vec<u8>,
 }
 
@@ -202,48 +218,43 @@ impl<'a> Extraction<'a> {
             usage: Unpacked {
                 bytes: 4096,
                 inodes: 1,
-                standing: Standing::Alone,
+                ..Unpacked::default()
             },
             directories: Vec::new(),
+            left_out: LeftOut::default(),
             buffer: vec![0; create::BUFFER],
         }
     }
 
-    fn take<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>) -> Result<(), UnpackError> {
+    fn take<R: Read>(
+        &mut self,
+        archive: &mut Archive<R>,
+        member: &Member,
+    ) -> Result<(), UnpackError> {
         self.entries += 1;
         if self.entries + self.root.implied.len() as u64 > self.limits.entries {
             return Err(UnpackError::TooManyEntries(self.limits.entries));
         }
-        let kind = entry.header().entry_type();
-        if matches!(kind, EntryType::XGlobalHeader | EntryType::XHeader) {
-            return Ok(());
-        }
-        let mut sparse = Sparse::read(entry)?;
-        let path = match sparse.as_mut().and_then(|sparse| sparse.name.take()) {
-            Some(name) => Path::parse(&name)?,
-            None => Path::parse(&entry.path_bytes())?,
-        };
-        let metadata = Metadata::read(entry, &path)?;
+        let path = Path::parse(&member.name)?;
+        let metadata = Metadata::read(member, &path)?;
         let Some(name) = path.name() else {
-            return self.set_root(kind, &path, &metadata);
+            return self.set_root(member.kind, &path, metadata);
         };
-        if let Some(hidden) = name.strip_prefix(WHITEOUT_PREFIX) {
-            return self.whiteout(&path, hidden);
-        }
-        match sparse {
-            Some(sparse) => self.sparse_file(entry, sparse, &path, &metadata),
-            None => self.create(entry, &path, &metadata),
+        match name.strip_prefix(WHITEOUT_PREFIX) {
+            Some(hidden) => self.whiteout(&path, hidden),
+            None => self.create((archive, member), &path, metadata),
         }
     }
 
-    fn count(&mut self, path: &Path, size: u64) -> Result<(), UnpackError> {
+    /// Counts a file of that size, of which so much is stored.
+    fn count(&mut self, path: &Path, size: u64, stored: u64) -> Result<(), UnpackError> {
         self.content = self.content.saturating_add(size);
         if self.content > self.limits.bytes {
             return Err(UnpackError::TooLarge(self.limits.bytes));
         }
-        let rounded = size
+        let rounded = stored
             .checked_next_multiple_of(4096)
-            .ok_or_else(|| path.field("size"))?;
+            .ok_or_else(|| path.field("size", &stored.to_string()))?;
         self.usage.bytes += rounded;
         self.usage.inodes += 1;
         Ok(())
@@ -254,13 +265,44 @@ impl<'a> Extraction<'a> {
         self.usage.inodes += implied.len() as u64;
         self.usage.bytes += 4096 * implied.len() as u64;
         // The listed ones last: one may have been implied before.
-        for (path, mtime) in implied.into_iter().chain(self.directories) {
-            self.root.set_directory_time(&path, &mtime)?;
+        for touch in implied.iter().chain(&self.directories) {
+            if self.root.touch(touch)? == Touched::WithoutAcl {
+                let path = Path::parse(&touch.path)?;
+                self.left_out.add(&path, [metadata::DEFAULT_ACL.into()]);
+            }
         }
         if self.root.depends() {
             self.usage.standing = Standing::OnLower;
         }
+        self.usage.left_out = self.left_out;
         Ok(self.usage)
+    }
+}
+
+/// Extended attributes of a layer that the image does not get.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct LeftOut {
+    /// By name: the first entry that has it, and how many have.
+    attributes: BTreeMap<OsString, (PathBuf, u64)>,
+}
+
+impl LeftOut {
+    fn add(&mut self, path: &Path, names: impl IntoIterator<Item = OsString>) {
+        for name in names {
+            let (_, count) = self
+                .attributes
+                .entry(name)
+                .or_insert_with(|| (path.to_path(), 0));
+            *count += 1;
+        }
+    }
+
+    /// Tells the operator, a line an attribute.
+    pub fn report(&self, layer: &Digest) {
+        for (name, (first, count)) in &self.attributes {
+            tracing::warn!(%layer, attribute = %name.display(), entries = count, first = %first.display(),
+                "left out an extended attribute that images cannot set or the file system does not have");
+        }
     }
 }
 
@@ -276,12 +318,18 @@ struct Path {
 }
 
 impl Path {
+    /// Cleans a name as Go's path.Clean does, with which containerd and CRI-O begin: `..` takes the component
+    /// before it away, whatever that is on the disk.
+    ///
+    /// # Errors
+    /// The name leads out of the layer. CRI-O refuses `../x` too; containerd takes it for `x`.
     fn parse(raw: &[u8]) -> Result<Self, UnpackError> {
         let mut bytes = Vec::with_capacity(raw.len());
         for component in raw.split(|b| *b == b'/') {
             match component {
                 b"" | b"." => {}
-                b".." => return Err(UnpackError::Escape(to_path(raw))),
+                b".." if bytes.is_empty() => return Err(UnpackError::Escape(to_path(raw))),
+                b".." => bytes.truncate(bytes.iter().rposition(|b| *b == b'/').unwrap_or(0)),
                 name => {
                     if !bytes.is_empty() {
                         bytes.push(b'/');
@@ -290,13 +338,11 @@ impl Path {
                 }
             }
         }
-        if bytes.contains(&0) {
-            return Err(UnpackError::Field {
-                path: to_path(raw),
-                field: "name",
-            });
+        let path = Self { bytes };
+        match path.bytes.contains(&0) {
+            true => Err(path.field("name", "with a zero byte")),
+            false => Ok(path),
         }
-        Ok(Self { bytes })
     }
 
     /// The last component, `None` for the root itself.
@@ -319,27 +365,52 @@ impl Path {
         to_path(&self.bytes)
     }
 
-    fn field(&self, field: &'static str) -> UnpackError {
+    fn field(&self, field: &'static str, value: &str) -> UnpackError {
         UnpackError::Field {
             path: self.to_path(),
             field,
+            value: value.to_owned(),
+        }
+    }
+
+    fn broken(&self, what: &str) -> UnpackError {
+        UnpackError::Broken {
+            path: self.to_path(),
+            what: what.to_owned(),
         }
     }
 
     fn error(&self, operation: &'static str) -> impl Fn(nix::errno::Errno) -> UnpackError + '_ {
-        move |errno| UnpackError::Create {
-            operation,
-            path: self.to_path(),
-            source: errno.into(),
-        }
+        move |errno| failed(operation, self.to_path(), errno.into())
     }
 
     fn io_error(&self, operation: &'static str) -> impl Fn(io::Error) -> UnpackError + '_ {
-        move |source| UnpackError::Create {
-            operation,
-            path: self.to_path(),
-            source,
+        move |source| failed(operation, self.to_path(), source)
+    }
+}
+
+/// What the kernel's answer means. Nobody else uses the directory, so that some answers can only come from the
+/// entries.
+fn failed(operation: &'static str, path: PathBuf, source: io::Error) -> UnpackError {
+    let what = match source.raw_os_error() {
+        Some(libc::ENOTDIR) => "is needed as a directory and is none",
+        Some(libc::ELOOP) => "leads through too many symbolic links",
+        Some(libc::ENAMETOOLONG) => "has a name or a target that is too long",
+        _ => {
+            return UnpackError::Create {
+                operation,
+                path,
+                source,
+            };
         }
+    };
+    let what = what.to_owned();
+    UnpackError::Broken { path, what }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_path())
     }
 }
 

@@ -3,7 +3,7 @@
 //! A directory that the layer lists is all its own. One that it only implies is what the layers below
 //! say: a directory with its owner and mode, a link to go along, or nothing. Only then they are asked for.
 
-use super::metadata::Metadata;
+use super::metadata::{DEFAULT_ACL, Metadata};
 use super::{Below, Path, UnpackError, to_path};
 use crate::disk::{Dir, FileName};
 use crate::image::overlay::{self, Found, Merged};
@@ -34,8 +34,36 @@ pub(super) struct Root<'a> {
     below: Below<'a>,
     /// The layers below, once they were asked for: the result depends on them then.
     lower: Option<Merged>,
-    /// The directories that were made without being listed, with their modification times.
-    pub implied: Vec<(Vec<u8>, TimeSpec)>,
+    /// The directories that were made without being listed.
+    pub implied: Vec<LastTouch>,
+}
+
+/// What is set on a directory when all that is in it was made: that changes its time, and gets its default access
+/// control list.
+#[derive(Debug)]
+pub(super) struct LastTouch {
+    pub path: Vec<u8>,
+    mtime: TimeSpec,
+    default_acl: Option<Vec<u8>>,
+}
+
+impl LastTouch {
+    pub fn of(path: &Path, metadata: &mut Metadata) -> Self {
+        Self {
+            path: path.bytes.clone(),
+            mtime: metadata.mtime,
+            default_acl: metadata.default_acl.take(),
+        }
+    }
+}
+
+/// What became of a [`LastTouch`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Touched {
+    /// All is set, or something else took the directory's place.
+    Whole,
+    /// The file system has no access control lists.
+    WithoutAcl,
 }
 
 /// A directory of the layer, and what the layers below have in its place.
@@ -141,26 +169,40 @@ impl<'a> Root<'a> {
         })
     }
 
-    /// Sets the modification time of a directory, unless something else took its place.
-    pub fn set_directory_time(&self, path: &[u8], mtime: &TimeSpec) -> Result<(), UnpackError> {
+    /// Sets what is to be set last on a directory, unless something else took its place.
+    pub fn touch(&self, last: &LastTouch) -> Result<Touched, UnpackError> {
         let how = how(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW);
+        let path = last.path.as_slice();
         let name = if path.is_empty() {
             OsStr::new(".")
         } else {
             OsStr::from_bytes(path)
         };
-        match openat2(&self.dir, name, how) {
-            Ok(fd) => futimens(fd, mtime, mtime).map_err(|e| failed("set the times of", path, e)),
-            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(()),
-            Err(e) => Err(failed("open", path, e)),
-        }
+        let dir = match openat2(&self.dir, name, how) {
+            Ok(fd) => File::from(fd),
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(Touched::Whole),
+            Err(e) => return Err(failed("open", path, e)),
+        };
+        let set = |list: &Vec<u8>| match dir.set_xattr(DEFAULT_ACL, list) {
+            Ok(()) => Ok(Touched::Whole),
+            Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(Touched::WithoutAcl),
+            Err(e) => Err(failed(
+                "set the default access control list of",
+                path,
+                errno(e),
+            )),
+        };
+        let touched = last.default_acl.as_ref().map_or(Ok(Touched::Whole), set)?;
+        futimens(&dir, &last.mtime, &last.mtime)
+            .map_err(|e| failed("set the times of", path, e))?;
+        Ok(touched)
     }
 
     fn remove_tree(&self, parent: &OwnedFd, name: &OsStr, path: &Path) -> Result<(), UnpackError> {
         let fd = parent
             .try_clone()
             .map_err(path.io_error("open the directory of"))?;
-        let name = FileName::new(name).map_err(|_| path.field("name"))?;
+        let name = FileName::new(name).map_err(|_| path.broken("has no name"))?;
         Dir::from_fd(fd, to_path(path.parent()))
             .remove_tree(&name)
             .map_err(|source| UnpackError::Create {
@@ -224,7 +266,8 @@ impl<'a> Root<'a> {
             None => {
                 let unknown = || UnpackError::NeedsLower(to_path(path));
                 let asked = (self.below)().ok_or_else(unknown)?;
-                Rc::clone(self.lower.insert(Rc::new(asked)))
+                let visible = overlay::visible_roots(asked);
+                Rc::clone(self.lower.insert(Rc::new(visible)))
             }
         };
         Ok(Place {
@@ -249,7 +292,7 @@ impl<'a> Root<'a> {
             },
             Step::Whiteout => {
                 unlinkat(&*here.dir, name, UnlinkatFlags::NoRemoveDir)?;
-                let dir = self.imply(here, name, &path, &Metadata::of_implied())?;
+                let dir = self.imply(here, name, &path, Metadata::of_implied())?;
                 dir.set_xattr(overlay::OPAQUE, b"y").map_err(errno)?;
                 (dir, Merged::default())
             }
@@ -260,11 +303,11 @@ impl<'a> Root<'a> {
                         Some(top) => Metadata::of_existing(top).map_err(errno)?,
                         None => Metadata::of_implied(),
                     };
-                    (self.imply(here, name, &path, &like)?, lower)
+                    (self.imply(here, name, &path, like)?, lower)
                 }
                 // What else is there gives way, as to a directory that is listed.
                 _ => (
-                    self.imply(here, name, &path, &Metadata::of_implied())?,
+                    self.imply(here, name, &path, Metadata::of_implied())?,
                     Merged::default(),
                 ),
             },
@@ -281,13 +324,16 @@ impl<'a> Root<'a> {
         here: &Place,
         name: &OsStr,
         path: &[u8],
-        like: &Metadata,
+        mut like: Metadata,
     ) -> Result<File, Errno> {
         mkdirat(&*here.dir, name, Mode::S_IRWXU)?;
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
         let dir = File::from(openat2(&*here.dir, name, how(flags))?);
-        like.copy_to(&dir).map_err(errno)?;
-        self.implied.push((path.to_vec(), like.mtime));
+        like.copy_to_parent(&dir).map_err(errno)?;
+        let path = Path {
+            bytes: path.to_vec(),
+        };
+        self.implied.push(LastTouch::of(&path, &mut like));
         Ok(dir)
     }
 }
@@ -340,9 +386,5 @@ fn how(flags: OFlag) -> OpenHow {
 }
 
 fn failed(operation: &'static str, path: &[u8], errno: Errno) -> UnpackError {
-    UnpackError::Create {
-        operation,
-        path: to_path(path),
-        source: errno.into(),
-    }
+    super::failed(operation, to_path(path), errno.into())
 }

@@ -1,129 +1,149 @@
-//! Files with holes in the PAX forms of GNU tar (its manual, "Storing Sparse Files").
+//! Files with holes, in the four forms of GNU tar (its manual, "Storing Sparse Files").
 //!
-//! Form 1.0 has the map of the data in front of the data, 0.1 in one header, 0.0 in a pair of headers for
-//! each part. The old GNU form is the tar crate's business.
+//! The old form has the map of the data in the header and in further ones behind it. Of the PAX forms 1.0 has
+//! it in front of the data, 0.1 in one record, 0.0 in a pair of records for each part.
 
-use super::{Path, UnpackError};
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use super::UnpackError;
+use super::archive::{Archive, BLOCK, number};
+use super::pax::Records;
+use std::io::Read;
+use tar::{GnuExtSparseHeader, GnuSparseHeader, Header};
 
 /// The most parts of one file.
 const PARTS_MAX: usize = 1 << 20;
-/// The map of form 1.0 is padded to blocks of this size, in bytes.
-const BLOCK: usize = 512;
-/// The prefix of the headers.
+/// The prefix of the records.
 const PREFIX: &[u8] = b"GNU.sparse.";
+/// What is wrong with a map, whatever it is.
+const UNUSABLE: &str = "the map of a sparse file is unusable";
 
-/// What the headers of a sparse file say.
-#[derive(Debug, Default)]
+/// Where the content of a file belongs.
+#[derive(Debug)]
 pub(super) struct Sparse {
-    /// Its name; the entry's own is a stand-in for programs that know no sparse files.
-    pub name: Option<Vec<u8>>,
     /// With its holes, in bytes.
     pub size: u64,
-    /// Offset and length of each part in turn, where the headers say them.
-    numbers: Option<Vec<u64>>,
+    /// Offset and length of each part in turn.
+    numbers: Vec<u64>,
 }
 
 impl Sparse {
-    /// Reads the headers; `None` when the file is an ordinary one.
-    pub fn read<R: Read>(entry: &mut tar::Entry<'_, R>) -> Result<Option<Self>, UnpackError> {
-        let mut sparse = Self::default();
-        let (mut found, mut major) = (false, 0);
-        let extensions = entry.pax_extensions().map_err(UnpackError::Read)?;
-        for extension in extensions.into_iter().flatten() {
-            let extension = extension.map_err(UnpackError::Read)?;
-            let Some(key) = extension.key_bytes().strip_prefix(PREFIX) else {
+    /// Reads the map of the old form.
+    pub fn of_header<R: Read>(
+        header: &Header,
+        archive: &mut Archive<R>,
+    ) -> Result<Self, UnpackError> {
+        let Some(gnu) = header.as_gnu() else {
+            // The format of star has the kind too, with another map.
+            return Err(archive.malformed("a sparse file has no GNU header"));
+        };
+        let mut numbers = Vec::new();
+        let mut add = |parts: &[GnuSparseHeader]| {
+            // The list ends with an entry that is not filled in.
+            for part in parts.iter().take_while(|part| part.offset[0] != 0) {
+                for field in [&part.offset, &part.numbytes] {
+                    numbers.push(u64::try_from(number(field)?).ok()?);
+                }
+            }
+            Some(())
+        };
+        let mut usable = add(&gnu.sparse);
+        let mut more = gnu.is_extended();
+        while more {
+            let mut further = GnuExtSparseHeader::new();
+            let mut block = [0; BLOCK];
+            archive.further_block(&mut block)?;
+            further.as_mut_bytes().copy_from_slice(&block);
+            usable = usable.and_then(|()| add(&further.sparse));
+            more = further.is_extended();
+        }
+        let size = number(&gnu.realsize).and_then(|size| u64::try_from(size).ok());
+        match usable.and(size) {
+            Some(size) => Ok(Self { size, numbers }),
+            None => Err(archive.malformed(UNUSABLE)),
+        }
+    }
+
+    /// Reads the records of the PAX forms, and the map in front of the content; `None` when the file is an
+    /// ordinary one.
+    pub fn of_records<R: Read>(
+        records: &Records,
+        archive: &mut Archive<R>,
+    ) -> Result<Option<Self>, UnpackError> {
+        let mut found = false;
+        let (mut size, mut major, mut map) = (None, 0, Vec::new());
+        for (key, value) in records.iter() {
+            let Some(key) = key.strip_prefix(PREFIX) else {
                 continue;
             };
             found = true;
-            let value = extension.value_bytes();
+            let decimal = || decimal(value).ok_or_else(|| archive.malformed(UNUSABLE));
             match key {
-                b"major" => major = number(value)?,
-                b"name" => sparse.name = Some(value.to_vec()),
-                b"realsize" | b"size" => sparse.size = number(value)?,
-                b"offset" | b"numbytes" => sparse.push(number(value)?)?,
-                b"map" => {
-                    for text in value.split(|b| *b == b',') {
-                        sparse.push(number(text)?)?;
-                    }
+                b"major" => major = decimal()?,
+                b"realsize" | b"size" => size = Some(decimal()?),
+                b"offset" | b"numbytes" => map.push(decimal()?),
+                b"map" if !value.is_empty() => {
+                    let parts = value.split(|byte| *byte == b',').map(self::decimal);
+                    let parts: Option<Vec<_>> = parts.collect();
+                    map = parts.ok_or_else(|| archive.malformed(UNUSABLE))?;
                 }
                 _ => {}
             }
         }
-        if major > 1 {
-            return Err(unreadable());
+        if !found {
+            return Ok(None);
         }
-        if major == 0 {
-            // A file that is one hole has no parts to tell of.
-            sparse.numbers.get_or_insert_default();
-        }
-        Ok(found.then_some(sparse))
-    }
-
-    fn push(&mut self, number: u64) -> Result<(), UnpackError> {
-        let numbers = self.numbers.get_or_insert_default();
-        numbers.push(number);
-        if numbers.len() > 2 * PARTS_MAX {
-            return Err(unreadable());
-        }
-        Ok(())
-    }
-
-    /// Writes the parts to where they belong in an empty file.
-    pub fn write(
-        self,
-        entry: &mut impl Read,
-        file: &mut File,
-        path: &Path,
-    ) -> Result<(), UnpackError> {
-        let failed = path.io_error("write");
-        let numbers = match self.numbers {
-            Some(numbers) => numbers,
-            None => read_map(entry)?,
+        let numbers = match major {
+            0 => map,
+            1 => read_map(archive)?,
+            _ => return Err(archive.malformed("a sparse file has a map of an unknown version")),
         };
-        let (parts, rest) = numbers.as_chunks::<2>();
-        if !rest.is_empty() {
-            return Err(unreadable());
+        match size {
+            Some(size) => Ok(Some(Self { size, numbers })),
+            None => Err(archive.malformed("a sparse file does not say how large it is")),
         }
+    }
+
+    /// Offset and length of each part: in order, so that no map can have content written twice, and within the
+    /// file.
+    pub fn parts<R: Read>(&self, archive: &Archive<R>) -> Result<&[[u64; 2]], UnpackError> {
+        let (parts, rest) = self.numbers.as_chunks::<2>();
         let mut after = 0;
-        for [offset, length] in parts {
+        let in_order = parts.iter().all(|[offset, length]| {
             let end = offset.checked_add(*length).filter(|end| *end <= self.size);
-            // Parts in order, which no map can use to have content written twice.
-            let end = end.filter(|_| *offset >= after).ok_or_else(unreadable)?;
-            file.seek(SeekFrom::Start(*offset)).map_err(&failed)?;
-            let copied = io::copy(&mut entry.by_ref().take(*length), file).map_err(&failed)?;
-            if copied != *length {
-                return Err(UnpackError::Read(io::ErrorKind::UnexpectedEof.into()));
-            }
-            after = end;
+            let fits = *offset >= after && end.is_some();
+            after = end.unwrap_or(after);
+            fits
+        });
+        match in_order && rest.is_empty() {
+            true => Ok(parts),
+            false => Err(archive.malformed(UNUSABLE)),
         }
-        file.set_len(self.size).map_err(&failed)
     }
 }
 
-/// Reads the map of form 1.0: decimal numbers, one a line, the first being the number of parts.
-fn read_map(entry: &mut impl Read) -> Result<Vec<u64>, UnpackError> {
+/// Reads the map of form 1.0: decimal numbers, one a line, the first being the number of parts, padded to
+/// whole blocks.
+fn read_map<R: Read>(archive: &mut Archive<R>) -> Result<Vec<u64>, UnpackError> {
     let mut numbers = Vec::new();
     let mut wanted: Option<usize> = None;
     let mut line: Vec<u8> = Vec::new();
     let mut block = [0; BLOCK];
     while wanted.is_none_or(|wanted| numbers.len() < wanted) {
-        entry.read_exact(&mut block).map_err(UnpackError::Read)?;
+        archive.read_exact(&mut block).map_err(UnpackError::Read)?;
         for byte in block {
             if byte != b'\n' {
                 line.push(byte);
                 if line.len() > 20 {
-                    return Err(unreadable());
+                    return Err(archive.malformed(UNUSABLE));
                 }
                 continue;
             }
-            let value = number(&line)?;
+            let value = decimal(&line).ok_or_else(|| archive.malformed(UNUSABLE))?;
             line.clear();
             match wanted {
                 None => {
                     let parts = usize::try_from(value).ok().filter(|n| *n <= PARTS_MAX);
-                    wanted = Some(2 * parts.ok_or_else(unreadable)?);
+                    let parts = parts.ok_or_else(|| archive.malformed(UNUSABLE))?;
+                    wanted = Some(2 * parts);
                 }
                 Some(_) => numbers.push(value),
             }
@@ -135,13 +155,6 @@ fn read_map(entry: &mut impl Read) -> Result<Vec<u64>, UnpackError> {
     Ok(numbers)
 }
 
-fn number(text: &[u8]) -> Result<u64, UnpackError> {
-    let text = std::str::from_utf8(text).ok();
-    text.and_then(|text| text.parse().ok())
-        .ok_or_else(unreadable)
-}
-
-fn unreadable() -> UnpackError {
-    let text = "the map of a sparse file is unusable";
-    UnpackError::Read(io::Error::new(io::ErrorKind::InvalidData, text))
+fn decimal(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
 }

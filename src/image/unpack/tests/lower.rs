@@ -148,7 +148,7 @@ fn what_a_layer_takes_away_is_not_below_it() {
         let root = Dir::open_root(dir.path()).unwrap();
         unpack(layer.bytes().as_slice(), &root, LIMITS, &below).unwrap_err()
     };
-    assert!(matches!(error, UnpackError::Create { .. }), "{error:?}");
+    assert!(matches!(error, UnpackError::Broken { .. }), "{error:?}");
 }
 
 #[test]
