@@ -40,6 +40,9 @@ const MKNOD: i32 = 1;
 const READ: i32 = 2;
 const WRITE: i32 = 4;
 
+/// How often a program is given to the kernel: as often as libcontainer does (opencontainers/cgroups v0.1.0).
+const LOAD_ATTEMPTS: usize = 30;
+
 /// Puts a filter of these rules in the place of the group's own; without a rule that refuses anything, there
 /// is none. Filters of groups above go on to apply.
 pub(super) fn install(group: BorrowedFd<'_>, rules: &[DeviceRule]) -> Result<(), Errno> {
@@ -54,12 +57,27 @@ pub(super) fn install(group: BorrowedFd<'_>, rules: &[DeviceRule]) -> Result<(),
         }
         return Ok(());
     }
-    let filter = bpf::load_device_filter(&compile(rules))?;
+    let program = compile(rules);
+    let filter = while_interrupted(LOAD_ATTEMPTS, || bpf::load_device_filter(&program))?;
     bpf::attach_device_filter(group, filter.as_fd(), replaced)?;
     for filter in surplus {
         bpf::detach_device_filter(group, filter.as_fd())?;
     }
     Ok(())
+}
+
+/// Repeats what a signal to this thread has interrupted. The kernel gives a verification up with EAGAIN then.
+fn while_interrupted<T>(
+    attempts: usize,
+    mut load: impl FnMut() -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    for _ in 1..attempts {
+        match load() {
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+    load()
 }
 
 /// Whether the last rule for all devices allows them and nothing after it refuses any.
@@ -184,5 +202,36 @@ fn instruction(
         registers,
         offset,
         immediate,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The answers that come one after the other, what the last of them makes, and how many were asked for.
+    #[test]
+    fn an_interrupted_load_is_repeated_and_a_refused_one_is_not() {
+        const OK: Result<(), Errno> = Ok(());
+        let again = Err(Errno::EAGAIN);
+        let cases: [(&[Result<(), Errno>], Result<(), Errno>, usize); 7] = [
+            (&[OK], OK, 1),
+            (&[again, OK], OK, 2),
+            (&[again, Err(Errno::EINTR), again, OK], OK, 4),
+            // The last attempt's answer counts, whatever it is.
+            (&[again; 5], again, 5),
+            // None of these gets better by asking again.
+            (&[Err(Errno::EPERM), OK], Err(Errno::EPERM), 1),
+            (&[Err(Errno::EINVAL), OK], Err(Errno::EINVAL), 1),
+            (&[again, Err(Errno::ENOMEM), OK], Err(Errno::ENOMEM), 2),
+        ];
+        for (answers, wanted, asked) in cases {
+            let mut calls = 0;
+            let outcome = while_interrupted(5, || {
+                calls += 1;
+                answers[calls - 1]
+            });
+            assert_eq!((outcome, calls), (wanted, asked), "{answers:?}");
+        }
     }
 }

@@ -62,8 +62,9 @@ struct AttachAttributes {
     replaced: u32,
 }
 
-/// The same for BPF_PROG_QUERY.
-#[derive(Debug)]
+/// The same for BPF_PROG_QUERY, up to its last field. Kernels 6.17 to 7.1 write `revision` whatever size the caller
+/// gives, so a shorter structure would lose the memory behind it.
+#[derive(Debug, Default)]
 #[repr(C)]
 struct QueryAttributes {
     target: u32,
@@ -73,7 +74,15 @@ struct QueryAttributes {
     program_ids: u64,
     program_count: u32,
     padding: u32,
+    program_attach_flags: u64,
+    link_ids: u64,
+    link_attach_flags: u64,
+    revision: u64,
 }
+
+// The kernel's own layout (linux/bpf.h): each field that it writes lies inside.
+const _: () = assert!(size_of::<QueryAttributes>() == 64);
+const _: () = assert!(std::mem::offset_of!(QueryAttributes, revision) == 56);
 
 /// The same for BPF_PROG_GET_FD_BY_ID.
 #[derive(Debug)]
@@ -89,7 +98,7 @@ struct IdAttributes {
 ///
 /// # Errors
 /// EPERM without CAP_BPF and CAP_NET_ADMIN or CAP_SYS_ADMIN; EINVAL for a refused program and on a kernel
-/// without CONFIG_CGROUP_BPF.
+/// without CONFIG_CGROUP_BPF; EAGAIN when a signal came while the kernel verified it (since Linux 4.20).
 pub fn load_device_filter(program: &[Instruction]) -> nix::Result<OwnedFd> {
     let mut name = [0; 16];
     name[..15].copy_from_slice(b"holdfast_device");
@@ -153,11 +162,9 @@ pub fn device_filters(group: BorrowedFd<'_>) -> nix::Result<Vec<OwnedFd>> {
     let mut attributes = QueryAttributes {
         target: number(group.as_raw_fd())?,
         attach_type: ATTACH_TYPE,
-        query_flags: 0,
-        attach_flags: 0,
         program_ids: ids.as_mut_ptr().expose_provenance() as u64,
         program_count: 64,
-        padding: 0,
+        ..QueryAttributes::default()
     };
     bpf(QUERY, &mut attributes)?;
     let count = usize::try_from(attributes.program_count).unwrap_or(0);
@@ -183,7 +190,8 @@ fn bpf<T>(command: libc::c_int, attributes: &mut T) -> nix::Result<libc::c_long>
     // SAFETY: the structures are `repr(C)` prefixes of `union bpf_attr` for their command, fully initialized
     // and passed with their own size, beyond which the kernel assumes zeros. The addresses in them are of
     // the program, the licence and the id array of the calling function, which live across this call, and
-    // their lengths are passed beside them; the kernel writes through the id array only, which is mutable.
+    // their lengths are passed beside them; the kernel writes through the id array, which is mutable, and into the
+    // structure itself, which is mutable and has every field that the kernel may write.
     let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,

@@ -40,9 +40,17 @@ pub fn open_in_root<P: NixPath + ?Sized>(
         .flags(flags | OFlag::O_CLOEXEC)
         .mode(Mode::from_bits_retain(mode))
         .resolve(resolve);
+    open_how(root, path, how)
+}
+
+/// One path by openat2(2). EAGAIN means that a rename raced with `..`, and the manual asks to try again.
+fn open_how<P: NixPath + ?Sized>(
+    directory: BorrowedFd<'_>,
+    path: &P,
+    how: OpenHow,
+) -> nix::Result<OwnedFd> {
     loop {
-        // EAGAIN: a rename raced with `..`; openat2(2) asks to try again.
-        match openat2(root, path, how) {
+        match openat2(directory, path, how) {
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             other => return other,
         }
@@ -61,13 +69,10 @@ pub fn open_beneath<P: NixPath + ?Sized>(
     let resolve = ResolveFlag::RESOLVE_BENEATH
         | ResolveFlag::RESOLVE_NO_MAGICLINKS
         | ResolveFlag::RESOLVE_NO_SYMLINKS;
-    openat2(
-        directory,
-        path,
-        OpenHow::new()
-            .flags(flags | OFlag::O_CLOEXEC)
-            .resolve(resolve),
-    )
+    let how = OpenHow::new()
+        .flags(flags | OFlag::O_CLOEXEC)
+        .resolve(resolve);
+    open_how(directory, path, how)
 }
 
 /// Opens a path of the present mount namespace, relative to the present directory, with all links.
