@@ -74,8 +74,9 @@ impl Hierarchy {
         Ok(())
     }
 
-    /// Opens an existing group, or None when any tree lacks it: a group that is only half there is not usable
-    /// and is made whole by [`Hierarchy::create`] or taken away by [`Hierarchy::remove`].
+    /// Opens an existing group, or None when any tree lacks it, also when it is removed just now: a group that is
+    /// only half there is not usable and is made whole by [`Hierarchy::create`] or taken away by
+    /// [`Hierarchy::remove`].
     ///
     /// # Errors
     /// [`CgroupError::Kernel`] when a directory is there and cannot be opened.
@@ -83,8 +84,11 @@ impl Hierarchy {
         let mut members = Vec::with_capacity(self.trees.len());
         for tree in self.trees.iter() {
             match file::open_dir(&tree.root, path.relative()) {
-                Ok(dir) => members.push(member(tree, path, dir)?),
-                Err(Errno::ENOENT) => return Ok(None),
+                Ok(dir) => match member(tree, path, dir) {
+                    Err(CgroupError::Gone { .. }) => return Ok(None),
+                    opened => members.push(opened?),
+                },
+                Err(Errno::ENOENT | Errno::ENODEV) => return Ok(None),
                 Err(errno) => {
                     return Err(kernel("open", format!("{}:{path}", tree.label), errno));
                 }
@@ -110,8 +114,7 @@ fn create_in<'t>(
     made: &mut Made<'t>,
     refused: &mut Option<CgroupError>,
 ) -> Result<Member, CgroupError> {
-    let failed =
-        |operation: &str, errno| kernel(operation, format!("{}:{path}", tree.label), errno);
+    let failed = |operation: &str, errno| failed_at(tree, path, operation, "", errno);
     let (parent_path, leaf) = path.split();
     let parent = match file::open_dir(&tree.root, parent_path) {
         Err(Errno::ENOENT) => {
@@ -245,8 +248,12 @@ fn missing(
     wanted: &[Controller],
 ) -> Result<Vec<Controller>, CgroupError> {
     let name = format!("{ancestor}/cgroup.subtree_control");
-    let text = file::read(&tree.root, &name)
-        .map_err(|errno| kernel("read", format!("{}:{name}", tree.label), errno))?;
+    let text = file::read(&tree.root, &name).map_err(|errno| match errno {
+        Errno::ENODEV | Errno::ENOENT => CgroupError::Gone {
+            path: format!("/{ancestor}"),
+        },
+        _ => kernel("read", format!("{}:{name}", tree.label), errno),
+    })?;
     Ok(wanted
         .iter()
         .copied()
@@ -263,11 +270,8 @@ fn missing(
 fn inherit_cpuset(tree: &Tree, path: &CgroupPath, leaf: &OwnedFd) -> Result<(), CgroupError> {
     for name in ["cpuset.cpus", "cpuset.mems"] {
         let failed = |errno| {
-            kernel(
-                "fill",
-                format!("{}:{path}/{name} from its parent", tree.label),
-                errno,
-            )
+            let file = format!("/{name} from its parent");
+            failed_at(tree, path, "fill", &file, errno)
         };
         if !file::read(leaf, name).map_err(failed)?.trim().is_empty() {
             continue;
@@ -291,18 +295,28 @@ fn inherit_cpuset(tree: &Tree, path: &CgroupPath, leaf: &OwnedFd) -> Result<(), 
     Ok(())
 }
 
+/// The error of a failed call on a group that was there a moment ago, or whose parent was: where it is missing now,
+/// somebody removes it at the same time.
+fn failed_at(
+    tree: &Tree,
+    path: &CgroupPath,
+    operation: &str,
+    file: &str,
+    errno: Errno,
+) -> CgroupError {
+    match errno {
+        Errno::ENODEV | Errno::ENOENT => CgroupError::gone(path),
+        _ => kernel(operation, format!("{}:{path}{file}", tree.label), errno),
+    }
+}
+
 fn member(tree: &Tree, path: &CgroupPath, dir: OwnedFd) -> Result<Member, CgroupError> {
     let offers = match tree.v1 {
         Some(_) => Vec::new(),
         // A v2 tree without controllers at its root, as in hybrid layouts, has none anywhere.
         None if tree.offers.is_empty() => Vec::new(),
-        None => controllers(&dir).map_err(|errno| {
-            kernel(
-                "read",
-                format!("{}:{path}/cgroup.controllers", tree.label),
-                errno,
-            )
-        })?,
+        None => controllers(&dir)
+            .map_err(|errno| failed_at(tree, path, "read", "/cgroup.controllers", errno))?,
     };
     Ok(Member {
         label: tree.label.clone(),

@@ -209,12 +209,14 @@ fn instruction(
 mod tests {
     use super::*;
 
+    type Answer = Result<(), Errno>;
+
     /// The answers that come one after the other, what the last of them makes, and how many were asked for.
     #[test]
     fn an_interrupted_load_is_repeated_and_a_refused_one_is_not() {
-        const OK: Result<(), Errno> = Ok(());
+        const OK: Answer = Ok(());
         let again = Err(Errno::EAGAIN);
-        let cases: [(&[Result<(), Errno>], Result<(), Errno>, usize); 7] = [
+        let cases: [(&[Answer], Answer, usize); 7] = [
             (&[OK], OK, 1),
             (&[again, OK], OK, 2),
             (&[again, Err(Errno::EINTR), again, OK], OK, 4),

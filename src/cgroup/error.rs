@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use super::Controller;
+use super::{CgroupPath, Controller};
 
 /// A failed operation on a control group.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +119,13 @@ pub enum CgroupError {
 }
 
 impl CgroupError {
+    /// The error for a group that does not exist any more.
+    pub(super) fn gone(path: &CgroupPath) -> Self {
+        CgroupError::Gone {
+            path: path.to_string(),
+        }
+    }
+
     /// The kernel's error number, where one is the cause.
     pub fn errno(&self) -> Option<Errno> {
         match self {

@@ -29,7 +29,7 @@ pub(super) fn open(dir: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
 /// Reads an open file from its start into `buf`; one call is one consistent snapshot, as the kernel formats
 /// the whole text of a small file at the first read. Text beyond the buffer is cut.
 pub(super) fn read_into(file: impl AsFd, buf: &mut [u8]) -> Result<&str, Errno> {
-    let length = pread(file, buf, 0)?;
+    let length = uninterrupted(|| pread(&file, buf, 0))?;
     // The kernel's files are ASCII; a group's name never stands in one that is read here.
     Ok(std::str::from_utf8(&buf[..length]).unwrap_or_default())
 }
@@ -40,13 +40,21 @@ pub(super) fn read(dir: impl AsFd, name: &str) -> Result<String, Errno> {
     let mut text = Vec::new();
     let mut buf = [0_u8; 4096];
     loop {
-        let length = nix::unistd::read(&file, &mut buf)?;
+        let length = uninterrupted(|| nix::unistd::read(&file, &mut buf))?;
         if length == 0 || text.len() > READ_LIMIT {
             break;
         }
         text.extend_from_slice(&buf[..length]);
     }
     Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Whether an open directory is still a group: every group has this file, in v1 and v2.
+pub(super) fn is_group(dir: impl AsFd) -> bool {
+    !matches!(
+        open(dir, "cgroup.procs"),
+        Err(Errno::ENOENT | Errno::ENODEV)
+    )
 }
 
 /// Makes a group's directory.
@@ -68,11 +76,22 @@ pub(super) fn write(dir: impl AsFd, name: &str, value: &str) -> Result<(), Errno
     let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let file = openat(dir, name, flags, Mode::empty())?;
     let bytes = if value.is_empty() { "\n" } else { value };
-    let written = nix::unistd::write(&file, bytes.as_bytes())?;
+    // A v1 memory limit that has to free memory first is given up when a signal comes.
+    let written = uninterrupted(|| nix::unistd::write(&file, bytes.as_bytes()))?;
     if written == bytes.len() {
         Ok(())
     } else {
         Err(Errno::EIO)
+    }
+}
+
+/// Repeats a call that a signal to this thread has interrupted.
+fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            other => return other,
+        }
     }
 }
 

@@ -147,7 +147,8 @@ impl Cgroup {
         self.members.iter().find(|member| member.has(controller))
     }
 
-    /// The error of a failed call on one of the group's files.
+    /// The error of a failed call on one of the group's files. A removed group answers ENODEV on an open file and
+    /// ENOENT for a name, which may also be a file that this kernel lacks.
     pub(super) fn failed(
         &self,
         operation: &str,
@@ -155,16 +156,19 @@ impl Cgroup {
         name: &str,
         errno: Errno,
     ) -> CgroupError {
-        match errno {
-            Errno::ENODEV => CgroupError::Gone {
-                path: self.path.to_string(),
-            },
-            _ => kernel(
-                operation,
-                format!("{}:{}/{name}", member.label, self.path),
-                errno,
-            ),
+        let gone = match errno {
+            Errno::ENODEV => true,
+            Errno::ENOENT => !file::is_group(&member.dir),
+            _ => false,
+        };
+        if gone {
+            return CgroupError::gone(&self.path);
         }
+        kernel(
+            operation,
+            format!("{}:{}/{name}", member.label, self.path),
+            errno,
+        )
     }
 
     pub(super) fn into_dirs(self) -> Vec<OwnedFd> {

@@ -23,15 +23,15 @@ impl Cgroup {
     ///
     /// With a v2 tree the kernel does it at once (`cgroup.kill`, Linux 5.14) and this returns before the
     /// processes are gone. On v1 the group is frozen, so that nothing forks and no number is used again, all
-    /// are signalled, and the group is thawed, until none is left or two seconds have passed.
+    /// are signalled, and the group is thawed, until none is left or two seconds have passed. A group that was removed
+    /// has none.
     ///
     /// # Errors
-    /// [`CgroupError::Unkillable`] when processes are left on v1; [`CgroupError::Gone`];
-    /// [`CgroupError::Kernel`].
+    /// [`CgroupError::Unkillable`] when processes are left on v1; [`CgroupError::Kernel`].
     pub fn kill(&self) -> Result<(), CgroupError> {
         if let Some(unified) = self.members.iter().find(|member| member.is_unified()) {
             match file::write(&unified.dir, "cgroup.kill", "1") {
-                Ok(()) => return Ok(()),
+                Ok(()) | Err(Errno::ENODEV) => return Ok(()),
                 Err(Errno::ENOENT | Errno::EOPNOTSUPP) => {}
                 Err(errno) => return Err(self.failed("kill by", unified, "cgroup.kill", errno)),
             }

@@ -10,6 +10,10 @@ use super::{CgroupError, file};
 /// value is not at fault.
 pub(super) fn of(setting: &Setting<'_>, errno: Errno) -> Option<CgroupError> {
     use Errno::{EACCES, EINVAL, ENODEV, ENOENT, ENOSPC, EOPNOTSUPP, EPERM, ERANGE};
+    if matches!(errno, ENOENT | ENODEV) && !file::is_group(&setting.member.dir) {
+        // The group is gone, and no value would do.
+        return None;
+    }
     let name = setting.file.as_str();
     let (field, allowed) = match (name, errno) {
         ("cpuset.cpus", EINVAL | ERANGE | EACCES | ENOSPC) => {

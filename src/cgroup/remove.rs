@@ -67,7 +67,7 @@ impl Hierarchy {
             let mut current = path.parent();
             while let Some(parent) = current.filter(|parent| below(parent)) {
                 match file::remove_dir(&tree.root, parent.relative()) {
-                    Ok(()) | Err(Errno::ENOENT) => {}
+                    Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) => {}
                     Err(Errno::EBUSY | Errno::ENOTEMPTY) => break,
                     Err(errno) => {
                         return Err(kernel("remove", format!("{}:{parent}", tree.label), errno));
@@ -115,7 +115,7 @@ fn remove_from(tree: &Tree, path: &CgroupPath, deadline: Instant) -> Result<(), 
     let (parent, leaf) = path.split();
     let object = || format!("{}:{path}", tree.label);
     let parent = match file::open_dir(&tree.root, parent) {
-        Err(Errno::ENOENT) => return Ok(()),
+        Err(Errno::ENOENT | Errno::ENODEV) => return Ok(()),
         other => other.map_err(|errno| kernel("open the parent of", object(), errno))?,
     };
     let mut pause = Duration::from_micros(500);
@@ -141,12 +141,12 @@ fn remove_from(tree: &Tree, path: &CgroupPath, deadline: Instant) -> Result<(), 
 /// none.
 fn remove_below(parent: &OwnedFd, name: &str, depth: usize) -> Result<(), Errno> {
     match file::remove_dir(parent, name) {
-        Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+        Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) => return Ok(()),
         Err(Errno::EBUSY | Errno::ENOTEMPTY) if depth < DEPTH_LIMIT => {}
         Err(errno) => return Err(errno),
     }
     let dir = match file::open_dir(parent, name) {
-        Err(Errno::ENOENT) => return Ok(()),
+        Err(Errno::ENOENT | Errno::ENODEV) => return Ok(()),
         other => other?,
     };
     let inside = children(&dir)?;
@@ -157,7 +157,7 @@ fn remove_below(parent: &OwnedFd, name: &str, depth: usize) -> Result<(), Errno>
         remove_below(&dir, &child, depth + 1)?;
     }
     match file::remove_dir(parent, name) {
-        Err(Errno::ENOENT) => Ok(()),
+        Err(Errno::ENOENT | Errno::ENODEV) => Ok(()),
         other => other,
     }
 }

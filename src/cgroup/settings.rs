@@ -1,7 +1,6 @@
 //! Turns limits into writes: which file of which directory gets which text, in which order.
 
 use super::group::Member;
-use super::hierarchy::kernel;
 use super::limits::invalid;
 use super::readback::{self, CpuMax, MemoryLimits};
 use super::{Ceiling, Cgroup, CgroupError, Controller, Limits, file, refusal};
@@ -320,14 +319,7 @@ fn refuse_below_usage(group: &Cgroup, member: &Member, limit: u64) -> Result<(),
     };
     let usage = file::read(&member.dir, name)
         .map(|text| file::number(&text).unwrap_or(0))
-        .map_err(|errno| match errno {
-            nix::errno::Errno::ENODEV => group.failed("read", member, name, errno),
-            _ => kernel(
-                "read",
-                format!("{}:{}/{name}", member.label, group.path),
-                errno,
-            ),
-        })?;
+        .map_err(|errno| group.failed("read", member, name, errno))?;
     if usage > limit {
         return Err(CgroupError::BelowUsage {
             path: group.path.to_string(),

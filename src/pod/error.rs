@@ -318,6 +318,19 @@ pub enum PodError {
     /// Too many clients listen to events.
     #[error("{0} clients listen to events already; end one of them first")]
     TooManyListeners(usize),
+    /// The pod or the container was stopped or removed, or has ended, while it was worked on.
+    #[error("{object} {id} {what} meanwhile")]
+    Overtaken {
+        /// Whether it is a pod sandbox or a container.
+        object: &'static str,
+        /// Which one.
+        id: String,
+        /// What happened to it.
+        what: &'static str,
+        /// What that did to the request.
+        #[source]
+        source: Box<PodError>,
+    },
     /// The pod's task has ended under the request.
     #[error("the pod sandbox was removed meanwhile")]
     Gone,
@@ -345,6 +358,20 @@ pub enum ErrorKind {
 }
 
 impl PodError {
+    /// Names the end of the pod or the container that was worked on, where it explains the failure. What the
+    /// request itself got wrong stays as it is.
+    pub fn overtaken(self, object: &'static str, id: impl ToString, what: &'static str) -> Self {
+        match self.kind() {
+            ErrorKind::Internal | ErrorKind::Unavailable => Self::Overtaken {
+                object,
+                id: id.to_string(),
+                what,
+                source: Box::new(self),
+            },
+            _ => self,
+        }
+    }
+
     /// Which kind of failure it is.
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -381,6 +408,7 @@ impl PodError {
             | Self::Experiment(_)
             | Self::Propagation { .. }
             | Self::MemoryTooLow(_)
+            | Self::Overtaken { .. }
             | Self::Artifact(_) => ErrorKind::FailedPrecondition,
             Self::Cdi(_) | Self::Spec(_) => ErrorKind::InvalidArgument,
             Self::ExecTimeout(_) | Self::PathHangs { .. } => ErrorKind::DeadlineExceeded,
@@ -421,7 +449,7 @@ fn cgroup_kind(error: &CgroupError) -> ErrorKind {
         | CgroupError::InvalidLimit { .. }
         | CgroupError::Refused { .. }
         | CgroupError::Unavailable { .. } => ErrorKind::InvalidArgument,
-        CgroupError::BelowUsage { .. } => ErrorKind::FailedPrecondition,
+        CgroupError::BelowUsage { .. } | CgroupError::Gone { .. } => ErrorKind::FailedPrecondition,
         _ => ErrorKind::Internal,
     }
 }

@@ -46,6 +46,7 @@ mod propagation;
 mod readiness;
 mod record;
 mod recover;
+mod running;
 mod sandbox;
 mod scope;
 mod session;
@@ -62,7 +63,6 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use oci_spec::runtime::Spec;
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use cdi::CdiError;
@@ -88,7 +88,6 @@ pub use volumes::ImageVolumes;
 
 use command::{Answer, Command};
 use index::{Made, PodEntry, PodKey};
-use link::ShimLink;
 use node::{Node, blocking, now};
 use patience::{DEADLINE, GLANCE, patiently};
 use task::Task;
@@ -119,9 +118,6 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 
 /// What an operation returns: several callers may have waited for the same failure.
 pub type Outcome<T> = Result<T, Arc<PodError>>;
-
-/// A container that runs, its pod and its shim.
-type Running = (Arc<PodSnapshot>, Arc<ContainerRecord>, Arc<ShimLink>);
 
 /// All pods of this machine. Clones are the same pods.
 #[derive(Debug, Clone)]
@@ -348,7 +344,12 @@ impl Pods {
     /// It does not run, or the file cannot be made.
     pub async fn reopen_log(&self, id: &str) -> Outcome<()> {
         let (id, entry) = self.0.index.container(id)?;
-        ask(&entry, |answer| Command::ReopenLog(id, answer)).await
+        let answer = ask(&entry, |answer| Command::ReopenLog(id, answer)).await;
+        match answer.map_err(Arc::try_unwrap) {
+            Err(Ok(error)) => self.explained(id, Err(error)).await.map_err(Arc::new),
+            Err(Err(shared)) => Err(shared),
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Changes a container's resources: all of them or none.
@@ -386,112 +387,6 @@ impl Pods {
             Some(record) => Ok((snapshot, record)),
             None => Err(PodError::UnknownContainer(id.to_string())),
         }
-    }
-
-    /// Runs a command in a running container to its end. Without a timeout it may take for ever.
-    ///
-    /// # Errors
-    /// The container does not run, the command cannot be started, or it took too long or wrote too much;
-    /// then it was killed with everything that it had started.
-    pub async fn exec_sync(
-        &self,
-        id: &str,
-        command: Vec<String>,
-        timeout: Option<Duration>,
-    ) -> Result<ExecOutput, PodError> {
-        if command.first().is_none_or(String::is_empty) {
-            return Err(PodError::EmptyCommand);
-        }
-        let (pod, record, link) = self.running(id, "commands run in running containers")?;
-        exec::run(&self.0, &pod, &record, &link, (&command, timeout)).await
-    }
-
-    /// A container that runs, its pod and its shim.
-    fn running(&self, id: &str, wanted: &'static str) -> Result<Running, PodError> {
-        let (pod, record) = self.container(id)?;
-        let link = self.0.index.pod(&pod.pod.id.to_string())?.link.load_full();
-        match (&record.phase, link) {
-            (ContainerPhase::Running(..), Some(link)) => Ok((pod, record, link)),
-            _ => Err(PodError::ContainerPhase {
-                id: record.id,
-                phase: "not running",
-                wanted,
-            }),
-        }
-    }
-
-    /// Whether a client may attach to a container or run a command in it now: its full id.
-    ///
-    /// # Errors
-    /// It is not known, or does not run.
-    pub fn running_container(&self, id: &str) -> Result<ContainerId, PodError> {
-        let (_, record, _) = self.running(id, "clients attach to running containers")?;
-        Ok(record.id)
-    }
-
-    /// Whether ports of a pod may be forwarded now: its full id.
-    ///
-    /// # Errors
-    /// It is not known, or is not ready.
-    pub fn ready_pod(&self, id: &str) -> Result<PodId, PodError> {
-        let snapshot = self.pod(id)?;
-        match snapshot.pod.phase {
-            PodPhase::Ready => Ok(snapshot.pod.id),
-            _ => Err(PodError::PodPhase {
-                id: snapshot.pod.id,
-                phase: "not ready",
-                wanted: "ports of ready sandboxes are forwarded",
-            }),
-        }
-    }
-
-    /// Starts a command in a running container with a client at its streams.
-    ///
-    /// # Errors
-    /// The container does not run, or the command cannot be started.
-    pub async fn exec(
-        &self,
-        id: ContainerId,
-        command: &[String],
-        streams: Streams,
-    ) -> Result<Session, PodError> {
-        let wanted = "commands run in running containers";
-        let (pod, record, link) = self.running(&id.to_string(), wanted)?;
-        session::exec(&self.0, &pod, &record, &link, (command, streams)).await
-    }
-
-    /// Puts a client at the streams of a running container: output from now on, nothing that was.
-    ///
-    /// # Errors
-    /// The container does not run.
-    pub async fn attach(&self, id: ContainerId, streams: Streams) -> Result<Session, PodError> {
-        let wanted = "clients attach to running containers";
-        let (_, record, link) = self.running(&id.to_string(), wanted)?;
-        session::attach(&record, &link, streams).await
-    }
-
-    /// Connects to a port of localhost inside a pod's network namespace.
-    ///
-    /// # Errors
-    /// The pod does not run, or nothing listens there.
-    pub async fn dial(&self, id: PodId, port: u16) -> Result<TcpStream, PodError> {
-        session::dial(&*self.link(id)?, port).await
-    }
-
-    /// Waits until a pod's processes have all ended. At once for one that does not run.
-    pub async fn pod_end(&self, id: PodId) {
-        if let Ok(link) = self.link(id) {
-            session::shim_end(&link).await;
-        }
-    }
-
-    fn link(&self, id: PodId) -> Result<Arc<ShimLink>, PodError> {
-        let link = self.0.index.pod(&id.to_string())?.link.load_full();
-        link.ok_or(PodError::PodPhase {
-            id,
-            phase: "not ready",
-            wanted: "ports of ready sandboxes are forwarded",
-        })
     }
 
     /// The OCI runtime Spec of a container.

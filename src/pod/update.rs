@@ -6,7 +6,7 @@ use super::index::PodSnapshot;
 use super::limits;
 use super::node::Node;
 use super::record::ContainerRecord;
-use crate::cgroup::{Ceiling, Limits};
+use crate::cgroup::{Ceiling, CgroupError, Limits};
 use crate::spec::{Resources, resources};
 
 /// The resources in force after an update: what the update leaves at its zero value stays.
@@ -57,7 +57,8 @@ pub fn apply(
     };
     let path = container::cgroup_path(&pod.pod, record.id)?;
     let Some(cgroup) = node.cgroups.open(&path)? else {
-        return Err(PodError::UnknownContainer(record.id.to_string()));
+        let path = path.to_string();
+        return Err(CgroupError::Gone { path }.into());
     };
     cgroup.apply(&limits)?;
     Ok(in_force(record.resources.clone(), &cgroup.limits()?))

@@ -154,7 +154,8 @@ impl Client<'_> {
             }
             Answer::Refused(status) => {
                 let program: &[Code] = &[Code::NotFound, Code::InvalidArgument];
-                let killed: &[Code] = &[Code::Unavailable, Code::Internal];
+                let killed: &[Code] =
+                    &[Code::FailedPrecondition, Code::Unavailable, Code::Internal];
                 let allowed: [(bool, &[Code]); 4] = [
                     (
                         may.over || may.gone || may.pod_down,

@@ -10,6 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+
 use super::super::file;
 use super::super::*;
 
@@ -231,6 +233,70 @@ fn processes_are_counted_measured_and_killed() {
     scratch.inner.remove(&path("/pod/app")).unwrap();
     assert!(matches!(group.stats(), Err(CgroupError::Gone { .. })));
     group.kill().unwrap();
+}
+
+/// A pod may be deleted at any moment, and with it the groups that something else is busy with. That is the groups'
+/// end and no failure of the kernel, for each file and each tree: ENODEV comes from an open file of a removed group
+/// and ENOENT from a name in it (kernfs).
+#[test]
+fn the_end_of_a_group_is_told_from_a_failure() {
+    let Some(scratch) = Scratch::new() else {
+        return;
+    };
+    let there = path("/pod/app");
+    let group = scratch.inner.create(&there, &Limits::default()).unwrap();
+    group.stats().unwrap();
+    scratch.inner.remove(&there).unwrap();
+    let limited = |limits: Limits| group.apply(&limits);
+    let cpu = Limits {
+        cpu_shares: Some(512),
+        ..Limits::default()
+    };
+    let quota = Limits {
+        cpu_quota: Some(Ceiling::At(50_000)),
+        cpu_period: Some(100_000),
+        ..Limits::default()
+    };
+    let memory = Limits {
+        memory_bytes: Some(Ceiling::At(64 << 20)),
+        ..Limits::default()
+    };
+    let pids = Limits {
+        pids_max: Some(Ceiling::At(10)),
+        ..Limits::default()
+    };
+    if scratch.inner.mode() == Mode::V1 {
+        return;
+    }
+    let unified = Limits {
+        unified: [("cgroup.max.depth".to_owned(), "3".to_owned())].into(),
+        ..Limits::default()
+    };
+    let ends = [
+        ("cpu shares", limited(cpu)),
+        ("cpu quota", limited(quota)),
+        ("memory", limited(memory)),
+        ("pids", limited(pids)),
+        ("statistics", group.stats().map(drop)),
+        ("a file of v2", limited(unified)),
+    ];
+    for (what, outcome) in ends {
+        assert!(
+            matches!(outcome, Err(CgroupError::Gone { .. })),
+            "{what}: {outcome:?}"
+        );
+    }
+    // What there is nothing left to do about is done.
+    group.kill().unwrap();
+    group.kill_one_by_one().unwrap();
+    scratch.inner.remove(&there).unwrap();
+    assert!(group.processes().unwrap().is_empty());
+    assert!(scratch.inner.open(&there).unwrap().is_none());
+    // A file that the kernel lacks is another matter.
+    let group = scratch.inner.create(&there, &Limits::default()).unwrap();
+    let member = &group.members[0];
+    let missing = group.failed("read", member, "no.such", Errno::ENOENT);
+    assert!(matches!(missing, CgroupError::Kernel { .. }), "{missing:?}");
 }
 
 #[test]

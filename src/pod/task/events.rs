@@ -11,7 +11,7 @@ use crate::pod::events::EventKind;
 use crate::pod::link::LinkError;
 use crate::pod::node::now as now_nanos;
 use crate::pod::recover;
-use crate::pod::state::{ContainerEvent, ContainerPhase, Exit, PodPhase, Urgency};
+use crate::pod::state::{ContainerEvent, ContainerPhase, Exit, Goal, PodPhase, Urgency};
 use crate::spec::Resources;
 use crate::wire::{Event, Request};
 
@@ -76,17 +76,18 @@ impl Task {
 
     /// Counts a container as ended, whatever the kernel still has of it.
     fn give_up(&mut self, id: ContainerId, exit: Exit) {
-        if let Some(member) = self.members.get_mut(&id)
-            && matches!(member.record.phase, ContainerPhase::Starting(_))
-        {
+        let starting = |member: &&mut Member| {
             // It has never run, and its start may hang for as long as a mount is dead.
+            matches!(member.record.phase, ContainerPhase::Starting(_))
+        };
+        if let Some(member) = self.members.get_mut(&id).filter(starting) {
+            let waiting = std::mem::take(&mut member.waiting.start);
             let source = LinkError::Closed;
             let error = PodError::Shim {
                 doing: "start the container",
                 source,
             };
-            let waiting = std::mem::take(&mut member.waiting.start);
-            answer_all(waiting, &Err(Arc::new(error)));
+            answer_all(waiting, &Err(Arc::new(self.explained(id, error))));
         }
         self.apply(id, ContainerEvent::Exited(exit));
     }
@@ -196,6 +197,7 @@ impl Task {
         answer: Answer<()>,
         result: Result<Resources, PodError>,
     ) {
+        let result = result.map_err(|error| self.explained(id, error));
         let outcome = result.map(|resources| {
             if let Some(member) = self.members.get_mut(&id) {
                 member.record.resources = resources;
@@ -205,7 +207,29 @@ impl Task {
         reply(answer, outcome.map_err(Arc::new));
     }
 
+    /// A failure of work on a container, with the end of the pod or of the container where that explains it.
+    fn explained(&self, id: ContainerId, error: PodError) -> PodError {
+        if self.goal != PodGoal::Stay || self.pod.phase != PodPhase::Ready {
+            return error.overtaken("pod sandbox", self.pod.id, "was stopped");
+        }
+        let what = match self.members.get(&id).map(|member| &member.record.phase) {
+            Some(
+                ContainerPhase::Starting(Goal::Stop | Goal::Remove)
+                | ContainerPhase::Running(_, Goal::Stop | Goal::Remove),
+            ) => "was stopped",
+            Some(ContainerPhase::Exited(_)) => "ended",
+            Some(ContainerPhase::Removing) | None => "was removed",
+            Some(
+                ContainerPhase::Created
+                | ContainerPhase::Starting(Goal::Run)
+                | ContainerPhase::Running(_, Goal::Run),
+            ) => return error,
+        };
+        error.overtaken("container", id, what)
+    }
+
     fn prepared(&mut self, id: ContainerId, result: Result<(), PodError>) {
+        let result = result.map_err(|error| self.explained(id, error));
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
@@ -226,7 +250,7 @@ impl Task {
     }
 
     fn launch_failed(&mut self, id: ContainerId, error: PodError) {
-        let error = Arc::new(error);
+        let error = Arc::new(self.explained(id, error));
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
