@@ -165,7 +165,7 @@ impl Walk<'_> {
                 reporter.at(Step::Terminal, 0);
                 install_streams(files)
             }
-            Streams::Terminal => {
+            Streams::Terminal(_) => {
                 let peer = terminal::open(root, user, reporter)?;
                 terminal::bind_console(root, peer.as_fd())?;
                 terminal::take(peer.as_fd(), reporter)

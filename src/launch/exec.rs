@@ -12,7 +12,7 @@ use super::report::Reporter;
 use super::start::{Launch, Start};
 use super::terminal;
 use crate::sys::namespace::{self, CloneFlags};
-use crate::sys::{credential, path};
+use crate::sys::{credential, path, tty};
 use crate::wire::plan::ExecPlan;
 use crate::wire::{Failure, Step};
 
@@ -80,9 +80,12 @@ fn run(
     reporter.at(Step::Terminal, 0);
     match launch.streams {
         Streams::Files(files) => install_streams(files)?,
-        Streams::Terminal => {
+        Streams::Terminal(size) => {
             let root = path::open(c"/", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
             let peer = terminal::open(root.as_fd(), user, reporter)?;
+            if let Some(size) = size {
+                tty::set_size(peer.as_fd(), size.rows, size.columns)?;
+            }
             terminal::take(peer.as_fd(), reporter)?;
         }
     }

@@ -15,7 +15,7 @@ use crate::sys::exec::{Strings, execute};
 use crate::sys::path::{self, Links};
 use crate::sys::{limit, seccomp, signal};
 use crate::wire::Step;
-use crate::wire::plan::{IdMappings, Process};
+use crate::wire::plan::{IdMappings, Process, TerminalSize};
 
 /// File mode creation mask of a process whose plan names none.
 const DEFAULT_MASK: u32 = 0o022;
@@ -25,8 +25,8 @@ const DEFAULT_MASK: u32 = 0o022;
 pub enum Streams<'a> {
     /// These files: input, output, error.
     Files([BorrowedFd<'a>; 3]),
-    /// A new terminal, whose main side goes to the shim.
-    Terminal,
+    /// A new terminal, whose main side goes to the shim, with the size that it has from the beginning.
+    Terminal(Option<TerminalSize>),
 }
 
 /// A process with the lists that its child walks, made before the clone.

@@ -99,6 +99,7 @@ use crate::network::cni::CniSettings;
 pub use crate::network::cni::{NetworkList, Plugin};
 pub use crate::spec::experiments::Experiment;
 use crate::spec::{ContainerConfig, PodConfig, Resources};
+pub use crate::wire::plan::TerminalSize;
 
 /// An error with the chain of its causes: `operation: cause: cause`.
 pub fn chain(error: &dyn std::error::Error) -> String {

@@ -17,6 +17,7 @@ use super::record::ContainerRecord;
 use super::session::{self, Session, Streams};
 use super::state::{ContainerPhase, Goal, PodPhase};
 use crate::id::{ContainerId, PodId};
+use crate::wire::plan::TerminalSize;
 
 /// A container that runs, its pod and its shim.
 type Running = (Arc<PodSnapshot>, Arc<ContainerRecord>, Arc<ShimLink>);
@@ -124,7 +125,7 @@ impl Pods {
         }
     }
 
-    /// Starts a command in a running container with a client at its streams.
+    /// Starts a command in a running container with a client at its streams. A terminal begins with the size.
     ///
     /// # Errors
     /// The container does not run, or the command cannot be started.
@@ -133,10 +134,12 @@ impl Pods {
         id: ContainerId,
         command: &[String],
         streams: Streams,
+        size: Option<TerminalSize>,
     ) -> Result<Session, PodError> {
         let wanted = "commands run in running containers";
         let (pod, record, link) = self.running(&id.to_string(), wanted)?;
-        let session = session::exec(&self.0, &pod, &record, &link, (command, streams)).await;
+        let request = (command, streams, size);
+        let session = session::exec(&self.0, &pod, &record, &link, request).await;
         self.explained(id, session).await
     }
 

@@ -26,6 +26,7 @@ use super::record::ContainerRecord;
 use super::sandbox::{seal, shim, unexpected};
 use crate::plan::{self, ExecRequest};
 use crate::sys::tty;
+use crate::wire::plan::TerminalSize;
 use crate::wire::{AttachedInput, ExecStdio, ExitStatus, IpFamily, Reply, Request};
 
 /// Bytes asked for the pipes of an attached client: the largest that the kernel gives without asking. The more,
@@ -54,8 +55,8 @@ pub struct Terminal(OwnedFd);
 
 impl Terminal {
     /// Sets its size. One that has hung up has none.
-    pub fn resize(&self, height: u16, width: u16) {
-        let _ = tty::set_size(self.0.as_fd(), height, width);
+    pub fn resize(&self, size: TerminalSize) {
+        let _ = tty::set_size(self.0.as_fd(), size.rows, size.columns);
     }
 }
 
@@ -183,16 +184,16 @@ fn null() -> Result<OwnedFd, PodError> {
     opened.map(OwnedFd::from).map_err(failed("open /dev/null"))
 }
 
-/// Starts a command in a container with a client at its streams.
+/// Starts a command in a container with a client at its streams. A terminal has its size before the command runs.
 pub async fn exec(
     node: &Node,
     pod: &PodSnapshot,
     record: &ContainerRecord,
     link: &ShimLink,
-    request: (&[String], Streams),
+    request: (&[String], Streams, Option<TerminalSize>),
 ) -> Result<Session, PodError> {
     const DOING: &str = "run the command in the container";
-    let (command, streams) = request;
+    let (command, streams, size) = request;
     let spec = container::runtime_spec(node, pod, record)?;
     let request = ExecRequest {
         args: command,
@@ -212,7 +213,11 @@ pub async fn exec(
     };
     if streams.terminal {
         let request = request(ExecStdio::Terminal);
-        let answer = link.ask(request, &[plan.as_fd()]).await;
+        let size = size.map(|size| seal("terminal size", &pod.pod, &size));
+        let size = size.transpose()?;
+        let mut descriptors = vec![plan.as_fd()];
+        descriptors.extend(size.as_ref().map(AsFd::as_fd));
+        let answer = link.ask(request, &descriptors).await;
         let mut answer = answer.map_err(shim(DOING))?;
         // The pidfd comes first.
         let Some(main) = answer.descriptors.drain(..).nth(1) else {

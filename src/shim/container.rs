@@ -163,7 +163,7 @@ impl Shim {
             }
         };
         let streams = match &ends.childs {
-            None => Streams::Terminal,
+            None => Streams::Terminal(None),
             Some([input, output, error]) => {
                 Streams::Files([input.as_fd(), output.as_fd(), error.as_fd()])
             }

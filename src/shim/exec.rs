@@ -15,7 +15,7 @@ use crate::id::ContainerId;
 use crate::launch::{ExecLaunch, Streams, start_exec};
 use crate::sys::namespace::CloneFlags;
 use crate::sys::path;
-use crate::wire::plan::ExecPlan;
+use crate::wire::plan::{ExecPlan, TerminalSize};
 use crate::wire::{ExecStdio, Failure, Step};
 
 /// A further process.
@@ -53,9 +53,13 @@ impl Shim {
         let plan: Box<ExecPlan> = self.decode_plan(descriptors.next())?;
         let slot = self.find_container(asked.container).unwrap_or(u32::MAX);
         let container = self.running_container(asked.container)?;
-        let files: Vec<OwnedFd> = descriptors.collect();
+        let mut files: Vec<OwnedFd> = descriptors.collect();
         let streams = match (asked.stdio, files.as_slice()) {
-            (ExecStdio::Terminal, _) => Streams::Terminal,
+            (ExecStdio::Terminal, []) => Streams::Terminal(None),
+            (ExecStdio::Terminal, [..]) => {
+                let size: Box<TerminalSize> = self.decode_plan(files.pop())?;
+                Streams::Terminal(Some(*size))
+            }
             (ExecStdio::Descriptors, [input, output, error, ..]) => {
                 Streams::Files([input.as_fd(), output.as_fd(), error.as_fd()])
             }

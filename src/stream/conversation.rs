@@ -1,6 +1,7 @@
 //! One client after its request: the protocol is changed, and what it asked for is served.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -138,6 +139,7 @@ impl Conversation<'_> {
             let Some((container, target, streams)) = self.command() else {
                 return;
             };
+            let asked = Instant::now();
             let channels = remote_command::Channels::collect(&mut opened, streams, version).await;
             // One more stream has no meaning: the client finds it closed.
             drop(opened);
@@ -149,7 +151,8 @@ impl Conversation<'_> {
                     streams,
                     version,
                 };
-                command.run(channels).await;
+                let patience = remote_command::patience_for_size(asked.elapsed());
+                command.run(channels, patience).await;
             }
         };
         spdy::serve(socket, self.activity, session).await
@@ -190,7 +193,8 @@ impl Conversation<'_> {
                 if let Some(first) = first.or(channels.error.as_ref()) {
                     let _ = first.greet().await;
                 }
-                command.run(channels).await;
+                let patience = remote_command::patience_for_size(Duration::ZERO);
+                command.run(channels, patience).await;
             }
         };
         let socket = websocket::open(socket).await;

@@ -5,6 +5,7 @@
 //!   resize ─▶ terminal                └── end ──▶ error: the outcome
 //! ```
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -17,7 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::channel::Stream;
 use super::negotiate::Version;
 use super::spdy::{Opened, value};
-use crate::pod::{PodError, Pods, Session, SessionEnd, Streams, Terminal, chain};
+use crate::pod::{PodError, Pods, Session, SessionEnd, Streams, Terminal, TerminalSize, chain};
 
 /// How long a client may take to open its streams.
 pub const CREATION: Duration = Duration::from_secs(30);
@@ -30,6 +31,13 @@ const DRAIN: Duration = Duration::from_millis(200);
 
 /// Bytes that may be waiting in a pipe or terminal when its process ends: pipe(7).
 const LEFT_OVER: usize = 64 * 1024;
+
+/// How long a client may take to tell the size of its terminal before the command starts without one. It tells it at
+/// once when it has one; those that never do lose this time.
+const FIRST_SIZE: Duration = Duration::from_millis(100);
+
+/// The same for a client that is far away.
+const FIRST_SIZE_FROM_AFAR: Duration = Duration::from_millis(300);
 
 /// Largest message of a resize stream.
 const MAX_RESIZE: usize = 1024;
@@ -130,9 +138,16 @@ pub struct RemoteCommand<'a> {
     pub version: Version,
 }
 
+/// How long the first size of a terminal is waited for, when the client took so long to open its streams: it waits for
+/// our answer to each of them, so that this is some of its round trips.
+pub fn patience_for_size(opening: Duration) -> Duration {
+    opening.clamp(FIRST_SIZE, FIRST_SIZE_FROM_AFAR)
+}
+
 impl RemoteCommand<'_> {
-    /// Runs to the end and tells the outcome. Dropping it closes the process' streams.
-    pub async fn run(&self, channels: Channels) {
+    /// Runs to the end and tells the outcome. Dropping it closes the process' streams. The size of a terminal is
+    /// waited for as long as `patience`.
+    pub async fn run(&self, channels: Channels, patience: Duration) {
         let Channels {
             error,
             stdin,
@@ -140,9 +155,15 @@ impl RemoteCommand<'_> {
             stderr,
             resize,
         } = channels;
-        let outcome = match self.start().await {
+        let mut sizes = Sizes::new(resize);
+        let size = timeout(patience, sizes.next()).await.ok().flatten();
+        let outcome = match self.start(size).await {
             Ok(session) => {
-                let inputs = (stdin, resize);
+                if let (Some(terminal), Some(size)) = (&session.terminal, size) {
+                    // The terminal of a container that is attached to has the size of an earlier client.
+                    terminal.resize(size);
+                }
+                let inputs = (stdin, sizes);
                 serve(session, inputs, (stdout.as_ref(), stderr.as_ref())).await
             }
             Err(error) => Outcome::Failed(chain(&error)),
@@ -158,9 +179,12 @@ impl RemoteCommand<'_> {
         }
     }
 
-    async fn start(&self) -> Result<Session, PodError> {
+    async fn start(&self, size: Option<TerminalSize>) -> Result<Session, PodError> {
         match self.target {
-            Target::Exec(command) => self.pods.exec(self.container, command, self.streams).await,
+            Target::Exec(command) => {
+                let (container, streams) = (self.container, self.streams);
+                self.pods.exec(container, command, streams, size).await
+            }
             Target::Attach => self.pods.attach(self.container, self.streams).await,
         }
     }
@@ -168,7 +192,7 @@ impl RemoteCommand<'_> {
 
 async fn serve(
     session: Session,
-    (stdin, resize): (Option<Stream>, Option<Stream>),
+    (stdin, sizes): (Option<Stream>, Sizes),
     (stdout, stderr): (Option<&Stream>, Option<&Stream>),
 ) -> Outcome {
     let Session {
@@ -179,7 +203,7 @@ async fn serve(
         end,
     } = session;
     let side = async {
-        tokio::join!(write_input(stdin, input), follow_size(resize, terminal));
+        tokio::join!(write_input(stdin, input), follow_size(sizes, terminal));
         // Only the process ends the session, not its input.
         std::future::pending::<()>().await;
     };
@@ -312,23 +336,52 @@ struct Size {
 }
 
 /// Sets the sizes that the client sends. Keeps the terminal open until the session ends.
-async fn follow_size(stream: Option<Stream>, terminal: Option<Terminal>) {
-    if let Some(stream) = stream {
-        let mut pending = BytesMut::new();
-        while let Some(bytes) = stream.read().await {
-            pending.extend_from_slice(&bytes);
-            for size in sizes(&mut pending) {
-                if let Some(terminal) = &terminal
-                    && size.width > 0
-                    && size.height > 0
-                {
-                    terminal.resize(size.height, size.width);
-                }
-            }
+async fn follow_size(mut sizes: Sizes, terminal: Option<Terminal>) {
+    while let Some(size) = sizes.next().await {
+        if let Some(terminal) = &terminal {
+            terminal.resize(size);
         }
     }
     std::future::pending::<()>().await;
     drop(terminal);
+}
+
+/// The sizes of its terminal that a client sends.
+#[derive(Debug)]
+struct Sizes {
+    stream: Option<Stream>,
+    /// The beginning of a message.
+    pending: BytesMut,
+    /// Whole ones that nobody has taken.
+    read: VecDeque<Size>,
+}
+
+impl Sizes {
+    fn new(stream: Option<Stream>) -> Self {
+        Self {
+            stream,
+            pending: BytesMut::new(),
+            read: VecDeque::new(),
+        }
+    }
+
+    /// The next size; None when none comes any more. A size of nothing is none. Nothing is lost when this is
+    /// cancelled.
+    async fn next(&mut self) -> Option<TerminalSize> {
+        loop {
+            while let Some(size) = self.read.pop_front() {
+                if size.width > 0 && size.height > 0 {
+                    return Some(TerminalSize {
+                        rows: size.height,
+                        columns: size.width,
+                    });
+                }
+            }
+            let bytes = self.stream.as_ref()?.read().await?;
+            self.pending.extend_from_slice(&bytes);
+            self.read.extend(sizes(&mut self.pending));
+        }
+    }
 }
 
 /// Takes the whole sizes off a stream of JSON. What is none is thrown away.
@@ -448,6 +501,22 @@ mod tests {
         pending.extend_from_slice(b"1,\"Height\":25}\n");
         assert_eq!(sizes(&mut pending), [second]);
         assert!(sizes(&mut pending).is_empty());
+    }
+
+    /// kubectl waits for our answer to each of four streams before it tells the size.
+    #[test]
+    fn a_client_that_is_far_away_has_longer_to_tell_its_size() {
+        for (opening, wanted) in [
+            (0, 100),
+            (3, 100),
+            (50, 100),
+            (160, 160),
+            (300, 300),
+            (30_000, 300),
+        ] {
+            let opening = Duration::from_millis(opening);
+            assert_eq!(patience_for_size(opening), Duration::from_millis(wanted));
+        }
     }
 
     #[test]

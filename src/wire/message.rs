@@ -212,7 +212,9 @@ pub enum ExecStdio {
     /// Descriptors: standard input, output and error. Passed to the process as they are.
     Descriptors,
     /// A new terminal in the container. The reply has its main side as descriptor, and nobody else keeps it:
-    /// when the daemon closes it, the terminal hangs up.
+    /// when the daemon closes it, the terminal hangs up. One descriptor more may come with the request: a memfd with
+    /// the [`super::plan::TerminalSize`] that it begins with. Shims of the first releases close it unread, and the
+    /// terminal has no size until the daemon sets one.
     Terminal,
 }
 

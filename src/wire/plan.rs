@@ -141,6 +141,15 @@ pub struct ExecPlan {
     pub process: Process,
 }
 
+/// The size of a terminal in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    /// Its height.
+    pub rows: u16,
+    /// Its width.
+    pub columns: u16,
+}
+
 /// The part that is the same for a container's first process and for a further one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Process {

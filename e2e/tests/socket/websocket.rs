@@ -122,6 +122,67 @@ fn the_fifth_version_ends_the_input() {
     assert_eq!(of(&channels(socket), 1), "5\n");
 }
 
+/// What a client tells of its terminal before anything else is what its command finds. One that tells nothing, or no
+/// size, is not waited for for long. The messages are those of client-go's remotecommand.
+#[test]
+fn a_terminal_begins_with_the_first_size_that_is_told() {
+    /// What stty says of a terminal without a size.
+    const NONE: &str = "stty: standard input";
+    let daemon = Daemon::start();
+    let container = daemon.run_named("sizes").start(idle("c"));
+    let cases: [(&str, &[&[u8]], &str); 7] = [
+        ("nothing", &[], NONE),
+        (
+            "a size",
+            &[b"\x04{\"Width\":133,\"Height\":50}\n"],
+            "50 133",
+        ),
+        (
+            "a size in pieces",
+            &[b"\x04{\"Width\":133,", b"\x04\"Height\":50}"],
+            "50 133",
+        ),
+        (
+            "input before it",
+            &[b"\0x\n", b"\x04{\"Width\":80,\"Height\":24}"],
+            "24 80",
+        ),
+        (
+            "no size before it",
+            &[b"\x04{\"Width\":0,\"Height\":0}{\"Width\":9,\"Height\":8}"],
+            "8 9",
+        ),
+        ("nonsense", &[b"\x04nonsense"], NONE),
+        (
+            "a size beyond a terminal's",
+            &[b"\x04{\"Width\":70000,\"Height\":50}"],
+            NONE,
+        ),
+    ];
+    for protocol in ["v4.channel.k8s.io", "v5.channel.k8s.io"] {
+        for (what, sent, wanted) in cases {
+            let request = ExecRequest {
+                container_id: container.id.clone(),
+                cmd: ["sh", "-c", "stty -echo; stty size"]
+                    .map(str::to_owned)
+                    .into(),
+                stdin: true,
+                stdout: true,
+                tty: true,
+                ..ExecRequest::default()
+            };
+            let url = call(daemon.clients().runtime.exec(request)).unwrap().url;
+            let mut socket = WebSocket::connect(&url, protocol).unwrap();
+            for message in sent {
+                socket.send(BINARY, message);
+            }
+            let output = of(&channels(socket), 1);
+            let size = output.trim().lines().last().unwrap_or_default();
+            assert_eq!(size, wanted, "{protocol}, {what}: {output:?}");
+        }
+    }
+}
+
 #[test]
 fn nonsense_harms_nobody() {
     let daemon = Daemon::start();
