@@ -9,6 +9,7 @@
 //! answered before what runs is known again. What this module must never do: end a pod. A daemon that stops
 //! leaves everything running, and the next one takes it over.
 
+mod authority;
 mod config;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use sd_notify::NotifyState;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnixListenerStream;
 use tracing::{info, warn};
 
 use super::config::{CgroupDriver, Config, NetworkKind, VolumesConfig};
 use super::metrics::{MetricsServer, Subject};
 use super::shutdown::{GRACE, Signals};
-use super::{LogError, SocketError, chain, logging, socket, watchdog};
+use super::{LogError, SocketError, authority, chain, logging, socket, watchdog};
 use crate::cgroup::Driver;
 use crate::cri::{Facts, router};
 use crate::disk::{Dir, DirError, FileName, FileNameError, LockFile};
@@ -129,7 +130,9 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         // A sender that has gone means the same.
         let _ = stopped.await;
     };
-    let serving = router.serve_with_incoming_shutdown(UnixListenerStream::new(listener), asked);
+    let clients =
+        UnixListenerStream::new(listener).map(|client| client.map(authority::Client::new));
+    let serving = router.serve_with_incoming_shutdown(clients, asked);
     tokio::pin!(serving);
     tokio::select! {
         // Dropped with everything else here: a daemon that ends closes its streams.

@@ -36,6 +36,18 @@ pub struct Head {
 }
 
 impl Head {
+    /// The path without its query. A client that takes us for a proxy sends the whole address (RFC 9112, section
+    /// 3.2.2), whose host is as unimportant as the header `Host`.
+    pub fn path(&self) -> &str {
+        let target = match self.target.split_once("://") {
+            Some((scheme, rest)) if !scheme.contains(['/', '?']) => {
+                rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/")
+            }
+            _ => &self.target,
+        };
+        target.split('?').next().unwrap_or_default()
+    }
+
     /// All words of a header, however many lines it has.
     pub fn words<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h str> {
         self.values(name)
@@ -183,6 +195,36 @@ mod tests {
         );
         assert!(head.has_word("connection", "upgrade"));
         assert_eq!(&rest[..], b"rest");
+    }
+
+    #[tokio::test]
+    async fn whatever_a_client_names_as_the_host_it_is_served() {
+        for host in [
+            "",
+            "/run/x.sock",
+            "%2Frun%2Fx.sock",
+            "my_node",
+            "a b",
+            "[::1]:1",
+            "localhost",
+        ] {
+            let request = format!("POST /exec/abc?x=1 HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            let (head, _) = read(&mut request.as_bytes()).await.unwrap();
+            assert_eq!(head.path(), "/exec/abc", "{host}");
+        }
+        let targets = [
+            ("/exec/abc", "/exec/abc"),
+            ("http://127.0.0.1:10010/exec/abc", "/exec/abc"),
+            ("https://my_node/exec/abc?command=a", "/exec/abc"),
+            ("http://node", "/"),
+            ("/exec/abc?next=http://x/y", "/exec/abc"),
+            ("*", "*"),
+        ];
+        for (target, path) in targets {
+            let request = format!("GET {target} HTTP/1.1\r\n\r\n");
+            let (head, _) = read(&mut request.as_bytes()).await.unwrap();
+            assert_eq!(head.path(), path, "{target}");
+        }
     }
 
     #[tokio::test]

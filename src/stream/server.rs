@@ -206,8 +206,7 @@ impl Shared {
         if !matches!(head.method.as_str(), "GET" | "POST") {
             return Err(Refusal::new("405 Method Not Allowed", "use GET or POST"));
         }
-        let path = head.target.split('?').next().unwrap_or_default();
-        let mut parts = path.trim_matches('/').split('/');
+        let mut parts = head.path().trim_matches('/').split('/');
         let (kind, token) = (parts.next(), parts.next());
         let purpose = token.and_then(|token| self.tokens.take(token, Instant::now()));
         match purpose {
