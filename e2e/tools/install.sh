@@ -19,7 +19,7 @@ build_packages=(build-essential ca-certificates curl iproute2 libseccomp-dev nft
 demo_packages=(busybox-static procps util-linux)
 test_packages=(
   binutils containernetworking-plugins debootstrap docker-registry fonts-dejavu-core graphviz iptables librsvg2-bin openssl perl-base
-  protobuf-compiler python3 zstd
+  protobuf-compiler python3 python3-venv zstd
 )
 
 say() { echo "install.sh: $*"; }
@@ -137,6 +137,7 @@ main() {
   if [ "${1:-test}" = test ]; then
     install_go
     build_cri_tools
+    "$here/../clients.sh" build
   fi
   if [ "${1:-test}" != build ]; then build_cargo_deb; fi
 }

@@ -5,6 +5,7 @@ mod attach;
 mod bad_input;
 mod bandwidth;
 mod cdi;
+mod clients;
 mod cni;
 mod config;
 mod containers;
