@@ -7,13 +7,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use super::cgroup::CgroupDirectories;
 use super::place::Places;
 use super::process::{Prepared, Streams, give_streams, install_streams};
-use super::report::Reporter;
+use super::report::{Reporter, Stage};
 use super::start::{Launch, Start};
 use super::tree::Origins;
 use super::{cover, device, image, rootfs, target, terminal};
+use nix::fcntl::OFlag;
+
 use crate::sys::credential;
+use crate::sys::mount::{self, Depth, Spread};
 use crate::sys::namespace::{self, CloneFlags};
-use crate::wire::plan::{ContainerPlan, ContainerSpecials, PidNamespace};
+use crate::sys::path;
+use crate::wire::plan::{ContainerPlan, ContainerSpecials, Hook, HookMoment, Hooks, PidNamespace};
 use crate::wire::{Failure, Step};
 
 /// What starting a container needs.
@@ -37,6 +41,21 @@ pub struct ContainerLaunch<'a> {
     pub pid_namespace: Option<BorrowedFd<'a>>,
     /// The shim's namespaces.
     pub places: &'a Places,
+    /// Hooks for which the child waits.
+    pub hooks: Option<&'a Hooks>,
+}
+
+impl ContainerLaunch<'_> {
+    /// The hooks, when there is one of this kind.
+    fn hooks_with(&self, kind: impl Fn(HookMoment) -> bool) -> Option<&Hooks> {
+        let of_kind = |hook: &Hook| kind(hook.moment);
+        self.hooks.filter(|hooks| hooks.hooks.iter().any(of_kind))
+    }
+
+    /// The hooks for which the root lies beside the host's files before it becomes the root.
+    fn hooks_beside_host(&self) -> Option<&Hooks> {
+        self.hooks_with(|moment| moment == HookMoment::CreateContainer)
+    }
 }
 
 /// What the child walks, made before the clone.
@@ -94,22 +113,37 @@ impl Walk<'_> {
         };
         let (mount_trees, device_trees) = self.trees.split_at_mut(plan.mounts.len());
         origins.open_all(&plan.mounts, mount_trees, reporter)?;
-        let overlay = rootfs::make_overlay(plan, launch.user, &self.overlay_page, reporter)?;
+        let mut overlay = rootfs::make_overlay(plan, launch.user, &self.overlay_page, reporter)?;
+        if launch.hooks_beside_host().is_some() {
+            overlay = overlay.detached(&self.overlay_page)?;
+        }
         image::open_all(&plan.mounts, &self.image_pages, mount_trees, reporter)?;
         if let Some(user) = &plan.user {
             device::make_outside(plan, (user, &self.device_names), device_trees, reporter)?;
         }
         give_streams(&launch.streams, &plan.process, plan.user.as_ref());
         self.join(reporter)?;
-        let root = rootfs::attach(overlay, plan, &self.overlay_page, reporter)?;
+        let place = launch
+            .hooks_beside_host()
+            .map(|hooks| hooks.root.as_c_str());
+        let place = place.unwrap_or(rootfs::ROOT_PLACE);
+        let root = rootfs::attach(overlay, (plan, place), &self.overlay_page, reporter)?;
         let (mounts, devices) = self.trees.split_at(plan.mounts.len());
         rootfs::make_mounts(root.as_fd(), &plan.mounts, mounts, reporter)?;
         device::make_all(root.as_fd(), plan, devices, reporter)?;
         self.open_streams(root.as_fd(), reporter)?;
+        let before = |moment| moment <= HookMoment::CreateContainer;
+        if launch.hooks_with(before).is_some() {
+            reporter.await_hooks(Stage::BeforeRoot)?;
+        }
         cover::mask(root.as_fd(), &plan.masked_paths, reporter)?;
         cover::protect(root.as_fd(), &plan.readonly_paths, reporter)?;
         self.make_directory(root.as_fd(), reporter)?;
         rootfs::become_root(root.as_fd(), plan, reporter)?;
+        let inside = |moment| moment == HookMoment::StartContainer;
+        if launch.hooks_with(inside).is_some() {
+            reporter.await_hooks(Stage::BeforeProgram)?;
+        }
         self.process.become_program(reporter)
     }
 
@@ -117,6 +151,10 @@ impl Walk<'_> {
     fn join(&mut self, reporter: &Reporter<'_>) -> nix::Result<()> {
         let launch = self.launch;
         reporter.at(Step::Join, 0);
+        let hooked = launch.hooks_beside_host().is_some();
+        if hooked {
+            namespace::join(launch.places.host_mounts.as_fd(), CloneFlags::CLONE_NEWNS)?;
+        }
         let mut shared =
             CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
         shared |= launch.further;
@@ -132,7 +170,13 @@ impl Walk<'_> {
         own.set(CloneFlags::CLONE_NEWCGROUP, launch.plan.new_cgroup);
         own.set(CloneFlags::CLONE_NEWUTS, launch.special.new_uts);
         own.set(CloneFlags::CLONE_NEWIPC, launch.special.new_ipc);
-        namespace::unshare(own)
+        namespace::unshare(own)?;
+        if hooked {
+            // What is mounted for the container stays in it.
+            let top = path::open(c"/", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+            mount::set_spread(top.as_fd(), Spread::Slave, Depth::Recursive)?;
+        }
+        Ok(())
     }
 
     /// Mounts procfs and sysfs before the user namespace is joined. Inside it neither may be mounted: the

@@ -91,6 +91,22 @@ impl<'a> Prepared<'a> {
         })
     }
 
+    /// Executes the program with the rights that this process has: a tool of the node. Never returns, as
+    /// [`Self::become_program`].
+    pub(super) fn become_tool(&self, reporter: &Reporter<'_>) -> nix::Result<Infallible> {
+        reporter.at(Step::Exec, 0);
+        credential::set_file_mode_mask(DEFAULT_MASK);
+        signal::reset()?;
+        descriptor::finish_alone(reporter.socket(), |kept| {
+            let (reporter, errno) = match kept {
+                Ok(socket) => (reporter.over(socket), self.execute()),
+                Err(errno) => (reporter.over(reporter.socket()), errno),
+            };
+            reporter.failed(errno);
+            1
+        })
+    }
+
     fn drop_privileges(&self, reporter: &Reporter<'_>) -> nix::Result<()> {
         let process = self.process;
         self.set_limits(reporter)?;

@@ -11,7 +11,7 @@ use crate::wire::Step;
 use crate::wire::plan::{ContainerPlan, Mount, MountSource, PausePlan, Process, Propagation};
 
 /// All steps in the order of their numbers.
-const STEPS: [Step; 30] = [
+const STEPS: [Step; 31] = [
     Step::Admit,
     Step::Plan,
     Step::MountNamespace,
@@ -42,6 +42,7 @@ const STEPS: [Step; 30] = [
     Step::Exec,
     Step::Vanished,
     Step::Control,
+    Step::Hook,
 ];
 
 /// Where in its plan a child is: a step and which of the plan's objects it is about.
@@ -91,13 +92,35 @@ pub enum Message {
     },
     /// The main side of the process' terminal.
     Terminal(OwnedFd),
+    /// The child waits until the hooks of a stage have been run.
+    Waiting(Stage),
     /// The socket is closed: the program was executed, or the child is gone.
     End,
+}
+
+/// Where a container's child waits for its hooks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The root is complete, and is not the root yet.
+    BeforeRoot,
+    /// Only the program is still to be executed.
+    BeforeProgram,
+}
+
+impl Stage {
+    /// The index of [`Step::Hook`] that stands for it.
+    fn index(self) -> u16 {
+        match self {
+            Self::BeforeRoot => 0,
+            Self::BeforeProgram => 1,
+        }
+    }
 }
 
 const FAILED: u8 = 1;
 const DEGRADED: u8 = 2;
 const TERMINAL: u8 = 3;
+const WAITING: u8 = 4;
 
 /// Bytes of a packet: kind, position, errno.
 const PACKET_BYTES: usize = 9;
@@ -146,6 +169,13 @@ impl<'a> Reporter<'a> {
         self.send(TERMINAL, Errno::UnknownErrno, &[main])
     }
 
+    /// Waits until the shim has run the hooks of a stage.
+    pub(super) fn await_hooks(&self, stage: Stage) -> nix::Result<()> {
+        self.at(Step::Hook, usize::from(stage.index()));
+        self.send(WAITING, Errno::UnknownErrno, &[])?;
+        self.await_release()
+    }
+
     /// Waits for the shim's word to go on.
     pub(super) fn await_release(&self) -> nix::Result<()> {
         match crate::sys::descriptor::read(self.socket, &mut [0])? {
@@ -184,6 +214,10 @@ pub(super) fn receive(socket: &OwnedFd) -> io::Result<Option<Message>> {
         (FAILED, _) => Ok(Some(Message::Failed { position, errno })),
         (DEGRADED, _) => Ok(Some(Message::Degraded { position, errno })),
         (TERMINAL, Some(main)) => Ok(Some(Message::Terminal(main))),
+        (WAITING, _) if position.index == Stage::BeforeRoot.index() => {
+            Ok(Some(Message::Waiting(Stage::BeforeRoot)))
+        }
+        (WAITING, _) => Ok(Some(Message::Waiting(Stage::BeforeProgram))),
         _ => Err(io::ErrorKind::InvalidData.into()),
     }
 }

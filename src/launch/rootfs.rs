@@ -30,6 +30,19 @@ pub(super) enum Overlay {
     OldRoad,
 }
 
+impl Overlay {
+    /// The overlay as a detached mount, whatever road the kernel knows. Of the old road this process is in a mount
+    /// namespace of its own from then on.
+    pub(super) fn detached(self, page: &CStr) -> nix::Result<Self> {
+        let Self::OldRoad = self else {
+            return Ok(self);
+        };
+        namespace::unshare(CloneFlags::CLONE_NEWNS)?;
+        mount::mount_overlay(ROOT_PLACE, page)?;
+        mount::clone_tree(AT_FDCWD, ROOT_PLACE, Depth::Single).map(Self::Detached)
+    }
+}
+
 /// The options of the overlay as one text, for kernels that take no list of layers. With a user namespace
 /// the plain store, with the upper directory, is at [`ROOT_PLACE`] by then.
 pub(super) fn options_page(plan: &ContainerPlan) -> CString {
@@ -127,10 +140,10 @@ fn list_layers(
     overlay.mount(0)
 }
 
-/// Attaches the overlay in this process' own mount namespace and opens it as the root.
+/// Attaches the overlay at a place of this process' own mount namespace and opens it as the root.
 pub(super) fn attach(
     overlay: Overlay,
-    plan: &ContainerPlan,
+    (plan, place): (&ContainerPlan, &CStr),
     page: &CStr,
     reporter: &Reporter<'_>,
 ) -> nix::Result<OwnedFd> {
@@ -138,13 +151,13 @@ pub(super) fn attach(
     let directory = OFlag::O_PATH | OFlag::O_DIRECTORY;
     match overlay {
         Overlay::Detached(tree) => {
-            let place = path::open(ROOT_PLACE, directory)?;
+            let place = path::open(place, directory)?;
             mount::attach(tree.as_fd(), place.as_fd())?;
             Ok(tree)
         }
         Overlay::OldRoad => {
-            mount::mount_overlay(ROOT_PLACE, page)?;
-            path::open(ROOT_PLACE, directory)
+            mount::mount_overlay(place, page)?;
+            path::open(place, directory)
         }
     }
 }

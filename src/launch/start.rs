@@ -40,8 +40,11 @@ impl Launch {
         report::receive(&self.socket)
     }
 
-    /// Lets a child go on that waits in [`Reporter::await_release`].
-    pub(super) fn release(&self) -> nix::Result<()> {
+    /// Lets a child go on that waits in its `await_release`.
+    ///
+    /// # Errors
+    /// Those of write(2): the child is gone.
+    pub fn release(&self) -> nix::Result<()> {
         descriptor::write(self.socket.as_fd(), b"1").map(drop)
     }
 

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Hooks, Linux, LinuxNamespaceType, Process as OciProcess, Spec};
+use oci_spec::runtime::{Linux, LinuxNamespaceType, Process as OciProcess, Spec};
 
 use super::process::{Surroundings, Terminal};
 use super::seccomp::{FilterCache, FilterError};
@@ -333,12 +333,7 @@ impl Own {
 /// Parts of a Spec that neither a container nor a pause can have.
 pub(super) fn refuse(spec: &Spec) -> Result<(), PlanError> {
     let linux = linux(spec)?;
-    let hooks = spec
-        .hooks()
-        .as_ref()
-        .is_some_and(|hooks| *hooks != Hooks::default());
     refuse_any(&[
-        ("hooks", hooks),
         ("domainname", spec.domainname().is_some()),
         ("solaris", spec.solaris().is_some()),
         ("windows", spec.windows().is_some()),

@@ -11,6 +11,7 @@
 
 mod compile;
 mod devices;
+mod hooks;
 mod mounts;
 mod pause;
 mod process;
@@ -24,6 +25,7 @@ pub use compile::{
     CgroupHierarchy, CgroupMounts, ExecRequest, IMAGE_MOUNT, ImageTree, PlanContext, PlanError,
     Stdin, compile, exec,
 };
+pub use hooks::hooks;
 pub use pause::pause;
 pub use seccomp::{FilterCache, FilterError};
 

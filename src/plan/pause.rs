@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{Hooks, Linux, LinuxNamespaceType, Spec};
 
 use super::mounts;
 use super::seccomp::FilterCache;
@@ -29,7 +29,9 @@ pub fn pause(spec: &Spec, filters: &FilterCache) -> Result<ExperimentPausePlan, 
         .devices()
         .as_ref()
         .is_some_and(|devices| !devices.is_empty());
-    refuse_any(&[("linux.devices", devices)])?;
+    let hooks = spec.hooks().as_ref();
+    let hooks = hooks.is_some_and(|hooks| *hooks != Hooks::default());
+    refuse_any(&[("linux.devices", devices), ("hooks", hooks)])?;
     let own = Own::of(linux)?;
     Ok(ExperimentPausePlan {
         base: base(spec, linux, &own, filters)?,

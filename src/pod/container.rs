@@ -36,7 +36,7 @@ use crate::spec::{
     self, AppArmorChoice, ContainerConfig, DeviceGrant, ImageDefaults, PidMode, PodConfig,
     PodPaths, SeccompChoice, Signal, SpecRequest,
 };
-use crate::wire::plan::{ExperimentContainerPlan, POD_SHM, PidNamespace};
+use crate::wire::plan::{ExperimentContainerPlan, Hooks, POD_SHM, PidNamespace};
 use crate::wire::{Reply, Request};
 
 /// Largest /etc/passwd and /etc/group that is read from an image.
@@ -255,6 +255,7 @@ fn target_namespace(pod: &PodSnapshot, id: ContainerId) -> Result<PathBuf, PodEr
 pub fn prepare(node: &Node, pod: &PodSnapshot, record: &ContainerRecord) -> Result<(), PodError> {
     let spec = runtime_spec(node, pod, record)?;
     compile(node, record, &spec)?;
+    hooks(node, record, &spec)?;
     image_volume::check(node, record)?;
     let made = prepare_parts(node, pod, record, &spec);
     if made.is_err() {
@@ -308,6 +309,12 @@ fn compile(
             filters: &node.filters,
         },
     )?)
+}
+
+/// The hooks of a container.
+fn hooks(node: &Node, record: &ContainerRecord, spec: &Spec) -> Result<Option<Hooks>, PodError> {
+    let bundle = node.bundle_path(record.id);
+    Ok(plan::hooks(spec, &record.id.to_string(), &bundle)?)
 }
 
 /// Whether a profile is a file, which somebody named.
@@ -402,6 +409,11 @@ pub async fn launch(
             log,
             cgroup: slots,
         },
+        Order::Hooked(_) => Request::StartHookedContainer {
+            container,
+            log,
+            cgroup: slots,
+        },
     };
     // Nothing is awaited from here to the sending: an end that is asked for later reaches the shim later.
     if given_up.load(Ordering::Relaxed) {
@@ -455,8 +467,16 @@ fn ready_launch(
             node.cgroups.create(&path, &limits)?
         }
     };
+    let hooks = hooks(node, record, &spec)?;
+    if hooks.is_some() {
+        let text = serde_json::to_vec(&spec).map_err(|error| PodError::System {
+            doing: "write the container's Spec as JSON",
+            source: error.into(),
+        })?;
+        node.make_bundle(record.id, &text)?;
+    }
     Ok(Launch {
-        order: Order::of_container(&pod.pod, &compile(node, record, &spec)?)?,
+        order: Order::of_container(&pod.pod, compile(node, record, &spec)?, hooks)?,
         cgroup,
     })
 }

@@ -237,6 +237,7 @@ mod tests {
                 ips: Vec::new(),
                 cgroup: String::new(),
                 protocol: 1,
+                newest_protocol: None,
                 network_owner: None,
             }),
             containers: BTreeMap::new(),

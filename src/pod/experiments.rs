@@ -58,7 +58,7 @@ pub fn protocol(config: &PodConfig, newest: Protocol) -> Protocol {
     if config.experiments.is_empty() {
         newest.min(Protocol::SECOND)
     } else {
-        newest
+        newest.min(Protocol::THIRD)
     }
 }
 

@@ -37,7 +37,8 @@ pub fn kind(failure: &Failure) -> ErrorKind {
     match failure.step {
         // The object names no container that runs: it has ended between two requests.
         Step::Admit => ErrorKind::FailedPrecondition,
-        Step::IdMap => ErrorKind::FailedPrecondition,
+        // A program of the node's administrator refused the start, or hung.
+        Step::IdMap | Step::Hook => ErrorKind::FailedPrecondition,
         Step::Vanished if failure.errno == 0 && failure.object.ends_with(" s") => {
             ErrorKind::DeadlineExceeded
         }

@@ -127,8 +127,10 @@ impl Waiting {
 struct Shared {
     /// A sequential packet socket: this type only waits for it, our own calls send and receive.
     socket: UnixDatagram,
-    /// The version that the shim speaks.
+    /// The version in which the shim is spoken to.
     protocol: Protocol,
+    /// The newest version that it speaks, for requests that need it.
+    newest: Protocol,
     next: AtomicU64,
     waiting: Mutex<Waiting>,
 }
@@ -167,6 +169,7 @@ impl ShimLink {
         let shared = Arc::new(Shared {
             socket,
             protocol,
+            newest: pod.newest_protocol(),
             next: AtomicU64::new(1),
             waiting: Mutex::new(waiting),
         });
@@ -198,8 +201,10 @@ impl ShimLink {
         body: Request,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<Answer, LinkError> {
-        let (protocol, since) = (self.0.protocol, body.since());
-        if since > protocol {
+        let since = body.since();
+        let protocol = self.0.protocol.max(since);
+        if since > self.0.newest {
+            let protocol = self.0.newest;
             return Err(LinkError::Earlier { protocol, since });
         }
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
@@ -304,6 +309,7 @@ fn step_of(request: &Request) -> &'static str {
         Request::StartPause { .. } => "wire.start-pause",
         Request::StartExperimentPause { .. } => "wire.start-pause",
         Request::StartExperimentContainer { .. } => "wire.start-container",
+        Request::StartHookedContainer { .. } => "wire.start-container",
         Request::OpenNetlink => "wire.open-netlink",
         Request::StartContainer { .. } => "wire.start-container",
         Request::Exec { .. } => "wire.exec",

@@ -209,10 +209,8 @@ impl Pods {
 
     fn new_pod(&self, config: PodConfig) -> Result<PodRecord, PodError> {
         let id = PodId::random()?;
-        let cgroup = self
-            .0
-            .pod_cgroup(id, config.cgroup_parent.as_deref())?
-            .to_string();
+        let parent = config.cgroup_parent.as_deref();
+        let cgroup = self.0.pod_cgroup(id, parent)?.to_string();
         let protocol = experiments::protocol(&config, self.0.spawner.protocol());
         let resources = PodResources {
             resources: config.resources.clone(),
@@ -230,6 +228,7 @@ impl Pods {
             ips: Vec::new(),
             cgroup,
             protocol: protocol.number(),
+            newest_protocol: Some(self.0.spawner.protocol().number()),
             network_owner: None,
         })
     }

@@ -23,7 +23,7 @@ use super::spawn::Spawner;
 use super::stats::Samples;
 use super::volumes::ImageVolumes;
 use crate::cgroup::{CgroupPath, Driver, Hierarchy, Mode};
-use crate::disk::{Dir, FileName, FsSpace};
+use crate::disk::{Dir, Durability, FileName, FsSpace};
 use crate::id::{ContainerId, PodId};
 use crate::image::ImageStore;
 use crate::network::cni::{CniNetwork, CniSettings};
@@ -114,6 +114,8 @@ const PODS: &str = "pods";
 const CONTAINERS: &str = "containers";
 /// Directory of the volumes that its image declares below a container's directory.
 const VOLUMES: &str = "volumes";
+/// The bundle of a container with hooks below its directory.
+const BUNDLE: &str = "bundle";
 
 impl Node {
     /// Makes the directories and reads the machine's facts. Blocks.
@@ -264,6 +266,21 @@ impl Node {
     pub fn volume_path(&self, id: ContainerId, number: usize) -> PathBuf {
         let container = self.settings.root_dir.join(CONTAINERS).join(id.to_string());
         container.join(VOLUMES).join(number.to_string())
+    }
+
+    /// Writes the bundle of a container with hooks: its Spec as config.json, and the place of its root.
+    pub fn make_bundle(&self, id: ContainerId, spec: &[u8]) -> Result<(), PodError> {
+        let container = self.containers.subdir(&FileName::new(id.to_string())?)?;
+        let bundle = container.create_subdir(&FileName::new(BUNDLE)?, 0o700)?;
+        bundle.create_subdir(&FileName::new("rootfs")?, 0o755)?;
+        bundle.replace(&FileName::new("config.json")?, spec, Durability::Volatile)?;
+        Ok(())
+    }
+
+    /// Path of that directory on the host.
+    pub fn bundle_path(&self, id: ContainerId) -> PathBuf {
+        let container = self.settings.root_dir.join(CONTAINERS).join(id.to_string());
+        container.join(BUNDLE)
     }
 
     /// Deletes the upper and work directories and the volumes of a container. Missing ones are success.

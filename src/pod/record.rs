@@ -56,6 +56,10 @@ pub struct PodRecord {
     /// Number of the protocol that its shim speaks. Records of the first release have none.
     #[serde(default = "first_protocol")]
     pub protocol: u16,
+    /// Number of the newest protocol that its shim speaks, for the requests that need it. Records of earlier releases
+    /// have none: then it is the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_protocol: Option<u16>,
     /// The pod whose network namespace it has joined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_owner: Option<PodId>,
@@ -72,6 +76,16 @@ impl PodRecord {
     /// This release does not speak it.
     pub fn protocol(&self) -> Result<Protocol, UnspokenProtocol> {
         Protocol::spoken(self.protocol)
+    }
+
+    /// The newest protocol that both its shim and this release speak.
+    pub fn newest_protocol(&self) -> Protocol {
+        let newest = self
+            .newest_protocol
+            .unwrap_or(self.protocol)
+            .max(self.protocol);
+        let newest = newest.min(Protocol::CURRENT.number());
+        Protocol::spoken(newest).unwrap_or(Protocol::FIRST)
     }
 }
 

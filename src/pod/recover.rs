@@ -148,6 +148,7 @@ fn nameless(node: &Node, id: PodId) -> Result<PodRecord, PodError> {
         cgroup: node.pod_cgroup(id, None)?.to_string(),
         resources: PodResources::default(),
         protocol: Protocol::FIRST.number(),
+        newest_protocol: None,
         network_owner: None,
     })
 }

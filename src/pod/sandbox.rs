@@ -32,9 +32,10 @@ use crate::plan;
 use crate::spec::{self, PodConfig, PodSpecRequest};
 use crate::sys::memfd;
 use crate::wire::plan::{
-    ContainerSpecials, ExperimentContainerPlan, ExperimentPausePlan, PauseSpecials,
+    ContainerSpecials, ExperimentContainerPlan, ExperimentPausePlan, HookedContainerPlan, Hooks,
+    PauseSpecials,
 };
-use crate::wire::{self, CgroupSlot, Event, PauseReport, Reply, Request};
+use crate::wire::{self, CgroupSlot, Event, PauseReport, Protocol, Reply, Request};
 
 /// How long a shim may take to end everything and itself.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
@@ -136,6 +137,8 @@ pub(super) enum Order {
     Plain(OwnedFd),
     /// One with experiments.
     Experiment(OwnedFd),
+    /// A container's with hooks.
+    Hooked(OwnedFd),
 }
 
 impl Order {
@@ -148,8 +151,18 @@ impl Order {
     }
 
     /// Of a container's plan.
-    pub fn of_container(pod: &PodRecord, plan: &ExperimentContainerPlan) -> Result<Self, PodError> {
+    pub fn of_container(
+        pod: &PodRecord,
+        plan: ExperimentContainerPlan,
+        hooks: Option<Hooks>,
+    ) -> Result<Self, PodError> {
         let doing = "container plan";
+        if let Some(hooks) = hooks {
+            let container = plan;
+            let plan = HookedContainerPlan { container, hooks };
+            return seal_in(Protocol::FOURTH, doing, &plan).map(Self::Hooked);
+        }
+        let plan = &plan;
         if plan.special == ContainerSpecials::default() {
             return seal(doing, pod, &plan.base).map(Self::Plain);
         }
@@ -158,7 +171,7 @@ impl Order {
 
     /// The plan.
     pub fn plan(&self) -> BorrowedFd<'_> {
-        let (Self::Plain(plan) | Self::Experiment(plan)) = self;
+        let (Self::Plain(plan) | Self::Experiment(plan) | Self::Hooked(plan)) = self;
         plan.as_fd()
     }
 }
@@ -173,6 +186,14 @@ pub(super) fn seal<T: serde::Serialize>(
         doing,
         source: LinkError::Strange(Arc::new(unspoken.into())),
     })?;
+    seal_in(protocol, doing, plan)
+}
+
+fn seal_in<T: serde::Serialize>(
+    protocol: Protocol,
+    doing: &'static str,
+    plan: &T,
+) -> Result<OwnedFd, PodError> {
     wire::encode_plan(protocol, plan)
         .map_err(std::io::Error::other)
         .and_then(|bytes| memfd::create_sealed(c"holdfast-plan", &bytes))
@@ -225,7 +246,8 @@ async fn start_pause(
     descriptors.extend(joined.as_ref().map(AsFd::as_fd));
     descriptors.extend(directories);
     let request = match order {
-        Order::Plain(_) => Request::StartPause { cgroup: slots },
+        // A pause has no hooks.
+        Order::Plain(_) | Order::Hooked(_) => Request::StartPause { cgroup: slots },
         Order::Experiment(_) => Request::StartExperimentPause { cgroup: slots },
     };
     let mut answer = link.ask(request, &descriptors).await.map_err(shim(DOING))?;

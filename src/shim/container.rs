@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use super::attach::Stdin;
 use super::cgroup;
 use super::exit_record;
+use super::hooks::{ContainerHooks, Turn};
 use super::launched::complete;
 use super::output::{Output, SourceIndex};
 use super::pause::PlanKind;
@@ -17,7 +18,10 @@ use super::state::State;
 use crate::id::ContainerId;
 use crate::launch::{CgroupDirectories, ContainerLaunch, Streams, start_container};
 use crate::sys::descriptor;
-use crate::wire::plan::{ContainerPlan, ContainerSpecials, ExperimentContainerPlan, PidNamespace};
+use crate::wire::plan::{
+    ContainerPlan, ContainerSpecials, ExperimentContainerPlan, HookedContainerPlan, Hooks,
+    PidNamespace,
+};
 use crate::wire::{CgroupSlot, Failure, Step};
 
 /// Bytes asked for each output pipe: a burst fits while the log is written.
@@ -48,6 +52,8 @@ pub(super) struct Container {
     pub(super) plan: Option<Box<ContainerPlan>>,
     /// Its standard input, kept for clients that attach.
     pub(super) stdin: Option<Stdin>,
+    /// Its hooks.
+    pub(super) hooks: Option<Box<ContainerHooks>>,
 }
 
 /// What a start request brings.
@@ -59,6 +65,9 @@ pub(super) struct StartRequest {
     pub(super) slots: Vec<CgroupSlot>,
     pub(super) descriptors: Vec<OwnedFd>,
 }
+
+/// What the plan of a start request says.
+type Plans = (Box<ContainerPlan>, ContainerSpecials, Option<Hooks>);
 
 /// Both ends of a container's standard streams.
 struct StreamEnds {
@@ -74,7 +83,7 @@ impl Shim {
             return self.join_start(slot, asked.request);
         }
         let mut descriptors = asked.descriptors.into_iter();
-        let (plan, special) = self.container_plan(asked.kind, descriptors.next())?;
+        let (plan, special, hooks) = self.container_plan(asked.kind, descriptors.next())?;
         let log = if asked.log { descriptors.next() } else { None };
         let cgroup = CgroupDirectories::new(asked.slots, descriptors);
         let mut ends = self
@@ -86,7 +95,8 @@ impl Shim {
         // A disk that is full now stops no pod; it may have room when the container ends.
         let _ = exit_record::reserve(self.state_directory.as_fd(), asked.container);
         let oom_kills_before = cgroup::oom_kills(&cgroup);
-        let process = self.launch_container((&plan, special), &cgroup, &ends, asked.request)?;
+        let plans = (&*plan, special, hooks.as_ref());
+        let process = self.launch_container(plans, &cgroup, &ends, asked.request)?;
         let slot = self.next_slot();
         let container = Container {
             id: asked.container,
@@ -99,6 +109,7 @@ impl Shim {
             oom_killed: false,
             kill_asked: false,
             stop_asked: false,
+            hooks: hooks.map(|hooks| Box::new(ContainerHooks::new(hooks, plan.pid))),
             plan: Some(plan),
             stdin: ends.stdin,
         };
@@ -107,16 +118,17 @@ impl Shim {
         Ok(())
     }
 
-    fn container_plan(
-        &self,
-        kind: PlanKind,
-        memfd: Option<OwnedFd>,
-    ) -> Result<(Box<ContainerPlan>, ContainerSpecials), Failure> {
+    fn container_plan(&self, kind: PlanKind, memfd: Option<OwnedFd>) -> Result<Plans, Failure> {
         match kind {
-            PlanKind::Plain => Ok((self.decode_plan(memfd)?, ContainerSpecials::default())),
+            PlanKind::Plain => Ok((self.decode_plan(memfd)?, ContainerSpecials::default(), None)),
             PlanKind::Experiment => {
                 let plan: Box<ExperimentContainerPlan> = self.decode_plan(memfd)?;
-                Ok((Box::new(plan.base), plan.special))
+                Ok((Box::new(plan.base), plan.special, None))
+            }
+            PlanKind::Hooked => {
+                let plan: Box<HookedContainerPlan> = self.decode_plan(memfd)?;
+                let HookedContainerPlan { container, hooks } = *plan;
+                Ok((Box::new(container.base), container.special, Some(hooks)))
             }
         }
     }
@@ -136,6 +148,16 @@ impl Shim {
                 container.process.request = request;
                 Ok(())
             }
+            // Hooks are still run for the first request.
+            State::Running | State::Draining(_)
+                if container
+                    .hooks
+                    .as_ref()
+                    .is_some_and(|hooks| hooks.turn == Turn::Start) =>
+            {
+                container.process.request = request;
+                Ok(())
+            }
             // The exit has been told to this daemon already, and is told to the next.
             State::Running | State::Draining(_) | State::Exited(_) => {
                 let (reply, descriptors) = complete(container.process.started());
@@ -148,7 +170,7 @@ impl Shim {
 
     fn launch_container(
         &self,
-        (plan, special): (&ContainerPlan, ContainerSpecials),
+        (plan, special, hooks): (&ContainerPlan, ContainerSpecials, Option<&Hooks>),
         cgroup: &CgroupDirectories,
         ends: &StreamEnds,
         request: u64,
@@ -178,6 +200,7 @@ impl Shim {
             user: pause.user.as_ref().map(AsFd::as_fd),
             pid_namespace,
             places: &self.places,
+            hooks,
         })?;
         Process::new(launch, request).map_err(|errno| failed(Step::Clone, errno, "pidfd"))
     }

@@ -72,6 +72,11 @@ impl Shim {
                 container,
                 log,
                 cgroup,
+            }
+            | Request::StartHookedContainer {
+                container,
+                log,
+                cgroup,
             } => self.begin_container((id, kind), (container, log), cgroup, descriptors),
             Request::Exec {
                 container,
@@ -99,10 +104,7 @@ impl Shim {
             Request::Acknowledge { sequence } => self.acknowledge(sequence),
             Request::Inventory => self.inventory(),
             Request::Forget { container } => self.forget(container),
-            Request::Shutdown => {
-                self.shut_down(id);
-                Ok(None)
-            }
+            Request::Shutdown => self.shut_down(id),
             Request::Attach {
                 container,
                 client,
@@ -168,7 +170,8 @@ impl Shim {
     }
 
     fn kill(&mut self, container: ContainerId) -> Answer {
-        let container = self.known_container(container)?;
+        let id = container;
+        let container = self.known_container(id)?;
         if matches!(container.process.state, State::Launching | State::Running) {
             container.kill_asked = true;
         }
@@ -176,6 +179,9 @@ impl Shim {
         container.process.kill().map_err(failure)?;
         if let Some(directory) = container.cgroup.any() {
             cgroup::kill(directory).map_err(failure)?;
+        }
+        if let Some(slot) = self.find_container(id) {
+            self.kill_start_hooks(slot);
         }
         done()
     }
@@ -266,7 +272,7 @@ impl Shim {
     }
 
     /// Kills everything. The answer follows when all is gone.
-    fn shut_down(&mut self, request: u64) {
+    fn shut_down(&mut self, request: u64) -> Answer {
         self.ending = Some(request);
         for container in self.containers.values_mut() {
             if container.process.pid == 0 {
@@ -279,11 +285,15 @@ impl Shim {
                 let _ = cgroup::kill(directory);
             }
         }
+        for slot in self.containers.keys() {
+            self.kill_start_hooks(*slot);
+        }
         for exec in self.execs.values() {
             let _ = exec.process.kill();
         }
         if let Some(pause) = &self.pause {
             let _ = pause.process.kill();
         }
+        Ok(None)
     }
 }

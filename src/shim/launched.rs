@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
+use super::hooks::Turn;
 use super::output::SourceIndex;
 use super::process::Process;
 use super::run::{Shim, Token};
@@ -95,15 +96,32 @@ impl Shim {
         match effect {
             Effect::ReplyStarted => {
                 container.plan = None;
-                let answer = container.process.started();
+                let hooked = container.hooks.is_some();
                 self.watch_terminal(slot);
-                let (reply, descriptors) = complete(answer);
-                self.reply(request, reply, descriptors);
-                crate::sys::memory::trim_heap();
+                if hooked {
+                    self.begin_hooks(slot, Turn::Start);
+                } else {
+                    self.answer_start(slot);
+                }
             }
             Effect::ReplyFailed(failure) => self.reply(request, Reply::Failed(failure), Vec::new()),
-            _ => {}
+            _ => {
+                if let Some(stage) = container.process.waiting.take() {
+                    self.begin_hooks(slot, Turn::Child(stage));
+                }
+            }
         }
+    }
+
+    /// Answers that a container's program runs.
+    pub(super) fn answer_start(&mut self, slot: u32) {
+        let Some(container) = self.containers.get_mut(&slot) else {
+            return;
+        };
+        let request = container.process.request;
+        let (reply, descriptors) = complete(container.process.started());
+        self.reply(request, reply, descriptors);
+        crate::sys::memory::trim_heap();
     }
 
     /// Reads a container's terminal as its output.
@@ -162,6 +180,7 @@ impl Shim {
             .chain(launches)
             .chain(drains)
             .chain(execs)
+            .chain(self.hook_deadline())
             .chain(idle)
             .min()
     }
@@ -200,6 +219,7 @@ impl Shim {
         for slot in slots {
             self.advance_exec(slot, Cause::Deadline);
         }
+        self.end_late_hooks(now);
         if due(self.buffers.used.map(|used| used + super::run::BUFFER_REST)) {
             self.buffers.release();
         }

@@ -25,6 +25,7 @@ mod control;
 pub mod cri_log;
 mod exec;
 mod exit_record;
+mod hooks;
 mod launched;
 mod output;
 mod pause;

@@ -32,6 +32,7 @@ pub(super) struct Pause {
 pub(super) enum PlanKind {
     Plain,
     Experiment,
+    Hooked,
 }
 
 impl PlanKind {
@@ -41,6 +42,7 @@ impl PlanKind {
             Request::StartExperimentPause { .. } | Request::StartExperimentContainer { .. } => {
                 Self::Experiment
             }
+            Request::StartHookedContainer { .. } => Self::Hooked,
             _ => Self::Plain,
         }
     }
@@ -107,7 +109,10 @@ impl Shim {
         memfd: Option<OwnedFd>,
     ) -> Result<(Box<PausePlan>, PauseSpecials), Failure> {
         match kind {
-            PlanKind::Plain => Ok((self.decode_plan(memfd)?, PauseSpecials::default())),
+            // A pause has no hooks.
+            PlanKind::Plain | PlanKind::Hooked => {
+                Ok((self.decode_plan(memfd)?, PauseSpecials::default()))
+            }
             PlanKind::Experiment => {
                 let plan: Box<ExperimentPausePlan> = self.decode_plan(memfd)?;
                 Ok((Box::new(plan.base), plan.special))

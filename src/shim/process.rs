@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::state::{self, Effect, Event, State};
-use crate::launch::{Launch, Message, Position};
+use crate::launch::{Launch, Message, Position, Stage};
 use crate::sys::{descriptor, errno_of, pidfd, proc};
 use crate::wire::{Failure, Reply, Step};
 
@@ -29,6 +29,8 @@ pub(super) struct Process {
     pub(super) deadline: Option<Instant>,
     /// The main side of its terminal.
     pub(super) terminal: Option<OwnedFd>,
+    /// The child waits for the hooks of this stage.
+    pub(super) waiting: Option<Stage>,
     pidfd: OwnedFd,
     launch: Option<Launch>,
     degraded: Vec<String>,
@@ -44,6 +46,7 @@ impl Process {
             start_ticks: 0,
             deadline: Some(Instant::now() + LAUNCH_DEADLINE),
             terminal: None,
+            waiting: None,
             pidfd: descriptor::duplicate(launch.child.pidfd.as_fd())?,
             launch: Some(launch),
             degraded: Vec::new(),
@@ -89,6 +92,11 @@ impl Process {
             match launch.receive() {
                 Ok(None) => return Effect::None,
                 Ok(Some(Message::Terminal(main))) => self.terminal = Some(main),
+                Ok(Some(Message::Waiting(stage))) => {
+                    // Its hooks have deadlines of their own.
+                    self.deadline = None;
+                    self.waiting = Some(stage);
+                }
                 Ok(Some(Message::Degraded { position, errno })) => {
                     self.degraded.push(degradation(position, errno, describe));
                 }
@@ -101,6 +109,15 @@ impl Process {
                 }
                 Ok(Some(Message::End)) | Err(_) => return self.end_launch(),
             }
+        }
+    }
+
+    /// Lets the child go on that waited for its hooks.
+    pub(super) fn release(&mut self) {
+        if let Some(launch) = &self.launch {
+            self.deadline = Some(Instant::now() + LAUNCH_DEADLINE);
+            // A child that is gone is told by its end.
+            let _ = launch.release();
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::cgroup;
 use super::container::DRAIN_DEADLINE;
 use super::exit_record;
+use super::hooks::Turn;
 use super::launched::Cause;
 use super::output::unix_nanos;
 use super::run::Shim;
@@ -47,6 +48,9 @@ impl Shim {
         } else if let Some(slot) = slot_of(&self.execs, |exec| of(&exec.process)) {
             self.advance_exec(slot, Cause::Report);
             self.end_exec(slot, exit);
+        } else if let Some(slot) = slot_of(&self.hooks, |hook| of(&hook.process)) {
+            self.advance_hook(slot);
+            self.end_hook(slot, exit);
         }
         // Any other was an orphan of the pod, and is nobody's business.
     }
@@ -75,7 +79,6 @@ impl Shim {
             return;
         };
         container.process.pid = 0;
-        let request = container.process.request;
         match container.process.apply(Event::Ended(exit)) {
             Effect::KillRest => {
                 if let Some(directory) = container.cgroup.any() {
@@ -91,10 +94,13 @@ impl Shim {
                 self.check_drained(slot);
             }
             Effect::ReplyFailed(failure) => {
-                self.containers.remove(&slot);
-                self.reply(request, Reply::Failed(failure), Vec::new());
+                self.give_up_start_hooks(slot);
+                self.begin_failed_end(slot, failure);
             }
-            _ => drop(self.containers.remove(&slot)),
+            _ => {
+                self.give_up_start_hooks(slot);
+                self.containers.remove(&slot);
+            }
         }
     }
 
@@ -112,11 +118,18 @@ impl Shim {
         let Some(container) = self.containers.get_mut(&slot) else {
             return;
         };
-        if !container.output.is_drained() {
+        if !container.output.is_drained() || !matches!(container.process.state, State::Draining(_))
+        {
             return;
         }
+        container.drain_until = None;
+        match container.hooks.as_deref().map(|hooks| hooks.turn) {
+            None | Some(Turn::Over) => {}
+            Some(Turn::None) => return self.begin_hooks(slot, Turn::End),
+            // Whoever they are run for comes back here.
+            Some(Turn::Child(_) | Turn::Start | Turn::End) => return,
+        }
         if let Effect::Announce(exit) = container.process.apply(Event::Drained) {
-            container.drain_until = None;
             container.process.terminal = None;
             self.sequence += 1;
             container.sequence = self.sequence;

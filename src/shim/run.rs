@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use super::connection::Connection;
 use super::container::Container;
 use super::exec::Exec;
+use super::hooks::RunningHook;
 use super::launched::Cause;
 use super::output::{Buffers, Flow, SourceIndex};
 use super::pause::Pause;
@@ -52,6 +53,7 @@ pub(super) struct Shim {
     pub(super) pause: Option<Pause>,
     pub(super) containers: BTreeMap<u32, Container>,
     pub(super) execs: BTreeMap<u32, Exec>,
+    pub(super) hooks: BTreeMap<u32, RunningHook>,
     pub(super) slots: u32,
     pub(super) sequence: u64,
     pub(super) buffers: Buffers,
@@ -71,6 +73,7 @@ pub(super) enum Token {
     ExecReport(u32),
     /// The reader of a client's pipe is gone.
     Client(u32),
+    HookReport(u32),
 }
 
 impl Token {
@@ -85,6 +88,7 @@ impl Token {
             Self::Output(slot, SourceIndex::Second) => (6, slot),
             Self::ExecReport(slot) => (7, slot),
             Self::Client(slot) => (8, slot),
+            Self::HookReport(slot) => (9, slot),
         };
         u64::from(slot) << 8 | kind
     }
@@ -101,6 +105,7 @@ impl Token {
             6 => Self::Output(slot, SourceIndex::Second),
             7 => Self::ExecReport(slot),
             8 => Self::Client(slot),
+            9 => Self::HookReport(slot),
             _ => return None,
         })
     }
@@ -237,6 +242,7 @@ impl Shim {
             Token::Output(slot, index) => self.pump(slot, index),
             Token::ExecReport(slot) => self.advance_exec(slot, Cause::Report),
             Token::Client(slot) => self.drop_client(slot),
+            Token::HookReport(slot) => self.advance_hook(slot),
         }
     }
 
@@ -281,6 +287,7 @@ impl Shim {
         self.ending.is_some()
             && self.pause.is_none()
             && self.execs.is_empty()
+            && self.hook_deadline().is_none()
             && self.containers.values().all(|container| {
                 matches!(
                     container.process.state,

@@ -109,6 +109,7 @@ fn build(listener: OwnedFd, state_directory: OwnedFd, null: OwnedFd) -> Result<S
         pause: None,
         containers: Default::default(),
         execs: Default::default(),
+        hooks: Default::default(),
         slots: 0,
         sequence: 0,
         buffers: Buffers::default(),

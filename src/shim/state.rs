@@ -10,6 +10,8 @@
 //!      reply: failed
 //! ```
 //!
+//! A hook of the start that fails makes `Launching` and `Running` `Failing`, and `Draining` `Gone`.
+//!
 //! An event that a state does not expect changes nothing.
 
 use crate::wire::{ExitStatus, Failure, Step};
@@ -53,6 +55,8 @@ pub enum Event {
     Failed(Failure),
     /// It has not executed its program in time.
     TimedOut(Failure),
+    /// A hook of its start failed; the process is about to be killed.
+    HookFailed(Failure),
     /// Its process ended.
     Ended(Exit),
     /// All its output is in the log.
@@ -88,6 +92,13 @@ pub fn apply(state: State, event: Event) -> (State, Effect) {
             (State::Gone, Effect::ReplyFailed(vanished(exit.status)))
         }
         (State::Failing(failure), Event::Ended(_)) => (State::Gone, Effect::ReplyFailed(failure)),
+        (State::Launching | State::Running, Event::HookFailed(failure)) => {
+            (State::Failing(failure), Effect::None)
+        }
+        // It has run and ended while a hook of its start did.
+        (State::Draining(_), Event::HookFailed(failure)) => {
+            (State::Gone, Effect::ReplyFailed(failure))
+        }
         (State::Lost, Event::Ended(_)) => (State::Gone, Effect::None),
         (State::Running, Event::Ended(exit)) => (State::Draining(exit), Effect::KillRest),
         (State::Draining(exit), Event::Drained) => (State::Exited(exit), Effect::Announce(exit)),

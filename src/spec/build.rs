@@ -11,7 +11,7 @@ use super::experiments::{self, TimeOffsets};
 use super::sysctl::{self, SysctlError};
 use super::{
     CdiEdits, ContainerConfig, ContainerPath, DeviceGrant, HostFacts, HostPath, Identity,
-    ImageDefaults, IpcMode, PathError, PodConfig, PodPaths, VolumePropagation, capabilities,
+    ImageDefaults, IpcMode, PathError, PodConfig, PodPaths, VolumePropagation, capabilities, cdi,
     confinement, devices, mounts, namespaces, process,
 };
 use crate::id::{ContainerId, PodId};
@@ -139,6 +139,7 @@ pub fn build(request: &SpecRequest<'_>) -> Result<Spec, SpecError> {
     }
     if let Some(map) = &request.pod.namespaces.userns {
         namespaces::check_identity(map, request.identity)?;
+        cdi::check_user_namespace(request.cdi)?;
     }
     let mut process = process::process(request)?;
     let capabilities = capabilities::sets(security, request.host.last_cap)?;
@@ -168,6 +169,7 @@ pub fn build(request: &SpecRequest<'_>) -> Result<Spec, SpecError> {
 
     let mut spec = empty(linux, process, security.readonly_rootfs.into());
     spec.set_mounts(Some(mounts::mounts(request)?))
+        .set_hooks(cdi::hooks(request.cdi))
         .set_annotations(Some(annotations(request)));
     Ok(spec)
 }

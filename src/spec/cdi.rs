@@ -3,11 +3,12 @@
 
 use std::path::PathBuf;
 
-use oci_spec::runtime::Mount;
+use oci_spec::runtime::{Hook, Hooks, Mount};
 use serde::{Deserialize, Serialize};
 
 use super::mounts::check_target;
 use super::{ContainerPath, DeviceGrant, SpecError};
+use crate::wire::plan::HookMoment;
 
 /// In front of annotations whose values name devices, separated by commas.
 pub const CDI_ANNOTATION: &str = "cdi.k8s.io/";
@@ -23,6 +24,24 @@ pub struct CdiEdits {
     pub mounts: Vec<CdiMount>,
     /// Further groups of the container's process.
     pub additional_gids: Vec<u32>,
+    /// Programs of the node to run at moments of the container's life. Records of earlier releases have none.
+    #[serde(default)]
+    pub hooks: Vec<CdiHook>,
+}
+
+/// A hook of a device: a program of the node, named by a file in one of the node's directories of descriptions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CdiHook {
+    /// When it is run.
+    pub moment: HookMoment,
+    /// The program.
+    pub path: PathBuf,
+    /// Its arguments, its own name first; none at all means its path.
+    pub args: Vec<String>,
+    /// Its environment.
+    pub env: Vec<String>,
+    /// Seconds after which it has failed.
+    pub timeout: Option<u32>,
 }
 
 /// A mount of a device.
@@ -36,6 +55,50 @@ pub struct CdiMount {
     pub kind: String,
     /// Options as in OCI's Spec.
     pub options: Vec<String>,
+}
+
+/// Refuses hooks that a pod with a user namespace cannot have: the root lies beside the host's files for them, where the
+/// pod's users cannot go.
+pub(super) fn check_user_namespace(edits: &CdiEdits) -> Result<(), SpecError> {
+    let before = |hook: &&CdiHook| hook.moment == HookMoment::CreateContainer;
+    match edits.hooks.iter().find(before) {
+        None => Ok(()),
+        Some(hook) => {
+            let path = hook.path.display();
+            let what = format!("the createContainer hook {path} in a pod with a user namespace");
+            Err(SpecError::unsupported("CDI_devices", what))
+        }
+    }
+}
+
+/// The hooks as OCI writes them; `None` when there is none.
+pub(super) fn hooks(edits: &CdiEdits) -> Option<Hooks> {
+    if edits.hooks.is_empty() {
+        return None;
+    }
+    let at = |moment: HookMoment| {
+        let of_moment = edits.hooks.iter().filter(|hook| hook.moment == moment);
+        let hooks: Vec<Hook> = of_moment.map(hook).collect();
+        (!hooks.is_empty()).then_some(hooks)
+    };
+    let mut out = Hooks::default();
+    out.set_prestart(at(HookMoment::Prestart))
+        .set_create_runtime(at(HookMoment::CreateRuntime))
+        .set_create_container(at(HookMoment::CreateContainer))
+        .set_start_container(at(HookMoment::StartContainer))
+        .set_poststart(at(HookMoment::Poststart))
+        .set_poststop(at(HookMoment::Poststop));
+    Some(out)
+}
+
+fn hook(edit: &CdiHook) -> Hook {
+    let some = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
+    let mut out = Hook::default();
+    out.set_path(edit.path.clone())
+        .set_args(some(&edit.args))
+        .set_env(some(&edit.env))
+        .set_timeout(edit.timeout.map(i64::from));
+    out
 }
 
 impl CdiMount {

@@ -36,7 +36,7 @@ pub mod user;
 mod tests;
 
 pub use build::{PodSpecRequest, SpecError, SpecRequest, build, build_pod};
-pub use cdi::{CDI_ANNOTATION, CdiEdits, CdiMount, cdi_names};
+pub use cdi::{CDI_ANNOTATION, CdiEdits, CdiHook, CdiMount, cdi_names};
 pub use confinement::usual_filters;
 pub use container::{
     ContainerConfig, ContainerMetadata, ContainerSecurity, DeviceRequest, ImageSpec, RequestedUser,

@@ -39,6 +39,18 @@ fn parse_start_ticks(line: &[u8]) -> Option<u64> {
     rest.split(' ').nth(19)?.parse().ok()
 }
 
+/// The number of a process in its own pid namespace: the last of `NSpid` in /proc/PID/status.
+///
+/// # Errors
+/// Those of reading the file; `InvalidData` when it has no such line.
+pub fn inner_pid(pid: i32) -> io::Result<i32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    let last = numbers.and_then(|numbers| numbers.split_ascii_whitespace().last());
+    last.and_then(|number| number.parse().ok())
+        .ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
 /// The number in /proc/PID/mountinfo of the mount that an open file (also O_PATH) lies on.
 ///
 /// # Errors

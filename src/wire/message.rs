@@ -156,6 +156,16 @@ pub enum Request {
         /// Meaning of the cgroup descriptors.
         cgroup: Vec<CgroupSlot>,
     },
+    /// As [`Self::StartContainer`] with a [`super::plan::HookedContainerPlan`]. The answer comes when the hooks have
+    /// been run that belong to the start.
+    StartHookedContainer {
+        /// Which container.
+        container: ContainerId,
+        /// As in [`Self::StartContainer`].
+        log: bool,
+        /// Meaning of the cgroup descriptors.
+        cgroup: Vec<CgroupSlot>,
+    },
 }
 
 impl Request {
@@ -181,6 +191,7 @@ impl Request {
             Self::StartExperimentPause { .. } | Self::StartExperimentContainer { .. } => {
                 Protocol::THIRD
             }
+            Self::StartHookedContainer { .. } => Protocol::FOURTH,
         }
     }
 }
@@ -445,4 +456,6 @@ pub enum Step {
     Vanished,
     /// Change a log file, a terminal or a signal.
     Control,
+    /// Run a hook (object says which, and how it ended).
+    Hook,
 }

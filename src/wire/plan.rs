@@ -95,6 +95,63 @@ pub struct ContainerSpecials {
     pub join_cgroup: bool,
 }
 
+/// A container with hooks. Protocol 4.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HookedContainerPlan {
+    /// The container itself.
+    pub container: ExperimentContainerPlan,
+    /// Its hooks.
+    pub hooks: Hooks,
+}
+
+/// Programs that are run at moments of a container's life: the OCI runtime specification, "POSIX-platform Hooks".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hooks {
+    /// The container's bundle, a directory of the host: hooks that run outside of the container's root run in it.
+    pub bundle: CString,
+    /// A directory in the bundle at which the root lies until it becomes the root. Hooks of the container's namespaces
+    /// see it, together with the host's files.
+    pub root: CString,
+    /// The container's state in JSON up to the value of `status`, which is a string without escapes.
+    pub state_head: String,
+    /// What follows the number that is the value of `pid`.
+    pub state_tail: String,
+    /// The hooks in the order in which they are run.
+    pub hooks: Vec<Hook>,
+}
+
+/// One hook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// When it is run.
+    pub moment: HookMoment,
+    /// The program.
+    pub path: CString,
+    /// Its arguments, its own name first.
+    pub args: Vec<CString>,
+    /// Its whole environment, `NAME=value` each.
+    pub env: Vec<CString>,
+    /// Seconds after which it is killed and has failed.
+    pub timeout: Option<u32>,
+}
+
+/// Moments at which hooks are run, in the order of a container's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum HookMoment {
+    /// As [`Self::CreateRuntime`], and before those.
+    Prestart,
+    /// The root is complete and not yet the root; in the host's namespaces.
+    CreateRuntime,
+    /// After those, in the container's namespaces.
+    CreateContainer,
+    /// Before the program is executed, in the container's root and with the process' own rights.
+    StartContainer,
+    /// The program runs; in the host's namespaces.
+    Poststart,
+    /// The container has ended; in the host's namespaces.
+    Poststop,
+}
+
 /// A container's first process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContainerPlan {

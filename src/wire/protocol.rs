@@ -10,6 +10,7 @@ use std::fmt;
 /// | 2 | plans begin with the version and end exactly; a packet that is not understood is answered; the inventory has |
 /// |   | containers whose start is under way, and a start that is asked for again joins the first |
 /// | 3 | pods and containers with experiments; a pod that has none is spoken to in 2 |
+/// | 4 | containers with hooks; only the request that starts one is in 4, the rest of the pod's conversation is not |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Protocol(u16);
 
@@ -34,10 +35,12 @@ impl Protocol {
     pub const SECOND: Self = Self(2);
     /// The version with experiments.
     pub const THIRD: Self = Self(3);
+    /// The version with hooks.
+    pub const FOURTH: Self = Self(4);
     /// The oldest that is still spoken.
     pub const OLDEST: Self = Self::FIRST;
     /// The newest.
-    pub const CURRENT: Self = Self::THIRD;
+    pub const CURRENT: Self = Self::FOURTH;
 
     /// The version with this number.
     ///

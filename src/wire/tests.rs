@@ -197,6 +197,11 @@ fn a_recorded_conversation_of_protocol_1_means_what_it_did() {
 }
 
 #[test]
+fn a_recorded_conversation_of_protocol_4_means_what_it_did() {
+    means_what_it_did(Protocol::FOURTH);
+}
+
+#[test]
 fn a_recorded_conversation_of_protocol_3_means_what_it_did() {
     means_what_it_did(Protocol::THIRD);
 }

@@ -19,7 +19,7 @@ const DESCRIPTION: &str = r#"{
         "deviceNodes": [ { "path": "/dev/acme/zero", "hostPath": "/dev/zero", "uid": 7, "fileMode": 432 } ],
         "mounts": [ { "hostPath": "/etc/hostname", "containerPath": "/acme/file", "options": ["ro", "bind"] } ] } },
     { "name": "1", "containerEdits": { "deviceNodes": [ { "path": "/dev/acme1", "type": "c", "major": 1, "minor": 7 } ] } },
-    { "name": "hooked", "containerEdits": { "hooks": [ { "hookName": "createContainer", "path": "/bin/acme-hook" } ] } }
+    { "name": "hooked", "containerEdits": { "hooks": [ { "hookName": "createContainer", "path": "bin/acme-hook" } ] } }
   ]
 }"#;
 
@@ -117,7 +117,12 @@ fn cdi_devices_that_cannot_be_are_named() {
     let unknown = "acme.com/gpu=7";
     fails(create(unknown), Code::InvalidArgument, &[unknown, "cdi-a"]);
     fails(create("gpu"), Code::InvalidArgument, &["gpu", "vendor"]);
-    let hooked = ["acme.com/gpu=hooked", "createContainer", "/bin/acme-hook"];
+    let hooked = [
+        "acme.com/gpu=hooked",
+        "createContainer",
+        "bin/acme-hook",
+        "absolute",
+    ];
     fails(create(hooked[0]), Code::FailedPrecondition, &hooked);
 }
 
@@ -202,7 +207,7 @@ const BODIES: &[(&str, &str)] = &[
     ),
     (
         "end",
-        "devices: [{name: d, containerEdits: {env: [A=1]}}]\n...\n%%%",
+        "devices: [{name: d, containerEdits: {env: [A=1]}}]\n...\n",
     ),
     (
         "twice",
@@ -242,7 +247,7 @@ fn texts() -> Vec<(&'static str, String)> {
             format!("{{\"cdiVersion\": \"{version}\",\n\t\"kind\": \"acme.com/x\", {text}}}\n");
         (name, text)
     };
-    let device = r#""devices": [{"name": "d", "containerEdits": {"env": ["A=\u0062\/"]}}]"#;
+    let device = r#""devices": [{"name": "d", "containerEdits": {"env": ["A=\u0062"]}}]"#;
     let others = [
         json("json", "0.3.0", device),
         json("json-v", "v1.0.0", device),

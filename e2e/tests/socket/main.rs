@@ -16,6 +16,7 @@ mod events;
 mod exec;
 mod experiments;
 mod guards;
+mod hooks;
 mod host_ports;
 mod image_volumes_declared;
 mod images;

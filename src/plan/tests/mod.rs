@@ -2,6 +2,7 @@
 
 mod experiment_cases;
 mod filter_cases;
+mod hook_cases;
 mod machine;
 mod pause_cases;
 mod spec_cases;

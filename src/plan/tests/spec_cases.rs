@@ -1,6 +1,6 @@
 use oci_spec::runtime::{
-    Capability, HooksBuilder, LinuxCapabilities, LinuxDevice, LinuxDeviceType,
-    LinuxIdMappingBuilder, LinuxTimeOffset, Mount as OciMount, PosixRlimitBuilder, PosixRlimitType,
+    Capability, LinuxCapabilities, LinuxDevice, LinuxDeviceType, LinuxIdMappingBuilder,
+    LinuxTimeOffset, Mount as OciMount, PosixRlimitBuilder, PosixRlimitType,
 };
 use proptest::prelude::*;
 
@@ -390,15 +390,6 @@ fn what_the_launcher_cannot_do_is_refused() {
         let error = Around::default().compile(&spec).unwrap_err();
         assert!(error.to_string().starts_with(field), "{error}");
     };
-    let hook = oci_spec::runtime::HookBuilder::default()
-        .path("/bin/hook")
-        .build()
-        .unwrap();
-    let hooks = HooksBuilder::default()
-        .create_runtime(vec![hook])
-        .build()
-        .unwrap();
-    refused(&|spec| _ = spec.set_hooks(Some(hooks.clone())), "hooks");
     refused(&|spec| _ = spec.set_hostname(Some("x".into())), "hostname");
     refused(
         &|spec| _ = spec.set_domainname(Some("x".into())),

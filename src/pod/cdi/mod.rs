@@ -16,8 +16,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::host;
-use crate::spec::{CdiEdits, CdiMount, DeviceGrant, DeviceKind, HostDevice};
-use file::{Edits, MountEdit, NodeEdit, SpecFile};
+use crate::spec::{CdiEdits, CdiHook, CdiMount, DeviceGrant, DeviceKind, HostDevice};
+use crate::wire::plan::HookMoment;
+use file::{Edits, HookEdit, MountEdit, NodeEdit, SpecFile};
 
 /// Largest description that is read, in bytes.
 const FILE_LIMIT: u64 = 4 << 20;
@@ -186,14 +187,18 @@ fn find<'a>(
 }
 
 fn apply(out: &mut CdiEdits, edits: &Edits, source: (&str, &Path)) -> Result<(), CdiError> {
-    let hook = edits.hooks.first();
-    let hook = hook.map(|hook| format!("the {} hook {}", hook.hook_name, hook.path));
-    if let Some(what) = hook.or_else(|| edits.unsupported().map(str::to_owned)) {
-        return Err(CdiError::Unsupported {
-            name: shown(source.0),
-            what,
-            file: source.1.to_owned(),
-        });
+    let refuse = |what: String| CdiError::Unsupported {
+        name: shown(source.0),
+        what,
+        file: source.1.to_owned(),
+    };
+    if let Some(what) = edits.unsupported() {
+        return Err(refuse(what.to_owned()));
+    }
+    for edit in &edits.hooks {
+        let wrong =
+            |why: String| refuse(format!("the {} hook {}, {why}", edit.hook_name, edit.path));
+        out.hooks.push(hook(edit).map_err(wrong)?);
     }
     out.env.extend(edits.env().cloned());
     out.additional_gids
@@ -280,6 +285,40 @@ fn grant(node: &NodeEdit, source: (&str, &Path)) -> Result<DeviceGrant, CdiError
             ..found
         },
         permissions: permissions(&node.permissions),
+    })
+}
+
+/// A hook as it is kept, or what is wrong with it.
+fn hook(edit: &HookEdit) -> Result<CdiHook, String> {
+    let moment = match edit.hook_name.as_str() {
+        "prestart" => HookMoment::Prestart,
+        "createRuntime" => HookMoment::CreateRuntime,
+        "createContainer" => HookMoment::CreateContainer,
+        "startContainer" => HookMoment::StartContainer,
+        "poststart" => HookMoment::Poststart,
+        "poststop" => HookMoment::Poststop,
+        _ => return Err("of an unknown name".to_owned()),
+    };
+    if !edit.path.starts_with('/') {
+        return Err("whose path is not absolute".to_owned());
+    }
+    let timeout = match edit.timeout {
+        None => None,
+        Some(seconds) => match u32::try_from(seconds) {
+            Ok(seconds @ 1..) => Some(seconds),
+            _ => {
+                return Err(format!(
+                    "whose timeout is {seconds}, not a number of seconds from 1"
+                ));
+            }
+        },
+    };
+    Ok(CdiHook {
+        moment,
+        path: edit.path.clone().into(),
+        args: edit.args.iter().flatten().cloned().collect(),
+        env: edit.env.iter().flatten().cloned().collect(),
+        timeout,
     })
 }
 

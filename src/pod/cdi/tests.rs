@@ -88,11 +88,6 @@ fn devices_that_cannot_be_had_are_named() {
     for word in ["acme.com/gpu=9", "/a and ", "torn.json"] {
         assert!(text.contains(word), "{word}: {text}");
     }
-    let text = refused(&files, "acme.com/gpu=hooked");
-    assert!(
-        text.contains("createContainer hook /bin/acme-hook"),
-        "{text}"
-    );
     assert!(refused(&files, "acme.com/gpu=rdt").contains("intelRdt"));
     for name in [
         "gpu",
@@ -269,5 +264,43 @@ fn a_version_has_what_it_has() {
         );
         let found = file::parse(&text);
         assert_eq!(found.is_ok(), right, "{text}: {found:?}");
+    }
+}
+
+#[test]
+fn hooks_are_kept_in_their_order() {
+    let text = "{hooks: [{hookName: poststop, path: /b, timeout: 010}, \
+        {hookName: prestart, path: /a, args: [a, 1, ~], env: [X=yes]}]}";
+    let found = found(text).unwrap();
+    let [stop, start] = found.hooks.as_slice() else {
+        panic!("{:?}", found.hooks)
+    };
+    assert_eq!((stop.moment, stop.timeout), (HookMoment::Poststop, Some(8)));
+    assert_eq!((start.moment, start.timeout), (HookMoment::Prestart, None));
+    assert_eq!(start.args, ["a", "1"]);
+    assert_eq!(start.env, ["X=yes"]);
+    for (edits, words) in [
+        (
+            "{hooks: [{hookName: prestart, path: a}]}",
+            ["prestart hook a", "absolute"],
+        ),
+        (
+            "{hooks: [{hookName: prestart, path: /a, timeout: 0}]}",
+            ["/a", "timeout is 0"],
+        ),
+        (
+            "{hooks: [{hookName: prestart, path: /a, timeout: '5'}]}",
+            ["timeout", "5"],
+        ),
+        (
+            "{hooks: [{hookName: prestart, path: /a, env: [X]}]}",
+            ["hooks[0]", "\"X\""],
+        ),
+        ("{hooks: [{hookName: prestart}]}", ["hooks[0]", "path"]),
+    ] {
+        let error = self::found(edits).unwrap_err();
+        for word in words {
+            assert!(error.contains(word), "{edits}: {error}");
+        }
     }
 }

@@ -17,6 +17,7 @@ fn pod() -> PodRecord {
         cgroup: "/x".to_owned(),
         resources: Default::default(),
         protocol: 1,
+        newest_protocol: None,
         network_owner: None,
     }
 }

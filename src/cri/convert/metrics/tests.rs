@@ -61,6 +61,7 @@ fn pod() -> PodMeasures {
             ips: Vec::new(),
             cgroup: "/kubepods/pod1".to_owned(),
             protocol: 1,
+            newest_protocol: None,
             network_owner: None,
         }),
         group,
