@@ -15,8 +15,17 @@ use crate::stream::TokenError;
 /// The longest text, in bytes: it travels in an HTTP/2 header, and clients limit those.
 const LONGEST_TEXT: usize = 4096;
 
-/// What kubelets look for in front of a pull that failed because of the registry.
+/// The first word of a pull that failed because of the registry.
 const REGISTRY_UNAVAILABLE: &str = "RegistryUnavailable";
+
+/// The first words by which the kubelet knows why a pull failed (k8s.io/cri-api v0.38.0-beta.0, pkg/errors). It
+/// compares them with the start of the client's error text, which is the status's own text only for the code
+/// UNKNOWN: every other code stands in front of it (k8s.io/cri-client v0.37.2, `PullImage`).
+const WORDS_OF_A_PULL: [&str; 3] = [
+    REGISTRY_UNAVAILABLE,
+    "SignatureValidationFailed",
+    "SecurityProfileInvalid",
+];
 
 /// An error with its causes, as long as a client takes it.
 fn chain(error: &dyn Error) -> String {
@@ -90,8 +99,14 @@ impl From<PullError> for Status {
             PullErrorKind::Unavailable => format!("{REGISTRY_UNAVAILABLE}: {text}"),
             _ => text,
         };
-        Self::new(image_code(kind), text)
+        pull_status(image_code(kind), text)
     }
+}
+
+/// The status of a failed pull, of which the kubelet understands the first word where there is one.
+fn pull_status(code: Code, text: String) -> Status {
+    let is_known = WORDS_OF_A_PULL.iter().any(|word| text.starts_with(word));
+    Status::new(if is_known { Code::Unknown } else { code }, text)
 }
 
 impl From<ImportError> for Status {
@@ -149,6 +164,26 @@ mod tests {
     fn long_texts_fit_a_header() {
         let text = shorten("ä".repeat(5000));
         assert!(text.len() <= LONGEST_TEXT + 3 && text.ends_with('…'));
+    }
+
+    /// A pod said ErrImagePull with a raw RPC error where it should have said RegistryUnavailable.
+    #[test]
+    fn pull_failures_that_the_kubelet_tells_apart_have_no_code_in_front() {
+        let cases = [
+            // The three words of cri-api, with the texts of the runtimes behind them.
+            ("RegistryUnavailable: cannot reach it", Code::Unknown),
+            ("RegistryUnavailable", Code::Unknown),
+            ("SignatureValidationFailed: no key", Code::Unknown),
+            ("SecurityProfileInvalid: no JSON", Code::Unknown),
+            // A word elsewhere is not looked for.
+            ("cannot pull: RegistryUnavailable", Code::Unavailable),
+            // Words of other calls: the kubelet takes them from the status's message, whatever its code.
+            ("ImageVolumeMountFailed: mounts[0]", Code::Unavailable),
+        ];
+        for (text, code) in cases {
+            let status = pull_status(Code::Unavailable, text.to_owned());
+            assert_eq!((status.code(), status.message()), (code, text));
+        }
     }
 
     #[test]

@@ -24,8 +24,10 @@ const READ_LIMIT: Duration = Duration::from_secs(10);
 const JOINED: Duration = Duration::from_secs(1);
 
 /// What refusals say when something on the machine is broken.
-const BROKEN: [Code; 6] = [
+const BROKEN: [Code; 7] = [
     Code::Internal,
+    // A registry that is not reached (RegistryUnavailable).
+    Code::Unknown,
     Code::ResourceExhausted,
     Code::Unavailable,
     Code::DeadlineExceeded,

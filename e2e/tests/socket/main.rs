@@ -22,6 +22,7 @@ mod image_volumes_declared;
 mod images;
 mod images_bad;
 mod import;
+mod kubelet_errors;
 mod launch_failures;
 mod layers;
 mod lifecycle;

@@ -79,7 +79,7 @@ fn a_line_that_only_stalls_is_given_up() {
     let options = Options::default().set("image.stall_timeout", "300ms");
     let (daemon, _proxy) = behind(line, options);
     let words = ["RegistryUnavailable", "sent nothing", "image.stall_timeout"];
-    fails(daemon.try_pull(BUSYBOX), Code::Unavailable, &words);
+    fails(daemon.try_pull(BUSYBOX), Code::Unknown, &words);
     assert!(daemon.images().is_empty());
 }
 
@@ -93,7 +93,7 @@ fn a_download_below_the_floor_is_given_up() {
     };
     let (daemon, _proxy) = behind(Line::Slow(40_000), floor("200KiB"));
     let words = ["RegistryUnavailable", "image.min_download_rate"];
-    fails(daemon.try_pull(BUSYBOX), Code::Unavailable, &words);
+    fails(daemon.try_pull(BUSYBOX), Code::Unknown, &words);
     let (daemon, _proxy) = behind(Line::Slow(600_000), floor("1KiB"));
     daemon.pull(BUSYBOX);
 }
