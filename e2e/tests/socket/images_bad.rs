@@ -74,7 +74,7 @@ fn content_that_is_not_what_its_digest_says_is_refused() {
     refused(
         &daemon,
         &direct,
-        Code::Unavailable,
+        Code::DataLoss,
         &["shorter than the manifest says"],
     );
 }

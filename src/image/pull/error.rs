@@ -108,7 +108,9 @@ fn registry_kind(error: &RegistryError) -> PullErrorKind {
         {
             PullErrorKind::Unavailable
         }
-        RegistryError::Mismatch { .. } => PullErrorKind::Corrupt,
+        RegistryError::Mismatch { .. }
+        | RegistryError::Length { .. }
+        | RegistryError::TooLong { .. } => PullErrorKind::Corrupt,
         RegistryError::TooLarge { .. } => PullErrorKind::TooLarge,
         RegistryError::Hosts { .. } | RegistryError::Client { .. } => PullErrorKind::Internal,
         RegistryError::Status { .. }

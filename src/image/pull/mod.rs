@@ -244,7 +244,8 @@ impl Pull<'_> {
 
     /// The image, when the registry confirms that the reference still means what the store has.
     ///
-    /// Asking by HEAD costs no pull in the accounting of registries that limit them.
+    /// Asking by HEAD costs no pull in the accounting of registries that limit them. A registry that does not
+    /// confirm it this way is asked by GET, which also decides what the caller may see.
     async fn known(&self, repository: &Repository) -> Result<Option<Arc<Image>>, PullError> {
         let snapshot = self.store.inner.snapshot().clone();
         if !snapshot
@@ -254,16 +255,8 @@ impl Pull<'_> {
         {
             return Ok(None);
         }
-        let target = self.reference.target();
-        let head = match repository.head(target).await {
-            // A registry that does not know HEAD is asked by GET.
-            Err(e) if matches!(e.decisive(), RegistryError::Status { .. }) => None,
-            other => other.map_err(self.registry())?,
-        };
-        let digest = match (head, target) {
-            (_, Target::Digest(digest)) => *digest,
-            (Some(digest), Target::Tag(_)) => digest,
-            (None, Target::Tag(_)) => return Ok(None),
+        let Some(digest) = repository.head(self.reference.target()).await else {
+            return Ok(None);
         };
         let same = snapshot
             .index

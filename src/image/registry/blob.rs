@@ -1,4 +1,7 @@
 //! The download of a large blob, resumed where it broke.
+//!
+//! A range only saves bytes: a host that refuses one, or answers with another, is asked for the whole blob, of
+//! which the bytes that came before are then skipped.
 
 use super::client::{Ask, Client};
 use super::{RegistryError, Timers};
@@ -26,6 +29,16 @@ pub(super) struct Transfer<'a> {
     /// Bytes handed on.
     done: u64,
     sink: &'a Sender<Chunk>,
+    ask_for: AskFor,
+}
+
+/// What a host is asked for when a part of the blob is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AskFor {
+    /// The rest, by an open range.
+    Rest,
+    /// The whole blob, because this host refused the range.
+    Whole,
 }
 
 /// How one connection ended before the blob did.
@@ -104,6 +117,7 @@ impl<'a> Transfer<'a> {
             size,
             done: 0,
             sink,
+            ask_for: AskFor::Rest,
         }
     }
 
@@ -111,6 +125,7 @@ impl<'a> Transfer<'a> {
     pub async fn run(&mut self, client: &Client, ask: &Ask<'_>) -> Result<(), RegistryError> {
         let mut breaks = 0;
         let mut counted_from = self.done;
+        self.ask_for = AskFor::Rest;
         loop {
             let error = match self.once(client, ask).await {
                 Ok(()) => return self.finish(ask).await,
@@ -139,9 +154,9 @@ impl<'a> Transfer<'a> {
             return Ok(());
         }
         let url = ask.url(&self.path);
-        let sent = client.send(ask, Method::GET, &self.path, self.done).await;
-        let mut response = sent.map_err(Ended::ForGood)?;
-        let mut skip = self.to_skip(&response, &url).map_err(Ended::ForGood)?;
+        let mut response = self.open(client, ask).await?;
+        let mut skip = self.already_sent(&response, &url)?;
+        let before_answer = self.done;
         let mut pace = Pace::new(client.timers);
         while let Some(mut chunk) = pace
             .next_chunk(&mut response, &url)
@@ -157,11 +172,52 @@ impl<'a> Transfer<'a> {
             pace.excuse(before.elapsed());
         }
         if self.done < self.size {
-            let what = "it is shorter than the manifest says";
-            // The answer was complete; the rest does not exist.
-            return Err(Ended::ForGood(RegistryError::Answer { url, what }));
+            let error = self.wrong_length(&url, self.done);
+            // A host may send less than the range that was asked for, and an answer that only ends with its
+            // connection does not tell whether it was cut.
+            let goes_on = match response.status() {
+                StatusCode::PARTIAL_CONTENT => self.done > before_answer,
+                _ => response.content_length().is_none(),
+            };
+            return Err(if goes_on {
+                Ended::Broken(error)
+            } else {
+                Ended::ForGood(error)
+            });
         }
         Ok(())
+    }
+
+    /// Asks for what is missing, and for the whole blob where the host refuses to send a part of it.
+    async fn open(&mut self, client: &Client, ask: &Ask<'_>) -> Result<Response, Ended> {
+        let offset = match self.ask_for {
+            AskFor::Rest => self.done,
+            AskFor::Whole => 0,
+        };
+        match client.send(ask, Method::GET, &self.path, offset).await {
+            Ok(response) => Ok(response),
+            Err(error) if offset > 0 && error.is_refusal() => Err(self.without_range(error)),
+            Err(error) => Err(Ended::ForGood(error)),
+        }
+    }
+
+    /// Lets the next request be one for the whole blob; `error` is what is wrong with this one's answer.
+    fn without_range(&mut self, error: RegistryError) -> Ended {
+        match self.ask_for {
+            AskFor::Rest => {
+                self.ask_for = AskFor::Whole;
+                Ended::Broken(error)
+            }
+            AskFor::Whole => Ended::ForGood(error),
+        }
+    }
+
+    fn wrong_length(&self, url: &str, found: u64) -> RegistryError {
+        RegistryError::Length {
+            url: url.to_owned(),
+            expected: self.size,
+            found,
+        }
     }
 
     async fn hand_on(&mut self, chunk: Bytes, url: &str) -> Result<(), RegistryError> {
@@ -170,9 +226,9 @@ impl<'a> Transfer<'a> {
         }
         self.done += chunk.len() as u64;
         if self.done > self.size {
-            return Err(RegistryError::TooLarge {
+            return Err(RegistryError::TooLong {
                 url: url.to_owned(),
-                limit: self.size,
+                expected: self.size,
             });
         }
         let sent = self.sink.send(Chunk::Data(chunk)).await;
@@ -189,24 +245,30 @@ impl<'a> Transfer<'a> {
     }
 
     /// How many bytes of the answer were handed on before: a host may ignore the range.
-    fn to_skip(&self, response: &Response, url: &str) -> Result<u64, RegistryError> {
+    fn already_sent(&mut self, response: &Response, url: &str) -> Result<u64, Ended> {
         if response.status() != StatusCode::PARTIAL_CONTENT {
-            return Ok(self.done);
+            // Told before anything was handed on, so that the next host can still deliver all of it.
+            return match response.content_length() {
+                Some(length) if length != self.size && self.size > 0 => {
+                    Err(Ended::ForGood(self.wrong_length(url, length)))
+                }
+                _ => Ok(self.done),
+            };
         }
         let range = response
             .headers()
             .get(CONTENT_RANGE)
             .and_then(|value| value.to_str().ok());
         let start = range
-            .and_then(|range| range.strip_prefix("bytes "))
-            .and_then(|range| range.split('-').next())
+            .and_then(|range| range.trim().strip_prefix("bytes"))
+            .and_then(|range| range.trim_start().split('-').next())
             .and_then(|start| start.trim().parse::<u64>().ok());
         match start {
             Some(start) if start <= self.done => Ok(self.done - start),
-            _ => Err(RegistryError::Answer {
+            _ => Err(self.without_range(RegistryError::Answer {
                 url: url.to_owned(),
                 what: "another range than was asked for",
-            }),
+            })),
         }
     }
 }

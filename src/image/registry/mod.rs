@@ -12,6 +12,8 @@ pub(super) mod hosts;
 #[cfg(test)]
 mod distribution_tests;
 #[cfg(test)]
+mod quirks_tests;
+#[cfg(test)]
 mod tests;
 
 use super::credentials::is_same_host;
@@ -135,7 +137,25 @@ pub enum RegistryError {
         /// The digest of what came.
         found: Box<Digest>,
     },
-    /// The content is larger than allowed or announced.
+    /// The content has another length than the manifest says.
+    #[error("{url} has {found} bytes, {} than the manifest says ({expected})", if found < expected { "shorter" } else { "longer" })]
+    Length {
+        /// What was fetched.
+        url: String,
+        /// The manifest's length, in bytes.
+        expected: u64,
+        /// The length that the host announced, or that came before the end.
+        found: u64,
+    },
+    /// The content goes on after the last byte that the manifest announces.
+    #[error("{url} is longer than the manifest says ({expected} bytes)")]
+    TooLong {
+        /// What was fetched.
+        url: String,
+        /// The manifest's length, in bytes.
+        expected: u64,
+    },
+    /// A document is larger than allowed.
     #[error("{url} is larger than {limit} bytes")]
     TooLarge {
         /// What was fetched.
@@ -169,6 +189,14 @@ fn told(detail: &str) -> String {
 }
 
 impl RegistryError {
+    /// Whether a host answered and refused, so that another request may fare better.
+    fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Status { .. } | Self::NotFound { .. } | Self::Unauthorized { .. }
+        )
+    }
+
     /// The error that decides: the last host's, where several were asked.
     pub fn decisive(&self) -> &Self {
         match self {
@@ -251,26 +279,36 @@ impl Registry {
 }
 
 impl Repository {
-    /// The digest a tag stands for, when a host says so without sending the manifest.
-    pub async fn head(&self, target: &Target) -> Result<Option<Digest>, RegistryError> {
+    /// The digest that a host names for `target` without sending the manifest; for a digest this is that digest
+    /// itself. `None` when no host says it: HEAD only saves a request, and registries refuse it in many ways
+    /// though they answer GET, so whoever wants to know more asks by GET.
+    pub async fn head(&self, target: &Target) -> Option<Digest> {
         let path = format!("manifests/{}", target.as_path());
-        let mut asked = Asked::default();
         for endpoint in self.endpoints_for(target) {
-            match self
-                .client
-                .send(&self.ask(endpoint), Method::HEAD, &path, 0)
-                .await
-            {
+            let ask = Ask {
+                patience: client::Patience::Short,
+                ..self.ask(endpoint)
+            };
+            match self.client.send(&ask, Method::HEAD, &path, 0).await {
                 Ok(response) => {
                     let header = response.headers().get("docker-content-digest");
-                    return Ok(header
+                    let said = header
                         .and_then(|value| value.to_str().ok())
-                        .and_then(|text| text.parse().ok()));
+                        .and_then(|text| text.trim().parse().ok());
+                    return match (target, said) {
+                        (Target::Digest(digest), None) if header.is_none() => Some(*digest),
+                        (Target::Digest(digest), said) => said.filter(|said| said == digest),
+                        (Target::Tag(_), said) => said,
+                    };
                 }
-                Err(e) => asked.remember(&endpoint.authority, e),
+                Err(error) => tracing::debug!(
+                    host = endpoint.authority,
+                    error = &error as &dyn std::error::Error,
+                    "a registry does not answer HEAD"
+                ),
             }
         }
-        Err(self.none_helped(asked))
+        None
     }
 
     /// A manifest or an index, verified when it was asked for by digest.
@@ -326,7 +364,7 @@ impl Repository {
         for endpoint in self.endpoints_for(&Target::Digest(digest)) {
             match transfer.run(&self.client, &self.ask(endpoint)).await {
                 Ok(()) => return Ok(()),
-                Err(e @ (RegistryError::GivenUp { .. } | RegistryError::TooLarge { .. })) => {
+                Err(e @ (RegistryError::GivenUp { .. } | RegistryError::TooLong { .. })) => {
                     return Err(e);
                 }
                 Err(e) => asked.remember(&endpoint.authority, e),
