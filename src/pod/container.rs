@@ -20,7 +20,7 @@ use super::launch_error;
 use super::limits;
 use super::link::{LinkError, ShimLink};
 use super::log_file;
-use super::node::{Node, blocking, now};
+use super::node::{EMPTY_LAYER, Node, blocking, now};
 use super::patience::{DEADLINE, patiently};
 use super::process::ProcessIdentity;
 use super::propagation;
@@ -276,6 +276,9 @@ fn prepare_parts(
     let dir = node.make_pod_dir(pod.pod.id)?;
     record::intend_container(&dir, record)?;
     node.make_layer(record.id, pod.pod.config.root_owner())?;
+    if record.image.layers.is_empty() {
+        node.make_empty_layer(record.id)?;
+    }
     volumes::make(node, record)?;
     let limits = limits::of_spec(spec, node.cgroups.mode(), node.settings.pids_limit);
     node.cgroups
@@ -288,7 +291,10 @@ fn compile(
     record: &ContainerRecord,
     spec: &Spec,
 ) -> Result<ExperimentContainerPlan, PodError> {
-    let lower = image_volume::lower(node, &record.image.layers);
+    let mut lower = image_volume::lower(node, &record.image.layers);
+    if lower.is_empty() {
+        lower.push(node.container_store_path(record.id, EMPTY_LAYER));
+    }
     let config = &record.config;
     Ok(plan::compile(
         spec,

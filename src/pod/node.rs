@@ -116,6 +116,8 @@ const CONTAINERS: &str = "containers";
 const VOLUMES: &str = "volumes";
 /// The bundle of a container with hooks below its directory.
 const BUNDLE: &str = "bundle";
+/// Directory that stands for the layers of an image that has none, below a container's directory.
+pub(super) const EMPTY_LAYER: &str = "empty";
 
 impl Node {
     /// Makes the directories and reads the machine's facts. Blocks.
@@ -252,6 +254,13 @@ impl Node {
             source: errno.into(),
         })?;
         dir.create_subdir(&FileName::new("work")?, 0o700)?;
+        Ok(())
+    }
+
+    /// Makes the directory that stands for the layers of an image that has none: an overlay wants one.
+    pub fn make_empty_layer(&self, id: ContainerId) -> Result<(), PodError> {
+        let container = self.containers.subdir(&FileName::new(id.to_string())?)?;
+        container.create_subdir(&FileName::new(EMPTY_LAYER)?, 0o755)?;
         Ok(())
     }
 
