@@ -2,7 +2,7 @@
 
 use super::Digest;
 use super::digest::DigestError;
-use oci_spec::image::{Config, ImageConfiguration};
+use super::document::{Execution, ImageConfig};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -143,7 +143,7 @@ pub struct Image {
     /// Its layers, the bottom one first.
     pub layers: Vec<LayerName>,
     /// Its configuration as published; nothing in it may change what the host does.
-    pub config: ImageConfiguration,
+    pub config: ImageConfig,
     /// The configuration's bytes as published, for verbose replies.
     pub config_json: String,
     /// When it was built, as the configuration says (RFC 3339).
@@ -155,65 +155,48 @@ pub struct Image {
 }
 
 impl Image {
-    fn execution(&self) -> Option<&Config> {
-        self.config.config().as_ref()
+    fn execution(&self) -> &Execution {
+        &self.config.execution
     }
 
     /// The user (and group) to run as, empty when the image does not say.
     pub fn user(&self) -> &str {
-        self.execution()
-            .and_then(|c| c.user().as_deref())
-            .unwrap_or_default()
+        &self.execution().user
     }
 
     /// The environment, `NAME=VALUE` each.
     pub fn env(&self) -> &[String] {
-        self.execution()
-            .and_then(|c| c.env().as_deref())
-            .unwrap_or_default()
+        &self.execution().env
     }
 
     /// The program and its leading arguments.
     pub fn entrypoint(&self) -> &[String] {
-        self.execution()
-            .and_then(|c| c.entrypoint().as_deref())
-            .unwrap_or_default()
+        &self.execution().entrypoint
     }
 
     /// The default arguments, or the command when there is no entrypoint.
     pub fn cmd(&self) -> &[String] {
-        self.execution()
-            .and_then(|c| c.cmd().as_deref())
-            .unwrap_or_default()
+        &self.execution().cmd
     }
 
     /// The working directory, empty when the image does not say.
     pub fn working_dir(&self) -> &str {
-        self.execution()
-            .and_then(|c| c.working_dir().as_deref())
-            .unwrap_or_default()
+        &self.execution().working_dir
     }
 
     /// The signal that asks the program to end, empty when the image does not say.
     pub fn stop_signal(&self) -> &str {
-        self.execution()
-            .and_then(|c| c.stop_signal().as_deref())
-            .unwrap_or_default()
+        &self.execution().stop_signal
     }
 
     /// The declared volumes, sorted.
     pub fn volumes(&self) -> Vec<String> {
-        let mut volumes = self
-            .execution()
-            .and_then(|c| c.volumes().clone())
-            .unwrap_or_default();
-        volumes.sort();
-        volumes
+        self.execution().volumes.keys().cloned().collect()
     }
 
     /// The chain id of the image's layers (OCI image specification, "Layer ChainID").
     pub fn chain_id(&self) -> String {
-        let diff_ids = self.config.rootfs().diff_ids();
+        let diff_ids = &self.config.root_fs.diff_ids;
         let diff_ids: Vec<Digest> = diff_ids.iter().filter_map(|id| id.parse().ok()).collect();
         let chain = chain_ids(&diff_ids).pop();
         chain.map(|chain| chain.to_string()).unwrap_or_default()

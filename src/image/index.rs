@@ -1,11 +1,12 @@
 //! What the store has: the record on disk and the snapshot readers see.
 
+use super::document::ImageConfig;
 use super::image::{Image, ImageId, ImageKind, LayerName};
-use super::manifest::{self, Machine, ManifestError, ManifestKind, Parsed};
+use super::manifest::{self, ManifestError, ManifestKind, Parsed};
+use super::platform::Machine;
 use super::store::LayerKey;
 use super::{Digest, Reference, Target};
 use crate::disk::{Dir, DirError, FileName, FileNameError, Record, TreeFingerprint};
-use oci_spec::image::ImageConfiguration;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -247,18 +248,17 @@ pub(super) fn document_name(digest: Digest) -> Result<FileName, FileNameError> {
 fn load(id: ImageId, record: &ImageRecord, blobs: &Dir) -> Result<Image, LoadError> {
     let manifest = document(blobs, record.manifest)?;
     let config_json = document(blobs, id.digest())?;
-    let machine = Machine::this();
-    let Parsed::Manifest(manifest) = manifest::parse(&manifest, &machine)? else {
+    let Parsed::Manifest(manifest) = manifest::parse(&manifest, &Machine::this())? else {
         return Err(LoadError::Damaged(record.manifest));
     };
     let (kind, config) = match &manifest.kind {
         ManifestKind::Image => {
             // The record has those of which something can be seen.
             let layers = manifest.layers.len();
-            let (config, _) = manifest::parse_config(&config_json, layers, &machine)?;
+            let (config, _) = manifest::parse_config(&config_json, layers)?;
             (ImageKind::Container, config)
         }
-        ManifestKind::Artifact(_) => (ImageKind::Artifact, ImageConfiguration::default()),
+        ManifestKind::Artifact(_) => (ImageKind::Artifact, ImageConfig::default()),
     };
     Ok(Image {
         id,
@@ -267,7 +267,7 @@ fn load(id: ImageId, record: &ImageRecord, blobs: &Dir) -> Result<Image, LoadErr
         repo_digests: Vec::new(),
         size: record.size,
         layers: record.layers.clone(),
-        created: config.created().clone(),
+        created: config.created.as_ref().map(|time| time.0.clone()),
         config,
         config_json: String::from_utf8_lossy(&config_json).into_owned(),
         pinned: false,

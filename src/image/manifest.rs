@@ -2,8 +2,8 @@
 
 use super::Digest;
 use super::digest::DigestError;
-use oci_spec::image::{Arch, Descriptor, ImageConfiguration, ImageIndex, ImageManifest, Os};
-use std::collections::HashMap;
+use super::document::{Descriptor, Document, FieldError, ImageConfig};
+use super::platform::{Machine, Platform};
 
 /// The most layers of an image; overlay takes no more (`OVL_MAX_STACK`).
 pub(super) const LAYERS_MAX: usize = 500;
@@ -13,10 +13,34 @@ const TITLE: &str = "org.opencontainers.image.title";
 /// The longest such name, in bytes.
 const NAME_MAX: usize = 1024;
 
+/// The types of manifests and indexes, OCI's and Docker's.
+const MANIFEST_TYPES: [&str; 2] = [
+    "application/vnd.oci.image.manifest.v1+json",
+    DOCKER_MANIFEST,
+];
+const INDEX_TYPES: [&str; 2] = [
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+];
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// The types of the configuration of a container image.
+const CONFIG_TYPES: [&str; 2] = [
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+];
+/// What old registries and build tools write as the type of a configuration or a layer, where they mean an image
+/// (github.com/distribution/distribution#1621; the list is that of moby 29, daemon/internal/distribution/registry.go).
+const DEFAULTED_TYPES: [&str; 4] = [
+    "application/octet-stream",
+    "application/json",
+    "text/html",
+    "",
+];
+
 /// Why a document does not describe an image this machine can run.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// Not JSON, or a field is missing.
+    /// Not JSON.
     #[error("the {document} is malformed")]
     Json {
         /// Which document.
@@ -25,11 +49,23 @@ pub enum ManifestError {
         #[source]
         source: serde_json::Error,
     },
+    /// A field has a value of another type.
+    #[error("the {document} is malformed")]
+    Field {
+        /// Which document.
+        document: &'static str,
+        /// Which field, and what is wrong with it.
+        #[source]
+        source: FieldError,
+    },
     /// Neither a manifest nor an index, or both at once.
     #[error("the document is neither an image manifest nor an index: {0}")]
     Kind(&'static str),
     /// The index has nothing for this machine.
-    #[error("the image is not made for {wanted}, only for: {}", found.join(", "))]
+    #[error(
+        "the image is not made for {wanted}, only for: {}",
+        if found.is_empty() { "nothing".to_owned() } else { found.join(", ") }
+    )]
     Platform {
         /// This machine.
         wanted: String,
@@ -54,77 +90,50 @@ pub enum ManifestError {
     #[error("an image of {0} layers has more than the 500 that overlay can stack")]
     TooManyLayers(usize),
     /// A digest that cannot be verified.
-    #[error("the manifest names content that cannot be verified")]
-    Digest(#[from] DigestError),
-}
-
-/// The machine images are chosen for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Machine {
-    architecture: Arch,
-    /// Acceptable variants, the best one first; none of them is an image that names no variant, which is
-    /// for the least machine of the architecture.
-    variants: Vec<Option<&'static str>>,
-}
-
-impl Machine {
-    /// The machine this program was built for.
-    pub fn this() -> Self {
-        let (name, variants) = match std::env::consts::ARCH {
-            "x86_64" => ("amd64", amd64_variants()),
-            "x86" => ("386", vec![None]),
-            "aarch64" => ("arm64", vec![Some("v8"), None]),
-            "arm" => ("arm", vec![Some("v7"), Some("v6"), Some("v5"), None]),
-            "riscv64" => ("riscv64", vec![None]),
-            "powerpc64" => ("ppc64le", vec![None]),
-            other => (other, vec![None]),
-        };
-        Self {
-            architecture: Arch::from(name),
-            variants,
-        }
-    }
-
-    /// How well something fits: lower is better, `None` does not run here.
-    fn rank(&self, os: &Os, architecture: &Arch, variant: Option<&str>) -> Option<usize> {
-        if *os != Os::Linux || *architecture != self.architecture {
-            return None;
-        }
-        let variant = variant.filter(|variant| !variant.is_empty());
-        self.variants.iter().position(|known| *known == variant)
-    }
-}
-
-/// The levels of x86-64 that this processor has. The least comes first, as in all runtimes, so that a node
-/// gets what others get; the higher ones are for images that have nothing else.
-fn amd64_variants() -> Vec<Option<&'static str>> {
-    let mut variants = vec![Some("v1"), None];
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::is_x86_feature_detected as has;
-        let v2 = has!("sse4.2") && has!("ssse3") && has!("popcnt");
-        let v3 = v2 && has!("avx2") && has!("bmi1") && has!("bmi2") && has!("fma") && has!("movbe");
-        let v4 = v3 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
-        for (level, present) in [("v2", v2), ("v3", v3), ("v4", v4)] {
-            variants.extend(present.then_some(Some(level)));
-        }
-    }
-    variants
-}
-
-impl std::fmt::Display for Machine {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "linux/{}", self.architecture)
-    }
+    #[error("{place} names content that cannot be verified")]
+    Digest {
+        /// Which field of which document.
+        place: String,
+        /// What is wrong with it.
+        #[source]
+        source: DigestError,
+    },
+    /// A size that no content has.
+    #[error("{place}: invalid value {size}: a size in bytes is not negative")]
+    Size {
+        /// Which field of which document.
+        place: String,
+        /// What it says.
+        size: i64,
+    },
 }
 
 /// What a document from a registry is.
 #[derive(Debug)]
 pub(super) enum Parsed {
     /// A list of manifests, with the one to take.
-    Index(Digest),
+    Index(Choice),
     /// A manifest.
     Manifest(Manifest),
+}
+
+/// The manifest or index that an index has for this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Choice {
+    pub digest: Digest,
+    /// Where the platform of what was chosen is to be looked up.
+    pub platform: SaidBy,
+}
+
+/// Who says what an image is made for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum SaidBy {
+    /// Whoever asked for this manifest, or the index that led to it: an image of another platform is used with a
+    /// warning, because emulators run it (containerd 2.4.2 and moby 29 compare nothing here).
+    #[default]
+    Caller,
+    /// The configuration alone, because the index does not tell: an image of another platform is not this one.
+    Config,
 }
 
 /// The manifest of an image.
@@ -134,7 +143,10 @@ pub(super) struct Manifest {
     pub config: Part,
     /// The bottom one first.
     pub layers: Vec<Part>,
+    /// Sorted by name.
     pub annotations: Vec<(String, String)>,
+    /// Who says what the image is made for.
+    pub platform: SaidBy,
 }
 
 /// What a manifest describes.
@@ -172,124 +184,145 @@ impl Manifest {
 }
 
 /// Parses what a registry or an archive has in the place of a manifest.
+///
+/// The fields decide what it is, and the type that it gives itself must agree: what a registry says of it by
+/// Content-Type is not looked at, because many say nothing or something else.
 pub(super) fn parse(bytes: &[u8], machine: &Machine) -> Result<Parsed, ManifestError> {
-    let malformed = |source| ManifestError::Json {
-        document: "manifest",
-        source,
-    };
-    let fields: HashMap<String, serde::de::IgnoredAny> =
-        serde_json::from_slice(bytes).map_err(malformed)?;
-    let has = |name: &str| fields.contains_key(name);
-    match (has("manifests"), has("layers") || has("config")) {
+    let document = Document::parse(bytes, "manifest")?;
+    let is_index = document.manifests.is_some();
+    let is_manifest = document.layers.is_some() || document.config.is_some();
+    let says = |types: &[&str]| types.contains(&document.media_type.as_str());
+    if is_index && is_manifest {
         // A document that is both would be understood differently by each reader of its digest.
-        (true, true) => Err(ManifestError::Kind("it has the fields of both")),
-        (true, false) => {
-            let index: ImageIndex = serde_json::from_slice(bytes).map_err(malformed)?;
-            choose(&index, machine).map(Parsed::Index)
-        }
-        (false, true) => {
-            let manifest: ImageManifest = serde_json::from_slice(bytes).map_err(malformed)?;
-            from_oci(&manifest).map(Parsed::Manifest)
-        }
-        (false, false) if has("fsLayers") => Err(ManifestError::Kind(
-            "Docker's schema 1 is obsolete: push it again",
-        )),
-        (false, false) => Err(ManifestError::Kind("it has the fields of neither")),
+        return Err(ManifestError::Kind("it has the fields of both"));
     }
+    if is_index && says(&MANIFEST_TYPES) || is_manifest && says(&INDEX_TYPES) {
+        return Err(ManifestError::Kind(
+            "its mediaType and its fields contradict each other",
+        ));
+    }
+    if is_index || says(&INDEX_TYPES) {
+        return choose(&document.manifests.unwrap_or_default(), machine).map(Parsed::Index);
+    }
+    if is_manifest {
+        return from_document(document).map(Parsed::Manifest);
+    }
+    Err(ManifestError::Kind(
+        if document.fs_layers.is_some() || document.schema_version == 1 {
+            "Docker's schema 1 is obsolete: push it again"
+        } else {
+            "it has the fields of neither"
+        },
+    ))
 }
 
-fn choose(index: &ImageIndex, machine: &Machine) -> Result<Digest, ManifestError> {
-    let rank = |entry: &&Descriptor| match entry.platform() {
-        Some(platform) => {
-            let variant = platform.variant().as_deref();
-            machine.rank(platform.os(), platform.architecture(), variant)
-        }
-        // An index of one image, as archives have it, need not tell the platform.
-        None => (!is_attestation(entry)).then_some(usize::MAX),
+/// Chooses the best entry of an index for a machine.
+pub(super) fn choose(index: &[Descriptor], machine: &Machine) -> Result<Choice, ManifestError> {
+    let images = || index.iter().enumerate().filter(|(_, e)| !is_attestation(e));
+    let rank = |entry: &Descriptor| match &entry.platform {
+        Some(names) => machine.rank(&Platform::of(names)),
+        // It may be anything, and comes after what says that it fits.
+        None => Some(usize::MAX),
     };
-    let best = index
-        .manifests()
-        .iter()
-        .filter(|entry| rank(entry).is_some())
-        .min_by_key(rank);
+    let best = images()
+        .filter_map(|(at, entry)| Some((rank(entry)?, at, entry)))
+        .min_by_key(|(rank, ..)| *rank);
     match best {
-        Some(entry) => Ok(entry.digest().to_string().parse()?),
+        Some((_, at, entry)) => Ok(Choice {
+            digest: digest(&entry.digest, || format!("manifests[{at}].digest"))?,
+            platform: match entry.platform {
+                Some(_) => SaidBy::Caller,
+                None => SaidBy::Config,
+            },
+        }),
         None => Err(ManifestError::Platform {
             wanted: machine.to_string(),
-            found: index
-                .manifests()
-                .iter()
-                .filter(|entry| !is_attestation(entry))
-                .map(platform_text)
+            found: images()
+                .filter_map(|(_, entry)| entry.platform.as_ref())
+                .map(|names| Platform::of(names).to_string())
                 .collect(),
         }),
     }
 }
 
 /// Build tools put signatures and provenance beside the images of an index.
-fn is_attestation(entry: &Descriptor) -> bool {
-    let unknown = entry
-        .platform()
-        .as_ref()
-        .is_some_and(|p| p.os().to_string() == "unknown");
-    unknown || entry.artifact_type().is_some()
+pub(super) fn is_attestation(entry: &Descriptor) -> bool {
+    let unknown = entry.platform.as_ref().is_some_and(|p| p.os == "unknown");
+    unknown
+        || !entry.artifact_type.is_empty()
+        || entry.annotations.contains_key("vnd.docker.reference.type")
 }
 
-fn platform_text(entry: &Descriptor) -> String {
-    match entry.platform() {
-        Some(platform) => {
-            let variant = platform
-                .variant()
-                .as_deref()
-                .map(|v| format!("/{v}"))
-                .unwrap_or_default();
-            format!("{}/{}{variant}", platform.os(), platform.architecture())
+fn from_document(document: Document) -> Result<Manifest, ManifestError> {
+    let Some(config) = &document.config else {
+        return Err(ManifestError::Kind("it names no configuration"));
+    };
+    let layers = document.layers.as_deref().unwrap_or_default();
+    if layers.len() > LAYERS_MAX {
+        return Err(ManifestError::TooManyLayers(layers.len()));
+    }
+    let is_image = is_image(&document, config, layers);
+    let mut parts = Vec::new();
+    for (at, layer) in layers.iter().enumerate() {
+        if is_image && !is_layer(&layer.media_type) {
+            return Err(ManifestError::Layer(layer.media_type.clone()));
         }
-        None => "an unnamed platform".to_owned(),
+        parts.push(part(layer, || format!("layers[{at}]"))?);
     }
-}
-
-fn from_oci(manifest: &ImageManifest) -> Result<Manifest, ManifestError> {
-    let media_type = manifest.config().media_type().to_string();
-    let is_config =
-        media_type.contains("image.config.v1") || media_type.contains("container.image.v1");
-    if manifest.layers().len() > LAYERS_MAX {
-        return Err(ManifestError::TooManyLayers(manifest.layers().len()));
-    }
-    let mut layers = Vec::new();
-    for layer in manifest.layers() {
-        let media_type = layer.media_type().to_string();
-        if is_config && (media_type.contains("encrypted") || !media_type.contains("tar")) {
-            return Err(ManifestError::Layer(media_type));
-        }
-        layers.push(part(layer)?);
-    }
-    let kind = if is_config {
+    let kind = if is_image {
         ManifestKind::Image
     } else {
-        ManifestKind::Artifact(files(manifest)?)
+        ManifestKind::Artifact(files(layers, &parts)?)
     };
-    let mut annotations: Vec<(String, String)> = manifest
-        .annotations()
-        .clone()
-        .unwrap_or_default()
-        .into_iter()
-        .collect();
-    annotations.sort();
     Ok(Manifest {
         kind,
-        config: part(manifest.config())?,
-        layers,
-        annotations,
+        config: part(config, || "config".to_owned())?,
+        layers: parts,
+        annotations: document.annotations.into_iter().collect(),
+        platform: SaidBy::Caller,
     })
 }
 
-fn files(manifest: &ImageManifest) -> Result<Vec<ArtifactFile>, ManifestError> {
+/// Whether a manifest is that of a container image, by the type of its configuration.
+///
+/// A defaulted type means an image in a manifest of Docker's, which knows no artifacts; elsewhere the layers have to
+/// be those of an image too, since artifacts may have such a configuration.
+fn is_image(document: &Document, config: &Descriptor, layers: &[Descriptor]) -> bool {
+    let config = bare(&config.media_type);
+    if CONFIG_TYPES.contains(&config.as_str()) {
+        return true;
+    }
+    if !DEFAULTED_TYPES.contains(&config.as_str()) || !document.artifact_type.is_empty() {
+        return false;
+    }
+    let of_image = |layer: &Descriptor| {
+        let prefixes = [
+            "application/vnd.oci.image.layer.",
+            "application/vnd.docker.image.",
+        ];
+        prefixes
+            .iter()
+            .any(|prefix| layer.media_type.starts_with(prefix))
+    };
+    document.media_type == DOCKER_MANIFEST || !layers.is_empty() && layers.iter().all(of_image)
+}
+
+/// Whether something is a layer that can be unpacked; how it is compressed its bytes tell.
+fn is_layer(media_type: &str) -> bool {
+    let bare = bare(media_type);
+    DEFAULTED_TYPES.contains(&bare.as_str()) || bare.contains("tar") && !bare.contains("encrypted")
+}
+
+/// A media type without its parameters, in lower case: RFC 2045 makes no difference.
+fn bare(media_type: &str) -> String {
+    let bare = media_type.split(';').next().unwrap_or_default();
+    bare.trim().to_ascii_lowercase()
+}
+
+fn files(layers: &[Descriptor], parts: &[Part]) -> Result<Vec<ArtifactFile>, ManifestError> {
     let mut files: Vec<ArtifactFile> = Vec::new();
-    for layer in manifest.layers() {
-        let part = part(layer)?;
-        let annotations = layer.annotations().as_ref();
-        let title = annotations.and_then(|annotations| annotations.get(TITLE));
+    for (layer, part) in layers.iter().zip(parts) {
+        let title = layer.annotations.get(TITLE);
         let name = title.cloned().unwrap_or_else(|| part.digest.hex());
         let mut components = name.split('/');
         let fits = components.all(|c| !matches!(c, "" | "." | "..") && c.len() <= 255);
@@ -304,15 +337,27 @@ fn files(manifest: &ImageManifest) -> Result<Vec<ArtifactFile>, ManifestError> {
         if !fits || name.len() > NAME_MAX || name.contains('\0') || files.iter().any(clashes) {
             return Err(ManifestError::FileName(name.chars().take(200).collect()));
         }
-        files.push(ArtifactFile { name, part });
+        files.push(ArtifactFile { name, part: *part });
     }
     Ok(files)
 }
 
-fn part(descriptor: &Descriptor) -> Result<Part, ManifestError> {
+fn part(descriptor: &Descriptor, place: impl Fn() -> String) -> Result<Part, ManifestError> {
+    let size = u64::try_from(descriptor.size).map_err(|_| ManifestError::Size {
+        place: format!("{}.size", place()),
+        size: descriptor.size,
+    })?;
     Ok(Part {
-        digest: descriptor.digest().to_string().parse()?,
-        size: descriptor.size(),
+        digest: digest(&descriptor.digest, || format!("{}.digest", place()))?,
+        size,
+    })
+}
+
+/// Reads a digest of a document.
+pub(super) fn digest(text: &str, place: impl Fn() -> String) -> Result<Digest, ManifestError> {
+    text.parse().map_err(|source| ManifestError::Digest {
+        place: place(),
+        source,
     })
 }
 
@@ -320,28 +365,11 @@ fn part(descriptor: &Descriptor) -> Result<Part, ManifestError> {
 pub(super) fn parse_config(
     bytes: &[u8],
     layers: usize,
-    machine: &Machine,
-) -> Result<(ImageConfiguration, Vec<Digest>), ManifestError> {
-    let config: ImageConfiguration =
-        serde_json::from_slice(bytes).map_err(|source| ManifestError::Json {
-            document: "configuration",
-            source,
-        })?;
-    let fits = machine
-        .rank(config.os(), config.architecture(), None)
-        .is_some();
-    if !fits && !config.architecture().to_string().is_empty() {
-        let found = vec![format!("{}/{}", config.os(), config.architecture())];
-        return Err(ManifestError::Platform {
-            wanted: machine.to_string(),
-            found,
-        });
-    }
-    let diff_ids = config
-        .rootfs()
-        .diff_ids()
-        .iter()
-        .map(|id| id.parse())
+) -> Result<(ImageConfig, Vec<Digest>), ManifestError> {
+    let config = ImageConfig::parse(bytes)?;
+    let diff_ids = config.root_fs.diff_ids.iter().enumerate();
+    let diff_ids = diff_ids
+        .map(|(at, id)| digest(id, || format!("rootfs.diff_ids[{at}]")))
         .collect::<Result<Vec<Digest>, _>>()?;
     if diff_ids.len() != layers {
         return Err(ManifestError::LayerCount {
@@ -350,6 +378,33 @@ pub(super) fn parse_config(
         });
     }
     Ok((config, diff_ids))
+}
+
+/// Compares what an image is made for with the machine; where only the configuration says it, another platform is
+/// refused, otherwise it is worth a warning. `image` is what to call it.
+pub(super) fn check_platform(
+    config: &ImageConfig,
+    said_by: SaidBy,
+    image: &str,
+) -> Result<(), ManifestError> {
+    let (machine, platform) = (Machine::this(), Platform::of(&config.platform));
+    // Images made by hand need not say anything.
+    if config.platform.architecture.is_empty() || machine.rank(&platform).is_some() {
+        return Ok(());
+    }
+    if said_by == SaidBy::Config {
+        return Err(ManifestError::Platform {
+            wanted: machine.to_string(),
+            found: vec![platform.to_string()],
+        });
+    }
+    tracing::warn!(
+        image,
+        %platform,
+        %machine,
+        "the image is made for another platform: it runs only where an emulator is installed"
+    );
+    Ok(())
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 
 mod credentials;
 mod digest;
+mod document;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 #[expect(
@@ -25,6 +26,7 @@ mod index;
 mod layer;
 mod manifest;
 mod overlay;
+mod platform;
 mod pull;
 mod reference;
 mod registry;
@@ -35,6 +37,7 @@ mod unpack;
 
 pub use credentials::{Credentials, CredentialsError};
 pub use digest::{Digest, DigestError};
+pub use document::{Execution, FieldError, ImageConfig, Timestamp};
 pub use image::{Image, ImageId, ImageKind, LayerName, LayerNameError};
 pub use import::ImportError;
 pub use index::LoadError;

@@ -1,7 +1,7 @@
 //! What the tests of this module share: images made in memory and a registry of our own.
 
 use super::Digest;
-use super::manifest::Machine;
+use super::platform::Machine;
 use bytes::Bytes;
 use serde_json::json;
 use std::collections::HashMap;
@@ -64,7 +64,7 @@ pub struct MadeImage {
 pub fn image(layers: &[(Vec<u8>, Vec<u8>)], label: &str) -> MadeImage {
     let diff_ids: Vec<_> = layers.iter().map(|(tar, _)| Digest::of(tar)).collect();
     let config = json!({
-        "architecture": Machine::this().to_string().trim_start_matches("linux/"),
+        "architecture": Machine::this().architecture(),
         "os": "linux",
         "config": {"Cmd": ["/bin/sh"], "Labels": {"label": label}},
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
@@ -92,6 +92,25 @@ pub fn image(layers: &[(Vec<u8>, Vec<u8>)], label: &str) -> MadeImage {
         blobs,
         manifest: Bytes::from(manifest.to_string()),
         config,
+    }
+}
+
+impl MadeImage {
+    /// The image with another configuration, and a manifest that names it.
+    pub fn with_config(&self, change: impl FnOnce(&mut serde_json::Value)) -> Self {
+        let mut config = serde_json::from_slice(&self.config).unwrap();
+        change(&mut config);
+        let config = Bytes::from(config.to_string());
+        let mut manifest: serde_json::Value = serde_json::from_slice(&self.manifest).unwrap();
+        manifest["config"]["digest"] = json!(Digest::of(&config));
+        manifest["config"]["size"] = json!(config.len());
+        let mut blobs = self.blobs.clone();
+        blobs.insert(Digest::of(&config).to_string(), config.clone());
+        Self {
+            blobs,
+            manifest: Bytes::from(manifest.to_string()),
+            config,
+        }
     }
 }
 

@@ -208,3 +208,62 @@ with tarfile.open(out + ".tar", "w") as tar: tar.add(out, arcname=".")
         "imported"
     );
 }
+
+/// `crane append` (go-containerregistry v0.22.1) writes its configuration as `sha256:HEX`, and writes it first: such
+/// an archive became a root file system of its own files.
+#[test]
+fn archives_of_other_tools_become_the_images_that_they_hold() {
+    let daemon = Daemon::start();
+    let script = r#"
+import gzip, hashlib, io, json, os, sys, tarfile
+root, out = sys.argv[1], sys.argv[2]
+buffer = io.BytesIO()
+with tarfile.open(fileobj=buffer, mode="w") as tar: tar.add(root, arcname=".")
+layer = buffer.getvalue()
+packed = gzip.compress(layer, 1)
+config = json.dumps({"architecture": "", "created": "0001-01-01T00:00:00Z", "os": "",
+    "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]},
+    "config": {"Cmd": ["/bin/cat", "/mark"], "ExposedPorts": {"80/tcp": None}}}).encode()
+names = ["sha256:" + hashlib.sha256(config).hexdigest(), hashlib.sha256(packed).hexdigest() + ".tar.gz"]
+documents = [(names[0], config), (names[1], packed), ("manifest.json",
+    json.dumps([{"Config": names[0], "RepoTags": ["x/y:1"], "Layers": [names[1]]}]).encode())]
+empty = json.dumps({"architecture": "", "os": "", "config": {}, "rootfs": {"type": "layers", "diff_ids": None}}).encode()
+def write(name, files):
+    with tarfile.open(name, "w") as tar:
+        for name, content in files:
+            info = tarfile.TarInfo(name); info.size = len(content); info.mode = 0o444
+            tar.addfile(info, io.BytesIO(content))
+write(out + "/crane.tar", documents)
+write(out + "/last.tar", documents[::-1])
+write(out + "/empty.tar", [("c", empty), ("manifest.json", json.dumps([{"Config": "c", "Layers": None}]).encode())])
+write(out + "/neither.tar", documents[:2])
+"#;
+    let (tree, out) = (
+        tree(&daemon).display().to_string(),
+        daemon.place.dir.display().to_string(),
+    );
+    run("python3", ["-c", script, tree.as_str(), out.as_str()]).ok();
+    let import = |file: &str, name: &str| {
+        let file = format!("{out}/{file}.tar");
+        daemon.holdfast(&["image", "import", &file, name])
+    };
+    let pod = daemon.run_named("archives");
+    for file in ["crane", "last"] {
+        let name = format!("localhost/{file}:1");
+        import(file, &name).ok();
+        let shown = pod.output(container(file, &name, &[]));
+        assert_eq!(shown, "imported");
+    }
+    // An image without layers runs what is mounted into it.
+    import("empty", "localhost/empty:1").ok();
+    let mut config = container(
+        "empty",
+        "localhost/empty:1",
+        &["/tools/bin/cat", "/tools/mark"],
+    );
+    config.mounts = vec![e2e::request::mount(&tree, "/tools")];
+    assert_eq!(pod.output(config), "imported");
+    let text = import("neither", "localhost/neither:1").fails(1);
+    assert!(text.contains("neither an archive of images"), "{text}");
+    assert_eq!(daemon.image("localhost/neither:1"), None);
+}

@@ -122,13 +122,16 @@ fn registry_kind(error: &RegistryError) -> PullErrorKind {
 
 pub(in crate::image) fn manifest_kind(error: &ManifestError) -> PullErrorKind {
     match error {
-        ManifestError::Json { .. } | ManifestError::LayerCount { .. } => PullErrorKind::Corrupt,
+        ManifestError::Json { .. }
+        | ManifestError::Field { .. }
+        | ManifestError::Size { .. }
+        | ManifestError::LayerCount { .. } => PullErrorKind::Corrupt,
         ManifestError::TooManyLayers(_) => PullErrorKind::TooLarge,
         ManifestError::Kind(_)
         | ManifestError::Platform { .. }
         | ManifestError::Layer(_)
         | ManifestError::FileName(_)
-        | ManifestError::Digest(_) => PullErrorKind::Unsupported,
+        | ManifestError::Digest { .. } => PullErrorKind::Unsupported,
     }
 }
 

@@ -23,7 +23,8 @@ mod tests;
 use super::credentials::Fingerprint;
 use super::image::{Image, ImageId};
 use super::index::names_of;
-use super::manifest::{self, Machine, Manifest, ManifestError, ManifestKind, Parsed};
+use super::manifest::{self, Manifest, ManifestError, ManifestKind, Parsed, SaidBy};
+use super::platform::Machine;
 use super::registry::{Document, RegistryError, Repository};
 use super::store::{Candidate, ImageStore, Slot, StoreError};
 use super::{Credentials, Digest, Reference, Target};
@@ -235,8 +236,9 @@ impl Pull<'_> {
             .small_blob(manifest.config.digest)
             .await
             .map_err(self.registry())?;
-        let machine = Machine::this();
-        let (_, diff_ids) = manifest::parse_config(&config.bytes, manifest.layers.len(), &machine)
+        let (parsed, diff_ids) = manifest::parse_config(&config.bytes, manifest.layers.len())
+            .map_err(self.manifest_error())?;
+        manifest::check_platform(&parsed, manifest.platform, &self.reference.to_string())
             .map_err(self.manifest_error())?;
         let layers = self.layers(repository, manifest, &diff_ids).await?;
         Ok(((config.digest, config.bytes), layers))
@@ -276,11 +278,18 @@ impl Pull<'_> {
         document: &mut Document,
     ) -> Result<Manifest, PullError> {
         let machine = Machine::this();
+        let mut platform = SaidBy::Caller;
         for _ in 0..INDEXES_MAX {
             match manifest::parse(&document.bytes, &machine).map_err(self.manifest_error())? {
-                Parsed::Manifest(manifest) => return Ok(manifest),
-                Parsed::Index(digest) => {
-                    let found = repository.manifest(&Target::Digest(digest)).await;
+                Parsed::Manifest(manifest) => {
+                    return Ok(Manifest {
+                        platform,
+                        ..manifest
+                    });
+                }
+                Parsed::Index(choice) => {
+                    platform = choice.platform;
+                    let found = repository.manifest(&Target::Digest(choice.digest)).await;
                     *document = found.map_err(self.registry())?;
                 }
             }

@@ -323,3 +323,117 @@ async fn a_failed_pull_has_nothing_on_disk_when_it_answers() {
         assert_eq!(left.count(), 0, "{name}");
     }
 }
+
+/// A registry with `image` under the tag `v1`, and under `index` an index that names it with `platform`.
+async fn with_index(image: &MadeImage, platform: serde_json::Value) -> Server {
+    let entry = serde_json::json!({"digest": Digest::of(&image.manifest), "platform": platform});
+    let index = serde_json::json!({"schemaVersion": 2, "manifests": [entry]}).to_string();
+    let served = vec![("app:v1".to_owned(), image.clone())];
+    Server::start(move |request| match request.path.as_str() {
+        "/v2/app/manifests/index" => Answer::body(index.clone()),
+        _ => serve_images(&served, request),
+    })
+    .await
+}
+
+/// `docker build` for another machine leaves a bare manifest: containerd 2.4.2 and moby 29 pull it wherever it is
+/// asked for. Only an index that does not tell has its image's own word compared.
+#[tokio::test]
+async fn an_image_of_another_platform_is_pulled_where_it_was_asked_for() {
+    use serde_json::{Value, json};
+    let this = Machine::this().architecture();
+    for (architecture, platform, by_index) in [
+        (
+            "s390x",
+            json!({"os": "linux", "architecture": "s390x"}),
+            false,
+        ),
+        ("s390x", Value::Null, false),
+        ("s390x", json!({"os": "linux", "architecture": this}), true),
+        (this, Value::Null, true),
+        (
+            &this.to_uppercase(),
+            json!({"os": "", "architecture": this}),
+            true,
+        ),
+        ("", Value::Null, true),
+    ] {
+        let image =
+            small_image("one").with_config(|config| config["architecture"] = json!(architecture));
+        let server = with_index(&image, platform.clone()).await;
+        let pull = |tag: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            let store = open(dir.path());
+            let reference = format!("{}/app:{tag}", server.address);
+            async move {
+                let pulled = store.pull(request(reference)).await;
+                // It is there after a restart of the daemon too.
+                drop(store);
+                assert_eq!(open(dir.path()).list().len(), usize::from(pulled.is_ok()));
+                pulled
+            }
+        };
+        assert!(pull("v1").await.is_ok(), "{architecture}");
+        let indexed = pull("index").await;
+        assert_eq!(
+            indexed.is_ok(),
+            by_index,
+            "{architecture} {platform}: {indexed:?}"
+        );
+        if let Err(error) = indexed {
+            assert_eq!(error.kind(), PullErrorKind::Unsupported);
+        }
+    }
+}
+
+/// What writers leave in configurations, all the way through a pull and a restart.
+#[tokio::test]
+async fn configurations_as_writers_make_them_are_pulled() {
+    use serde_json::{Value, json};
+    type Change = fn(&mut Value);
+    let cases: [(&str, Change, Option<PullErrorKind>); 6] = [
+        (
+            "a port that is null",
+            |c| c["config"]["ExposedPorts"] = json!({"80/tcp": null}),
+            None,
+        ),
+        (
+            "a volume that is null",
+            |c| c["config"]["Volumes"] = json!({"/d": null}),
+            None,
+        ),
+        (
+            "no configuration to run",
+            |c| c["config"] = Value::Null,
+            None,
+        ),
+        ("an empty os", |c| c["os"] = json!(""), None),
+        (
+            "an empty time",
+            |c| c["created"] = json!(""),
+            Some(PullErrorKind::Corrupt),
+        ),
+        (
+            "no layers",
+            |c| c["rootfs"]["diff_ids"] = Value::Null,
+            Some(PullErrorKind::Corrupt),
+        ),
+    ];
+    for (case, change, refused) in cases {
+        let image = small_image("one").with_config(change);
+        let server = Server::registry(&[("app:v1", &image)]).await;
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let pulled = store
+            .pull(request(format!("{}/app:v1", server.address)))
+            .await;
+        let failed = pulled.as_ref().err().map(PullError::kind);
+        assert_eq!(failed, refused, "{case}: {pulled:?}");
+        drop(store);
+        assert_eq!(
+            open(dir.path()).list().len(),
+            usize::from(refused.is_none()),
+            "{case}"
+        );
+    }
+}

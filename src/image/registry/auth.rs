@@ -90,11 +90,25 @@ fn key(ask: &Ask<'_>) -> TokenKey {
     }
 }
 
+/// What a token service answers. A lifetime that is no number of seconds does not cost the token.
 #[derive(Deserialize)]
 struct TokenAnswer {
     token: Option<String>,
     access_token: Option<String>,
-    expires_in: Option<u64>,
+    #[serde(default)]
+    expires_in: serde_json::Value,
+}
+
+/// The token of an answer, and how long it is good for, in seconds.
+fn token(body: &[u8]) -> Option<(String, u64)> {
+    let answer: TokenAnswer = serde_json::from_slice(body).ok()?;
+    let lifetime = answer.expires_in.as_u64().unwrap_or_default();
+    let tokens = [answer.token, answer.access_token];
+    let token = tokens
+        .into_iter()
+        .flatten()
+        .find(|token| !token.is_empty())?;
+    Some((token, lifetime.max(TOKEN_LIFETIME)))
 }
 
 impl Client {
@@ -215,24 +229,13 @@ impl Client {
                 detail: error_detail(&body),
             });
         }
-        let parsed: Option<TokenAnswer> = serde_json::from_slice(&body).ok();
-        let lifetime = parsed
-            .as_ref()
-            .and_then(|answer| answer.expires_in)
-            .unwrap_or(TOKEN_LIFETIME);
-        let token = parsed
-            .and_then(|answer| answer.token.or(answer.access_token))
-            .filter(|token| !token.is_empty());
-        let token = token.ok_or(RegistryError::Answer {
+        let (token, lifetime) = token(&body).ok_or(RegistryError::Answer {
             url,
             what: "no token in the token service's answer",
         })?;
         let header = format!("Bearer {token}");
-        self.tokens.remember(
-            ask,
-            &header,
-            Duration::from_secs(lifetime.max(TOKEN_LIFETIME)),
-        );
+        self.tokens
+            .remember(ask, &header, Duration::from_secs(lifetime));
         Ok(header)
     }
 

@@ -25,6 +25,34 @@ fn challenges_are_parsed() {
     assert_eq!(challenges("Negotiate")[0].scheme, "negotiate");
 }
 
+/// The forms of the distribution specification ("Token Response Fields"), of OAuth2 services, and what containerd
+/// 2.4.2 makes of them (core/remotes/docker/auth/fetch.go).
+#[test]
+fn tokens_are_found_in_every_form_of_answer() {
+    for (body, found) in [
+        (r#"{"token":"T","expires_in":300}"#, Some(("T", 300))),
+        (r#"{"access_token":"T"}"#, Some(("T", 60))),
+        (r#"{"token":"","access_token":"T"}"#, Some(("T", 60))),
+        (
+            r#"{"token":null,"access_token":"T","expires_in":null}"#,
+            Some(("T", 60)),
+        ),
+        (
+            r#"{"token":"T","expires_in":3600.5,"issued_at":5}"#,
+            Some(("T", 60)),
+        ),
+        (r#"{"token":"T","expires_in":"300"}"#, Some(("T", 60))),
+        (r#"{"token":"T","expires_in":-1}"#, Some(("T", 60))),
+        (r#"{"token":"T","expires_in":5}"#, Some(("T", 60))),
+        (r#"{"token":""}"#, None),
+        (r#"{"token":5}"#, None),
+        ("<html>", None),
+    ] {
+        let found = found.map(|(token, lifetime)| (token.to_owned(), lifetime));
+        assert_eq!(token(body.as_bytes()), found, "{body}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_header_hangs_or_panics(text in "[ -~]{0,60}|([a-z]{1,3}[ ,=\"\\\\]){0,12}") {
