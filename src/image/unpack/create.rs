@@ -8,7 +8,7 @@ use super::{Extraction, OPAQUE, Path, UnpackError};
 use crate::image::overlay;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{Mode, SFlag, fstatat, makedev, mkdirat, mknodat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, makedev, mkdirat, mknodat};
 use nix::unistd::{linkat, mkfifoat, symlinkat};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -232,9 +232,6 @@ impl Extraction<'_> {
         let Some(target_name) = target.name() else {
             return Err(path.broken("is a hard link to the root"));
         };
-        if target.bytes == path.bytes {
-            return Ok(());
-        }
         let error = path.error("create the hard link");
         let target_name = OsStr::from_bytes(target_name);
         let here = match self.root.existing_parent_of(&target) {
@@ -242,8 +239,15 @@ impl Extraction<'_> {
             Ok(_) | Err(Errno::ENOENT | Errno::ENOTDIR) => self.bring_up(&target, path)?,
             Err(e) => return Err(error(e)),
         };
-        if is_directory(&here, target_name).map_err(&error)? {
+        let stat = fstatat(&here, target_name, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(&error)?;
+        if is_kind(&stat, SFlag::S_IFDIR) {
             return Err(path.broken(&format!("is a hard link to {target}, which is a directory")));
+        }
+        if overlay::is_whiteout(&stat) {
+            return Err(path.broken(&format!("is a hard link to {target}, which is taken away")));
+        }
+        if target.bytes == path.bytes {
+            return Ok(());
         }
         self.replacing(parent, path, "create the hard link", |name| {
             linkat(&here, target_name, parent, name, AtFlags::empty())
@@ -356,7 +360,11 @@ fn exists(parent: &OwnedFd, name: &OsStr) -> Result<bool, Errno> {
 
 fn is_directory(parent: &OwnedFd, name: &OsStr) -> Result<bool, Errno> {
     let stat = fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-    Ok(SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
+    Ok(is_kind(&stat, SFlag::S_IFDIR))
+}
+
+fn is_kind(stat: &FileStat, kind: SFlag) -> bool {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == kind
 }
 
 fn make_opaque(fd: OwnedFd, path: &Path) -> Result<(), UnpackError> {

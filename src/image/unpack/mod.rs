@@ -393,6 +393,7 @@ impl Path {
 /// entries.
 fn failed(operation: &'static str, path: PathBuf, source: io::Error) -> UnpackError {
     let what = match source.raw_os_error() {
+        Some(libc::ENOENT) => "needs something that an earlier entry has replaced",
         Some(libc::ENOTDIR) => "is needed as a directory and is none",
         Some(libc::ELOOP) => "leads through too many symbolic links",
         Some(libc::ENAMETOOLONG) => "has a name or a target that is too long",

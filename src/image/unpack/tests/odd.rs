@@ -263,6 +263,18 @@ fn entries_at_odds() -> Broken {
         ),
         (new().hard("h", "."), "\"h\" is a hard link to the root"),
         (
+            new().hard("h", "h"),
+            "\"h\" is a hard link to \"h\", which is not there",
+        ),
+        (
+            new().file(".wh.w", "").hard("h", "w"),
+            "\"h\" is a hard link to \"w\", which is taken away",
+        ),
+        (
+            new().dir("d/").file("d/f", "").hard("d", "d/f"),
+            "\"d\" needs something that an earlier entry has replaced",
+        ),
+        (
             new().file("f", "").file("f/child", ""),
             "\"f\" is needed as a directory",
         ),
@@ -632,4 +644,31 @@ fn maps_of_the_old_form_are_not_trusted() {
     let gnu = less.as_gnu_mut().unwrap();
     gnu.sparse[0].numbytes.copy_from_slice(b"00000000002\0");
     assert!(raw(Layer::new(), less, b"abc").unpack().is_err());
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    /// Whatever became of an archive on its way, reading it ends, within the limits and without a panic.
+    #[test]
+    fn mangled_archives_end(places in proptest::collection::vec((0_usize..4096, 0_u8..=255), 1..8), length in 0_usize..5000) {
+        let layer = gnu_sparse("f", 400_000, &[(0, b"a"), (70_000, b"b"), (140_000, b"c"), (210_000, b"d"), (280_000, b"e")])
+            .pax(&[("SCHILY.xattr.user.a", b"a\nb"), ("GNU.sparse.map", b"0,1"), ("GNU.sparse.size", b"2")])
+            .file("g", "x")
+            .hard("h", "g");
+        let mut tar = layer.bytes();
+        for (place, byte) in places {
+            if let Some(at) = tar.get_mut(place) {
+                *at = byte;
+            }
+        }
+        // Headers stay headers: what is looked for is behind their sums.
+        for block in tar.chunks_exact_mut(512).filter(|block| block[257..262] == *b"ustar") {
+            let mut header = Header::from_byte_slice(block).clone();
+            header.set_cksum();
+            block.copy_from_slice(header.as_bytes());
+        }
+        tar.truncate(length);
+        let _ = bytes(&tar);
+    }
 }
