@@ -58,3 +58,4 @@ mod verbs;
 mod volumes;
 mod watchdog;
 mod websocket;
+mod witness;
