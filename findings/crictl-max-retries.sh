@@ -1,9 +1,18 @@
 #!/bin/bash
-# crictl 1.37 has an option --max-retries, default 3. Any configuration file without the key max-retries sets it to 0:
-# the file's zero value replaces the option's default, and the daemon is tried once. With the key in the file, crictl
-# before 1.37 refuses the whole file. So no one file serves both.
+# A configuration file of crictl 1.37.0 that does not name max-retries turns the retries off, whose default is 3; one
+# that names it is refused by every crictl before 1.37. So no one file serves both.
 #
-# Needs Go and a network. Takes some minutes: two releases of crictl are built.
+# Valid input: a crictl.yaml with endpoints and a timeout, as documentation has shown it for years, and the same with
+# the key max-retries, which crictl 1.37 documents with the default 3.
+#
+# Behaviour: the file's zero value replaces the option's default, so an endpoint that is about to come is tried once
+# instead of four times. crictl 1.34.0 takes no key that it does not know and ends at once.
+# Seen:
+#   crictl 1.37.0, file without max-retries: 0 retries
+#   crictl 1.37.0, file with max-retries: 3: 3 retries
+#   crictl 1.34.0, file with max-retries: 3: Config option 'max-retries' is not valid
+#
+#   crictl-max-retries.sh     needs go; two crictl are built; ends with 1 when the behaviour is another
 set -euo pipefail
 
 work=$(mktemp -d)
@@ -28,20 +37,13 @@ retries() {
 
 failed=0
 expect() {
-  echo "$1: $2 (expected $3)"
+  echo "$1: $2 retries"
   [ "$2" = "$3" ] || failed=1
 }
-
-"$work/v1.37.0/crictl" --help 2>&1 | grep -- --max-retries
-expect "crictl 1.37.0, file without max-retries: retries" "$(retries v1.37.0 without.yaml)" 0
-expect "crictl 1.37.0, file with max-retries: 3: retries" "$(retries v1.37.0 with.yaml)" 3
+expect "crictl 1.37.0, file without max-retries" "$(retries v1.37.0 without.yaml)" 0
+expect "crictl 1.37.0, file with max-retries: 3" "$(retries v1.37.0 with.yaml)" 3
 retries v1.34.0 with.yaml >/dev/null
-sed 's/^/crictl 1.34.0, file with max-retries: /' "$work/out"
-grep -q "Config option 'max-retries' is not valid" "$work/out" || failed=1
+refusal=$(grep -o "Config option 'max-retries' is not valid" "$work/out" || true)
+echo "crictl 1.34.0, file with max-retries: 3: $refusal"
+[ -n "$refusal" ] || failed=1
 exit $failed
-
-# Seen on 2026-11-30, linux/amd64:
-#   --max-retries value  Max retries for connecting to an explicitly set endpoint with exponential backoff … (default: 3)
-#   crictl 1.37.0, file without max-retries: retries: 0 (expected 0)
-#   crictl 1.37.0, file with max-retries: 3: retries: 3 (expected 3)
-#   crictl 1.34.0, file with max-retries: … "Config option 'max-retries' is not valid"
