@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use nix::errno::Errno;
 
 use super::group::Member;
-use super::{Cgroup, CgroupError, Controller, IoStats, file, remove};
+use super::readback::ceiling;
+use super::{Ceiling, Cgroup, CgroupError, Controller, IoStats, file, remove};
 
 /// Memory of a group by kind, in bytes. What the kernel does not tell is None.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,6 +31,10 @@ pub struct MemoryDetail {
     pub limit_hits: Option<u64>,
     /// How many processes were killed for lack of memory, groups below included.
     pub oom_kills: Option<u64>,
+    /// The limit of swap as its file has it: on v1 of memory and swap together.
+    pub swap_limit: Option<Ceiling>,
+    /// Memory that is not taken back: v1's soft limit, v2's minimum.
+    pub reservation: Option<Ceiling>,
 }
 
 /// Huge pages of one size in use.
@@ -113,6 +118,9 @@ impl Cgroup {
                 .text(member, name)?
                 .and_then(|text| file::number(&text)))
         };
+        let bound = |name| -> Result<Option<Ceiling>, CgroupError> {
+            Ok(self.text(member, name)?.map(|text| ceiling(&text)))
+        };
         let names = if v2 { V2_NAMES } else { V1_NAMES };
         let [
             cache,
@@ -151,6 +159,16 @@ impl Cgroup {
                 number("memory.failcnt")?
             },
             oom_kills: file::field(&events, "oom_kill"),
+            swap_limit: bound(if v2 {
+                "memory.swap.max"
+            } else {
+                "memory.memsw.limit_in_bytes"
+            })?,
+            reservation: bound(if v2 {
+                "memory.min"
+            } else {
+                "memory.soft_limit_in_bytes"
+            })?,
         })
     }
 

@@ -16,7 +16,7 @@ use crate::spec::{ContainerConfig, VolumeSource};
 pub struct ImageVolume {
     /// Which of the request's mounts.
     pub mount: usize,
-    /// A name with a digest, or the image's id.
+    /// The image's id. Records of earlier releases have a name with a digest here.
     pub digest: String,
     /// Its layers, the bottom one first.
     pub layers: Vec<LayerName>,
@@ -38,10 +38,9 @@ pub fn resolve(node: &Node, config: &ContainerConfig) -> Result<Vec<ImageVolume>
                 image: image.image.clone(),
             });
         };
-        let id = present.id.to_string();
         found.push(ImageVolume {
             mount,
-            digest: present.repo_digests.first().unwrap_or(&id).clone(),
+            digest: present.id.to_string(),
             layers: present.layers.clone(),
         });
     }

@@ -82,7 +82,8 @@ pub use session::{ClientEnd, ProcessEnd, Session, SessionEnd, Streams, Terminal}
 pub use spawn::SpawnError;
 pub use state::{ContainerPhase, Exit, Goal, PodPhase, Run};
 pub use stats::{
-    BlockDevice, ContainerStats, GroupMeasures, PodMeasures, PodStats, StoreSpace, Traffic,
+    BlockDevice, ContainerStats, Descriptors, GroupMeasures, PodMeasures, PodStats, StoreSpace,
+    Traffic,
 };
 pub use volumes::ImageVolumes;
 

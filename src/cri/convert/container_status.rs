@@ -83,7 +83,8 @@ pub fn container_status(record: &ContainerRecord) -> cri::ContainerStatus {
     }
 }
 
-/// The volumes as requested, those from images with what the image was.
+/// The volumes as requested, those from images with the id of the image, which is what PullImage answered.
+/// critest of cri-tools v1.37.0 compares the two; in containerd it is issue 14172 and the open change 14173.
 fn mounts(record: &ContainerRecord) -> Vec<cri::Mount> {
     let mut mounts: Vec<_> = record.config.mounts.iter().map(volume_message).collect();
     for volume in &record.image_volumes {

@@ -26,7 +26,7 @@ use crate::cgroup::{Cgroup, CgroupPath, Stats};
 use crate::disk::TreeUsage;
 use crate::id::ContainerId;
 
-pub use measure::{BlockDevice, GroupMeasures, PodMeasures, StoreSpace, measure};
+pub use measure::{BlockDevice, Descriptors, GroupMeasures, PodMeasures, StoreSpace, measure};
 pub use samples::Samples;
 pub use traffic::Traffic;
 

@@ -1,5 +1,7 @@
 //! The tables of metrics: what each is called and where it is read from.
 
+use std::time::Duration;
+
 use super::Subject;
 use crate::cgroup::{Ceiling, CpuStats, IoStats, MemoryDetail, MemoryStats, Pressure};
 use crate::network::InterfaceStats;
@@ -15,16 +17,29 @@ pub(super) enum Kind {
 
 use Kind::{Counter, Gauge};
 
+/// A value as the protocol has it twice: whole, and exact where it is a fraction.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Value {
+    pub(super) whole: u64,
+    pub(super) exact: Option<f64>,
+}
+
+impl From<u64> for Value {
+    fn from(whole: u64) -> Self {
+        Self { whole, exact: None }
+    }
+}
+
 /// One figure of a cgroup.
 pub(super) struct Figure {
     pub(super) name: &'static str,
     pub(super) help: &'static str,
     pub(super) kind: Kind,
-    pub(super) read: fn(&Subject<'_>) -> Option<u64>,
+    pub(super) read: fn(&Subject<'_>) -> Option<Value>,
 }
 
 /// Values, each with the values of the labels that it alone has.
-type Labelled = Vec<(Vec<String>, u64)>;
+type Labelled = Vec<(Vec<String>, Value)>;
 
 /// Several figures of a cgroup that differ by labels.
 pub(super) struct Series {
@@ -57,27 +72,35 @@ impl Subject<'_> {
 
     /// Each device with a part of what was read or written on it.
     fn devices(&self, part: fn(&IoStats) -> u64) -> Labelled {
-        let one = |device: &crate::pod::BlockDevice| (vec![device.name.clone()], part(&device.io));
+        let one =
+            |device: &crate::pod::BlockDevice| (vec![device.name.clone()], part(&device.io).into());
         self.group.devices.iter().map(one).collect()
     }
 
     /// A figure of the file system of writable layers, which containers have and pods have not.
     fn layers(&self, part: fn(&crate::pod::StoreSpace) -> u64) -> Labelled {
         let store = self.store.filter(|_| self.record.is_some());
-        let one = |store: &crate::pod::StoreSpace| (vec![store.device.clone()], part(store));
+        let one = |store: &crate::pod::StoreSpace| (vec![store.device.clone()], part(store).into());
         store.map(one).into_iter().collect()
     }
 }
 
-fn seconds(nanoseconds: u64) -> u64 {
-    nanoseconds / 1_000_000_000
+/// Nanoseconds of a second.
+const SECOND: u64 = 1_000_000_000;
+
+/// A span of time in seconds. Consumers take the exact value where they know it (CRI 1.38).
+fn seconds(nanoseconds: u64) -> Value {
+    Value {
+        whole: nanoseconds / SECOND,
+        exact: Some(Duration::from_nanos(nanoseconds).as_secs_f64()),
+    }
 }
 
-fn waiting(pressure: Option<&Pressure>) -> Option<u64> {
+fn waiting(pressure: Option<&Pressure>) -> Option<Value> {
     pressure.map(|pressure| seconds(pressure.some.total_ns))
 }
 
-fn stalled(pressure: Option<&Pressure>) -> Option<u64> {
+fn stalled(pressure: Option<&Pressure>) -> Option<Value> {
     pressure.map(|pressure| seconds(pressure.full.total_ns))
 }
 
@@ -89,13 +112,23 @@ fn limit(ceiling: Ceiling) -> u64 {
     }
 }
 
+/// A moment in whole seconds since the epoch, as cAdvisor has moments.
 fn unix_seconds(nanoseconds: i64) -> Option<u64> {
-    u64::try_from(nanoseconds).ok().map(seconds)
+    let nanoseconds = u64::try_from(nanoseconds).ok()?;
+    Some(nanoseconds / SECOND)
 }
 
 macro_rules! figures {
     ($($name:literal $kind:ident $help:literal $read:expr;)*) => {
-        &[$(Figure { name: $name, help: $help, kind: $kind, read: $read },)*]
+        &[$(Figure {
+            name: $name,
+            help: $help,
+            kind: $kind,
+            read: |of| {
+                let read: fn(&Subject<'_>) -> Option<_> = $read;
+                read(of).map(Value::from)
+            },
+        },)*]
     };
 }
 
@@ -141,6 +174,10 @@ pub(super) const FIGURES: &[Figure] = figures! {
         |of| of.detail().oom_kills;
     "container_processes" Gauge "Processes now."
         |of| of.group.processes;
+    "container_file_descriptors" Gauge "Files that the container's processes have open."
+        |of| Some(of.group.descriptors?.open);
+    "container_sockets" Gauge "Sockets among the files that the container's processes have open."
+        |of| Some(of.group.descriptors?.sockets);
     "container_threads" Gauge "Tasks now, threads included."
         |of| Some(of.group.stats.pids?.current);
     "container_threads_max" Gauge "Most tasks allowed; 0 for no limit."
@@ -166,8 +203,12 @@ pub(super) const FIGURES: &[Figure] = figures! {
         |of| Some(limit(of.group.limits.cpu_quota?)).filter(|quota| *quota > 0);
     "container_spec_memory_limit_bytes" Gauge "Memory limit; 0 for none."
         |of| of.memory()?.limit.map(limit);
-    "container_spec_memory_swap_limit_bytes" Gauge "Limit of swap; 0 for none."
-        |of| of.memory()?.swap_limit.map(limit);
+    // As in cAdvisor: the file's number, which on cgroup v1 counts memory and swap together. Where the kernel
+    // does not account swap, nothing limits it.
+    "container_spec_memory_swap_limit_bytes" Gauge "Limit of swap, on cgroup v1 of memory and swap; 0 for none."
+        |of| of.memory().map(|_| of.detail().swap_limit.map_or(0, limit));
+    "container_spec_memory_reservation_limit_bytes" Gauge "Memory that is kept for it; 0 for none."
+        |of| of.detail().reservation.map(limit);
     "container_start_time_seconds" Gauge "When it was started, in seconds since the epoch."
         |of| unix_seconds(of.started_at);
     "container_last_seen" Gauge "When these figures were read, in seconds since the epoch."
@@ -200,7 +241,19 @@ pub(super) const SERIES: &[Series] = &[
                 ("pgmajfault", memory.major_page_faults),
             ];
             let labels = |kind: &str| vec![kind.to_owned(), "hierarchy".to_owned()];
-            faults.map(|(kind, count)| (labels(kind), count)).into()
+            faults
+                .map(|(kind, count)| (labels(kind), count.into()))
+                .into()
+        },
+    },
+    Series {
+        name: "container_ulimits_soft",
+        help: "Soft limits of the container's first process.",
+        kind: Gauge,
+        labels: &["ulimit"],
+        read: |of| {
+            let limit = |files: u64| (vec!["max_open_files".to_owned()], files.into());
+            of.group.open_files_limit.map(limit).into_iter().collect()
         },
     },
     Series {
@@ -211,7 +264,7 @@ pub(super) const SERIES: &[Series] = &[
         read: |of| {
             let pages = of.group.detail.hugepages.iter();
             pages
-                .map(|page| (vec![page.size.clone()], page.usage))
+                .map(|page| (vec![page.size.clone()], page.usage.into()))
                 .collect()
         },
     },
@@ -222,8 +275,9 @@ pub(super) const SERIES: &[Series] = &[
         labels: &["pagesize"],
         read: |of| {
             let pages = of.group.detail.hugepages.iter();
-            let peak =
-                |page: &crate::cgroup::HugepageStats| Some((vec![page.size.clone()], page.peak?));
+            let peak = |page: &crate::cgroup::HugepageStats| {
+                Some((vec![page.size.clone()], page.peak?.into()))
+            };
             pages.filter_map(peak).collect()
         },
     },
@@ -236,7 +290,7 @@ pub(super) const SERIES: &[Series] = &[
             let (Some(store), Some(layer)) = (of.store, of.group.layer) else {
                 return Vec::new();
             };
-            vec![(vec![store.device.clone()], layer.bytes)]
+            vec![(vec![store.device.clone()], layer.bytes.into())]
         },
     },
     Series {
@@ -301,7 +355,7 @@ pub(super) const SERIES: &[Series] = &[
                     let numbers = [device.major, device.minor].map(|number| number.to_string());
                     let [major, minor] = numbers;
                     let labels = vec![device.name.clone(), major, minor, operation.to_owned()];
-                    found.push((labels, bytes));
+                    found.push((labels, bytes.into()));
                 }
             }
             found

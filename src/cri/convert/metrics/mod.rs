@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Descriptors and metrics come from the same tables, so no metric is without its descriptor. A figure that
-//! the kernel does not give is left out, never made up. CRI has whole numbers only: seconds are cut off.
+//! the kernel does not give is left out, never made up. Fractions are there twice: whole for consumers that
+//! know nothing else, and exact.
 
 mod figures;
 
@@ -14,7 +15,7 @@ use cri_api::runtime::v1 as cri;
 
 use crate::network::InterfaceStats;
 use crate::pod::{ContainerRecord, GroupMeasures, PodMeasures, PodRecord, StoreSpace};
-use figures::{FIGURES, Kind, NETWORK, SERIES};
+use figures::{FIGURES, Kind, NETWORK, SERIES, Value};
 
 /// Labels of every metric, in order; those of one metric alone follow them. A pod's own metrics have no
 /// container, as those of its cgroup have none in cAdvisor.
@@ -111,7 +112,7 @@ fn metric(
     (name, kind): (&str, Kind),
     timestamp: i64,
     labels: Vec<String>,
-    value: u64,
+    value: Value,
 ) -> cri::Metric {
     let kind = match kind {
         Kind::Counter => cri::MetricType::Counter,
@@ -122,8 +123,8 @@ fn metric(
         timestamp,
         metric_type: kind.into(),
         label_values: labels,
-        value: Some(cri::UInt64Value { value }),
-        double_value: None,
+        value: Some(cri::UInt64Value { value: value.whole }),
+        double_value: value.exact.map(|value| cri::DoubleValue { value }),
     }
 }
 
@@ -150,7 +151,7 @@ impl Subject<'_> {
 fn network(interface: &InterfaceStats, labels: &[String], timestamp: i64) -> Vec<cri::Metric> {
     let labels: Vec<String> = labels.iter().chain([&interface.name]).cloned().collect();
     let one = |of: &figures::Network| {
-        let value = (of.read)(interface);
+        let value = (of.read)(interface).into();
         metric((of.name, Kind::Counter), timestamp, labels.clone(), value)
     };
     NETWORK.iter().map(one).collect()

@@ -11,6 +11,8 @@ fn pod() -> PodMeasures {
     let stats = Stats {
         cpu: Some(CpuStats {
             usage_ns: 2_500_000_000,
+            system_ns: 999_999_999,
+            throttled_ns: 3_000_001_000,
             ..CpuStats::default()
         }),
         memory: Some(MemoryStats {
@@ -34,6 +36,8 @@ fn pod() -> PodMeasures {
         },
         limits: Limits::default(),
         processes: Some(4),
+        descriptors: None,
+        open_files_limit: None,
         devices: vec![BlockDevice {
             name: "/dev/sda".to_owned(),
             major: 8,
@@ -141,4 +145,98 @@ fn figures_are_those_of_the_reading_and_unknown_ones_are_left_out() {
     ] {
         assert!(!found.contains_key(missing), "{missing}");
     }
+}
+
+/// Fractions of seconds are told exactly, and whole for consumers that know nothing else (comment of
+/// `Metric.double_value`, cri-api v0.38.0-beta.0); moments and counts are whole, as in cAdvisor's lib v0.60.6.
+#[test]
+fn seconds_are_whole_and_exact() {
+    let metrics = pod_metrics(&pod(), None).metrics;
+    let found = |name: &str| {
+        let metric = metrics.iter().find(|metric| metric.name == name).unwrap();
+        let exact = metric.double_value.map(|exact| exact.value);
+        (metric.value.unwrap().value, exact)
+    };
+    let cases = [
+        ("container_cpu_usage_seconds_total", (2, Some(2.5))),
+        ("container_cpu_user_seconds_total", (0, Some(0.0))),
+        (
+            "container_cpu_system_seconds_total",
+            (0, Some(0.999_999_999)),
+        ),
+        (
+            "container_cpu_cfs_throttled_seconds_total",
+            (3, Some(3.000_001)),
+        ),
+        ("container_start_time_seconds", (5, None)),
+        ("container_last_seen", (7, None)),
+        ("container_processes", (4, None)),
+    ];
+    for (name, wanted) in cases {
+        assert_eq!(found(name), wanted, "{name}");
+    }
+}
+
+/// What cAdvisor's lib v0.60.6 says of the files: 0 where none of them bounds (`specMemoryValue`), on v1 the
+/// bound of memory and swap together (`GetSpec`), 0 as well where the kernel has no such file (`readUInt64`).
+#[test]
+fn bounds_of_memory_are_those_of_their_files() {
+    use crate::cgroup::Ceiling::{At, Unlimited};
+    let cases = [
+        ((None, None), (0, None)),
+        ((Some(Unlimited), Some(Unlimited)), (0, Some(0))),
+        ((Some(At(64 << 20)), Some(Unlimited)), (64 << 20, Some(0))),
+        ((Some(At(0)), Some(At(0))), (0, Some(0))),
+        ((Some(At(1 << 40)), Some(At(4096))), (1 << 40, Some(4096))),
+    ];
+    for ((swap, reservation), (wanted_swap, wanted_reservation)) in cases {
+        let mut pod = pod();
+        pod.group.detail.memory.swap_limit = swap;
+        pod.group.detail.memory.reservation = reservation;
+        let metrics = pod_metrics(&pod, None).metrics;
+        let found = |name: &str| {
+            let metric = metrics.iter().find(|metric| metric.name == name);
+            metric.map(|metric| metric.value.unwrap().value)
+        };
+        let case = format!("{swap:?} {reservation:?}");
+        let swap = found("container_spec_memory_swap_limit_bytes");
+        assert_eq!(swap, Some(wanted_swap), "{case}");
+        let reservation = found("container_spec_memory_reservation_limit_bytes");
+        assert_eq!(reservation, wanted_reservation, "{case}");
+    }
+}
+
+#[test]
+fn open_files_are_told_of_those_who_have_them() {
+    let mut pod = pod();
+    let names = |pod: &PodMeasures| -> Vec<String> {
+        let of = [
+            "container_file_descriptors",
+            "container_sockets",
+            "container_ulimits_soft",
+        ];
+        let metrics = pod_metrics(pod, None).metrics.into_iter();
+        let found = metrics.filter(|metric| of.contains(&metric.name.as_str()));
+        found
+            .map(|metric| format!("{} {}", metric.name, metric.value.unwrap().value))
+            .collect()
+    };
+    assert!(names(&pod).is_empty());
+    let (open, sockets) = (12, 3);
+    pod.group.descriptors = Some(crate::pod::Descriptors { open, sockets });
+    pod.group.open_files_limit = Some(1024);
+    let wanted = [
+        "container_file_descriptors 12",
+        "container_sockets 3",
+        "container_ulimits_soft 1024",
+    ];
+    assert_eq!(names(&pod), wanted);
+    let metrics = pod_metrics(&pod, None).metrics;
+    let limit = metrics
+        .iter()
+        .find(|metric| metric.name == "container_ulimits_soft");
+    assert_eq!(
+        limit.unwrap().label_values.last().unwrap(),
+        "max_open_files"
+    );
 }
