@@ -3,10 +3,10 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::sys::uio::pread;
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{Uid, UnlinkatFlags, fchownat, unlinkat};
 
 use crate::fault;
 
@@ -93,6 +93,25 @@ fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Err
             other => return other,
         }
     }
+}
+
+/// The files of a group that may be given to whom its part of the tree is given: cgroups(7). Kernels before 4.15
+/// do not list them.
+pub(super) fn delegated() -> Vec<String> {
+    let listed = std::fs::read_to_string("/sys/kernel/cgroup/delegate");
+    let usual = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
+    let listed = listed.as_deref().unwrap_or(usual).lines();
+    listed
+        .filter(|name| !name.is_empty() && !name.contains('/'))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Changes the owner of a file of a group; `.` is the group itself.
+pub(super) fn give(dir: impl AsFd, name: &str, user: u32) -> Result<(), Errno> {
+    let _step = fault::step("cgroup.give")?;
+    let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
+    fchownat(dir, name, Some(Uid::from_raw(user)), None, flags)
 }
 
 /// The number in a one-value file; `max` is None.

@@ -102,6 +102,27 @@ impl Cgroup {
         })
     }
 
+    /// Gives a v2 group to a user, who may then make groups below it and move processes between them. That user
+    /// owns the directory and the files that the kernel lists as safe in /sys/kernel/cgroup/delegate; the
+    /// limits stay with root. In v1 trees nothing changes.
+    ///
+    /// # Errors
+    /// [`CgroupError::Gone`] when the group was removed; [`CgroupError::Kernel`] otherwise.
+    pub fn delegate(&self, user: u32) -> Result<(), CgroupError> {
+        let Some(member) = self.members.iter().find(|member| member.is_unified()) else {
+            return Ok(());
+        };
+        let names = file::delegated();
+        for name in names.iter().map(String::as_str).chain(["."]) {
+            match file::give(&member.dir, name, user) {
+                // Which files a group has depends on the kernel.
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(self.failed("give away", member, name, errno)),
+            }
+        }
+        Ok(())
+    }
+
     /// The processes of the group and of all groups below it.
     ///
     /// # Errors

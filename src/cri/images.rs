@@ -10,7 +10,7 @@ use tonic::codegen::BoxStream;
 use tonic::{Request, Response};
 
 use super::observe::{Answer, observe};
-use super::{Node, batch, convert};
+use super::{Node, batch, convert, profiles};
 use crate::image::{Image, PullRequest};
 
 /// The service.
@@ -73,6 +73,27 @@ impl ImageService for Images {
             })
         })
         .await
+    }
+
+    async fn pull_security_profile(
+        &self,
+        request: Request<cri::PullSecurityProfileRequest>,
+    ) -> Answer<cri::PullSecurityProfileResponse> {
+        profiles::pull(&self.0, request.into_inner()).await
+    }
+
+    async fn list_security_profiles(
+        &self,
+        _: Request<cri::ListSecurityProfilesRequest>,
+    ) -> Answer<cri::ListSecurityProfilesResponse> {
+        Ok(Response::new(profiles::list(&self.0)))
+    }
+
+    async fn remove_security_profile(
+        &self,
+        request: Request<cri::RemoveSecurityProfileRequest>,
+    ) -> Answer<cri::RemoveSecurityProfileResponse> {
+        profiles::remove(&self.0, request.into_inner()).await
     }
 
     async fn remove_image(

@@ -21,13 +21,14 @@ fn under_key(value: &Value) -> HashMap<String, String> {
 pub(super) async fn pod(pods: &Pods, record: &PodRecord) -> HashMap<String, String> {
     let id = record.id.to_string();
     let namespaces = pods.namespaces(&id).unwrap_or_default();
+    // One that has ended has no namespaces, and its number may be somebody else's.
     let pause = namespaces
         .iter()
-        .find(|process| process.role == Role::Pause);
+        .find(|process| process.role == Role::Pause && !process.inodes.is_empty());
     under_key(&json!({
         "pid": pause.map_or(0, |pause| pause.pid),
         "namespaces": pause.map(self::namespaces),
-        "netnsPath": pods.netns_path(record),
+        "netnsPath": pods.pinned_network(record),
         "experiments": experiments(pods, record),
         "shimPid": record.shim.map(|shim| shim.pid),
         "cgroup": record.cgroup,

@@ -21,6 +21,7 @@ mod images;
 mod info;
 mod observe;
 mod own;
+mod profiles;
 mod runtime;
 mod status;
 mod upload;
@@ -67,6 +68,8 @@ pub struct Facts {
     pub containers_dir: PathBuf,
     /// The kernel makes mounts read-only recursively (Linux 5.12).
     pub recursive_read_only: bool,
+    /// The kernel has cgroup namespaces.
+    pub cgroup_namespaces: bool,
 }
 
 /// The handlers' view of the node.

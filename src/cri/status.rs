@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tonic::{Code, Status};
 
 use super::convert::FieldError;
-use crate::image::{ImportError, PullError, PullErrorKind, StoreError};
+use crate::image::{ImportError, ProfileError, PullError, PullErrorKind, StoreError};
 use crate::pod::{ErrorKind, PodError, StreamEnd};
 use crate::stream::TokenError;
 
@@ -24,7 +24,7 @@ const REGISTRY_UNAVAILABLE: &str = "RegistryUnavailable";
 const WORDS_OF_A_PULL: [&str; 3] = [
     REGISTRY_UNAVAILABLE,
     "SignatureValidationFailed",
-    "SecurityProfileInvalid",
+    SECURITY_PROFILE_INVALID,
 ];
 
 /// An error with its causes, as long as a client takes it.
@@ -107,6 +107,36 @@ impl From<PullError> for Status {
 fn pull_status(code: Code, text: String) -> Status {
     let is_known = WORDS_OF_A_PULL.iter().any(|word| text.starts_with(word));
     Status::new(if is_known { Code::Unknown } else { code }, text)
+}
+
+/// What kubelets look for in front of a profile that will never be taken (cri-api pkg/errors, 1.38).
+const SECURITY_PROFILE_INVALID: &str = "SecurityProfileInvalid";
+
+/// The refusal of a security profile that pulling it again does not cure. Its code is that of pulls with a word, since
+/// cri-client v0.38.0-beta.0 treats both alike.
+pub(super) fn invalid_profile(error: &dyn Error) -> Status {
+    let text = format!("{SECURITY_PROFILE_INVALID}: {}", chain(error));
+    pull_status(Code::InvalidArgument, text)
+}
+
+/// The refusal of a kind of profile, for which the proto wants this code.
+pub(super) fn unknown_profile_kind(error: &dyn Error) -> Status {
+    let text = format!("{SECURITY_PROFILE_INVALID}: {}", chain(error));
+    Status::new(Code::InvalidArgument, text)
+}
+
+impl From<ProfileError> for Status {
+    fn from(error: ProfileError) -> Self {
+        match error {
+            ProfileError::Pull(error) => error.into(),
+            ProfileError::Store(error) => error.into(),
+            ProfileError::Digest(_) => Self::new(Code::InvalidArgument, chain(&error)),
+            ProfileError::Reference { .. }
+            | ProfileError::Unpinned(_)
+            | ProfileError::Artifact { .. }
+            | ProfileError::Content { .. } => invalid_profile(&error),
+        }
+    }
 }
 
 impl From<ImportError> for Status {

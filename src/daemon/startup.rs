@@ -257,5 +257,6 @@ fn facts(config: &Config, started: Instant) -> Result<Facts, StartError> {
         started,
         containers_dir: config.root_dir.join("containers"),
         recursive_read_only: proc::kernel_version() >= (5, 12),
+        cgroup_namespaces: Path::new("/proc/self/ns/cgroup").exists(),
     })
 }

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Linux, LinuxNamespaceType, Process as OciProcess, Spec};
+use oci_spec::runtime::{Linux, LinuxNamespaceType, LinuxSeccomp, Process as OciProcess, Spec};
 
 use super::process::{Surroundings, Terminal};
 use super::seccomp::{FilterCache, FilterError};
@@ -37,6 +37,8 @@ pub struct PlanContext<'a> {
     pub stdin: Stdin,
     /// Compiled filters.
     pub filters: &'a FilterCache,
+    /// What else has to allow a system call that the Spec's filter allows.
+    pub seccomp_base: Option<&'a LinuxSeccomp>,
 }
 
 /// Type of a mount of the Spec that is an image's layers. OCI has none: runtimes mount images themselves.
@@ -96,6 +98,8 @@ pub struct ExecRequest<'a> {
     pub terminal: bool,
     /// As in [`PlanContext`].
     pub exact_env: &'a [(String, Vec<u8>)],
+    /// As in [`PlanContext`].
+    pub seccomp_base: Option<&'a LinuxSeccomp>,
 }
 
 /// Why a Spec cannot become a plan.
@@ -169,6 +173,7 @@ fn base(spec: &Spec, context: &PlanContext<'_>, own: &Own) -> Result<ContainerPl
     ])?;
     let surroundings = Surroundings {
         seccomp: linux.seccomp().as_ref(),
+        seccomp_base: context.seccomp_base,
         exact_env: context.exact_env,
         filters: context.filters,
     };
@@ -229,6 +234,7 @@ pub fn exec(
     let process = process::with_command(process_of(spec)?, request.args, terminal);
     let surroundings = Surroundings {
         seccomp: linux.seccomp().as_ref(),
+        seccomp_base: request.seccomp_base,
         exact_env: request.exact_env,
         filters,
     };

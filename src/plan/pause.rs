@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{Hooks, Linux, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{Hooks, Linux, LinuxNamespaceType, LinuxSeccomp, Spec};
 
 use super::mounts;
 use super::seccomp::FilterCache;
@@ -15,11 +15,16 @@ use crate::wire::plan::{
 /// Shared memory of a pod whose Spec does not say: 64 MiB.
 const SHM_BYTES: u64 = 64 << 20;
 
-/// The launch plan of a pause, from the Spec of its pod.
+/// The launch plan of a pause, from the Spec of its pod. With `seccomp_base` its filter allows only what that
+/// profile allows as well.
 ///
 /// # Errors
 /// [`PlanError`] names the field of the Spec.
-pub fn pause(spec: &Spec, filters: &FilterCache) -> Result<ExperimentPausePlan, PlanError> {
+pub fn pause(
+    spec: &Spec,
+    seccomp_base: Option<&LinuxSeccomp>,
+    filters: &FilterCache,
+) -> Result<ExperimentPausePlan, PlanError> {
     super::refuse(spec)?;
     let linux = spec
         .linux()
@@ -34,7 +39,7 @@ pub fn pause(spec: &Spec, filters: &FilterCache) -> Result<ExperimentPausePlan, 
     refuse_any(&[("linux.devices", devices), ("hooks", hooks)])?;
     let own = Own::of(linux)?;
     Ok(ExperimentPausePlan {
-        base: base(spec, linux, &own, filters)?,
+        base: base(spec, linux, &own, (seccomp_base, filters))?,
         special: PauseSpecials {
             join_net: own.net == Some(Origin::Joined),
             new_cgroup: own.cgroup,
@@ -48,7 +53,7 @@ fn base(
     spec: &Spec,
     linux: &Linux,
     own: &Own,
-    filters: &FilterCache,
+    (seccomp_base, filters): (Option<&LinuxSeccomp>, &FilterCache),
 ) -> Result<PausePlan, PlanError> {
     let process = process_of(spec)?;
     let hostname = spec.hostname().as_deref();
@@ -75,7 +80,7 @@ fn base(
         seccomp: linux
             .seccomp()
             .as_ref()
-            .map(|profile| filters.get(profile))
+            .map(|profile| filters.get_within(profile, seccomp_base))
             .transpose()?,
         oom_score_adj: process.oom_score_adj(),
     })

@@ -18,6 +18,8 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub(super) struct Surroundings<'a> {
     /// `linux.seccomp`.
     pub(super) seccomp: Option<&'a LinuxSeccomp>,
+    /// What else has to allow a call.
+    pub(super) seccomp_base: Option<&'a LinuxSeccomp>,
     /// Values of variables that are not UTF-8.
     pub(super) exact_env: &'a [(String, Vec<u8>)],
     /// Compiled filters.
@@ -35,7 +37,10 @@ pub(super) fn compile(
     let user = process.user();
     let seccomp = surroundings
         .seccomp
-        .map(|profile| surroundings.filters.get(profile))
+        .map(|profile| {
+            let base = surroundings.seccomp_base;
+            surroundings.filters.get_within(profile, base)
+        })
         .transpose()?;
     let sets = process.capabilities().as_ref();
     let mask = |set: Option<&Option<CapabilitySet>>| {

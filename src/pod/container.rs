@@ -1,13 +1,11 @@
 //! Preparing, launching and deleting a container.
 
-use std::fs::File;
-use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use oci_spec::runtime::{LinuxSeccomp, Spec};
+use oci_spec::runtime::Spec;
 
 use super::apparmor;
 use super::cdi;
@@ -26,6 +24,7 @@ use super::process::ProcessIdentity;
 use super::propagation;
 use super::record::{self, ContainerImage, ContainerRecord, PodRecord};
 use super::sandbox::{Order, cgroup_slots, kill_and_remove, unexpected};
+use super::seccomp;
 use super::state::{ContainerPhase, Run};
 use super::volumes::{self, ImageVolumes};
 use crate::cgroup::{Cgroup, CgroupPath};
@@ -34,16 +33,13 @@ use crate::image::{Image, ImageKind};
 use crate::plan::{self, PlanContext, Stdin};
 use crate::spec::{
     self, AppArmorChoice, ContainerConfig, DeviceGrant, ImageDefaults, PidMode, PodConfig,
-    PodPaths, SeccompChoice, Signal, SpecRequest,
+    PodPaths, Signal, SpecRequest,
 };
 use crate::wire::plan::{ExperimentContainerPlan, Hooks, POD_SHM, PidNamespace};
 use crate::wire::{Reply, Request};
 
 /// Largest /etc/passwd and /etc/group that is read from an image.
 const ACCOUNT_LIMIT: usize = 1 << 20;
-
-/// Largest seccomp profile.
-const PROFILE_LIMIT: u64 = 4 << 20;
 
 /// The cgroup of a container.
 pub fn cgroup_path(pod: &PodRecord, id: ContainerId) -> Result<CgroupPath, PodError> {
@@ -125,26 +121,6 @@ fn image_facts(image: &Image) -> ContainerImage {
     }
 }
 
-/// The OCI profile behind a Localhost choice.
-pub fn localhost_profile(choice: &SeccompChoice) -> Result<Option<LinuxSeccomp>, PodError> {
-    let SeccompChoice::Localhost(path) = choice else {
-        return Ok(None);
-    };
-    let mut bytes = Vec::new();
-    let path = PathBuf::from(path.as_str());
-    File::open(&path)
-        .and_then(|file| file.take(PROFILE_LIMIT).read_to_end(&mut bytes))
-        .map_err(|source| PodError::RequestedFile {
-            field: "security_context.seccomp.localhost_ref",
-            path: path.clone(),
-            source,
-        })?;
-    match serde_json::from_slice(&bytes) {
-        Ok(profile) => Ok(Some(profile)),
-        Err(source) => Err(PodError::SeccompProfile { path, source }),
-    }
-}
-
 /// The nodes behind the requested devices: the one that is named, or all below a directory.
 fn device_grants(config: &ContainerConfig) -> Result<Vec<DeviceGrant>, PodError> {
     let mut grants = Vec::new();
@@ -210,7 +186,7 @@ pub fn runtime_spec(
         target_pid,
     };
     let security = &record.config.security;
-    let seccomp = localhost_profile(&security.seccomp)?;
+    let seccomp = seccomp::localhost_profile(&security.seccomp)?;
     if let AppArmorChoice::Localhost(name) = &security.apparmor
         && node.facts.apparmor
     {
@@ -280,10 +256,29 @@ fn prepare_parts(
         node.make_empty_layer(record.id)?;
     }
     volumes::make(node, record)?;
-    let limits = limits::of_spec(spec, node.cgroups.mode(), node.settings.pids_limit);
-    node.cgroups
-        .create(&cgroup_path(&pod.pod, record.id)?, &limits)?;
+    make_cgroup(node, &pod.pod, record, spec)?;
     Ok(record::confirm_container(&dir, record.id)?)
+}
+
+/// Makes the container's cgroup with its limits, and gives it to the container's user where that is wanted.
+fn make_cgroup(
+    node: &Node,
+    pod: &PodRecord,
+    record: &ContainerRecord,
+    spec: &Spec,
+) -> Result<Cgroup, PodError> {
+    let limits = limits::of_spec(spec, node.cgroups.mode(), node.settings.pids_limit);
+    let group = node
+        .cgroups
+        .create(&cgroup_path(pod, record.id)?, &limits)?;
+    if spec::delegated(&pod.config, &record.config, &node.facts) {
+        let inside = record.identity.uid;
+        let map = pod.config.namespaces.userns.as_ref();
+        // That the user is in the map was checked when the Spec was made.
+        let user = map.map_or(Some(inside), |map| map.outside_user(inside));
+        group.delegate(user.unwrap_or(inside))?;
+    }
+    Ok(group)
 }
 
 fn compile(
@@ -296,6 +291,7 @@ fn compile(
         lower.push(node.container_store_path(record.id, EMPTY_LAYER));
     }
     let config = &record.config;
+    let seccomp_base = spec::seccomp_base(&config.security.seccomp, spec, &node.facts);
     Ok(plan::compile(
         spec,
         &PlanContext {
@@ -313,6 +309,7 @@ fn compile(
                 (true, true) => Stdin::Once,
             },
             filters: &node.filters,
+            seccomp_base: seccomp_base.as_ref(),
         },
     )?)
 }
@@ -323,22 +320,17 @@ fn hooks(node: &Node, record: &ContainerRecord, spec: &Spec) -> Result<Option<Ho
     Ok(plan::hooks(spec, &record.id.to_string(), &bundle)?)
 }
 
-/// Whether a profile is a file, which somebody named.
-pub fn is_file(choice: &SeccompChoice) -> bool {
-    matches!(choice, SeccompChoice::Localhost(_))
-}
-
 /// Waits until the paths answer that a container's request names and this process looks at. Those that are
 /// mounted are the business of the container's own process.
 pub async fn answering(record: &ContainerRecord) -> Result<(), PodError> {
     let config = &record.config;
-    let named = is_file(&config.security.seccomp) || !config.devices.is_empty();
+    let named = seccomp::is_file(&config.security.seccomp) || !config.devices.is_empty();
     if !named && !propagation::is_wanted(config) {
         return Ok(());
     }
     let config = Arc::clone(&record.config);
     let look = move || {
-        localhost_profile(&config.security.seccomp)?;
+        seccomp::localhost_profile(&config.security.seccomp)?;
         propagation::check(&config)?;
         device_grants(&config).map(drop)
     };
@@ -468,10 +460,7 @@ fn ready_launch(
     let cgroup = match node.cgroups.open(&path)? {
         Some(cgroup) => cgroup,
         // Somebody removed it: it is made anew rather than started without limits.
-        None => {
-            let limits = limits::of_spec(&spec, node.cgroups.mode(), node.settings.pids_limit);
-            node.cgroups.create(&path, &limits)?
-        }
+        None => make_cgroup(node, &pod.pod, record, &spec)?,
     };
     let hooks = hooks(node, record, &spec)?;
     if hooks.is_some() {

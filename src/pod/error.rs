@@ -14,11 +14,12 @@ use super::spawn::SpawnError;
 use crate::cgroup::CgroupError;
 use crate::disk::{DirError, FileNameError};
 use crate::id::{ContainerId, IdError, PodId};
-use crate::image::StoreError;
+use crate::image::{ProfileError, StoreError};
 use crate::network::cni::CniError;
 use crate::network::netlink::NetlinkError;
 use crate::network::{BandwidthError, NetnsError, NetworkError, SubnetError};
 use crate::plan::PlanError;
+use crate::spec::seccomp::ArtifactError;
 use crate::spec::{PathError, SignalError, SpecError, UserError};
 use crate::systemd::{SliceError, SystemdError};
 
@@ -178,6 +179,17 @@ pub enum PodError {
         #[source]
         source: serde_json::Error,
     },
+    /// A profile that the request names was not pulled.
+    #[error(
+        "security_context.seccomp.oci_ref: the profile {0:?} is not on this node; pull it with PullSecurityProfile"
+    )]
+    ProfileMissing(String),
+    /// The reference of a profile is none.
+    #[error("security_context.seccomp.oci_ref")]
+    ProfileReference(#[from] ProfileError),
+    /// A profile that was pulled cannot be read any more.
+    #[error("read the pulled seccomp profile")]
+    PulledProfile(#[from] ArtifactError),
     /// The request cannot become an OCI runtime Spec.
     #[error("make the OCI runtime Spec")]
     Spec(#[from] SpecError),
@@ -390,6 +402,7 @@ impl PodError {
             | Self::Target(_)
             | Self::RequestedFile { .. }
             | Self::SeccompProfile { .. }
+            | Self::ProfileReference(_)
             | Self::ImageVolume(_)
             | Self::Slice(_)
             | Self::User(_)
@@ -402,6 +415,8 @@ impl PodError {
             Self::PodExists { .. } | Self::ContainerExists { .. } => ErrorKind::AlreadyExists,
             Self::Spec(SpecError::Unsupported { .. })
             | Self::Cdi(CdiError::Conflict { .. } | CdiError::Unsupported { .. })
+            | Self::ProfileMissing(_)
+            | Self::PulledProfile(_)
             | Self::PodPhase { .. }
             | Self::ContainerPhase { .. }
             | Self::Connect { .. }

@@ -134,7 +134,7 @@ impl Events {
     }
 
     /// A moment later than every one given before, and not before the wall clock: nanoseconds since the epoch.
-    pub fn stamp(&self) -> i64 {
+    fn stamp(&self) -> i64 {
         let now = now();
         let next = |last: i64| Some(now.max(last.saturating_add(1)));
         let before = self

@@ -20,6 +20,7 @@ use super::node::Node;
 use super::record::ContainerRecord;
 use super::sandbox::{seal, shim};
 use crate::plan::{self, ExecRequest};
+use crate::spec;
 use crate::wire::{ExecStdio, Request};
 
 /// Most bytes of both streams together that are returned; the rest is discarded. CRI allows 16 MiB for each, but
@@ -163,10 +164,12 @@ async fn start(
 ) -> Result<(), PodError> {
     let (exec, command, [out, err]) = process;
     let spec = container::runtime_spec(node, pod, record)?;
+    let seccomp_base = spec::seccomp_base(&record.config.security.seccomp, &spec, &node.facts);
     let request = ExecRequest {
         args: command,
         terminal: false,
         exact_env: &record.config.envs,
+        seccomp_base: seccomp_base.as_ref(),
     };
     let plan = seal(
         "exec plan",

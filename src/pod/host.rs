@@ -28,6 +28,7 @@ pub fn facts(mode: Mode) -> io::Result<HostFacts> {
             Mode::V2 => CgroupMode::V2,
             Mode::Hybrid | Mode::V1 => CgroupMode::V1,
         },
+        cgroup_delegation: delegates(&cgroup_mounts()?),
         last_cap: last_cap
             .trim()
             .parse()
@@ -118,6 +119,15 @@ pub fn cgroup_mounts() -> io::Result<CgroupMounts> {
     )?))
 }
 
+/// Whether the kernel keeps a container inside its part of the tree when it may write there, cgroups(7): the
+/// namespace is a boundary of delegation then, and the limits of its root cannot be written from inside.
+fn delegates(mounts: &CgroupMounts) -> bool {
+    match mounts {
+        CgroupMounts::V1(_) => false,
+        CgroupMounts::V2 { options } => options.iter().any(|option| option == "nsdelegate"),
+    }
+}
+
 /// Reads /proc/PID/mountinfo, proc_pid_mountinfo(5). The first v1 hierarchy makes the machine a v1 one.
 fn parse_cgroup_mounts(mountinfo: &str) -> CgroupMounts {
     let mut hierarchies: Vec<CgroupHierarchy> = Vec::new();
@@ -202,5 +212,26 @@ mod tests {
             panic!("v2 expected")
         };
         assert_eq!(options, ["nsdelegate", "memory_recursiveprot"]);
+    }
+
+    /// The comment of `CGROUP_MOUNT_MODE_READ_WRITE` (cri-api v0.38.0-beta.0) wants version 2 with nsdelegate.
+    #[test]
+    fn only_the_one_tree_with_nsdelegate_delegates() {
+        let v2 = |options: &str| {
+            format!("30 24 0:26 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 {options}\n")
+        };
+        let hybrid = "31 30 0:28 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n";
+        let cases = [
+            (v2("rw,nsdelegate,memory_recursiveprot"), true),
+            (v2("rw,nsdelegate"), true),
+            (v2("rw"), false),
+            (v2("rw,favordynmods,nonsdelegate"), false),
+            (format!("{hybrid}{}", v2("rw,nsdelegate")), false),
+            (hybrid.to_owned(), false),
+            (String::new(), false),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(delegates(&parse_cgroup_mounts(&text)), wanted, "{text}");
+        }
     }
 }

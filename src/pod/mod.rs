@@ -49,7 +49,9 @@ mod recover;
 mod running;
 mod sandbox;
 mod scope;
+mod seccomp;
 mod session;
+mod shown;
 mod spawn;
 mod state;
 mod stats;
@@ -62,7 +64,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use oci_spec::runtime::Spec;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use cdi::CdiError;
@@ -90,7 +91,7 @@ pub use volumes::ImageVolumes;
 use command::{Answer, Command};
 use index::{Made, PodEntry, PodKey};
 use node::{Node, blocking, now};
-use patience::{DEADLINE, GLANCE, patiently};
+use patience::{DEADLINE, patiently};
 use task::Task;
 
 use crate::cgroup::Driver;
@@ -167,11 +168,12 @@ impl Pods {
     ///
     /// # Errors
     /// Nothing is left of a pod that could not be made.
-    pub async fn run_pod(&self, config: PodConfig) -> Outcome<PodId> {
+    pub async fn run_pod(&self, mut config: PodConfig) -> Outcome<PodId> {
+        seccomp::pin(&self.0, &mut config.security.seccomp).await?;
         let pod = self.new_pod(config)?;
         let (node, checked) = (Arc::clone(&self.0), pod.clone());
         let validate = move || sandbox::validate(&node, &checked.config, &checked);
-        if container::is_file(&pod.config.security.seccomp) {
+        if seccomp::is_file(&pod.config.security.seccomp) {
             patiently("the pod's seccomp profile", DEADLINE, validate).await?;
         } else {
             validate()?;
@@ -286,9 +288,10 @@ impl Pods {
     pub async fn create_container(
         &self,
         pod: &str,
-        config: ContainerConfig,
+        mut config: ContainerConfig,
     ) -> Outcome<ContainerId> {
         let entry = self.0.index.pod(pod)?;
+        seccomp::pin(&self.0, &mut config.security.seccomp).await?;
         let reference = config.image.image.clone();
         let missing = || Arc::new(PodError::ImageMissing(reference.clone()));
         let image = self.0.images.resolve(&reference).ok_or_else(missing)?;
@@ -388,27 +391,6 @@ impl Pods {
             Some(record) => Ok((snapshot, record)),
             None => Err(PodError::UnknownContainer(id.to_string())),
         }
-    }
-
-    /// The OCI runtime Spec of a container.
-    ///
-    /// # Errors
-    /// It is not known, or a file that it names is gone.
-    pub async fn runtime_spec(&self, id: &str) -> Result<Spec, PodError> {
-        let (pod, record) = self.container(id)?;
-        let node = Arc::clone(&self.0);
-        let spec = move || container::runtime_spec(&node, &pod, &record);
-        patiently("a path of the container", GLANCE, spec).await
-    }
-
-    /// The OCI runtime Spec of a pod's pause.
-    ///
-    /// # Errors
-    /// It is not known, or a file that it names is gone.
-    pub async fn pause_spec(&self, id: &str) -> Result<Spec, PodError> {
-        let (node, snapshot) = (Arc::clone(&self.0), self.pod(id)?);
-        let spec = move || sandbox::pause_spec(&node, &snapshot.pod);
-        patiently("a path of the pod", GLANCE, spec).await
     }
 
     /// The namespaces of a pod's pause and of its containers, by inode number.

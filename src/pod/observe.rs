@@ -79,9 +79,9 @@ impl Pods {
         self.0.events.close();
     }
 
-    /// A moment that is later than all events so far: what is read after it is at least that new.
-    pub fn stamp(&self) -> i64 {
-        self.0.events.stamp()
+    /// Whether containers can be given their part of the cgroup tree.
+    pub fn cgroup_delegation(&self) -> bool {
+        self.0.facts.cgroup_delegation
     }
 
     /// Who makes the cgroups of pods.

@@ -25,6 +25,7 @@ use super::node::{Node, blocking};
 use super::process::ProcessIdentity;
 use super::record::{self, PodRecord};
 use super::scope;
+use super::seccomp;
 use crate::cgroup::{Cgroup, CgroupPath, Limits, Role};
 use crate::disk::Dir;
 use crate::id::ContainerId;
@@ -57,7 +58,7 @@ pub struct Made {
 
 /// The OCI runtime Spec of a pod's pause.
 pub fn pause_spec(node: &Node, pod: &PodRecord) -> Result<oci_spec::runtime::Spec, PodError> {
-    let seccomp = container::localhost_profile(&pod.config.security.seccomp)?;
+    let seccomp = seccomp::localhost_profile(&pod.config.security.seccomp)?;
     // Until the other pod is found, its name is only one that fits.
     let joins = pod.config.experiments.join_network.is_some();
     let network = joins.then(|| node.netns_path(pod.network_owner.unwrap_or(pod.id)));
@@ -70,6 +71,12 @@ pub fn pause_spec(node: &Node, pod: &PodRecord) -> Result<oci_spec::runtime::Spe
         localhost_seccomp: seccomp.as_ref(),
         joined_network: network.as_deref(),
     })?)
+}
+
+fn pause_plan(node: &Node, pod: &PodRecord) -> Result<ExperimentPausePlan, PodError> {
+    let spec = pause_spec(node, pod)?;
+    let base = spec::seccomp_base(&pod.config.security.seccomp, &spec, &node.facts);
+    Ok(plan::pause(&spec, base.as_ref(), &node.filters)?)
 }
 
 /// The cgroup of a pod's pause.
@@ -85,7 +92,7 @@ pub fn own_cgroup(pod: &PodRecord) -> Result<CgroupPath, PodError> {
 
 /// Makes everything of a pod. On failure the caller calls [`release`].
 pub async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<Made, PodError> {
-    let plan = plan::pause(&pause_spec(node, pod)?, &node.filters)?;
+    let plan = pause_plan(node, pod)?;
     let joined = joined::namespace(node, pod).await?;
     let (dir, cgroup, order) = prepare(node, pod, plan).await?;
     let (link, events) =
@@ -344,6 +351,6 @@ pub fn validate(node: &Node, config: &PodConfig, pod: &PodRecord) -> Result<(), 
         other => return Err(PodError::UnknownHandler(other.to_owned())),
     }
     experiments::check(node, config)?;
-    plan::pause(&pause_spec(node, pod)?, &node.filters)?;
+    pause_plan(node, pod)?;
     connect::validate(node, config)
 }

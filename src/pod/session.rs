@@ -25,6 +25,7 @@ use super::node::Node;
 use super::record::ContainerRecord;
 use super::sandbox::{seal, shim, unexpected};
 use crate::plan::{self, ExecRequest};
+use crate::spec;
 use crate::sys::tty;
 use crate::wire::plan::TerminalSize;
 use crate::wire::{AttachedInput, ExecStdio, ExitStatus, IpFamily, Reply, Request};
@@ -195,10 +196,12 @@ pub async fn exec(
     const DOING: &str = "run the command in the container";
     let (command, streams, size) = request;
     let spec = container::runtime_spec(node, pod, record)?;
+    let seccomp_base = spec::seccomp_base(&record.config.security.seccomp, &spec, &node.facts);
     let request = ExecRequest {
         args: command,
         terminal: streams.terminal,
         exact_env: &record.config.envs,
+        seccomp_base: seccomp_base.as_ref(),
     };
     let plan = seal(
         "exec plan",

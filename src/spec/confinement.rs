@@ -1,6 +1,6 @@
 //! Which seccomp filter, AppArmor profile and SELinux label confine a process.
 
-use oci_spec::runtime::{Capabilities, LinuxSeccomp};
+use oci_spec::runtime::{Capabilities, LinuxSeccomp, Spec};
 
 use super::seccomp::default_profile;
 use super::{
@@ -52,7 +52,34 @@ fn profile(
             let reason = format!("the profile {:?} was not loaded", path.as_str());
             SpecError::invalid("linux.security_context.seccomp.localhost_ref", reason)
         }),
+        SeccompChoice::Oci(pulled) => match &pulled.pinned {
+            Some(pinned) => Ok(Some(pinned.profile.clone())),
+            None => {
+                let reason = format!("the profile {:?} was not looked for", pulled.reference);
+                let field = "linux.security_context.seccomp.oci_ref";
+                Err(SpecError::invalid(field, reason))
+            }
+        },
     }
+}
+
+/// What has to allow a call besides the filter of a Spec. OCI has no place for it there.
+pub fn seccomp_base(choice: &SeccompChoice, spec: &Spec, host: &HostFacts) -> Option<LinuxSeccomp> {
+    let SeccompChoice::Oci(pulled) = choice else {
+        return None;
+    };
+    // A privileged container has no filter at all.
+    spec.linux().as_ref()?.seccomp().as_ref()?;
+    let file = pulled
+        .pinned
+        .as_ref()
+        .and_then(|pinned| pinned.base.clone());
+    let capabilities = || spec.process().as_ref()?.capabilities().as_ref();
+    let default = || {
+        let bounding = capabilities().and_then(|sets| sets.bounding().clone());
+        default_profile(&bounding.unwrap_or_default(), host.kernel)
+    };
+    Some(file.unwrap_or_else(default))
 }
 
 /// The default profile applies where the daemon has loaded one; a profile by name has to be enforceable.

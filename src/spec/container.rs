@@ -91,6 +91,35 @@ pub struct VolumeMount {
     pub selinux_relabel: bool,
     /// Id mappings for this mount alone.
     pub id_map: Option<IdMappings>,
+    /// What else the mount forbids.
+    #[serde(default)]
+    pub options: Vec<MountOption>,
+}
+
+/// What a mount can forbid: CRI `Mount.mount_options`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MountOption {
+    /// Nothing on it is executed.
+    NoExec,
+    /// Its device nodes are no devices.
+    NoDev,
+    /// Its set-user-id and set-group-id bits and file capabilities have no effect.
+    NoSuid,
+}
+
+impl MountOption {
+    /// All that there are.
+    pub const ALL: [Self; 3] = [Self::NoExec, Self::NoDev, Self::NoSuid];
+
+    /// Its name, which CRI and OCI share.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoExec => "noexec",
+            Self::NoDev => "nodev",
+            Self::NoSuid => "nosuid",
+        }
+    }
 }
 
 /// Where a volume's content comes from.
@@ -194,6 +223,33 @@ pub struct ContainerSecurity {
     pub apparmor: AppArmorChoice,
     /// SELinux label; without it the pod's.
     pub selinux: Option<SelinuxOptions>,
+    /// Cgroup namespace; without it its own, and the host's for a privileged container.
+    #[serde(default)]
+    pub cgroup_namespace: Option<CgroupNamespace>,
+    /// How it sees its cgroups.
+    #[serde(default)]
+    pub cgroup_access: CgroupAccess,
+}
+
+/// Whose cgroup namespace a container is in: CRI `CgroupNamespace`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CgroupNamespace {
+    /// Its own, with its cgroup as the root: CRI's CONTAINER.
+    Own,
+    /// The host's: CRI's NODE.
+    Host,
+}
+
+/// How a container sees the cgroup file system: CRI `CgroupMountMode`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CgroupAccess {
+    /// Read-only, and writable for a privileged container.
+    #[default]
+    Usual,
+    /// Read-only.
+    ReadOnly,
+    /// Writable.
+    ReadWrite,
 }
 
 /// Who the process is to be, as requested.

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct HostFacts {
     /// Which cgroup tree counts.
     pub cgroup_mode: CgroupMode,
+    /// A container can be given its part of the cgroup tree: version 2, mounted with `nsdelegate`.
+    pub cgroup_delegation: bool,
     /// Highest capability that the kernel knows: /proc/sys/kernel/cap_last_cap.
     pub last_cap: u8,
     /// Version of the kernel (major, minor): it gates rules of the default seccomp profile.

@@ -14,6 +14,7 @@
 mod build;
 mod capabilities;
 mod cdi;
+mod cgroup;
 mod confinement;
 mod container;
 mod devices;
@@ -37,10 +38,12 @@ mod tests;
 
 pub use build::{PodSpecRequest, SpecError, SpecRequest, build, build_pod};
 pub use cdi::{CDI_ANNOTATION, CdiEdits, CdiHook, CdiMount, cdi_names};
-pub use confinement::usual_filters;
+pub use cgroup::delegated;
+pub use confinement::{seccomp_base, usual_filters};
 pub use container::{
-    ContainerConfig, ContainerMetadata, ContainerSecurity, DeviceRequest, ImageSpec, RequestedUser,
-    Resources, RunAs, VolumeMount, VolumePropagation, VolumeSource,
+    CgroupAccess, CgroupNamespace, ContainerConfig, ContainerMetadata, ContainerSecurity,
+    DeviceRequest, ImageSpec, MountOption, RequestedUser, Resources, RunAs, VolumeMount,
+    VolumePropagation, VolumeSource,
 };
 pub use host::{CgroupMode, DeviceGrant, DeviceKind, HostDevice, HostFacts, PodPaths};
 pub use image::ImageDefaults;
@@ -51,7 +54,9 @@ pub use pod::{
     PortMapping, Protocol,
 };
 pub use process::DEFAULT_PATH;
-pub use security::{AppArmorChoice, GroupsPolicy, SeccompChoice, SelinuxOptions};
+pub use security::{
+    AppArmorChoice, GroupsPolicy, PinnedProfile, PulledProfile, SeccompChoice, SelinuxOptions,
+};
 pub use signal::{Signal, SignalError};
 pub use sysctl::SysctlError;
 pub use user::{Identity, UserError};

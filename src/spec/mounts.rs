@@ -10,7 +10,7 @@ use oci_spec::runtime::Mount;
 use super::build::SHM_OPTIONS;
 use super::experiments::Sharing;
 use super::{
-    IpcMode, NetMode, SpecError, SpecRequest, VolumeMount, VolumePropagation, VolumeSource,
+    IpcMode, NetMode, SpecError, SpecRequest, VolumeMount, VolumePropagation, VolumeSource, cgroup,
 };
 use crate::wire::plan::IdMappings;
 
@@ -76,7 +76,7 @@ pub(super) fn mounts(request: &SpecRequest<'_>) -> Result<Vec<Mount>, SpecError>
     volumes.sort_by_key(|(path, _)| path.split('/').filter(|part| !part.is_empty()).count());
 
     let taken = |path: &str| volumes.iter().any(|(volume, _)| volume == path);
-    let mut out: Vec<Mount> = defaults(request)
+    let mut out: Vec<Mount> = defaults(request, cgroup::access(request)?)
         .into_iter()
         .filter(|(path, _)| !(taken(path) || path.starts_with("/dev/") && taken("/dev")))
         .map(|(_, mount)| mount)
@@ -86,7 +86,7 @@ pub(super) fn mounts(request: &SpecRequest<'_>) -> Result<Vec<Mount>, SpecError>
 }
 
 /// The file systems of every container.
-fn defaults(request: &SpecRequest<'_>) -> Vec<(&'static str, Mount)> {
+fn defaults(request: &SpecRequest<'_>, cgroup_access: &str) -> Vec<(&'static str, Mount)> {
     let access = if request.container.security.privileged {
         "rw"
     } else {
@@ -134,7 +134,7 @@ fn defaults(request: &SpecRequest<'_>) -> Vec<(&'static str, Mount)> {
             new(
                 "/sys/fs/cgroup",
                 "cgroup",
-                &["nosuid", "noexec", "nodev", "relatime", access],
+                &["nosuid", "noexec", "nodev", "relatime", cgroup_access],
             ),
         ),
     ]
@@ -183,7 +183,10 @@ fn bind_volume(
             let reason = "a volume from an image has to be read-only";
             return Err(SpecError::invalid(field("readonly"), reason));
         }
-        let mut mount = bind(path, &source, &["ro", "nodev"]);
+        let mut options = vec!["ro", "nodev"];
+        let further = volume.options.iter().map(|option| option.as_str());
+        options.extend(further.filter(|option| *option != "nodev"));
+        let mut mount = bind(path, &source, &options);
         mount.set_typ(Some(IMAGE_TYPE.to_owned()));
         return Ok(mount);
     }
@@ -193,7 +196,16 @@ fn bind_volume(
         VolumePropagation::Bidirectional => "rshared",
     };
     let access = access(request, volume, &field("recursive_read_only"))?;
-    let mut mount = bind(path, &source, &["rbind", propagation, access]);
+    // As runc reads them, options are about the volume's own mount. Where that is read-only with all mounts
+    // below, the others hold for these as well: one call sets all attributes of a tree.
+    let below = if access == "rro" { "r" } else { "" };
+    let further = volume.options.iter();
+    let further: Vec<_> = further
+        .map(|option| format!("{below}{}", option.as_str()))
+        .collect();
+    let mut options = vec!["rbind", propagation, access];
+    options.extend(further.iter().map(String::as_str));
+    let mut mount = bind(path, &source, &options);
     if let Some(map) = &volume.id_map {
         map_owners(&mut mount, map);
     }

@@ -9,7 +9,7 @@ use oci_spec::runtime::{
 use super::experiments::{CgroupSharing, Sharing};
 use super::{
     ContainerConfig, Identity, IpcMode, NetMode, PidMode, PodConfig, PodSpecRequest, SpecError,
-    SpecRequest,
+    SpecRequest, cgroup,
 };
 use crate::wire::plan::{IdMappings, IdRange};
 
@@ -121,14 +121,12 @@ pub(super) fn of_container(request: &SpecRequest<'_>) -> Result<Vec<LinuxNamespa
     if pod.experiments.time_offsets.is_some() {
         out.push(namespace(LinuxNamespaceType::Time, shared("time")));
     }
-    match (sharing.cgroup, container.security.privileged) {
-        (Some(CgroupSharing::Own), _) | (None, false) => {
-            out.push(namespace(LinuxNamespaceType::Cgroup, None));
-        }
-        (Some(CgroupSharing::Pod), _) => {
+    match cgroup::sharing(request)? {
+        CgroupSharing::Own => out.push(namespace(LinuxNamespaceType::Cgroup, None)),
+        CgroupSharing::Pod => {
             out.push(namespace(LinuxNamespaceType::Cgroup, shared("cgroup")));
         }
-        (Some(CgroupSharing::Host), _) | (None, true) => {}
+        CgroupSharing::Host => {}
     }
     Ok(out)
 }

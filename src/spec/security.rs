@@ -1,5 +1,6 @@
 //! The security choices that pods and containers share.
 
+use oci_spec::runtime::LinuxSeccomp;
 use serde::{Deserialize, Serialize};
 
 use super::HostPath;
@@ -14,6 +15,29 @@ pub enum SeccompChoice {
     Unconfined,
     /// An OCI profile (JSON) in this file of the host.
     Localhost(HostPath),
+    /// A profile that was pulled from a registry.
+    Oci(Box<PulledProfile>),
+}
+
+/// A profile from a registry, and the profile that has to allow a call as well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PulledProfile {
+    /// Reference with a digest.
+    pub reference: String,
+    /// A profile in this file of the host; without it the built-in default profile.
+    pub base: Option<HostPath>,
+    /// What both were when they were looked for: what was checked is what is applied, whatever becomes of the
+    /// store and of the file.
+    pub pinned: Option<Box<PinnedProfile>>,
+}
+
+/// The content of a [`PulledProfile`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinnedProfile {
+    /// The profile.
+    pub profile: LinuxSeccomp,
+    /// The base, where it is a file.
+    pub base: Option<LinuxSeccomp>,
 }
 
 /// Which AppArmor profile applies.

@@ -99,25 +99,6 @@ fn figures_of_a_container_are_those_of_the_kernel() {
     assert!(value(of, "container_spec_cpu_shares").abs_diff(512) < 10);
     assert!(value(of, "container_cpu_cfs_periods_total") >= 1);
     assert_eq!(value(of, "container_processes"), 1);
-    // Its three standard streams at least; how many it may open is the kernel's to say.
-    assert!(value(of, "container_file_descriptors") >= 3);
-    assert!(value(of, "container_sockets") < value(of, "container_file_descriptors"));
-    let limits = std::fs::read_to_string(format!("/proc/{}/limits", run.pid())).unwrap();
-    let files = limits
-        .lines()
-        .find(|line| line.starts_with("Max open files"))
-        .unwrap();
-    let files: u64 = files.split_whitespace().nth(3).unwrap().parse().unwrap();
-    assert_eq!(value(of, "container_ulimits_soft"), files);
-    assert_eq!(
-        value(of, "container_spec_memory_reservation_limit_bytes"),
-        0
-    );
-    let exact = one(of, "container_cpu_usage_seconds_total")
-        .double_value
-        .unwrap()
-        .value;
-    assert!(exact > 1.0 && exact.fract() != 0.0, "{exact}");
     assert_eq!(value(of, "container_oom_events_total"), 0);
     assert!(value(of, "container_fs_usage_bytes") >= 3 * MIB);
     assert!(value(of, "container_fs_limit_bytes") > value(of, "container_fs_usage_bytes"));
@@ -143,6 +124,37 @@ fn figures_of_a_container_are_those_of_the_kernel() {
         assert_eq!(labels[key], value, "{labels:?}");
     }
     assert!(labels["id"].ends_with(&run.id), "{labels:?}");
+}
+
+#[test]
+fn open_files_and_fractions_of_seconds_are_told() {
+    let daemon = Daemon::start();
+    let run = daemon
+        .run_named("files")
+        .start(container("c", BUSYBOX, &["probe", "hog", "1"]));
+    run.wait_for("holding");
+    run.sh("probe cpu 1.2");
+    let all = metrics(&daemon);
+    let of = &all[0].container_metrics[0].metrics;
+    // Its three standard streams at least; how many it may open is the kernel's to say.
+    assert!(value(of, "container_file_descriptors") >= 3);
+    assert!(value(of, "container_sockets") < value(of, "container_file_descriptors"));
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", run.pid())).unwrap();
+    let files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .unwrap();
+    let files: u64 = files.split_whitespace().nth(3).unwrap().parse().unwrap();
+    assert_eq!(value(of, "container_ulimits_soft"), files);
+    assert_eq!(
+        value(of, "container_spec_memory_reservation_limit_bytes"),
+        0
+    );
+    let exact = one(of, "container_cpu_usage_seconds_total")
+        .double_value
+        .unwrap()
+        .value;
+    assert!(exact > 1.0 && exact.fract() != 0.0, "{exact}");
 }
 
 #[test]

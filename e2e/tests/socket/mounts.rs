@@ -291,3 +291,51 @@ fn the_hosts_dev_can_be_the_containers() {
     let container = with(&pod, "c", vec![mount("/dev", "/dev")]);
     container.sh("echo x > /dev/null && test -c /dev/zero");
 }
+
+/// The options hold for the container's own mount and nobody else's: the host goes on executing there.
+#[test]
+fn options_of_a_mount_are_what_the_kernel_has() {
+    let daemon = Daemon::start();
+    let dir = volume(&daemon, "v");
+    let script = dir.join("run");
+    fs::write(&script, "#!/bin/sh\necho ran\n").unwrap();
+    sh(&format!("chmod 4755 {}", script.display()));
+    let cases: [(&str, &[&str]); 4] = [
+        ("plain", &[]),
+        ("noexec", &["noexec"]),
+        ("all", &["nosuid", "nodev", "noexec"]),
+        ("nosuid", &["nosuid"]),
+    ];
+    let mut mounts = Vec::new();
+    for (name, options) in cases {
+        let mut volume = mount(&dir, &format!("/v/{name}"));
+        volume.mount_options = options.iter().map(|&option| option.into()).collect();
+        mounts.push(volume);
+    }
+    let mut sealed = mount(&dir, "/v/sealed");
+    (sealed.readonly, sealed.recursive_read_only) = (true, true);
+    sealed.mount_options = vec!["noexec".into()];
+    mounts.push(sealed);
+    let container = with(&daemon.run_named("options"), "c", mounts);
+    for (name, options) in cases {
+        let line = container.sh(&format!("grep ' /v/{name} ' /proc/self/mountinfo"));
+        let shown = line.split(' ').nth(5).unwrap();
+        for option in ["noexec", "nodev", "nosuid"] {
+            let there = shown.split(',').any(|one| one == option);
+            let wanted = options.contains(&option);
+            // A host whose own mount forbids it forbids it here as well.
+            assert!(there || !wanted, "{name}: {shown}");
+        }
+    }
+    assert_eq!(container.sh("/v/plain/run"), "ran\n");
+    for name in ["noexec", "all", "sealed"] {
+        let out = container.exec(&["/bin/sh", "-c", &format!("/v/{name}/run")]);
+        assert!(
+            out.code != 0 && out.stderr.contains("denied"),
+            "{name} {out:?}"
+        );
+    }
+    let status = container.status().mounts;
+    assert_eq!(status[2].mount_options, ["nosuid", "nodev", "noexec"]);
+    assert_eq!(sh(script.to_str().unwrap()), "ran\n");
+}

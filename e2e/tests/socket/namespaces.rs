@@ -361,3 +361,40 @@ fn the_environment_of_the_daemon_does_not_reach_a_container() {
         "{environment:?}"
     );
 }
+
+/// Scripts read the path at which the network can be entered in `inspectp`; containerd and CRI-O give the pinned
+/// one. Of a pod that has been stopped, or whose pause was killed, there is no path at all.
+#[test]
+fn specs_name_the_pinned_network_and_nothing_that_has_ended() {
+    let daemon = Daemon::start();
+    let (pod, a, _b) = pair(&daemon, NamespaceMode::Pod);
+    let path = |info: &serde_json::Value, kind: &str| {
+        let all = info["runtimeSpec"]["linux"]["namespaces"]
+            .as_array()
+            .unwrap()
+            .clone();
+        let found = all.into_iter().find(|one| one["type"] == kind);
+        found.unwrap_or_else(|| panic!("no {kind} in {info}"))["path"].clone()
+    };
+    let info = pod.info();
+    let pinned = info["netnsPath"].as_str().unwrap().to_owned();
+    for info in [&info, &a.info()] {
+        assert_eq!(path(info, "network"), pinned.as_str());
+    }
+    let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(&pinned).unwrap());
+    assert_eq!(inode, namespace(pod.pause(), "net"));
+    let pause = pod.pause();
+    assert_eq!(path(&a.info(), "ipc"), format!("/proc/{pause}/ns/ipc"));
+    pod.stop();
+    for info in [pod.info(), a.info()] {
+        assert!(path(&info, "network").is_null(), "{info}");
+        let text = info.to_string();
+        assert!(
+            !text.contains("/proc/0/") && !text.contains(&format!("/proc/{pause}/")),
+            "{text}"
+        );
+    }
+    assert!(pod.info()["netnsPath"].is_null());
+    let shown = daemon.holdfast(&["inspect", "pair"]).ok();
+    assert!(!shown.contains("/proc/0/"), "{shown}");
+}

@@ -2,7 +2,9 @@
 //!
 //! Inwards every field of a request is either carried over or refused by a [`FieldError`] that names the
 //! path of the field (`config.linux.security_context.namespace_options.pid`), what it holds and what to do.
-//! Fields for Windows are the only ones that are passed over. Outwards every value has a message.
+//! Fields for Windows are the only ones that are passed over. Outwards every value has a message. Fields that are newer
+//! than the proto cannot be seen here, since decoding leaves them out: clients have to look at the features in
+//! Status before they send one, as kubelets do.
 //!
 //! What this module must never do: look at the machine, ask another module for state, or panic on what a
 //! client sent. Enum numbers of a message are not trusted: an unknown one is refused, not taken for zero.
@@ -33,6 +35,7 @@ pub use metrics::{descriptors, pod_metrics};
 pub use pod::pod_config;
 pub use pod_status::{pod_item, pod_state, pod_status};
 pub use resources::{pod_resources, resources};
+pub use security::profile_kind;
 pub use stats::{container_stats, image_fs, pod_stats};
 
 /// The only runtime handler with a name; the empty name means it as well.

@@ -6,7 +6,8 @@ use super::FieldError;
 use super::image::image_spec;
 use super::image::image_spec_message;
 use crate::spec::{
-    ContainerPath, HostPath, NamespaceOptions, VolumeMount, VolumePropagation, VolumeSource,
+    ContainerPath, HostPath, MountOption, NamespaceOptions, VolumeMount, VolumePropagation,
+    VolumeSource,
 };
 use crate::wire::plan::{IdMappings, IdRange};
 
@@ -43,6 +44,7 @@ pub(super) fn volume(
         propagation,
         selinux_relabel: mount.selinux_relabel,
         id_map,
+        options: options(field, &mount.mount_options)?,
     })
 }
 
@@ -88,6 +90,20 @@ fn source(field: &str, mount: &cri::Mount) -> Result<VolumeSource, FieldError> {
         image: image_spec(&format!("{field}.image"), Some(image))?,
         sub_path,
     })
+}
+
+/// An option that is not known may be one that protects, so that none is passed over.
+fn options(field: &str, names: &[String]) -> Result<Vec<MountOption>, FieldError> {
+    let option = |(index, name): (usize, &String)| {
+        let known = MountOption::ALL
+            .into_iter()
+            .find(|known| known.as_str() == name);
+        known.ok_or_else(|| {
+            let field = format!("{field}.mount_options[{index}]");
+            FieldError::invalid(field, name, "give noexec, nodev or nosuid")
+        })
+    };
+    names.iter().enumerate().map(option).collect()
 }
 
 fn propagation(field: &str, number: i32) -> Result<VolumePropagation, FieldError> {
@@ -218,6 +234,10 @@ pub fn volume_message(volume: &VolumeMount) -> cri::Mount {
         recursive_read_only: volume.recursive_read_only,
         image,
         image_sub_path,
-        mount_options: Vec::new(),
+        mount_options: volume
+            .options
+            .iter()
+            .map(|option| option.as_str().to_owned())
+            .collect(),
     }
 }

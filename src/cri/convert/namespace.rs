@@ -4,7 +4,7 @@ use cri_api::runtime::v1::{self as cri, NamespaceMode};
 
 use super::FieldError;
 use super::mount::id_mappings;
-use crate::spec::{IpcMode, NamespaceOptions, NetMode, PidMode};
+use crate::spec::{CgroupNamespace, IpcMode, NamespaceOptions, NetMode, PidMode};
 use crate::wire::plan::{IdMappings, IdRange};
 
 /// Modes of a pod.
@@ -15,6 +15,11 @@ pub(super) fn pod_namespaces(
     let Some(options) = options else {
         return Ok(NamespaceOptions::default());
     };
+    if options.cgroupns_options.is_some() {
+        let remedy = "cgroup namespaces are for containers; leave it out";
+        let field = format!("{field}.cgroupns_options");
+        return Err(FieldError::invalid(field, "a cgroup namespace", remedy));
+    }
     let pid = pid(field, options)?;
     if let PidMode::Target(_) = pid {
         let remedy = "TARGET is for containers; give POD, CONTAINER or NODE";
@@ -90,6 +95,24 @@ pub(super) fn container_pid(
         return Err(host_beside_userns(format!("{field}.pid")));
     }
     Ok(pid)
+}
+
+/// The cgroup namespace that a container asks for. The zero value of its mode is POD, which is none.
+pub(super) fn container_cgroup(
+    field: &str,
+    options: Option<&cri::NamespaceOption>,
+) -> Result<Option<CgroupNamespace>, FieldError> {
+    let Some(options) = options.and_then(|options| options.cgroupns_options) else {
+        return Ok(None);
+    };
+    let field = format!("{field}.cgroupns_options.mode");
+    let remedy = "give CONTAINER (1) or NODE (2)";
+    match NamespaceMode::try_from(options.mode) {
+        Ok(NamespaceMode::Container) => Ok(Some(CgroupNamespace::Own)),
+        Ok(NamespaceMode::Node) => Ok(Some(CgroupNamespace::Host)),
+        Ok(other) => Err(FieldError::invalid(field, other.as_str_name(), remedy)),
+        Err(_) => Err(FieldError::invalid(field, options.mode, remedy)),
+    }
 }
 
 fn contradiction(field: String) -> FieldError {

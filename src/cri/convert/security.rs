@@ -1,15 +1,32 @@
 //! Security contexts of pods and containers, with the deprecated string fields as the fallback.
 
 use cri_api::runtime::v1::security_profile::ProfileType;
-use cri_api::runtime::v1::{self as cri, SupplementalGroupsPolicy};
+use cri_api::runtime::v1::security_profile_base::BaseType;
+use cri_api::runtime::v1::{
+    self as cri, CgroupMountMode, SecurityProfileKind, SupplementalGroupsPolicy,
+};
 
 use super::FieldError;
 use super::field::{id, ids, no_nul};
-use super::namespace::container_pid;
+use super::namespace::{container_cgroup, container_pid};
 use crate::spec::{
-    AppArmorChoice, ContainerSecurity, GroupsPolicy, HostPath, NamespaceOptions, PodSecurity,
-    RequestedUser, RunAs, SeccompChoice, SelinuxOptions,
+    AppArmorChoice, CgroupAccess, ContainerSecurity, GroupsPolicy, HostPath, NamespaceOptions,
+    PodSecurity, PulledProfile, RequestedUser, RunAs, SeccompChoice, SelinuxOptions,
 };
+
+/// Whether a kind of profile is one that is pulled.
+///
+/// # Errors
+/// [`FieldError`] for every other one.
+pub fn profile_kind(number: i32) -> Result<(), FieldError> {
+    match SecurityProfileKind::try_from(number) {
+        Ok(SecurityProfileKind::Seccomp) => Ok(()),
+        Ok(SecurityProfileKind::Unspecified) | Err(_) => {
+            let remedy = "only seccomp profiles are pulled; give Seccomp (1)";
+            Err(FieldError::invalid("profile_kind", number, remedy))
+        }
+    }
+}
 
 /// What a profile is called in the deprecated fields, in front of its file or name.
 const LOCALHOST: &str = "localhost/";
@@ -101,7 +118,24 @@ pub(super) fn container_security(
         )?,
         apparmor: apparmor(field, context.apparmor.as_ref(), &context.apparmor_profile)?,
         selinux: selinux(context.selinux_options.as_ref()),
+        cgroup_namespace: container_cgroup(
+            &at("namespace_options"),
+            context.namespace_options.as_ref(),
+        )?,
+        cgroup_access: cgroup_access(&at("cgroup_mount_mode"), context.cgroup_mount_mode)?,
     })
+}
+
+fn cgroup_access(field: &str, number: i32) -> Result<CgroupAccess, FieldError> {
+    match CgroupMountMode::try_from(number) {
+        Ok(CgroupMountMode::Unspecified) => Ok(CgroupAccess::Usual),
+        Ok(CgroupMountMode::ReadOnly) => Ok(CgroupAccess::ReadOnly),
+        Ok(CgroupMountMode::ReadWrite) => Ok(CgroupAccess::ReadWrite),
+        Err(_) => {
+            let remedy = "give CGROUP_MOUNT_MODE_UNSPECIFIED (0), READ_ONLY (1) or READ_WRITE (2)";
+            Err(FieldError::invalid(field, number, remedy))
+        }
+    }
 }
 
 /// Which names exist is the kernel's to say; here only what can be no name is refused.
@@ -193,7 +227,11 @@ fn seccomp(
         return deprecated_seccomp(&format!("{field}.seccomp_profile_path"), deprecated);
     };
     let file = format!("{field}.seccomp.localhost_ref");
-    match ProfileType::try_from(profile.profile_type) {
+    let kind = ProfileType::try_from(profile.profile_type);
+    if kind != Ok(ProfileType::Oci) {
+        no_pulled_profile(&format!("{field}.seccomp"), profile)?;
+    }
+    match kind {
         Ok(ProfileType::RuntimeDefault) => Ok(SeccompChoice::RuntimeDefault),
         Ok(ProfileType::Unconfined) => Ok(SeccompChoice::Unconfined),
         Ok(ProfileType::Localhost) => Ok(SeccompChoice::Localhost(HostPath::new(
@@ -203,9 +241,76 @@ fn seccomp(
                 .strip_prefix(LOCALHOST)
                 .unwrap_or(&profile.localhost_ref),
         )?)),
-        Ok(ProfileType::Oci) | Err(_) => Err(unknown_profile(
+        Ok(ProfileType::Oci) => {
+            let pulled = pulled_profile(&format!("{field}.seccomp"), profile)?;
+            Ok(SeccompChoice::Oci(Box::new(pulled)))
+        }
+        Err(_) => Err(FieldError::invalid(
             format!("{field}.seccomp.profile_type"),
             profile.profile_type,
+            "give RuntimeDefault (0), Unconfined (1), Localhost (2) or OCI (3)",
+        )),
+    }
+}
+
+/// Fields that only a profile of type OCI has.
+fn no_pulled_profile(field: &str, profile: &cri::SecurityProfile) -> Result<(), FieldError> {
+    let remedy = "it belongs to profile_type OCI (3); leave it out";
+    if !profile.oci_ref.is_empty() {
+        let field = format!("{field}.oci_ref");
+        return Err(FieldError::invalid(field, &profile.oci_ref, remedy));
+    }
+    if profile.base_profile.is_some() {
+        let field = format!("{field}.base_profile");
+        return Err(FieldError::invalid(field, "a base profile", remedy));
+    }
+    Ok(())
+}
+
+/// A profile of type OCI. Whether its reference can be one is the store's to say.
+fn pulled_profile(
+    field: &str,
+    profile: &cri::SecurityProfile,
+) -> Result<PulledProfile, FieldError> {
+    if profile.oci_ref.is_empty() {
+        let remedy = "give the reference of a profile that was pulled, NAME@sha256:…";
+        return Err(FieldError::missing(format!("{field}.oci_ref"), remedy));
+    }
+    if !profile.localhost_ref.is_empty() {
+        let remedy = "it belongs to profile_type Localhost (2); leave it out";
+        let field = format!("{field}.localhost_ref");
+        return Err(FieldError::invalid(field, &profile.localhost_ref, remedy));
+    }
+    Ok(PulledProfile {
+        reference: profile.oci_ref.clone(),
+        base: base_profile(field, profile.base_profile.as_ref())?,
+        pinned: None,
+    })
+}
+
+fn base_profile(
+    field: &str,
+    base: Option<&cri::SecurityProfileBase>,
+) -> Result<Option<HostPath>, FieldError> {
+    let Some(base) = base else {
+        return Ok(None);
+    };
+    let file = format!("{field}.base_profile.localhost_ref");
+    match BaseType::try_from(base.r#type) {
+        Ok(BaseType::RuntimeDefault) if base.localhost_ref.is_empty() => Ok(None),
+        Ok(BaseType::RuntimeDefault) => {
+            let remedy = "it belongs to a base of type Localhost (1); leave it out";
+            Err(FieldError::invalid(file, &base.localhost_ref, remedy))
+        }
+        Ok(BaseType::Localhost) => {
+            let path = &base.localhost_ref;
+            let path = path.strip_prefix(LOCALHOST).unwrap_or(path);
+            Ok(Some(HostPath::new(&file, path)?))
+        }
+        Err(_) => Err(FieldError::invalid(
+            format!("{field}.base_profile.type"),
+            base.r#type,
+            "give RuntimeDefault (0) or Localhost (1)",
         )),
     }
 }
@@ -236,16 +341,24 @@ fn apparmor(
             text => Err(deprecated_profile(&field, text)),
         };
     };
-    match ProfileType::try_from(profile.profile_type) {
+    let kind = ProfileType::try_from(profile.profile_type);
+    if kind == Ok(ProfileType::Oci) {
+        let remedy = "only seccomp profiles are pulled; give RuntimeDefault (0), Unconfined (1) or Localhost (2)";
+        let field = format!("{field}.apparmor.profile_type");
+        return Err(FieldError::invalid(field, "OCI", remedy));
+    }
+    no_pulled_profile(&format!("{field}.apparmor"), profile)?;
+    match kind {
         Ok(ProfileType::RuntimeDefault) => Ok(AppArmorChoice::RuntimeDefault),
         Ok(ProfileType::Unconfined) => Ok(AppArmorChoice::Unconfined),
         Ok(ProfileType::Localhost) => loaded_profile(
             &format!("{field}.apparmor.localhost_ref"),
             &profile.localhost_ref,
         ),
-        Ok(ProfileType::Oci) | Err(_) => Err(unknown_profile(
+        Ok(ProfileType::Oci) | Err(_) => Err(FieldError::invalid(
             format!("{field}.apparmor.profile_type"),
             profile.profile_type,
+            "give RuntimeDefault (0), Unconfined (1) or Localhost (2)",
         )),
     }
 }
@@ -267,14 +380,6 @@ fn loaded_profile(field: &str, text: &str) -> Result<AppArmorChoice, FieldError>
         ));
     }
     Ok(AppArmorChoice::Localhost(name.to_owned()))
-}
-
-fn unknown_profile(field: String, number: i32) -> FieldError {
-    FieldError::invalid(
-        field,
-        number,
-        "give RuntimeDefault (0), Unconfined (1) or Localhost (2)",
-    )
 }
 
 fn deprecated_profile(field: &str, text: &str) -> FieldError {

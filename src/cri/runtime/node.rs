@@ -34,7 +34,7 @@ pub(super) async fn status(
         recursive_read_only_mounts: node.facts.recursive_read_only,
         // It stands for idmapped mounts as well, which volumes need in such a pod.
         user_namespaces,
-        cgroup_namespaces: false,
+        cgroup_namespaces: node.facts.cgroup_namespaces,
     };
     let handler = |name: &str| cri::RuntimeHandler {
         name: name.to_owned(),
@@ -59,9 +59,10 @@ pub(super) async fn status(
         features: Some(cri::RuntimeFeatures {
             supplemental_groups_policy: true,
             user_namespaces_host_network: user_namespaces,
-            mount_options: false,
-            cgroup_mount_mode: false,
-            seccomp_profile_oci: false,
+            mount_options: true,
+            // Reading alone is what every container has: who asks for the field wants to write.
+            cgroup_mount_mode: node.pods.cgroup_delegation(),
+            seccomp_profile_oci: true,
         }),
     }))
 }

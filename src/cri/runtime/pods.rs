@@ -74,8 +74,6 @@ pub(super) async fn status(
 ) -> Answer<cri::PodSandboxStatusResponse> {
     let id = request.pod_sandbox_id;
     observe("PodSandboxStatus", &id, async {
-        // Taken first: an event with a later stamp is then never older than this status.
-        let timestamp = node.pods.stamp();
         let pod = node.pods.pod(&id)?;
         let statuses = pod
             .containers
@@ -89,7 +87,11 @@ pub(super) async fn status(
                 Default::default()
             },
             containers_statuses: statuses.collect(),
-            timestamp,
+            // A kubelet with the gate EventedPLEG takes the containers from this answer when it is stamped, and
+            // then never learns of running init containers (`GetPodStatus` of kubernetes v1.37 and
+            // v1.38.0-beta.0): it starts a sidecar again and again. Without a stamp it asks for each
+            // container. containerd 2.4 sets none either, and a request has no way to ask for one.
+            timestamp: 0,
         })
     })
     .await

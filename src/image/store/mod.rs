@@ -5,6 +5,7 @@
 //!   ROOT/index.json           the truth, replaced in one step
 //!   ROOT/verified.json        layers that were looked at in this boot
 //!   ROOT/blobs/<hex>          manifests and configurations
+//!   ROOT/profiles/…           security profiles, which are no images
 //!   ROOT/layers/<name>/diff   unpacked layers, ready for overlay
 //!   ROOT/staging/<n>/…        of pulls under way
 //!   ROOT/trash/<n>            being deleted
@@ -29,6 +30,7 @@ use super::image::{Image, ImageId, LayerName};
 use super::import::{self, ImportError};
 use super::index::{Index, RECORD, Snapshot};
 use super::overlay::{self, ViewError};
+use super::profile::Profiles;
 use super::pull::{Fetches, InFlight, PullError, PullRequest, Pulling};
 use super::registry::{Registry, Timers};
 use super::{Reference, unpack};
@@ -170,6 +172,7 @@ pub(super) struct Inner {
     pub registry: Registry,
     pub in_flight: InFlight,
     pub fetches: Fetches,
+    pub profiles: Profiles,
     snapshot: ArcSwap<Snapshot>,
     /// Held by whoever replaces the index; guards nothing but the order of the replacements.
     writing: Mutex<()>,
@@ -221,6 +224,7 @@ impl ImageStore {
                 registry: Registry::new(settings.hosts_dir.clone(), settings.timers()),
                 in_flight: InFlight::default(),
                 fetches: Fetches::default(),
+                profiles: Profiles::open(&root)?,
                 holds: Mutex::new(Holds::new(snapshot.index.layers.keys().cloned())),
                 snapshot: ArcSwap::from_pointee(snapshot),
                 verified,

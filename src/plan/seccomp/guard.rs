@@ -13,10 +13,10 @@ const ARCHITECTURE: u32 = 4;
 
 /// Codes of linux/bpf_common.h: load a word; jump when equal, greater or equal, greater; return.
 const LOAD: u16 = 0x20;
-const JUMP_EQUAL: u16 = 0x15;
+pub(super) const JUMP_EQUAL: u16 = 0x15;
 const JUMP_GREATER: u16 = 0x25;
 const JUMP_GREATER_EQUAL: u16 = 0x35;
-const RETURN: u16 = 0x06;
+pub(super) const RETURN: u16 = 0x06;
 
 /// `SECCOMP_RET_ERRNO` with ENOSYS.
 const RETURN_ENOSYS: u32 = 0x0005_0000 | 38;
@@ -98,7 +98,7 @@ fn newest(profile: &LinuxSeccomp, numbering: &Numbering) -> Option<u32> {
 }
 
 /// Appends a `struct sock_filter` in the byte order of the machine.
-fn emit(out: &mut Vec<u8>, code: u16, (if_true, if_false): (u8, u8), operand: u32) {
+pub(super) fn emit(out: &mut Vec<u8>, code: u16, (if_true, if_false): (u8, u8), operand: u32) {
     out.extend(code.to_ne_bytes());
     out.extend([if_true, if_false]);
     out.extend(operand.to_ne_bytes());

@@ -9,6 +9,7 @@
 //! in the way that C libraries have a fallback for.
 
 mod guard;
+mod intersect;
 
 use std::collections::VecDeque;
 use std::io::{Read, Seek};
@@ -91,6 +92,22 @@ impl FilterCache {
         }
         filters.push_back(entry);
         Ok(filter)
+    }
+
+    /// The filter of a profile; with a base it allows what the base allows as well.
+    ///
+    /// # Errors
+    /// As [`FilterCache::get`], and the two together may be too long.
+    pub fn get_within(
+        &self,
+        profile: &LinuxSeccomp,
+        base: Option<&LinuxSeccomp>,
+    ) -> Result<SeccompFilter, FilterError> {
+        let filter = self.get(profile)?;
+        match base {
+            None => Ok(filter),
+            Some(base) => intersect::intersect(&filter, &self.get(base)?),
+        }
     }
 
     #[cfg(test)]

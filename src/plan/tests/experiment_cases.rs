@@ -13,7 +13,7 @@ fn pause_of(all: Vec<LinuxNamespace>, clocks: &[&str]) -> Result<ExperimentPause
     linux(&mut spec)
         .set_namespaces(Some(all))
         .set_time_offsets(Some(offsets.collect()));
-    pause(&spec, &FilterCache::default())
+    pause(&spec, None, &FilterCache::default())
 }
 
 #[test]

@@ -238,3 +238,115 @@ fn the_cache_answers_alike_and_is_bounded() {
     }
     assert_eq!(cache.len(), MAX_FILTERS);
 }
+
+/// What the kernel does with two filters, seccomp(2): of both answers the one with the higher precedence counts.
+fn both(one: Answer, two: Answer) -> Answer {
+    let rank = |answer: &Answer| match answer {
+        Answer::Other(0x8000_0000) => 0,
+        Answer::Other(0) => 1,
+        Answer::Other(number) if number >> 16 == 3 => 2,
+        Answer::Errno(_) => 3,
+        Answer::Other(number) if number >> 16 == 0x7ff0 => 4,
+        Answer::Other(_) => 5,
+        Answer::Allow => 6,
+    };
+    if rank(&two) < rank(&one) { two } else { one }
+}
+
+#[test]
+fn a_filter_within_another_does_the_stricter_of_both() {
+    use LinuxSeccompAction::{
+        ScmpActAllow, ScmpActErrno, ScmpActKillProcess, ScmpActKillThread, ScmpActLog,
+        ScmpActTrace, ScmpActTrap,
+    };
+    let eq = LinuxSeccompOperator::ScmpCmpEq;
+    let with = |name: &str, args: Vec<LinuxSeccompArg>, action| {
+        let mut rule = rule(&[name], action);
+        rule.set_args(Some(args));
+        rule
+    };
+    let profiles = [
+        profile(ScmpActAllow, vec![]),
+        profile(ScmpActAllow, vec![rule(&["mkdir", "ptrace"], ScmpActErrno)]),
+        profile(
+            ScmpActErrno,
+            vec![rule(&["read", "write", "mkdir", "socket"], ScmpActAllow)],
+        ),
+        profile(
+            ScmpActLog,
+            vec![
+                rule(&["ptrace"], ScmpActKillThread),
+                rule(&["mkdir"], ScmpActAllow),
+            ],
+        ),
+        profile(
+            ScmpActKillProcess,
+            vec![
+                rule(&["read", "socket"], ScmpActAllow),
+                rule(&["write"], ScmpActLog),
+            ],
+        ),
+        profile(
+            ScmpActErrno,
+            vec![
+                with("socket", vec![arg(0, eq, 1)], ScmpActAllow),
+                with("socket", vec![arg(0, eq, 2), arg(1, eq, 1)], ScmpActTrap),
+                rule(&["read"], ScmpActTrace),
+                rule(&["write"], ScmpActAllow),
+            ],
+        ),
+    ];
+    let cache = FilterCache::default();
+    let calls: [(&str, &[u64]); 9] = [
+        ("read", &[]),
+        ("write", &[]),
+        ("mkdir", &[]),
+        ("ptrace", &[]),
+        ("statx", &[]),
+        ("socket", &[1, 1]),
+        ("socket", &[2, 1]),
+        ("socket", &[2, 2]),
+        ("socket", &[40, 0]),
+    ];
+    for one in &profiles {
+        for two in &profiles {
+            let [first, second] = [one, two].map(|profile| cache.get(profile).unwrap());
+            let together = cache.get_within(one, Some(two)).unwrap();
+            for (name, args) in calls {
+                let found = ask(&together.program, name, args);
+                let alone = [&first, &second].map(|filter| ask(&filter.program, name, args));
+                let [a, b] = alone;
+                let wanted = both(a, b);
+                assert_eq!(found, wanted, "{name} {args:?} in {one:?} within {two:?}");
+            }
+            // Calls of other architectures as well: both filters judge them first.
+            let foreign = |program: &[u8]| run(program, 0x4000_0028, 1, &[]);
+            let wanted = both(foreign(&first.program), foreign(&second.program));
+            assert_eq!(foreign(&together.program), wanted);
+        }
+    }
+}
+
+#[test]
+fn flags_of_two_filters_are_those_that_loosen_nothing() {
+    let with = |flags: Option<Vec<LinuxSeccompFilterFlag>>| {
+        let mut one = profile(LinuxSeccompAction::ScmpActAllow, vec![]);
+        one.set_flags(flags);
+        one
+    };
+    let log = || Some(vec![LinuxSeccompFilterFlag::SeccompFilterFlagLog]);
+    let spec_allow = || Some(vec![LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow]);
+    let cases = [
+        (None, None, 4),
+        (None, Some(vec![]), 0),
+        (Some(vec![]), None, 0),
+        (log(), None, 2),
+        (spec_allow(), None, 4),
+        (log(), log(), 2),
+    ];
+    for (one, two, wanted) in cases {
+        let cache = FilterCache::default();
+        let filter = cache.get_within(&with(one), Some(&with(two))).unwrap();
+        assert_eq!(filter.flags, wanted);
+    }
+}

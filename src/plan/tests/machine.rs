@@ -18,6 +18,7 @@ pub(super) fn run(program: &[u8], arch: u32, number: u32, args: &[u64]) -> Answe
         data.extend(args.get(index).copied().unwrap_or(0).to_ne_bytes());
     }
     let (mut at, mut a) = (0_usize, 0_u32);
+    let mut scratch = [None; 16];
     loop {
         let code: [u8; 8] = program[at * 8..at * 8 + 8].try_into().unwrap();
         let op = u16::from_ne_bytes([code[0], code[1]]);
@@ -28,6 +29,9 @@ pub(super) fn run(program: &[u8], arch: u32, number: u32, args: &[u64]) -> Answe
                 let from = k as usize;
                 a = u32::from_ne_bytes(data[from..from + 4].try_into().unwrap());
             }
+            0x00 => a = k,
+            0x02 => scratch[k as usize] = Some(a),
+            0x60 => a = scratch[k as usize].expect("a word that was never stored"),
             0x05 => at += k as usize,
             0x15 => jump(a == k),
             0x25 => jump(a > k),

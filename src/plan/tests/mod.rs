@@ -102,6 +102,7 @@ impl Around {
                 exact_env: &self.exact_env,
                 stdin: Stdin::Once,
                 filters: &self.filters,
+                seccomp_base: None,
             },
         )
     }

@@ -12,7 +12,7 @@ fn pod(kinds: &[LinuxNamespaceType]) -> Spec {
 }
 
 fn plan(spec: &Spec) -> Result<crate::wire::plan::PausePlan, PlanError> {
-    pause(spec, &FilterCache::default()).map(|plan| plan.base)
+    pause(spec, None, &FilterCache::default()).map(|plan| plan.base)
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn sysctls_become_sorted_paths() {
     for key in ["net/../kernel/core_pattern", "net..x", "plain", "/net/x"] {
         linux(&mut spec).set_sysctl(Some(HashMap::from([(key.into(), "1".into())])));
         assert!(
-            super::pause(&spec, &FilterCache::default()).is_err(),
+            super::pause(&spec, None, &FilterCache::default()).is_err(),
             "{key}"
         );
     }

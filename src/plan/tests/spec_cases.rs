@@ -314,6 +314,7 @@ fn the_mappings_of_the_user_namespace_are_in_both_plans() {
         args: &["x".to_owned()],
         terminal: false,
         exact_env: &[],
+        seccomp_base: None,
     };
     let exec = crate::plan::exec(&spec, &request, &FilterCache::default()).unwrap();
     assert_eq!(exec.user, Some(user));
@@ -526,6 +527,7 @@ fn exec_is_the_same_process_with_another_command() {
         args: &args,
         terminal: false,
         exact_env: &[],
+        seccomp_base: None,
     };
     let plan = exec(&spec, &request, &FilterCache::default())
         .unwrap()

@@ -3,6 +3,7 @@
 //! The default profile lists what is allowed; everything else fails with EPERM. It follows the profile of
 //! containerd and Docker call by call, so that an image that works there works here.
 
+mod artifact;
 mod table;
 
 use std::collections::HashSet;
@@ -11,6 +12,8 @@ use oci_spec::runtime::{
     Arch, Capability, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompArgBuilder,
     LinuxSeccompOperator, LinuxSyscall,
 };
+
+pub use artifact::{ArtifactError, parse_artifact};
 
 /// Largest profile that is parsed, in bytes.
 pub const MAX_PROFILE: usize = 1 << 20;

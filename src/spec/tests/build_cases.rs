@@ -601,3 +601,36 @@ fn labels_of_security_modules() {
     let label = process(&spec).selinux_label().as_deref();
     assert_eq!(label, Some("system_u:system_r:container_t:s0:c1,c2"));
 }
+
+/// Options are OCI's (cri-api v0.37.2, `Mount.mount_options`), which are about the volume's own mount (runc 1.5.3
+/// applies only those that begin with an `r` to the mounts below). A recursively read-only tree has them all
+/// below as well: never less than what was asked for.
+#[test]
+fn options_of_volumes_follow_their_access() {
+    use crate::spec::MountOption::{NoDev, NoExec, NoSuid};
+    let options = |readonly, recursive, asked: &[crate::spec::MountOption]| {
+        let mut world = World::new();
+        let volume = world.volume("/c", "/h");
+        (volume.readonly, volume.recursive_read_only) = (readonly, recursive);
+        volume.options = asked.to_vec();
+        mount_at(&world.build().unwrap(), "/c").2.join(",")
+    };
+    let all = [NoExec, NoDev, NoSuid];
+    assert_eq!(options(false, false, &[]), "rbind,rprivate,rw");
+    assert_eq!(options(false, false, &[NoExec]), "rbind,rprivate,rw,noexec");
+    assert_eq!(
+        options(true, false, &all),
+        "rbind,rprivate,ro,noexec,nodev,nosuid"
+    );
+    assert_eq!(options(true, true, &[]), "rbind,rprivate,rro");
+    assert_eq!(
+        options(true, true, &all),
+        "rbind,rprivate,rro,rnoexec,rnodev,rnosuid"
+    );
+    let mut world = World::new();
+    let volume = world.volume("/c", "/h");
+    volume.propagation = crate::spec::VolumePropagation::Bidirectional;
+    volume.options = vec![NoSuid];
+    let (.., found) = mount_at(&world.build().unwrap(), "/c");
+    assert_eq!(found, ["rbind", "rshared", "rw", "nosuid"]);
+}

@@ -1,6 +1,7 @@
 //! Tests of what a request becomes.
 
 mod build_cases;
+mod cgroup_cases;
 mod experiment_cases;
 mod pod_cases;
 mod seccomp_cases;
@@ -49,6 +50,7 @@ impl World {
                 ..Identity::default()
             },
             host: HostFacts {
+                cgroup_delegation: false,
                 cgroup_mode: CgroupMode::V2,
                 last_cap: 40,
                 kernel: (6, 1),
@@ -115,6 +117,7 @@ impl World {
             propagation: VolumePropagation::Private,
             selinux_relabel: false,
             id_map: None,
+            options: Vec::new(),
         });
         self.container.mounts.last_mut().unwrap()
     }

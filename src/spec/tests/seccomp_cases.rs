@@ -118,3 +118,40 @@ fn the_default_profile_survives_json() {
     let json = serde_json::to_vec(&profile).unwrap();
     assert_eq!(parse_profile(&json).unwrap(), profile);
 }
+
+/// Publishers keep to linux.seccomp of the OCI runtime specification (v1.3.0), without listeners, with at most 128
+/// entries (security-profiles-operator 3421). Null is nothing, as for readers in Go.
+#[test]
+fn published_profiles_are_read_strictly() {
+    use super::super::seccomp::parse_artifact;
+    let entry = r#"{"names":["read"],"action":"SCMP_ACT_ALLOW"}"#;
+    let entries = |count: usize| vec![entry; count].join(",");
+    let good = [
+        r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#.to_owned(),
+        r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":38,"architectures":["SCMP_ARCH_X86_64"],"flags":[]}"#.to_owned(),
+        r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["a"],"action":"SCMP_ACT_LOG","comment":"why","args":null}]}"#.to_owned(),
+        r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["socket"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":1,"valueTwo":2,"op":"SCMP_CMP_MASKED_EQ"}]}]}"#.to_owned(),
+        format!(r#"{{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{}]}}"#, entries(128)),
+    ];
+    for text in &good {
+        parse_artifact(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    }
+    let bad = [
+        ("$.listenerPath", r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/s"}"#.to_owned()),
+        ("$.archMap", r#"{"defaultAction":"SCMP_ACT_ALLOW","archMap":[]}"#.to_owned()),
+        ("$.defaultAction", r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#.to_owned()),
+        ("$.syscalls[0].action", r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["a"],"action":"SCMP_ACT_NOTIFY"}]}"#.to_owned()),
+        ("$.syscalls[0].includes", r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["a"],"action":"SCMP_ACT_ALLOW","includes":{"caps":["CAP_SYS_ADMIN"]}}]}"#.to_owned()),
+        ("$.syscalls[0].args[0].arg", r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["a"],"action":"SCMP_ACT_ALLOW","args":[{"arg":0}]}]}"#.to_owned()),
+        ("$.syscalls", format!(r#"{{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{}]}}"#, entries(129))),
+        ("$.syscalls", r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":{}}"#.to_owned()),
+        ("$", "[]".to_owned()),
+        ("it is no linux.seccomp", "{".to_owned()),
+        ("it is no linux.seccomp", r#"{"defaultAction":"SCMP_ACT_NOPE"}"#.to_owned()),
+        ("it is no linux.seccomp", r#"{"syscalls":[]}"#.to_owned()),
+    ];
+    for (place, text) in &bad {
+        let error = parse_artifact(text).unwrap_err().to_string();
+        assert!(error.starts_with(place), "{text}: {error}");
+    }
+}

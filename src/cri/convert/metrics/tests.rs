@@ -7,6 +7,27 @@ use crate::disk::FsSpace;
 use crate::id::PodId;
 use crate::pod::{BlockDevice, PodPhase, Traffic};
 
+fn record() -> PodRecord {
+    let mut config = crate::spec::PodConfig::default();
+    config.metadata.name = "web".to_owned();
+    config.metadata.namespace = "shop".to_owned();
+    PodRecord {
+        id: PodId::random().unwrap(),
+        config: Arc::new(config),
+        phase: PodPhase::Ready,
+        created_at: 5_000_000_000,
+        boot_id: String::new(),
+        pause: None,
+        resources: Default::default(),
+        shim: None,
+        ips: Vec::new(),
+        cgroup: "/kubepods/pod1".to_owned(),
+        protocol: 1,
+        newest_protocol: None,
+        network_owner: None,
+    }
+}
+
 fn pod() -> PodMeasures {
     let stats = Stats {
         cpu: Some(CpuStats {
@@ -49,25 +70,8 @@ fn pod() -> PodMeasures {
         }],
         layer: None,
     };
-    let mut config = crate::spec::PodConfig::default();
-    config.metadata.name = "web".to_owned();
-    config.metadata.namespace = "shop".to_owned();
     PodMeasures {
-        pod: Arc::new(PodRecord {
-            id: PodId::random().unwrap(),
-            config: Arc::new(config),
-            phase: PodPhase::Ready,
-            created_at: 5_000_000_000,
-            boot_id: String::new(),
-            pause: None,
-            resources: Default::default(),
-            shim: None,
-            ips: Vec::new(),
-            cgroup: "/kubepods/pod1".to_owned(),
-            protocol: 1,
-            newest_protocol: None,
-            network_owner: None,
-        }),
+        pod: Arc::new(record()),
         group,
         network: Some(Traffic {
             default: Some(InterfaceStats {

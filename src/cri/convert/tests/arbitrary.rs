@@ -34,10 +34,11 @@ prop_compose! {
 prop_compose! {
     fn context()(
         namespace_options in proptest::option::of(namespaces()), user in any::<i64>(), name in ".{0,4}",
-        profile_type in -1..4, localhost_ref in ".{0,6}", policy in -1..3,
+        profile_type in -1..5, localhost_ref in ".{0,6}", oci_ref in ".{0,3}", policy in -1..3,
+        cgroup_mount_mode in -1..4,
         groups in proptest::collection::vec(any::<i64>(), 0..3),
     ) -> cri::LinuxContainerSecurityContext {
-        let profile = cri::SecurityProfile { profile_type, localhost_ref, ..Default::default() };
+        let profile = cri::SecurityProfile { profile_type, localhost_ref, oci_ref, ..Default::default() };
         cri::LinuxContainerSecurityContext {
             namespace_options,
             run_as_user: (user % 2 == 0).then_some(cri::Int64Value { value: user }),
@@ -46,6 +47,7 @@ prop_compose! {
             supplemental_groups_policy: policy,
             seccomp: Some(profile.clone()),
             apparmor: Some(profile),
+            cgroup_mount_mode,
             ..Default::default()
         }
     }

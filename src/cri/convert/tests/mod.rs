@@ -2,6 +2,8 @@
 
 mod arbitrary;
 mod experiment_cases;
+mod mount_cases;
+mod profile_cases;
 
 use std::collections::HashMap;
 
@@ -800,4 +802,60 @@ fn filters_have_to_match_in_every_part() {
         })),
         "filter.state",
     );
+}
+
+/// The zero value of the mode is POD, which a container's cgroup namespace cannot be; a sandbox must not have the
+/// message at all (comments of `CgroupNamespace` and `NamespaceOption`, cri-api v0.38.0-beta.0).
+#[test]
+fn cgroup_namespaces_are_own_or_the_nodes() {
+    use crate::spec::CgroupNamespace;
+    let options = |mode: Option<i32>| cri::NamespaceOption {
+        cgroupns_options: mode.map(|mode| cri::CgroupNamespace { mode }),
+        ..Default::default()
+    };
+    let asked = |mode| {
+        let found = secured(cri::LinuxContainerSecurityContext {
+            namespace_options: Some(options(mode)),
+            ..Default::default()
+        });
+        found.map(|container| container.security.cgroup_namespace)
+    };
+    assert_eq!(asked(None).unwrap(), None);
+    assert_eq!(asked(Some(1)).unwrap(), Some(CgroupNamespace::Own));
+    assert_eq!(asked(Some(2)).unwrap(), Some(CgroupNamespace::Host));
+    let field = "config.linux.security_context.namespace_options.cgroupns_options";
+    for mode in [0, 3, 4, -1] {
+        refused(asked(Some(mode)), &format!("{field}.mode"));
+    }
+    let sandbox = |mode| {
+        pod(cri::LinuxSandboxSecurityContext {
+            namespace_options: Some(options(mode)),
+            ..Default::default()
+        })
+    };
+    assert!(sandbox(None).is_ok());
+    for mode in [0, 1, 2] {
+        refused(sandbox(Some(mode)), field);
+    }
+}
+
+#[test]
+fn modes_of_the_cgroup_mount_are_taken_or_refused() {
+    use crate::spec::CgroupAccess::{ReadOnly, ReadWrite, Usual};
+    let asked = |mode| {
+        let found = secured(cri::LinuxContainerSecurityContext {
+            cgroup_mount_mode: mode,
+            ..Default::default()
+        });
+        found.map(|container| container.security.cgroup_access)
+    };
+    for (mode, wanted) in [(0, Usual), (1, ReadOnly), (2, ReadWrite)] {
+        assert_eq!(asked(mode).unwrap(), wanted);
+    }
+    for mode in [3, -1, i32::MAX] {
+        refused(
+            asked(mode),
+            "config.linux.security_context.cgroup_mount_mode",
+        );
+    }
 }

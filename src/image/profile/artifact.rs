@@ -1,0 +1,133 @@
+//! The artifact of a profile: a manifest with one layer, which is the profile's file as it is.
+
+use super::{PROFILE_MAX, ProfileError};
+use crate::image::pull::{PullError, PullRequest};
+use crate::image::registry::RegistryError;
+use crate::image::{Digest, ImageStore, Reference};
+use bytes::Bytes;
+use serde::Deserialize;
+use std::sync::Arc;
+
+/// Type of the artifact of a seccomp profile, as publishers write it (security-profiles-operator 3421).
+pub(super) const SECCOMP: &str = "application/vnd.cncf.seccomp-profile.config.v1+json";
+
+/// The types of manifests with a configuration and layers.
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// A manifest, as far as it matters here. Fields of other kinds of documents are there to tell them apart.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Manifest {
+    media_type: Option<String>,
+    artifact_type: Option<String>,
+    config: Option<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
+    manifests: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Descriptor {
+    media_type: Option<String>,
+    digest: Option<String>,
+    size: Option<u64>,
+}
+
+/// What a manifest says of a profile.
+#[derive(Debug)]
+pub(super) struct Artifact {
+    reference: String,
+    /// The digest of its file.
+    pub(super) file: Digest,
+    size: u64,
+}
+
+impl Artifact {
+    /// Reads the manifest of a profile.
+    pub(super) fn parse(reference: &str, manifest: &[u8]) -> Result<Self, ProfileError> {
+        let refused = |reason: String| ProfileError::Artifact {
+            reference: reference.to_owned(),
+            reason,
+        };
+        let manifest: Manifest = serde_json::from_slice(manifest)
+            .map_err(|error| refused(format!("its manifest is not JSON of that form: {error}")))?;
+        if manifest.manifests.is_some() {
+            let reason = "it is an index; give the digest of the profile's own manifest";
+            return Err(refused(reason.to_owned()));
+        }
+        let media_type = manifest.media_type.as_deref().unwrap_or(MANIFEST);
+        if media_type != MANIFEST {
+            return Err(refused(format!(
+                "mediaType is {media_type:?}, not {MANIFEST:?}"
+            )));
+        }
+        let config = manifest.config.unwrap_or_default().media_type;
+        // The guidelines of the image specification: a type of its own, or that of its configuration.
+        let own = manifest.artifact_type.filter(|kind| !kind.is_empty());
+        let kind = own.or(config).unwrap_or_default();
+        if kind != SECCOMP {
+            return Err(refused(format!(
+                "its artifact type is {kind:?}, not {SECCOMP:?}"
+            )));
+        }
+        let layers = manifest.layers.unwrap_or_default();
+        let [layer] = layers.as_slice() else {
+            return Err(refused(format!(
+                "it has {} layers instead of one",
+                layers.len()
+            )));
+        };
+        let digest = layer.digest.clone().unwrap_or_default();
+        let size = layer.size.unwrap_or_default();
+        if size > PROFILE_MAX as u64 {
+            return Err(refused(format!(
+                "layers[0].size is {size}; a profile has {PROFILE_MAX} bytes at most"
+            )));
+        }
+        let file = digest.parse();
+        Ok(Self {
+            reference: reference.to_owned(),
+            file: file.map_err(|error| refused(format!("layers[0].digest: {error}")))?,
+            size,
+        })
+    }
+
+    /// The text of the file, whose digest was compared.
+    pub(super) fn text(&self, file: &[u8]) -> Result<String, ProfileError> {
+        let refused = |reason| ProfileError::Artifact {
+            reference: self.reference.clone(),
+            reason,
+        };
+        if file.len() as u64 != self.size {
+            let found = file.len();
+            return Err(refused(format!(
+                "layers[0].size is {}, but it has {found} bytes",
+                self.size
+            )));
+        }
+        let text = String::from_utf8(file.to_vec());
+        text.map_err(|error| refused(format!("its file is no text: {error}")))
+    }
+}
+
+impl ImageStore {
+    /// Gets the manifest of a profile, what it says, and the file.
+    pub(super) async fn fetch_profile(
+        &self,
+        reference: &Reference,
+        request: &PullRequest,
+    ) -> Result<(Bytes, Artifact, Bytes), ProfileError> {
+        let failed = |source: RegistryError| PullError::Registry {
+            reference: request.reference.clone(),
+            source: Arc::new(source),
+        };
+        let registry = &self.inner.registry;
+        let repository = registry.repository(reference, request.credentials.clone());
+        let repository = repository.await.map_err(failed)?;
+        let manifest = repository.manifest(reference.target()).await;
+        let manifest = manifest.map_err(failed)?.bytes;
+        let artifact = Artifact::parse(&request.reference, &manifest)?;
+        let file = repository.small_blob(artifact.file).await;
+        Ok((manifest, artifact, file.map_err(failed)?.bytes))
+    }
+}

@@ -1,0 +1,291 @@
+//! Security profiles: small OCI artifacts, kept apart from the images.
+//!
+//! ```text
+//!   ROOT/profiles/<hex>.json    a profile, its digest, and the names it was asked for by
+//! ```
+//!
+//! A profile is named by the SHA-256 digest of its manifest, also where it was asked for by another one. Which files
+//! are profiles is the caller's to say: this module knows their artifacts, and compares digests.
+
+mod artifact;
+#[cfg(test)]
+mod tests;
+
+use super::pull::{PullError, PullRequest};
+use super::store::StoreError;
+use super::{Digest, DigestError, ImageStore, Reference, ReferenceError, Target};
+use crate::disk::{Dir, Durability, FileName, Record, RecordError};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The largest profile, in bytes: what publishers of such artifacts are told (security-profiles-operator 3421).
+pub const PROFILE_MAX: usize = 1 << 20;
+
+/// A profile with its names: in JSON each of its bytes may become six.
+const RECORD: Record<Profile> = Record::new(1, 8 * PROFILE_MAX);
+
+/// The directory of the profiles.
+const DIRECTORY: &str = "profiles";
+
+/// A profile that was pulled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// The digest of its manifest.
+    pub digest: Digest,
+    /// The references by which it was asked for, as they were written.
+    pub refs: BTreeSet<String>,
+    /// The digest of its file.
+    file: Digest,
+    /// Its file.
+    pub text: String,
+}
+
+impl Profile {
+    /// Whether a reference with this digest means it.
+    fn is(&self, digest: &Digest) -> bool {
+        let named =
+            |text: &String| Pinned::parse(text).is_ok_and(|pinned| pinned.digest == *digest);
+        self.digest == *digest || self.refs.iter().any(named)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.file.same_of(self.text.as_bytes()) == self.file
+    }
+}
+
+/// Why a profile was not pulled, found or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// The text is no reference.
+    #[error("invalid reference {reference:?} of a security profile")]
+    Reference {
+        /// The text.
+        reference: String,
+        /// What is wrong with it.
+        #[source]
+        source: ReferenceError,
+    },
+    /// The reference has no digest.
+    #[error(
+        "{0:?} does not say which profile it means; give a reference with a digest, NAME@sha256:…"
+    )]
+    Unpinned(String),
+    /// The registry did not deliver.
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    /// What the reference means is no artifact with a profile.
+    #[error("{reference} is no artifact with a security profile: {reason}")]
+    Artifact {
+        /// The reference.
+        reference: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file of the artifact cannot be used.
+    #[error("the security profile {reference} cannot be used")]
+    Content {
+        /// The reference.
+        reference: String,
+        /// What is wrong with it.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The text is no digest.
+    #[error("cannot look for a security profile")]
+    Digest(#[from] DigestError),
+    /// The store could not do it.
+    #[error("cannot use the security profiles of this node")]
+    Store(#[from] StoreError),
+}
+
+/// A reference with a digest.
+struct Pinned {
+    reference: Reference,
+    digest: Digest,
+}
+
+impl Pinned {
+    fn parse(text: &str) -> Result<Self, ProfileError> {
+        let reference: Reference = text.parse().map_err(|source| ProfileError::Reference {
+            reference: text.to_owned(),
+            source,
+        })?;
+        match *reference.target() {
+            Target::Digest(digest) => Ok(Self { reference, digest }),
+            Target::Tag(_) => Err(ProfileError::Unpinned(text.to_owned())),
+        }
+    }
+}
+
+/// The profiles of this node.
+#[derive(Debug)]
+pub(super) struct Profiles {
+    dir: Dir,
+    /// What the disk has. Held by whoever changes both.
+    known: Mutex<BTreeMap<Digest, Arc<Profile>>>,
+}
+
+impl Profiles {
+    /// Reads what is there. A profile that is torn is forgotten: it can be pulled again.
+    pub(super) fn open(root: &Dir) -> Result<Self, StoreError> {
+        let opening = StoreError::directory("open the security profiles");
+        let dir = root
+            .create_subdir(&FileName::new(DIRECTORY)?, 0o700)
+            .map_err(&opening)?;
+        dir.sweep_temporaries().map_err(&opening)?;
+        let mut known = BTreeMap::new();
+        for entry in dir.entries().map_err(&opening)? {
+            match RECORD.load(&dir, &entry.name) {
+                Ok(Some(profile)) if profile.is_whole() => {
+                    known.insert(profile.digest, Arc::new(profile));
+                }
+                Ok(None) => {}
+                Err(error @ RecordError::UnknownVersion { .. }) => return Err(error.into()),
+                Ok(Some(_)) | Err(_) => {
+                    let file = dir.join(&entry.name);
+                    tracing::error!(file = %file.display(), "a security profile is torn; it has to be pulled anew");
+                    dir.remove_file(&entry.name).map_err(&opening)?;
+                }
+            }
+        }
+        let known = Mutex::new(known);
+        Ok(Self { dir, known })
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<Digest, Arc<Profile>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, digest: &Digest) -> Option<Arc<Profile>> {
+        let known = self.known();
+        let direct = known.get(digest);
+        let found = direct.or_else(|| known.values().find(|profile| profile.is(digest)));
+        found.cloned()
+    }
+
+    /// Adds a name to a profile that is there; whether it is. Blocks.
+    fn rename(&self, digest: &Digest, name: &str) -> Result<bool, StoreError> {
+        let mut known = self.known();
+        let Some(found) = known.values().find(|profile| profile.is(digest)) else {
+            return Ok(false);
+        };
+        if !found.refs.contains(name) {
+            let mut profile = Profile::clone(found);
+            profile.refs.insert(name.to_owned());
+            self.keep(&mut known, profile)?;
+        }
+        Ok(true)
+    }
+
+    /// Keeps a profile, with the names that it has already. Blocks.
+    fn add(&self, mut profile: Profile) -> Result<(), StoreError> {
+        let mut known = self.known();
+        if let Some(present) = known.get(&profile.digest) {
+            profile.refs.extend(present.refs.iter().cloned());
+        }
+        self.keep(&mut known, profile)
+    }
+
+    fn keep(
+        &self,
+        known: &mut BTreeMap<Digest, Arc<Profile>>,
+        profile: Profile,
+    ) -> Result<(), StoreError> {
+        let name = file_name(&profile.digest)?;
+        RECORD.store(&self.dir, &name, &profile, Durability::Synced)?;
+        known.insert(profile.digest, Arc::new(profile));
+        Ok(())
+    }
+
+    /// Forgets a profile; one that is not there is forgotten already. Blocks.
+    fn remove(&self, digest: &Digest) -> Result<(), StoreError> {
+        let mut known = self.known();
+        let removing = StoreError::directory("remove a security profile");
+        self.dir
+            .remove_file(&file_name(digest)?)
+            .and_then(|()| self.dir.sync())
+            .map_err(removing)?;
+        known.remove(digest);
+        Ok(())
+    }
+}
+
+fn file_name(digest: &Digest) -> Result<FileName, StoreError> {
+    Ok(FileName::new(format!("{}.json", digest.hex()))?)
+}
+
+impl ImageStore {
+    /// Makes a profile present, and says whether it was already: no registry is asked then. `check` decides whether
+    /// a file is a profile that can be used.
+    ///
+    /// # Errors
+    /// [`ProfileError`]; nothing is kept then.
+    pub async fn pull_profile(
+        &self,
+        request: PullRequest,
+        check: impl FnOnce(&str) -> Result<(), Box<dyn Error + Send + Sync>> + Send + 'static,
+    ) -> Result<bool, ProfileError> {
+        let Pinned { reference, digest } = Pinned::parse(&request.reference)?;
+        let name = request.reference.clone();
+        let present = self.with_profiles(move |profiles| profiles.rename(&digest, &name));
+        if present.await? {
+            return Ok(true);
+        }
+        let found = self.fetch_profile(&reference, &request).await?;
+        let (manifest, artifact, file) = found;
+        let text = artifact.text(&file)?;
+        // Compiling a filter takes a while.
+        let checked = tokio::task::spawn_blocking(move || check(&text).map(|()| text)).await;
+        let text = checked
+            .map_err(|_| StoreError::Interrupted)?
+            .map_err(|source| ProfileError::Content {
+                reference: request.reference.clone(),
+                source,
+            })?;
+        let profile = Profile {
+            digest: Digest::of(&manifest),
+            refs: BTreeSet::from([request.reference]),
+            file: artifact.file,
+            text,
+        };
+        self.with_profiles(move |profiles| profiles.add(profile))
+            .await?;
+        Ok(false)
+    }
+
+    /// All profiles, in the order of their digests.
+    pub fn profiles(&self) -> Vec<Arc<Profile>> {
+        self.inner.profiles.known().values().cloned().collect()
+    }
+
+    /// The profile that a reference means, when it is here.
+    ///
+    /// # Errors
+    /// The text is no reference with a digest.
+    pub fn profile(&self, reference: &str) -> Result<Option<Arc<Profile>>, ProfileError> {
+        let pinned = Pinned::parse(reference)?;
+        Ok(self.inner.profiles.find(&pinned.digest))
+    }
+
+    /// Removes a profile by its digest. One that is not here is removed already.
+    ///
+    /// # Errors
+    /// The text is no digest, or the disk refuses.
+    pub async fn remove_profile(&self, digest: &str) -> Result<(), ProfileError> {
+        let digest: Digest = digest.parse()?;
+        Ok(self
+            .with_profiles(move |profiles| profiles.remove(&digest))
+            .await?)
+    }
+
+    async fn with_profiles<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Profiles) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.clone();
+        let done = tokio::task::spawn_blocking(move || work(&store.inner.profiles)).await;
+        done.unwrap_or(Err(StoreError::Interrupted))
+    }
+}

@@ -1,0 +1,120 @@
+//! Seccomp profiles that strangers publish: read strictly, since what is passed over might have forbidden something.
+//!
+//! A profile of the node's administrator is read as runc reads it. One from a registry has to say nothing that is not
+//! done: no field that is not known, no listener, no notification, and not more rules than publishers are told to
+//! keep to (security-profiles-operator 3421).
+
+use oci_spec::runtime::LinuxSeccomp;
+use serde_json::{Map, Value};
+
+/// Most entries of `syscalls`.
+const ENTRIES_MAX: usize = 128;
+
+/// What a profile, an entry of `syscalls` and an entry of its `args` may have. A comment is for people.
+const PROFILE: &[&str] = &[
+    "defaultAction",
+    "defaultErrnoRet",
+    "architectures",
+    "flags",
+    "syscalls",
+];
+const ENTRY: &[&str] = &["names", "action", "errnoRet", "args", "comment"];
+const ARGUMENT: &[&str] = &["index", "value", "valueTwo", "op"];
+
+/// The action that asks a listener.
+const NOTIFY: &str = "SCMP_ACT_NOTIFY";
+
+/// Why a published profile is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ArtifactError {
+    /// It is no JSON of the OCI runtime specification.
+    #[error("it is no linux.seccomp of the OCI runtime specification in JSON")]
+    Json(#[from] serde_json::Error),
+    /// It says something that is not done.
+    #[error("{path}: {reason}")]
+    Refused {
+        /// Where, as a JSON path.
+        path: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+}
+
+fn refused(path: impl Into<String>, reason: impl Into<String>) -> ArtifactError {
+    ArtifactError::Refused {
+        path: path.into(),
+        reason: reason.into(),
+    }
+}
+
+/// Parses a published profile.
+///
+/// # Errors
+/// [`ArtifactError`] names the place in the JSON.
+pub fn parse_artifact(text: &str) -> Result<LinuxSeccomp, ArtifactError> {
+    let value: Value = serde_json::from_str(text)?;
+    let profile = object("$", &value)?;
+    only("$", profile, PROFILE)?;
+    action("$.defaultAction", profile.get("defaultAction"))?;
+    let entries = list("$.syscalls", profile.get("syscalls"))?;
+    if entries.len() > ENTRIES_MAX {
+        let reason = format!(
+            "it has {} entries, and at most {ENTRIES_MAX} are taken; put names with the same action into one",
+            entries.len()
+        );
+        return Err(refused("$.syscalls", reason));
+    }
+    for (index, entry) in entries.iter().enumerate() {
+        let path = format!("$.syscalls[{index}]");
+        let entry = object(&path, entry)?;
+        only(&path, entry, ENTRY)?;
+        action(&format!("{path}.action"), entry.get("action"))?;
+        let arguments = list(&format!("{path}.args"), entry.get("args"))?;
+        for (index, argument) in arguments.iter().enumerate() {
+            let path = format!("{path}.args[{index}]");
+            only(&path, object(&path, argument)?, ARGUMENT)?;
+        }
+    }
+    Ok(serde_json::from_value(value)?)
+}
+
+fn object<'v>(path: &str, value: &'v Value) -> Result<&'v Map<String, Value>, ArtifactError> {
+    value
+        .as_object()
+        .ok_or_else(|| refused(path, "it is no JSON object; give one"))
+}
+
+/// A list; null and nothing are an empty one, as for readers in Go.
+fn list<'v>(path: &str, value: Option<&'v Value>) -> Result<&'v [Value], ArtifactError> {
+    match value {
+        None | Some(Value::Null) => Ok(&[]),
+        Some(Value::Array(list)) => Ok(list),
+        Some(_) => Err(refused(path, "it is no JSON array; give one")),
+    }
+}
+
+fn only(path: &str, object: &Map<String, Value>, known: &[&str]) -> Result<(), ArtifactError> {
+    match object.keys().find(|key| !known.contains(&key.as_str())) {
+        None => Ok(()),
+        Some(key) => {
+            let reason = format!(
+                "it is not known here; leave it out, or use {}",
+                known.join(", ")
+            );
+            Err(refused(format!("{path}.{key}"), reason))
+        }
+    }
+}
+
+fn action(path: &str, value: Option<&Value>) -> Result<(), ArtifactError> {
+    match value.and_then(Value::as_str) {
+        Some(NOTIFY) => {
+            let reason = format!(
+                "{NOTIFY} needs a listener, which a published profile cannot have; give another action"
+            );
+            Err(refused(path, reason))
+        }
+        // Which actions there are is checked with the rest.
+        _ => Ok(()),
+    }
+}
