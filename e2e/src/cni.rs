@@ -20,6 +20,38 @@ use crate::request::BUSYBOX;
 /// Where Debian's containernetworking-plugins are.
 const INSTALLED: &str = "/usr/lib/cni";
 
+/// Which real plugins a test runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// Debian's, of 2022.
+    Debian,
+    /// Those that e2e/tools/install.sh builds, of 2026, with multus and flannel's.
+    Built,
+}
+
+impl Release {
+    /// Both.
+    pub const ALL: [Release; 2] = [Release::Debian, Release::Built];
+
+    fn dir(self) -> PathBuf {
+        match self {
+            Release::Debian => INSTALLED.into(),
+            Release::Built => program::cache().join("bin/cni"),
+        }
+    }
+
+    /// The versions of the CNI that they speak.
+    pub fn versions(self) -> &'static [&'static str] {
+        const ALL: [&str; 7] = [
+            "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0",
+        ];
+        match self {
+            Release::Debian => &ALL[..6],
+            Release::Built => &ALL,
+        }
+    }
+}
+
 /// A plugin that writes down how it was called and does what the test says: it sources `VERB.sh`, when there is
 /// one, and gives a result with an address.
 const SPY: &str = r#"#!/bin/sh
@@ -34,7 +66,8 @@ if [ -e $dir/$name.$CNI_COMMAND.sh ]; then . $dir/$name.$CNI_COMMAND.sh; fi
 case $CNI_COMMAND in
 ADD) echo '{"cniVersion":"1.0.0","interfaces":[{"name":"eth0","sandbox":"'$CNI_NETNS'"}],
   "ips":[{"address":"fd00::7/64","interface":0},{"address":"10.99.0.7/24","interface":0}]}' ;;
-VERSION) echo '{"cniVersion":"1.1.0","supportedVersions":["0.3.1","0.4.0","1.0.0","1.1.0"]}' ;;
+VERSION) echo '{"cniVersion":"1.1.0",
+  "supportedVersions":["0.1.0","0.2.0","0.3.0","0.3.1","0.4.0","1.0.0","1.1.0"]}' ;;
 esac
 "#;
 
@@ -69,6 +102,11 @@ pub fn start(options: Options) -> (Daemon, Plugins) {
 
 /// As [`start`], with another kind of network than `cni`.
 pub fn start_as(kind: &'static str, options: Options) -> (Daemon, Plugins) {
+    start_with(Release::Debian, kind, options)
+}
+
+/// As [`start_as`], with plugins of a release.
+pub fn start_with(release: Release, kind: &'static str, options: Options) -> (Daemon, Plugins) {
     let place = Place::new();
     let plugins = Plugins {
         dir: place.dir.join("cni"),
@@ -76,7 +114,10 @@ pub fn start_as(kind: &'static str, options: Options) -> (Daemon, Plugins) {
     for dir in [plugins.conf(), plugins.bin(), plugins.leases()] {
         fs::create_dir_all(&dir).unwrap_or_else(|error| panic!("make {}: {error}", dir.display()));
     }
-    for entry in fs::read_dir(INSTALLED).into_iter().flatten().flatten() {
+    let installed = fs::read_dir(release.dir()).unwrap_or_else(|error| {
+        panic!("{release:?} plugins are missing ({error}): run e2e/tools/install.sh")
+    });
+    for entry in installed.flatten() {
         let link = plugins.bin().join(entry.file_name());
         symlink(entry.path(), link).unwrap_or_else(|error| panic!("link a plugin: {error}"));
     }
@@ -126,10 +167,15 @@ impl Plugins {
             .collect()
     }
 
-    /// Writes a configuration file.
+    /// Writes a configuration file; one of a network's own directory is NETWORK/FILE.
     pub fn configure(&self, name: &str, text: &str) {
         let text = text.replace("LEASES", &self.leases().display().to_string());
-        self.write(&self.conf().join(name), &text, 0o644);
+        let text = text.replace("PLUGINS", &self.dir.display().to_string());
+        let path = self.conf().join(name);
+        if let Some(network) = path.parent() {
+            fs::create_dir_all(network).unwrap_or_else(|error| panic!("make {name}: {error}"));
+        }
+        self.write(&path, &text, 0o644);
     }
 
     /// Removes a configuration file.
@@ -146,6 +192,27 @@ impl Plugins {
     /// Adds a plugin of the test's own.
     pub fn program(&self, name: &str, script: &str) {
         self.write(&self.bin().join(name), script, 0o755);
+    }
+
+    /// Adds a file that plugins read, beside the directories of this place: PLUGINS/NAME in a configuration.
+    pub fn provide(&self, name: &str, text: &str) {
+        self.write(&self.dir.join(name), text, 0o644);
+    }
+
+    /// The versions of the CNI that a plugin says it speaks; none of one that is not there.
+    pub fn spoken(&self, program: &str) -> Vec<String> {
+        let path = self.bin().join(program);
+        if !path.exists() {
+            return Vec::new();
+        }
+        let ask = format!(
+            r#"echo '{{"cniVersion":"1.0.0"}}' | CNI_COMMAND=VERSION CNI_PATH=/ CNI_IFNAME=x CNI_NETNS=x {}"#,
+            path.display()
+        );
+        let answer: Value = serde_json::from_str(&program::sh(&ask)).unwrap_or_default();
+        let versions = answer["supportedVersions"].as_array();
+        let texts = versions.into_iter().flatten().filter_map(Value::as_str);
+        texts.map(str::to_owned).collect()
     }
 
     /// What a scripted plugin does when it is called with a verb, before it answers. Nothing: as before.

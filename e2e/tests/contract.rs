@@ -340,3 +340,42 @@ mod redaction {
             .collect()
     }
 }
+
+/// What the reference libraries for network plugins say of the table that the daemon's own reading is held against.
+const ORACLE: &str = "tools/cni-oracle";
+/// That table, relative to this package.
+const ORACLE_TABLE: &str = "../src/network/cni/tests/libcni.json";
+
+#[test]
+fn the_table_of_networks_says_what_libcni_says() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = root.join(ORACLE_TABLE);
+    let kept = std::fs::read_to_string(&path).context("read the table")?;
+    let table = std::fs::File::open(&path).context("open the table")?;
+    #[expect(clippy::disallowed_methods, reason = "the oracle is a Go program")]
+    let mut go = Command::new("go");
+    go.args(["run", "."])
+        .current_dir(root.join(ORACLE))
+        .env("GOFLAGS", "-mod=readonly -buildvcs=false")
+        .stdin(table);
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = go.output().context("run `go`")?;
+    let stderr = String::from_utf8_lossy(&stderr);
+    ensure!(
+        status.success(),
+        "`go run .` in {ORACLE} failed, {status}: {stderr}"
+    );
+    let said = String::from_utf8(stdout).context("read the oracle's answer")?;
+    let changed = kept
+        .lines()
+        .zip(said.lines())
+        .find(|(kept, said)| kept != said);
+    if let Some((kept, said)) = changed {
+        panic!("libcni says\n{said}\nand the table has\n{kept}");
+    }
+    assert_eq!(kept.len(), said.len());
+    Ok(())
+}

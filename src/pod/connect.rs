@@ -154,7 +154,8 @@ pub fn detach_now(node: &Node, pod: &PodRecord) -> Option<Vec<PodError>> {
 
 /// Disconnects a pod. Every network is tried: nothing is there of those that it never joined.
 pub async fn detach(node: &Arc<Node>, pod: &PodRecord) -> Vec<PodError> {
-    let left = node.cni.del(&pod.id.to_string()).await;
+    let netns = node.netns_path(pod.id);
+    let left = node.cni.del(&pod.id.to_string(), &netns).await;
     // Plugins find what they have made by what is in the namespace: it stays until they have let go.
     let pin = if left.is_ok() { Pin::Remove } else { Pin::Keep };
     let (node, pod) = (Arc::clone(node), pod.clone());

@@ -460,6 +460,8 @@ fn version_1_1_asks_for_the_status_and_collects() {
             .find(|call| call.what == "spy-a.GC")?;
         let valid = json!([{ "containerID": pod.id, "ifname": "eth0" }]);
         assert_eq!(gc.stdin["cni.dev/valid-attachments"], valid);
+        // As libcni 1.3.1 calls it too.
+        assert_eq!(gc.stdin["cni.dev/attachments"], valid);
         Some(())
     });
     until("CHECK", PATIENCE, || {

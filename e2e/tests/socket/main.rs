@@ -8,6 +8,7 @@ mod cdi;
 mod cgroup_view;
 mod clients;
 mod cni;
+mod cni_forms;
 mod config;
 mod containers;
 mod crictl;

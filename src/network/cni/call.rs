@@ -29,6 +29,11 @@ const EXCERPT: usize = 1 << 10;
 /// How long what a plugin left running may hold its pipes open after it ended.
 const DRAIN: Duration = Duration::from_millis(500);
 
+/// Longest wait for a plugin's file that is being written; libcni tries five times, a second apart.
+const WRITING: Duration = Duration::from_secs(5);
+/// Between two looks at such a file.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+
 /// What is asked of a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
@@ -109,7 +114,7 @@ pub(super) async fn run(call: &Call) -> Result<Vec<u8>, CniError> {
         source,
     };
     let _step = fault::step(call.verb.step()).map_err(|errno| failed(errno.into()))?;
-    let mut child = start(call).map_err(failed)?;
+    let mut child = start_written(call).await.map_err(failed)?;
     let group = child.id().and_then(|pid| i32::try_from(pid).ok());
     let mut written = Written::default();
     let talk = converse(&mut child, call.stdin.to_string(), &mut written);
@@ -137,6 +142,21 @@ pub(super) async fn run(call: &Call) -> Result<Vec<u8>, CniError> {
     };
     end(&mut child, group, call).await;
     Err(error)
+}
+
+/// Starts the plugin; waits while its file is being written, because installers copy over the old one.
+async fn start_written(call: &Call) -> io::Result<Child> {
+    let last = Instant::now() + call.deadline.min(WRITING);
+    loop {
+        match start(call) {
+            Err(error)
+                if error.kind() == io::ErrorKind::ExecutableFileBusy && Instant::now() < last =>
+            {
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Starts the plugin as the leader of a process group of its own.

@@ -1,53 +1,28 @@
 //! Network configuration lists: the JSON files of the configuration directory (CNI specification, section 1).
+//!
+//! ```text
+//!   net.d/10-a.conflist   {"name":"a", "plugins":[P, Q]}     the first file by name is the network
+//!   net.d/a/20-r.conf     R                                  plugins of network a that others add: P, Q, R
+//!   net.d/a/30-s.conf     S                                  by name, after those of the list: P, Q, R, S
+//!   net.d/50-b.conf       {"name":"b", "type":…}             one plugin, the older form: never with a directory
+//! ```
+//!
+//! What is accepted is what libcni 1.3.1 and containerd's go-cni accept, and what they refuse is refused: a file that
+//! they cannot read puts no pod on another network.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::error::CniError;
+use super::field::Object;
+use super::version::{self, CniVersion};
 
 /// Largest configuration file; real ones have a few KiB.
 const FILE_LIMIT: u64 = 1 << 20;
 /// Most plugins in one list.
 const PLUGIN_LIMIT: usize = 64;
-
-/// The versions of the protocol that are spoken, as `cniVersion` names them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum CniVersion {
-    /// 0.3.0; its results are those of 0.3.1.
-    V0_3_0,
-    /// 0.3.1.
-    V0_3_1,
-    /// 0.4.0: CHECK, and the result of ADD goes to DEL.
-    V0_4_0,
-    /// 1.0.0.
-    V1_0_0,
-    /// 1.1.0: GC and STATUS.
-    V1_1_0,
-}
-
-/// All versions, the newest first.
-const VERSIONS: [(CniVersion, &str); 5] = [
-    (CniVersion::V1_1_0, "1.1.0"),
-    (CniVersion::V1_0_0, "1.0.0"),
-    (CniVersion::V0_4_0, "0.4.0"),
-    (CniVersion::V0_3_1, "0.3.1"),
-    (CniVersion::V0_3_0, "0.3.0"),
-];
-
-impl CniVersion {
-    fn parse(text: &str) -> Option<CniVersion> {
-        let known = VERSIONS.iter().find(|(_, name)| *name == text);
-        known.map(|(version, _)| *version)
-    }
-
-    /// As `cniVersion` has it.
-    pub fn as_str(self) -> &'static str {
-        let known = VERSIONS.iter().find(|(version, _)| *version == self);
-        known.map_or("1.1.0", |(_, name)| name)
-    }
-}
 
 /// The network that pods join: plugins that are called one after another.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,13 +31,17 @@ pub struct NetworkList {
     pub name: String,
     /// The version that its plugins are spoken to in.
     pub version: CniVersion,
+    /// Whether the list names its version: where it does not, plugins are told an empty one, as libcni does.
+    names_version: bool,
     /// Its plugins, in the order of ADD.
     pub plugins: Vec<Plugin>,
     /// CHECK is not to be called.
     pub disable_check: bool,
     /// GC is not to be called.
     pub disable_gc: bool,
-    /// The list as it was read; a single plugin's file is made a list of one.
+    /// The network's own directory is not looked into.
+    only_inlined: bool,
+    /// The list as it was read, with the plugins of its directory; a single plugin's file is made a list of one.
     pub source: Value,
 }
 
@@ -71,6 +50,8 @@ pub struct NetworkList {
 pub struct Plugin {
     /// Its program: a file name, looked up in the plugin directories.
     pub kind: String,
+    /// The runtime arguments that it takes.
+    capabilities: Vec<String>,
     /// Its part of the configuration, as it was read.
     pub config: Map<String, Value>,
 }
@@ -78,8 +59,7 @@ pub struct Plugin {
 impl Plugin {
     /// Whether the plugin takes a runtime argument.
     pub fn takes(&self, capability: &str) -> bool {
-        let declared = self.config.get("capabilities");
-        declared.and_then(|all| all.get(capability)) == Some(&Value::Bool(true))
+        self.capabilities.iter().any(|of| of == capability)
     }
 }
 
@@ -90,125 +70,297 @@ impl Plugin {
 /// # Errors
 /// [`CniError::Read`], [`CniError::Config`].
 pub fn first(dir: &Path) -> Result<Option<NetworkList>, CniError> {
-    let Some(path) = first_file(dir)? else {
+    let Some(path) = files(dir, &["conflist", "conf", "json"])?
+        .into_iter()
+        .next()
+    else {
         return Ok(None);
     };
-    let failed = |source| CniError::Read {
-        path: path.clone(),
-        source,
-    };
-    let mut text = Vec::new();
-    let file = std::fs::File::open(&path).map_err(failed)?;
-    file.take(FILE_LIMIT + 1)
-        .read_to_end(&mut text)
-        .map_err(failed)?;
     let wrong = |reason: String| CniError::Config {
         path: path.clone(),
         reason,
     };
-    if text.len() as u64 > FILE_LIMIT {
-        return Err(wrong(format!("it has more than {FILE_LIMIT} bytes")));
+    let source = read(&path)?;
+    if ending(&path) != "conflist" {
+        return single(source).and_then(parse).map(Some).map_err(wrong);
     }
-    let value: Value = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
-    let list = path.extension().is_some_and(|end| end == "conflist");
-    let value = if list { value } else { list_of_one(value) };
-    parse(value).map(Some).map_err(wrong)
+    let mut list = inlined(source).map_err(wrong)?;
+    if !list.only_inlined {
+        list.add_from(&dir.join(&list.name))?;
+    }
+    if list.plugins.is_empty() {
+        let place = dir.join(&list.name);
+        return Err(wrong(format!(
+            "plugins: it is missing, and {} has no file that ends in .conf; name a plugin in one of them",
+            place.display()
+        )));
+    }
+    list.check().map_err(wrong)?;
+    Ok(Some(list))
 }
 
-fn first_file(dir: &Path) -> Result<Option<PathBuf>, CniError> {
+/// Reads a list that is complete in itself.
+///
+/// # Errors
+/// What is wrong with it and what would be right.
+pub(super) fn parse(source: Value) -> Result<NetworkList, String> {
+    let list = inlined(source)?;
+    if list.plugins.is_empty() {
+        return Err("plugins: it is missing; name at least one plugin".to_owned());
+    }
+    list.check()?;
+    Ok(list)
+}
+
+impl NetworkList {
+    /// Adds the plugins of the network's own directory. A plugin's file needs no more than a type: name and version
+    /// are the list's.
+    fn add_from(&mut self, dir: &Path) -> Result<(), CniError> {
+        for path in files(dir, &["conf"])? {
+            let added = plugin("", &read(&path)?).map_err(|reason| CniError::Config {
+                path: path.clone(),
+                reason,
+            })?;
+            self.plugins.push(added);
+        }
+        // The whole list is what is recorded for DEL: the directory may be another one by then.
+        if let Value::Object(source) = &mut self.source {
+            let all = self.plugins.iter().map(|of| json!(of.config)).collect();
+            source.insert("plugins".to_owned(), Value::Array(all));
+        }
+        Ok(())
+    }
+
+    /// The version as plugins are told.
+    pub(super) fn told_version(&self) -> &'static str {
+        if self.names_version {
+            self.version.as_str()
+        } else {
+            ""
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let count = self.plugins.len();
+        if count > PLUGIN_LIMIT {
+            return Err(format!(
+                "plugins: there are {count}, and at most {PLUGIN_LIMIT} are allowed"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The files of a directory with one of these endings, by name. None when there is no such directory.
+fn files(dir: &Path, endings: &[&str]) -> Result<Vec<PathBuf>, CniError> {
     let failed = |source| CniError::Read {
         path: dir.to_owned(),
         source,
     };
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(failed(error)),
     };
-    let mut first: Option<PathBuf> = None;
+    let mut found = Vec::new();
     for entry in entries {
-        let path = entry.map_err(failed)?.path();
-        let end = path.extension().and_then(|end| end.to_str());
-        if matches!(end, Some("conflist" | "conf" | "json"))
-            && first.as_ref().is_none_or(|first| path < *first)
-        {
-            first = Some(path);
+        let entry = entry.map_err(failed)?;
+        let path = entry.path();
+        if endings.contains(&ending(&path)) && !entry.file_type().map_err(failed)?.is_dir() {
+            found.push(path);
         }
     }
-    Ok(first)
+    found.sort();
+    Ok(found)
+}
+
+/// What stands after the last dot of a file's name, also of one that begins with it.
+fn ending(path: &Path) -> &str {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let parts = name.and_then(|name| name.rsplit_once('.'));
+    parts.map_or("", |(_, ending)| ending)
+}
+
+fn read(path: &Path) -> Result<Value, CniError> {
+    let failed = |source| CniError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let wrong = |reason: String| CniError::Config {
+        path: path.to_owned(),
+        reason,
+    };
+    let mut text = Vec::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(FILE_LIMIT + 1)
+        .read_to_end(&mut text)
+        .map_err(failed)?;
+    if text.len() as u64 > FILE_LIMIT {
+        return Err(wrong(format!("it has more than {FILE_LIMIT} bytes")));
+    }
+    serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))
 }
 
 /// A file with one plugin, as a list.
-fn list_of_one(plugin: Value) -> Value {
-    let mut list = Map::new();
-    for key in ["name", "cniVersion"] {
-        if let Some(value) = plugin.get(key) {
-            list.insert(key.to_owned(), value.clone());
-        }
+fn single(source: Value) -> Result<Value, String> {
+    let file = Object::document(&source)?;
+    if file.get("type").is_none() && file.get("plugins").is_some() {
+        return Err(
+            "type: it is missing; a file with a list of plugins has to end in .conflist".to_owned(),
+        );
     }
-    list.insert("plugins".to_owned(), Value::Array(vec![plugin]));
-    Value::Object(list)
+    // Here, so that what is wrong has its place in the file and not in the list that it becomes.
+    plugin("", &source)?;
+    let list = json!({ "name": file.text("name")?, "cniVersion": file.text("cniVersion")? });
+    let Value::Object(mut list) = list else {
+        return Err("no JSON object".to_owned());
+    };
+    list.insert("plugins".to_owned(), json!([source]));
+    Ok(Value::Object(list))
 }
 
-/// Reads a list.
-///
-/// # Errors
-/// What is wrong with it and what would be right.
-pub(super) fn parse(source: Value) -> Result<NetworkList, String> {
-    let text = |key: &str| source.get(key).and_then(Value::as_str);
-    let name = text("name").unwrap_or_default().to_owned();
-    if !is_name(&name) {
-        return Err(format!(
-            "name {name:?} is no network name; give letters, digits, `.`, `_` and `-`, a letter or digit first"
-        ));
-    }
-    let plugins = source.get("plugins").and_then(Value::as_array);
-    let plugins = plugins.ok_or("it has no list `plugins`")?;
-    if plugins.is_empty() || plugins.len() > PLUGIN_LIMIT {
-        return Err(format!("give 1 to {PLUGIN_LIMIT} plugins"));
-    }
-    let flag = |key: &str| match source.get(key) {
-        Some(Value::Bool(set)) => *set,
-        Some(Value::String(set)) => set.eq_ignore_ascii_case("true"),
-        _ => false,
+/// Reads a list with the plugins that stand in it, which may be none where others add theirs.
+fn inlined(source: Value) -> Result<NetworkList, String> {
+    let Value::Object(fields) = &source else {
+        return Err("no JSON object".to_owned());
     };
+    let name = match fields.get("name") {
+        Some(Value::String(name)) if is_name(name) => name.clone(),
+        name => {
+            let given = name.unwrap_or(&Value::Null);
+            return Err(format!(
+                "name: invalid value {given}: letters, digits, `.`, `_` and `-` are expected, a letter or digit first"
+            ));
+        }
+    };
+    let only_inlined = switch(fields, "loadOnlyInlinedPlugins")?;
+    let plugins = match fields.get("plugins") {
+        None if only_inlined => {
+            return Err(
+                "plugins: it is missing, and loadOnlyInlinedPlugins allows no others".to_owned(),
+            );
+        }
+        None => Vec::new(),
+        Some(Value::Array(entries)) if !entries.is_empty() => {
+            let entries = entries.iter().enumerate();
+            let entries = entries.map(|(index, entry)| plugin(&format!("plugins[{index}]"), entry));
+            entries.collect::<Result<_, _>>()?
+        }
+        Some(other) => {
+            return Err(format!(
+                "plugins: invalid value {other}: a list of at least one plugin is expected"
+            ));
+        }
+    };
+    let named = version(fields)?;
     Ok(NetworkList {
-        version: version(&source)?,
-        plugins: plugins.iter().map(plugin).collect::<Result<_, _>>()?,
-        disable_check: flag("disableCheck"),
-        disable_gc: flag("disableGC"),
+        version: named.unwrap_or(CniVersion::V0_1_0),
+        names_version: named.is_some(),
+        plugins,
+        disable_check: switch(fields, "disableCheck")?,
+        disable_gc: switch(fields, "disableGC")?,
+        only_inlined,
         name,
         source,
     })
 }
 
-/// The newest version of those that the list allows.
-fn version(source: &Value) -> Result<CniVersion, String> {
-    let single = source.get("cniVersion").into_iter();
-    let several = source.get("cniVersions").and_then(Value::as_array);
-    let given: Vec<&str> = single
-        .chain(several.into_iter().flatten())
-        .filter_map(Value::as_str)
-        .collect();
-    let known = given.iter().filter_map(|text| CniVersion::parse(text));
-    known.max().ok_or_else(|| {
-        format!("cniVersion {given:?} is not spoken; give 0.3.1, 0.4.0, 1.0.0 or 1.1.0")
-    })
+/// A switch of a list: a boolean, or a text that says the same in any case.
+fn switch(fields: &Map<String, Value>, key: &str) -> Result<bool, String> {
+    match fields.get(key) {
+        None => Ok(false),
+        Some(Value::Bool(set)) => Ok(*set),
+        Some(Value::String(set)) if set.eq_ignore_ascii_case("true") => Ok(true),
+        Some(Value::String(set)) if set.eq_ignore_ascii_case("false") => Ok(false),
+        Some(other) => Err(format!(
+            "{key}: invalid value {other}: true or false is expected"
+        )),
+    }
 }
 
-fn plugin(value: &Value) -> Result<Plugin, String> {
-    let config = value.as_object().ok_or("a plugin is no JSON object")?;
-    let kind = config.get("type").and_then(Value::as_str);
-    let kind = kind.unwrap_or_default();
+/// The newest version of those that the list allows and that are known. None where it names none, which means 0.1.0.
+fn version(fields: &Map<String, Value>) -> Result<Option<CniVersion>, String> {
+    let text = |path: &str, value: &Value| match value {
+        Value::String(text) => Ok(text.clone()),
+        other => Err(format!("{path}: invalid value {other}: a text is expected")),
+    };
+    let unknown = |path: &str, given: &str| {
+        let known = version::KNOWN;
+        format!("{path}: invalid value {given}: {known} is expected")
+    };
+    let single = fields.get("cniVersion");
+    let single = single.map(|value| text("cniVersion", value)).transpose()?;
+    let single = single.filter(|text| !text.is_empty());
+    let several = match fields.get("cniVersions") {
+        None => Vec::new(),
+        Some(Value::Array(several)) => several.clone(),
+        Some(other) => {
+            return Err(format!(
+                "cniVersions: invalid value {other}: a list of texts is expected"
+            ));
+        }
+    };
+    let mut newest = match &single {
+        None => None,
+        Some(text) => CniVersion::parse(text),
+    };
+    if several.is_empty() {
+        return match (single, newest) {
+            (Some(text), None) => Err(unknown("cniVersion", &format!("{text:?}"))),
+            (_, newest) => Ok(newest),
+        };
+    }
+    for (index, value) in several.iter().enumerate() {
+        let path = format!("cniVersions[{index}]");
+        let given = text(&path, value)?;
+        if !is_version(&given) {
+            return Err(unknown(&path, &format!("{given:?}")));
+        }
+        // Those of a later specification are for others who read the same file.
+        newest = newest.max(CniVersion::parse(&given));
+    }
+    let all = Value::Array(several).to_string();
+    newest.map(Some).ok_or_else(|| unknown("cniVersions", &all))
+}
+
+/// Whether a text is a version, known or not: up to three numbers, or nothing for 0.1.0.
+fn is_version(text: &str) -> bool {
+    let number = |part: &str| part.parse::<u32>().is_ok();
+    text.is_empty() || (text.split('.').count() <= 3 && text.split('.').all(number))
+}
+
+/// One plugin; `path` is its place in the file, empty for a whole one.
+fn plugin(path: &str, value: &Value) -> Result<Plugin, String> {
+    let object = match path {
+        "" => Object::document(value)?,
+        path => Object::at(path, value)?,
+    };
+    let kind = object.text("type")?;
     // It becomes a path below the plugin directories and must not leave them.
     if kind.is_empty() || kind.starts_with('.') || kind.contains(['/', '\0']) {
         return Err(format!(
-            "plugin type {kind:?} is no file name of a plugin program"
+            "{}: invalid value {kind:?}: the file name of a plugin's program is expected",
+            object.path("type")
         ));
     }
+    // What the reference library reads of every plugin's configuration has the right types, or the file is refused.
+    let _ = (object.text("name")?, object.text("cniVersion")?);
+    let capabilities = object.switches("capabilities")?;
+    object.object("prevResult")?;
+    if let Some(ipam) = object.object("ipam")? {
+        ipam.text("type")?;
+    }
+    if let Some(dns) = object.object("dns")? {
+        dns.text("domain")?;
+        for key in ["nameservers", "search", "options"] {
+            dns.texts(key)?;
+        }
+    }
+    let set = capabilities.into_iter().filter(|(_, set)| *set);
     Ok(Plugin {
         kind: kind.to_owned(),
-        config: config.clone(),
+        capabilities: set.map(|(name, _)| name.to_owned()).collect(),
+        config: value.as_object().cloned().unwrap_or_default(),
     })
 }
 

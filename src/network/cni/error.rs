@@ -105,10 +105,14 @@ pub enum CniError {
         spoken: String,
     },
     /// The plugins gave the pod no address.
-    #[error("network `{network}` gave the pod's {interface} no address")]
+    #[error(
+        "network `{network}` gave the pod's {interface} no address in its result, which is of CNI {version}"
+    )]
     NoAddress {
         /// The network.
         network: String,
+        /// The version that the result was read in: 0.2.0 and before have other fields than those after.
+        version: &'static str,
         /// The interface.
         interface: &'static str,
     },

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{config, outcome};
+use super::{CniVersion, config, outcome};
 
 /// A network's configuration.
 pub fn configuration(bytes: &[u8]) {
@@ -13,7 +13,16 @@ pub fn configuration(bytes: &[u8]) {
 
 /// What a plugin writes.
 pub fn output(bytes: &[u8]) {
-    if let Ok(result) = outcome::parse(bytes) {
-        let _ = outcome::addresses(&result, "eth0");
+    for version in [CniVersion::V0_1_0, CniVersion::V0_4_0, CniVersion::V1_1_0] {
+        let Ok(result) = outcome::parse(bytes, version) else {
+            continue;
+        };
+        let _ = result.addresses("eth0");
+        let whole = result.whole();
+        let again = outcome::read(&whole, version).map(|again| again.whole());
+        assert_eq!(again, Ok(whole), "what is written is read as the same");
+        for other in [CniVersion::V0_2_0, CniVersion::V0_3_1, CniVersion::V1_0_0] {
+            let _ = result.in_version(other);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Networks of CNI plugins (Container Network Interface, versions 0.3.1 to 1.1.0).
+//! Networks of CNI plugins (Container Network Interface, versions 0.1.0 to 1.1.0).
 //!
 //! ```text
 //!   add: read the first list ─▶ record what DEL needs ─▶ ADD a ─▶ ADD b ─▶ … ─▶ record the result
@@ -18,14 +18,17 @@
 mod call;
 mod config;
 mod error;
+mod field;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
+mod garbage;
 mod outcome;
 mod pod;
 mod strays;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod version;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -36,12 +39,13 @@ use serde_json::{Map, Value, json};
 use tokio::sync::RwLock;
 
 pub use call::Verb;
-pub use config::{CniVersion, NetworkList, Plugin};
+pub use config::{NetworkList, Plugin};
 pub use error::CniError;
 pub use pod::CniPod;
+pub use version::CniVersion;
 
 use super::subnet::Subnet;
-use crate::disk::{Dir, Durability, FileName, Record};
+use crate::disk::{Dir, Durability, FileName, Record, RecordError};
 use call::Call;
 use pod::Attachment;
 use verdict::Verdicts;
@@ -57,8 +61,6 @@ const SUFFIX: &str = ".json";
 const RELEASING: &str = ".releasing";
 /// The file with the ranges of [`CniNetwork::set_ranges`].
 const RANGES: &str = "ranges";
-/// The key under which GC gets the pods that live (section "GC" of the specification).
-const VALID: &str = "cni.dev/valid-attachments";
 
 /// What a network of plugins is made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,44 +157,38 @@ impl CniNetwork {
             result: None,
         };
         self.keep(&pod.id, attachment.clone()).await?;
+        let mut last = None;
         for plugin in &list.plugins {
             let call = self.call(Verb::Add, list, plugin, Some((&pod.id, &attachment)))?;
             let stdout = call::run(&call).await?;
-            let result = outcome::parse(&stdout).map_err(|reason| CniError::NoResult {
-                verb: Verb::Add,
-                plugin: call.plugin.clone(),
-                reason,
-            })?;
-            attachment.result = Some(result);
+            let wrong = |reason| no_result(Verb::Add, &call.plugin, reason);
+            let outcome = outcome::parse(&stdout, list.version).map_err(wrong)?;
+            attachment.result = Some(outcome.whole());
+            last = Some((outcome, call.plugin));
         }
-        let result = attachment.result.clone().unwrap_or_default();
         self.keep(&pod.id, attachment).await?;
-        let found =
-            outcome::addresses(&result, INTERFACE).map_err(|reason| CniError::NoResult {
-                verb: Verb::Add,
-                plugin: list
-                    .plugins
-                    .last()
-                    .map_or_else(PathBuf::new, |last| last.kind.clone().into()),
-                reason,
-            })?;
+        let none = |version: CniVersion| CniError::NoAddress {
+            network: list.name.clone(),
+            interface: INTERFACE,
+            version: version.as_str(),
+        };
+        let (outcome, plugin) = last.ok_or_else(|| none(list.version))?;
+        let found = outcome.addresses(INTERFACE);
+        let found = found.map_err(|reason| no_result(Verb::Add, &plugin, reason))?;
         if found.is_empty() {
-            return Err(CniError::NoAddress {
-                network: list.name.clone(),
-                interface: INTERFACE,
-            });
+            return Err(none(outcome.version()));
         }
         Ok(found)
     }
 
     /// Takes a pod off the network that it joined, with the configuration and the result of that time. A pod
-    /// that never joined one is done. Works when the namespace is gone.
+    /// that never joined one is done. Works when the namespace at `netns` is gone.
     ///
     /// # Errors
     /// [`CniError`]; the record stays, so that it can be repeated. Plugins that an earlier one was chained to
     /// are not called: they would free an address that rules still lead to.
-    pub async fn del(&self, id: &str) -> Result<(), CniError> {
-        let Some(mut attachment) = self.attachment(id)? else {
+    pub async fn del(&self, id: &str, netns: &Path) -> Result<(), CniError> {
+        let Some(mut attachment) = self.attachment_or_substitute(id, netns)? else {
             return Ok(());
         };
         let marker = FileName::new(format!("{id}{RELEASING}"))?;
@@ -245,43 +241,6 @@ impl CniNetwork {
         Ok(())
     }
 
-    /// Lets the plugins of the configured network forget all pods but those of which there are records.
-    ///
-    /// # Errors
-    /// The first [`CniError`], after all plugins were called.
-    pub async fn collect(&self) -> Result<(), CniError> {
-        let Some(list) = self.configured()? else {
-            return Ok(());
-        };
-        if list.disable_gc || list.version < CniVersion::V1_1_0 {
-            return Ok(());
-        }
-        let _nobody_joins = self.joining.write().await;
-        let mut valid = Vec::new();
-        for id in self.attached()? {
-            // Names are unique on a node, and a pod is in one network.
-            if self
-                .attachment(&id)?
-                .is_some_and(|of| of.list.get("name") == list.source.get("name"))
-            {
-                valid.push(json!({ "containerID": id, "ifname": INTERFACE }));
-            }
-        }
-        let mut first_error = None;
-        for plugin in &list.plugins {
-            let mut outcome = self.call(Verb::Gc, &list, plugin, None);
-            if let Ok(Value::Object(stdin)) = outcome.as_mut().map(|call| &mut call.stdin) {
-                stdin.insert(VALID.to_owned(), Value::Array(valid.clone()));
-            }
-            let called = match outcome {
-                Ok(call) => call::run(&call).await.map(drop),
-                Err(error) => Err(error),
-            };
-            first_error = first_error.or(called.err());
-        }
-        first_error.map_or(Ok(()), Err)
-    }
-
     /// The ids of all pods of which there are records.
     ///
     /// # Errors
@@ -316,6 +275,33 @@ impl CniNetwork {
         Ok(RECORD.load(&self.dir, &file_name(id)?)?)
     }
 
+    /// As [`CniNetwork::attachment`]. A record that is damaged says no more, and keeping it would keep the pod's
+    /// address for ever: its pod leaves the network of today without a result, as with libcni 1.3.1.
+    fn attachment_or_substitute(
+        &self,
+        id: &str,
+        netns: &Path,
+    ) -> Result<Option<Attachment>, CniError> {
+        let damage = match self.attachment(id) {
+            Ok(Some(attachment)) => match self.recorded(&attachment) {
+                Ok(_) => return Ok(Some(attachment)),
+                Err(error) => error,
+            },
+            Err(error @ CniError::Record(RecordError::Damaged { .. })) => error,
+            other => return other,
+        };
+        let Ok(Some(list)) = self.configured() else {
+            return Err(damage);
+        };
+        tracing::warn!(
+            pod = id,
+            network = list.name,
+            error = &damage as &dyn std::error::Error,
+            "cannot read what the network plugins were given; the pod leaves the network that is configured now"
+        );
+        Ok(Some(Attachment::of_unread(id, netns, &list)))
+    }
+
     /// The list of a record.
     fn recorded(&self, attachment: &Attachment) -> Result<NetworkList, CniError> {
         config::parse(attachment.list.clone()).map_err(|reason| CniError::Config {
@@ -332,10 +318,11 @@ impl CniNetwork {
         plugin: &Plugin,
         pod: Option<(&str, &Attachment)>,
     ) -> Result<Call, CniError> {
+        let program = self.program(&plugin.kind)?;
         let mut environment = vec![("CNI_PATH", self.search_path(":"))];
         let mut stdin = plugin.config.clone();
         stdin.insert("name".to_owned(), json!(list.name));
-        stdin.insert("cniVersion".to_owned(), json!(list.version.as_str()));
+        stdin.insert("cniVersion".to_owned(), json!(list.told_version()));
         if let Some((id, attachment)) = pod {
             environment.extend([
                 (strays::KEY, id.to_owned()),
@@ -354,12 +341,18 @@ impl CniNetwork {
             // Before 0.4.0 a result went from one ADD to the next only.
             let chained = verb == Verb::Add || list.version >= CniVersion::V0_4_0;
             if let (true, Some(result)) = (chained, &attachment.result) {
-                stdin.insert("prevResult".to_owned(), result.clone());
+                let result = outcome::read(result, list.version);
+                match result.and_then(|result| result.in_version(list.version)) {
+                    Ok(result) => _ = stdin.insert("prevResult".to_owned(), result),
+                    // Plugins have to let go without it as well, as with libcni 1.3.1.
+                    Err(_) if verb == Verb::Del => {}
+                    Err(reason) => return Err(no_result(verb, &program, reason)),
+                }
             }
         }
         Ok(Call {
             verb,
-            plugin: self.program(&plugin.kind)?,
+            plugin: program,
             environment,
             stdin: Value::Object(stdin),
             deadline: self.settings.timeout,
@@ -380,6 +373,14 @@ impl CniNetwork {
             plugin: plugin.to_owned(),
             directories: self.search_path(", "),
         })
+    }
+}
+
+fn no_result(verb: Verb, plugin: &Path, reason: String) -> CniError {
+    CniError::NoResult {
+        verb,
+        plugin: plugin.to_owned(),
+        reason,
     }
 }
 

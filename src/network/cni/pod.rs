@@ -2,11 +2,12 @@
 //! the capability (the specification's "dynamic plugin specific fields").
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::config::NetworkList;
 use crate::network::{Bandwidth, HostPort, Subnet};
 
 /// A burst that limits nothing, in bits: a rate without one is not possible, and the annotations have none.
@@ -116,6 +117,23 @@ pub(super) struct Attachment {
     pub(super) arguments: String,
     /// Runtime arguments by capability.
     pub(super) runtime: Map<String, Value>,
-    /// The last plugin's result; none while ADD is under way.
+    /// The last plugin's result, in the version in which it came; none while ADD is under way.
     pub(super) result: Option<Value>,
+}
+
+impl Attachment {
+    /// Of a pod whose record cannot be read: what is known of it all the same.
+    pub(super) fn of_unread(id: &str, netns: &Path, list: &NetworkList) -> Attachment {
+        let pod = CniPod {
+            id: id.to_owned(),
+            ..CniPod::default()
+        };
+        Attachment {
+            netns: netns.to_owned(),
+            list: list.source.clone(),
+            arguments: pod.arguments(),
+            runtime: Map::new(),
+            result: None,
+        }
+    }
 }

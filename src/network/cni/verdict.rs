@@ -35,8 +35,8 @@ struct State {
     network: Option<Verdict>,
     /// The network whose plugins are being asked.
     asking: Option<Asking>,
-    /// Versions that a program speaks, as long as the file is the same.
-    versions: HashMap<PathBuf, (Stamp, Vec<String>)>,
+    /// Versions that a program speaks, as long as the file is the same; none of one that does not say.
+    versions: HashMap<PathBuf, (Stamp, Option<Vec<String>>)>,
 }
 
 #[derive(Debug, Clone)]
@@ -144,7 +144,8 @@ impl CniNetwork {
         Ok(())
     }
 
-    /// Whether a program speaks a version.
+    /// Whether a program speaks a version. One that does not answer VERSION is called all the same, as containerd
+    /// does: plugins that are scripts often know ADD and DEL only.
     async fn speaks(&self, program: &Path, wanted: CniVersion) -> Result<(), CniError> {
         let stamp = stamp(program);
         let known = match self.verdicts.state().versions.get(program) {
@@ -161,6 +162,9 @@ impl CniNetwork {
                 versions
             }
         };
+        let Some(versions) = versions else {
+            return Ok(());
+        };
         if versions.iter().any(|version| version == wanted.as_str()) {
             return Ok(());
         }
@@ -171,7 +175,12 @@ impl CniNetwork {
         })
     }
 
-    async fn versions(&self, program: &Path, wanted: CniVersion) -> Result<Vec<String>, CniError> {
+    /// The versions that a program says it speaks; None when it says nothing of the kind.
+    async fn versions(
+        &self,
+        program: &Path,
+        wanted: CniVersion,
+    ) -> Result<Option<Vec<String>>, CniError> {
         let call = Call {
             verb: Verb::Version,
             plugin: program.to_owned(),
@@ -185,19 +194,34 @@ impl CniNetwork {
             stdin: json!({ "cniVersion": wanted.as_str() }),
             deadline: self.settings.timeout.min(PATIENCE),
         };
-        let stdout = call::run(&call).await?;
-        let answer: Value = serde_json::from_slice(&stdout).unwrap_or_default();
-        let versions = answer.get("supportedVersions").and_then(Value::as_array);
-        let versions = versions.ok_or_else(|| CniError::NoResult {
-            verb: Verb::Version,
-            plugin: program.to_owned(),
-            reason: format!(
-                "no supportedVersions; it wrote: {:?}",
-                call::excerpt(&stdout)
-            ),
-        })?;
-        let texts = versions.iter().filter_map(Value::as_str);
-        Ok(texts.map(str::to_owned).collect())
+        match call::run(&call).await {
+            Ok(stdout) => Ok(supported(&stdout)),
+            // What plugins of 0.1.0 say, which has no VERSION.
+            Err(CniError::Failed { message, .. })
+                if message.starts_with("unknown CNI_COMMAND: VERSION") =>
+            {
+                Ok(Some(vec![CniVersion::V0_1_0.as_str().to_owned()]))
+            }
+            Err(CniError::Failed { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The versions in an answer to VERSION.
+fn supported(stdout: &[u8]) -> Option<Vec<String>> {
+    let answer: Value = serde_json::from_slice(stdout).ok()?;
+    let texts = |list: &[Value]| {
+        let texts = list.iter().filter_map(Value::as_str);
+        texts.map(str::to_owned).collect()
+    };
+    match answer.get("supportedVersions").and_then(Value::as_array) {
+        Some(versions) if !versions.is_empty() => Some(texts(versions)),
+        // The version that had VERSION first and no list in its answer.
+        _ if answer.get("cniVersion")? == "0.2.0" => {
+            Some(vec!["0.1.0".to_owned(), "0.2.0".to_owned()])
+        }
+        _ => None,
     }
 }
 
