@@ -12,6 +12,7 @@ use super::place::Places;
 use super::process::{set_identity, set_oom_score};
 use super::report::Reporter;
 use super::start::{Launch, Start};
+use super::sysctl;
 use super::time_namespace;
 use super::user_namespace::map_ids;
 use crate::sys::credential::{self, Sets};
@@ -150,11 +151,10 @@ impl Prepared<'_> {
             return Ok(());
         }
         reporter.at(Step::Sysctl, 0);
-        let top = path::open(c"/proc/sys", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-        for (index, sysctl) in self.launch.plan.sysctls.iter().enumerate() {
+        let top = sysctl::open()?;
+        for (index, of) in self.launch.plan.sysctls.iter().enumerate() {
             reporter.at(Step::Sysctl, index);
-            let file = path::open_beneath(top.as_fd(), sysctl.path.as_c_str(), OFlag::O_WRONLY)?;
-            descriptor::write(file.as_fd(), sysctl.value.to_bytes())?;
+            sysctl::write(top.as_fd(), of)?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::errno::Errno;
 
+use super::sysctl;
 use crate::sys::fdpass;
 use crate::wire::Step;
 use crate::wire::plan::{ContainerPlan, Mount, MountSource, PausePlan, Process, Propagation};
@@ -231,13 +232,10 @@ pub fn describe_pause(plan: &PausePlan, position: Position) -> String {
     let index = usize::from(position.index);
     match position.step {
         Step::Hostname => text(plan.hostname.as_ref()),
-        Step::Sysctl => plan.sysctls.get(index).map_or_else(String::new, |sysctl| {
-            format!(
-                "{}={}",
-                sysctl.path.to_string_lossy(),
-                sysctl.value.to_string_lossy()
-            )
-        }),
+        Step::Sysctl => plan
+            .sysctls
+            .get(index)
+            .map_or_else(String::new, sysctl::describe),
         Step::User => format!("user {} group {}", plan.uid, plan.gid),
         Step::Mount => "/shm".to_owned(),
         _ => String::new(),

@@ -1,5 +1,6 @@
 //! The plan of a pause, from its pod's Spec.
 
+use std::ffi::CStr;
 use std::path::Path;
 
 use oci_spec::runtime::{Hooks, Linux, LinuxNamespaceType, LinuxSeccomp, Spec};
@@ -172,7 +173,8 @@ fn user_mappings(linux: &Linux, own: bool) -> Result<Option<IdMappings>, PlanErr
     Ok(mappings)
 }
 
-/// Sorted, so that the same pod has the same plan.
+/// Sorted, so that the same pod has the same plan, and so that what is said of one interface stands against what is
+/// said of all.
 fn sysctls(linux: &Linux) -> Result<Vec<Sysctl>, PlanError> {
     let mut out = Vec::new();
     for (key, value) in linux.sysctl().iter().flatten() {
@@ -185,8 +187,25 @@ fn sysctls(linux: &Linux) -> Result<Vec<Sysctl>, PlanError> {
             value: c_string(&field, value.as_str())?,
         });
     }
-    out.sort_by(|a, b| a.path.cmp(&b.path));
+    out.sort_by(|a, b| {
+        breadth(&a.path)
+            .cmp(&breadth(&b.path))
+            .then(a.path.cmp(&b.path))
+    });
     Ok(out)
+}
+
+/// How many others a write changes as well, the most first: net/ipv4/ip_forward sets net/ipv4/conf/*/forwarding, and
+/// net/ipv6/conf/all/disable_ipv6 that of every interface (ip-sysctl, devinet_sysctl_forward, addrconf_disable_ipv6).
+fn breadth(path: &CStr) -> u8 {
+    let path = path.to_string_lossy();
+    let interface = path.split_once("/conf/").map(|(_, rest)| rest);
+    match interface.and_then(|rest| rest.split('/').next()) {
+        None => 0,
+        Some("all") => 1,
+        Some("default") => 2,
+        Some(_) => 3,
+    }
 }
 
 /// sysctl(8): when the first separator is a dot, dots and slashes change places.

@@ -99,8 +99,19 @@ pub async fn attach(
     });
     match step.await? {
         Step::Done(ips) => Ok(ips),
-        Step::Plugins(list) => Ok(node.cni.add(&list, &cni_pod(node, pod)?).await?),
+        Step::Plugins(list) => {
+            let ips = node.cni.add(&list, &cni_pod(node, pod)?).await?;
+            Ok(lasting(&pod.config, ips))
+        }
     }
+}
+
+/// Those of a pod's addresses that its sysctls leave it.
+fn lasting(config: &PodConfig, mut ips: Vec<IpAddr>) -> Vec<IpAddr> {
+    if spec::sysctl::disables_ipv6(config, "eth0") {
+        ips.retain(IpAddr::is_ipv4);
+    }
+    ips
 }
 
 /// Which network a new pod joins.
@@ -132,6 +143,7 @@ fn bridge(
     let id = pod.id.to_string();
     bridge.ensure_once()?;
     let ips = bridge.attach(&id, netns.as_fd(), control.as_fd())?.ips;
+    let ips = lasting(&pod.config, ips);
     let limits = bandwidth(&pod.config)?;
     if !limits.is_unlimited() {
         bridge.shape(&id, limits)?;

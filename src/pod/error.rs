@@ -261,6 +261,19 @@ pub enum PodError {
         #[source]
         source: LinkError,
     },
+    /// A kernel parameter cannot be set.
+    #[error("linux.sysctls[{key:?}]: cannot set {value:?}: {remedy}")]
+    Sysctl {
+        /// Which.
+        key: String,
+        /// To what.
+        value: String,
+        /// What is wrong, and what would do.
+        remedy: &'static str,
+        /// Why.
+        #[source]
+        source: LinkError,
+    },
     /// The owners of a volume's files cannot be mapped.
     #[error(
         "{doing}: the owners of files below {path} cannot be mapped by the pod's user namespace, because {file_system} \
@@ -437,22 +450,9 @@ impl PodError {
             }
             Self::Dir(error) if error.is_no_space() => ErrorKind::ResourceExhausted,
             Self::State(error) if error.is_no_space() => ErrorKind::ResourceExhausted,
-            Self::Shim {
-                source: LinkError::Closed,
-                ..
-            } => ErrorKind::Unavailable,
-            Self::Shim {
-                source: LinkError::Strange(_) | LinkError::Earlier { .. },
-                ..
-            } => ErrorKind::FailedPrecondition,
-            Self::Shim {
-                source: LinkError::Failed(failure),
-                ..
-            }
-            | Self::IdMap {
-                source: LinkError::Failed(failure),
-                ..
-            } => launch_error::kind(failure),
+            Self::Shim { source, .. }
+            | Self::IdMap { source, .. }
+            | Self::Sysctl { source, .. } => link_kind(source),
             _ => ErrorKind::Internal,
         }
     }
@@ -465,6 +465,15 @@ fn cgroup_kind(error: &CgroupError) -> ErrorKind {
         | CgroupError::Refused { .. }
         | CgroupError::Unavailable { .. } => ErrorKind::InvalidArgument,
         CgroupError::BelowUsage { .. } | CgroupError::Gone { .. } => ErrorKind::FailedPrecondition,
+        _ => ErrorKind::Internal,
+    }
+}
+
+fn link_kind(error: &LinkError) -> ErrorKind {
+    match error {
+        LinkError::Closed => ErrorKind::Unavailable,
+        LinkError::Strange(_) | LinkError::Earlier { .. } => ErrorKind::FailedPrecondition,
+        LinkError::Failed(failure) => launch_error::kind(failure),
         _ => ErrorKind::Internal,
     }
 }

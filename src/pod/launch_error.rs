@@ -28,6 +28,45 @@ pub fn is_killed(error: &LinkError) -> bool {
         if failure.step == Step::Vanished && failure.object == "killed by signal 9")
 }
 
+/// As [`of`], of a pod's pause and of what is done in its namespaces.
+pub fn of_pod(doing: &'static str, error: LinkError) -> PodError {
+    let LinkError::Failed(failure) = &error else {
+        return PodError::Shim {
+            doing,
+            source: error,
+        };
+    };
+    match (failure.step, failure.object.split_once('=')) {
+        (Step::Sysctl, Some((path, value))) => PodError::Sysctl {
+            // As people write it, unless a component of it has a dot.
+            key: match path.contains('.') {
+                true => path.to_owned(),
+                false => path.replace('/', "."),
+            },
+            value: value.to_owned(),
+            remedy: sysctl_remedy(Errno::from_raw(failure.errno)),
+            source: LinkError::Failed(failure.clone()),
+        },
+        _ => PodError::Shim {
+            doing,
+            source: error,
+        },
+    }
+}
+
+fn sysctl_remedy(errno: Errno) -> &'static str {
+    match errno {
+        Errno::ENOENT | Errno::ENOTDIR => {
+            "there is none of this name in a pod's namespaces on this node; look below /proc/sys in a container"
+        }
+        Errno::EISDIR => "this is a group of parameters; name one of them",
+        Errno::EACCES | Errno::EPERM | Errno::EROFS => {
+            "a pod may only read this one; leave it out or set it on the node"
+        }
+        _ => "give a value that the kernel takes",
+    }
+}
+
 /// The kind of a failed step.
 ///
 /// It is never `NotFound`: clients take that for the pod's or the container's absence. A request's own

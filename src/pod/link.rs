@@ -325,6 +325,7 @@ fn step_of(request: &Request) -> &'static str {
         Request::Attach { .. } => "wire.attach",
         Request::OpenTcp { .. } => "wire.open-tcp",
         Request::Identify => "wire.identify",
+        Request::SetNetworkSysctls { .. } => "wire.set-network-sysctls",
     }
 }
 

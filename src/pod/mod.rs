@@ -55,6 +55,7 @@ mod shown;
 mod spawn;
 mod state;
 mod stats;
+mod sysctls;
 mod task;
 mod update;
 mod volumes;

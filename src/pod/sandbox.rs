@@ -1,7 +1,7 @@
 //! Making a pod sandbox and releasing it.
 //!
 //! ```text
-//!   record intent → files → cgroup → shim → pause → pin netns → network → record result
+//!   record intent → files → cgroup → shim → pause → pin netns → network → its sysctls → record result
 //! ```
 //!
 //! Everything made here has a name that follows from the pod's id, so [`release`] undoes all of it whatever
@@ -20,12 +20,14 @@ use super::error::PodError;
 use super::experiments;
 use super::files;
 use super::joined;
+use super::launch_error;
 use super::link::{Answer, LinkError, ShimLink};
 use super::node::{Node, blocking};
 use super::process::ProcessIdentity;
 use super::record::{self, PodRecord};
 use super::scope;
 use super::seccomp;
+use super::sysctls;
 use crate::cgroup::{Cgroup, CgroupPath, Limits, Role};
 use crate::disk::Dir;
 use crate::id::ContainerId;
@@ -92,7 +94,8 @@ pub fn own_cgroup(pod: &PodRecord) -> Result<CgroupPath, PodError> {
 
 /// Makes everything of a pod. On failure the caller calls [`release`].
 pub async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<Made, PodError> {
-    let plan = pause_plan(node, pod)?;
+    let mut plan = pause_plan(node, pod)?;
+    let late = sysctls::take_late(&mut plan.base, &pod.config, node.spawner.protocol());
     let joined = joined::namespace(node, pod).await?;
     let (dir, cgroup, order) = prepare(node, pod, plan).await?;
     let (link, events) =
@@ -103,6 +106,7 @@ pub async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<Made, PodError> {
     };
     let (report, netns) = start_pause(node, &link, &cgroup, &order, joined).await?;
     let ips = connect::attach(node, pod, &link, netns).await?;
+    sysctls::set_late(&link, late).await?;
     let (pause, shim) = identities(&report);
     Ok(Made {
         link,
@@ -257,7 +261,8 @@ async fn start_pause(
         Order::Plain(_) | Order::Hooked(_) => Request::StartPause { cgroup: slots },
         Order::Experiment(_) => Request::StartExperimentPause { cgroup: slots },
     };
-    let mut answer = link.ask(request, &descriptors).await.map_err(shim(DOING))?;
+    let answer = link.ask(request, &descriptors).await;
+    let mut answer = answer.map_err(|error| launch_error::of_pod(DOING, error))?;
     match (&answer.body, answer.descriptors.pop()) {
         (Reply::PauseStarted(report), Some(netns)) => Ok((report.clone(), netns)),
         _ => Err(unexpected(DOING, &answer)),

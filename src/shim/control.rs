@@ -123,6 +123,9 @@ impl Shim {
                 self.attach(asked).map(Some)
             }
             Request::OpenTcp { family } => Ok(Some((Reply::Netlink, vec![self.open_tcp(family)?]))),
+            Request::SetNetworkSysctls { sysctls } => {
+                self.set_network_sysctls(&sysctls).and_then(|()| done())
+            }
             Request::Identify => Ok(Some((Reply::Identity(process::own_pid()), Vec::new()))),
         }
     }

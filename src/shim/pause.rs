@@ -9,11 +9,14 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use super::process::Process;
 use super::run::{Shim, Token, failed};
 use super::state::State;
-use crate::launch::{CgroupDirectories, PauseLaunch, start_pause};
+use crate::launch::{CgroupDirectories, PauseLaunch, set_in_network, start_pause};
 use crate::sys::namespace::{CloneFlags, TIME};
 use crate::sys::{descriptor, path, proc, process};
-use crate::wire::plan::{ExperimentPausePlan, PausePlan, PauseSpecials};
+use crate::wire::plan::{ExperimentPausePlan, PausePlan, PauseSpecials, Sysctl};
 use crate::wire::{CgroupSlot, Failure, IpFamily, PauseReport, Reply, Request, Step};
+
+/// What an error of it is about.
+const POD_NETWORK: &str = "network namespace of the pod";
 
 /// The pause process.
 #[derive(Debug)]
@@ -144,17 +147,23 @@ impl Shim {
         self.open_inside_network(|| socket(family, SockType::Stream, flags, None))
     }
 
+    /// Sets sysctls of the pod's network namespace.
+    pub(super) fn set_network_sysctls(&self, sysctls: &[Sysctl]) -> Result<(), Failure> {
+        set_in_network(&self.places, self.pod_network()?, sysctls)
+    }
+
     fn open_inside_network(
         &self,
         open: impl FnOnce() -> nix::Result<OwnedFd>,
     ) -> Result<OwnedFd, Failure> {
-        let pause = self.running_pause()?;
-        let failure = |errno| failed(Step::Join, errno, "network namespace of the pod");
-        let network = pause
-            .network
-            .as_ref()
-            .ok_or_else(|| failure(Errno::EBADF))?;
-        self.places.inside_network(network, open).map_err(failure)
+        let network = self.pod_network()?;
+        let opened = self.places.inside_network(network, open);
+        opened.map_err(|errno| failed(Step::Join, errno, POD_NETWORK))
+    }
+
+    fn pod_network(&self) -> Result<&OwnedFd, Failure> {
+        let network = self.running_pause()?.network.as_ref();
+        network.ok_or_else(|| failed(Step::Join, Errno::EBADF, POD_NETWORK))
     }
 }
 

@@ -1,6 +1,10 @@
 //! Kernel parameters of a pod: which keys belong to a namespace, and which values are harmless.
 //!
-//! A value must not bring a second key, which could be the host's. Keys and values are checked apart, stay apart until they are written, and a key that is not known to belong to a namespace is refused.
+//! A value must not bring a second key, which could be the host's. Keys and values are checked apart, stay apart until
+//! they are written, and a key that is not known to belong to a namespace is refused.
+//!
+//! What is accepted is what Kubernetes 1.37 calls namespaced: net.*, the parameters of System V IPC and of message
+//! queues, kernel.domainname, and user.* in a pod with a user namespace of its own.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +21,7 @@ pub enum SysctlError {
     /// The key does not belong to a namespace: setting it would change the host.
     #[error(
         "linux.sysctls: {0:?} does not belong to a namespace and would change the node; \
-         kernel.shm*, kernel.msg*, kernel.sem, fs.mqueue.* and net.* do"
+         kernel.shm*, kernel.msg*, kernel.sem, kernel.domainname, fs.mqueue.*, net.* and user.* do"
     )]
     NotNamespaced(String),
     /// The pod has the host's namespace of that kind.
@@ -27,12 +31,22 @@ pub enum SysctlError {
     HostNamespace {
         /// The key as given.
         key: String,
-        /// `network` or `ipc`.
+        /// `network`, `ipc`, `uts` or `user`.
         namespace: &'static str,
     },
     /// The host name has its own field.
     #[error("linux.sysctls: {0:?} is set by the field hostname; use that")]
     HostName(String),
+    /// The same parameter in both spellings, with two values.
+    #[error(
+        "linux.sysctls: {first:?} and {second:?} are the same parameter and differ; leave one out"
+    )]
+    Twice {
+        /// One key as given.
+        first: String,
+        /// The other.
+        second: String,
+    },
     /// The value has a character that is not printable ASCII, or is too long.
     #[error("linux.sysctls: the value of {0:?} has to be at most 4095 printable ASCII characters")]
     Value(String),
@@ -43,6 +57,8 @@ pub enum SysctlError {
 enum Owner {
     Network,
     Ipc,
+    Uts,
+    User,
 }
 
 /// Parameters of the IPC namespace: ipc_namespaces(7), Linux ipc/ipc_sysctl.c.
@@ -73,13 +89,39 @@ const MAX_VALUE: usize = 4095;
 /// [`SysctlError`] for the first key or value that is refused.
 pub fn for_pod(pod: &PodConfig) -> Result<BTreeMap<String, String>, SysctlError> {
     let mut out = defaults(pod);
+    let mut given: BTreeMap<String, (&String, &String)> = BTreeMap::new();
     for (key, value) in &pod.sysctls {
         let path = path_of(key)?;
         check_namespace(key, &path, pod)?;
         check_value(key, value)?;
-        out.insert(spelled(&path), value.clone());
+        let spelled = spelled(&path);
+        if let Some((first, other)) = given.insert(spelled.clone(), (key, value))
+            && other != value
+        {
+            return Err(SysctlError::Twice {
+                first: first.clone(),
+                second: key.clone(),
+            });
+        }
+        out.insert(spelled, value.clone());
     }
     Ok(out)
+}
+
+/// Whether the request sets parameters of the pod's network. Those that pods have anyway do not count.
+pub fn asks_of_network(pod: &PodConfig) -> bool {
+    let mut paths = pod.sysctls.keys().filter_map(|key| path_of(key).ok());
+    paths.any(|path| owner(&path) == Some(Owner::Network))
+}
+
+/// Whether the request takes IPv6 from an interface. All its addresses go with it (ip-sysctl, disable_ipv6).
+pub fn disables_ipv6(pod: &PodConfig, interface: &str) -> bool {
+    let of_interface = format!("net/ipv6/conf/{interface}/disable_ipv6");
+    let set = |value: &str| value.trim().parse().is_ok_and(|number: i32| number != 0);
+    pod.sysctls.iter().any(|(key, value)| {
+        let path = path_of(key).unwrap_or_default();
+        set(value) && (path == "net/ipv6/conf/all/disable_ipv6" || path == of_interface)
+    })
 }
 
 /// What containerd sets unless told otherwise: ports below 1024 and ping work without capabilities.
@@ -136,7 +178,7 @@ fn spelled(path: &str) -> String {
 }
 
 fn check_namespace(key: &str, path: &str, pod: &PodConfig) -> Result<(), SysctlError> {
-    if matches!(path, "kernel/hostname" | "kernel/domainname") {
+    if path == "kernel/hostname" {
         return Err(SysctlError::HostName(key.to_owned()));
     }
     let host = |namespace| SysctlError::HostNamespace {
@@ -146,6 +188,9 @@ fn check_namespace(key: &str, path: &str, pod: &PodConfig) -> Result<(), SysctlE
     match owner(path) {
         Some(Owner::Network) if pod.namespaces.network == NetMode::Node => Err(host("network")),
         Some(Owner::Ipc) if pod.namespaces.ipc == IpcMode::Node => Err(host("ipc")),
+        // The host's network goes with the host's name: NamespaceOption of the CRI has no mode for it.
+        Some(Owner::Uts) if pod.namespaces.network == NetMode::Node => Err(host("uts")),
+        Some(Owner::User) if pod.namespaces.userns.is_none() => Err(host("user")),
         Some(_) => Ok(()),
         None => Err(SysctlError::NotNamespaced(key.to_owned())),
     }
@@ -156,6 +201,11 @@ fn owner(path: &str) -> Option<Owner> {
         Some(Owner::Network)
     } else if path.starts_with("fs/mqueue/") || IPC_KEYS.contains(&path) {
         Some(Owner::Ipc)
+    } else if path == "kernel/domainname" {
+        Some(Owner::Uts)
+    } else if path.starts_with("user/") {
+        // Limits of a user namespace: namespaces(7), "The /proc/sys/user directory".
+        Some(Owner::User)
     } else {
         None
     }

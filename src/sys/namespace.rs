@@ -26,6 +26,16 @@ pub fn unshare(which: CloneFlags) -> nix::Result<()> {
     nix::sched::unshare(which)
 }
 
+/// Sets the NIS domain name of the present UTS namespace.
+///
+/// # Errors
+/// Those of setdomainname(2): EINVAL for more than 64 bytes.
+pub fn set_domain_name(name: &std::ffi::CStr) -> nix::Result<()> {
+    let bytes = name.to_bytes();
+    // SAFETY: the pointer and the length describe `bytes`, which the kernel only reads.
+    Errno::result(unsafe { libc::setdomainname(bytes.as_ptr().cast(), bytes.len()) }).map(drop)
+}
+
 /// Sets the host name of the present UTS namespace.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::plan::Sysctl;
 use super::protocol::Protocol;
 use crate::id::ContainerId;
 
@@ -166,6 +167,11 @@ pub enum Request {
         /// Meaning of the cgroup descriptors.
         cgroup: Vec<CgroupSlot>,
     },
+    /// Set sysctls of the pod's network namespace, in this order.
+    SetNetworkSysctls {
+        /// Which.
+        sysctls: Vec<Sysctl>,
+    },
 }
 
 impl Request {
@@ -191,7 +197,7 @@ impl Request {
             Self::StartExperimentPause { .. } | Self::StartExperimentContainer { .. } => {
                 Protocol::THIRD
             }
-            Self::StartHookedContainer { .. } => Protocol::FOURTH,
+            Self::StartHookedContainer { .. } | Self::SetNetworkSysctls { .. } => Protocol::FOURTH,
         }
     }
 }

@@ -10,7 +10,8 @@ use std::fmt;
 /// | 2 | plans begin with the version and end exactly; a packet that is not understood is answered; the inventory has |
 /// |   | containers whose start is under way, and a start that is asked for again joins the first |
 /// | 3 | pods and containers with experiments; a pod that has none is spoken to in 2 |
-/// | 4 | containers with hooks; only the request that starts one is in 4, the rest of the pod's conversation is not |
+/// | 4 | containers with hooks, and sysctls that are set once the network is there; only the requests for these are |
+/// |   | in 4, the rest of the pod's conversation is not |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Protocol(u16);
 
@@ -35,7 +36,7 @@ impl Protocol {
     pub const SECOND: Self = Self(2);
     /// The version with experiments.
     pub const THIRD: Self = Self(3);
-    /// The version with hooks.
+    /// The version with hooks, and with sysctls that are set once the pod's network is there.
     pub const FOURTH: Self = Self(4);
     /// The oldest that is still spoken.
     pub const OLDEST: Self = Self::FIRST;

@@ -54,8 +54,8 @@ fn sysctls_become_sorted_paths() {
         paths,
         [
             "kernel/shm_rmid_forced",
-            "net/ipv4/conf/eth0.100/forwarding",
-            "net/ipv4/ip_forward"
+            "net/ipv4/ip_forward",
+            "net/ipv4/conf/eth0.100/forwarding"
         ]
     );
     for key in ["net/../kernel/core_pattern", "net..x", "plain", "/net/x"] {
@@ -65,6 +65,26 @@ fn sysctls_become_sorted_paths() {
             "{key}"
         );
     }
+}
+
+/// Written in the order of their names, `ip_forward` would undo what is said of one interface.
+#[test]
+fn what_is_said_of_one_interface_is_written_last() {
+    let wanted = [
+        "net/ipv4/ip_forward",
+        "net/ipv4/conf/all/rp_filter",
+        "net/ipv6/conf/all/disable_ipv6",
+        "net/ipv4/conf/default/rp_filter",
+        "net/ipv4/conf/aaa/forwarding",
+        "net/ipv4/conf/eth0.100/rp_filter",
+        "net/ipv6/conf/eth0/disable_ipv6",
+    ];
+    let mut spec = pod(&[LinuxNamespaceType::Network]);
+    let given = wanted.map(|path| (path.to_owned(), "1".to_owned()));
+    linux(&mut spec).set_sysctl(Some(HashMap::from(given)));
+    let plan = plan(&spec).unwrap();
+    let paths = plan.sysctls.iter().map(|one| one.path.to_str().unwrap());
+    assert_eq!(paths.collect::<Vec<_>>(), wanted);
 }
 
 #[test]

@@ -48,7 +48,11 @@ fn keys_of_the_host_are_refused() {
         "net.ipv4//../kernel.core_pattern",
         "net.//.//.kernel.core_pattern",
         "kernel.hostname",
-        "kernel.domainname",
+        "kernel/hostname",
+        "kernel.domainname.x",
+        "kernel.domain",
+        "user",
+        "users.max_user_namespaces",
         "vm.overcommit_memory",
         "fs.file-max",
         "kernel.semaphore",
@@ -104,6 +108,98 @@ fn defaults_yield_to_the_request_and_to_host_network() {
     let mut pod = PodConfig::default();
     pod.namespaces.network = NetMode::Node;
     assert!(sysctl::for_pod(&pod).unwrap().is_empty());
+}
+
+/// `kernel.domainname` was refused with the advice to use the field hostname, and every `user.*` as one of the node's.
+/// Who accepts what: Kubernetes 1.37, component-helpers/node/util/sysctl (kernel.domainname is of the UTS namespace,
+/// user.* of the user namespace); runc 1.5 takes user.* in a user namespace only; the CRI shares UTS with the network.
+#[test]
+fn each_namespace_of_the_pods_own_has_its_parameters() {
+    let range = crate::wire::plan::IdRange {
+        inside: 0,
+        outside: 100_000,
+        count: 65_536,
+    };
+    let userns = crate::wire::plan::IdMappings {
+        uids: vec![range],
+        gids: vec![range],
+    };
+    // Key, and whether a plain pod takes it, one with a user namespace, one on the host's network, one in the host's IPC.
+    let table = [
+        ("kernel.domainname", [true, true, false, true]),
+        ("kernel/domainname", [true, true, false, true]),
+        ("user.max_user_namespaces", [false, true, false, false]),
+        ("user/max_inotify_watches", [false, true, false, false]),
+        ("user.max_net_namespaces", [false, true, false, false]),
+        ("kernel.shmall", [true, true, true, false]),
+        ("kernel/msgmnb", [true, true, true, false]),
+        ("kernel.sem", [true, true, true, false]),
+        ("fs.mqueue.queues_max", [true, true, true, false]),
+        ("fs/mqueue/msgsize_max", [true, true, true, false]),
+        ("net.ipv4.ip_forward", [true, true, false, true]),
+        ("net/ipv6/conf/eth0/accept_ra", [true, true, false, true]),
+        ("kernel.hostname", [false, false, false, false]),
+        ("kernel.pid_max", [false, false, false, false]),
+    ];
+    for (key, wanted) in table {
+        let pods = [0, 1, 2, 3].map(|kind| {
+            let mut pod = with(key, "1");
+            match kind {
+                1 => pod.namespaces.userns = Some(userns.clone()),
+                2 => pod.namespaces.network = NetMode::Node,
+                3 => pod.namespaces.ipc = IpcMode::Node,
+                _ => {}
+            }
+            sysctl::for_pod(&pod)
+        });
+        for (pod, wanted) in pods.into_iter().zip(wanted) {
+            assert_eq!(pod.is_ok(), wanted, "{key}: {pod:?}");
+            if let Err(error) = pod {
+                assert!(error.to_string().contains(key), "{error}");
+            }
+        }
+    }
+    let user = sysctl::for_pod(&with("user.max_user_namespaces", "1")).unwrap_err();
+    assert!(
+        user.to_string()
+            .contains("shares the node's user namespace"),
+        "{user}"
+    );
+}
+
+#[test]
+fn one_parameter_in_two_spellings_has_one_value() {
+    let both = |second: &str| {
+        let mut pod = with("net.ipv4.ip_forward", "1");
+        pod.sysctls
+            .insert("net/ipv4/ip_forward".into(), second.into());
+        sysctl::for_pod(&pod)
+    };
+    assert_eq!(both("1").unwrap()["net.ipv4.ip_forward"], "1");
+    let error = both("0").unwrap_err().to_string();
+    assert!(
+        error.contains("net.ipv4.ip_forward") && error.contains("net/ipv4/ip_forward"),
+        "{error}"
+    );
+}
+
+/// Addresses that a pod's own sysctls take away are not its addresses.
+#[test]
+fn a_pod_may_do_without_ipv6() {
+    for (key, value, gone) in [
+        ("net.ipv6.conf.all.disable_ipv6", "1", true),
+        ("net/ipv6/conf/all/disable_ipv6", " 1", true),
+        ("net.ipv6.conf.eth0.disable_ipv6", "2", true),
+        ("net.ipv6.conf.all.disable_ipv6", "0", false),
+        // It is for interfaces that come later.
+        ("net.ipv6.conf.default.disable_ipv6", "1", false),
+        ("net.ipv6.conf.lo.disable_ipv6", "1", false),
+        ("net.ipv6.conf.all.disable_ipv6", "yes", false),
+        ("net.ipv4.conf.all.rp_filter", "1", false),
+    ] {
+        let pod = with(key, value);
+        assert_eq!(sysctl::disables_ipv6(&pod, "eth0"), gone, "{key}={value}");
+    }
 }
 
 proptest! {

@@ -1,0 +1,65 @@
+//! Kernel parameters: files below /proc/sys. Which namespace one belongs to is that of the process that opens it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+
+use super::place::Places;
+use crate::sys::{descriptor, namespace, path};
+use crate::wire::plan::Sysctl;
+use crate::wire::{Failure, Step};
+
+/// The domain name of a UTS namespace. Its file belongs to the root of the node, whoever owns the namespace.
+const DOMAIN_NAME: &std::ffi::CStr = c"kernel/domainname";
+
+/// Opens /proc/sys of the present mount namespace.
+pub(super) fn open() -> nix::Result<OwnedFd> {
+    path::open(c"/proc/sys", OFlag::O_PATH | OFlag::O_DIRECTORY)
+}
+
+/// Sets one below `top`, which [`open`] gave. Allocates nothing.
+pub(super) fn write(top: BorrowedFd<'_>, sysctl: &Sysctl) -> nix::Result<()> {
+    if sysctl.path.as_c_str() == DOMAIN_NAME {
+        return namespace::set_domain_name(&sysctl.value);
+    }
+    let file = path::open_beneath(top, sysctl.path.as_c_str(), OFlag::O_WRONLY)?;
+    descriptor::write(file.as_fd(), sysctl.value.to_bytes()).map(drop)
+}
+
+/// What an error says of one.
+pub(super) fn describe(sysctl: &Sysctl) -> String {
+    let (path, value) = (
+        sysctl.path.to_string_lossy(),
+        sysctl.value.to_string_lossy(),
+    );
+    format!("{path}={value}")
+}
+
+/// Sets those of a network namespace.
+///
+/// # Errors
+/// Which one the kernel refused, and why.
+pub fn set_in_network(
+    places: &Places,
+    network: &OwnedFd,
+    sysctls: &[Sysctl],
+) -> Result<(), Failure> {
+    let mut object = String::new();
+    let set = places.inside_network(network, || {
+        let top = open()?;
+        for sysctl in sysctls {
+            write(top.as_fd(), sysctl).inspect_err(|_| object = describe(sysctl))?;
+        }
+        Ok(())
+    });
+    set.map_err(|errno: Errno| Failure {
+        step: if object.is_empty() {
+            Step::Join
+        } else {
+            Step::Sysctl
+        },
+        errno: errno as i32,
+        object,
+    })
+}
