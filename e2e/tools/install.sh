@@ -5,7 +5,8 @@
 #                                      test, the default: all of it
 #
 # Packages come from apt, as root; crictl, critest and ginkgo are built from their Go module, in the version
-# that cri-tools/go.mod pins, into $HOLDFAST_TEST_CACHE/bin (default ~/.cache/holdfast-e2e/bin).
+# that cri-tools/go.mod pins, into $HOLDFAST_TEST_CACHE/bin (default ~/.cache/holdfast-e2e/bin), and network plugins
+# from those that cni-plugins/go.mod and cni-flannel/go.mod pin into bin/cni.
 # Where apt's Go is too old to fetch newer toolchains by itself, one is kept in the same place, with
 # a link bin/go. So put that bin, and ~/.cargo/bin, in front of PATH.
 set -euo pipefail
@@ -115,6 +116,23 @@ build_cri_tools() {
   echo "$stamp" >"$cache/bin/.cri-tools"
 }
 
+# The network plugins of the CNI project and multus, and flannel's in the last version that was one of theirs.
+build_network_plugins() {
+  local stamp module
+  stamp=$(cat "$here"/cni-{plugins,flannel}/go.{mod,sum} | sha256sum)
+  [ "$(cat "$cache/bin/.cni-plugins" 2>/dev/null)" = "$stamp" ] && return
+  say "network plugins into $cache/bin/cni (a minute or two)"
+  mkdir -p "$cache/bin/cni"
+  for module in cni-plugins cni-flannel; do
+    (
+      cd "$here/$module"
+      export CGO_ENABLED=0 GOFLAGS=-buildvcs=false
+      nice go build -trimpath -ldflags "-s -w" -o "$cache/bin/cni/" tool
+    )
+  done
+  echo "$stamp" >"$cache/bin/.cni-plugins"
+}
+
 # The program that makes the package, in one version everywhere.
 build_cargo_deb() {
   local version=3.8.0
@@ -138,6 +156,7 @@ main() {
     install_go
     build_cri_tools
     "$here/../clients.sh" build
+    build_network_plugins
   fi
   if [ "${1:-test}" != build ]; then build_cargo_deb; fi
 }
