@@ -39,6 +39,7 @@ stage() {
   test=$(cd "$top" && cargo test -q --workspace --test socket --no-run --message-format=json |
     sed -n 's/.*"executable":"\([^"]*\/socket-[^"]*\)".*/\1/p' | tail -n1)
   cp "$test" "$1/bin/socket"
+  [ ! -d "$cache/bin/cni" ] || cp -r "$cache/bin/cni" "$1/bin/"
   cp -r "$top/e2e" "$top/pods" "$top/deploy" "$1/source/"
   tar -C "$cache" --exclude=vm --exclude=go --exclude=bin -cf "$1/cache.tar" registry images
   cat >"$1/guest.sh" <<EOF
