@@ -26,6 +26,38 @@ pub(super) const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// The documents of archives: of an OCI layout, and of `docker save`.
 const INDEX: &str = "index.json";
 const SAVED: &str = "manifest.json";
+/// What skopeo's and podman's `dir:` begins its file `version` with (containers-transports(5)); its `manifest.json`
+/// is the manifest itself.
+const DIRECTORY: &[u8] = b"Directory Transport Version: ";
+
+/// How an archive calls content whose digest is known.
+#[derive(Debug, Clone, Copy)]
+enum Naming {
+    /// An OCI layout.
+    Layout,
+    /// `dir:`.
+    Directory,
+}
+
+impl Naming {
+    /// The path of a layer or a configuration.
+    fn blob(self, digest: Digest) -> String {
+        let (algorithm, hex) = (digest.algorithm(), digest.hex());
+        match self {
+            Self::Layout => format!("blobs/{algorithm}/{hex}"),
+            Self::Directory if algorithm.to_string() == "sha256" => hex,
+            Self::Directory => format!("{algorithm}-{hex}"),
+        }
+    }
+
+    /// The path of a manifest that an index names.
+    fn manifest(self, digest: Digest) -> String {
+        match self {
+            Self::Layout => self.blob(digest),
+            Self::Directory => self.blob(digest) + ".manifest.json",
+        }
+    }
+}
 
 /// An unpacked archive, and the name that its image is to have.
 #[derive(Clone, Copy)]
@@ -65,8 +97,19 @@ impl Contents<'_> {
                 _ => self.saved_image(&saved).map(Some),
             },
             (None, Some(saved)) => self.saved_image(&saved).map(Some),
-            (None, None) => Ok(None),
+            (None, None) => self.directory_image(),
         }
+    }
+
+    /// The image of a `dir:`.
+    fn directory_image(self) -> Result<Option<Parts>, ImportError> {
+        let version = self.document_if_there("version")?;
+        if !version.is_some_and(|version| version.starts_with(DIRECTORY)) {
+            return Ok(None);
+        }
+        let manifest = self.document(SAVED)?;
+        self.parts(manifest, SaidBy::Caller, Naming::Directory)
+            .map(Some)
     }
 
     /// Whether the tree can be a root file system: there is something at its top that is neither what an archive of
@@ -161,31 +204,44 @@ impl Contents<'_> {
     }
 
     fn layout_image(self, index: &[Descriptor]) -> Result<Parts, ImportError> {
+        let (digest, platform) = self.entry(index)?;
+        let document = self.blob(digest, &Naming::Layout.manifest(digest))?;
+        self.parts(document, platform, Naming::Layout)
+    }
+
+    /// Goes from a manifest, or an index, to what it names.
+    fn parts(
+        self,
+        mut document: Bytes,
+        mut platform: SaidBy,
+        naming: Naming,
+    ) -> Result<Parts, ImportError> {
         let machine = Machine::this();
-        let (mut digest, mut platform) = self.entry(index)?;
         loop {
-            let bytes = self.blob(digest)?;
-            let parsed = manifest::parse(&bytes, &machine);
-            match parsed.map_err(|e| self.manifest_error(e))? {
+            let parsed = manifest::parse(&document, &machine);
+            let manifest = match parsed.map_err(|e| self.manifest_error(e))? {
                 // Each step verifies a digest, so that an index cannot contain itself.
-                Parsed::Index(next) => (digest, platform) = (next.digest, next.platform),
-                Parsed::Manifest(manifest) => {
-                    if manifest.kind != ManifestKind::Image {
-                        return Err(self.archive(
-                            "holds an artifact, not a container image: pull it from a registry",
-                        ));
-                    }
-                    let layers = manifest.layers.iter();
-                    return Ok(Parts {
-                        config: self.blob(manifest.config.digest)?,
-                        manifest: Some(bytes),
-                        layers: layers
-                            .map(|part| (blob_path(part.digest), Some(part.digest)))
-                            .collect(),
-                        platform,
-                    });
+                Parsed::Index(next) => {
+                    document = self.blob(next.digest, &naming.manifest(next.digest))?;
+                    platform = next.platform;
+                    continue;
                 }
+                Parsed::Manifest(manifest) => manifest,
+            };
+            if manifest.kind != ManifestKind::Image {
+                return Err(self
+                    .archive("holds an artifact, not a container image: pull it from a registry"));
             }
+            let config = manifest.config.digest;
+            let layers = manifest.layers.iter();
+            return Ok(Parts {
+                config: self.blob(config, &naming.blob(config))?,
+                manifest: Some(document),
+                layers: layers
+                    .map(|part| (naming.blob(part.digest), Some(part.digest)))
+                    .collect(),
+                platform,
+            });
         }
     }
 
@@ -251,8 +307,8 @@ impl Contents<'_> {
         layers.all(|(path, _)| self.open(path, OFlag::O_PATH).is_ok())
     }
 
-    fn blob(self, digest: Digest) -> Result<Bytes, ImportError> {
-        let bytes = self.document(&blob_path(digest))?;
+    fn blob(self, digest: Digest, path: &str) -> Result<Bytes, ImportError> {
+        let bytes = self.document(path)?;
         if digest.same_of(&bytes) != digest {
             return Err(self.archive(&format!(
                 "has other content than {digest} under that digest"
@@ -344,9 +400,4 @@ impl Contents<'_> {
 fn is_hashed(name: &str) -> bool {
     let stem = name.split(['.', ':']).find(|part| part.len() == 64);
     stem.is_some_and(|stem| stem.bytes().all(|b| b.is_ascii_hexdigit()))
-}
-
-/// Where an OCI layout has content.
-fn blob_path(digest: Digest) -> String {
-    format!("blobs/{}/{}", digest.algorithm(), digest.hex())
 }

@@ -321,6 +321,33 @@ fn layout_forms(parts: &Sample) -> Vec<(&'static str, Files)> {
     ]
 }
 
+/// What `skopeo copy` writes to `dir:`, and `podman save --format docker-dir`: go.podman.io/image, directory.
+fn directory_forms(parts: &Sample) -> Vec<(&'static str, Files)> {
+    let manifest = || ("manifest.json".to_owned(), parts.made.manifest.to_vec());
+    let with = |manifest: (String, Vec<u8>)| {
+        let bare = |(name, blob): (String, Vec<u8>)| (name.replace("blobs/sha256/", ""), blob);
+        let mut files: Files = parts.blobs().into_iter().map(bare).collect();
+        files.pop();
+        files.push(manifest);
+        files.push(file("version", "Directory Transport Version: 1.1\n"));
+        files
+    };
+    let mut signed = with(manifest());
+    signed.push(file("signature-1", "a signature"));
+    let (_, index) = parts.index(&[Value::Null]);
+    let mut all = with(("manifest.json".to_owned(), index));
+    let of_one = format!("{}.manifest.json", Digest::of(&manifest().1).hex());
+    all.insert(0, (of_one, manifest().1));
+    let dotted = with(manifest()).into_iter();
+    let dotted = dotted.map(|(name, content)| (format!("./{name}"), content));
+    vec![
+        ("dir:", with(manifest())),
+        ("dir: with signatures", signed),
+        ("dir: of skopeo copy --all", all),
+        ("dir: as a directory is sent", dotted.collect()),
+    ]
+}
+
 /// `crane append` writes `sha256:HEX` first: such an archive became a root file system of its own files. The forms
 /// are those that the tools' sources write: go-containerregistry v0.22.1 (pkg/v1/tarball: crane, ko, kaniko), jib,
 /// bazel's rules, nixpkgs' dockerTools, podman and buildah (go.podman.io/image, docker/internal/tarfile), and
@@ -328,7 +355,12 @@ fn layout_forms(parts: &Sample) -> Vec<(&'static str, Files)> {
 #[tokio::test]
 async fn archives_of_images_are_told_by_their_documents() {
     let parts = Sample::new();
-    let forms = [saved_forms(&parts), layout_forms(&parts)].concat();
+    let forms = [
+        saved_forms(&parts),
+        layout_forms(&parts),
+        directory_forms(&parts),
+    ];
+    let forms = forms.concat();
     for (case, mut files) in forms {
         for beside in ["", "README.md"] {
             if !beside.is_empty() {
@@ -536,6 +568,13 @@ async fn broken_archives_of_images_are_refused_with_what_is_wrong() {
     let list = |text: &str| vec![file("manifest.json", text), file("c.json", "{}")];
     let index = |text: &str| vec![file("oci-layout", "{}"), file("index.json", text)];
     let absent = String::from_utf8(parts.index(&[json!({})]).1).unwrap();
+    let mut directory = directory_forms(&parts).remove(0).1;
+    let blob = directory
+        .iter_mut()
+        .find(|(name, _)| *name == parts.config_hex());
+    blob.unwrap().1 = b"{}".to_vec();
+    let version = || file("version", "Directory Transport Version: 1.1\n");
+    let old = "{\"schemaVersion\":1,\"fsLayers\":[]}";
     let wrong = "[{\"Config\":\"c.json\",\"Layers\":\"x\"}]";
     for (files, word) in [
         (without("c.json"), "lacks c.json"),
@@ -548,6 +587,9 @@ async fn broken_archives_of_images_are_refused_with_what_is_wrong() {
         (index("<html>"), "index.json is malformed"),
         (index("{\"manifests\":[]}"), "only for: nothing"),
         (index(&absent), "lacks blobs/sha256/"),
+        (vec![version()], "lacks manifest.json"),
+        (directory, "has other content than sha256:"),
+        (vec![version(), file("manifest.json", old)], "manifest"),
     ] {
         let text = refused(&files).await;
         assert!(text.contains(word), "{text}");
