@@ -1,12 +1,13 @@
 #!/bin/bash
-# Runs Debian's docker-registry on loopback, in as many guises as a test needs.
+# Runs a registry on loopback, in as many guises as a test needs.
 #
-#   registry.sh start [NAME] [--listen HOST:PORT] [--data DIR] [--tls] [--auth basic|token]
+#   registry.sh start [NAME] [--listen HOST:PORT] [--data DIR] [--tls] [--auth basic|token] [--program PROGRAM]
 #   registry.sh stop [NAME]           ends it; what was pushed stays
 #   registry.sh status [NAME]         prints running or stopped; exit code 0 or 3
 #   registry.sh hosts [NAME] DIR      writes DIR/HOST/hosts.toml, so that pulls of the upstream names go there
 #
-# NAME is `plain` when it is not given. Port 0, the default, lets the kernel choose. All share one
+# PROGRAM is Debian's docker-registry, distribution (its third version), or crane, whose data directory is its own and
+# which has a front for TLS; e2e/writers/tools.sh builds these two. NAME is `plain` when it is not given. Port 0, the default, lets the kernel choose. All share one
 # data directory unless told otherwise, so that images are pushed once, to a plain one.
 #
 # HOLDFAST_TEST_CACHE     where everything lives, default ${XDG_CACHE_HOME:-$HOME/.cache}/holdfast-e2e
@@ -22,6 +23,8 @@ cache=${HOLDFAST_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/holdfast-e2e}
 user=${HOLDFAST_REGISTRY_USER:-holdfast}
 password=${HOLDFAST_REGISTRY_PASSWORD:-let-me-in}
 hosts=(docker.io gcr.io k8s.gcr.io public.ecr.aws registry.k8s.io registry.holdfast.test)
+
+export PATH=$PATH:$cache/writers/bin
 
 usage() { sed -n '4,7s/^# *//p' "$0" >&2; exit 2; }
 fail() { echo "registry.sh: $*" >&2; exit 1; }
@@ -93,14 +96,33 @@ auth_config() {
   esac
 }
 
+# Starts $program; it logs the address it got, which is how port 0 becomes known without a race.
+run_program() {
+  command -v "$program" >/dev/null || fail "there is no $program"
+  if [ "$program" != crane ]; then
+    OTEL_TRACES_EXPORTER=none background registry "$program" serve "$home/config.yml"
+    address=$(await registry "$home/registry.log" 's/.*listening on \([0-9.]*:[0-9]*\|\[[0-9a-f:]*\]:[0-9]*\).*/\1/p')
+    return
+  fi
+  [ "$auth" = none ] || fail "crane serves everybody: no --auth"
+  mkdir -p "$home/disk"
+  background registry crane registry serve --address "$listen" --disk "$home/disk"
+  address=127.0.0.1:$(await registry "$home/registry.log" 's/.*serving on port \([0-9]*\).*/\1/p')
+  if [ $scheme = https ]; then
+    background token python3 "$here/tls_front.py" --key "$tls/key.pem" --certificate "$tls/cert.pem" --to "$address"
+    address=$(await token "$home/token.log" 's/^listening on \(.*\)/\1/p')
+  fi
+}
+
 start() {
-  local listen=127.0.0.1:0 data=$cache/registry/data scheme=http tls_config='' auth=none tls=''
+  local listen=127.0.0.1:0 data=$cache/registry/data scheme=http tls_config='' auth=none tls='' program=docker-registry
   while [ $# -gt 0 ]; do
     case $1 in
     --listen) listen=${2:?--listen wants HOST:PORT}; shift 2 ;;
     --data) data=${2:?--data wants a directory}; shift 2 ;;
     --tls) scheme=https; shift ;;
     --auth) auth=${2:?--auth wants basic or token}; shift 2 ;;
+    --program) program=${2:?--program wants docker-registry, distribution or crane}; shift 2 ;;
     *) usage ;;
     esac
   done
@@ -124,10 +146,8 @@ storage:
 http: {addr: "$listen", relativeurls: true$tls_config}
 $(cat "$home/auth.yml")
 EOF
-  background registry docker-registry serve "$home/config.yml"
   local address
-  # It logs the address it got, which is how port 0 becomes known without a race.
-  address=$(await registry "$home/registry.log" 's/.*listening on \([0-9.]*:[0-9]*\|\[[0-9a-f:]*\]:[0-9]*\).*/\1/p')
+  run_program
   echo "$scheme://$address" >"$home/url"
   echo "$address" >"$home/address"
   trap - EXIT

@@ -11,6 +11,28 @@ pub const USER: &str = "holdfast";
 /// Password, likewise.
 pub const PASSWORD: &str = "let-me-in";
 
+/// A program that serves a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// Debian's, of the second version.
+    DockerRegistry,
+    /// The third version of the same.
+    Distribution,
+    /// The one in go-containerregistry's command.
+    GoContainerregistry,
+}
+
+impl Program {
+    /// Its file.
+    fn file(self) -> &'static str {
+        match self {
+            Self::DockerRegistry => "docker-registry",
+            Self::Distribution => "distribution",
+            Self::GoContainerregistry => "crane",
+        }
+    }
+}
+
 /// One running registry.
 #[derive(Debug)]
 pub struct Registry {
@@ -81,6 +103,43 @@ impl Registry {
         let address = url.trim().rsplit('/').next().unwrap_or_default().to_owned();
         guard(&name);
         Self { name, address }
+    }
+
+    /// Starts one of another program, with nothing in it; or says why it cannot.
+    ///
+    /// # Errors
+    /// The program is not built.
+    pub fn of(program: Program, tls: bool) -> Result<Self, String> {
+        let file = program.file();
+        let built = program::cache().join("writers/bin").join(file);
+        if program::installed(file).is_none() && !built.exists() {
+            return Err(format!(
+                "there is no {file}: run e2e/writers/tools.sh {file}"
+            ));
+        }
+        let guise = format!("{file}-{}", if tls { "https" } else { "http" });
+        let data = program::cache()
+            .join("registry")
+            .join(format!("e2e-{}-{guise}", std::process::id()));
+        let data = data.join("data").display().to_string();
+        let mut args = vec!["--program", file, "--data", &data];
+        args.extend(tls.then_some("--tls"));
+        Ok(Self::start(&guise, &args))
+    }
+
+    /// Writes DIR/HOST:PORT/hosts.toml for pulls by its own address.
+    pub fn write_own_hosts(&self, dir: &Path) {
+        let home = program::cache().join("registry").join(&self.name);
+        let url = std::fs::read_to_string(home.join("url"));
+        let url = url.unwrap_or_else(|error| panic!("the URL of {}: {error}", self.name));
+        let (url, dir) = (url.trim(), dir.join(&self.address));
+        let text = format!(
+            "[host.\"{url}\"]\nca = {:?}\n",
+            Self::ca().display().to_string()
+        );
+        std::fs::create_dir_all(&dir)
+            .and_then(|()| std::fs::write(dir.join("hosts.toml"), text))
+            .unwrap_or_else(|error| panic!("write {}: {error}", dir.display()));
     }
 
     /// HOST:PORT.

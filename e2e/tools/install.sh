@@ -19,8 +19,8 @@ export PATH=$cache/bin:$HOME/.cargo/bin:/usr/local/go/bin:$PATH:/usr/sbin:/sbin
 build_packages=(build-essential ca-certificates curl iproute2 libseccomp-dev nftables pkg-config)
 demo_packages=(busybox-static procps util-linux)
 test_packages=(
-  binutils containernetworking-plugins debootstrap docker-registry fonts-dejavu-core graphviz iptables librsvg2-bin openssl perl-base
-  protobuf-compiler python3 python3-venv zstd
+  binutils buildah containernetworking-plugins debootstrap docker-registry fonts-dejavu-core graphviz iptables librsvg2-bin openssl perl-base
+  protobuf-compiler python3 python3-venv skopeo umoci zstd
 )
 
 say() { echo "install.sh: $*"; }

@@ -63,3 +63,4 @@ mod volumes;
 mod watchdog;
 mod websocket;
 mod witness;
+mod writers;
