@@ -64,7 +64,7 @@ fn a_pod_of_a_later_release_runs_on_and_can_be_stopped() {
     let refused = daemon.try_exec(&runs_on.id, &["true"], 5);
     let words = [
         "protocol 99",
-        "1 to 3",
+        "1 to 4",
         "start a newer holdfastd, or remove the pod",
     ];
     fails(refused, Code::FailedPrecondition, &words);
