@@ -15,6 +15,7 @@ use super::state::{Event, State};
 use crate::fault;
 use crate::id::ContainerId;
 use crate::sys::{errno_of, pidfd, process, tty};
+use crate::wire::plan::Sysctl;
 use crate::wire::{CgroupSlot, ContainerReport, Failure, Phase, Reply, Request, Step, ToShim};
 
 /// Requests read before other descriptors have their turn.
@@ -123,9 +124,7 @@ impl Shim {
                 self.attach(asked).map(Some)
             }
             Request::OpenTcp { family } => Ok(Some((Reply::Netlink, vec![self.open_tcp(family)?]))),
-            Request::SetNetworkSysctls { sysctls } => {
-                self.set_network_sysctls(&sysctls).and_then(|()| done())
-            }
+            Request::SetNetworkSysctls { sysctls } => self.set_sysctls(&sysctls),
             Request::Identify => Ok(Some((Reply::Identity(process::own_pid()), Vec::new()))),
         }
     }
@@ -161,6 +160,11 @@ impl Shim {
             descriptors,
         };
         self.start_container(asked).map(|()| None)
+    }
+
+    fn set_sysctls(&self, sysctls: &[Sysctl]) -> Answer {
+        self.set_network_sysctls(sysctls)?;
+        done()
     }
 
     fn signal(&mut self, container: ContainerId, signal: i32) -> Answer {

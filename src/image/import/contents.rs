@@ -45,7 +45,7 @@ impl Naming {
         let (algorithm, hex) = (digest.algorithm(), digest.hex());
         match self {
             Self::Layout => format!("blobs/{algorithm}/{hex}"),
-            Self::Directory if algorithm.to_string() == "sha256" => hex,
+            Self::Directory if algorithm == "sha256" => hex,
             Self::Directory => format!("{algorithm}-{hex}"),
         }
     }
