@@ -212,6 +212,7 @@ fn a_pod_may_have_a_pulled_profile() {
     let pod = daemon.run(config);
     let status = std::fs::read_to_string(format!("/proc/{}/status", pod.pause())).unwrap();
     assert!(status.contains("Seccomp:\t2"), "{status}");
+    remove(&daemon, &list(&daemon)[0].digest);
 }
 
 /// The kubelet gives up for good only at the prefix SecurityProfileInvalid (pkg/errors, cri-api v0.38.0-beta.0).
