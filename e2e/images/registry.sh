@@ -109,8 +109,9 @@ run_program() {
   background registry crane registry serve --address "$listen" --disk "$home/disk"
   address=127.0.0.1:$(await registry "$home/registry.log" 's/.*serving on port \([0-9]*\).*/\1/p')
   if [ $scheme = https ]; then
-    background token python3 "$here/tls_front.py" --key "$tls/key.pem" --certificate "$tls/cert.pem" --to "$address"
-    address=$(await token "$home/token.log" 's/^listening on \(.*\)/\1/p')
+    background token python3 "$here/tls_front.py" --key "$tls/key.pem" --certificate "$tls/cert.pem" --to "$address" \
+      --address-file "$home/front"
+    address=$(await token "$home/front" p)
   fi
 }
 

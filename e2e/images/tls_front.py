@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Speaks TLS on a port of loopback that the kernel chooses, for a server that cannot.
 
-    tls_front.py --key FILE --certificate FILE --to HOST:PORT
+    tls_front.py --key FILE --certificate FILE --to HOST:PORT --address-file FILE
+
+The file gets the HOST:PORT of that port.
 """
 
 import argparse
@@ -38,14 +40,15 @@ def serve(context, plain, upstream):
 def main():
     """Does what the arguments say."""
     parser = argparse.ArgumentParser()
-    for name in ("key", "certificate", "to"):
+    for name in ("key", "certificate", "to", "address-file"):
         parser.add_argument(f"--{name}", required=True)
     arguments = parser.parse_args()
     host, port = arguments.to.rsplit(":", 1)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(arguments.certificate, arguments.key)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        print(f"listening on 127.0.0.1:{listener.getsockname()[1]}", flush=True)
+        with open(arguments.address_file, "w", encoding="ascii") as file:
+            print(f"127.0.0.1:{listener.getsockname()[1]}", file=file)
         while True:
             plain, _ = listener.accept()
             threading.Thread(target=serve, args=(context, plain, (host, int(port))), daemon=True).start()
