@@ -229,8 +229,11 @@ impl Contents<'_> {
                 Parsed::Manifest(manifest) => manifest,
             };
             if manifest.kind != ManifestKind::Image {
-                return Err(self
-                    .archive("holds an artifact, not a container image: pull it from a registry"));
+                return Err(ImportError::NotAnImage {
+                    name: self.reference.to_string(),
+                    what: "holds an artifact, not a container image: pull it from a registry"
+                        .to_owned(),
+                });
             }
             let config = manifest.config.digest;
             let layers = manifest.layers.iter();
@@ -369,9 +372,10 @@ impl Contents<'_> {
                 names.join(", ")
             ),
         };
-        self.archive(&format!(
-            "holds several images and none of that name: {remedy}"
-        ))
+        ImportError::Ambiguous {
+            name: self.reference.to_string(),
+            remedy,
+        }
     }
 
     fn archive(self, what: &str) -> ImportError {

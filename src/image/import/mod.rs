@@ -68,6 +68,22 @@ pub enum ImportError {
         /// What is wrong with it.
         what: String,
     },
+    /// The archive holds several images, and the new image's name is of none of them.
+    #[error("the archive of image {name} holds several images and none of that name: {remedy}")]
+    Ambiguous {
+        /// The image.
+        name: String,
+        /// What the caller can do about it.
+        remedy: String,
+    },
+    /// What was sent is no image for containers.
+    #[error("the archive of image {name} {what}")]
+    NotAnImage {
+        /// The image.
+        name: String,
+        /// What it is instead, and the remedy.
+        what: String,
+    },
     /// The image in the archive is not one this machine can run.
     #[error("cannot use the archive of image {name}")]
     Manifest {
@@ -103,7 +119,10 @@ impl ImportError {
     /// What the failure means to the caller.
     pub fn kind(&self) -> PullErrorKind {
         match self {
-            Self::InvalidName { .. } | Self::Digest(_) => PullErrorKind::InvalidReference,
+            Self::InvalidName { .. } | Self::Digest(_) | Self::Ambiguous { .. } => {
+                PullErrorKind::InvalidReference
+            }
+            Self::NotAnImage { .. } => PullErrorKind::Unsupported,
             Self::Read { .. } | Self::Archive { .. } => PullErrorKind::Corrupt,
             Self::Manifest { source, .. } => manifest_kind(source),
             Self::Unpack { source, .. } | Self::Layer { source, .. } => layer_kind(source),
@@ -172,11 +191,13 @@ impl Import<'_> {
         match contents.image()? {
             Some(parts) => self.image(contents, parts),
             None if contents.is_root_fs()? => self.root_fs(staged),
-            None => Err(self.archive(
-                "is neither an archive of images (it has no index.json of an OCI layout and no manifest.json of \
-                 docker save at its top) nor a root file system: save the image again, or put the files below the \
-                 directory where a container is to find them",
-            )),
+            None => Err(ImportError::NotAnImage {
+                name: self.reference.to_string(),
+                what: "is neither an archive of images (it has no index.json of an OCI layout and no manifest.json \
+                       of docker save at its top) nor a root file system: save the image again, or put the files \
+                       below the directory where a container is to find them"
+                    .to_owned(),
+            }),
         }
     }
 

@@ -481,6 +481,7 @@ async fn of_several_images_name_and_platform_decide() {
         let text = error.to_string();
         let fits = text.contains("several images") && text.contains(word);
         assert!(fits, "{text}");
+        assert_eq!(error.kind(), PullErrorKind::InvalidReference);
     }
 }
 
