@@ -123,7 +123,9 @@ fn a_failed_step_names_step_errno_and_object() {
         (
             Step::HostPath,
             libc::EINVAL,
-            "/store/layer (for its propagation it has to lie on a shared mount)".to_owned()
+            "/store/layer (for its propagation it has to lie on a mount that is shared, or a slave when mounts are to \
+             come in only)"
+                .to_owned()
         )
     );
     let directory = broken(&|plan| plan.process.cwd = text("/bin/busybox"));
