@@ -162,6 +162,8 @@ impl<'a> Wanted<'a> {
         })
     }
 
+    /// The user of an image, as `USER` or `USER:GROUP`. An empty half, which a build leaves where one of two variables
+    /// has no value, counts as not given (moby and CRI-O; containerd 2.4.2 takes an empty group as group 0).
     fn of_image(text: &'a str) -> Result<Self, UserError> {
         if text.is_empty() {
             return Ok(Self {
@@ -173,17 +175,18 @@ impl<'a> Wanted<'a> {
             Some((user, group)) => (user, Some(group)),
             None => (text, None),
         };
-        let group = match group {
+        let group = match group.filter(|group| !group.is_empty()) {
             Some(group) => Some(match key("group", group)? {
                 Some(gid) => GroupKey::Id(gid),
                 None => GroupKey::Name(group),
             }),
             None => None,
         };
-        Ok(Self {
-            user: user_key(user)?,
-            group,
-        })
+        let user = match user {
+            "" => UserKey::Id(0),
+            user => user_key(user)?,
+        };
+        Ok(Self { user, group })
     }
 }
 

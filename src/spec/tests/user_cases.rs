@@ -45,6 +45,17 @@ fn the_image_user_in_all_its_spellings() {
     );
     assert_eq!(ids(&image("app:7").unwrap()), (1000, 7, &[7, 50, 44][..]));
     assert_eq!(ids(&image("7777").unwrap()), (7777, 0, &[0][..]));
+    // One of two variables of a build had no value: that half is not given.
+    for (text, wanted) in [
+        ("1000:", (1000, 1001, &[1001, 50, 44][..])),
+        ("app:", (1000, 1001, &[1001, 50, 44][..])),
+        ("7777:", (7777, 0, &[0][..])),
+        (":7", (0, 7, &[7, 10][..])),
+        (":wheel", (0, 10, &[10][..])),
+        (":", (0, 0, &[0, 10][..])),
+    ] {
+        assert_eq!(ids(&image(text).unwrap()), wanted, "{text}");
+    }
     assert_eq!(image("app").unwrap().home.as_deref(), Some("/home/app"));
     assert_eq!(image("7777").unwrap().home, None);
 }
@@ -64,7 +75,8 @@ fn numbers_are_strict() {
     }
     assert_eq!(image("1234").unwrap().uid, 1234);
     for text in [
-        "-1", "+0", " 0", "evil", "worse", "broken", "nobody", "app:nope", ":0", "app:", "a:b:c",
+        "-1", "+0", " 0", "evil", "worse", "broken", "nobody", "app:nope", ":nope", "nope:",
+        "a:b:c", "app::", "::",
     ] {
         assert!(image(text).is_err(), "{text}");
     }
@@ -137,7 +149,7 @@ proptest! {
     fn root_is_never_an_accident(text in "[-+0-9a-z:. ]{1,14}") {
         if let Ok(identity) = find(&RunAs::default(), &text) {
             let user = text.split(':').next().unwrap();
-            let zero = !user.is_empty() && user.bytes().all(|byte| byte == b'0');
+            let zero = user.bytes().all(|byte| byte == b'0');
             prop_assert!(identity.uid != 0 || zero || user == "root", "{text:?}");
             prop_assert_eq!(identity.groups.first(), Some(&identity.gid));
         }
