@@ -82,4 +82,21 @@ mod tests {
         assert_eq!(ended, process::Ended::Code(7));
         assert!(pidfd::exited(child.pidfd.as_fd()).unwrap());
     }
+
+    /// signal(7): the real-time signals are 34 to 64 to programs of the GNU C library, and end a process that does
+    /// not handle them. SIGRTMIN+3 stops an image whose first process is systemd.
+    #[test]
+    fn a_child_is_seen_to_end_by_every_kind_of_signal() {
+        for signal in [1, 2, 9, 10, 15, 31, 34, 35, 37, 40, 63, 64] {
+            // A child that waits to be killed; the test's end would be its end too.
+            let child = spawn(CloneFlags::empty(), None, || {
+                nix::unistd::pause();
+                0
+            });
+            let child = child.unwrap();
+            pidfd::send_signal(child.pidfd.as_fd(), signal).unwrap();
+            let ended = process::wait(child.pid).unwrap();
+            assert_eq!(ended, process::Ended::Signal(signal), "{signal}");
+        }
+    }
 }

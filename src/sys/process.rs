@@ -1,7 +1,6 @@
 //! This process and its children: fork(2), _exit(2), wait(2), prctl(2).
 
 use nix::errno::Errno;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
 
 /// How a child ended: waitpid(2).
@@ -38,14 +37,10 @@ pub fn detach() -> nix::Result<()> {
 /// ECHILD when there are no children at all.
 pub fn reap() -> nix::Result<Option<(i32, Ended)>> {
     loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) => return Ok(None),
-            Ok(status) => match ended(status) {
-                Some(found) => return Ok(Some(found)),
-                None => continue,
-            },
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
+        match wait_for(ANY_CHILD, libc::WNOHANG)? {
+            (0, _) => return Ok(None),
+            (pid, Some(ended)) => return Ok(Some((pid, ended))),
+            (_, None) => {}
         }
     }
 }
@@ -56,23 +51,40 @@ pub fn reap() -> nix::Result<Option<(i32, Ended)>> {
 /// ECHILD when it is no child of this process.
 pub fn wait(pid: i32) -> nix::Result<Ended> {
     loop {
-        match waitpid(Pid::from_raw(pid), None) {
-            Ok(status) => {
-                if let Some((_, ended)) = ended(status) {
-                    return Ok(ended);
-                }
-            }
+        if let (_, Some(ended)) = wait_for(pid, 0)? {
+            return Ok(ended);
+        }
+    }
+}
+
+/// What waitpid(2) takes for every child.
+const ANY_CHILD: i32 = -1;
+
+/// waitpid(2): the number of the child, 0 when none has changed, and how it ended, if that is what it did.
+///
+/// Not nix's function of that name: nix 0.31 has no names for real-time signals, and answers EINVAL for a child that one
+/// of them has killed, when the kernel has already forgotten the child.
+fn wait_for(pid: i32, flags: i32) -> nix::Result<(i32, Option<Ended>)> {
+    let mut status = 0;
+    loop {
+        // SAFETY: `status` is a valid place for one integer during the call, and the kernel keeps no pointer to it.
+        match Errno::result(unsafe { libc::waitpid(pid, &raw mut status, flags) }) {
+            Ok(0) => return Ok((0, None)),
+            Ok(child) => return Ok((child, ended(status))),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }
     }
 }
 
-fn ended(status: WaitStatus) -> Option<(i32, Ended)> {
-    match status {
-        WaitStatus::Exited(pid, code) => Some((pid.as_raw(), Ended::Code(code))),
-        WaitStatus::Signaled(pid, signal, _) => Some((pid.as_raw(), Ended::Signal(signal as i32))),
-        _ => None,
+/// How a child ended, by its wait status; None when it was only stopped or continued.
+fn ended(status: i32) -> Option<Ended> {
+    if libc::WIFEXITED(status) {
+        Some(Ended::Code(libc::WEXITSTATUS(status)))
+    } else if libc::WIFSIGNALED(status) {
+        Some(Ended::Signal(libc::WTERMSIG(status)))
+    } else {
+        None
     }
 }
 

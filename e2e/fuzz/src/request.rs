@@ -71,6 +71,7 @@ fn host() -> &'static HostFacts {
     static HOST: OnceLock<HostFacts> = OnceLock::new();
     HOST.get_or_init(|| HostFacts {
         cgroup_mode: CgroupMode::V2,
+        cgroup_delegation: true,
         last_cap: 40,
         kernel: (6, 1),
         recursive_read_only: true,
@@ -102,7 +103,7 @@ fn pod(request: &cri::RunPodSandboxRequest) {
         localhost_seccomp: None,
         joined_network: joins.then_some(Path::new("/run/netns/other")),
     });
-    if let Ok(plan) = spec.map(|spec| plan::pause(&spec, filters())) {
+    if let Ok(plan) = spec.map(|spec| plan::pause(&spec, None, filters())) {
         let Ok(plan) = plan else { return };
         travel::<ExperimentPausePlan>(&plan);
         travel::<PausePlan>(&plan.base);
@@ -176,6 +177,7 @@ fn compile(spec: &oci_spec::runtime::Spec, config: &ContainerConfig) {
         exact_env: &config.envs,
         stdin: Stdin::Null,
         filters: filters(),
+        seccomp_base: None,
     };
     if let Ok(plan) = plan::compile(spec, &context) {
         travel::<ExperimentContainerPlan>(&plan);
@@ -186,6 +188,7 @@ fn compile(spec: &oci_spec::runtime::Spec, config: &ContainerConfig) {
             args: &args,
             terminal: false,
             exact_env: &config.envs,
+            seccomp_base: None,
         };
         if let Ok(exec) = plan::exec(spec, &exec, filters()) {
             travel::<ExecPlan>(&exec);

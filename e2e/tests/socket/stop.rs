@@ -72,6 +72,35 @@ fn the_stop_signal_is_sigterm_the_images_or_the_requests() {
     assert_eq!(run.status().exit_code, 9);
 }
 
+/// A process that a real-time signal killed was never seen to end: nix 0.31.3 answers EINVAL for its wait status, when
+/// the kernel has forgotten the child already. Codes by the convention of shells, 128 and the signal, as runc has them.
+#[test]
+fn what_a_real_time_signal_kills_has_ended() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("realtime");
+    for signal in [34, 37, 40, 63, 64] {
+        let name = format!("own-{signal}");
+        let run = pod.start(shell(&name, &format!("kill -{signal} $$")));
+        let status = run.wait();
+        assert_eq!(
+            (status.exit_code, status.reason.as_str()),
+            (128 + signal, "Error"),
+            "{name}"
+        );
+    }
+    let run = pod.start(container("exec", BUSYBOX, &["sleep", "1000"]));
+    let output = run.exec(&["sh", "-c", "kill -40 $$"]);
+    assert_eq!(output.code, 168);
+    // Who takes no notice of SIGTERM but ends by the signal that was asked for ends at once.
+    let mut config = shell("stopped", "trap '' TERM; echo ready; exec sleep 1000");
+    config.stop_signal = Signal::Sigrtminplus3.into();
+    let run = pod.start(config);
+    run.wait_for("ready");
+    run.stop(1000);
+    let status = run.status();
+    assert_eq!((status.exit_code, status.reason.as_str()), (165, "Error"));
+}
+
 #[test]
 fn a_stop_signal_that_does_not_exist_is_refused() {
     let daemon = Daemon::start();
