@@ -5,7 +5,7 @@
 //! another. A document counts when it is one by its content, since a root file system may have a `manifest.json` too.
 
 use super::ImportError;
-use crate::disk::{Dir, Entry, EntryKind};
+use crate::disk::{Dir, DirError, Entry, EntryKind, FileName};
 use crate::image::document::{Descriptor, Document, Saved};
 use crate::image::manifest::{self, ManifestError, ManifestKind, Parsed, SaidBy};
 use crate::image::platform::Machine;
@@ -16,7 +16,8 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 
 /// The annotation by which an OCI layout names its images (image specification, "Annotations").
 pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -29,6 +30,16 @@ const SAVED: &str = "manifest.json";
 /// What skopeo's and podman's `dir:` begins its file `version` with (containers-transports(5)); its `manifest.json`
 /// is the manifest itself.
 const DIRECTORY: &[u8] = b"Directory Transport Version: ";
+
+/// Directories of a root file system that nobody packs an archive of images with, as happens to those in which
+/// people work.
+const ROOT_FS: [&str; 13] = [
+    "bin", "boot", "dev", "etc", "lib", "lib64", "opt", "proc", "sbin", "srv", "sys", "usr", "var",
+];
+/// How many directories with nothing beside them are looked into for an archive of images.
+const DEPTH_MAX: usize = 32;
+/// The most characters of a name that an error shows.
+const SHOWN: usize = 200;
 
 /// How an archive calls content whose digest is known.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +75,15 @@ impl Naming {
 pub(super) struct Contents<'a> {
     pub spread: &'a Dir,
     pub reference: &'a Reference,
+}
+
+/// What is found under a name.
+enum Found {
+    /// A regular file, opened for reading.
+    File(File),
+    /// Something else, and what it is.
+    Other(&'static str),
+    Nothing,
 }
 
 /// The parts of an image, as files of an unpacked archive.
@@ -103,8 +123,7 @@ impl Contents<'_> {
 
     /// The image of a `dir:`.
     fn directory_image(self) -> Result<Option<Parts>, ImportError> {
-        let version = self.document_if_there("version")?;
-        if !version.is_some_and(|version| version.starts_with(DIRECTORY)) {
+        if !self.is_directory()? {
             return Ok(None);
         }
         let manifest = self.document(SAVED)?;
@@ -112,25 +131,68 @@ impl Contents<'_> {
             .map(Some)
     }
 
+    /// Whether this is a `dir:`.
+    fn is_directory(self) -> Result<bool, ImportError> {
+        let version = self.document_if_there("version")?;
+        Ok(version.is_some_and(|version| version.starts_with(DIRECTORY)))
+    }
+
     /// Whether the tree can be a root file system: there is something at its top that is neither what an archive of
     /// images consists of nor a plain file.
     pub fn is_root_fs(self) -> Result<bool, ImportError> {
-        let entries = self.spread.entries();
-        let entries = entries.map_err(|e| self.read_error(io::Error::other(e)))?;
-        let fits = |entry: &Entry| {
+        let entries = self.entries(self.spread)?;
+        for entry in &entries {
             let name = entry.name.as_os_str().to_string_lossy();
-            match entry.kind {
-                // Of a layout that was packed with its directory the files stand one step too low.
+            let fits = match entry.kind {
+                EntryKind::Directory if name == "blobs" || is_hashed(&name) => false,
                 EntryKind::Directory => {
-                    let layout = self.open(&format!("{name}/oci-layout"), OFlag::O_PATH);
-                    name != "blobs" && !is_hashed(&name) && layout.is_err()
+                    ROOT_FS.contains(&name.as_ref()) || !self.is_packed(&entry.name)?
                 }
-                EntryKind::Symlink => true,
                 EntryKind::File => self.is_program(&name),
-                EntryKind::Other => true,
+                EntryKind::Symlink | EntryKind::Other => true,
+            };
+            if fits {
+                return Ok(true);
             }
-        };
-        Ok(entries.is_empty() || entries.iter().any(fits))
+        }
+        Ok(entries.is_empty())
+    }
+
+    /// Whether a directory is one with which an archive of images was packed, so that the documents stand some steps
+    /// too low: they are in it, or in the only directory in it.
+    fn is_packed(self, name: &FileName) -> Result<bool, ImportError> {
+        let enter = |dir: &Dir, name: &FileName| dir.subdir(name).map_err(|e| self.dir_error(e));
+        let mut here = enter(self.spread, name)?;
+        for _ in 0..DEPTH_MAX {
+            let inside = Contents {
+                spread: &here,
+                reference: self.reference,
+            };
+            if inside.has_documents()? {
+                return Ok(true);
+            }
+            let mut entries = self.entries(&here)?;
+            entries.retain(|entry| entry.kind != EntryKind::File);
+            let next = match entries.as_slice() {
+                [only] if only.kind == EntryKind::Directory => enter(&here, &only.name)?,
+                _ => return Ok(false),
+            };
+            here = next;
+        }
+        Ok(false)
+    }
+
+    /// Whether the documents of an archive of images are here.
+    fn has_documents(self) -> Result<bool, ImportError> {
+        if self.open("oci-layout", OFlag::O_PATH).is_ok() || self.index()?.is_some() {
+            return Ok(true);
+        }
+        let saved = self.saved_list()?.map(|bytes| Saved::parse(&bytes));
+        Ok(matches!(saved, Some(Ok(saved)) if names_images(&saved)) || self.is_directory()?)
+    }
+
+    fn entries(self, dir: &Dir) -> Result<Vec<Entry>, ImportError> {
+        dir.entries().map_err(|e| self.dir_error(e))
     }
 
     fn is_program(self, path: &str) -> bool {
@@ -153,22 +215,23 @@ impl Contents<'_> {
 
     /// The images of `docker save`.
     fn saved(self) -> Result<Option<Vec<Saved>>, ImportError> {
-        let Some(bytes) = self.document_if_there(SAVED)? else {
+        let Some(bytes) = self.saved_list()? else {
             return Ok(None);
         };
-        // A web application's file of that name is an object.
-        if bytes.trim_ascii_start().first() != Some(&b'[') {
-            return Ok(None);
-        }
         match Saved::parse(&bytes) {
-            Ok(saved) if saved.iter().any(|image| !image.config.is_empty()) => Ok(Some(saved)),
-            Ok(_) => Ok(None),
+            Ok(saved) => Ok(Some(saved).filter(|saved| names_images(saved))),
             Err(source) if self.is_root_fs()? => {
                 tracing::debug!(error = %source, "a manifest.json is not that of docker save");
                 Ok(None)
             }
             Err(source) => Err(self.manifest_error(source)),
         }
+    }
+
+    /// A `manifest.json` that can be that of `docker save`: a web application's is an object.
+    fn saved_list(self) -> Result<Option<Bytes>, ImportError> {
+        let bytes = self.document_if_there(SAVED)?;
+        Ok(bytes.filter(|bytes| bytes.trim_ascii_start().first() == Some(&b'[')))
     }
 
     /// The manifest or index to begin with, of those that the index of a layout names.
@@ -320,37 +383,86 @@ impl Contents<'_> {
         Ok(bytes)
     }
 
+    /// Reads a document that another one names.
     fn document(self, path: &str) -> Result<Bytes, ImportError> {
-        let document = self.document_if_there(path)?;
-        document.ok_or_else(|| self.archive(&format!("lacks {path}")))
+        match self.find(path)? {
+            Found::File(file) => self.read_document(path, file),
+            Found::Other(kind) => Err(self.no_file(path, kind)),
+            Found::Nothing => Err(self.archive(&format!("lacks {}", shown(path)))),
+        }
     }
 
+    /// Reads a document of a fixed name, which a root file system may have for something else.
     fn document_if_there(self, path: &str) -> Result<Option<Bytes>, ImportError> {
-        let file = match self.open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(self.read_error(e)),
-        };
-        if !file.metadata().map_err(|e| self.read_error(e))?.is_file() {
-            return Ok(None);
+        match self.find(path)? {
+            Found::File(file) => self.read_document(path, file).map(Some),
+            Found::Other(_) | Found::Nothing => Ok(None),
         }
+    }
+
+    fn read_document(self, path: &str, file: File) -> Result<Bytes, ImportError> {
         let mut bytes = Vec::new();
         file.take(DOCUMENT_MAX as u64 + 1)
             .read_to_end(&mut bytes)
             .map_err(|e| self.read_error(e))?;
         if bytes.len() > DOCUMENT_MAX {
+            let path = shown(path);
             return Err(self.archive(&format!("has a {path} of more than {DOCUMENT_MAX} bytes")));
         }
-        Ok(Some(bytes.into()))
+        Ok(bytes.into())
     }
 
     /// Opens a layer.
     pub fn layer(self, path: &str) -> Result<File, ImportError> {
-        let file = self.open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK);
-        file.map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => self.archive(&format!("lacks the layer {path}")),
-            _ => self.read_error(e),
-        })
+        match self.find(path)? {
+            Found::File(file) => Ok(file),
+            Found::Other(kind) => Err(self.no_file(path, kind)),
+            Found::Nothing => Err(self.archive(&format!("lacks the layer {}", shown(path)))),
+        }
+    }
+
+    /// Opens what an archive calls so when it is a regular file. Anything else is not opened: that alone does
+    /// something to some devices, and an archive can hold every device.
+    fn find(self, path: &str) -> Result<Found, ImportError> {
+        let place = match self.open(path, OFlag::O_PATH) {
+            Ok(place) => place,
+            Err(e) => return self.unfound(path, &e),
+        };
+        let kind = place.metadata().map_err(|e| self.read_error(e))?;
+        let kind = kind.file_type();
+        let other = [
+            (kind.is_dir(), "a directory"),
+            (kind.is_char_device(), "a character device"),
+            (kind.is_block_device(), "a block device"),
+            (kind.is_fifo(), "a fifo"),
+        ];
+        if !kind.is_file() {
+            let other = other.iter().find(|(is, _)| *is);
+            return Ok(Found::Other(
+                other.map_or("a special file", |(_, what)| what),
+            ));
+        }
+        let file = File::open(format!("/proc/self/fd/{}", place.as_raw_fd()));
+        file.map(Found::File).map_err(|e| self.read_error(e))
+    }
+
+    /// What it means that a name leads nowhere.
+    fn unfound(self, path: &str, error: &io::Error) -> Result<Found, ImportError> {
+        let what = match error.raw_os_error() {
+            Some(libc::ENOENT | libc::ENOTDIR) => return Ok(Found::Nothing),
+            Some(libc::ENAMETOOLONG) => "which is longer than a path can be".to_owned(),
+            Some(libc::ELOOP) => "which leads through too many symbolic links".to_owned(),
+            _ if path.contains('\0') => "which holds a zero byte".to_owned(),
+            _ => format!("which cannot be opened: {error}"),
+        };
+        Err(self.archive(&format!("names {}, {what}", shown(path))))
+    }
+
+    fn no_file(self, path: &str, kind: &str) -> ImportError {
+        let path = shown(path);
+        self.archive(&format!(
+            "has {kind} under the name {path}, which is no regular file"
+        ))
     }
 
     /// Opens a file; links in the archive, which `docker save` used to write, end at its own root.
@@ -392,12 +504,33 @@ impl Contents<'_> {
         }
     }
 
+    fn dir_error(self, source: DirError) -> ImportError {
+        self.read_error(io::Error::other(source))
+    }
+
     fn read_error(self, source: io::Error) -> ImportError {
         ImportError::Read {
             name: self.reference.to_string(),
             source,
         }
     }
+}
+
+/// A name of an archive for a message: shortened, and quoted where it would be misread.
+fn shown(name: &str) -> String {
+    let mut text: String = name.chars().take(SHOWN).collect();
+    if text.len() < name.len() {
+        text.push('…');
+    }
+    let quoted = format!("{text:?}");
+    match quoted.trim_matches('"') == text && !text.is_empty() {
+        true => text,
+        false => quoted,
+    }
+}
+
+fn names_images(saved: &[Saved]) -> bool {
+    saved.iter().any(|image| !image.config.is_empty())
 }
 
 /// Whether `docker save` may have called a file or a directory so.

@@ -19,13 +19,23 @@ async fn imported(
     store.import(name, Cursor::new(archive)).await
 }
 
-/// An archive of files in that order; content `-> x` is a symbolic link to x, `=> x` another name of it.
+/// An archive of files in that order; content `-> x` is a symbolic link to x, `=> x` another name of it, `! x` a
+/// node of the kind x.
 fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (name, content) in files {
         let mut header = tar::Header::new_gnu();
         header.set_mode(0o644);
         let text = String::from_utf8_lossy(content);
+        if let Some(kind) = text.strip_prefix("! ") {
+            // The null device by its number, whatever the kind: nothing happens to who opens it all the same.
+            header.set_entry_type(tar::EntryType::new(kind.as_bytes()[0]));
+            header.set_device_major(1).unwrap();
+            header.set_device_minor(3).unwrap();
+            header.set_size(0);
+            builder.append_data(&mut header, name, &b""[..]).unwrap();
+            continue;
+        }
         let (link, target) = match (text.strip_prefix("-> "), text.strip_prefix("=> ")) {
             (Some(target), _) => (tar::EntryType::Symlink, target),
             (None, Some(target)) => (tar::EntryType::Link, target),
@@ -653,4 +663,129 @@ async fn unusable_names_and_archives_leave_nothing() {
             .count(),
         0
     );
+}
+
+/// A layer that was a device or a fifo was opened before anything was asked about it. What an archive names has to be
+/// a regular file, as `docker load` and containerd's import take nothing else from a tar stream.
+#[tokio::test]
+async fn what_an_archive_names_has_to_be_a_regular_file() {
+    let parts = Sample::new();
+    let long = "x/".repeat(2500);
+    let replaced = |name: &str, with: &[(String, Vec<u8>)]| {
+        let mut files = parts.saved("c.json", ["1.tar", "2.tar"]);
+        files.retain(|(file, _)| file != name);
+        files.extend_from_slice(with);
+        files
+    };
+    let of_layer = |layer: &str| parts.saved("c.json", [layer, "2.tar"]);
+    let listing = |layer: &str| {
+        let mut files = of_layer("1.tar");
+        let list = json!([{"Config": "c.json", "Layers": [layer, "2.tar"]}]).to_string();
+        files.retain(|(file, _)| file != "manifest.json");
+        files.push(file("manifest.json", &list));
+        files
+    };
+    let fifo = |name: &str| replaced(name, &[file(name, "! 6")]);
+    let linked = [file("null", "! 3"), file("1.tar", "-> null")];
+    let again = [file("null", "! 3"), file("1.tar", "=> null")];
+    let below = [file("1.tar/", ""), file("1.tar/x", "x")];
+    for (files, text) in [
+        (
+            fifo("1.tar"),
+            "has a fifo under the name 1.tar, which is no regular file",
+        ),
+        (
+            fifo("c.json"),
+            "has a fifo under the name c.json, which is no regular file",
+        ),
+        (
+            replaced("1.tar", &[file("1.tar", "! 3")]),
+            "a character device under the name 1.tar",
+        ),
+        (
+            replaced("2.tar", &[file("2.tar", "! 4")]),
+            "a block device under the name 2.tar",
+        ),
+        (
+            replaced("1.tar", &linked),
+            "a character device under the name 1.tar",
+        ),
+        (
+            replaced("1.tar", &again),
+            "a character device under the name 1.tar",
+        ),
+        (
+            replaced("1.tar", &below),
+            "a directory under the name 1.tar",
+        ),
+        (
+            replaced("1.tar", &[file("1.tar", "-> 1.tar")]),
+            "names 1.tar, which leads through too many",
+        ),
+        (listing("a\0b"), "names \"a\\0b\", which holds a zero byte"),
+        (listing(&long), "which is longer than a path can be"),
+        (listing(&long), "names x/x/x/"),
+        (listing(""), "lacks the layer \"\""),
+        (listing("c.json/x"), "lacks the layer c.json/x"),
+    ] {
+        let found = refused(&files).await;
+        assert!(found.contains(text), "{text}: {found}");
+    }
+    let (_dir, store) = store();
+    let error = imported(&store, "app:v1", archive(&fifo("2.tar"))).await;
+    assert_eq!(error.unwrap_err().kind(), PullErrorKind::Corrupt);
+}
+
+/// Archives that were packed with the directories they stood in became root file systems of their own files.
+#[tokio::test]
+async fn archives_of_images_that_stand_deeper_are_no_root_file_systems() {
+    let parts = Sample::new();
+    let below = |directory: &str, files: &[(String, Vec<u8>)]| -> Files {
+        let moved = files.iter();
+        moved
+            .map(|(name, content)| (format!("{directory}/{name}"), content.clone()))
+            .collect()
+    };
+    let saved = parts.saved("c.json", ["1.tar", "2.tar"]);
+    let (directory, layout) = (
+        directory_forms(&parts).remove(0).1,
+        layout_forms(&parts).remove(2).1,
+    );
+    let with = |mut files: Files, more: (String, Vec<u8>)| {
+        files.push(more);
+        files
+    };
+    for files in [
+        below("img", &saved),
+        below("./img", &saved),
+        below("tmp/work/img", &saved),
+        below("img", &directory),
+        below("a/b", &directory),
+        below("a/b", &layout),
+        below("a/b/c/d", &layout),
+        with(below("img", &saved), file("README.md", "x")),
+        with(below("a/img", &layout), file("a/README.md", "x")),
+    ] {
+        let text = refused(&files).await;
+        assert!(text.contains("neither an archive of images"), "{text}");
+    }
+    let (_dir, store) = store();
+    for files in [
+        below("usr/share/x", &saved),
+        below("srv/images", &layout),
+        with(below("img", &saved), file("etc/passwd", "x")),
+        with(below("a/img", &saved), file("a/data/x", "x")),
+        vec![file("app/manifest.json", "{\"name\":\"app\"}")],
+        vec![
+            file("app/manifest.json", "[{\"name\":\"app\"}]"),
+            file("app/1.tar", "x"),
+        ],
+        vec![file("app/index.json", "{\"manifests\":[]}")],
+        vec![file("app/version", "1.0"), file("app/manifest.json", "{}")],
+        vec![file("a/b/c/d/e", "x")],
+    ] {
+        let image = imported(&store, "tree:v1", archive(&files)).await;
+        let image = image.unwrap_or_else(|e| panic!("{files:?}: {}", chain(&e)));
+        assert_eq!(image.layers.len(), 1);
+    }
 }
