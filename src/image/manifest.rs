@@ -61,11 +61,11 @@ pub enum ManifestError {
     /// Neither a manifest nor an index, or both at once.
     #[error("the document is neither an image manifest nor an index: {0}")]
     Kind(&'static str),
+    /// The index has no image at all.
+    #[error("{0}: push or save the image again")]
+    NoImage(&'static str),
     /// The index has nothing for this machine.
-    #[error(
-        "the image is not made for {wanted}, only for: {}",
-        if found.is_empty() { "nothing".to_owned() } else { found.join(", ") }
-    )]
+    #[error("the image is not made for {wanted}, only for: {}", found.join(", "))]
     Platform {
         /// This machine.
         wanted: String,
@@ -227,7 +227,15 @@ pub(super) fn choose(index: &[Descriptor], machine: &Machine) -> Result<Choice, 
     let best = images()
         .filter_map(|(at, entry)| Some((rank(entry)?, at, entry)))
         .min_by_key(|(rank, ..)| *rank);
-    match best {
+    // What is no image by its type, but says that it is made for this machine, stands behind all images.
+    let artifact = || {
+        let made = |e: &Descriptor| e.platform.is_some() && !is_provenance(e);
+        let entries = index.iter().enumerate().filter(|(_, e)| made(e));
+        entries
+            .filter_map(|(at, entry)| Some((rank(entry)?, at, entry)))
+            .min_by_key(|(rank, ..)| *rank)
+    };
+    match best.or_else(artifact) {
         Some((_, at, entry)) => Ok(Choice {
             digest: digest(&entry.digest, || format!("manifests[{at}].digest"))?,
             platform: match entry.platform {
@@ -235,22 +243,45 @@ pub(super) fn choose(index: &[Descriptor], machine: &Machine) -> Result<Choice, 
                 None => SaidBy::Config,
             },
         }),
-        None => Err(ManifestError::Platform {
-            wanted: machine.to_string(),
-            found: images()
-                .filter_map(|(_, entry)| entry.platform.as_ref())
-                .map(|names| Platform::of(names).to_string())
-                .collect(),
-        }),
+        None => Err(not_there(index, machine)),
     }
 }
 
-/// Build tools put signatures and provenance beside the images of an index.
+/// Why an index has nothing to choose.
+fn not_there(index: &[Descriptor], machine: &Machine) -> ManifestError {
+    let platforms = |entry: &Descriptor| entry.platform.as_ref().map(Platform::of);
+    let images = index.iter().filter(|entry| !is_attestation(entry));
+    let found: Vec<String> = images
+        .filter_map(platforms)
+        .map(|platform| platform.to_string())
+        .collect();
+    match (index, found.as_slice()) {
+        ([], _) => ManifestError::NoImage("the index names no manifest"),
+        (_, []) => {
+            ManifestError::NoImage("the index names no image, only attestations or artifacts")
+        }
+        _ => ManifestError::Platform {
+            wanted: machine.to_string(),
+            found,
+        },
+    }
+}
+
+/// Whether an entry of an index is no image: build tools put signatures and provenance beside the images.
 pub(super) fn is_attestation(entry: &Descriptor) -> bool {
+    // An image may say so too: by the type of its configuration (image specification 1.1.1, "Descriptors").
+    let kind = bare(&entry.artifact_type);
+    let of_image = kind.is_empty()
+        || CONFIG_TYPES.contains(&kind.as_str())
+        || MANIFEST_TYPES.contains(&kind.as_str());
+    is_provenance(entry) || !of_image
+}
+
+/// Whether an entry is what BuildKit adds for each image, whatever its platform.
+fn is_provenance(entry: &Descriptor) -> bool {
     let unknown = entry.platform.as_ref().is_some_and(|p| p.os == "unknown");
-    unknown
-        || !entry.artifact_type.is_empty()
-        || entry.annotations.contains_key("vnd.docker.reference.type")
+    let refers = entry.annotations.get("vnd.docker.reference.type");
+    unknown || refers.is_some_and(|kind| kind == "attestation-manifest")
 }
 
 fn from_document(document: Document) -> Result<Manifest, ManifestError> {
@@ -322,24 +353,56 @@ fn bare(media_type: &str) -> String {
 fn files(layers: &[Descriptor], parts: &[Part]) -> Result<Vec<ArtifactFile>, ManifestError> {
     let mut files: Vec<ArtifactFile> = Vec::new();
     for (layer, part) in layers.iter().zip(parts) {
-        let title = layer.annotations.get(TITLE);
-        let name = title.cloned().unwrap_or_else(|| part.digest.hex());
-        let mut components = name.split('/');
-        let fits = components.all(|c| !matches!(c, "" | "." | "..") && c.len() <= 255);
-        // A file cannot stand where another one has a directory.
-        let clashes = |file: &ArtifactFile| {
-            let below = |long: &str, short: &str| {
-                long.strip_prefix(short)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            };
-            below(&file.name, &name) || below(&name, &file.name)
+        // An empty title is none, and so is null.
+        let title = layer.annotations.get(TITLE).filter(|t| !t.is_empty());
+        let file = match title {
+            Some(title) => file_name(title).map(|name| ArtifactFile { name, part: *part }),
+            None => Some(ArtifactFile {
+                name: part.digest.hex(),
+                part: *part,
+            }),
         };
-        if !fits || name.len() > NAME_MAX || name.contains('\0') || files.iter().any(clashes) {
-            return Err(ManifestError::FileName(name.chars().take(200).collect()));
+        // A file cannot stand where another one has a directory.
+        let below = |long: &str, short: &str| {
+            long.strip_prefix(short)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let clashes = |new: &ArtifactFile| {
+            let mut names = files.iter().map(|file| &file.name);
+            names.any(|name| below(name, &new.name) || below(&new.name, name))
+        };
+        match file {
+            // The same file once more.
+            Some(file) if files.contains(&file) => {}
+            Some(file) if !clashes(&file) => files.push(file),
+            _ => {
+                let name = title.cloned().unwrap_or_else(|| part.digest.hex());
+                return Err(ManifestError::FileName(name.chars().take(200).collect()));
+            }
         }
-        files.push(ArtifactFile { name, part: *part });
     }
     Ok(files)
+}
+
+/// A title as the name of a file: cleaned as Go's path.Clean does; `None` when it leaves the artifact's directory,
+/// or is that directory itself.
+fn file_name(title: &str) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in title.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            name => parts.push(name),
+        }
+    }
+    let name = parts.join("/");
+    let fits = !parts.is_empty()
+        && parts.iter().all(|part| part.len() <= 255)
+        && name.len() <= NAME_MAX
+        && !name.contains('\0');
+    (fits && !title.starts_with('/')).then_some(name)
 }
 
 fn part(descriptor: &Descriptor, place: impl Fn() -> String) -> Result<Part, ManifestError> {

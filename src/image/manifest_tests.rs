@@ -80,7 +80,64 @@ fn the_best_platform_is_chosen() {
         "the image is not made for linux/arm, only for: linux/amd64, windows/arm/v7"
     );
     let error = chosen(vec![]).unwrap_err();
-    assert!(error.to_string().ends_with("only for: nothing"), "{error}");
+    let text = "the index names no manifest: push or save the image again";
+    assert_eq!(error.to_string(), text);
+}
+
+/// An entry that only says of itself that it is an image was passed over as an attestation: "only for: nothing".
+/// containerd 2.4.2 goes by the platform (core/images/image.go, `Manifest`); the type of an image in `artifactType` is
+/// that of its configuration (image specification 1.1.1); moby 29 knows one word for attestations.
+#[test]
+fn entries_are_attestations_only_when_they_say_so() {
+    let this = || json!({"os": "linux", "architecture": "arm"});
+    let of = |platform: Value, kind: Value, reference: Value| {
+        let mut made = entry(1, platform);
+        made["artifactType"] = kind;
+        made["annotations"] = json!({"vnd.docker.reference.type": reference});
+        made
+    };
+    let (oci, docker) = (
+        json!("application/vnd.oci.image.config.v1+json"),
+        json!("application/vnd.docker.container.image.v1+json"),
+    );
+    let sbom = || json!("application/spdx+json");
+    let unknown = || json!({"os": "unknown", "architecture": "unknown"});
+    for image in [
+        of(this(), oci.clone(), json!("")),
+        of(this(), docker, Value::Null),
+        of(
+            this(),
+            json!("Application/vnd.oci.image.config.v1+json; a=b"),
+            json!("image"),
+        ),
+        of(
+            this(),
+            json!("application/vnd.oci.image.manifest.v1+json"),
+            Value::Null,
+        ),
+        of(Value::Null, oci.clone(), json!("other")),
+        of(this(), Value::Null, json!("")),
+        // An artifact for this machine, where there is no image.
+        of(this(), sbom(), Value::Null),
+    ] {
+        assert_eq!(chosen(vec![image.clone()]).unwrap(), 1, "{image}");
+        let other = entry(2, json!({"os": "linux", "architecture": "amd64"}));
+        assert_eq!(chosen(vec![other, image.clone()]).unwrap(), 1, "{image}");
+    }
+    assert_eq!(
+        chosen(vec![of(this(), sbom(), json!("")), entry(2, this())]).unwrap(),
+        2
+    );
+    for none in [
+        of(this(), Value::Null, json!("attestation-manifest")),
+        of(unknown(), oci, json!("")),
+        of(unknown(), Value::Null, Value::Null),
+        of(Value::Null, sbom(), Value::Null),
+    ] {
+        let error = chosen(vec![none.clone()]).unwrap_err().to_string();
+        let fits = error.contains("no image, only attestations") && !error.contains("nothing");
+        assert!(fits, "{none}: {error}");
+    }
 }
 
 #[test]
@@ -350,37 +407,65 @@ fn fields_and_type_of_a_document_must_agree() {
     let index = json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "manifests": [{"digest": D}]});
     assert!(matches!(parsed(&index), Err(ManifestError::Kind(_))));
     let typed = json!({"mediaType": list, "manifests": null});
-    assert!(matches!(
-        parsed(&typed),
-        Err(ManifestError::Platform { .. })
-    ));
+    assert!(matches!(parsed(&typed), Err(ManifestError::NoImage(_))));
 }
 
-#[test]
-fn what_has_no_configuration_of_an_image_is_an_artifact() {
+fn artifact() -> Value {
     let empty = "application/vnd.oci.empty.v1+json";
-    let mut artifact = manifest(empty, "application/octet-stream");
-    let files = |value: &Value| match parsed(value).unwrap() {
+    manifest(empty, "application/octet-stream")
+}
+
+fn title(name: &str) -> Value {
+    json!({"org.opencontainers.image.title": name})
+}
+
+/// The files of an artifact.
+fn files(value: &Value) -> Vec<ArtifactFile> {
+    match parsed(value).unwrap() {
         Parsed::Manifest(manifest) => match manifest.kind {
             ManifestKind::Artifact(files) => files,
             ManifestKind::Image => panic!("an image"),
         },
         Parsed::Index(_) => panic!("an index"),
-    };
+    }
+}
+
+#[test]
+fn what_has_no_configuration_of_an_image_is_an_artifact() {
+    let mut artifact = artifact();
     let nameless = files(&artifact);
     assert_eq!(nameless[0].name, nameless[0].part.digest.hex());
-    let title = |name: &str| json!({"org.opencontainers.image.title": name});
     artifact["layers"][0]["annotations"] = title("dir/file.bin");
     assert_eq!(files(&artifact)[0].name, "dir/file.bin");
+    // A title is cleaned as Go's path.Clean does; an empty one is none.
+    let long = format!("{}f", "./".repeat(1000));
+    for (name, clean) in [
+        ("./f", "f"),
+        ("d//f", "d/f"),
+        ("d/", "d"),
+        ("d/../f", "f"),
+        ("a/./b/../c//", "a/c"),
+        ("...", "..."),
+        (&long, "f"),
+    ] {
+        artifact["layers"][0]["annotations"] = title(name);
+        assert_eq!(files(&artifact)[0].name, clean);
+    }
+    for none in [json!(""), Value::Null] {
+        artifact["layers"][0]["annotations"] = json!({"org.opencontainers.image.title": none});
+        assert_eq!(files(&artifact)[0].name, nameless[0].name);
+    }
     for name in [
-        "",
         "/etc/passwd",
+        "/",
         "../x",
         "a/../../b",
-        "a//b",
+        "a/..",
         ".",
+        "./",
         "a\0b",
         &"x".repeat(300),
+        &"x/".repeat(600),
     ] {
         artifact["layers"][0]["annotations"] = title(name);
         let error = parsed(&artifact).unwrap_err();
@@ -389,12 +474,41 @@ fn what_has_no_configuration_of_an_image_is_an_artifact() {
             "{name:?}: {error}"
         );
     }
-    for (one, other) in [("a", "a"), ("a", "a/b"), ("a/b", "a")] {
+}
+
+/// Two equal descriptors were refused as two files of one name, though nothing tells them apart.
+#[test]
+fn a_file_that_an_artifact_names_twice_is_one() {
+    let artifact = artifact();
+    let two = |one: Value, other: Value, digest: &str| {
         let mut two = artifact.clone();
         two["layers"] = json!([artifact["layers"][0], artifact["layers"][0]]);
-        two["layers"][0]["annotations"] = title(one);
-        two["layers"][1]["annotations"] = title(other);
-        let error = parsed(&two).unwrap_err();
+        two["layers"][0]["annotations"] = one;
+        two["layers"][1]["annotations"] = other;
+        two["layers"][1]["digest"] = json!(digest);
+        two
+    };
+    let another = format!("sha256:{}", "1".repeat(64));
+    // A layer that stands twice is one file.
+    for (one, other) in [
+        (title("a"), title("a")),
+        (title("d/a"), title("d//./a")),
+        (json!({}), Value::Null),
+        (title(""), json!({})),
+    ] {
+        assert_eq!(files(&two(one.clone(), other, D)).len(), 1, "{one}");
+        if one == title("a") {
+            assert_eq!(files(&two(one, title("b"), D)).len(), 2);
+        }
+    }
+    for (one, other, digest) in [
+        ("a", "a", another.as_str()),
+        ("a", "./a", &another),
+        ("a", "a/b", D),
+        ("a/b", "a", D),
+        ("a/b", "a", &another),
+    ] {
+        let error = parsed(&two(title(one), title(other), digest)).unwrap_err();
         assert!(
             matches!(error, ManifestError::FileName(_)),
             "{one} {other}: {error}"

@@ -207,7 +207,9 @@ impl Contents<'_> {
         };
         let is_layout = ["oci-layout", "blobs"].map(|name| self.open(name, OFlag::O_PATH).is_ok());
         match Document::parse(&bytes, INDEX) {
-            Ok(document) => Ok(document.manifests.filter(|_| is_layout.contains(&true))),
+            // A layout without any image may have null for its list, as Go writes an empty one.
+            Ok(document) if is_layout[0] => Ok(Some(document.manifests.unwrap_or_default())),
+            Ok(document) => Ok(document.manifests.filter(|_| is_layout[1])),
             Err(source) if is_layout[0] => Err(self.manifest_error(source)),
             Err(_) => Ok(None),
         }

@@ -596,7 +596,12 @@ async fn broken_archives_of_images_are_refused_with_what_is_wrong() {
             "[0].Layers: invalid value \"x\": a list is expected",
         ),
         (index("<html>"), "index.json is malformed"),
-        (index("{\"manifests\":[]}"), "only for: nothing"),
+        (index("{\"manifests\":[]}"), "the index names no manifest"),
+        (index("{\"manifests\":null}"), "the index names no manifest"),
+        (
+            index("{\"schemaVersion\":2}"),
+            "the index names no manifest",
+        ),
         (index(&absent), "lacks blobs/sha256/"),
         (vec![version()], "lacks manifest.json"),
         (directory, "has other content than sha256:"),

@@ -128,6 +128,7 @@ pub(in crate::image) fn manifest_kind(error: &ManifestError) -> PullErrorKind {
         | ManifestError::LayerCount { .. } => PullErrorKind::Corrupt,
         ManifestError::TooManyLayers(_) => PullErrorKind::TooLarge,
         ManifestError::Kind(_)
+        | ManifestError::NoImage(_)
         | ManifestError::Platform { .. }
         | ManifestError::Layer(_)
         | ManifestError::FileName(_)
