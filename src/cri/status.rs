@@ -86,7 +86,7 @@ fn image_code(kind: PullErrorKind) -> Code {
         PullErrorKind::Unavailable => Code::Unavailable,
         PullErrorKind::Corrupt => Code::DataLoss,
         PullErrorKind::NoSpace | PullErrorKind::TooLarge => Code::ResourceExhausted,
-        PullErrorKind::Unsupported => Code::FailedPrecondition,
+        PullErrorKind::Unsupported | PullErrorKind::Misconfigured => Code::FailedPrecondition,
         PullErrorKind::Internal => Code::Internal,
     }
 }

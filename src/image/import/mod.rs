@@ -123,6 +123,9 @@ impl ImportError {
                 PullErrorKind::InvalidReference
             }
             Self::NotAnImage { .. } => PullErrorKind::Unsupported,
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::Unsupported => {
+                PullErrorKind::Unsupported
+            }
             Self::Read { .. } | Self::Archive { .. } => PullErrorKind::Corrupt,
             Self::Manifest { source, .. } => manifest_kind(source),
             Self::Unpack { source, .. } | Self::Layer { source, .. } => layer_kind(source),

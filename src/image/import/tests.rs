@@ -648,6 +648,11 @@ async fn unusable_names_and_archives_leave_nothing() {
         .await
         .unwrap_err();
     assert_eq!(error.kind(), PullErrorKind::InvalidReference);
+    // As the same compression of a layer.
+    for packed in [&b"BZh91AY&SY"[..], b"\xfd7zXZ\0\0\x04"] {
+        let error = imported(&store, "a", packed.to_vec()).await.unwrap_err();
+        assert_eq!(error.kind(), PullErrorKind::Unsupported, "{error:?}");
+    }
     for bad in [
         b"no tar at all, but long enough to be read as a header".repeat(20),
         gzip(b"x")[..10].to_vec(),
@@ -671,7 +676,7 @@ async fn unusable_names_and_archives_leave_nothing() {
 }
 
 /// A layer that was a device or a fifo was opened before anything was asked about it. What an archive names has to be
-/// a regular file, as `docker load` and containerd's import take nothing else from a tar stream.
+/// a regular file, as containerd's import takes nothing else from a tar stream but links to them.
 #[tokio::test]
 async fn what_an_archive_names_has_to_be_a_regular_file() {
     let parts = Sample::new();

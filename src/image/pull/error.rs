@@ -2,7 +2,7 @@
 
 use crate::image::layer::LayerError;
 use crate::image::manifest::ManifestError;
-use crate::image::registry::RegistryError;
+use crate::image::registry::{HostsError, RegistryError};
 use crate::image::store::StoreError;
 use crate::image::{Digest, ReferenceError};
 use std::sync::Arc;
@@ -78,6 +78,8 @@ pub enum PullErrorKind {
     TooLarge,
     /// The image is for another machine, or is no image.
     Unsupported,
+    /// What the operator configured for the registry cannot be used.
+    Misconfigured,
     /// This machine failed.
     Internal,
 }
@@ -112,7 +114,12 @@ fn registry_kind(error: &RegistryError) -> PullErrorKind {
         | RegistryError::Length { .. }
         | RegistryError::TooLong { .. } => PullErrorKind::Corrupt,
         RegistryError::TooLarge { .. } => PullErrorKind::TooLarge,
-        RegistryError::Hosts { .. } | RegistryError::Client { .. } => PullErrorKind::Internal,
+        RegistryError::Hosts {
+            source: HostsError::Read { source, .. },
+            ..
+        } if source.kind() == std::io::ErrorKind::Interrupted => PullErrorKind::Internal,
+        // Files that an operator writes: hosts.toml, and the certificates it names.
+        RegistryError::Hosts { .. } | RegistryError::Client { .. } => PullErrorKind::Misconfigured,
         RegistryError::Status { .. }
         | RegistryError::Answer { .. }
         | RegistryError::GivenUp { .. }
@@ -148,5 +155,40 @@ pub(in crate::image) fn layer_kind(error: &LayerError) -> PullErrorKind {
         | LayerError::Read(_)
         | LayerError::BlobMismatch { .. }
         | LayerError::DiffIdMismatch { .. } => PullErrorKind::Corrupt,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A mistake in a hosts.toml was INTERNAL, as if the daemon had failed.
+    #[test]
+    fn what_an_operator_wrote_is_no_failure_of_the_machine() {
+        let path = std::path::PathBuf::from("hosts.toml");
+        let parse = toml::from_str::<toml::Table>("server = [").unwrap_err();
+        for source in [
+            HostsError::Parse {
+                path: path.clone(),
+                source: Box::new(parse),
+            },
+            HostsError::Key {
+                path: path.clone(),
+                key: "ca",
+                what: "x".to_owned(),
+            },
+            HostsError::Url {
+                path: path.clone(),
+                url: "ftp://x".to_owned(),
+            },
+            HostsError::Read {
+                path,
+                source: std::io::ErrorKind::PermissionDenied.into(),
+            },
+        ] {
+            let host = "a.example".to_owned();
+            let error = RegistryError::Hosts { host, source };
+            assert_eq!(registry_kind(&error), PullErrorKind::Misconfigured);
+        }
     }
 }

@@ -11,6 +11,8 @@ use toml::Table;
 
 /// The default registry's name and the host that serves it.
 const DOCKER_HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
+/// What a host can be used for. We push nothing and ask for no referrers, but the file is containerd's.
+const CAPABILITIES: [&str; 4] = ["pull", "resolve", "push", "referrers"];
 /// The longest hosts.toml, certificate or key read, in bytes.
 const FILE_MAX: u64 = 1 << 20;
 
@@ -110,6 +112,16 @@ pub enum HostsError {
         #[source]
         source: Box<toml::de::Error>,
     },
+    /// A key of the file has a value that cannot be used.
+    #[error("{}: {key}: {what}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// What is wrong with its value.
+        what: String,
+    },
     /// A server or host is no URL.
     #[error("{}: {url:?} is no http or https URL of a registry", path.display())]
     Url {
@@ -137,7 +149,10 @@ struct HostTable {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "one value or a list of them is expected, each a text"
+)]
 enum OneOrMany<T> {
     One(T),
     Many(Vec<T>),
@@ -238,12 +253,14 @@ pub(super) fn parse(
     let mut root: Table = toml::from_str(text).map_err(broken)?;
     let hosts = match root.remove("host") {
         Some(toml::Value::Table(hosts)) => hosts,
-        _ => Table::new(),
+        Some(_) => return Err(unusable(file, "host", "a table is expected")),
+        None => Table::new(),
     };
-    let server = root
-        .remove("server")
-        .and_then(|v| v.as_str().map(str::to_owned))
-        .filter(|s| !s.is_empty());
+    let server = match root.remove("server") {
+        Some(toml::Value::String(server)) => Some(server).filter(|s| !s.is_empty()),
+        Some(_) => return Err(unusable(file, "server", "a text is expected")),
+        None => None,
+    };
     let mut endpoints = Vec::new();
     // The order of the file is the order to ask in: toml is built to keep it.
     for (name, value) in hosts {
@@ -255,8 +272,8 @@ pub(super) fn parse(
         Some(server) => configured(dir, file, &server, &table)?,
         None => Endpoint {
             headers: headers(&table),
-            tls: tls(dir, &table)?,
-            ..restricted(upstream(host), &table)
+            tls: tls(dir, file, &table)?,
+            ..restricted(upstream(host), file, &table)?
         },
     });
     Ok(endpoints)
@@ -307,17 +324,40 @@ fn configured(
         pull: true,
         resolve: true,
         headers: headers(table),
-        tls: tls(dir, table)?,
+        tls: tls(dir, file, table)?,
     };
-    Ok(restricted(endpoint, table))
+    restricted(endpoint, file, table)
 }
 
-fn restricted(mut endpoint: Endpoint, table: &HostTable) -> Endpoint {
-    if let Some(capabilities) = table.capabilities.as_ref().filter(|c| !c.is_empty()) {
-        endpoint.pull = capabilities.iter().any(|c| c == "pull");
-        endpoint.resolve = capabilities.iter().any(|c| c == "resolve");
+/// Takes from an endpoint what the file does not list, in any case of letters as containerd does.
+fn restricted(
+    mut endpoint: Endpoint,
+    file: &Path,
+    table: &HostTable,
+) -> Result<Endpoint, HostsError> {
+    let Some(listed) = table.capabilities.as_ref().filter(|c| !c.is_empty()) else {
+        return Ok(endpoint);
+    };
+    for name in listed {
+        if !CAPABILITIES
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(name))
+        {
+            let what = format!("unknown value {name:?}: use {}", CAPABILITIES.join(", "));
+            return Err(unusable(file, "capabilities", &what));
+        }
     }
-    endpoint
+    let has = |wanted: &str| listed.iter().any(|name| name.eq_ignore_ascii_case(wanted));
+    (endpoint.pull, endpoint.resolve) = (has("pull"), has("resolve"));
+    Ok(endpoint)
+}
+
+fn unusable(file: &Path, key: &'static str, what: &str) -> HostsError {
+    HostsError::Key {
+        path: file.to_owned(),
+        key,
+        what: what.to_owned(),
+    }
 }
 
 fn headers(table: &HostTable) -> Vec<(String, String)> {
@@ -332,17 +372,35 @@ fn headers(table: &HostTable) -> Vec<(String, String)> {
         .collect()
 }
 
-fn tls(dir: &Path, table: &HostTable) -> Result<Tls, HostsError> {
+fn tls(dir: &Path, file: &Path, table: &HostTable) -> Result<Tls, HostsError> {
+    // The error says which key of the file names what cannot be read.
+    let of_key = |key| {
+        move |error: HostsError| match error {
+            HostsError::Read { path, source } => {
+                let what = format!("cannot read {}: {source}", path.display());
+                unusable(file, key, &what)
+            }
+            other => other,
+        }
+    };
     let mut tls = Tls::default();
     for path in table.ca.as_slice() {
-        tls.authorities.push(read(&dir.join(path))?);
+        let path = dir.join(path);
+        let pem = read(&path).map_err(of_key("ca"))?;
+        if reqwest::Certificate::from_pem_bundle(&pem).is_ok_and(|found| !found.is_empty()) {
+            tls.authorities.push(pem);
+        } else {
+            let what = format!("{} holds no certificate in PEM form", path.display());
+            return Err(unusable(file, "ca", &what));
+        }
     }
     // One identity a connection: the first, as in containerd when both would fit.
-    tls.identity = match table.client.as_slice().first() {
-        Some(ClientCert::Both(path)) => Some(read(&dir.join(path))?),
-        Some(ClientCert::Pair(cert, key)) => Some(joined(&dir.join(cert), &dir.join(key))?),
-        None => None,
+    let identity = match table.client.as_slice().first() {
+        Some(ClientCert::Both(path)) => read(&dir.join(path)).map(Some),
+        Some(ClientCert::Pair(cert, key)) => joined(&dir.join(cert), &dir.join(key)).map(Some),
+        None => Ok(None),
     };
+    tls.identity = identity.map_err(of_key("client"))?;
     if table.skip_verify {
         tls.verification = Verification::Skipped;
     }

@@ -37,6 +37,10 @@ fn url(endpoint: &Endpoint) -> String {
     format!("{scheme}://{}{}", endpoint.authority, endpoint.path)
 }
 
+fn pem(base64: &str) -> String {
+    format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n")
+}
+
 #[test]
 fn without_configuration() {
     for (host, expected) in [
@@ -137,8 +141,8 @@ fn certificates_are_read_relative_to_the_directory() {
             "a.example/hosts.toml",
             "server = \"https://a.example\"\nca = [\"one.pem\", \"two.pem\"]\nclient = [[\"c.pem\", \"k.pem\"]]\n",
         )
-        .file("a.example/one.pem", "1")
-        .file("a.example/two.pem", "2")
+        .file("a.example/one.pem", &pem("MTIz"))
+        .file("a.example/two.pem", &pem("NDU2"))
         .file("a.example/c.pem", "C")
         .file("a.example/k.pem", "K")
         .file("b.example/ca.crt", "A")
@@ -146,7 +150,8 @@ fn certificates_are_read_relative_to_the_directory() {
         .file("b.example/x.key", "K")
         .file("c.example/hosts.toml", "ca = \"absent.pem\"");
     let a = &certs.endpoints("a.example")[0].tls;
-    assert_eq!(a.authorities, [b"1".to_vec(), b"2".to_vec()]);
+    let authorities = [pem("MTIz"), pem("NDU2")].map(String::into_bytes);
+    assert_eq!(a.authorities, authorities);
     assert_eq!(a.identity.as_deref(), Some(&b"C\nK"[..]));
     assert!(!format!("{a:?}").contains('K'));
     let b = &certs.endpoints("b.example")[0].tls;
@@ -155,10 +160,9 @@ fn certificates_are_read_relative_to_the_directory() {
         (1, Some(&b"C\nK"[..]))
     );
     let error = endpoints(Some(certs.0.path()), "c.example").unwrap_err();
-    assert!(
-        error.to_string().ends_with("c.example/absent.pem"),
-        "{error}"
-    );
+    let text = error.to_string();
+    let named = text.contains("c.example/hosts.toml: ca: ") && text.contains("absent.pem");
+    assert!(named, "{text}");
 }
 
 #[test]
@@ -178,4 +182,51 @@ fn unusable_files_are_errors_with_their_path() {
         };
         assert!(error.contains("a.example/hosts.toml"), "{error}");
     }
+}
+
+/// Such values were taken, passed over, or refused without their key. containerd refuses unknown capabilities too,
+/// and takes them in any case of letters (docker/config/hosts.go).
+#[test]
+fn unusable_values_are_errors_with_their_key() {
+    for (bad, key) in [
+        ("server = 5", "server: a text is expected"),
+        ("host = \"x\"", "host: a table is expected"),
+        ("ca = \"absent.pem\"", "ca: cannot read "),
+        (
+            "ca = [\"hosts.toml\"]",
+            "hosts.toml holds no certificate in PEM form",
+        ),
+        ("ca = \".\"", "ca: cannot read "),
+        ("client = \"absent.pem\"", "client: cannot read "),
+        (
+            "client = [[\"hosts.toml\", \"absent.key\"]]",
+            "client: cannot read ",
+        ),
+        (
+            "capabilities = [\"pul\"]",
+            "capabilities: unknown value \"pul\": use pull, resolve",
+        ),
+        (
+            "capabilities = [\"pull\", \"\"]",
+            "capabilities: unknown value \"\"",
+        ),
+        (
+            "[host.\"https://m\"]\n  capabilities = [\"delete\"]",
+            "capabilities: unknown value",
+        ),
+        (
+            "[host.\"https://m\"]\n  ca = \"absent.pem\"",
+            "ca: cannot read ",
+        ),
+    ] {
+        let certs = Certs::new().file("a.example/hosts.toml", bad);
+        let error = endpoints(Some(certs.0.path()), "a.example").map(|_| bad);
+        let text = error.unwrap_err().to_string();
+        let named = text.contains("a.example/hosts.toml") && text.contains(key);
+        assert!(named, "{bad}: {text}");
+    }
+    let upper = "capabilities = [\"PULL\", \"push\", \"referrers\"]";
+    let certs = Certs::new().file("a.example/hosts.toml", upper);
+    let found = &certs.endpoints("a.example")[0];
+    assert!(found.pull && !found.resolve);
 }
