@@ -179,13 +179,21 @@ impl<'a> Transfer<'a> {
                 StatusCode::PARTIAL_CONTENT => self.done > before_answer,
                 _ => response.content_length().is_none(),
             };
-            return Err(if goes_on {
-                Ended::Broken(error)
-            } else {
-                Ended::ForGood(error)
+            return Err(match goes_on {
+                true => Ended::Broken(error),
+                false => self.useless(before_answer, error),
             });
         }
         Ok(())
+    }
+
+    /// An answer that ends here, to a request that was made when `had` bytes were there: one to a range says nothing
+    /// of the whole blob.
+    fn useless(&mut self, had: u64, error: RegistryError) -> Ended {
+        match had {
+            0 => Ended::ForGood(error),
+            _ => self.without_range(error),
+        }
     }
 
     /// Asks for what is missing, and for the whole blob where the host refuses to send a part of it.
@@ -246,13 +254,22 @@ impl<'a> Transfer<'a> {
 
     /// How many bytes of the answer were handed on before: a host may ignore the range.
     fn already_sent(&mut self, response: &Response, url: &str) -> Result<u64, Ended> {
+        let had = self.done;
         if response.status() != StatusCode::PARTIAL_CONTENT {
             // Told before anything was handed on, so that the next host can still deliver all of it.
             return match response.content_length() {
                 Some(length) if length != self.size && self.size > 0 => {
-                    Err(Ended::ForGood(self.wrong_length(url, length)))
+                    let error = self.wrong_length(url, length);
+                    Err(self.useless(had, error))
                 }
-                _ => Ok(self.done),
+                // It may be all or only the rest: nothing tells before the digest is compared.
+                None if had > 0 && self.ask_for == AskFor::Rest => {
+                    Err(self.without_range(RegistryError::Answer {
+                        url: url.to_owned(),
+                        what: "content of unknown length instead of the range that was asked for",
+                    }))
+                }
+                _ => Ok(had),
             };
         }
         let range = response

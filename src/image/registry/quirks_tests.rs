@@ -145,7 +145,22 @@ fn part(status: u16, range: &str, body: Bytes) -> Answer {
 /// A registry answered 416 to `bytes=10-`, and the pull failed; the next one worked.
 #[tokio::test]
 async fn a_blob_comes_whole_from_hosts_that_send_no_ranges() {
-    let cases: [(&str, Rest); 12] = [
+    let cases: [(&str, Rest); 19] = [
+        ("200 with only the rest", |_, blob| {
+            Answer::body(blob.slice(10..))
+        }),
+        ("200 with nothing", |_, _| Answer::body("")),
+        ("202", |_, _| Answer::status(202)),
+        ("204", |_, _| Answer::status(204)),
+        ("206 with nothing of it", |_, _| {
+            part(206, "bytes 10-10/64000", Bytes::new())
+        }),
+        ("206 with what was there only", |_, blob| {
+            part(206, "bytes 0-9/64000", blob.slice(..10))
+        }),
+        ("206 that begins earlier and ends there", |_, blob| {
+            part(206, "bytes 4-7/64000", blob.slice(4..8))
+        }),
         ("416", |_, _| Answer::status(416)),
         ("400", |_, _| Answer::status(400)),
         ("403, as signed URLs without Range", |_, _| {
