@@ -1,11 +1,12 @@
 //! The artifact of a profile: a manifest with one layer, which is the profile's file as it is.
 
 use super::{PROFILE_MAX, ProfileError};
+use crate::image::document::Document;
 use crate::image::pull::{PullError, PullRequest};
 use crate::image::registry::RegistryError;
 use crate::image::{Digest, ImageStore, Reference};
 use bytes::Bytes;
-use serde::Deserialize;
+use std::error::Error;
 use std::sync::Arc;
 
 /// Type of the artifact of a seccomp profile, as publishers write it (security-profiles-operator 3421).
@@ -13,25 +14,6 @@ pub(super) const SECCOMP: &str = "application/vnd.cncf.seccomp-profile.config.v1
 
 /// The types of manifests with a configuration and layers.
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-
-/// A manifest, as far as it matters here. Fields of other kinds of documents are there to tell them apart.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Manifest {
-    media_type: Option<String>,
-    artifact_type: Option<String>,
-    config: Option<Descriptor>,
-    layers: Option<Vec<Descriptor>>,
-    manifests: Option<serde::de::IgnoredAny>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Descriptor {
-    media_type: Option<String>,
-    digest: Option<String>,
-    size: Option<u64>,
-}
 
 /// What a manifest says of a profile.
 #[derive(Debug)]
@@ -49,22 +31,25 @@ impl Artifact {
             reference: reference.to_owned(),
             reason,
         };
-        let manifest: Manifest = serde_json::from_slice(manifest)
-            .map_err(|error| refused(format!("its manifest is not JSON of that form: {error}")))?;
+        let manifest = Document::parse(manifest, "manifest").map_err(|error| {
+            let cause = error.source().map_or(String::new(), ToString::to_string);
+            refused(format!("its manifest is malformed: {cause}"))
+        })?;
         if manifest.manifests.is_some() {
             let reason = "it is an index; give the digest of the profile's own manifest";
             return Err(refused(reason.to_owned()));
         }
-        let media_type = manifest.media_type.as_deref().unwrap_or(MANIFEST);
-        if media_type != MANIFEST {
+        if !["", MANIFEST].contains(&manifest.media_type.as_str()) {
             return Err(refused(format!(
-                "mediaType is {media_type:?}, not {MANIFEST:?}"
+                "mediaType is {:?}, not {MANIFEST:?}",
+                manifest.media_type
             )));
         }
-        let config = manifest.config.unwrap_or_default().media_type;
         // The guidelines of the image specification: a type of its own, or that of its configuration.
-        let own = manifest.artifact_type.filter(|kind| !kind.is_empty());
-        let kind = own.or(config).unwrap_or_default();
+        let kind = match manifest.artifact_type.as_str() {
+            "" => manifest.config.unwrap_or_default().media_type,
+            own => own.to_owned(),
+        };
         if kind != SECCOMP {
             return Err(refused(format!(
                 "its artifact type is {kind:?}, not {SECCOMP:?}"
@@ -77,14 +62,15 @@ impl Artifact {
                 layers.len()
             )));
         };
-        let digest = layer.digest.clone().unwrap_or_default();
-        let size = layer.size.unwrap_or_default();
-        if size > PROFILE_MAX as u64 {
-            return Err(refused(format!(
-                "layers[0].size is {size}; a profile has {PROFILE_MAX} bytes at most"
-            )));
-        }
-        let file = digest.parse();
+        let size = u64::try_from(layer.size).ok();
+        let size = size.filter(|size| *size <= PROFILE_MAX as u64);
+        let size = size.ok_or_else(|| {
+            refused(format!(
+                "layers[0].size is {}; a profile has 0 to {PROFILE_MAX} bytes",
+                layer.size
+            ))
+        })?;
+        let file = layer.digest.parse();
         Ok(Self {
             reference: reference.to_owned(),
             file: file.map_err(|error| refused(format!("layers[0].digest: {error}")))?,

@@ -165,6 +165,62 @@ fn artifacts_are_judged_by_their_manifest() {
     assert!(Artifact::parse("r", b"[").is_err());
 }
 
+/// Go's encoding/json reads a manifest for everybody else: keys of any case, null as nothing, the last of a key that
+/// comes twice, and an empty text as none (containerd 2.4.2 and ORAS 2.6 use its `json.Unmarshal`).
+#[test]
+fn manifests_of_profiles_are_read_like_all_others() {
+    let digest = Digest::of(TEXT.as_bytes());
+    let layer = format!(r#"{{"digest":"{digest}","size":{}}}"#, TEXT.len());
+    let good = [
+        format!(r#"{{"ARTIFACTTYPE":"{SECCOMP}","Layers":[{layer}]}}"#),
+        format!(r#"{{"mediaType":"","artifactType":"{SECCOMP}","layers":[{layer}]}}"#),
+        format!(r#"{{"artifactType":"","config":{{"mediaType":"{SECCOMP}"}},"layers":[{layer}]}}"#),
+        format!(r#"{{"artifactType":"x/y","artifactType":"{SECCOMP}","layers":[{layer}]}}"#),
+        format!(
+            r#"{{"artifactType":"{SECCOMP}","config":null,"manifests":null,"layers":[{layer}]}}"#
+        ),
+        format!(r#"{{"artifactType":"{SECCOMP}","layers":[],"layers":[{layer}]}}"#),
+        format!(
+            r#"{{"artifactType":"{SECCOMP}","layers":[{{"Digest":"{digest}","SIZE":34,"size":null}}]}}"#
+        ),
+    ];
+    for text in good {
+        let artifact = Artifact::parse("r", text.as_bytes());
+        let artifact = artifact.unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(artifact.file, digest, "{text}");
+        assert!(artifact.text(TEXT.as_bytes()).is_ok(), "{text}");
+    }
+    let bad = [
+        ("an object is expected", "[]".to_owned()),
+        (
+            "it has 0 layers",
+            format!(r#"{{"artifactType":"{SECCOMP}","layers":null}}"#),
+        ),
+        (
+            "artifactType: invalid value 1",
+            r#"{"artifactType":1}"#.to_owned(),
+        ),
+        (
+            "layers[0].size: invalid value 1.0",
+            r#"{"layers":[{"size":1.0}]}"#.to_owned(),
+        ),
+        (
+            "layers[0].size is -1",
+            format!(r#"{{"artifactType":"{SECCOMP}","layers":[{{"size":-1}}]}}"#),
+        ),
+        (
+            "it is an index",
+            format!(r#"{{"artifactType":"{SECCOMP}","Manifests":[]}}"#),
+        ),
+    ];
+    for (words, text) in bad {
+        let error = Artifact::parse("r", text.as_bytes())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(words), "{text}: {error}");
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_used_is_not_kept() {
     let made = manifest(TEXT).to_string();
