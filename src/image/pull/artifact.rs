@@ -92,7 +92,10 @@ impl Pull<'_> {
             self.store.inner.limits().bytes,
         );
         if part.size > limit {
-            let error = LayerError::Unpack(UnpackError::TooLarge(limit));
+            let error = LayerError::Unpack(UnpackError::TooLarge {
+                path: name.into(),
+                limit,
+            });
             return Err(FetchError::Layer(Arc::new(error)));
         }
         let (sink, reader) = layer::channel(counter);

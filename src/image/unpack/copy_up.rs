@@ -36,11 +36,9 @@ impl Extraction<'_> {
         let name = OsStr::from_bytes(target.name().unwrap_or_default());
         let operation = "copy up the link target";
         let found = overlay::look_up(&place.lower, name).map_err(target.error(operation))?;
-        let (size, stored) = match &found {
-            Found::File(file) => file
-                .metadata()
-                .map_or((0, 0), |facts| (facts.len(), facts.blocks() * 512)),
-            Found::Link(..) | Found::Node(_) => (0, 0),
+        let stored = match &found {
+            Found::File(file) => file.metadata().map_or(0, |facts| facts.blocks() * 512),
+            Found::Link(..) | Found::Node(_) => 0,
             Found::Directory(_) => {
                 return Err(
                     entry.broken(&format!("is a hard link to {target}, which is a directory"))
@@ -52,7 +50,7 @@ impl Extraction<'_> {
                 );
             }
         };
-        self.count(target, size, stored)?;
+        self.count(target, stored)?;
         overlay::copy_entry(found, place.dir.as_fd(), name).map_err(target.io_error(operation))
     }
 }

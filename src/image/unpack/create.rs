@@ -1,7 +1,7 @@
 //! Creates one entry of a layer.
 
 use super::archive::{Archive, Member, number};
-use super::metadata::{Metadata, Unopened};
+use super::metadata::{DEFAULT_ACL, Metadata, Unopened};
 use super::root::{Cleared, LastTouch};
 use super::sparse::Sparse;
 use super::{Extraction, OPAQUE, Path, UnpackError};
@@ -36,7 +36,10 @@ impl Extraction<'_> {
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 self.file((archive, member), &parent, path, &mut metadata)
             }
-            EntryType::Link => self.hard_link(link_target(member, path)?, &parent, path),
+            EntryType::Link => {
+                let target = link_target(member, path)?;
+                self.hard_link(target, &parent, path, &mut metadata)
+            }
             EntryType::Symlink => {
                 let target = link_target(member, path)?;
                 self.symlink(target, &parent, path, &mut metadata)
@@ -55,7 +58,10 @@ impl Extraction<'_> {
                 kind: char::from(kind.as_byte()),
             }),
         }?;
-        self.left_out.add(path, metadata.left_out);
+        // A directory's was taken; nothing else can have one.
+        let list = metadata.default_acl.map(|_| DEFAULT_ACL.into());
+        self.left_out
+            .add(path, metadata.left_out.into_iter().chain(list));
         Ok(())
     }
 
@@ -68,20 +74,16 @@ impl Extraction<'_> {
         self.replacing(parent, path, "create the fifo", |name| {
             mkfifoat(parent, name, Mode::empty())
         })?;
-        self.count(path, 0, 0)?;
+        self.count(path, 0)?;
         metadata.apply_at(parent.as_fd(), os_name(path), path, Unopened::Node)
     }
 
     /// Applies the entry of the root itself.
     pub(super) fn set_root(
         &mut self,
-        kind: EntryType,
         path: &Path,
         mut metadata: Metadata,
     ) -> Result<(), UnpackError> {
-        if kind != EntryType::Directory {
-            return Err(path.broken("has the name of the root and is no directory"));
-        }
         let top = self.root.top();
         let file = File::from(top.try_clone().map_err(path.io_error("open the root"))?);
         metadata.apply(&file, path)?;
@@ -107,7 +109,7 @@ impl Extraction<'_> {
             hidden => OsStr::from_bytes(hidden),
         };
         match mknodat(&parent, name, SFlag::S_IFCHR, Mode::empty(), 0) {
-            Ok(()) => self.count(path, 0, 0),
+            Ok(()) => self.count(path, 0),
             // The layer has the name itself: a whiteout hides only the layers below, which a file
             // does anyway and a directory does when it is opaque.
             Err(Errno::EEXIST) => match open_directory(&parent, name) {
@@ -128,12 +130,12 @@ impl Extraction<'_> {
         let name = os_name(path);
         let mut cleared = Cleared::Plain;
         match mkdirat(parent, name, Mode::S_IRWXU) {
-            Ok(()) => self.count(path, 4096, 4096)?,
+            Ok(()) => self.count(path, 4096)?,
             Err(Errno::EEXIST) if is_directory(parent, name).map_err(path.error("inspect"))? => {}
             Err(Errno::EEXIST) => {
                 cleared = self.root.clear(parent, path)?;
                 mkdirat(parent, name, Mode::S_IRWXU).map_err(path.error("create the directory"))?;
-                self.count(path, 4096, 4096)?;
+                self.count(path, 4096)?;
             }
             Err(e) => return Err(path.error("create the directory")(e)),
         }
@@ -166,8 +168,7 @@ impl Extraction<'_> {
         path: &Path,
         metadata: &mut Metadata,
     ) -> Result<(), UnpackError> {
-        let size = member.sparse.as_ref().map(|sparse| sparse.size);
-        self.count(path, size.unwrap_or(member.stored), member.stored)?;
+        self.count(path, member.stored)?;
         let mut file = self.new_file(parent, path)?;
         match &member.sparse {
             Some(sparse) => self.write_parts(sparse, archive, &mut file, path)?,
@@ -191,6 +192,9 @@ impl Extraction<'_> {
         }
         if archive.read(&mut [0]).map_err(UnpackError::Read)? != 0 {
             return Err(archive.malformed("a sparse file has more content than its map says"));
+        }
+        if i64::try_from(sparse.size).is_err() {
+            return Err(path.field("size", &sparse.size.to_string()));
         }
         file.set_len(sparse.size).map_err(path.io_error("write"))
     }
@@ -221,12 +225,13 @@ impl Extraction<'_> {
     }
 
     /// Links to an earlier entry of the layer, or to a lower layer's file; the name is resolved beneath
-    /// the root, and a final symbolic link is linked itself.
+    /// the root, and a final symbolic link is linked itself. What the entry says beside its name holds for all names.
     fn hard_link(
         &mut self,
         target: &[u8],
         parent: &OwnedFd,
         path: &Path,
+        metadata: &mut Metadata,
     ) -> Result<(), UnpackError> {
         let target = Path::parse(target)?;
         let Some(target_name) = target.name() else {
@@ -251,7 +256,8 @@ impl Extraction<'_> {
         }
         self.replacing(parent, path, "create the hard link", |name| {
             linkat(&here, target_name, parent, name, AtFlags::empty())
-        })
+        })?;
+        metadata.apply_over(&stat, parent.as_fd(), os_name(path), path)
     }
 
     fn symlink(
@@ -265,7 +271,7 @@ impl Extraction<'_> {
         self.replacing(parent, path, "create the symbolic link", |name| {
             symlinkat(target, parent, name)
         })?;
-        self.count(path, 0, 0)?;
+        self.count(path, 0)?;
         metadata.apply_at(parent.as_fd(), os_name(path), path, Unopened::Symlink)
     }
 
@@ -287,7 +293,7 @@ impl Extraction<'_> {
         if !made {
             return Ok(());
         }
-        self.count(path, 0, 0)?;
+        self.count(path, 0)?;
         metadata.apply_at(parent.as_fd(), os_name(path), path, Unopened::Node)
     }
 
@@ -374,7 +380,7 @@ fn make_opaque(fd: OwnedFd, path: &Path) -> Result<(), UnpackError> {
 }
 
 /// Reads until the buffer is full or the content ends.
-fn fill(from: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+pub(super) fn fill(from: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
     let mut length = 0;
     while length < buffer.len() {
         match from.read(&mut buffer[length..])? {

@@ -9,12 +9,13 @@ use nix::fcntl::AtFlags;
 use nix::sys::stat::{
     FileStat, Mode, UtimensatFlags, fchmod, fchmodat, fstat, futimens, utimensat,
 };
+use nix::sys::statvfs::fstatvfs;
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use xattr::FileExt;
@@ -27,6 +28,8 @@ const LIBARCHIVE: &[u8] = b"LIBARCHIVE.xattr.";
 /// An access control list, or a label, as text, which says what an attribute would; other readers of layers pass
 /// these over too.
 const AS_TEXT: [&[u8]; 3] = [b"SCHILY.acl.", b"SCHILY.fflags", b"RHT.security."];
+/// What a file system that is not full has free at least beside a value, in bytes.
+const ROOM: u64 = 64 << 10;
 /// What files that are made in a directory get; set when nothing more is made in it.
 pub(super) const DEFAULT_ACL: &str = "system.posix_acl_default";
 
@@ -177,7 +180,9 @@ impl Metadata {
     /// access control list. What the file system refuses is left out.
     pub(super) fn apply(&mut self, file: &File, path: &Path) -> Result<(), UnpackError> {
         fchown(file, Some(self.owner), Some(self.group)).map_err(path.error("set the owner of"))?;
-        self.set_attributes(path, |name, value| file.set_xattr(name, value))?;
+        self.set_attributes(path, file.as_fd(), |name, value| {
+            file.set_xattr(name, value)
+        })?;
         fchmod(file, self.mode).map_err(path.error("set the mode of"))?;
         futimens(file, &self.mtime, &self.mtime).map_err(path.error("set the times of"))
     }
@@ -185,13 +190,27 @@ impl Metadata {
     fn set_attributes(
         &mut self,
         path: &Path,
+        place: BorrowedFd<'_>,
         set: impl Fn(&OsStr, &[u8]) -> io::Result<()>,
     ) -> Result<(), UnpackError> {
         for (name, value) in std::mem::take(&mut self.xattrs) {
             match set(&name, &value) {
                 Ok(()) => {}
                 Err(e) if is_refused(&e, &name) => self.left_out.push(name),
-                Err(e) => return Err(path.io_error("set an extended attribute of")(e)),
+                Err(e) if e.raw_os_error() == Some(libc::ENOSPC) && has_room(place, &value) => {
+                    return Err(UnpackError::AttributeRoom {
+                        path: path.to_path(),
+                        name,
+                        size: value.len(),
+                    });
+                }
+                Err(source) => {
+                    return Err(UnpackError::Attribute {
+                        name,
+                        path: path.to_path(),
+                        source,
+                    });
+                }
             }
         }
         Ok(())
@@ -207,17 +226,62 @@ impl Metadata {
     ) -> Result<(), UnpackError> {
         self.copy_at(parent, name, kind)
             .map_err(path.io_error("set owner, mode or times of"))?;
+        self.set_attributes_at(parent, name, path)
+    }
+
+    fn set_attributes_at(
+        &mut self,
+        parent: BorrowedFd<'_>,
+        name: &OsStr,
+        path: &Path,
+    ) -> Result<(), UnpackError> {
         if self.xattrs.is_empty() {
             return Ok(());
         }
         let at = in_directory(parent, name);
-        self.set_attributes(path, |name, value| xattr::set(&at, name, value))
+        self.set_attributes(path, parent, |name, value| xattr::set(&at, name, value))
+    }
+
+    /// Sets what a further name of a file says over what the names before said, as containerd 2.4.2 does; `stat` is
+    /// what is there. The same owner is not set again: file capabilities, which many writers tell with the first
+    /// name only, would be lost.
+    pub(super) fn apply_over(
+        &mut self,
+        stat: &FileStat,
+        parent: BorrowedFd<'_>,
+        name: &OsStr,
+        path: &Path,
+    ) -> Result<(), UnpackError> {
+        let kind = match stat.st_mode & libc::S_IFMT {
+            libc::S_IFLNK => Unopened::Symlink,
+            _ => Unopened::Node,
+        };
+        let failed = path.io_error("set owner, mode or times of");
+        if [stat.st_uid, stat.st_gid] != [self.owner.as_raw(), self.group.as_raw()] {
+            self.own_at(parent, name).map_err(&failed)?;
+        }
+        self.set_attributes_at(parent, name, path)?;
+        self.mode_and_times_at(parent, name, kind).map_err(&failed)
     }
 
     /// Sets owner, mode and times on something that is a copy and cannot be opened.
     pub fn copy_at(&self, parent: BorrowedFd<'_>, name: &OsStr, kind: Unopened) -> io::Result<()> {
+        self.own_at(parent, name)?;
+        self.mode_and_times_at(parent, name, kind)
+    }
+
+    fn own_at(&self, parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
         let (owner, group) = (Some(self.owner), Some(self.group));
-        fchownat(parent, name, owner, group, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        let links = AtFlags::AT_SYMLINK_NOFOLLOW;
+        Ok(fchownat(parent, name, owner, group, links)?)
+    }
+
+    fn mode_and_times_at(
+        &self,
+        parent: BorrowedFd<'_>,
+        name: &OsStr,
+        kind: Unopened,
+    ) -> io::Result<()> {
         if kind == Unopened::Node {
             let follow = nix::sys::stat::FchmodatFlags::FollowSymlink;
             fchmodat(parent, name, self.mode, follow)?;
@@ -232,7 +296,7 @@ impl Metadata {
 pub(in crate::image) enum Unopened {
     /// A symbolic link, which has no mode.
     Symlink,
-    /// A device or a fifo, made just now, so that no link can be in its place.
+    /// Anything else, made just now, so that no link can be in its place.
     Node,
 }
 
@@ -247,6 +311,16 @@ fn is_allowed(name: &[u8]) -> bool {
 fn is_refused(error: &io::Error, name: &OsStr) -> bool {
     let errno = Errno::from_raw(error.raw_os_error().unwrap_or_default());
     errno == Errno::EOPNOTSUPP || (errno == Errno::EPERM && name.as_bytes().starts_with(b"user."))
+}
+
+/// Whether a file system is not full, so that it has no room for a value in one file only: ext4 keeps all attributes
+/// of a file in one block.
+fn has_room(place: BorrowedFd<'_>, value: &[u8]) -> bool {
+    let Ok(facts) = fstatvfs(place) else {
+        return false;
+    };
+    // The root user may have what is reserved.
+    facts.blocks_free() * facts.fragment_size() > value.len() as u64 + ROOM
 }
 
 /// A path to something in an open directory that cannot be opened itself.

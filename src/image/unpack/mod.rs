@@ -35,13 +35,14 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
+use tar::EntryType;
 
 /// What a hostile layer may cost.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     /// Entries of the archive, the ones that describe others included.
     pub entries: u64,
-    /// Content of all files together, in bytes.
+    /// Content of all files together without their holes, in bytes.
     pub bytes: u64,
 }
 
@@ -91,6 +92,31 @@ pub enum UnpackError {
         #[source]
         source: io::Error,
     },
+    /// An extended attribute could not be set.
+    #[error("cannot set the extended attribute {} of {} of the layer", name.display(), path.display())]
+    Attribute {
+        /// Its name.
+        name: OsString,
+        /// The entry.
+        path: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The file system has room, but not for so many attributes of one file.
+    #[error(
+        "layer entry {path:?} has {size} bytes of the extended attribute {}, more than the file system of the images \
+         can keep for one file: put the images on another file system, or build the image again without it",
+        name.display()
+    )]
+    AttributeRoom {
+        /// The entry.
+        path: PathBuf,
+        /// The attribute.
+        name: OsString,
+        /// The bytes of its value.
+        size: usize,
+    },
     /// An entry says what no file system can hold.
     #[error("layer entry {path:?} has an unusable {field} {value:?}: build the image again")]
     Field {
@@ -132,17 +158,26 @@ pub enum UnpackError {
         source: ViewError,
     },
     /// More entries than the limit.
-    #[error("the layer has more than {0} entries: raise the limit if the image is trusted")]
+    #[error(
+        "the layer has more than {0} entries: raise image.max_layer_entries if the image is trusted"
+    )]
     TooManyEntries(u64),
     /// More content than the limit.
-    #[error("the layer unpacks to more than {0} bytes: raise the limit if the image is trusted")]
-    TooLarge(u64),
+    #[error(
+        "with {path:?} the layer unpacks to more than {limit} bytes: raise image.max_layer_size if the image is trusted"
+    )]
+    TooLarge {
+        /// The entry with which it does.
+        path: PathBuf,
+        /// The limit.
+        limit: u64,
+    },
 }
 
 impl UnpackError {
     /// Whether the file system or the quota is full.
     pub fn is_no_space(&self) -> bool {
-        let Self::Create { source, .. } = self else {
+        let (Self::Create { source, .. } | Self::Attribute { source, .. }) = self else {
             return false;
         };
         matches!(
@@ -153,16 +188,16 @@ impl UnpackError {
 
     /// Whether one of the limits was met.
     pub fn is_too_large(&self) -> bool {
-        matches!(self, Self::TooManyEntries(_) | Self::TooLarge(_))
+        matches!(self, Self::TooManyEntries(_) | Self::TooLarge { .. })
     }
 
     /// Whether the machine refused, and not the layer is wrong: an attribute whose value is none of its kind, such
     /// as an access control list, is the layer's.
     pub fn is_local(&self) -> bool {
         match self {
-            Self::Create { source, .. } => {
+            Self::Create { source, .. } | Self::Attribute { source, .. } => {
                 let errno = source.raw_os_error().unwrap_or_default();
-                ![libc::EINVAL, libc::ERANGE, libc::E2BIG].contains(&errno)
+                ![libc::EINVAL, libc::ERANGE, libc::E2BIG, libc::EFBIG].contains(&errno)
             }
             Self::Lower { .. } => true,
             _ => false,
@@ -238,7 +273,12 @@ impl<'a> Extraction<'a> {
         let path = Path::parse(&member.name)?;
         let metadata = Metadata::read(member, &path)?;
         let Some(name) = path.name() else {
-            return self.set_root(member.kind, &path, metadata);
+            if member.kind != EntryType::Directory {
+                // containerd 2.4.2 passes over whatever is called like the root.
+                tracing::debug!(entry = %to_path(&member.name).display(), "passed over a layer entry that is the root");
+                return Ok(());
+            }
+            return self.set_root(&path, metadata);
         };
         match name.strip_prefix(WHITEOUT_PREFIX) {
             Some(hidden) => self.whiteout(&path, hidden),
@@ -246,11 +286,14 @@ impl<'a> Extraction<'a> {
         }
     }
 
-    /// Counts a file of that size, of which so much is stored.
-    fn count(&mut self, path: &Path, size: u64, stored: u64) -> Result<(), UnpackError> {
-        self.content = self.content.saturating_add(size);
+    /// Counts a file of which so much is stored: holes take no room.
+    fn count(&mut self, path: &Path, stored: u64) -> Result<(), UnpackError> {
+        self.content = self.content.saturating_add(stored);
         if self.content > self.limits.bytes {
-            return Err(UnpackError::TooLarge(self.limits.bytes));
+            return Err(UnpackError::TooLarge {
+                path: path.to_path(),
+                limit: self.limits.bytes,
+            });
         }
         let rounded = stored
             .checked_next_multiple_of(4096)

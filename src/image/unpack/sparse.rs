@@ -5,6 +5,7 @@
 
 use super::UnpackError;
 use super::archive::{Archive, BLOCK, number};
+use super::create::fill;
 use super::pax::Records;
 use std::io::Read;
 use tar::{GnuExtSparseHeader, GnuSparseHeader, Header};
@@ -128,7 +129,9 @@ fn read_map<R: Read>(archive: &mut Archive<R>) -> Result<Vec<u64>, UnpackError> 
     let mut line: Vec<u8> = Vec::new();
     let mut block = [0; BLOCK];
     while wanted.is_none_or(|wanted| numbers.len() < wanted) {
-        archive.read_exact(&mut block).map_err(UnpackError::Read)?;
+        if fill(archive, &mut block).map_err(UnpackError::Read)? < BLOCK {
+            return Err(archive.malformed("the map of a sparse file ends early"));
+        }
         for byte in block {
             if byte != b'\n' {
                 line.push(byte);

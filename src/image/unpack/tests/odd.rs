@@ -229,6 +229,87 @@ fn a_default_list_does_not_reach_the_layers_own_files() {
     assert_eq!(lstat(&root, "d").mtime(), 1_000_000_000);
 }
 
+/// What is called like the root and is no directory is passed over, content and all (containerd 2.4.2, archive.go).
+#[test]
+fn entries_that_are_the_root_are_passed_over() {
+    for name in ["", ".", "./", "/", "a/.."] {
+        for kind in [EntryType::Regular, EntryType::Fifo, EntryType::Link] {
+            let layer = Layer::new().entry(kind, name, "x", b"");
+            let (root, _) = layer.file("after", "intact").unpack().unwrap();
+            assert_eq!(text(&root, "after"), "intact", "{name:?} {kind:?}");
+            assert!(lstat(&root, "").is_dir());
+        }
+    }
+}
+
+/// Mode, owner, times and attributes of the last name of a file are those of all (containerd 2.4.2, createTarFile).
+#[test]
+fn the_last_name_of_a_file_says_what_it_is() {
+    let link = |mode: u32, owner: u64, mtime: u64| {
+        let mut link = header(EntryType::Link, "b", 0);
+        link.set_link_name("a").unwrap();
+        link.set_mode(mode);
+        link.set_uid(owner);
+        link.set_mtime(mtime);
+        link
+    };
+    for (mode, owner, mtime) in [(0o600, 0, 5), (0o4755, 7, 6), (0o2711, 0, 7), (0, 1, 8)] {
+        let records = [("SCHILY.xattr.user.b", &b"2"[..])];
+        let layer = Layer::new()
+            .pax(&[("SCHILY.xattr.user.a", b"1")])
+            .file("a", "x");
+        let layer = raw(layer.pax(&records), link(mode, owner, mtime), b"");
+        let (root, _) = layer.unpack().unwrap();
+        let found = lstat(&root, "a");
+        assert_eq!(
+            (found.mode() & 0o7777, u64::from(found.uid()), found.mtime()),
+            (mode, owner, i64::try_from(mtime).unwrap())
+        );
+        let path = root.path().join("root/a");
+        for (name, value) in [("user.a", b"1"), ("user.b", b"2")] {
+            assert_eq!(
+                xattr::get(&path, name).unwrap().as_deref(),
+                Some(&value[..])
+            );
+        }
+    }
+}
+
+/// Only a directory can have a default list; elsewhere it is named among what is left out.
+#[test]
+fn a_default_list_of_no_directory_is_named() {
+    let key = "SCHILY.xattr.system.posix_acl_default";
+    let value = access_list(7, 5);
+    for kind in [EntryType::Regular, EntryType::Symlink, EntryType::Fifo] {
+        let layer = Layer::new()
+            .pax(&[(key, &value)])
+            .entry(kind, "x", "t", b"");
+        let (_, unpacked) = layer.unpack().unwrap();
+        assert!(
+            format!("{:?}", unpacked.left_out).contains("posix_acl_default"),
+            "{kind:?}"
+        );
+    }
+}
+
+/// Holes take no room, and the limit is said with its key and the entry.
+#[test]
+fn holes_do_not_count() {
+    let (root, _) = gnu_sparse("f", 5 << 30, &[(0, b"x")]).unpack().unwrap();
+    assert_eq!(lstat(&root, "f").len(), 5 << 30);
+    let content = "x".repeat(1 << 20);
+    let error = Layer::new()
+        .file("a", "x")
+        .file("d/b", &content)
+        .unpack()
+        .unwrap_err();
+    let shown = error.to_string();
+    assert!(
+        error.is_too_large() && shown.contains("\"d/b\"") && shown.contains("image.max_layer_size"),
+        "{shown}"
+    );
+}
+
 /// What is wrong with the layer is said with the entry, and is not the machine's fault.
 #[test]
 fn broken_entries_are_the_layers_fault() {
@@ -294,7 +375,6 @@ fn entries_at_odds() -> Broken {
             new().entry(EntryType::Symlink, "s", "", b""),
             "\"s\" is a link without a target",
         ),
-        (new().file(".", "x"), "has the name of the root"),
         (
             new().entry(EntryType::new(b'V'), "volume", "", b""),
             "\"volume\" is of the unknown kind 'V'",
@@ -348,7 +428,7 @@ fn unusable_fields() -> Broken {
                     b"\x02\0\0\0\xff\xff\xff\xff\0\0\0\0",
                 )])
                 .file("f", ""),
-            "set an extended attribute of f",
+            "cannot set the extended attribute system.posix_acl_access of f",
         ),
     ]
 }
