@@ -314,10 +314,11 @@ fn rootfs_propagation(request: &SpecRequest<'_>) -> Option<String> {
 
 fn checked_paths(field: &str, paths: &[String]) -> Result<Option<Vec<String>>, SpecError> {
     let field = format!("linux.security_context.{field}");
+    let mut cleaned = Vec::with_capacity(paths.len());
     for path in paths {
-        HostPath::new(&field, path)?;
+        cleaned.push(HostPath::new(&field, path)?.into());
     }
-    Ok((!paths.is_empty()).then(|| paths.to_vec()))
+    Ok((!cleaned.is_empty()).then_some(cleaned))
 }
 
 /// The pause has no image: numbers alone count.

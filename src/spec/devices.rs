@@ -36,14 +36,27 @@ pub(super) fn nodes(request: &SpecRequest<'_>) -> Result<Vec<LinuxDevice>, SpecE
     for grant in request.devices {
         check_permissions(&grant.permissions)?;
     }
-    for grant in granted(request) {
+    let at = |out: &[LinuxDevice], device: &HostDevice| {
+        out.iter().position(|one| one.path() == &device.path)
+    };
+    for grant in request.devices {
+        // Of two at one path the first is made, as runc does for the Specs of containerd and CRI-O; the rules of
+        // both count.
+        if at(&out, &grant.device).is_none() {
+            out.push(node(&grant.device));
+        }
+    }
+    for grant in &request.cdi.devices {
+        // CDI takes away what is there before it adds its own.
+        if let Some(place) = at(&out, &grant.device) {
+            out.remove(place);
+        }
         out.push(node(&grant.device));
     }
     if request.container.security.privileged {
         for device in &request.host.devices {
             let private = PRIVATE.iter().any(|path| device.path.starts_with(path));
-            let known = out.iter().any(|one| one.path() == &device.path);
-            if !private && !known {
+            if !private && at(&out, device).is_none() {
                 out.push(node(device));
             }
         }

@@ -1,4 +1,5 @@
-//! Paths of a request, checked once: a host path is absolute, a container path is cleaned and stays in the root.
+//! Paths of a request, checked once: both are cleaned, a host path is absolute, a container path stays in
+//! the root.
 
 use std::path::Path;
 
@@ -16,14 +17,6 @@ pub enum PathError {
     /// The path has to start with a slash.
     #[error("{field}: path {path:?} is relative; give an absolute path")]
     Relative {
-        /// Field of the request.
-        field: String,
-        /// The path.
-        path: String,
-    },
-    /// A host path has a component `..`.
-    #[error("{field}: path {path:?} has a component \"..\"; give the path without it")]
-    Traversal {
         /// Field of the request.
         field: String,
         /// The path.
@@ -72,11 +65,21 @@ fn shown(text: &str) -> String {
 /// Cleans a path that starts at the root, as Go's path.Clean does: `..` takes the component before it away,
 /// whatever that is on the disk. `None` when there is no component before it.
 fn clean(text: &str) -> Option<String> {
+    let (cleaned, climbs) = clean_at_root(text);
+    (!climbs).then_some(cleaned)
+}
+
+/// A cleaned path, and whether a `..` of it had no component before it: above the root is the root.
+fn clean_at_root(text: &str) -> (String, bool) {
+    let mut climbs = false;
     let mut out = String::with_capacity(text.len() + 1);
     for part in text.split('/') {
         match part {
             "" | "." => {}
-            ".." => out.truncate(out.rfind('/')?),
+            ".." => match out.rfind('/') {
+                Some(end) => out.truncate(end),
+                None => climbs = true,
+            },
             part => {
                 out.push('/');
                 out.push_str(part);
@@ -86,10 +89,10 @@ fn clean(text: &str) -> Option<String> {
     if out.is_empty() {
         out.push('/');
     }
-    Some(out)
+    (out, climbs)
 }
 
-/// An absolute path on the host, without `..`.
+/// An absolute path on the host, cleaned as Go's filepath.Clean does: no `..` is left in it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct HostPath(String);
@@ -98,7 +101,7 @@ impl HostPath {
     /// Checks `text`; `field` names the request's field in the error.
     ///
     /// # Errors
-    /// [`PathError`] for an empty or relative path, for `..` and for a NUL byte.
+    /// [`PathError`] for an empty or relative path and for a NUL byte.
     pub fn new(field: &str, text: &str) -> Result<Self, PathError> {
         check(field, text)?;
         if !text.starts_with('/') {
@@ -107,13 +110,7 @@ impl HostPath {
                 path: shown(text),
             });
         }
-        if text.split('/').any(|part| part == "..") {
-            return Err(PathError::Traversal {
-                field: field.to_owned(),
-                path: shown(text),
-            });
-        }
-        Ok(Self(clean(text).unwrap_or_default()))
+        Ok(Self(clean_at_root(text).0))
     }
 
     /// The path as text.

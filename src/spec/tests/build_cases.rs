@@ -574,6 +574,89 @@ fn devices_and_their_rules() {
     assert!(world.build().is_err());
 }
 
+/// Of CDI the last counts: `RemoveDevice` and `AddDevice` of container-device-interface 1.1.2. Of the request the first
+/// does: runc leaves a node that is there, and containerd hands it both.
+#[test]
+fn a_path_has_one_node() {
+    let grant = |(path, minor, mode): &(&str, u32, u32)| DeviceGrant {
+        device: HostDevice {
+            path: (*path).into(),
+            kind: DeviceKind::Character,
+            major: 1,
+            minor: *minor,
+            mode: *mode,
+            uid: 0,
+            gid: 0,
+        },
+        permissions: "rw".into(),
+    };
+    type Nodes = &'static [(&'static str, u32, u32)];
+    let cases: &[(Nodes, Nodes, Nodes)] = &[
+        (
+            &[("/dev/hf0", 5, 0o666)],
+            &[("/dev/hf0", 3, 0o640)],
+            &[("/dev/hf0", 3, 0o640)],
+        ),
+        (
+            &[],
+            &[("/dev/hf0", 3, 0o666), ("/dev/hf0", 5, 0o600)],
+            &[("/dev/hf0", 5, 0o600)],
+        ),
+        (
+            &[("/dev/hf0", 5, 0o666)],
+            &[("/dev/hf0", 5, 0o600)],
+            &[("/dev/hf0", 5, 0o600)],
+        ),
+        (
+            &[("/dev/hf0", 5, 0o666), ("/dev/hf0", 3, 0o666)],
+            &[],
+            &[("/dev/hf0", 5, 0o666)],
+        ),
+        (
+            &[("/dev/hf0", 5, 0o666), ("/dev/hf0", 3, 0o666)],
+            &[("/dev/hf0", 7, 0o444)],
+            &[("/dev/hf0", 7, 0o444)],
+        ),
+        (
+            &[("/dev/a", 5, 0o666), ("/dev/b", 3, 0o666)],
+            &[("/dev/a", 8, 0o666), ("/dev/c", 9, 0o666)],
+            &[
+                ("/dev/b", 3, 0o666),
+                ("/dev/a", 8, 0o666),
+                ("/dev/c", 9, 0o666),
+            ],
+        ),
+    ];
+    for (requested, described, wanted) in cases {
+        let mut world = World::new();
+        world.devices = requested.iter().map(grant).collect();
+        world.cdi.devices = described.iter().map(grant).collect();
+        let spec = world.build().unwrap();
+        let nodes = linux(&spec).devices().clone().unwrap();
+        let found: Vec<_> = nodes
+            .iter()
+            .map(|node| {
+                (
+                    node.path().to_str().unwrap(),
+                    node.minor(),
+                    node.file_mode(),
+                )
+            })
+            .collect();
+        let wanted: Vec<_> = wanted
+            .iter()
+            .map(|(path, minor, mode)| (*path, i64::from(*minor), Some(*mode)))
+            .collect();
+        assert_eq!(found, wanted, "{requested:?} {described:?}");
+        let resources = linux(&spec).resources().clone().unwrap();
+        let rules = resources.devices().clone().unwrap();
+        for (_, minor, _) in requested.iter().chain(*described) {
+            let rule = format!("c 1:{minor} rw");
+            assert!(rules.iter().any(|one| one.to_string() == rule), "{rule}");
+        }
+    }
+}
+
 #[test]
 fn labels_of_security_modules() {
     let mut world = World::new();

@@ -51,8 +51,6 @@ fn paths_are_checked_and_name_their_field() {
         error.to_string(),
         "mounts[0].container_path: path \"/a/../../etc\" leads out of the container's root; give a path that stays in it"
     );
-    let error = HostPath::new("f", "/a/../b").unwrap_err();
-    assert!(error.to_string().contains("component \"..\""), "{error}");
     assert!(HostPath::new("f", "").is_err());
     assert!(HostPath::new("f", "/a\0b").is_err());
     assert!(HostPath::new("f", &format!("/{}", "a".repeat(4096))).is_err());
@@ -94,6 +92,32 @@ fn container_paths_are_cleaned() {
     ] {
         let path = ContainerPath::new("f", text).ok();
         assert_eq!(path.as_ref().map(ContainerPath::as_str), cleaned, "{text}");
+    }
+}
+
+/// The answers of Go's filepath.Clean (go1.26), in which the parent of the root is the root.
+#[test]
+fn host_paths_are_cleaned() {
+    for (text, cleaned) in [
+        ("/a/../b/./", "/b"),
+        ("/a/../b", "/b"),
+        ("/dev//hf/a/../x", "/dev/hf/x"),
+        ("/a/b/../../c", "/c"),
+        ("/a/..", "/"),
+        ("/..", "/"),
+        ("/../a", "/a"),
+        ("/a/../../b", "/b"),
+        ("/a/..b/.../c..", "/a/..b/.../c.."),
+        ("/", "/"),
+    ] {
+        assert_eq!(
+            HostPath::new("f", text).unwrap().as_str(),
+            cleaned,
+            "{text}"
+        );
+    }
+    for text in ["", "a", "../a", "./a", "a/../b", "/a\0/../b"] {
+        assert!(HostPath::new("f", text).is_err(), "{text:?}");
     }
 }
 
