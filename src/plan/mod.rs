@@ -26,6 +26,7 @@ pub use compile::{
     Stdin, compile, exec,
 };
 pub use hooks::hooks;
+pub use mounts::check_options;
 pub use pause::pause;
 pub use seccomp::{FilterCache, FilterError};
 

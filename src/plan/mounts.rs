@@ -86,6 +86,15 @@ impl Options {
         Ok(out)
     }
 
+    /// Refuses what only a file system could understand.
+    fn of_bind(&self, field: &str) -> Result<(), PlanError> {
+        let Some(option) = self.rest.first() else {
+            return Ok(());
+        };
+        let reason = format!("mount option {option:?} means nothing for a bind mount");
+        Err(PlanError::unsupported(field, reason))
+    }
+
     fn flag(&mut self, option: &str) -> bool {
         match option {
             "bind" => self.bind = Some(Depth::One),
@@ -126,6 +135,21 @@ impl Options {
         }
         true
     }
+}
+
+/// Checks the options of a mount on their own: those of a bind mount all have to mean something, and others are
+/// left to the file system. Nothing here has id mappings to go with them.
+///
+/// # Errors
+/// [`PlanError`] names the option.
+pub fn check_options(bind: bool, options: &[String]) -> Result<(), PlanError> {
+    let field = "options";
+    let parsed = Options::parse(field, options)?;
+    if parsed.id_mapped {
+        let reason = "an id-mapped mount needs uidMappings and gidMappings";
+        return Err(PlanError::unsupported(field, reason));
+    }
+    if bind { parsed.of_bind(field) } else { Ok(()) }
 }
 
 /// All mounts of a Spec, and what has to be read-only once everything below it is mounted.
@@ -171,10 +195,7 @@ fn tree(
     options: Options,
     context: &PlanContext<'_>,
 ) -> Result<Mount, PlanError> {
-    if let Some(option) = options.rest.first() {
-        let reason = format!("mount option {option:?} means nothing for a bind mount");
-        return Err(PlanError::unsupported(field, reason));
-    }
+    options.of_bind(field)?;
     let name = format!("{field}.source");
     let source = mount.source().as_deref().unwrap_or(Path::new(""));
     let (origin, path) = if source == context.pod_shm {

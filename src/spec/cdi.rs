@@ -102,10 +102,23 @@ fn hook(edit: &CdiHook) -> Hook {
 }
 
 impl CdiMount {
+    /// Checks where it is to be mounted; `field` names that in the error.
+    ///
+    /// # Errors
+    /// [`SpecError`] for a path outside of the root and for one that nothing may cover.
+    pub fn check(&self, field: &str) -> Result<(), SpecError> {
+        self.target(field).map(drop)
+    }
+
+    fn target(&self, field: &str) -> Result<ContainerPath, SpecError> {
+        let target = ContainerPath::new(field, &self.container_path)?;
+        check_target(target.as_str(), &self.host_path, field)?;
+        Ok(target)
+    }
+
     /// The mount as OCI writes it.
     pub(super) fn to_oci(&self) -> Result<Mount, SpecError> {
-        let target = ContainerPath::new("CDI_devices", &self.container_path)?;
-        check_target(target.as_str(), &self.host_path, "CDI_devices")?;
+        let target = self.target("CDI_devices")?;
         let kind = if self.kind.is_empty() {
             "bind"
         } else {

@@ -12,7 +12,8 @@ const VERSIONS: [&str; 8] = [
     "0.3.0", "0.4.0", "0.5.0", "0.6.0", "0.7.0", "0.8.0", "1.0.0", "1.1.0",
 ];
 
-/// Whether a file of this name is a description.
+/// Whether a file of this name is a description. The reference takes `.json` and `.yaml` alone
+/// (container-device-interface 1.1.2, spec-dirs.go); `.yml` is read here as well.
 pub fn is_description(path: &Path) -> bool {
     let extension = path.extension().and_then(|text| text.to_str());
     matches!(extension, Some("json" | "yaml" | "yml"))

@@ -11,12 +11,17 @@
 mod file;
 mod yaml;
 
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::host;
-use crate::spec::{CdiEdits, CdiHook, CdiMount, DeviceGrant, DeviceKind, HostDevice};
+use crate::plan;
+use crate::spec::{
+    CdiEdits, CdiHook, CdiMount, ContainerPath, DeviceGrant, DeviceKind, HostDevice, HostPath,
+    SpecError,
+};
 use crate::wire::plan::HookMoment;
 use file::{Edits, HookEdit, MountEdit, NodeEdit, SpecFile};
 
@@ -61,6 +66,16 @@ pub enum CdiError {
         /// Its name.
         name: String,
         /// What it needs.
+        what: String,
+        /// The file that says so.
+        file: PathBuf,
+    },
+    /// A part of the description that no container can have.
+    #[error("CDI_devices: device {name:?}: {what} ({})", file.display())]
+    Part {
+        /// Its name.
+        name: String,
+        /// The part and what is wrong with it.
         what: String,
         /// The file that says so.
         file: PathBuf,
@@ -203,13 +218,24 @@ fn apply(out: &mut CdiEdits, edits: &Edits, source: (&str, &Path)) -> Result<(),
     out.env.extend(edits.env().cloned());
     out.additional_gids
         .extend(edits.additional_gids().filter(|gid| *gid != 0));
-    for node in &edits.device_nodes {
-        out.devices.push(grant(node, source)?);
+    for (number, node) in edits.device_nodes.iter().enumerate() {
+        let wrong = |why: &dyn Display| part(source, &format!("deviceNodes[{number}].{why}"));
+        let path = ContainerPath::new("path", &node.path).map_err(|why| wrong(&why))?;
+        out.devices.push(grant(node, path.as_str(), source)?);
     }
-    for mount in &edits.mounts {
-        out.mounts.push(mounted(mount, source)?);
+    for (number, mount) in edits.mounts.iter().enumerate() {
+        let mount = mounted(mount, source, &format!("mounts[{number}]"))?;
+        out.mounts.push(mount);
     }
     Ok(())
+}
+
+fn part(source: (&str, &Path), what: &str) -> CdiError {
+    CdiError::Part {
+        name: shown(source.0),
+        what: what.to_owned(),
+        file: source.1.to_owned(),
+    }
 }
 
 fn unusable<'a>(
@@ -228,10 +254,10 @@ fn invalid(reason: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, reason)
 }
 
-/// The node that a description means. What it leaves open is as on the host.
-fn grant(node: &NodeEdit, source: (&str, &Path)) -> Result<DeviceGrant, CdiError> {
+/// The node that a description means, at its cleaned path. What it leaves open is as on the host.
+fn grant(node: &NodeEdit, path: &str, source: (&str, &Path)) -> Result<DeviceGrant, CdiError> {
     let host_path = if node.host_path.is_empty() {
-        &node.path
+        path
     } else {
         &node.host_path
     };
@@ -252,7 +278,7 @@ fn grant(node: &NodeEdit, source: (&str, &Path)) -> Result<DeviceGrant, CdiError
     let complete = kind.filter(|kind| major != 0 || *kind == DeviceKind::Fifo);
     let found = match (complete, on_host) {
         (Some(kind), on_host) => HostDevice {
-            path: node.path.clone().into(),
+            path: path.into(),
             kind,
             major,
             minor,
@@ -278,7 +304,7 @@ fn grant(node: &NodeEdit, source: (&str, &Path)) -> Result<DeviceGrant, CdiError
     };
     Ok(DeviceGrant {
         device: HostDevice {
-            path: node.path.clone().into(),
+            path: path.into(),
             mode: node.file_mode.map_or(found.mode, |mode| mode & 0o7777),
             uid: node.uid.unwrap_or(found.uid),
             gid: node.gid.unwrap_or(found.gid),
@@ -334,19 +360,25 @@ fn permissions(text: &str) -> String {
     }
 }
 
-fn mounted(mount: &MountEdit, source: (&str, &Path)) -> Result<CdiMount, CdiError> {
-    let bind = matches!(mount.kind.as_str(), "" | "bind" | "none");
+/// A mount as it is kept; `field` is its place in the edits.
+fn mounted(mount: &MountEdit, source: (&str, &Path), field: &str) -> Result<CdiMount, CdiError> {
+    let wrong = |why: &dyn Display| part(source, &format!("{field}.{why}"));
     let mut options: Vec<String> = mount.options.iter().flatten().cloned().collect();
-    let given = |name: &str| mount.options.iter().flatten().any(|option| option == name);
+    let given = options.iter().any(|one| one == "bind" || one == "rbind");
+    let bind = given || matches!(mount.kind.as_str(), "" | "bind" | "none");
+    let mut host_path = PathBuf::from(&mount.host_path);
     if bind {
+        let cleaned = HostPath::new("hostPath", &mount.host_path).map_err(|why| wrong(&why))?;
+        cleaned.as_path().clone_into(&mut host_path);
         // A description is of what is there: nothing is made for it.
-        fs::metadata(&mount.host_path).map_err(unusable(source, &mount.host_path))?;
-        if !given("bind") && !given("rbind") {
+        fs::metadata(&host_path).map_err(unusable(source, &mount.host_path))?;
+        if !given {
             options.push("rbind".to_owned());
         }
     }
-    Ok(CdiMount {
-        host_path: mount.host_path.clone().into(),
+    plan::check_options(bind, &options).map_err(|why| wrong(&why))?;
+    let kept = CdiMount {
+        host_path,
         container_path: mount.container_path.clone(),
         kind: if bind {
             String::new()
@@ -354,7 +386,12 @@ fn mounted(mount: &MountEdit, source: (&str, &Path)) -> Result<CdiMount, CdiErro
             mount.kind.clone()
         },
         options,
-    })
+    };
+    match kept.check("containerPath") {
+        Ok(()) => Ok(kept),
+        Err(SpecError::Path(why)) => Err(wrong(&why)),
+        Err(why) => Err(wrong(&why)),
+    }
 }
 
 /// Reads a text as a description.

@@ -304,3 +304,86 @@ fn hooks_are_kept_in_their_order() {
         }
     }
 }
+
+/// `filepath.Clean` for paths; the node of a relative path is made from the root, as runc makes it.
+#[test]
+fn paths_of_edits_are_cleaned() {
+    for (path, wanted) in [
+        ("/dev//hfx", "/dev/hfx"),
+        ("/dev/hf/a/../x", "/dev/hf/x"),
+        ("dev/hfx", "/dev/hfx"),
+        ("/dev/./hfx/", "/dev/hfx"),
+        ("./dev/a/b/../../hfx", "/dev/hfx"),
+    ] {
+        for kind in ["hostPath: /dev/null", "type: c, major: 240"] {
+            let found = found(&format!("{{deviceNodes: [{{path: {path}, {kind}}}]}}")).unwrap();
+            assert_eq!(found.devices[0].device.path, Path::new(wanted), "{path}");
+        }
+    }
+    let relative = found("{deviceNodes: [{path: dev/pts/../null}]}").unwrap();
+    assert_eq!(relative.devices[0].device.minor, 3);
+    for (path, wanted) in [
+        ("/etc/../dev/./", "/dev"),
+        ("//etc/", "/etc"),
+        ("/../etc", "/etc"),
+        ("/none-of-this-name/../etc", "/etc"),
+    ] {
+        let edits = format!("{{mounts: [{{hostPath: {path}, containerPath: /a/../b}}]}}");
+        let found = found(&edits).unwrap();
+        assert_eq!(found.mounts[0].host_path, Path::new(wanted), "{path}");
+    }
+}
+
+#[test]
+fn mistakes_name_the_device_and_the_file() {
+    for (edits, words) in [
+        (
+            "{deviceNodes: [{path: /../dev/x, hostPath: /dev/null}]}",
+            &["deviceNodes[0].path", "root"][..],
+        ),
+        (
+            "{mounts: [{hostPath: etc, containerPath: /a}]}",
+            &["mounts[0].hostPath", "relative"],
+        ),
+        (
+            "{mounts: [{hostPath: /etc, containerPath: /a, options: [ro, nonsuchopt]}]}",
+            &["mounts[0].options", "nonsuchopt"],
+        ),
+        (
+            "{mounts: [{hostPath: /etc, containerPath: /a}, {hostPath: /etc, containerPath: /a, options: [remount]}]}",
+            &["mounts[1].options", "remount"],
+        ),
+        (
+            "{mounts: [{hostPath: /etc, containerPath: /a, options: [ro, rnosuid]}]}",
+            &["mounts[0].options", "mixed"],
+        ),
+        (
+            "{mounts: [{hostPath: /etc, containerPath: /a, options: [idmap]}]}",
+            &["mounts[0].options", "uidMappings"],
+        ),
+        (
+            "{mounts: [{hostPath: etc, containerPath: /a, type: tmpfs, options: [bind]}]}",
+            &["mounts[0].hostPath"],
+        ),
+        (
+            "{mounts: [{hostPath: /etc, containerPath: /a/../..}]}",
+            &["mounts[0].containerPath", "root"],
+        ),
+        (
+            "{mounts: [{hostPath: /etc, containerPath: /proc/sys}]}",
+            &["mounts[0].containerPath", "/proc/sys"],
+        ),
+        (
+            "{mounts: [{hostPath: /etc, containerPath: /}]}",
+            &["mounts[0].containerPath", "root"],
+        ),
+    ] {
+        let error = found(edits).unwrap_err();
+        for word in ["\"acme.com/x=d\"", "x.yaml"].iter().chain(words) {
+            assert!(error.contains(word), "{edits}: {error}");
+        }
+    }
+    let other =
+        "{mounts: [{hostPath: tmpfs, containerPath: /a, type: tmpfs, options: ['size=1m']}]}";
+    assert_eq!(found(other).unwrap().mounts[0].kind, "tmpfs");
+}

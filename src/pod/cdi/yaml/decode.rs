@@ -1,5 +1,6 @@
 //! From nodes to types.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -30,18 +31,21 @@ impl<'a> Decoder<'a> {
         YamlError::at(self.0.line, format!("{found} stands there; write {wanted}"))
     }
 
-    fn text(&self) -> Result<&'a str, YamlError> {
+    fn text(&self) -> Result<Cow<'a, str>, YamlError> {
         match &self.0.value {
+            Value::Scalar { text, tag, .. } if tag == "!!binary" => scalar::binary(text)
+                .map(Cow::Owned)
+                .map_err(|why| YamlError::at(self.0.line, why)),
             Value::Scalar { text, .. } => {
                 // A tag that the text does not fit is an error for every type.
                 self.0.resolved()?;
-                Ok(text)
+                Ok(Cow::Borrowed(text))
             }
             Value::List(_) | Value::Map(_) => Err(self.wrong("a text")),
         }
     }
 
-    /// The integer that stands there. One with a point counts as long as nothing comes behind the point.
+    /// The integer that stands there. Of one with a point Go takes the part before it.
     fn integer(&self) -> Result<i128, YamlError> {
         if !matches!(self.0.value, Value::Scalar { .. }) {
             return Err(self.wrong("a number"));
@@ -50,11 +54,9 @@ impl<'a> Decoder<'a> {
             Resolved::Int(number) => Ok(number),
             #[expect(
                 clippy::cast_possible_truncation,
-                reason = "its size and its whole part were looked at"
+                reason = "its size was looked at, and the rest is cut off as in Go"
             )]
-            Resolved::Float(number) if number.fract() == 0.0 && number.abs() < 1e18 => {
-                Ok(number as i128)
-            }
+            Resolved::Float(number) if number.abs() < 1e19 => Ok(number as i128),
             _ => Err(self.wrong("a whole number, as in 416 or 0640, without quotes")),
         }
     }
@@ -111,15 +113,15 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, YamlError> {
-        visitor.visit_str(self.text()?)
+        visitor.visit_str(&self.text()?)
     }
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, YamlError> {
-        visitor.visit_str(self.text()?)
+        visitor.visit_str(&self.text()?)
     }
 
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, YamlError> {
-        visitor.visit_str(self.text()?)
+        visitor.visit_str(&self.text()?)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, YamlError> {

@@ -1,5 +1,8 @@
 //! What a scalar means: the reference's resolution of plain texts and of tags.
 
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine as _, alphabet};
+
 /// What a text is when no type is wanted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Resolved<'a> {
@@ -26,10 +29,22 @@ pub(super) fn resolve<'a>(text: &'a str, tag: &str, quoted: bool) -> Result<Reso
             ("!!float", Resolved::Int(number)) => Ok(Resolved::Float(number as f64)),
             _ => Err(format!("{text:?} is no {}", &tag[2..])),
         },
-        "!!binary" => Err("!!binary is not supported; write the text itself".to_owned()),
         // A tag that means nothing here leaves the text as it is.
         _ => Ok(Resolved::Text(text)),
     }
+}
+
+/// The text behind the tag `!!binary`: base64 with line breaks, as Go's decoder takes it.
+pub(super) fn binary(text: &str) -> Result<String, String> {
+    const BASE64: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::STANDARD,
+        GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+    );
+    let letters: String = text.chars().filter(|one| !"\r\n".contains(*one)).collect();
+    let bytes = BASE64
+        .decode(&letters)
+        .map_err(|why| format!("{text:?} is no base64: {why}"))?;
+    String::from_utf8(bytes).map_err(|_| format!("the base64 {text:?} is of no text in UTF-8"))
 }
 
 fn plain(text: &str) -> Resolved<'_> {
