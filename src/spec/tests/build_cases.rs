@@ -578,6 +578,7 @@ fn devices_and_their_rules() {
 /// does: runc leaves a node that is there, and containerd hands it both.
 #[test]
 fn a_path_has_one_node() {
+    type Nodes = &'static [(&'static str, u32, u32)];
     let grant = |(path, minor, mode): &(&str, u32, u32)| DeviceGrant {
         device: HostDevice {
             path: (*path).into(),
@@ -590,7 +591,6 @@ fn a_path_has_one_node() {
         },
         permissions: "rw".into(),
     };
-    type Nodes = &'static [(&'static str, u32, u32)];
     let cases: &[(Nodes, Nodes, Nodes)] = &[
         (
             &[("/dev/hf0", 5, 0o666)],
