@@ -9,26 +9,24 @@ use super::{CgroupError, file};
 /// The error of a write that was refused because of its value or because the file is not there; none when the
 /// value is not at fault.
 pub(super) fn of(setting: &Setting<'_>, errno: Errno) -> Option<CgroupError> {
-    use Errno::{EACCES, EINVAL, ENODEV, ENOENT, ENOSPC, EOPNOTSUPP, EPERM, ERANGE};
+    use Errno::{EACCES, EINVAL, ENODEV, ENOENT, ENOSPC, EOPNOTSUPP, EOVERFLOW, EPERM, ERANGE};
     if matches!(errno, ENOENT | ENODEV) && !file::is_group(&setting.member.dir) {
         // The group is gone, and no value would do.
         return None;
     }
     let name = setting.file.as_str();
     let (field, allowed) = match (name, errno) {
-        ("cpuset.cpus", EINVAL | ERANGE | EACCES | ENOSPC) => {
-            let here = available(setting.member, name);
-            (
-                "linux.resources.cpuset_cpus".to_owned(),
-                format!("use a list of {here}"),
-            )
-        }
-        ("cpuset.mems", EINVAL | ERANGE | EACCES | ENOSPC) => {
-            let here = available(setting.member, name);
-            (
-                "linux.resources.cpuset_mems".to_owned(),
-                format!("use a list of {here}"),
-            )
+        ("cpuset.cpus" | "cpuset.mems", EINVAL | ERANGE | EOVERFLOW | EACCES | ENOSPC) => {
+            let field = match setting.unified {
+                true => unified(name),
+                false => set_field(name),
+            };
+            return Some(refused(
+                field,
+                &setting.value,
+                use_of(setting.member, name),
+                errno,
+            ));
         }
         ("cpu.max" | "cpu.cfs_quota_us" | "cpu.cfs_period_us", EINVAL) => (
             "linux.resources.cpu_quota".to_owned(),
@@ -39,18 +37,41 @@ pub(super) fn of(setting: &Setting<'_>, errno: Errno) -> Option<CgroupError> {
                  /sys/fs/cgroup/GROUP";
             (unified(name), allowed.to_owned())
         }
-        (name, EINVAL | ERANGE | EOPNOTSUPP | ENODEV) if setting.unified => {
+        (name, EINVAL | ERANGE | EOVERFLOW | EOPNOTSUPP | ENODEV) if setting.unified => {
             let allowed = "the kernel takes no such value; see cgroups(7)";
             (unified(name), allowed.to_owned())
         }
         _ => return None,
     };
-    Some(CgroupError::Refused {
+    Some(refused(field, &setting.value, allowed, errno))
+}
+
+/// The error of a list of CPUs or memory nodes that has none in it, such as `,`; none for other lists. The kernel
+/// takes it: the group has nothing to run on then, and no process can enter it.
+pub(super) fn of_empty_set(member: &Member, name: &str, list: &str) -> Option<CgroupError> {
+    if list.bytes().any(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let allowed = use_of(member, name);
+    Some(refused(set_field(name), list, allowed, Errno::EINVAL))
+}
+
+fn refused(field: String, value: &str, allowed: String, source: Errno) -> CgroupError {
+    CgroupError::Refused {
         field,
-        value: setting.value.chars().take(256).collect(),
+        value: value.chars().take(256).collect(),
         allowed,
-        source: errno,
-    })
+        source,
+    }
+}
+
+/// The field of the request that a file of a cpuset is written from.
+fn set_field(name: &str) -> String {
+    format!("linux.resources.{}", name.replace('.', "_"))
+}
+
+fn use_of(member: &Member, name: &str) -> String {
+    format!("use a list of {}", available(member, name))
 }
 
 fn unified(name: &str) -> String {
@@ -109,7 +130,71 @@ fn page_size(directory: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "the files stand in for cgroupfs")]
+
     use super::*;
+
+    /// The parsing of lists is that of lib/bitmap-str.c of Linux: EOVERFLOW for a number above 32 bits, ERANGE for one
+    /// above the map, EINVAL for what is no number; cpusets add ENOSPC and EACCES.
+    #[test]
+    fn a_set_that_the_kernel_refuses_names_its_field_and_what_there_is() {
+        let top = tempfile::tempdir().unwrap();
+        for name in ["cpuset.cpus.effective", "cpuset.mems.effective"] {
+            std::fs::write(top.path().join(name), "0-1\n").unwrap();
+        }
+        let dir = top.path().join("pod");
+        std::fs::create_dir(&dir).unwrap();
+        let member = Member {
+            label: "unified".to_owned(),
+            v1: None,
+            offers: Vec::new(),
+            dir: std::fs::File::open(&dir).unwrap().into(),
+        };
+        for (file, unified, value, errno) in [
+            ("cpuset.cpus", false, "4294967296", Some(Errno::EOVERFLOW)),
+            (
+                "cpuset.mems",
+                false,
+                "99999999999999999999",
+                Some(Errno::EOVERFLOW),
+            ),
+            ("cpuset.cpus", true, "0-4294967296", Some(Errno::EOVERFLOW)),
+            ("cpuset.cpus", false, "4294967295", Some(Errno::ERANGE)),
+            ("cpuset.cpus", false, "0-", Some(Errno::EINVAL)),
+            ("cpuset.mems", false, "7", Some(Errno::EACCES)),
+            ("cpuset.cpus", false, ",", None),
+            ("cpuset.mems", false, ",", None),
+            ("cpuset.cpus", false, ",,-", None),
+            ("cpuset.mems", false, " ", None),
+        ] {
+            let setting = Setting {
+                member: &member,
+                file: file.to_owned(),
+                value: value.to_owned(),
+                unified,
+            };
+            let error = match errno {
+                Some(errno) => of(&setting, errno),
+                None => of_empty_set(&member, file, value),
+            };
+            let field = match unified {
+                true => format!("linux.resources.unified[{file:?}]"),
+                false => format!("linux.resources.{}", file.replace('.', "_")),
+            };
+            assert_eq!(
+                error.expect(value).to_string(),
+                format!(
+                    "{field}: invalid value {value:?}: use a list of those that the pod may use, 0-1"
+                ),
+            );
+        }
+        for list in ["0", "0-1", "0,,1", ",0"] {
+            assert!(
+                of_empty_set(&member, "cpuset.cpus", list).is_none(),
+                "{list}"
+            );
+        }
+    }
 
     #[test]
     fn page_sizes_are_written_as_cgroups_write_them() {

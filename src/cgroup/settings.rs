@@ -222,6 +222,9 @@ impl<'g> Planner<'g> {
         ] {
             if let Some(list) = list.as_deref().filter(|list| !list.is_empty()) {
                 let member = self.need(Controller::Cpuset)?;
+                if let Some(refusal) = refusal::of_empty_set(member, name, list) {
+                    return Err(refusal);
+                }
                 self.push(member, name, list);
             }
         }
