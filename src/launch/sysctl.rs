@@ -24,7 +24,17 @@ pub(super) fn write(top: BorrowedFd<'_>, sysctl: &Sysctl) -> nix::Result<()> {
         return namespace::set_domain_name(&sysctl.value);
     }
     let file = path::open_beneath(top, sysctl.path.as_c_str(), OFlag::O_WRONLY)?;
-    descriptor::write(file.as_fd(), sysctl.value.to_bytes()).map(drop)
+    let written = descriptor::write(file.as_fd(), sysctl.value.to_bytes());
+    written.map(drop).map_err(of_value)
+}
+
+/// The answer of a write as one about the value: the file is there by then, so that "no such entry" is said of what the
+/// value names, such as a congestion control that the kernel does not have.
+fn of_value(errno: Errno) -> Errno {
+    match errno {
+        Errno::ENOENT | Errno::ENOTDIR => Errno::EINVAL,
+        other => other,
+    }
 }
 
 /// What an error says of one.
@@ -62,4 +72,22 @@ pub fn set_in_network(
         errno: errno as i32,
         object,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_written_value_names_is_not_the_parameter() {
+        for (errno, wanted) in [
+            (Errno::ENOENT, Errno::EINVAL),
+            (Errno::ENOTDIR, Errno::EINVAL),
+            (Errno::EINVAL, Errno::EINVAL),
+            (Errno::ERANGE, Errno::ERANGE),
+            (Errno::EPERM, Errno::EPERM),
+        ] {
+            assert_eq!(of_value(errno), wanted);
+        }
+    }
 }

@@ -8,6 +8,9 @@ use super::{Resources, SpecError};
 /// kernel kills the process before the program runs. crun wants 500 KiB, CRI-O with runc 12 MiB.
 pub const LEAST_MEMORY: i64 = 512 << 10;
 
+/// The most CPU time of a period that Linux takes, in microseconds: 2^44 - 1, whatever the period.
+const MOST_QUOTA: i64 = (1 << 44) - 1;
+
 /// Checks the values of a request that the kernel would refuse, or with which nothing can start. A container that is
 /// there already is not asked again.
 ///
@@ -36,6 +39,12 @@ pub fn check(resources: &Resources) -> Result<(), SpecError> {
             quota,
             "give at least 1000 microseconds, or -1 for no limit",
         );
+    }
+    if *quota > MOST_QUOTA {
+        let allowed = format!(
+            "the kernel takes at most {MOST_QUOTA} microseconds; give that, or -1 for no limit"
+        );
+        return refuse("cpu_quota", quota, &allowed);
     }
     if (1..LEAST_MEMORY).contains(memory) {
         let allowed =
@@ -132,17 +141,20 @@ fn memory(resources: &Resources) -> Result<Option<LinuxMemory>, SpecError> {
         "linux.resources.memory_swap_limit_in_bytes",
         resources.memory_swap_limit,
     )?;
-    if let (Some(bytes), Some(swap)) = (bytes, swap)
-        && swap >= 0
-        && (bytes < 0 || swap < bytes)
-    {
-        let reason = format!(
-            "invalid value {swap}: it counts memory plus swap; give at least the memory limit, {bytes}"
-        );
-        return Err(SpecError::invalid(
-            "linux.resources.memory_swap_limit_in_bytes",
-            reason,
-        ));
+    if let Some(swap) = swap.filter(|swap| *swap >= 0) {
+        let wrong = match bytes.filter(|bytes| *bytes >= 0) {
+            None => Some("it counts memory plus swap, so it needs a memory limit; set memory_limit_in_bytes too, or leave it out".to_owned()),
+            Some(bytes) if swap < bytes => Some(format!(
+                "it counts memory plus swap; give at least the memory limit, {bytes}"
+            )),
+            Some(_) => None,
+        };
+        if let Some(wrong) = wrong {
+            return Err(SpecError::invalid(
+                "linux.resources.memory_swap_limit_in_bytes",
+                format!("invalid value {swap}: {wrong}"),
+            ));
+        }
     }
     let mut memory = LinuxMemory::default();
     memory.set_limit(bytes).set_swap(swap.or(bytes));

@@ -534,6 +534,68 @@ fn resources_and_their_limits() {
     }
 }
 
+/// The kernel's bound of a quota is that of tg_set_cfs_bandwidth() of Linux; that of memory plus swap is config-linux
+/// of the OCI runtime specification.
+#[test]
+fn limits_out_of_bounds_say_what_the_kernel_takes() {
+    const SWAP: &str = "linux.resources.memory_swap_limit_in_bytes: invalid value";
+    for (quota, memory, swap, wanted) in [
+        (
+            i64::MAX,
+            0,
+            0,
+            Some(
+                "cpu_quota: invalid value 9223372036854775807: the kernel takes at most 17592186044415 ",
+            ),
+        ),
+        (
+            17_592_186_044_416,
+            0,
+            0,
+            Some("at most 17592186044415 microseconds; give that, or -1 for no limit"),
+        ),
+        (17_592_186_044_415, 0, 0, None),
+        (-1, 0, 0, None),
+        (
+            0,
+            0,
+            1 << 20,
+            Some("needs a memory limit; set memory_limit_in_bytes too"),
+        ),
+        (
+            0,
+            -1,
+            1 << 20,
+            Some("needs a memory limit; set memory_limit_in_bytes too"),
+        ),
+        (
+            0,
+            2 << 20,
+            1 << 20,
+            Some("give at least the memory limit, 2097152"),
+        ),
+        (0, 1 << 20, 2 << 20, None),
+        (0, 1 << 20, -1, None),
+        (0, 0, -1, None),
+    ] {
+        let resources = Resources {
+            cpu_quota: quota,
+            memory_limit: memory,
+            memory_swap_limit: swap,
+            ..Resources::default()
+        };
+        let got = crate::spec::resources::check(&resources).map_err(|error| error.to_string());
+        match wanted {
+            None => assert_eq!(got, Ok(())),
+            Some(wanted) => {
+                let text = got.unwrap_err();
+                assert!(text.contains(wanted), "{text}");
+                assert!(quota != 0 || text.contains(SWAP), "{text}");
+            }
+        }
+    }
+}
+
 fn world_with(resources: Resources) -> World {
     let mut world = World::new();
     world.container.resources = resources;
