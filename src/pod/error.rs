@@ -159,6 +159,31 @@ pub enum PodError {
         /// What the mount would have to be.
         wanted: &'static str,
     },
+    /// A volume's path on the host leads through a file.
+    #[error(
+        "mounts[{mount}].host_path: {} cannot be made, because a component of it is no directory; give another path",
+        path.display()
+    )]
+    HostPathFile {
+        /// Which of the request's mounts.
+        mount: usize,
+        /// Its path on the host.
+        path: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The request or the image asks the start for something that cannot be had.
+    #[error("{doing}: {remedy}")]
+    Launch {
+        /// What was attempted.
+        doing: &'static str,
+        /// Which field it is about, what is wrong, and what would do.
+        remedy: &'static str,
+        /// What the shim said.
+        #[source]
+        source: LinkError,
+    },
     /// A file that the request names cannot be read.
     #[error("read {} for {field}", path.display())]
     RequestedFile {
@@ -435,6 +460,7 @@ impl PodError {
             | Self::Connect { .. }
             | Self::Experiment(_)
             | Self::Propagation { .. }
+            | Self::HostPathFile { .. }
             | Self::MemoryTooLow(_)
             | Self::Overtaken { .. }
             | Self::Artifact(_) => ErrorKind::FailedPrecondition,
@@ -451,6 +477,7 @@ impl PodError {
             Self::Dir(error) if error.is_no_space() => ErrorKind::ResourceExhausted,
             Self::State(error) if error.is_no_space() => ErrorKind::ResourceExhausted,
             Self::Shim { source, .. }
+            | Self::Launch { source, .. }
             | Self::IdMap { source, .. }
             | Self::Sysctl { source, .. } => link_kind(source),
             _ => ErrorKind::Internal,

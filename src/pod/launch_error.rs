@@ -18,8 +18,55 @@ pub fn of(doing: &'static str, error: LinkError) -> PodError {
             path: failure.object.clone(),
             source: LinkError::Failed(failure),
         },
+        LinkError::Failed(failure) => match remedy(&failure) {
+            Some(remedy) => PodError::Launch {
+                doing,
+                remedy,
+                source: LinkError::Failed(failure),
+            },
+            None => PodError::Shim {
+                doing,
+                source: LinkError::Failed(failure),
+            },
+        },
         source => PodError::Shim { doing, source },
     }
+}
+
+/// The field that a path of the request or the image comes from, what is wrong with it, and what would do.
+fn remedy(failure: &Failure) -> Option<&'static str> {
+    use Errno::{EINVAL, ELOOP, ENOTDIR};
+    Some(match (failure.step, Errno::from_raw(failure.errno)) {
+        // Other volumes that are refused so say more: their propagation, or the directory of an image.
+        (Step::HostPath, EINVAL)
+            if failure.object.starts_with('/') && !failure.object.contains(" (") =>
+        {
+            "mounts.host_path lies on an unbindable mount; make it bindable with `mount --make-private PATH`, or give \
+             another path"
+        }
+        (Step::HostPath, ENOTDIR) if failure.object.starts_with('/') => {
+            "mounts.host_path: a component of it is no directory; give another path"
+        }
+        (Step::Mount, EINVAL | ENOTDIR) if failure.object.starts_with('/') => {
+            "mounts.container_path: a directory cannot be mounted on a file of the image, nor a file on a directory; give \
+             another path"
+        }
+        (Step::MountTarget, ELOOP) => {
+            "mounts.container_path: the symbolic links of the image cannot be followed there, because they go round or \
+             lead into procfs; give another path"
+        }
+        (Step::MountTarget, ENOTDIR) => {
+            "mounts.container_path, or a VOLUME of the image: a component of it is a file of the image; give another \
+             path, or for a VOLUME set image.volumes = \"ignore\""
+        }
+        (Step::WorkingDirectory, ENOTDIR) => {
+            "working_dir, or the WORKDIR of the image: it is a file, or lies below one; give a directory"
+        }
+        (Step::WorkingDirectory, ELOOP) => {
+            "working_dir, or the WORKDIR of the image: its symbolic links go round; give another directory"
+        }
+        _ => return None,
+    })
 }
 
 /// Whether the process was killed before its program ran.
@@ -182,6 +229,76 @@ mod tests {
         ];
         for (step, errno, wanted) in kinds {
             assert_eq!(kind(&failure(step, errno)), wanted, "{step:?} {errno}");
+        }
+    }
+
+    /// EINVAL is open_tree(2)'s answer for an unbindable mount, and move_mount(2)'s for a directory on a file.
+    #[test]
+    fn a_path_that_cannot_be_had_names_its_field() {
+        for (step, errno, object, wanted) in [
+            (
+                Step::HostPath,
+                Errno::EINVAL,
+                "/h",
+                Some("unbindable mount"),
+            ),
+            (
+                Step::HostPath,
+                Errno::EINVAL,
+                "/h (for its propagation it)",
+                None,
+            ),
+            (
+                Step::HostPath,
+                Errno::ENOTDIR,
+                "/h/file/y",
+                Some("mounts.host_path"),
+            ),
+            (
+                Step::HostPath,
+                Errno::EINVAL,
+                "directory \"x\" of the image",
+                None,
+            ),
+            (Step::HostPath, Errno::EACCES, "/h", None),
+            (
+                Step::Mount,
+                Errno::EINVAL,
+                "/h on /fil",
+                Some("directory cannot be mounted on a file"),
+            ),
+            (Step::Mount, Errno::EINVAL, "tmpfs on /t", None),
+            (Step::MountTarget, Errno::ELOOP, "/loop/x", Some("go round")),
+            (
+                Step::MountTarget,
+                Errno::ENOTDIR,
+                "/fil/v",
+                Some("VOLUME of the image"),
+            ),
+            (
+                Step::WorkingDirectory,
+                Errno::ENOTDIR,
+                "/fil",
+                Some("working_dir"),
+            ),
+            (
+                Step::WorkingDirectory,
+                Errno::ELOOP,
+                "/loop",
+                Some("go round"),
+            ),
+            (Step::Exec, Errno::ENOENT, "/x", None),
+        ] {
+            let failed = LinkError::Failed(Failure {
+                object: object.to_owned(),
+                ..failure(step, errno)
+            });
+            let error = of("start the container", failed);
+            let got = matches!(error, PodError::Launch { .. });
+            assert_eq!(got, wanted.is_some(), "{error}");
+            let text = error.to_string();
+            assert!(text.contains(wanted.unwrap_or_default()), "{text}");
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{text}");
         }
     }
 

@@ -35,7 +35,7 @@ pub fn is_wanted(config: &ContainerConfig) -> bool {
 /// yet is going to be made, so the one above it counts. Blocks on the volumes' file systems.
 ///
 /// # Errors
-/// [`PodError::Propagation`] names the first such volume and the mount.
+/// [`PodError::Propagation`] names the first such volume and the mount; [`PodError::HostPathFile`] one below a file.
 pub fn check(config: &ContainerConfig) -> Result<(), PodError> {
     if !is_wanted(config) {
         return Ok(());
@@ -54,9 +54,17 @@ pub fn check(config: &ContainerConfig) -> Result<(), PodError> {
             VolumePropagation::Bidirectional => "a shared mount",
         };
         let path = path.as_path();
-        let Some(id) = mount_of(path) else {
+        let id = match mount_of(path) {
+            Ok(id) => id,
+            Err(source) if source.kind() == io::ErrorKind::NotADirectory => {
+                return Err(PodError::HostPathFile {
+                    mount: index,
+                    path: path.to_owned(),
+                    source,
+                });
+            }
             // The start says what is wrong with the path.
-            continue;
+            Err(_) => continue,
         };
         let Some(mount) = find(&table, id) else {
             continue;
@@ -74,17 +82,20 @@ pub fn check(config: &ContainerConfig) -> Result<(), PodError> {
     Ok(())
 }
 
-/// The mount on which a path lies, or would lie if it were made.
-fn mount_of(path: &Path) -> Option<u64> {
+/// The mount on which a path lies, or would lie if it were made. Only what is missing is made.
+fn mount_of(path: &Path) -> io::Result<u64> {
+    let mut missing = io::Error::from(io::ErrorKind::NotFound);
     for place in path.ancestors() {
         let opened = nix::fcntl::open(place, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
         match opened.map_err(io::Error::from) {
-            Ok(opened) => return proc::mount_id(opened.as_fd()).ok(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(_) => return None,
+            Ok(opened) => {
+                return proc::mount_id(opened.as_fd()).map_err(io::Error::from);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => missing = error,
+            Err(error) => return Err(error),
         }
     }
-    None
+    Err(missing)
 }
 
 fn find(table: &str, wanted: u64) -> Option<HostMount<'_>> {
@@ -133,9 +144,20 @@ mod tests {
 
     #[test]
     fn a_path_that_is_not_there_lies_where_it_would_be_made() {
-        let here = mount_of(Path::new("/proc")).unwrap();
-        assert_eq!(mount_of(Path::new("/proc/no-such/thing")), Some(here));
-        assert_ne!(mount_of(Path::new("/no-such/thing")), Some(here));
-        assert_eq!(mount_of(Path::new("/proc/version/below")), None);
+        let mount = |path| mount_of(Path::new(path)).unwrap();
+        assert_eq!(mount("/proc/no-such/thing"), mount("/proc"));
+        assert_ne!(mount("/no-such/thing"), mount("/proc"));
+        for (path, kind) in [
+            ("/proc/version/below", io::ErrorKind::NotADirectory),
+            ("/proc/version/", io::ErrorKind::NotADirectory),
+            ("/proc/version/below/it", io::ErrorKind::NotADirectory),
+            ("/proc/version/../sys", io::ErrorKind::NotADirectory),
+        ] {
+            assert_eq!(
+                mount_of(Path::new(path)).unwrap_err().kind(),
+                kind,
+                "{path}"
+            );
+        }
     }
 }
