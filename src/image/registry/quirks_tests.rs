@@ -144,6 +144,7 @@ fn part(status: u16, range: &str, body: Bytes) -> Answer {
 
 /// A registry answered 416 to `bytes=10-`, and the pull failed; the next one worked.
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of answers")]
 async fn a_blob_comes_whole_from_hosts_that_send_no_ranges() {
     let cases: [(&str, Rest); 19] = [
         ("200 with only the rest", |_, blob| {

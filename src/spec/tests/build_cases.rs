@@ -639,6 +639,7 @@ fn devices_and_their_rules() {
 /// Of CDI the last counts: `RemoveDevice` and `AddDevice` of container-device-interface 1.1.2. Of the request the first
 /// does: runc leaves a node that is there, and containerd hands it both.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of devices")]
 fn a_path_has_one_node() {
     type Nodes = &'static [(&'static str, u32, u32)];
     let grant = |(path, minor, mode): &(&str, u32, u32)| DeviceGrant {
