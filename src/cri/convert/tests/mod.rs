@@ -189,9 +189,12 @@ fn hostile_pods_are_refused_by_field() {
         "config.log_directory",
     );
     refused(
-        with(|pod| pod.log_directory = "/a/../b".into()),
+        with(|pod| pod.log_directory = "/a\0b".into()),
         "config.log_directory",
     );
+    let cleaned = with(|pod| pod.log_directory = "/a/../b/./c//".into());
+    let directory = cleaned.unwrap().log_directory.map(String::from);
+    assert_eq!(directory.as_deref(), Some("/b/c"));
     refused(
         with(|pod| {
             let servers = vec!["1.1.1.1\nnameserver 2.2.2.2".into()];

@@ -271,7 +271,8 @@ fn names_that_leave_are_refused() {
             assert!(matches!(error, UnpackError::Escape(_)), "{name}: {error:?}");
         }
     }
-    assert!(Layer::new().file("a/..", "").unpack().is_err());
+    // What resolves to the root and is no directory is passed over, as containerd does.
+    assert!(Layer::new().file("a/..", "").unpack().is_ok());
     assert!(Layer::new().file(".wh.", "").unpack().is_err());
     assert!(Layer::new().file(".wh...", "").unpack().is_err());
     assert!(Layer::new().file(".wh..", "").unpack().is_err());
