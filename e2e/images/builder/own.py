@@ -53,7 +53,7 @@ def links(_):
 
 
 def link_across(_):
-    return Tree().hardlink("l/four", "l/one")
+    return Tree().hardlink("l/four", "l/one", mode=0o640, uid=7, gid=8)
 
 
 def merged_usr(_):

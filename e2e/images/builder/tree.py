@@ -51,9 +51,13 @@ class Tree:
     def symlink(self, path, target):
         return self._add(path, tarfile.SYMTYPE, target, 0o777)
 
-    def hardlink(self, path, target):
-        """`target` is a path in the image, of an entry that stands earlier."""
-        return self._add(path, tarfile.LNKTYPE, target.strip("/"))
+    def hardlink(self, path, target, **extra):
+        """`target` is a path in the image, of an entry that stands earlier, whose owner and mode are said again, as
+        writers of archives do. For one of a lower layer they are given: mode, uid, gid."""
+        target = target.strip("/")
+        known = self.entries.get(target, {})
+        said = {name: known[name] for name in ("mode", "uid", "gid") if name in known}
+        return self._add(path, tarfile.LNKTYPE, target, **{**said, **extra})
 
     def fifo(self, path, mode=0o644):
         return self._add(path, tarfile.FIFOTYPE, None, mode)
