@@ -3,20 +3,33 @@
 //! Everything goes through the CRI socket of a daemon of its own, one call after the other unless a line says
 //! otherwise. Being over budget fails nothing: times drift from machine to machine, and what counts is the
 //! ratio to the floor of the same run.
+//!
+//! ```text
+//!   bench [COUNT]               the table
+//!   bench against DIR [COUNT]   this build beside the one in DIR, pod by pod in turns
+//! ```
 
+mod against;
 mod floor;
 mod machine;
 mod measures;
 mod table;
 
+use std::path::Path;
+
 use e2e::Daemon;
 use table::Table;
 
 fn main() {
-    let count = std::env::args()
-        .nth(1)
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(100);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let count = |at: usize| arguments.get(at).and_then(|text| text.parse().ok());
+    if let [word, dir, ..] = arguments.as_slice()
+        && word == "against"
+    {
+        against::against(Path::new(dir), count(2).unwrap_or(200));
+        return;
+    }
+    let count = count(0).unwrap_or(100);
     let daemon = Daemon::start();
     daemon.pull(e2e::BUSYBOX);
     let mut table = Table::new();

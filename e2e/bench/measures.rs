@@ -12,7 +12,7 @@ use crate::machine;
 use crate::table::{Samples, Table, verdict};
 
 /// Clock ticks in a second: sysconf(_SC_CLK_TCK) on every Linux of today.
-const TICKS: f64 = 100.0;
+pub const TICKS: f64 = 100.0;
 
 /// Which network the pods have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,35 +31,35 @@ fn config(daemon: &Daemon, name: &str, network: Network) -> PodSandboxConfig {
     config
 }
 
+/// The steps of a pod's life.
+pub const STEPS: [&str; 6] = [
+    "RunPodSandbox",
+    "CreateContainer",
+    "StartContainer",
+    "pod cold start (the three)",
+    "ExecSync of /bin/true",
+    "StopContainer(0), Stop- and RemovePodSandbox",
+];
+
+/// How long each of [`STEPS`] took.
+#[derive(Default)]
+pub struct Life(pub [Samples; 6]);
+
 /// The life of one pod, step by step.
 pub fn lifecycle(table: &mut Table, daemon: &Daemon, count: usize, network: Network) {
-    let mut steps: [Samples; 6] = std::array::from_fn(|_| Samples::default());
+    let mut life = Life::default();
     let busy = machine::busy();
     for number in 0..count {
-        let config = config(
-            daemon,
-            &format!("life-{network:?}-{number}").to_lowercase(),
-            network,
-        );
-        one_life(daemon, config, &mut steps);
+        let name = format!("life-{network:?}-{number}").to_lowercase();
+        life.live(daemon, &name, network);
     }
     let cpu = (machine::busy() - busy) as f64 / TICKS * 1e3 / count as f64;
-    let [run, create, start, cold, exec, teardown] = steps;
     let pod = network == Network::Pod;
-    table.times("RunPodSandbox", run, None);
-    table.times("CreateContainer", create, None);
-    table.times("StartContainer", start, None);
-    table.times(
-        "pod cold start (the three)",
-        cold,
-        Some(if pod { 5.0 } else { 3.0 }),
-    );
-    table.times("ExecSync of /bin/true", exec, Some(1.5));
-    table.times(
-        "StopContainer(0), Stop- and RemovePodSandbox",
-        teardown,
-        Some(10.0),
-    );
+    let cold = if pod { 5.0 } else { 3.0 };
+    let budgets = [None, None, None, Some(cold), Some(1.5), Some(10.0)];
+    for ((what, samples), budget) in STEPS.iter().zip(life.0).zip(budgets) {
+        table.times(what, samples, budget);
+    }
     let budget = if pod {
         verdict(cpu <= 8.0, "≤ 8 ms")
     } else {
@@ -68,32 +68,36 @@ pub fn lifecycle(table: &mut Table, daemon: &Daemon, count: usize, network: Netw
     table.figure("machine CPU for such a life", cpu, "ms", &budget);
 }
 
-fn one_life(daemon: &Daemon, config: PodSandboxConfig, steps: &mut [Samples; 6]) {
-    let [run, create, start, cold, exec, teardown] = steps;
-    let begin = Instant::now();
-    let pod = must("RunPodSandbox", daemon.try_run(&config));
-    run.add(begin.elapsed());
-    let created = Instant::now();
-    let container = request::idle("main");
-    let container = must(
-        "CreateContainer",
-        daemon.try_create(&pod, &config, &container),
-    );
-    create.add(created.elapsed());
-    let started = Instant::now();
-    must("StartContainer", daemon.try_start(&container));
-    start.add(started.elapsed());
-    cold.add(begin.elapsed());
-    for _ in 0..3 {
-        let asked = Instant::now();
-        must("ExecSync", daemon.try_exec(&container, &["/bin/true"], 0));
-        exec.add(asked.elapsed());
+impl Life {
+    /// Lets one pod live.
+    pub fn live(&mut self, daemon: &Daemon, name: &str, network: Network) {
+        let config = config(daemon, name, network);
+        let [run, create, start, cold, exec, teardown] = &mut self.0;
+        let begin = Instant::now();
+        let pod = must("RunPodSandbox", daemon.try_run(&config));
+        run.add(begin.elapsed());
+        let created = Instant::now();
+        let container = request::idle("main");
+        let container = must(
+            "CreateContainer",
+            daemon.try_create(&pod, &config, &container),
+        );
+        create.add(created.elapsed());
+        let started = Instant::now();
+        must("StartContainer", daemon.try_start(&container));
+        start.add(started.elapsed());
+        cold.add(begin.elapsed());
+        for _ in 0..3 {
+            let asked = Instant::now();
+            must("ExecSync", daemon.try_exec(&container, &["/bin/true"], 0));
+            exec.add(asked.elapsed());
+        }
+        let ended = Instant::now();
+        must("StopContainer", daemon.try_stop(&container, 0));
+        must("StopPodSandbox", daemon.try_stop_pod(&pod));
+        must("RemovePodSandbox", daemon.try_remove_pod(&pod));
+        teardown.add(ended.elapsed());
     }
-    let ended = Instant::now();
-    must("StopContainer", daemon.try_stop(&container, 0));
-    must("StopPodSandbox", daemon.try_stop_pod(&pod));
-    must("RemovePodSandbox", daemon.try_remove_pod(&pod));
-    teardown.add(ended.elapsed());
 }
 
 /// Pods started by 32 clients at once.

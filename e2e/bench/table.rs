@@ -17,6 +17,12 @@ impl Samples {
         self.0.push(time);
     }
 
+    /// The median.
+    pub fn median(mut self) -> Duration {
+        self.0.sort();
+        self.0.get(self.0.len() / 2).copied().unwrap_or_default()
+    }
+
     /// Median, 99th percentile, count.
     fn figures(&mut self) -> (f64, f64, usize) {
         self.0.sort();
@@ -56,6 +62,14 @@ impl Table {
     pub fn figure(&mut self, what: &str, value: f64, unit: &str, budget: &str) {
         self.lines
             .push(format!("  {what:<44} {value:>9.3} {unit:<24} {budget}"));
+    }
+
+    /// What takes this build `ours` milliseconds and another one `other`.
+    pub fn pair(&mut self, what: &str, ours: f64, other: f64) {
+        let ratio = ours / other;
+        self.lines.push(format!(
+            "  {what:<44} {ours:>9.3} ms   {other:>9.3} ms   {ratio:>6.3}"
+        ));
     }
 
     /// Prints everything.
