@@ -19,7 +19,7 @@ use crate::network::cni::CniError;
 use crate::network::netlink::NetlinkError;
 use crate::network::{BandwidthError, NetnsError, NetworkError, SubnetError};
 use crate::plan::PlanError;
-use crate::spec::seccomp::ArtifactError;
+use crate::spec::seccomp::{ArtifactError, ProfileError as SeccompError};
 use crate::spec::{PathError, SignalError, SpecError, UserError};
 use crate::systemd::{SliceError, SystemdError};
 
@@ -196,13 +196,15 @@ pub enum PodError {
         source: io::Error,
     },
     /// A seccomp profile is no profile.
-    #[error("the seccomp profile {} is no OCI seccomp profile in JSON", path.display())]
+    #[error("{field} {}: it is no seccomp profile of the OCI runtime specification", path.display())]
     SeccompProfile {
+        /// Field of the request.
+        field: &'static str,
         /// The file.
         path: PathBuf,
         /// Why.
         #[source]
-        source: serde_json::Error,
+        source: SeccompError,
     },
     /// A profile that the request names was not pulled.
     #[error(

@@ -12,11 +12,8 @@ use super::Pods;
 use super::error::PodError;
 use super::node::Node;
 use super::patience::{DEADLINE, patiently};
-use crate::spec::seccomp::parse_artifact;
+use crate::spec::seccomp::{MAX_PROFILE, parse_artifact, parse_profile};
 use crate::spec::{HostPath, PinnedProfile, SeccompChoice};
-
-/// Largest profile of the host.
-const PROFILE_LIMIT: u64 = 4 << 20;
 
 /// Whether a profile is a file, which somebody named.
 pub fn is_file(choice: &SeccompChoice) -> bool {
@@ -37,13 +34,17 @@ fn read(field: &'static str, path: &HostPath) -> Result<LinuxSeccomp, PodError> 
     let mut bytes = Vec::new();
     let path = PathBuf::from(path.as_str());
     File::open(&path)
-        .and_then(|file| file.take(PROFILE_LIMIT).read_to_end(&mut bytes))
+        .and_then(|file| file.take(MAX_PROFILE as u64 + 1).read_to_end(&mut bytes))
         .map_err(|source| PodError::RequestedFile {
             field,
             path: path.clone(),
             source,
         })?;
-    serde_json::from_slice(&bytes).map_err(|source| PodError::SeccompProfile { path, source })
+    parse_profile(&bytes).map_err(|source| PodError::SeccompProfile {
+        field,
+        path,
+        source,
+    })
 }
 
 /// A choice with the content of what it names, where that comes from the store. What is pinned goes into the record

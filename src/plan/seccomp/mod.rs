@@ -39,6 +39,9 @@ const INSTRUCTION: usize = 8;
 /// `EPERM`: what a refused call returns unless the profile says otherwise.
 const EPERM: u32 = 1;
 
+/// Highest number that a refused call can return: libseccomp takes no more, and what is above would be an address.
+const MAX_ERRNO: u16 = 4094;
+
 /// `SECCOMP_FILTER_FLAG_*` of seccomp(2).
 const FLAG_TSYNC: u32 = 1;
 const FLAG_LOG: u32 = 2;
@@ -50,6 +53,9 @@ pub enum FilterError {
     /// The profile asks for what is not done.
     #[error("{0} is not supported")]
     Unsupported(String),
+    /// A number of the profile means nothing.
+    #[error("{0}")]
+    Number(String),
     /// libseccomp refuses a step.
     #[error("{step} with libseccomp")]
     Library {
@@ -214,8 +220,8 @@ fn condition(arg: &LinuxSeccompArg) -> Result<ScmpArgCompare, FilterError> {
         .ok()
         .filter(|index| *index < 6)
         .ok_or_else(|| {
-            FilterError::Unsupported(format!(
-                "argument {}: system calls have 0 to 5;",
+            FilterError::Number(format!(
+                "args: index {} is no argument of a system call; give 0 to 5",
                 arg.index()
             ))
         })?;
@@ -236,9 +242,11 @@ fn condition(arg: &LinuxSeccompArg) -> Result<ScmpArgCompare, FilterError> {
 
 fn action(action: LinuxSeccompAction, value: Option<u32>) -> Result<ScmpAction, FilterError> {
     let value = value.unwrap_or(EPERM);
-    let small = |value| {
-        u16::try_from(value)
-            .map_err(|_| FilterError::Unsupported(format!("errnoRet {value}: more than 65535")))
+    let small = |most: u16| {
+        let known = u16::try_from(value).ok().filter(|value| *value <= most);
+        known.ok_or_else(|| {
+            FilterError::Number(format!("errnoRet {value} is too high; give {most} at most"))
+        })
     };
     Ok(match action {
         LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => {
@@ -246,8 +254,8 @@ fn action(action: LinuxSeccompAction, value: Option<u32>) -> Result<ScmpAction, 
         }
         LinuxSeccompAction::ScmpActKillProcess => ScmpAction::KillProcess,
         LinuxSeccompAction::ScmpActTrap => ScmpAction::Trap,
-        LinuxSeccompAction::ScmpActErrno => ScmpAction::Errno(i32::from(small(value)?)),
-        LinuxSeccompAction::ScmpActTrace => ScmpAction::Trace(small(value)?),
+        LinuxSeccompAction::ScmpActErrno => ScmpAction::Errno(i32::from(small(MAX_ERRNO)?)),
+        LinuxSeccompAction::ScmpActTrace => ScmpAction::Trace(small(u16::MAX)?),
         LinuxSeccompAction::ScmpActLog => ScmpAction::Log,
         LinuxSeccompAction::ScmpActAllow => ScmpAction::Allow,
         LinuxSeccompAction::ScmpActNotify => {

@@ -7,6 +7,8 @@
 use oci_spec::runtime::LinuxSeccomp;
 use serde_json::{Map, Value};
 
+use super::{ProfileError, from_value};
+
 /// Most entries of `syscalls`.
 const ENTRIES_MAX: usize = 128;
 
@@ -27,9 +29,9 @@ const NOTIFY: &str = "SCMP_ACT_NOTIFY";
 /// Why a published profile is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
-    /// It is no JSON of the OCI runtime specification.
-    #[error("it is no linux.seccomp of the OCI runtime specification in JSON")]
-    Json(#[from] serde_json::Error),
+    /// It is no linux.seccomp of the OCI runtime specification in JSON.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
     /// It says something that is not done.
     #[error("{path}: {reason}")]
     Refused {
@@ -52,7 +54,7 @@ fn refused(path: impl Into<String>, reason: impl Into<String>) -> ArtifactError 
 /// # Errors
 /// [`ArtifactError`] names the place in the JSON.
 pub fn parse_artifact(text: &str) -> Result<LinuxSeccomp, ArtifactError> {
-    let value: Value = serde_json::from_str(text)?;
+    let value: Value = serde_json::from_str(text).map_err(ProfileError::Json)?;
     let profile = object("$", &value)?;
     only("$", profile, PROFILE)?;
     action("$.defaultAction", profile.get("defaultAction"))?;
@@ -75,7 +77,7 @@ pub fn parse_artifact(text: &str) -> Result<LinuxSeccomp, ArtifactError> {
             only(&path, object(&path, argument)?, ARGUMENT)?;
         }
     }
-    Ok(serde_json::from_value(value)?)
+    Ok(from_value(value)?)
 }
 
 fn object<'v>(path: &str, value: &'v Value) -> Result<&'v Map<String, Value>, ArtifactError> {
