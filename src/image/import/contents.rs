@@ -188,7 +188,20 @@ impl Contents<'_> {
             return Ok(true);
         }
         let saved = self.saved_list()?.map(|bytes| Saved::parse(&bytes));
-        Ok(matches!(saved, Some(Ok(saved)) if names_images(&saved)) || self.is_directory()?)
+        let saved = matches!(saved, Some(Ok(saved)) if names_images(&saved));
+        Ok(saved || self.is_directory()? || self.is_of_old_docker()?)
+    }
+
+    /// Whether Docker before 1.10 has written this, which had no manifest.json: layers in directories of their names.
+    fn is_of_old_docker(self) -> Result<bool, ImportError> {
+        if self.open("repositories", OFlag::O_PATH).is_err() {
+            return Ok(false);
+        }
+        let is_layer = |entry: &Entry| {
+            entry.kind == EntryKind::Directory
+                && is_hashed(&entry.name.as_os_str().to_string_lossy())
+        };
+        Ok(self.entries(self.spread)?.iter().any(is_layer))
     }
 
     fn entries(self, dir: &Dir) -> Result<Vec<Entry>, ImportError> {

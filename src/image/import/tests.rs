@@ -526,6 +526,10 @@ async fn root_file_systems_stay_what_they_are() {
             "files below a directory of any name",
             vec![file("data/x", "")],
         ),
+        (
+            "a directory that has repositories as well",
+            vec![file("app/repositories", "x"), file("app/lib/x", "")],
+        ),
         ("a link", vec![file("bin", "-> usr/bin")]),
         ("nothing", vec![]),
     ] {
@@ -558,6 +562,13 @@ async fn what_is_neither_is_refused() {
         vec![format!("{hex}/layer.tar"), format!("{hex}/VERSION")],
         vec![format!("blobs/sha256/{hex}")],
         vec![format!("{hex}.json"), "repositories".to_owned()],
+        // As Docker before 1.10 saved an image, and the same packed with its directory.
+        vec![format!("{hex}/layer.tar"), "repositories".to_owned()],
+        vec![
+            format!("app/{hex}/layer.tar"),
+            format!("app/{hex}/json"),
+            "app/repositories".to_owned(),
+        ],
         // A layout that was packed with its directory.
         vec!["app/oci-layout".to_owned(), "app/index.json".to_owned()],
     ] {
