@@ -104,8 +104,8 @@ pub fn device(path: &Path) -> Option<HostDevice> {
         major: number(major(data.rdev())),
         minor: number(minor(data.rdev())),
         mode: data.mode() & 0o7777,
-        uid: data.uid(),
-        gid: data.gid(),
+        uid: Some(data.uid()),
+        gid: Some(data.gid()),
     })
 }
 

@@ -5,7 +5,7 @@
 
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType};
 
-use super::{DeviceGrant, DeviceKind, HostDevice, SpecError, SpecRequest};
+use super::{DeviceGrant, DeviceKind, HostDevice, Identity, SpecError, SpecRequest};
 
 /// Character devices of every container: (major, minor), `None` for all minors. Linux devices.txt.
 const ALLOWED: &[(i64, Option<i64>)] = &[
@@ -43,7 +43,7 @@ pub(super) fn nodes(request: &SpecRequest<'_>) -> Result<Vec<LinuxDevice>, SpecE
         // Of two at one path the first is made, as runc does for the Specs of containerd and CRI-O; the rules of
         // both count.
         if at(&out, &grant.device).is_none() {
-            out.push(node(&grant.device));
+            out.push(node(&grant.device, request.identity));
         }
     }
     for grant in &request.cdi.devices {
@@ -51,13 +51,13 @@ pub(super) fn nodes(request: &SpecRequest<'_>) -> Result<Vec<LinuxDevice>, SpecE
         if let Some(place) = at(&out, &grant.device) {
             out.remove(place);
         }
-        out.push(node(&grant.device));
+        out.push(node(&grant.device, request.identity));
     }
     if request.container.security.privileged {
         for device in &request.host.devices {
             let private = PRIVATE.iter().any(|path| device.path.starts_with(path));
             if !private && at(&out, device).is_none() {
-                out.push(node(device));
+                out.push(node(device, request.identity));
             }
         }
     }
@@ -139,15 +139,15 @@ fn rule(
     out
 }
 
-fn node(device: &HostDevice) -> LinuxDevice {
+fn node(device: &HostDevice, user: &Identity) -> LinuxDevice {
     let mut out = LinuxDevice::default();
     out.set_path(device.path.clone())
         .set_typ(kind(device.kind))
         .set_major(i64::from(device.major))
         .set_minor(i64::from(device.minor))
         .set_file_mode(Some(device.mode & 0o7777))
-        .set_uid(Some(device.uid))
-        .set_gid(Some(device.gid));
+        .set_uid(Some(device.uid.unwrap_or(user.uid)))
+        .set_gid(Some(device.gid.unwrap_or(user.gid)));
     out
 }
 

@@ -53,10 +53,10 @@ pub struct HostDevice {
     pub minor: u32,
     /// Permission bits.
     pub mode: u32,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
+    /// Owner; the container's user where nothing says it.
+    pub uid: Option<u32>,
+    /// Group; likewise.
+    pub gid: Option<u32>,
 }
 
 /// Kind of a device node.

@@ -254,7 +254,8 @@ fn invalid(reason: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, reason)
 }
 
-/// The node that a description means, at its cleaned path. What it leaves open is as on the host.
+/// The node that a description means, at its cleaned path. What it leaves open is as on the host; the owner and the
+/// group are those of the container's user then, so that it can open the device.
 fn grant(node: &NodeEdit, path: &str, source: (&str, &Path)) -> Result<DeviceGrant, CdiError> {
     let host_path = if node.host_path.is_empty() {
         path
@@ -274,7 +275,7 @@ fn grant(node: &NodeEdit, path: &str, source: (&str, &Path)) -> Result<DeviceGra
     let (major, minor) = (number(node.major)?, number(node.minor)?);
     let real = Path::new(host_path).canonicalize();
     let on_host = real.as_deref().ok().and_then(host::device);
-    // With a type and a number the description is complete, and the host's node gives its mode and owner alone.
+    // With a type and a number the description is complete, and the host's node gives its mode alone.
     let complete = kind.filter(|kind| major != 0 || *kind == DeviceKind::Fifo);
     let found = match (complete, on_host) {
         (Some(kind), on_host) => HostDevice {
@@ -283,8 +284,8 @@ fn grant(node: &NodeEdit, path: &str, source: (&str, &Path)) -> Result<DeviceGra
             major,
             minor,
             mode: on_host.as_ref().map_or(0o666, |device| device.mode),
-            uid: on_host.as_ref().map_or(0, |device| device.uid),
-            gid: on_host.as_ref().map_or(0, |device| device.gid),
+            uid: None,
+            gid: None,
         },
         (None, Some(device)) if kind.is_none_or(|kind| kind == device.kind) => HostDevice {
             major: if major == 0 { device.major } else { major },
@@ -306,8 +307,8 @@ fn grant(node: &NodeEdit, path: &str, source: (&str, &Path)) -> Result<DeviceGra
         device: HostDevice {
             path: path.into(),
             mode: node.file_mode.map_or(found.mode, |mode| mode & 0o7777),
-            uid: node.uid.unwrap_or(found.uid),
-            gid: node.gid.unwrap_or(found.gid),
+            uid: node.uid,
+            gid: node.gid,
             ..found
         },
         permissions: permissions(&node.permissions),

@@ -59,7 +59,7 @@ fn the_edits_of_a_file_and_of_its_devices_add_up() {
     assert_eq!(null.device.path, Path::new("/dev/acme0"));
     assert_eq!(null.permissions, "rwm");
     let device = &numbered.device;
-    assert_eq!((device.major, device.mode, device.uid), (7, 0o600, 5));
+    assert_eq!((device.major, device.mode, device.uid), (7, 0o600, Some(5)));
     assert_eq!(numbered.permissions, "r");
     assert_eq!(found.mounts[0].options, ["ro", "nosuid", "rbind"]);
 }

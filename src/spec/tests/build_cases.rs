@@ -386,8 +386,8 @@ fn privileged_has_all_and_needs_a_privileged_pod() {
         major: 10,
         minor: 229,
         mode: 0o100_666,
-        uid: 0,
-        gid: 0,
+        uid: Some(0),
+        gid: Some(0),
     };
     world.host.devices = vec![
         device("/dev/fuse"),
@@ -611,8 +611,8 @@ fn devices_and_their_rules() {
         major: 10,
         minor: 229,
         mode: 0o20_660,
-        uid: 0,
-        gid: 6,
+        uid: Some(0),
+        gid: Some(6),
     };
     world.devices = vec![DeviceGrant {
         device,
@@ -636,6 +636,40 @@ fn devices_and_their_rules() {
     assert!(world.build().is_err());
 }
 
+/// A CDI device whose description leaves the owner open belongs to the container's user (`Apply` of
+/// container-device-interface 1.1.2; containerd 2.4 resolves the user first, spec_linux.go and container_create.go).
+/// A node of the host's keeps the host's owner, as runc's `DeviceFromPath` gives it.
+#[test]
+fn a_device_without_an_owner_belongs_to_the_user() {
+    for (said, user, wanted) in [
+        ((None, None), (0, 0), (0, 0)),
+        ((None, None), (1000, 2000), (1000, 2000)),
+        ((Some(7), None), (1000, 2000), (7, 2000)),
+        ((None, Some(44)), (1000, 2000), (1000, 44)),
+        ((Some(0), Some(0)), (1000, 2000), (0, 0)),
+    ] {
+        let mut world = World::new();
+        (world.identity.uid, world.identity.gid) = user;
+        let device = HostDevice {
+            path: "/dev/hf0".into(),
+            kind: DeviceKind::Character,
+            major: 1,
+            minor: 3,
+            mode: 0o660,
+            uid: said.0,
+            gid: said.1,
+        };
+        world.cdi.devices = vec![DeviceGrant {
+            device,
+            permissions: "rw".into(),
+        }];
+        let spec = world.build().unwrap();
+        let node = &linux(&spec).devices().as_ref().unwrap()[0];
+        let found = (node.uid(), node.gid());
+        assert_eq!(found, (Some(wanted.0), Some(wanted.1)), "{said:?} {user:?}");
+    }
+}
+
 /// Of CDI the last counts: `RemoveDevice` and `AddDevice` of container-device-interface 1.1.2. Of the request the first
 /// does: runc leaves a node that is there, and containerd hands it both.
 #[test]
@@ -649,8 +683,8 @@ fn a_path_has_one_node() {
             major: 1,
             minor: *minor,
             mode: *mode,
-            uid: 0,
-            gid: 0,
+            uid: Some(0),
+            gid: Some(0),
         },
         permissions: "rw".into(),
     };
