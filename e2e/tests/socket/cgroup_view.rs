@@ -122,5 +122,10 @@ fn the_cgroup_mount_is_as_asked_for_or_refused() {
     container.sh("mkdir /sys/fs/cgroup/sub && echo $$ > /sys/fs/cgroup/sub/cgroup.procs");
     let limits = container.exec(&["sh", "-c", "echo max > /sys/fs/cgroup/memory.max"]);
     assert_ne!(limits.code, 0, "a container changed its own limit");
+    // As an init of a container does: it leaves the top, which then has controllers for its groups and may hold no
+    // process any more. Further processes come nevertheless.
+    container.sh("echo 1 > /sys/fs/cgroup/sub/cgroup.procs && echo +pids > /sys/fs/cgroup/cgroup.subtree_control");
+    assert_eq!(container.sh("cat /sys/fs/cgroup/sub/pids.current"), "1\n");
+    assert_eq!(container.sh("cat /proc/1/cgroup"), "0::/sub\n");
     assert!(Path::new("/sys/kernel/cgroup/delegate").exists());
 }

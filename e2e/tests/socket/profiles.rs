@@ -128,6 +128,14 @@ fn oci(reference: &str, base_profile: Option<SecurityProfileBase>) -> Option<Sec
     })
 }
 
+/// AppArmor has a word on user namespaces too.
+fn unconfined() -> Option<SecurityProfile> {
+    Some(SecurityProfile {
+        profile_type: ProfileType::Unconfined.into(),
+        ..SecurityProfile::default()
+    })
+}
+
 #[test]
 fn a_pulled_profile_confines_within_its_base_whatever_becomes_of_it() {
     let daemon = Daemon::start();
@@ -169,6 +177,7 @@ fn a_pulled_profile_confines_within_its_base_whatever_becomes_of_it() {
 
     let mut config = idle("within-default");
     config.security().seccomp = oci(&reference, None);
+    config.security().apparmor = unconfined();
     let within = pod.start(config);
     let mut config = idle("within-file");
     let base = daemon.place.dir.join("base.json");
@@ -178,6 +187,7 @@ fn a_pulled_profile_confines_within_its_base_whatever_becomes_of_it() {
         localhost_ref: base.display().to_string(),
     };
     config.security().seccomp = oci(&reference, Some(loose));
+    config.security().apparmor = unconfined();
     let loose = pod.start(config);
     std::fs::remove_file(&base).unwrap();
     remove(&daemon, &listed[0].digest);
@@ -225,8 +235,16 @@ fn what_cannot_be_a_profile_is_refused_for_good() {
             r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/run/x"}"#,
         ),
         ("$.defaultAction", r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#),
-        ("linux.seccomp", r#"{"defaultAction":"SCMP_ACT_WHATEVER"}"#),
-        ("linux.seccomp", "defaultAction: SCMP_ACT_ALLOW"),
+        (
+            "$.defaultAction: unknown variant `SCMP_ACT_WHATEVER`",
+            r#"{"defaultAction":"SCMP_ACT_WHATEVER"}"#,
+        ),
+        ("it is no JSON", "defaultAction: SCMP_ACT_ALLOW"),
+        (
+            "args: index 9 is no argument",
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_ERRNO",
+            "args":[{"index":9,"value":1,"op":"SCMP_CMP_EQ"}]}]}"#,
+        ),
         (
             "$.syscalls[0].includes",
             r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["read"],"action":"SCMP_ACT_ALLOW","includes":{}}]}"#,
