@@ -159,16 +159,13 @@ impl Profiles {
     }
 
     fn find(&self, digest: &Digest) -> Option<Arc<Profile>> {
-        let known = self.known();
-        let direct = known.get(digest);
-        let found = direct.or_else(|| known.values().find(|profile| profile.is(digest)));
-        found.cloned()
+        meant(&self.known(), digest).cloned()
     }
 
     /// Adds a name to a profile that is there; whether it is. Blocks.
     fn rename(&self, digest: &Digest, name: &str) -> Result<bool, StoreError> {
         let mut known = self.known();
-        let Some(found) = known.values().find(|profile| profile.is(digest)) else {
+        let Some(found) = meant(&known, digest) else {
             return Ok(false);
         };
         if !found.refs.contains(name) {
@@ -199,17 +196,29 @@ impl Profiles {
         Ok(())
     }
 
-    /// Forgets a profile; one that is not there is forgotten already. Blocks.
+    /// Forgets the profile that a digest means; one that is not there is forgotten already. Blocks.
     fn remove(&self, digest: &Digest) -> Result<(), StoreError> {
         let mut known = self.known();
+        let Some(digest) = meant(&known, digest).map(|profile| profile.digest) else {
+            return Ok(());
+        };
         let removing = StoreError::directory("remove a security profile");
         self.dir
-            .remove_file(&file_name(digest)?)
+            .remove_file(&file_name(&digest)?)
             .and_then(|()| self.dir.sync())
             .map_err(removing)?;
-        known.remove(digest);
+        known.remove(&digest);
         Ok(())
     }
+}
+
+/// The profile that a digest means: its own, or another algorithm's that it was asked for by.
+fn meant<'a>(
+    known: &'a BTreeMap<Digest, Arc<Profile>>,
+    digest: &Digest,
+) -> Option<&'a Arc<Profile>> {
+    let named = || known.values().find(|profile| profile.is(digest));
+    known.get(digest).or_else(named)
 }
 
 fn file_name(digest: &Digest) -> Result<FileName, StoreError> {
@@ -269,7 +278,8 @@ impl ImageStore {
         Ok(self.inner.profiles.find(&pinned.digest))
     }
 
-    /// Removes a profile by its digest. One that is not here is removed already.
+    /// Removes a profile by its digest, or by the one in a reference that it was asked for by. One that is not here is
+    /// removed already.
     ///
     /// # Errors
     /// The text is no digest, or the disk refuses.

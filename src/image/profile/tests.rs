@@ -112,6 +112,48 @@ async fn a_profile_pinned_by_sha512_is_found_by_that_name() {
     assert!(pull(&store, &reference).await.unwrap());
 }
 
+/// A digest means one profile for all calls: what finds it removes it (RemoveSecurityProfileRequest.digest says
+/// neither algorithm). The order of the pulls, and further names, change nothing; what is not here is removed already.
+#[tokio::test]
+async fn a_profile_is_removed_by_every_digest_that_finds_it() {
+    let made = manifest(TEXT).to_string();
+    let server = registry(vec![made.clone(), TEXT.to_owned()]).await;
+    let zeros = |algorithm: &str, digits: usize| -> Digest {
+        format!("{algorithm}:{}", "0".repeat(digits))
+            .parse()
+            .unwrap()
+    };
+    let short = Digest::of(made.as_bytes());
+    let long = zeros("sha512", 128).same_of(made.as_bytes());
+    let cases: [(&[Digest], Digest, bool); 7] = [
+        (&[long], long, true),
+        (&[long], short, true),
+        (&[short], short, true),
+        (&[long, short], long, true),
+        // By its own digest it is known already, so the registry is not asked for the other one, which stays unknown
+        // until somebody asks for it.
+        (&[short], long, false),
+        (&[long], zeros("sha512", 128), false),
+        (&[long, short], zeros("sha256", 64), false),
+    ];
+    for (pulled, digest, removed) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        for by in pulled {
+            let reference = format!("{}/a@{by}", server.address);
+            pull(&store, &reference).await.unwrap();
+        }
+        // Twice: what is removed already is no error.
+        for _ in 0..2 {
+            store.remove_profile(&digest.to_string()).await.unwrap();
+            assert_eq!(store.profiles().is_empty(), removed, "{pulled:?} {digest}");
+        }
+        drop(store);
+        let again = open(dir.path()).profiles();
+        assert_eq!(again.is_empty(), removed, "{pulled:?} {digest}");
+    }
+}
+
 /// The form is the one that publishers keep to (security-profiles-operator 3421: one layer, the type on the manifest's
 /// configuration and as artifactType, 1 MiB); which of two types counts is the image specification's ("Guidelines
 /// for Artifact Usage", v1.1.1).
