@@ -7,7 +7,10 @@
 //!
 //! This is what the kernel does with two filters on one process, seccomp(2): of all answers the one with the highest
 //! precedence counts. Programs keep their length, so that no jump in them changes. An answer of the first filter that
-//! nothing of the second can beat is returned at once.
+//! nothing of the second can beat is returned at once. The stubs of such answers come first: the kernel's checker
+//! (`check_load_and_stores` in net/core/filter.c) reads a program from top to bottom and forgets what it knows of the
+//! scratch memory at a jump only. Were a return the last thing before the second program, every load of `M[0]` in that
+//! program would count as one of a word that was never stored.
 
 use super::FilterError;
 use super::guard::{JUMP_EQUAL, RETURN, emit};
@@ -39,12 +42,16 @@ struct Instruction {
 }
 
 /// The filter that allows what both allow.
-pub(super) fn intersect(
+pub(in crate::plan) fn intersect(
     first: &SeccompFilter,
     second: &SeccompFilter,
 ) -> Result<SeccompFilter, FilterError> {
     let (one, two) = (decode(&first.program)?, decode(&second.program)?);
-    let (answers, others) = (answers(&one), answers(&two));
+    let (mut answers, others) = (answers(&one), answers(&two));
+    answers.sort_by_key(|answer| can_be_beaten(*answer, &others));
+    if !answers.iter().any(|answer| can_be_beaten(*answer, &others)) {
+        return encode(&one, first.flags, second.flags);
+    }
     let others_of = |answer| stub_of_first(answer, &others).len();
     let stubs: usize = answers.iter().map(|answer| others_of(*answer)).sum();
     let start_of_second = one.len() + stubs;
@@ -112,7 +119,7 @@ fn stub_of_first(answer: u32, others: &[u32]) -> Vec<Instruction> {
         jumps: (0, 0),
         operand,
     };
-    if others.iter().all(|other| !stricter(*other, answer)) {
+    if !can_be_beaten(answer, others) {
         return vec![plain(RETURN, answer)];
     }
     vec![
@@ -120,6 +127,11 @@ fn stub_of_first(answer: u32, others: &[u32]) -> Vec<Instruction> {
         plain(STORE_SCRATCH, 0),
         plain(JUMP, 0),
     ]
+}
+
+/// Whether one of the second filter's answers is stricter than this answer of the first one.
+fn can_be_beaten(answer: u32, others: &[u32]) -> bool {
+    others.iter().any(|other| stricter(*other, answer))
 }
 
 /// What follows on an answer of the second filter: it, unless the first one's was stricter. Of two that are equally

@@ -11,6 +11,9 @@
 mod guard;
 mod intersect;
 
+#[cfg(test)]
+pub(super) use intersect::intersect;
+
 use std::collections::VecDeque;
 use std::io::{Read, Seek};
 use std::sync::{Mutex, PoisonError};

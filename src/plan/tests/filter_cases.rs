@@ -3,8 +3,9 @@ use oci_spec::runtime::{
     LinuxSeccompFilterFlag, LinuxSeccompOperator, LinuxSyscall,
 };
 
-use super::super::seccomp::{FilterCache, FilterError, MAX_FILTERS, compile};
+use super::super::seccomp::{FilterCache, FilterError, MAX_FILTERS, compile, intersect};
 use super::machine::{Answer, run};
+use crate::sys::{credential, seccomp};
 
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
@@ -358,6 +359,82 @@ fn a_filter_within_another_does_the_stricter_of_both() {
             assert_eq!(foreign(&together.program), wanted);
         }
     }
+}
+
+/// Lets the kernel check programs and calls `check` with what does it. No process gets a filter: with
+/// `SECCOMP_FILTER_FLAG_TSYNC` seccomp(2) takes none while another thread has one of its own, and names that thread
+/// only after the program has passed.
+fn with_the_kernel_as_checker(check: impl FnOnce(&dyn Fn(&[u8]) -> nix::Result<()>) + Send) {
+    const TSYNC: u32 = 1;
+    let load = |program: &[u8], flags| {
+        credential::set_no_new_privileges().unwrap();
+        seccomp::load(program, flags)
+    };
+    let nothing = compile(&profile(LinuxSeccompAction::ScmpActAllow, vec![])).unwrap();
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            ready.send(load(&nothing.program, 0)).unwrap();
+            let _ = is_done.recv();
+        });
+        is_ready.recv().unwrap().unwrap();
+        let checked = scope.spawn(|| {
+            check(&|program| load(program, TSYNC));
+            drop(done);
+        });
+        checked.join().unwrap();
+    });
+}
+
+/// Every pair of profiles that answer one call so and all others so. A profile that only kills the process was
+/// refused with EINVAL once: nothing is stricter, so its stub is a bare return.
+#[test]
+fn the_kernel_takes_every_combination_of_answers() {
+    use LinuxSeccompAction::{
+        ScmpActAllow, ScmpActErrno, ScmpActKillProcess, ScmpActKillThread, ScmpActLog,
+        ScmpActTrace, ScmpActTrap,
+    };
+    let actions = [
+        ScmpActKillProcess,
+        ScmpActKillThread,
+        ScmpActTrap,
+        ScmpActErrno,
+        ScmpActTrace,
+        ScmpActLog,
+        ScmpActAllow,
+    ];
+    let pairs = || {
+        actions
+            .iter()
+            .flat_map(|one| actions.map(|two| (*one, two)))
+    };
+    let profiles: Vec<_> = pairs()
+        .map(|(default, action)| {
+            let mut rule = rule(&["mkdir"], action);
+            rule.set_errno_ret(Some(13));
+            let profile = profile(default, vec![rule]);
+            let filter = compile(&profile).unwrap();
+            (format!("{default}, mkdir {action}"), filter)
+        })
+        .collect();
+    with_the_kernel_as_checker(|check| {
+        let unstored = [0x60, 0, 0, 0, 0, 0, 0, 0, 0x06, 0, 0, 0, 0, 0, 0xff, 0x7f];
+        assert_eq!(check(&unstored), Err(nix::errno::Errno::EINVAL));
+        for (first, one) in &profiles {
+            for (second, two) in &profiles {
+                let together = intersect(one, two).unwrap();
+                let taken = check(&together.program);
+                assert_eq!(taken, Ok(()), "{first} within {second}");
+                for name in ["mkdir", "read"] {
+                    let alone = [one, two].map(|filter| ask(&filter.program, name, &[]));
+                    let [a, b] = alone;
+                    let found = ask(&together.program, name, &[]);
+                    assert_eq!(found, both(a, b), "{name}: {first} within {second}");
+                }
+            }
+        }
+    });
 }
 
 #[test]
