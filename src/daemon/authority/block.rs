@@ -1,13 +1,19 @@
 //! A header block (HPACK, RFC 7541) with another value for `:authority`.
 //!
-//! The block is not decoded: its representations are walked over, and only the value of `:authority` is exchanged,
-//! in the same kind of representation. So both ends go on counting the same entries of the dynamic table. An entry
-//! whose value became shorter takes less room at the server than the client believes, which makes the server keep
-//! entries longer than the client refers to them, and never shorter.
+//! The block is not decoded: its representations are walked over, and only `:authority` is exchanged where it is not
+//! `localhost`. The exchanged one goes into no table. So the server's dynamic table lacks some of the entries that
+//! the client counts, and what the client says of the older ones is counted anew:
+//!
+//! ```text
+//!   client    62 :authority=/run/x   63 user-agent=a   64 :authority=/run/y   65 grpc-timeout=1S
+//!   server            (h)            62 user-agent=a           (h)            63 grpc-timeout=1S
+//! ```
+//!
+//! The server's table is never the fuller one, so it drops no entry that the client still refers to.
 
-/// The value that `:authority` gets. One letter is not longer than any value but the empty one, which clients send
-/// as entry 1 of the static table and never put into the dynamic one.
-const VALUE: u8 = b'h';
+/// What stands in the place of an authority: a literal that goes into no table, with the name of entry 1 and a host
+/// of one letter.
+const EXCHANGED: [u8; 3] = [1, 1, b'h'];
 
 /// `:authority` as it is and in the Huffman code.
 const NAME: &[u8] = b":authority";
@@ -27,22 +33,47 @@ const INCREMENTAL: u8 = 0x40;
 const SIZE_UPDATE: u8 = 0x20;
 const CODED: u8 = 0x80;
 
-/// Which entries of the client's dynamic table are named `:authority`, the newest in the lowest bit. A table of 4096
-/// bytes, the most that our server allows, has at most 128 entries.
+/// What is known of the client's dynamic table, with the newest entry in the lowest bit. A table of 4096 bytes, the
+/// most that our server allows, has at most 128 entries.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Names(u128);
+pub struct Table {
+    /// The entries that are named `:authority`.
+    authorities: u128,
+    /// Those of them that the server does not have.
+    missing: u128,
+}
 
-impl Names {
-    fn add(&mut self, authority: bool) {
-        self.0 = self.0 << 1 | u128::from(authority);
+impl Table {
+    fn add(&mut self, authority: bool, missing: bool) {
+        self.authorities = self.authorities << 1 | u128::from(authority);
+        self.missing = self.missing << 1 | u128::from(missing);
     }
 
     fn is_authority(self, index: usize) -> bool {
-        match index.checked_sub(STATIC + 1) {
+        match place(index) {
             None => index == AUTHORITY,
-            Some(place) => place < 128 && self.0 >> place & 1 == 1,
+            Some(place) => self.authorities & place != 0,
         }
     }
+
+    /// The server's index of an entry. Of an entry that it lacks only the name can be said, and the static table has
+    /// it.
+    fn at_server(self, index: usize) -> usize {
+        match place(index) {
+            Some(place) if self.missing & place != 0 => AUTHORITY,
+            Some(place) => {
+                let newer = self.missing & (place - 1);
+                index - usize::try_from(newer.count_ones()).unwrap_or_default()
+            }
+            None => index,
+        }
+    }
+}
+
+/// The bit of an entry of the dynamic table; None for those of the static one, and for what is beyond both.
+fn place(index: usize) -> Option<u128> {
+    let place = index.checked_sub(STATIC + 1)?;
+    1_u128.checked_shl(u32::try_from(place).ok()?)
 }
 
 /// A block with another authority.
@@ -55,51 +86,64 @@ pub struct Rewritten {
 }
 
 /// Exchanges the authority in a whole block. None when it is no header block: the server says so better.
-pub fn rewrite(block: &[u8], names: &mut Names) -> Option<Rewritten> {
+pub fn rewrite(block: &[u8], table: &mut Table) -> Option<Rewritten> {
     let mut input = Input(block);
     let mut out = Rewritten {
         bytes: Vec::with_capacity(block.len() + 2),
         odd: false,
     };
     while let Some(first) = input.0.first().copied() {
-        let start = input.0;
         let prefix = match first {
             INDEXED.. => 7,
             INCREMENTAL.. => 6,
             SIZE_UPDATE.. => 5,
             _ => 4,
         };
-        let index = input.integer(prefix)?;
-        match prefix {
-            7 if index == AUTHORITY => {
-                out.odd = true;
-                // A literal that goes into no table, with the name of entry 1.
-                out.bytes.extend([1, 1, VALUE]);
-                continue;
-            }
-            5 | 7 => {}
-            _ => {
-                let authority = match index {
-                    0 => matches!(input.string()?, (false, NAME) | (true, NAME_CODED)),
-                    _ => names.is_authority(index),
-                };
-                let name = start.len() - input.0.len();
-                let value = input.string()?;
-                if prefix == 6 {
-                    names.add(authority);
-                }
-                if authority && !matches!(value, (false, LOCAL) | (true, LOCAL_CODED)) {
-                    out.odd = true;
-                    out.bytes.extend(start.get(..name)?);
-                    out.bytes.extend([1, VALUE]);
-                    continue;
-                }
+        let given = input.integer(prefix)?;
+        let index = match prefix {
+            5 => given,
+            _ => table.at_server(given),
+        };
+        let strings = input.0;
+        let mut odd = prefix == 7 && index == AUTHORITY;
+        if prefix == 6 || prefix == 4 {
+            let authority = match given {
+                0 => matches!(input.string()?, (false, NAME) | (true, NAME_CODED)),
+                _ => table.is_authority(given),
+            };
+            let value = input.string()?;
+            odd = authority && !matches!(value, (false, LOCAL) | (true, LOCAL_CODED));
+            if prefix == 6 {
+                table.add(authority, odd);
             }
         }
-        let length = start.len() - input.0.len();
-        out.bytes.extend(start.get(..length)?);
+        if odd {
+            out.odd = true;
+            out.bytes.extend(EXCHANGED);
+            continue;
+        }
+        put_integer(&mut out.bytes, first, prefix, index);
+        let length = strings.len() - input.0.len();
+        out.bytes.extend(strings.get(..length)?);
     }
     Some(out)
+}
+
+/// Writes an integer behind the bits that a first byte has for something else (section 5.1).
+fn put_integer(out: &mut Vec<u8>, first: u8, prefix: u32, value: usize) {
+    let most = u8::MAX >> (8 - prefix);
+    match u8::try_from(value) {
+        Ok(value) if value < most => out.push(first & !most | value),
+        _ => {
+            out.push(first | most);
+            let mut rest = value.saturating_sub(usize::from(most));
+            while rest >= 0x80 {
+                out.push(u8::try_from(rest & 0x7f).unwrap_or_default() | 0x80);
+                rest >>= 7;
+            }
+            out.push(u8::try_from(rest).unwrap_or_default());
+        }
+    }
 }
 
 /// What is left of a block.
@@ -157,37 +201,38 @@ mod tests {
     #[test]
     fn an_authority_is_exchanged_in_every_representation() {
         let long = [b"\x41\x7f\x81\x01".as_slice(), &[b'a'; 256]].concat();
-        let cases: [(&str, &[u8], &[u8]); 13] = [
-            ("a path, indexed", b"\x41\x0b/run/x.sock", b"\x41\x01h"),
+        let cases: [(&str, &[u8], &[u8]); 14] = [
+            ("a path, indexed", b"\x41\x0b/run/x.sock", b"\x01\x01h"),
             ("a path, not indexed", b"\x01\x0b/run/x.sock", b"\x01\x01h"),
             (
                 "a path, never indexed",
                 b"\x11\x0b/run/x.sock",
-                b"\x11\x01h",
+                b"\x01\x01h",
             ),
-            ("percent signs", b"\x41\x0d%2Frun%2Fx.so", b"\x41\x01h"),
-            ("a space and an underscore", b"\x41\x03a _", b"\x41\x01h"),
+            ("percent signs", b"\x41\x0d%2Frun%2Fx.so", b"\x01\x01h"),
+            ("a space and an underscore", b"\x41\x03a _", b"\x01\x01h"),
             // The Huffman code of "/run/x" by the Python package hpack 4.2.
-            ("coded", b"\x41\x85\x62\xcb\x6a\x63\xcf", b"\x41\x01h"),
+            ("coded", b"\x41\x85\x62\xcb\x6a\x63\xcf", b"\x01\x01h"),
             ("empty, of the static table", b"\x81", b"\x01\x01h"),
+            ("empty, indexed", b"\x41\x00", b"\x01\x01h"),
             ("empty, a literal", b"\x01\x00", b"\x01\x01h"),
             (
                 "its name written out",
                 b"\x40\x0a:authority\x02/x",
-                b"\x40\x0a:authority\x01h",
+                b"\x01\x01h",
             ),
             (
                 "its name coded",
                 b"\x40\x88\xb8\x3b\x53\x39\xec\x32\x7d\x7f\x02/x",
-                b"\x40\x88\xb8\x3b\x53\x39\xec\x32\x7d\x7f\x01h",
+                b"\x01\x01h",
             ),
-            ("longer than a prefix", &long, b"\x41\x01h"),
-            ("bytes of no text", b"\x41\x02\xff\xfe", b"\x41\x01h"),
-            ("another host", b"\x41\x06node:1", b"\x41\x01h"),
+            ("longer than a prefix", &long, b"\x01\x01h"),
+            ("bytes of no text", b"\x41\x02\xff\xfe", b"\x01\x01h"),
+            ("another host", b"\x41\x06node:1", b"\x01\x01h"),
         ];
         for (what, authority, wanted) in cases {
             let given = block(&[METHOD, PATH, authority, b"\x00\x01a\x01b"]);
-            let rewritten = rewrite(&given, &mut Names::default()).unwrap();
+            let rewritten = rewrite(&given, &mut Table::default()).unwrap();
             let wanted = block(&[METHOD, PATH, wanted, b"\x00\x01a\x01b"]);
             assert_eq!(rewritten.bytes, wanted, "{what}");
             assert!(rewritten.odd, "{what}");
@@ -207,7 +252,7 @@ mod tests {
             ("an entry of the dynamic table", b"\xbe\x7e\x01a"),
         ];
         for (what, given) in cases {
-            let rewritten = rewrite(given, &mut Names::default()).unwrap();
+            let rewritten = rewrite(given, &mut Table::default()).unwrap();
             assert_eq!(
                 (rewritten.bytes.as_slice(), rewritten.odd),
                 (given, false),
@@ -216,22 +261,76 @@ mod tests {
         }
     }
 
-    /// What the client refers to later is what it meant: the entry with the other value, and new values for the
-    /// name of an entry.
+    /// What the client refers to later is what it meant, though the server's table has none of the exchanged entries.
     #[test]
-    fn names_of_the_dynamic_table_are_followed() {
-        let mut names = Names::default();
-        let first = rewrite(b"\x41\x02/x\x40\x01a\x01b", &mut names).unwrap();
-        assert_eq!(first.bytes, b"\x41\x01h\x40\x01a\x01b");
-        // 62 is the field a, 63 the authority.
-        let second = rewrite(b"\xbe\xbf\x7f\x00\x02/y", &mut names).unwrap();
-        assert_eq!(second.bytes, b"\xbe\xbf\x7f\x00\x01h");
-        // The new authority is 62 now, a is 63 and the first authority 64.
-        let third = rewrite(b"\x0f\x30\x02/y\x0f\x31\x02/z\x7e\x02/z", &mut names).unwrap();
-        assert_eq!(third.bytes, b"\x0f\x30\x02/y\x0f\x31\x01h\x7e\x01h");
-        // Entries beyond the table's end are nobody's.
-        let fourth = rewrite(b"\x0f\xaf\x02\x02/y", &mut names).unwrap();
-        assert_eq!(fourth.bytes, b"\x0f\xaf\x02\x02/y");
+    fn entries_of_the_dynamic_table_are_followed() {
+        let mut table = Table::default();
+        // The client's table: 62 a=b, 63 :authority. The server's: 62 a=b.
+        // Then the new authority is 62, a=b 63 and 62, the first authority 64.
+        let blocks: [(&[u8], &[u8]); 7] = [
+            (b"\x41\x02/x\x40\x01a\x01b", b"\x01\x01h\x40\x01a\x01b"),
+            (b"\xbe\xbf\x7f\x00\x02/y", b"\xbe\x01\x01h\x01\x01h"),
+            (
+                b"\xbf\x0f\x30\x02/y\x0f\x31\x02/z\x7e\x02/z",
+                b"\xbe\x0f\x2f\x02/y\x01\x01h\x01\x01h",
+            ),
+            // An authority that may stay, by the name of one that the server lacks: a=b is 65 now, and 63 there.
+            (b"\x7e\x09localhost\xc1\xbe", b"\x41\x09localhost\xbf\xbe"),
+            // More of the name of a: c is 62 at both ends, the localhost 63 at both, a 66 and 64.
+            (b"\x7f\x02\x01c\xbe\xbf\xc2", b"\x7f\x00\x01c\xbe\xbf\xc0"),
+            (b"\x20\x3f\xe1\x1f\xbe", b"\x20\x3f\xe1\x1f\xbe"),
+            // Entries beyond the table's end are nobody's.
+            (b"\x0f\xaf\x02\x02/y", b"\x0f\xaf\x02\x02/y"),
+        ];
+        for (given, wanted) in blocks {
+            let rewritten = rewrite(given, &mut table).unwrap();
+            assert_eq!(rewritten.bytes, wanted, "{given:x?}");
+        }
+    }
+
+    /// The server's table holds what the client's holds, however full it is: an empty authority with its name takes 42
+    /// bytes of the 4096 (section 4.1), and the field after it the other 4054.
+    #[test]
+    fn a_full_table_keeps_the_fields_that_the_client_refers_to() {
+        let mut fill = b"\x41\x00\x40\x01a\x7f\xb6\x1e".to_vec();
+        fill.resize(fill.len() + 4021, b'b');
+        let mut table = Table::default();
+        let filled = rewrite(&fill, &mut table).unwrap();
+        assert_eq!(filled.bytes[..3], EXCHANGED);
+        assert_eq!(filled.bytes[3..], fill[2..]);
+        // 62 is the field, 63 the authority.
+        assert_eq!(
+            rewrite(b"\xbf\xbe", &mut table).unwrap().bytes,
+            b"\x01\x01h\xbe"
+        );
+        // Of 128 entries the oldest is 189, and 62 at the server when all others are authorities.
+        let mut table = Table::default();
+        rewrite(b"\x40\x00\x00", &mut table).unwrap();
+        rewrite(&b"\x41\x00".repeat(127), &mut table).unwrap();
+        assert_eq!(rewrite(b"\xff\x3e", &mut table).unwrap().bytes, b"\xbe");
+    }
+
+    /// RFC 7541, section 5.1 and its examples in C.1.
+    #[test]
+    fn integers_are_written_as_they_are_read() {
+        for (value, prefix, wanted) in [
+            (10, 5, &b"\xea"[..]),
+            (1337, 5, b"\xff\x9a\x0a"),
+            (42, 7, b"\xaa"),
+            (62, 6, b"\xfe"),
+            (63, 6, b"\xff\x00"),
+            (126, 7, b"\xfe"),
+            (127, 7, b"\xff\x00"),
+            (254, 7, b"\xff\x7f"),
+            (255, 7, b"\xff\x80\x01"),
+            (15, 4, b"\xff\x00"),
+        ] {
+            let mut out = Vec::new();
+            let bits = 0xff_u8 << prefix;
+            put_integer(&mut out, bits, prefix, value);
+            assert_eq!(out, wanted, "{value} in {prefix} bits");
+            assert_eq!(Input(&out).integer(prefix), Some(value));
+        }
     }
 
     #[test]
@@ -251,7 +350,7 @@ mod tests {
             ("a name that ends early", b"\x40\x0a:auth"),
         ];
         for (what, given) in cases {
-            assert_eq!(rewrite(given, &mut Names::default()), None, "{what}");
+            assert_eq!(rewrite(given, &mut Table::default()), None, "{what}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The frames of a client (RFC 9113), with another authority in their header blocks.
 
-use super::block::{Names, rewrite};
+use super::block::{Table, rewrite};
 
 /// What a client says first (section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -37,9 +37,9 @@ enum Place {
 #[derive(Debug)]
 pub struct Filter {
     place: Place,
-    names: Names,
-    /// Whether a header block was seen, so that it is known what the client is like.
-    known: bool,
+    table: Table,
+    /// Whether the log has been told that the client's authority is none.
+    told: bool,
     /// Not yet understood.
     input: Vec<u8>,
     /// For the server.
@@ -52,8 +52,8 @@ impl Filter {
     pub fn new() -> Self {
         Self {
             place: Place::Preface,
-            names: Names::default(),
-            known: false,
+            table: Table::default(),
+            told: false,
             input: Vec::new(),
             output: Vec::new(),
             taken: 0,
@@ -145,15 +145,11 @@ impl Filter {
             Extent::Cut => return Some(0),
         };
         let fields = Fields::read(input.get(..length)?)?;
-        let rewritten = rewrite(&fields.block, &mut self.names)?;
-        if !rewritten.odd && !self.known {
-            // The client is like all others.
-            return None;
+        let rewritten = rewrite(&fields.block, &mut self.table)?;
+        if rewritten.odd && !self.told {
+            tracing::debug!("a client names something else than localhost as the authority");
+            self.told = true;
         }
-        if !self.known {
-            tracing::debug!("a client names something else than a host as the authority");
-        }
-        self.known = true;
         fields.write(&rewritten.bytes, &mut self.output)?;
         Some(length)
     }
@@ -322,32 +318,62 @@ mod tests {
     const SETTINGS: u8 = 4;
     const DATA: u8 = 0;
     const ODD: &[u8] = b"\x83\x41\x06/run/x";
-    const ODD_AFTER: &[u8] = b"\x83\x41\x01h";
+    const ODD_AFTER: &[u8] = b"\x83\x01\x01h";
     const PLAIN: &[u8] = b"\x83\x41\x09localhost";
     /// Refers to the authority of the block before.
     const AGAIN: &[u8] = b"\x83\xbe";
+    const AGAIN_AFTER: &[u8] = b"\x83\x01\x01h";
 
     fn preface() -> Vec<u8> {
         [PREFACE, &frame(SETTINGS, 0, &[0, 1, 0, 0, 0x10, 0])].concat()
     }
 
     #[test]
-    fn a_clients_like_all_others_are_left_alone() {
-        let plain = frame(HEADERS, END_HEADERS, PLAIN);
-        let whole = [
-            preface(),
-            plain,
-            frame(DATA, 1, b"body"),
-            frame(HEADERS, 4, ODD),
-        ];
-        check("localhost", &whole, &whole, true);
-        let nothing = [preface(), frame(HEADERS, END_HEADERS, b"\x83\x86")];
-        check("no authority", &nothing, &nothing, true);
+    fn what_is_no_request_of_http2_is_left_alone() {
         let http1 = [b"GET / HTTP/1.1\r\nHost: /run/x\r\n\r\n".to_vec()];
         check("HTTP/1.1", &http1, &http1, true);
         let cut = [b"PRI * HT".to_vec()];
         check("a preface that ends early", &cut, &cut, false);
         check("only a preface", &[preface()], &[preface()], false);
+    }
+
+    /// Requests of several clients come over one connection when a proxy stands between, and a client of grpc-go may
+    /// name another authority for each call (`grpc.CallAuthority`).
+    #[test]
+    fn every_request_of_a_connection_may_name_another_authority() {
+        let request = |block: &[u8]| frame(HEADERS, END_HEADERS, block);
+        let nothing: &[u8] = b"\x83\x86";
+        for (what, blocks) in [
+            ("only localhost", &[(PLAIN, PLAIN), (AGAIN, AGAIN)][..]),
+            ("a path second", &[(PLAIN, PLAIN), (ODD, ODD_AFTER)]),
+            ("a path after none", &[(nothing, nothing), (ODD, ODD_AFTER)]),
+            (
+                "localhost second, and again",
+                &[(ODD, ODD_AFTER), (PLAIN, PLAIN), (AGAIN, AGAIN)],
+            ),
+            (
+                "each of two again",
+                &[
+                    (PLAIN, PLAIN),
+                    (ODD, ODD_AFTER),
+                    (AGAIN, AGAIN_AFTER),
+                    (b"\x83\xbf", AGAIN),
+                ],
+            ),
+            (
+                "trailers",
+                &[(PLAIN, PLAIN), (b"\x00\x01a\x01b", b"\x00\x01a\x01b")],
+            ),
+        ] {
+            let body = || frame(DATA, 1, b"body");
+            let sent = blocks.iter().flat_map(|(sent, _)| [request(sent), body()]);
+            let wanted = blocks
+                .iter()
+                .flat_map(|(_, wanted)| [request(wanted), body()]);
+            let sent: Vec<_> = std::iter::once(preface()).chain(sent).collect();
+            let wanted: Vec<_> = std::iter::once(preface()).chain(wanted).collect();
+            check(what, &sent, &wanted, false);
+        }
     }
 
     #[test]
@@ -384,8 +410,8 @@ mod tests {
             ),
         ];
         for (what, sent, wanted) in cases {
-            let again = after(1, AGAIN);
-            let sent = [preface(), sent, data.clone(), again.clone()];
+            let sent = [preface(), sent, data.clone(), after(1, AGAIN)];
+            let again = after(1, AGAIN_AFTER);
             check(
                 what,
                 &sent,

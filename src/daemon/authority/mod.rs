@@ -3,19 +3,20 @@
 //! Over a unix socket there is no host to name, and clients fill `:authority` with what they have: the path with its
 //! slashes or with percent signs for them, nothing at all, a name with an underscore (grpc-go with a dialer of its
 //! own, grpc-java, older Python). The servers of containerd and CRI-O do not look at it. Ours parses it as a host and
-//! answers such requests with PROTOCOL_ERROR (hyperium/h2#487), with no setting for it. So what a client sends is read
-//! up to its first request. One that says `localhost`, as kubelet and crictl do, is then left alone for the rest of
-//! the connection; in the requests of all others the authority is exchanged, which nobody reads.
+//! answers such requests with PROTOCOL_ERROR (hyperium/h2#487), with no setting for it. So the head of each request is
+//! read, and an authority that is not `localhost`, as kubelet and crictl say, is exchanged, which nobody reads. Each
+//! request may name another one: a proxy brings those of several clients over one connection.
 //!
 //! ```text
-//!   client ──▶ Client ── first request: localhost ──▶ as it is ─┐
-//!                    └── anything else ──▶ Filter, rewrite ─────┴──▶ tonic
+//!   client ──▶ Client ── HTTP/2 ──▶ Filter, rewrite ──┐
+//!                    └── anything else ──▶ as it is ──┴──▶ tonic
 //! ```
 
 mod block;
 mod filter;
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
@@ -25,14 +26,14 @@ use tonic::transport::server::{Connected, UdsConnectInfo};
 
 use filter::Filter;
 
-/// Bytes read at once while the client is looked at.
-const CHUNK: usize = 4096;
+/// Bytes read at once: most requests are one.
+const CHUNK: usize = 16 * 1024;
 
 /// The connection of a client, as the server is to see it.
 #[derive(Debug)]
 pub struct Client {
     socket: UnixStream,
-    /// None once the client is left alone.
+    /// None once it is known that the client does not speak HTTP/2.
     filter: Option<Box<Filter>>,
 }
 
@@ -65,8 +66,8 @@ impl AsyncRead for Client {
                 *filter = None;
                 break;
             }
-            let mut chunk = [0; CHUNK];
-            let mut chunk = ReadBuf::new(&mut chunk);
+            let mut chunk = [MaybeUninit::uninit(); CHUNK];
+            let mut chunk = ReadBuf::uninit(&mut chunk);
             ready!(pin!(&mut *socket).poll_read(context, &mut chunk))?;
             match chunk.filled() {
                 [] => current.end(),

@@ -86,7 +86,22 @@ func run(socket, how, image, logs string) error {
 	if err := manyHeaders(ctx, client); err != nil {
 		return err
 	}
+	if err := manyAuthorities(ctx, client); err != nil {
+		return err
+	}
 	return life(ctx, client, cri.NewImageServiceClient(connection), image, logs)
+}
+
+// manyAuthorities names another authority in each request, as a proxy does that brings those of several clients.
+func manyAuthorities(ctx context.Context, client cri.RuntimeServiceClient) error {
+	for call := range 300 {
+		names := []string{"localhost", "/run/x", "my_node", "localhost", fmt.Sprintf("/run/%d", call)}
+		name := names[call%len(names)]
+		if _, err := client.Version(ctx, &cri.VersionRequest{}, grpc.CallAuthority(name)); err != nil {
+			return fmt.Errorf("call %d as %q: %w", call, name, err)
+		}
+	}
+	return nil
 }
 
 // manyHeaders sends requests whose headers fill the table that client and server keep of them several times.
