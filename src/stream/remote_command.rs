@@ -6,10 +6,12 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::sync::mpsc;
@@ -325,14 +327,48 @@ async fn write_input(stream: Option<Stream>, mut pipe: Option<Sender>) {
     }
 }
 
-/// A size of a terminal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+/// A size of a terminal, read as Go reads it for the kubelet (`encoding/json` of Go 1.26): kubectl writes `Width`, the
+/// client for JavaScript `width`; null changes nothing, and of a key that comes again the last one counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Size {
-    #[serde(default)]
     width: u16,
-    #[serde(default)]
     height: u16,
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Size;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with Width and Height")
+            }
+
+            fn visit_unit<E>(self) -> Result<Size, E> {
+                Ok(Size::default())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Size, A::Error> {
+                let mut size = Size::default();
+                while let Some(key) = object.next_key::<String>()? {
+                    let field = match key.to_ascii_lowercase().as_str() {
+                        "width" => &mut size.width,
+                        "height" => &mut size.height,
+                        _ => {
+                            object.next_value::<IgnoredAny>()?;
+                            continue;
+                        }
+                    };
+                    *field = object.next_value::<Option<u16>>()?.unwrap_or(*field);
+                }
+                Ok(size)
+            }
+        }
+
+        deserializer.deserialize_any(Fields)
+    }
 }
 
 /// Sets the sizes that the client sends. Keeps the terminal open until the session ends.
@@ -501,6 +537,42 @@ mod tests {
         pending.extend_from_slice(b"1,\"Height\":25}\n");
         assert_eq!(sizes(&mut pending), [second]);
         assert!(sizes(&mut pending).is_empty());
+    }
+
+    /// As the kubelet's handler of resize events reads them: `json.Decoder` of Go 1.26 into TerminalSize, whose fields
+    /// have no tags. The first is what the official client for JavaScript sends.
+    #[test]
+    fn sizes_are_read_as_go_reads_them() {
+        for (text, wanted) in [
+            (r#"{"height":50,"width":133}"#, Some((133, 50))),
+            (r#"{"Width":133,"Height":50}"#, Some((133, 50))),
+            (r#"{"WIDTH":133,"hEIGHT":50}"#, Some((133, 50))),
+            (r#"{"Width":1,"width":133,"Height":50}"#, Some((133, 50))),
+            (r#"{"width":1,"Width":133,"Height":50}"#, Some((133, 50))),
+            (
+                r#"{"Width":133,"Height":50,"Height":null}"#,
+                Some((133, 50)),
+            ),
+            (r#"{"Width":133,"Height":null}"#, Some((133, 0))),
+            (
+                r#"{"Columns":7,"x":{"Width":7},"Height":50}"#,
+                Some((0, 50)),
+            ),
+            ("null", Some((0, 0))),
+            ("{}", Some((0, 0))),
+            (r#"{"Width":"133","Height":50}"#, None),
+            (r#"{"Width":133.0,"Height":50}"#, None),
+            (r#"{"Width":-1,"Height":50}"#, None),
+            ("[133,50]", None),
+            ("133", None),
+        ] {
+            let wanted: Vec<Size> = wanted
+                .map(|(width, height)| Size { width, height })
+                .into_iter()
+                .collect();
+            let mut pending = BytesMut::from(format!("{text} ").as_bytes());
+            assert_eq!(sizes(&mut pending), wanted, "{text}");
+        }
     }
 
     /// kubectl waits for our answer to each of four streams before it tells the size.
