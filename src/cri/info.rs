@@ -6,7 +6,7 @@ use oci_spec::runtime::Spec;
 use serde_json::{Map, Value, json};
 
 use crate::pod::{
-    Connection, ContainerPhase, ContainerRecord, NetworkList, Plugin, PodRecord, Pods,
+    Connection, ContainerPhase, ContainerRecord, NetworkList, Plugin, PodError, PodRecord, Pods,
     ProcessNamespaces, Role,
 };
 
@@ -17,10 +17,11 @@ fn under_key(value: &Value) -> HashMap<String, String> {
     HashMap::from([(KEY.to_owned(), value.to_string())])
 }
 
-/// Of a pod: its pause, the namespaces that it holds, and its Spec.
+/// Of a pod: its pause, the namespaces that it holds, and its Spec, or why that cannot be made.
 pub(super) async fn pod(pods: &Pods, record: &PodRecord) -> HashMap<String, String> {
     let id = record.id.to_string();
     let namespaces = pods.namespaces(&id).unwrap_or_default();
+    let runtime = pods.pause_spec(&id).await;
     // One that has ended has no namespaces, and its number may be somebody else's.
     let pause = namespaces
         .iter()
@@ -34,11 +35,12 @@ pub(super) async fn pod(pods: &Pods, record: &PodRecord) -> HashMap<String, Stri
         "cgroup": record.cgroup,
         "resources": record.resources.resources,
         "overhead": record.resources.overhead,
-        "runtimeSpec": spec(pods.pause_spec(&id).await.ok()),
+        "runtimeSpecError": problem(&runtime),
+        "runtimeSpec": spec(runtime.ok()),
     }))
 }
 
-/// Of a container: its process, the namespaces that it is in, and its Spec.
+/// Of a container: its process, the namespaces that it is in, and its Spec, or why that cannot be made.
 pub(super) async fn container(pods: &Pods, record: &ContainerRecord) -> HashMap<String, String> {
     let id = record.id.to_string();
     let pid = match &record.phase {
@@ -47,14 +49,21 @@ pub(super) async fn container(pods: &Pods, record: &ContainerRecord) -> HashMap<
     };
     let namespaces = pods.namespaces(&record.pod.to_string()).unwrap_or_default();
     let own = namespaces.iter().find(|process| process.id == id);
+    let runtime = pods.runtime_spec(&id).await;
     under_key(&json!({
         "sandboxID": record.pod.to_string(),
         "pid": pid,
         "namespaces": own.map(self::namespaces),
         "degraded": record.degraded,
         "experiments": sharing(pods, record),
-        "runtimeSpec": spec(pods.runtime_spec(&id).await.ok()),
+        "runtimeSpecError": problem(&runtime),
+        "runtimeSpec": spec(runtime.ok()),
     }))
+}
+
+/// Why a Spec cannot be made: a file that the request names has gone.
+fn problem(spec: &Result<Spec, PodError>) -> Option<String> {
+    spec.as_ref().err().map(|error| crate::pod::chain(error))
 }
 
 /// The experiments of a pod as they were carried out; null for a pod without any.

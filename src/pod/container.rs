@@ -32,8 +32,8 @@ use crate::id::ContainerId;
 use crate::image::{Image, ImageKind};
 use crate::plan::{self, PlanContext, Stdin};
 use crate::spec::{
-    self, AppArmorChoice, ContainerConfig, DeviceGrant, ImageDefaults, PidMode, PodConfig,
-    PodPaths, Signal, SpecRequest,
+    self, AppArmorChoice, ContainerConfig, DeviceGrant, DeviceRequest, HostDevice, ImageDefaults,
+    PidMode, PodConfig, PodPaths, Signal, SpecRequest,
 };
 use crate::wire::plan::{ExperimentContainerPlan, Hooks, POD_SHM, PidNamespace};
 use crate::wire::{Reply, Request};
@@ -121,39 +121,42 @@ fn image_facts(image: &Image) -> ContainerImage {
     }
 }
 
-/// The nodes behind the requested devices: the one that is named, or all below a directory.
+/// The nodes behind all requested devices.
 fn device_grants(config: &ContainerConfig) -> Result<Vec<DeviceGrant>, PodError> {
-    let mut grants = Vec::new();
-    for request in &config.devices {
-        let path = request.host_path.as_path();
-        let unusable = |source| PodError::RequestedFile {
-            field: "config.devices.host_path",
-            path: path.to_owned(),
-            source,
-        };
-        let real = path.canonicalize().map_err(unusable)?;
-        let inside = Path::new(request.container_path.as_str());
-        let mut found = host::devices(&real);
-        found.sort_by(|one, other| one.path.cmp(&other.path));
-        if found.is_empty() {
-            let reason = "it is no device node and no directory that has some";
-            return Err(unusable(std::io::Error::new(
-                std::io::ErrorKind::InvalidInput,
-                reason,
-            )));
-        }
-        for mut device in found {
-            device.path = match device.path.strip_prefix(&real) {
-                Ok(below) if !below.as_os_str().is_empty() => inside.join(below),
-                _ => inside.to_owned(),
-            };
-            grants.push(DeviceGrant {
-                device,
-                permissions: request.permissions.clone(),
-            });
-        }
+    let grants: Result<Vec<_>, _> = config.devices.iter().map(device_grant).collect();
+    Ok(grants?.concat())
+}
+
+/// The nodes behind a requested device: the one that is named, or all below a directory.
+fn device_grant(request: &DeviceRequest) -> Result<Vec<DeviceGrant>, PodError> {
+    let path = request.host_path.as_path();
+    let unusable = |source| PodError::RequestedFile {
+        field: "config.devices.host_path",
+        path: path.to_owned(),
+        source,
+    };
+    let real = path.canonicalize().map_err(unusable)?;
+    let inside = Path::new(request.container_path.as_str());
+    let mut found = host::devices(&real);
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    if found.is_empty() {
+        let reason = "it is no device node and no directory that has some";
+        return Err(unusable(std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            reason,
+        )));
     }
-    Ok(grants)
+    let grant = |mut device: HostDevice| {
+        device.path = match device.path.strip_prefix(&real) {
+            Ok(below) if !below.as_os_str().is_empty() => inside.join(below),
+            _ => inside.to_owned(),
+        };
+        DeviceGrant {
+            device,
+            permissions: request.permissions.clone(),
+        }
+    };
+    Ok(found.into_iter().map(grant).collect())
 }
 
 /// Where the pid namespace of a container comes from, when it is not its own.
@@ -165,16 +168,41 @@ fn joined_pid(record: &ContainerRecord) -> Option<PidNamespace> {
     }
 }
 
-/// The OCI runtime Spec of a container. Made anew from the record whenever it is wanted.
+/// The OCI runtime Spec of a container that is to be launched: what it names has to be there.
+fn launch_spec(node: &Node, pod: &PodSnapshot, record: &ContainerRecord) -> Result<Spec, PodError> {
+    if let PidMode::Target(id) = &record.config.security.pid
+        && running(pod, *id).is_none()
+    {
+        return Err(PodError::Target(id.to_string()));
+    }
+    build_spec(node, pod, record, &device_grants(&record.config)?)
+}
+
+/// The OCI runtime Spec of a container. Made anew from the record whenever it is wanted. The container may have
+/// outlived its target and its devices: such devices are left out, and the number of the target is 0.
 pub fn runtime_spec(
     node: &Node,
     pod: &PodSnapshot,
     record: &ContainerRecord,
 ) -> Result<Spec, PodError> {
+    let devices = &record.config.devices;
+    let devices: Vec<_> = devices.iter().flat_map(device_grant).flatten().collect();
+    build_spec(node, pod, record, &devices)
+}
+
+fn build_spec(
+    node: &Node,
+    pod: &PodSnapshot,
+    record: &ContainerRecord,
+    devices: &[DeviceGrant],
+) -> Result<Spec, PodError> {
     let directory = node.pod_path(pod.pod.id);
     let pause = pod.pod.pause.map_or(0, |pause| pause.pid);
     let target_pid = match &record.config.security.pid {
-        PidMode::Target(id) => Some(target_namespace(pod, *id)?),
+        PidMode::Target(id) => {
+            let target = running(pod, *id).unwrap_or(0);
+            Some(PathBuf::from(format!("/proc/{target}/ns/pid")))
+        }
         PidMode::Pod | PidMode::Container | PidMode::Node => None,
     };
     let paths = PodPaths {
@@ -210,26 +238,24 @@ pub fn runtime_spec(
         node_hostname: &node.hostname,
         cgroups_path: cgroup.as_str(),
         localhost_seccomp: seccomp.as_ref(),
-        devices: &device_grants(&record.config)?,
+        devices,
         cdi: &record.cdi,
         volumes: &volumes::mounts(node, record)?,
     })?)
 }
 
-fn target_namespace(pod: &PodSnapshot, id: ContainerId) -> Result<PathBuf, PodError> {
-    let target = pod.containers.get(&id).map(|target| &target.phase);
-    match target {
-        Some(ContainerPhase::Running(run, _)) => {
-            Ok(PathBuf::from(format!("/proc/{}/ns/pid", run.process.pid)))
-        }
-        _ => Err(PodError::Target(id.to_string())),
+/// The process of a container of the pod, if it runs.
+fn running(pod: &PodSnapshot, id: ContainerId) -> Option<i32> {
+    match &pod.containers.get(&id)?.phase {
+        ContainerPhase::Running(run, _) => Some(run.process.pid),
+        _ => None,
     }
 }
 
 /// Checks that the container can be launched, makes its directories and its cgroup, and records it. Blocks.
 /// On failure nothing is left.
 pub fn prepare(node: &Node, pod: &PodSnapshot, record: &ContainerRecord) -> Result<(), PodError> {
-    let spec = runtime_spec(node, pod, record)?;
+    let spec = launch_spec(node, pod, record)?;
     compile(node, record, &spec)?;
     hooks(node, record, &spec)?;
     image_volume::check(node, record)?;
@@ -455,7 +481,7 @@ fn ready_launch(
     pod: &PodSnapshot,
     record: &ContainerRecord,
 ) -> Result<Launch, PodError> {
-    let spec = runtime_spec(node, pod, record)?;
+    let spec = launch_spec(node, pod, record)?;
     let path = cgroup_path(&pod.pod, record.id)?;
     let cgroup = match node.cgroups.open(&path)? {
         Some(cgroup) => cgroup,

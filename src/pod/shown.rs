@@ -76,9 +76,10 @@ impl Paths {
     }
 
     /// Whether there is what a path names. The pause owns all namespaces of a pod but those of a container that
-    /// another one has joined, and that one was looked up as a running one.
+    /// another one has joined; process 0 stands for one that has ended.
     fn has(&self, path: &Path) -> bool {
-        self.pause || !path.starts_with("/proc")
+        let gone = path.starts_with("/proc/0");
+        (self.pause && !gone) || !path.starts_with("/proc")
     }
 }
 
@@ -123,6 +124,15 @@ mod tests {
             (Ipc, Some("/proc/0/ns/ipc"), None, ended, None),
             (Uts, Some("/proc/7/ns/uts"), None, ended, None),
             (Pid, Some("/proc/7/ns/pid"), None, ended, None),
+            (
+                Pid,
+                Some("/proc/8/ns/pid"),
+                pin(),
+                alive,
+                Some("/proc/8/ns/pid"),
+            ),
+            (Pid, Some("/proc/0/ns/pid"), pin(), alive, None),
+            (Pid, Some("/proc/0/ns/pid"), None, ended, None),
             (Cgroup, Some("/proc/7/ns/cgroup"), None, ended, None),
             (Mount, None, pin(), alive, None),
         ];

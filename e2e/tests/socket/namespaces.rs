@@ -179,6 +179,45 @@ fn pid_target_is_another_containers() {
     fails(refused, Code::InvalidArgument, &["target_id"]);
 }
 
+/// A container whose target had ended had no Spec in `crictl inspect`, and where it lives on, in a pod with one pid
+/// namespace for all, no command ran in it and its limits could not be changed.
+#[test]
+fn a_container_is_shown_and_used_after_its_target() {
+    let daemon = Daemon::start();
+    for (name, mode, outlives) in [
+        ("own", NamespaceMode::Container, false),
+        ("shared", NamespaceMode::Pod, true),
+    ] {
+        let mut config = daemon.pod(name);
+        config.namespaces().pid = mode.into();
+        let pod = daemon.run(config);
+        let mut config = idle("app");
+        config.namespaces().pid = mode.into();
+        let app = pod.start(config);
+        let mut config = idle("debug");
+        config.namespaces().pid = NamespaceMode::Target.into();
+        config.namespaces().target_id.clone_from(&app.id);
+        let debug = pod.start(config);
+        app.stop(0);
+        if outlives {
+            assert_eq!(debug.sh("echo here").trim(), "here");
+        } else {
+            debug.wait();
+        }
+        let info = debug.info();
+        let namespaces = info["runtimeSpec"]["linux"]["namespaces"].as_array();
+        let mut pid = namespaces
+            .into_iter()
+            .flatten()
+            .filter(|one| one["type"] == "pid");
+        let pid = pid
+            .next()
+            .unwrap_or_else(|| panic!("no pid namespace in {info}"));
+        assert!(pid["path"].is_null(), "{info}");
+        assert!(info["runtimeSpecError"].is_null(), "{info}");
+    }
+}
+
 fn node(daemon: &Daemon, name: &str) -> PodSandboxConfig {
     let mut config = daemon.pod(name);
     config.namespaces().network = NamespaceMode::Node.into();
