@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A signal that can be sent on Linux: 1 to 64.
+/// A signal that can be sent on Linux, 1 to 64, by the name that it was asked for: clients want to find that one again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "u8", try_from = "u8")]
 pub struct Signal(u8);
@@ -17,6 +17,9 @@ pub enum SignalError {
     #[error("{0:?} is no signal; give a name such as SIGTERM or RTMIN+3, or a number from 1 to 64")]
     Unknown(String),
 }
+
+/// The bit that says that a signal goes by the second of its two names.
+const SECOND: u8 = 0x80;
 
 /// Names without `SIG` and their numbers, the same on x86-64 and aarch64.
 const NAMES: &[(&str, u8)] = &[
@@ -71,7 +74,15 @@ impl Signal {
 
     /// The number.
     pub fn number(self) -> i32 {
-        i32::from(self.0)
+        i32::from(self.0 & !SECOND)
+    }
+
+    /// The name without `SIG`, if it has one.
+    fn name(self) -> Option<&'static str> {
+        let number = self.0 & !SECOND;
+        let mut names = NAMES.iter().filter(|(_, known)| *known == number);
+        let (name, _) = names.nth(usize::from(self.0 & SECOND != 0))?;
+        Some(name)
     }
 }
 
@@ -81,16 +92,26 @@ impl FromStr for Signal {
     fn from_str(text: &str) -> Result<Self, SignalError> {
         let unknown = || SignalError::Unknown(text.chars().take(40).collect());
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
-            let number: u8 = text.parse().map_err(|_| unknown())?;
-            return Self::try_from(number).map_err(|_| unknown());
+            let number = text.parse().ok().filter(|number| is_number(*number));
+            return number.map(Self).ok_or_else(unknown);
         }
         let upper = text.to_ascii_uppercase();
         let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-        if let Some((_, number)) = NAMES.iter().find(|(known, _)| *known == name) {
-            return Ok(Self(*number));
+        if let Some((first, number)) = NAMES.iter().find(|(known, _)| *known == name) {
+            let signal = Self(*number);
+            let is_first = signal.name() == Some(*first);
+            return Ok(if is_first {
+                signal
+            } else {
+                Self(number | SECOND)
+            });
         }
         real_time(name).map(Self).ok_or_else(unknown)
     }
+}
+
+fn is_number(number: u8) -> bool {
+    (1..=RTMAX).contains(&number)
 }
 
 /// `RTMIN+n` and `RTMAX-n`, within the range.
@@ -115,7 +136,7 @@ impl TryFrom<u8> for Signal {
     type Error = SignalError;
 
     fn try_from(number: u8) -> Result<Self, SignalError> {
-        if (1..=RTMAX).contains(&number) {
+        if is_number(number) || Self(number).name().is_some() {
             Ok(Self(number))
         } else {
             Err(SignalError::Unknown(number.to_string()))
@@ -131,7 +152,7 @@ impl From<Signal> for u8 {
 
 impl fmt::Display for Signal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((name, _)) = NAMES.iter().find(|(_, number)| *number == self.0) {
+        if let Some(name) = self.name() {
             write!(out, "SIG{name}")
         } else if self.0 >= RTMIN {
             write!(out, "SIGRTMIN+{}", self.0 - RTMIN)

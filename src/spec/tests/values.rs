@@ -33,8 +33,32 @@ fn a_signal_reads_back_what_it_prints() {
         let signal = Signal::try_from(number).unwrap();
         assert_eq!(signal.to_string().parse(), Ok(signal));
     }
-    assert!(Signal::try_from(0).is_err());
-    assert!(Signal::try_from(65).is_err());
+    // signal(7): CLD, IOT and POLL are other names of CHLD, ABRT and IO. A record keeps which one was asked for.
+    for (name, number, shown) in [
+        ("SIGCLD", 17, "SIGCLD"),
+        ("iot", 6, "SIGIOT"),
+        ("POLL", 29, "SIGPOLL"),
+        ("SIGCHLD", 17, "SIGCHLD"),
+        ("6", 6, "SIGABRT"),
+        ("SIGIO", 29, "SIGIO"),
+    ] {
+        let signal: Signal = name.parse().unwrap();
+        assert_eq!(
+            (signal.number(), signal.to_string().as_str()),
+            (number, shown)
+        );
+        let kept = serde_json::to_string(&signal).unwrap();
+        assert_eq!(
+            serde_json::from_str::<Signal>(&kept).unwrap(),
+            signal,
+            "{kept}"
+        );
+    }
+    // What stands in a record may be no second name of a signal with one.
+    for number in [0, 65, 0x80, 0x80 + 15, 0x80 + 64, 255] {
+        assert!(Signal::try_from(number).is_err(), "{number}");
+    }
+    assert!("145".parse::<Signal>().is_err());
 }
 
 #[test]

@@ -752,8 +752,8 @@ fn signals_of_the_protocol_are_not_those_of_the_kernel() {
     assert_eq!(signal("f", 0).unwrap(), None);
     for value in 1..=65 {
         let found = signal("f", value).unwrap().unwrap();
-        let back = signal("f", signal_message(found).into()).unwrap();
-        assert_eq!(back, Some(found), "{value}");
+        // Also SIGCLD, SIGIOT and SIGPOLL, as containerd 2.4.2 keeps the name that was asked for.
+        assert_eq!(i32::from(signal_message(found)), value);
     }
 }
 
