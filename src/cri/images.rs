@@ -11,6 +11,7 @@ use tonic::{Request, Response};
 
 use super::observe::{Answer, observe};
 use super::{Node, batch, convert, profiles};
+use crate::disk::json_text;
 use crate::image::{Image, PullRequest};
 
 /// The service.
@@ -140,7 +141,8 @@ impl Images {
 
 /// The verbose part: the configuration as published, and what the layers make up.
 fn info(image: &Image) -> HashMap<String, String> {
-    let spec: serde_json::Value = serde_json::from_str(&image.config_json).unwrap_or_default();
+    let text = json_text(image.config_json.as_bytes());
+    let spec: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
     let info = json!({ "chainID": image.chain_id(), "imageSpec": spec });
     HashMap::from([("info".to_owned(), info.to_string())])
 }

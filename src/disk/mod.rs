@@ -20,6 +20,7 @@ mod name;
 mod record;
 mod remove;
 mod replace;
+mod text;
 mod usage;
 
 pub use dir::{Dir, DirError, Entry, EntryKind, LockFile};
@@ -27,6 +28,7 @@ pub use draft::Draft;
 pub use name::{FileName, FileNameError};
 pub use record::{Record, RecordError};
 pub use replace::Durability;
+pub use text::json_text;
 pub use usage::{FsSpace, TreeFingerprint, TreeUsage};
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::RegistryError;
 use super::client::{Ask, Client, sensitive};
 use super::hosts::Scheme;
+use crate::disk::json_text;
 use crate::image::credentials::Secret;
 use base64::Engine as _;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -101,7 +102,7 @@ struct TokenAnswer {
 
 /// The token of an answer, and how long it is good for, in seconds.
 fn token(body: &[u8]) -> Option<(String, u64)> {
-    let answer: TokenAnswer = serde_json::from_slice(body).ok()?;
+    let answer: TokenAnswer = serde_json::from_str(&json_text(body)).ok()?;
     let lifetime = answer.expires_in.as_u64().unwrap_or_default();
     let tokens = [answer.token, answer.access_token];
     let token = tokens
@@ -278,7 +279,7 @@ pub(super) fn error_detail(body: &[u8]) -> String {
         #[serde(default)]
         message: String,
     }
-    let Ok(Errors { errors }) = serde_json::from_slice(body) else {
+    let Ok(Errors { errors }) = serde_json::from_str(&json_text(body)) else {
         return String::new();
     };
     let Some(One { code, message }) = errors.into_iter().next() else {

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::error::CniError;
 use super::strays;
+use crate::disk::json_text;
 use crate::fault;
 use crate::sys::process;
 
@@ -253,7 +254,7 @@ async fn end(child: &mut Child, group: Option<i32>, call: &Call) {
 /// Why a plugin failed, in its own words: the error that it wrote (section 5 of the specification), or the
 /// end of its standard error.
 fn reason(written: &Written, status: ExitStatus) -> String {
-    let error: Option<Value> = serde_json::from_slice(&written.stdout).ok();
+    let error: Option<Value> = serde_json::from_str(&json_text(&written.stdout)).ok();
     let text = |key: &str| {
         let text = error.as_ref()?.get(key)?.as_str()?.trim();
         (!text.is_empty()).then(|| text.to_owned())

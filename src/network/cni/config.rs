@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 use super::error::CniError;
 use super::field::Object;
 use super::version::{self, CniVersion};
+use crate::disk::json_text;
 
 /// Largest configuration file; real ones have a few KiB.
 const FILE_LIMIT: u64 = 1 << 20;
@@ -198,7 +199,7 @@ fn read(path: &Path) -> Result<Value, CniError> {
     if text.len() as u64 > FILE_LIMIT {
         return Err(wrong(format!("it has more than {FILE_LIMIT} bytes")));
     }
-    serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))
+    serde_json::from_str(&json_text(&text)).map_err(|error| wrong(error.to_string()))
 }
 
 /// A file with one plugin, as a list.

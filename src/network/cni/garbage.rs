@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::call::{self, Verb};
 use super::{CniError, CniNetwork, CniVersion, INTERFACE};
+use crate::disk::json_text;
 
 /// The keys under which plugins look for the attachments that live. libcni writes both: the second is what the
 /// specification of 1.1.0 said first.
@@ -83,7 +84,7 @@ fn of_others(cache: &Path, network: &str) -> Vec<Value> {
         let mut text = Vec::new();
         let file = File::open(entry.path()).ok()?;
         file.take(FILE_LIMIT).read_to_end(&mut text).ok()?;
-        let of: Cached = serde_json::from_slice(&text).ok()?;
+        let of: Cached = serde_json::from_str(&json_text(&text)).ok()?;
         let ours = of.kind == "cniCacheV1" && of.network_name == network && !of.if_name.is_empty();
         ours.then(|| json!({ "containerID": of.container_id, "ifname": of.if_name }))
     };

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::field::Object;
 use super::version::{self, CniVersion};
+use crate::disk::json_text;
 
 /// A result, with all that any version of it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +72,8 @@ pub(super) fn parse(stdout: &[u8], version: CniVersion) -> Result<Outcome, Strin
         return Err("it wrote nothing".to_owned());
     }
     let wrote = |reason: String| format!("{reason}; it wrote: {:?}", super::call::excerpt(stdout));
-    let value: Value = serde_json::from_slice(stdout).map_err(|error| wrote(error.to_string()))?;
+    let text = json_text(stdout);
+    let value: Value = serde_json::from_str(&text).map_err(|error| wrote(error.to_string()))?;
     read(&value, version).map_err(wrote)
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::call::{self, Call, Verb};
 use super::{CniError, CniNetwork, CniVersion, NetworkList};
+use crate::disk::json_text;
 
 /// How long a verdict of the plugins is good.
 const FRESH: Duration = Duration::from_secs(10);
@@ -210,7 +211,7 @@ impl CniNetwork {
 
 /// The versions in an answer to VERSION.
 fn supported(stdout: &[u8]) -> Option<Vec<String>> {
-    let answer: Value = serde_json::from_slice(stdout).ok()?;
+    let answer: Value = serde_json::from_str(&json_text(stdout)).ok()?;
     let texts = |list: &[Value]| {
         let texts = list.iter().filter_map(Value::as_str);
         texts.map(str::to_owned).collect()

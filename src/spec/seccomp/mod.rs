@@ -15,6 +15,7 @@ use oci_spec::runtime::{
 
 use serde_json::Value;
 
+use crate::disk::json_text;
 pub use artifact::{ArtifactError, parse_artifact};
 
 /// Largest profile that is parsed, in bytes.
@@ -70,7 +71,7 @@ pub fn parse_profile(json: &[u8]) -> Result<LinuxSeccomp, ProfileError> {
     if json.len() > MAX_PROFILE {
         return Err(ProfileError::TooLarge(json.len()));
     }
-    from_value(serde_json::from_slice(json).map_err(ProfileError::Json)?)
+    from_value(serde_json::from_str(&json_text(json)).map_err(ProfileError::Json)?)
 }
 
 /// Reads a profile as readers in Go do: null is nothing, and an entry without names has none.

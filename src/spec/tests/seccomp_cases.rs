@@ -162,6 +162,29 @@ fn a_profile_is_read_as_go_reads_it_and_faults_have_a_place() {
     assert_eq!(error.unwrap_err().to_string(), "$.architectures[0]");
 }
 
+/// A comment in Latin-1, and a half of a surrogate pair: json.Unmarshal of Go 1.26, with which containerd 2.4.2 reads the
+/// profiles of the node, takes U+FFFD for them.
+#[test]
+fn a_profile_may_have_bytes_that_are_no_unicode() {
+    for comment in [
+        &b"r\xe9seau"[..],
+        br"\ud800",
+        br"\udc80 x",
+        b"\xff\xfe",
+        b"\xc3",
+    ] {
+        let text = [
+            br#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir"],"comment":""#,
+            comment,
+            br#"","action":"SCMP_ACT_ERRNO"}]}"#,
+        ]
+        .concat();
+        let profile = parse_profile(&text).unwrap();
+        let names = profile.syscalls().as_ref().unwrap()[0].names();
+        assert_eq!(names, &["mkdir"], "{comment:?}");
+    }
+}
+
 #[test]
 fn the_default_profile_survives_json() {
     let profile = default_profile(&HashSet::new(), (6, 1));

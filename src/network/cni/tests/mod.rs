@@ -11,10 +11,10 @@ use super::{CniError, CniVersion, config, outcome};
 use crate::disk::{Dir, Durability, FileName};
 use crate::network::{Bandwidth, HostPort, Protocol};
 
-fn write(dir: &Path, name: &str, text: &str) {
+fn write(dir: &Path, name: &str, text: impl AsRef<[u8]>) {
     let dir = Dir::open_root(dir).unwrap();
     let name = FileName::new(name).unwrap();
-    dir.replace(&name, text.as_bytes(), Durability::Volatile)
+    dir.replace(&name, text.as_ref(), Durability::Volatile)
         .unwrap();
 }
 
@@ -54,7 +54,7 @@ fn the_first_file_by_name_is_the_network() {
         matches!(&error, CniError::Config { path, .. } if path.ends_with("00.json")),
         "{error}"
     );
-    write(dir.path(), "00.json", &" ".repeat(1 << 21));
+    write(dir.path(), "00.json", " ".repeat(1 << 21));
     assert!(first().unwrap_err().to_string().contains("more than"));
 }
 
@@ -167,6 +167,36 @@ fn a_mistake_is_told_with_its_file() {
         "{}",
         told()
     );
+}
+
+/// libcni 1.3.1 reads with encoding/json (Go 1.26), which takes U+FFFD for bytes and escapes that are no Unicode, and
+/// hands that on. A description in Latin-1 made a node NotReady.
+#[test]
+fn what_is_no_unicode_is_read_as_go_reads_it() {
+    let dir = tempfile::tempdir().unwrap();
+    for (given, read) in [
+        (&b"r\xe9seau"[..], "r\u{fffd}seau"),
+        (br"\ud800", "\u{fffd}"),
+        (br"\udc80.example", "\u{fffd}.example"),
+        (br"\ud83d\ude00", "\u{1f600}"),
+        (b"\xe2\x82", "\u{fffd}\u{fffd}"),
+    ] {
+        let around =
+            |before: &str, after: &str| [before.as_bytes(), given, after.as_bytes()].concat();
+        write(
+            dir.path(),
+            "10.conflist",
+            around(r#"{"name":"n","plugins":[{"type":"a","desc":""#, r#""}]}"#),
+        );
+        let list = config::first(dir.path()).unwrap().unwrap();
+        assert_eq!(list.plugins[0].config["desc"], read, "{given:?}");
+        let wrote = around(
+            r#"{"cniVersion":"1.0.0","ips":[{"address":"10.0.0.5/24"}],"dns":{"domain":""#,
+            r#""}}"#,
+        );
+        let result = outcome::parse(&wrote, CniVersion::V1_0_0).unwrap();
+        assert_eq!(result.whole()["dns"]["domain"], read, "{given:?}");
+    }
 }
 
 #[test]
