@@ -4,7 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use cri_api::runtime::v1::{
-    LinuxContainerResources, UpdateContainerResourcesRequest, UpdatePodSandboxResourcesRequest,
+    Device, LinuxContainerResources, UpdateContainerResourcesRequest,
+    UpdatePodSandboxResourcesRequest,
 };
 use e2e::evidence::{self, cgroup};
 use e2e::request::{self, ContainerParts, container, idle, shell};
@@ -597,4 +598,39 @@ fn the_least_limits_start() {
         change(config.resources());
         assert_eq!(pod.finish(config).1.exit_code, 7, "{name}");
     }
+}
+
+/// A device of a USB port was unplugged: no command ran in the container that had it, its limits could not be changed
+/// and `crictl inspect` had no Spec. A new one is refused.
+#[test]
+fn a_container_outlives_its_device() {
+    let daemon = Daemon::start();
+    let node = daemon.place.dir.join("device");
+    e2e::program::sh(&format!("mknod -m 666 {} c 1 3", node.display()));
+    let pod = daemon.run_named("usb");
+    let mut config = idle("c");
+    config.devices = vec![Device {
+        host_path: node.display().to_string(),
+        container_path: "/dev/usb".into(),
+        permissions: "rw".into(),
+    }];
+    let container = pod.start(config.clone());
+    let devices = |info: &serde_json::Value| info["runtimeSpec"]["linux"]["devices"].clone();
+    assert_eq!(devices(&container.info())[0]["path"], "/dev/usb");
+    std::fs::remove_file(&node).unwrap();
+    assert_eq!(container.sh("echo x >/dev/usb && echo here").trim(), "here");
+    let resources = LinuxContainerResources {
+        cpu_shares: 512,
+        ..LinuxContainerResources::default()
+    };
+    update(&container, resources).unwrap();
+    let info = container.info();
+    assert_eq!(devices(&info), serde_json::json!([]), "{info}");
+    config.metadata.as_mut().unwrap().name = "late".into();
+    let refused = daemon.try_create(&pod.id, &pod.config, &config);
+    fails(
+        refused,
+        Code::InvalidArgument,
+        &["config.devices.host_path"],
+    );
 }
