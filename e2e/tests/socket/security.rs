@@ -161,6 +161,8 @@ fn the_default_seccomp_profile_is_in_force() {
 
     let mut config = idle("unconfined");
     config.security().seccomp = profile(ProfileType::Unconfined, "");
+    // AppArmor's default profile has no rule for user namespaces either.
+    config.security().apparmor = profile(ProfileType::Unconfined, "");
     let run = pod.start(config);
     assert_eq!(status(run.pid(), "Seccomp"), "0");
     run.sh("unshare -U true");
