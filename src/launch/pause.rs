@@ -136,9 +136,11 @@ impl Prepared<'_> {
         }
         self.write_sysctls(reporter)?;
         self.make_root(reporter)?;
-        self.drop_privileges(reporter)?;
+        // Before the filter, which may forbid it.
         reporter.at(Step::Exec, 0);
         descriptor::close_all_on_exec()?;
+        self.drop_privileges(reporter)?;
+        reporter.at(Step::Exec, 0);
         Err(execute_file(
             self.launch.program,
             &self.arguments,

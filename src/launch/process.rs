@@ -107,14 +107,12 @@ impl<'a> Prepared<'a> {
         })
     }
 
+    /// Gives up what the program is not to have. The filter comes as late as it can: behind it follow execve(2) and,
+    /// where the process is left with fewer capabilities than loading a filter takes, one capset(2).
     fn drop_privileges(&self, reporter: &Reporter<'_>) -> nix::Result<()> {
         let process = self.process;
         self.set_limits(reporter)?;
-        if !process.no_new_privileges {
-            // Without no_new_privs only CAP_SYS_ADMIN may load a filter, and it is about to go.
-            self.load_filter(reporter)?;
-        }
-        self.change_user(reporter)?;
+        let sets = self.change_user(reporter)?;
         reporter.at(Step::WorkingDirectory, 0);
         confirm_directory(&process.cwd)?;
         credential::set_file_mode_mask(process.umask.unwrap_or(DEFAULT_MASK));
@@ -122,9 +120,8 @@ impl<'a> Prepared<'a> {
         if process.no_new_privileges {
             reporter.at(Step::NoNewPrivileges, 0);
             credential::set_no_new_privileges()?;
-            self.load_filter(reporter)?;
         }
-        Ok(())
+        self.load_filter(sets, reporter)
     }
 
     fn set_limits(&self, reporter: &Reporter<'_>) -> nix::Result<()> {
@@ -143,16 +140,40 @@ impl<'a> Prepared<'a> {
         Ok(())
     }
 
-    fn load_filter(&self, reporter: &Reporter<'_>) -> nix::Result<()> {
+    /// Loads the filter and leaves the process with these capabilities.
+    fn load_filter(&self, sets: Sets, reporter: &Reporter<'_>) -> nix::Result<()> {
         reporter.at(Step::Seccomp, 0);
         let Some(filter) = &self.process.seccomp else {
             return Ok(());
         };
-        seccomp::load(&filter.program, filter.flags)
+        let lent = self.lent();
+        if sets.effective & lent == lent {
+            return seccomp::load(&filter.program, filter.flags);
+        }
+        let loading = Sets {
+            effective: sets.effective | lent,
+            permitted: sets.permitted | lent,
+            ..sets
+        };
+        // Where this process has no such capability, the kernel's answer to the filter says more.
+        let _ = credential::set_capabilities(loading);
+        seccomp::load(&filter.program, filter.flags)?;
+        reporter.at(Step::Capabilities, 0);
+        credential::set_capabilities(sets)
     }
 
-    /// Sets groups, user and capabilities. What this process may not hand on is left out and reported.
-    fn change_user(&self, reporter: &Reporter<'_>) -> nix::Result<()> {
+    /// The capability that stays permitted until the filter is loaded: without no_new_privs the kernel takes a filter
+    /// from CAP_SYS_ADMIN only.
+    fn lent(&self) -> u64 {
+        match &self.process.seccomp {
+            Some(_) if !self.process.no_new_privileges => credential::SYS_ADMIN,
+            _ => 0,
+        }
+    }
+
+    /// Sets groups, user and capabilities, and returns those capabilities without the lent one. What this process may
+    /// not hand on is left out and reported.
+    fn change_user(&self, reporter: &Reporter<'_>) -> nix::Result<Sets> {
         let process = self.process;
         let wanted = process.capabilities;
         reporter.at(Step::Capabilities, 0);
@@ -164,13 +185,17 @@ impl<'a> Prepared<'a> {
         reporter.at(Step::User, 0);
         set_identity(&process.groups, process.gid, process.uid)?;
         reporter.at(Step::Capabilities, 0);
-        let inheritable = wanted.inheritable & held & wanted.bounding;
-        credential::set_capabilities(Sets {
+        let sets = Sets {
             effective: wanted.effective & held,
             permitted: wanted.permitted & held,
-            inheritable,
+            inheritable: wanted.inheritable & held & wanted.bounding,
+        };
+        credential::set_capabilities(Sets {
+            permitted: sets.permitted | self.lent() & held,
+            ..sets
         })?;
-        credential::set_ambient(wanted.ambient & wanted.permitted & inheritable)
+        credential::set_ambient(wanted.ambient & wanted.permitted & sets.inheritable)?;
+        Ok(sets)
     }
 
     /// Tries the candidates as a shell does. EACCES says more than the "not found" of a later one.

@@ -121,8 +121,8 @@ impl Process {
         }
     }
 
-    /// The report socket is closed: by execve when that was the last step, else by the child's end, which
-    /// SIGCHLD is about to tell.
+    /// The report socket is closed: by execve when that was the last step and has happened, else by the child's end,
+    /// which SIGCHLD is about to tell.
     fn end_launch(&mut self) -> Effect {
         let Some(launch) = self.launch.take() else {
             return Effect::None;
@@ -132,7 +132,12 @@ impl Process {
             return Effect::None;
         }
         // The process is this one's child and not waited for, so its number is its own.
-        self.start_ticks = proc::start_ticks(self.pid).unwrap_or(0);
+        let beginning = proc::beginning(self.pid).ok();
+        if beginning.is_some_and(|beginning| !beginning.has_executed) {
+            // It was killed in its last step, as a seccomp filter may do.
+            return Effect::None;
+        }
+        self.start_ticks = beginning.map_or(0, |beginning| beginning.start_ticks);
         self.apply(Event::Executed)
     }
 

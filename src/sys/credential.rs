@@ -10,6 +10,9 @@ const MASK_BITS: u32 = 64;
 /// `_LINUX_CAPABILITY_VERSION_3`: two 32-bit words a set.
 const CAPABILITY_VERSION: u32 = 0x2008_0522;
 
+/// The mask of CAP_SYS_ADMIN, which loading a filter takes: linux/capability.h.
+pub const SYS_ADMIN: u64 = 1 << 21;
+
 /// The three sets that capset(2) knows, as bit masks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sets {

@@ -20,23 +20,47 @@ pub fn kernel_version() -> (u32, u32) {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
-/// When a process started, in clock ticks since boot: field 22 of /proc/PID/stat. Together with the number
-/// and the boot id it names a process for ever.
+/// What /proc/PID/stat says of how a process began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beginning {
+    /// When it started, in clock ticks since boot: field 22. Together with the number and the boot id it names a
+    /// process for ever.
+    pub start_ticks: u64,
+    /// Whether it has executed a program since it was forked: `PF_FORKNOEXEC` of field 9 is unset, also once it has
+    /// ended. ps(1) shows that flag.
+    pub has_executed: bool,
+}
+
+/// How a process began.
 ///
 /// # Errors
 /// `NotFound` when there is no such process; `InvalidData` when the line has another form.
-pub fn start_ticks(pid: i32) -> io::Result<u64> {
+pub fn beginning(pid: i32) -> io::Result<Beginning> {
     let mut line = [0; STAT_BYTES];
     let length = File::open(format!("/proc/{pid}/stat"))?.read(&mut line)?;
-    parse_start_ticks(&line[..length]).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    parse_beginning(&line[..length]).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// Field 22 of a stat line. Field 2, the name in parentheses, may itself have spaces and parentheses, so
+/// When a process started, as [`Beginning::start_ticks`].
+///
+/// # Errors
+/// As [`beginning`].
+pub fn start_ticks(pid: i32) -> io::Result<u64> {
+    beginning(pid).map(|beginning| beginning.start_ticks)
+}
+
+/// Fields 9 and 22 of a stat line. Field 2, the name in parentheses, may itself have spaces and parentheses, so
 /// fields are counted after the last closing one.
-fn parse_start_ticks(line: &[u8]) -> Option<u64> {
+fn parse_beginning(line: &[u8]) -> Option<Beginning> {
+    const FORKED_WITHOUT_EXEC: u32 = 0x40;
     let name_end = line.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(line.get(name_end + 2..)?).ok()?;
-    rest.split(' ').nth(19)?.parse().ok()
+    let mut fields = rest.split(' ');
+    let flags: u32 = fields.nth(6)?.parse().ok()?;
+    Some(Beginning {
+        has_executed: flags & FORKED_WITHOUT_EXEC == 0,
+        start_ticks: fields.nth(12)?.parse().ok()?,
+    })
 }
 
 /// The number of a process in its own pid namespace: the last of `NSpid` in /proc/PID/status.
@@ -89,8 +113,14 @@ mod tests {
     #[test]
     fn names_with_spaces_and_parentheses_do_not_shift_the_fields() {
         let line = b"7 (a) b (c)) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 31415 1 1 1\n";
-        assert_eq!(parse_start_ticks(line), Some(31415));
-        assert_eq!(parse_start_ticks(b"7 (a"), None);
+        let beginning = parse_beginning(line).unwrap();
+        assert_eq!(beginning.start_ticks, 31415);
+        assert!(beginning.has_executed);
+        // A child of a shell that was killed before its execve: 0x40 more.
+        let line = b"7 (sh) Z 1 7 7 0 -1 4194628 1 0 0 0 0 0 0 0 20 0 1 0 31415 0 0\n";
+        assert!(!parse_beginning(line).unwrap().has_executed);
+        assert_eq!(parse_beginning(b"7 (a"), None);
+        assert_eq!(parse_beginning(b"7 (a) S 1 7 7"), None);
     }
 
     #[test]
