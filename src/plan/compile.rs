@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{Linux, LinuxNamespaceType, LinuxSeccomp, Process as OciProcess, Spec};
 
 use super::process::{Surroundings, Terminal};
-use super::seccomp::{FilterCache, FilterError};
+use super::seccomp::{FilterCache, FilterError, FilterPart};
 use super::text::{absolute, c_string};
 use super::{devices, mounts, process};
 use crate::wire::plan::{
@@ -121,9 +121,21 @@ pub enum PlanError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The seccomp profile cannot be compiled.
-    #[error("linux.seccomp: compile the profile")]
-    Seccomp(#[from] FilterError),
+    /// A seccomp profile cannot be compiled.
+    #[error("linux.seccomp: cannot compile the profile")]
+    Seccomp {
+        /// Which of the process' profiles.
+        part: FilterPart,
+        /// Why.
+        #[source]
+        source: FilterError,
+    },
+}
+
+impl From<(FilterPart, FilterError)> for PlanError {
+    fn from((part, source): (FilterPart, FilterError)) -> Self {
+        Self::Seccomp { part, source }
+    }
 }
 
 impl PlanError {

@@ -28,6 +28,6 @@ pub use compile::{
 pub use hooks::hooks;
 pub use mounts::check_options;
 pub use pause::pause;
-pub use seccomp::{FilterCache, FilterError};
+pub use seccomp::{FilterCache, FilterError, FilterPart};
 
 use compile::{process_of, refuse, refuse_any};

@@ -6,12 +6,22 @@ use std::path::Path;
 use oci_spec::runtime::{Hooks, Linux, LinuxNamespaceType, LinuxSeccomp, Spec};
 
 use super::mounts;
-use super::seccomp::FilterCache;
+use super::seccomp::{FilterCache, with_allowed};
 use super::text::c_string;
 use super::{PlanError, process_of, refuse_any};
 use crate::wire::plan::{
-    ClockOffsets, ExperimentPausePlan, IdMappings, PausePlan, PauseSpecials, Sysctl,
+    ClockOffsets, ExperimentPausePlan, IdMappings, PausePlan, PauseSpecials, SeccompFilter, Sysctl,
 };
+
+/// What the start of a pause needs behind its filter, and what `bin/holdfast-pause.rs` calls.
+const CALLS: [&str; 6] = [
+    "execveat",
+    "prctl",
+    "rt_sigprocmask",
+    "rt_sigtimedwait",
+    "wait4",
+    "exit_group",
+];
 
 /// Shared memory of a pod whose Spec does not say: 64 MiB.
 const SHM_BYTES: u64 = 64 << 20;
@@ -81,10 +91,21 @@ fn base(
         seccomp: linux
             .seccomp()
             .as_ref()
-            .map(|profile| filters.get_within(profile, seccomp_base))
+            .map(|profile| filter(profile, seccomp_base, filters))
             .transpose()?,
         oom_score_adj: process.oom_score_adj(),
     })
+}
+
+/// The filter of a pause, which always lets [`CALLS`] happen.
+fn filter(
+    profile: &LinuxSeccomp,
+    base: Option<&LinuxSeccomp>,
+    filters: &FilterCache,
+) -> Result<SeccompFilter, PlanError> {
+    let profile = with_allowed(profile, &CALLS);
+    let base = base.map(|base| with_allowed(base, &CALLS));
+    Ok(filters.get_within(&profile, base.as_deref())?)
 }
 
 /// Namespaces that the pause makes.

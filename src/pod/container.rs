@@ -24,7 +24,7 @@ use super::process::ProcessIdentity;
 use super::propagation;
 use super::record::{self, ContainerImage, ContainerRecord, PodRecord};
 use super::sandbox::{Order, cgroup_slots, kill_and_remove, unexpected};
-use super::seccomp;
+use super::seccomp::{self, Suspect};
 use super::state::{ContainerPhase, Run};
 use super::volumes::{self, ImageVolumes};
 use crate::cgroup::{Cgroup, CgroupPath};
@@ -318,7 +318,7 @@ fn compile(
     }
     let config = &record.config;
     let seccomp_base = spec::seccomp_base(&config.security.seccomp, spec, &node.facts);
-    Ok(plan::compile(
+    let plan = plan::compile(
         spec,
         &PlanContext {
             lower: &lower,
@@ -337,7 +337,8 @@ fn compile(
             filters: &node.filters,
             seccomp_base: seccomp_base.as_ref(),
         },
-    )?)
+    );
+    plan.map_err(seccomp::of_plan(&config.security.seccomp))
 }
 
 /// The hooks of a container.
@@ -394,6 +395,7 @@ pub async fn open_log(
 struct Launch {
     order: Order,
     cgroup: Cgroup,
+    suspect: Option<Suspect>,
 }
 
 /// Asks the shim to start a container. Returns the process and what was left out.
@@ -452,7 +454,7 @@ pub async fn launch(
         if memory_limit > 0 && launch_error::is_killed(&error) && starved(&launch.cgroup) {
             return PodError::MemoryTooLow(memory_limit);
         }
-        launch_error::of(DOING, error)
+        seccomp::of_start(launch.suspect, |error| launch_error::of(DOING, error))(error)
     })?;
     match answer.body {
         Reply::Started {
@@ -496,9 +498,12 @@ fn ready_launch(
         })?;
         node.make_bundle(record.id, &text)?;
     }
+    let choice = &record.config.security.seccomp;
+    let base = spec::seccomp_base(choice, &spec, &node.facts);
     Ok(Launch {
         order: Order::of_container(&pod.pod, compile(node, record, &spec)?, hooks)?,
         cgroup,
+        suspect: Suspect::of(choice, &spec, base.as_ref()),
     })
 }
 

@@ -18,7 +18,7 @@ use crate::image::{ProfileError, StoreError};
 use crate::network::cni::CniError;
 use crate::network::netlink::NetlinkError;
 use crate::network::{BandwidthError, NetnsError, NetworkError, SubnetError};
-use crate::plan::PlanError;
+use crate::plan::{FilterError, PlanError};
 use crate::spec::seccomp::{ArtifactError, ProfileError as SeccompError};
 use crate::spec::{PathError, SignalError, SpecError, UserError};
 use crate::systemd::{SliceError, SystemdError};
@@ -205,6 +205,28 @@ pub enum PodError {
         /// Why.
         #[source]
         source: SeccompError,
+    },
+    /// A seccomp profile cannot become a filter.
+    #[error("{place}: cannot compile the profile")]
+    SeccompFilter {
+        /// Field of the request, and the profile.
+        place: String,
+        /// Why.
+        #[source]
+        source: FilterError,
+    },
+    /// A seccomp profile forbids what the start of a process needs.
+    #[error(
+        "{place}: the profile forbids {calls}, without which the process cannot start; allow it there"
+    )]
+    SeccompForbids {
+        /// Field of the request, and the profile.
+        place: String,
+        /// The system calls.
+        calls: String,
+        /// What the shim said.
+        #[source]
+        source: LinkError,
     },
     /// A profile that the request names was not pulled.
     #[error(
@@ -464,9 +486,11 @@ impl PodError {
             | Self::Propagation { .. }
             | Self::HostPathFile { .. }
             | Self::MemoryTooLow(_)
+            | Self::SeccompForbids { .. }
             | Self::Overtaken { .. }
             | Self::Artifact(_) => ErrorKind::FailedPrecondition,
             Self::Cdi(_) | Self::Spec(_) => ErrorKind::InvalidArgument,
+            Self::SeccompFilter { source, .. } if !source.is_local() => ErrorKind::InvalidArgument,
             Self::ExecTimeout(_) | Self::PathHangs { .. } => ErrorKind::DeadlineExceeded,
             Self::Network(error) => network_kind(error),
             Self::TooManyListeners(_) => ErrorKind::ResourceExhausted,

@@ -19,6 +19,7 @@ use super::link::ShimLink;
 use super::node::Node;
 use super::record::ContainerRecord;
 use super::sandbox::{seal, shim};
+use super::seccomp::{self, Suspect};
 use crate::plan::{self, ExecRequest};
 use crate::spec;
 use crate::wire::{ExecStdio, Request};
@@ -164,7 +165,8 @@ async fn start(
 ) -> Result<(), PodError> {
     let (exec, command, [out, err]) = process;
     let spec = container::runtime_spec(node, pod, record)?;
-    let seccomp_base = spec::seccomp_base(&record.config.security.seccomp, &spec, &node.facts);
+    let choice = &record.config.security.seccomp;
+    let seccomp_base = spec::seccomp_base(choice, &spec, &node.facts);
     let request = ExecRequest {
         args: command,
         terminal: false,
@@ -174,7 +176,7 @@ async fn start(
     let plan = seal(
         "exec plan",
         &pod.pod,
-        &plan::exec(&spec, &request, &node.filters)?,
+        &plan::exec(&spec, &request, &node.filters).map_err(seccomp::of_plan(choice))?,
     )?;
     let null = File::open("/dev/null").map_err(|source| PodError::System {
         doing: "open /dev/null",
@@ -186,9 +188,11 @@ async fn start(
         stdio: ExecStdio::Descriptors,
     };
     let descriptors = [plan.as_fd(), null.as_fd(), out.as_fd(), err.as_fd()];
+    let suspect = Suspect::of(choice, &spec, seccomp_base.as_ref());
+    let other = shim("run the command in the container");
     link.ask(request, &descriptors)
         .await
-        .map_err(shim("run the command in the container"))?;
+        .map_err(seccomp::of_start(suspect, other))?;
     Ok(())
 }
 

@@ -77,8 +77,9 @@ pub fn pause_spec(node: &Node, pod: &PodRecord) -> Result<oci_spec::runtime::Spe
 
 fn pause_plan(node: &Node, pod: &PodRecord) -> Result<ExperimentPausePlan, PodError> {
     let spec = pause_spec(node, pod)?;
-    let base = spec::seccomp_base(&pod.config.security.seccomp, &spec, &node.facts);
-    Ok(plan::pause(&spec, base.as_ref(), &node.filters)?)
+    let choice = &pod.config.security.seccomp;
+    let base = spec::seccomp_base(choice, &spec, &node.facts);
+    plan::pause(&spec, base.as_ref(), &node.filters).map_err(seccomp::of_plan(choice))
 }
 
 /// The cgroup of a pod's pause.

@@ -24,6 +24,7 @@ use super::link::ShimLink;
 use super::node::Node;
 use super::record::ContainerRecord;
 use super::sandbox::{seal, shim, unexpected};
+use super::seccomp::{self, Suspect};
 use crate::plan::{self, ExecRequest};
 use crate::spec;
 use crate::sys::tty;
@@ -196,7 +197,8 @@ pub async fn exec(
     const DOING: &str = "run the command in the container";
     let (command, streams, size) = request;
     let spec = container::runtime_spec(node, pod, record)?;
-    let seccomp_base = spec::seccomp_base(&record.config.security.seccomp, &spec, &node.facts);
+    let choice = &record.config.security.seccomp;
+    let seccomp_base = spec::seccomp_base(choice, &spec, &node.facts);
     let request = ExecRequest {
         args: command,
         terminal: streams.terminal,
@@ -206,8 +208,10 @@ pub async fn exec(
     let plan = seal(
         "exec plan",
         &pod.pod,
-        &plan::exec(&spec, &request, &node.filters)?,
+        &plan::exec(&spec, &request, &node.filters).map_err(seccomp::of_plan(choice))?,
     )?;
+    let suspect = Suspect::of(choice, &spec, seccomp_base.as_ref());
+    let failed = seccomp::of_start(suspect, shim(DOING));
     let end = ProcessEnd::new(link);
     let request = |stdio| Request::Exec {
         container: record.id,
@@ -221,7 +225,7 @@ pub async fn exec(
         let mut descriptors = vec![plan.as_fd()];
         descriptors.extend(size.as_ref().map(AsFd::as_fd));
         let answer = link.ask(request, &descriptors).await;
-        let mut answer = answer.map_err(shim(DOING))?;
+        let mut answer = answer.map_err(failed)?;
         // The pidfd comes first.
         let Some(main) = answer.descriptors.drain(..).nth(1) else {
             return Err(unexpected(DOING, &answer));
@@ -234,7 +238,7 @@ pub async fn exec(
     let descriptors = [&plan, &theirs_in, &theirs_out, &theirs_err].map(AsFd::as_fd);
     link.ask(request(ExecStdio::Descriptors), &descriptors)
         .await
-        .map_err(shim(DOING))?;
+        .map_err(failed)?;
     Ok(Session {
         stdin,
         stdout,

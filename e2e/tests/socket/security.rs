@@ -280,6 +280,154 @@ fn a_seccomp_profile_of_the_nodes_own_is_loaded() {
     refused("relative", "profile.json", "profile.json");
 }
 
+const ALLOW: &str = "SCMP_ACT_ALLOW";
+const ERRNO: &str = "SCMP_ACT_ERRNO";
+const KILL: &str = "SCMP_ACT_KILL";
+const KILL_PROCESS: &str = "SCMP_ACT_KILL_PROCESS";
+const TRAP: &str = "SCMP_ACT_TRAP";
+
+/// A default action, calls with another action, whether no_new_privs is set, and what is said of a start that fails.
+type Forbidding<'a> = (&'a str, &'a [&'a str], &'a str, bool, Option<&'a str>);
+
+/// Puts a profile into a file of the host.
+fn write_profile(daemon: &Daemon, name: &str, text: &str) -> String {
+    let path = daemon.place.dir.join(format!("{name}.json"));
+    std::fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+/// Behind the filter a start calls execve, and capset where it gives up CAP_SYS_ADMIN. runc 1.5 needs more there
+/// (prctl, setgroups, setgid, setuid, getcwd …): what starts with it starts here.
+#[test]
+fn a_profile_that_forbids_the_start_is_named() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("seccomp");
+    let before: &[&str] = &["setgroups", "setresgid", "setresuid", "capget", "umask"];
+    let cases: [Forbidding<'_>; 11] = [
+        (ALLOW, before, KILL_PROCESS, false, None),
+        (ALLOW, before, ERRNO, true, None),
+        (ALLOW, &["capset", "setgroups"], TRAP, true, None),
+        (ALLOW, &["capset"], ERRNO, false, Some("forbids capset,")),
+        (
+            ALLOW,
+            &["capset"],
+            KILL_PROCESS,
+            false,
+            Some("forbids capset,"),
+        ),
+        (ALLOW, &["execve"], ERRNO, true, Some("forbids execve,")),
+        (ALLOW, &["execve"], TRAP, false, Some("forbids execve,")),
+        (
+            ERRNO,
+            &["read", "write"],
+            ALLOW,
+            true,
+            Some("forbids execve,"),
+        ),
+        (
+            ERRNO,
+            &["read", "write"],
+            ALLOW,
+            false,
+            Some("forbids execve and capset,"),
+        ),
+        (KILL, &["capset"], ALLOW, false, Some("forbids execve,")),
+        (KILL_PROCESS, &[], ALLOW, true, Some("forbids execve,")),
+    ];
+    for (index, (default, names, action, no_new_privs, wanted)) in cases.into_iter().enumerate() {
+        let text = format!(
+            r#"{{"defaultAction":"{default}","syscalls":[{{"names":{names:?},"action":"{action}"}}]}}"#
+        );
+        let path = write_profile(&daemon, &index.to_string(), &text);
+        let mut config = idle(&format!("c{index}"));
+        config.security().seccomp = profile(ProfileType::Localhost, &path);
+        config.security().no_new_privs = no_new_privs;
+        let container = pod.create(config);
+        let started = daemon.try_start(&container.id);
+        match wanted {
+            None => {
+                assert!(started.is_ok(), "{text}: {started:?}");
+                assert_eq!(container.exec(&["true"]).code, 0, "{text}");
+                let [.., effective, inheritable, ambient] = sets(&container);
+                assert_eq!(
+                    (effective, inheritable, ambient),
+                    (set(&DEFAULT), 0, 0),
+                    "{text}"
+                );
+            }
+            Some(word) => {
+                let words = [
+                    "security_context.seccomp.localhost_ref",
+                    path.as_str(),
+                    word,
+                ];
+                fails(started, Code::FailedPrecondition, &words);
+            }
+        }
+    }
+}
+
+/// The kubelet gives a pod's profile to its pause too, and it was written for the containers.
+#[test]
+fn a_pause_lives_behind_the_profile_of_its_containers() {
+    let daemon = Daemon::start();
+    for (name, text) in [
+        (
+            "few",
+            r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["execve","read"],"action":"SCMP_ACT_ALLOW"}]}"#,
+        ),
+        ("kill", r#"{"defaultAction":"SCMP_ACT_KILL_PROCESS"}"#),
+        (
+            "wait",
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["rt_sigtimedwait","wait4"],"action":"SCMP_ACT_TRAP"}]}"#,
+        ),
+    ] {
+        let path = write_profile(&daemon, name, text);
+        let mut config = daemon.pod(name);
+        config.security().seccomp = profile(ProfileType::Localhost, &path);
+        let pod = daemon.run(config);
+        assert_eq!(status(pod.pause(), "Seccomp"), "2");
+        // It reaps, and ends when it is told to.
+        pod.start(idle("c")).sh("sh -c 'true &'");
+        assert_eq!(status(pod.pause(), "State"), "S (sleeping)", "{name}");
+        pod.stop();
+    }
+}
+
+/// What no filter can do is refused with the field, the file and the place in it, at once.
+#[test]
+fn a_profile_that_cannot_be_compiled_is_named() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("seccomp");
+    for (index, (place, text)) in [
+        ("$.defaultAction", r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#),
+        ("$.listenerPath", r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/run/x"}"#),
+        ("$.flags", r#"{"defaultAction":"SCMP_ACT_ALLOW","flags":["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}"#),
+        (
+            "$.syscalls[1]",
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_LOG"},
+            {"names":["mkdirat"],"action":"SCMP_ACT_NOTIFY"}]}"#,
+        ),
+        (
+            "$.syscalls[0]",
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_ERRNO","errnoRet":70000}]}"#,
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = write_profile(&daemon, &index.to_string(), text);
+        let words = ["security_context.seccomp.localhost_ref", path.as_str(), place];
+        let mut config = idle("c");
+        config.security().seccomp = profile(ProfileType::Localhost, &path);
+        let refused = daemon.try_create(&pod.id, &pod.config, &config);
+        fails(refused, Code::InvalidArgument, &words);
+        let mut config = daemon.pod("refused");
+        config.security().seccomp = profile(ProfileType::Localhost, &path);
+        fails(daemon.try_run(&config), Code::InvalidArgument, &words);
+    }
+}
+
 #[test]
 fn masked_paths_are_empty_and_read_only_paths_are_read_only() {
     let daemon = Daemon::start();

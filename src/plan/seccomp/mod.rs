@@ -8,9 +8,11 @@
 //! kept. Names of system calls that libseccomp does not know are skipped; the [`guard`] lets newer calls fail
 //! in the way that C libraries have a fallback for.
 
+mod allowance;
 mod guard;
 mod intersect;
 
+pub(super) use allowance::with_allowed;
 #[cfg(test)]
 pub(super) use intersect::intersect;
 
@@ -50,11 +52,31 @@ const FLAG_TSYNC: u32 = 1;
 const FLAG_LOG: u32 = 2;
 const FLAG_SPEC_ALLOW: u32 = 4;
 
+/// Which of the two profiles of a process an error is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FilterPart {
+    /// The profile that the Spec has.
+    Profile,
+    /// The profile that has to allow a call as well.
+    Base,
+    /// Each can be compiled, but not the two together.
+    Both,
+}
+
 /// Why a profile cannot be compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum FilterError {
+    /// A part of the profile cannot be compiled.
+    #[error("{path}")]
+    Part {
+        /// Where, as a JSON path.
+        path: String,
+        /// What is wrong there.
+        #[source]
+        source: Box<FilterError>,
+    },
     /// The profile asks for what is not done.
-    #[error("{0} is not supported")]
+    #[error("{0} is not supported; give another one, or leave it out")]
     Unsupported(String),
     /// A number of the profile means nothing.
     #[error("{0}")]
@@ -83,6 +105,26 @@ pub struct FilterCache {
     filters: Mutex<VecDeque<(LinuxSeccomp, SeccompFilter)>>,
 }
 
+impl FilterError {
+    fn at(self, path: impl Into<String>) -> Self {
+        Self::Part {
+            path: path.into(),
+            source: Box::new(self),
+        }
+    }
+
+    /// Whether this machine is at fault, not the profile.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Part { source, .. } => source.is_local(),
+            Self::Memory(..) => true,
+            Self::Unsupported(_) | Self::Number(_) | Self::Library { .. } | Self::TooLong(_) => {
+                false
+            }
+        }
+    }
+}
+
 impl FilterCache {
     /// The filter of a profile, compiled when it is new. Meanwhile others wait: they mostly want the same.
     ///
@@ -106,17 +148,19 @@ impl FilterCache {
     /// The filter of a profile; with a base it allows what the base allows as well.
     ///
     /// # Errors
-    /// As [`FilterCache::get`], and the two together may be too long.
+    /// As [`FilterCache::get`] of one of them, and the two together may be too long.
     pub fn get_within(
         &self,
         profile: &LinuxSeccomp,
         base: Option<&LinuxSeccomp>,
-    ) -> Result<SeccompFilter, FilterError> {
-        let filter = self.get(profile)?;
-        match base {
-            None => Ok(filter),
-            Some(base) => intersect::intersect(&filter, &self.get(base)?),
-        }
+    ) -> Result<SeccompFilter, (FilterPart, FilterError)> {
+        let of = |part| move |error| (part, error);
+        let filter = self.get(profile).map_err(of(FilterPart::Profile))?;
+        let Some(base) = base else {
+            return Ok(filter);
+        };
+        let base = self.get(base).map_err(of(FilterPart::Base))?;
+        intersect::intersect(&filter, &base).map_err(of(FilterPart::Both))
     }
 
     #[cfg(test)]
@@ -131,22 +175,23 @@ impl FilterCache {
 /// [`FilterError`]
 pub fn compile(profile: &LinuxSeccomp) -> Result<SeccompFilter, FilterError> {
     if profile.listener_path().is_some() {
-        return Err(FilterError::Unsupported(
-            "a listener for notifications".to_owned(),
-        ));
+        let listener = "a listener for notifications".to_owned();
+        return Err(FilterError::Unsupported(listener).at("$.listenerPath"));
     }
-    let default = action(profile.default_action(), profile.default_errno_ret())?;
+    let default = action(profile.default_action(), profile.default_errno_ret())
+        .map_err(|error| error.at("$.defaultAction"))?;
     let mut context = ScmpFilterContext::new(default).map_err(library("start a filter"))?;
     for arch in profile.architectures().iter().flatten() {
-        let arch = architecture(*arch)?;
+        let arch = architecture(*arch).map_err(|error| error.at("$.architectures"))?;
         context
             .add_arch(arch)
             .map_err(library(format!("add architecture {arch:?}")))?;
     }
     // A binary search instead of a chain of comparisons; the library may be too old for it.
     let _ = context.set_ctl_optimize(2);
-    for syscall in profile.syscalls().iter().flatten() {
-        add(&mut context, syscall, default)?;
+    for (index, syscall) in profile.syscalls().iter().flatten().enumerate() {
+        add(&mut context, syscall, default)
+            .map_err(|error| error.at(format!("$.syscalls[{index}]")))?;
     }
     let mut program = guard::program(profile, default);
     program.extend(export(&context)?);
@@ -156,7 +201,7 @@ pub fn compile(profile: &LinuxSeccomp) -> Result<SeccompFilter, FilterError> {
     }
     Ok(SeccompFilter {
         program,
-        flags: flags(profile)?,
+        flags: flags(profile).map_err(|error| error.at("$.flags"))?,
     })
 }
 

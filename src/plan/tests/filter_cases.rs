@@ -3,7 +3,9 @@ use oci_spec::runtime::{
     LinuxSeccompFilterFlag, LinuxSeccompOperator, LinuxSyscall,
 };
 
-use super::super::seccomp::{FilterCache, FilterError, MAX_FILTERS, compile, intersect};
+use super::super::seccomp::{
+    FilterCache, FilterError, FilterPart, MAX_FILTERS, compile, intersect, with_allowed,
+};
 use super::machine::{Answer, run};
 use crate::sys::{credential, seccomp};
 
@@ -227,32 +229,59 @@ fn numbers_that_mean_nothing_are_named() {
             "args: index 9 is no argument of a system call; give 0 to 5",
         ),
     ] {
-        assert_eq!(compile(&bad).unwrap_err().to_string(), told);
+        let error = compile(&bad).unwrap_err();
+        let FilterError::Part { path, source } = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(
+            (path.as_str(), source.to_string().as_str()),
+            ("$.syscalls[0]", told)
+        );
     }
 }
 
 #[test]
 fn what_cannot_be_done_is_an_error() {
-    let unsupported = |profile: &LinuxSeccomp| {
-        assert!(
-            matches!(compile(profile), Err(FilterError::Unsupported(_))),
-            "{profile:?}"
-        );
-    };
     let allow = LinuxSeccompAction::ScmpActAllow;
-    unsupported(&profile(LinuxSeccompAction::ScmpActNotify, vec![]));
-    unsupported(&profile(
-        allow,
-        vec![rule(&["mkdir"], LinuxSeccompAction::ScmpActNotify)],
-    ));
+    let notify = LinuxSeccompAction::ScmpActNotify;
+    let refuse = || rule(&["mkdir"], LinuxSeccompAction::ScmpActErrno);
     let mut listener = profile(allow, vec![]);
     listener.set_listener_path(Some("/run/agent.sock".into()));
-    unsupported(&listener);
     let mut flags = profile(allow, vec![]);
     flags.set_flags(Some(vec![
         LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv,
     ]));
-    unsupported(&flags);
+    let mut foreign = profile(allow, vec![]);
+    foreign.set_architectures(Some(vec![Arch::ScmpArchX86_64, Arch::ScmpArchParisc]));
+    for (bad, place, what) in [
+        (
+            profile(notify, vec![]),
+            "$.defaultAction",
+            "SCMP_ACT_NOTIFY",
+        ),
+        (
+            profile(allow, vec![refuse(), rule(&["mkdir"], notify)]),
+            "$.syscalls[1]",
+            "SCMP_ACT_NOTIFY",
+        ),
+        (listener, "$.listenerPath", "listener"),
+        (flags.clone(), "$.flags", "WAIT_KILLABLE_RECV"),
+        (foreign, "$.architectures", "PARISC"),
+    ] {
+        let error = compile(&bad).unwrap_err();
+        let FilterError::Part { path, source } = error else {
+            panic!("{error:?}");
+        };
+        assert!(matches!(*source, FilterError::Unsupported(_)), "{source:?}");
+        assert_eq!(path, place);
+        assert!(source.to_string().contains(what), "{place}: {source}");
+        // Also of a base it is said which of the two profiles it is.
+        let good = profile(allow, vec![refuse()]);
+        let cache = FilterCache::default();
+        let part = |profile, base| cache.get_within(profile, Some(base)).unwrap_err().0;
+        assert_eq!(part(&bad, &good), FilterPart::Profile);
+        assert_eq!(part(&good, &bad), FilterPart::Base);
+    }
     flags.set_flags(Some(vec![LinuxSeccompFilterFlag::SeccompFilterFlagLog]));
     assert_eq!(compile(&flags).unwrap().flags, 2);
 }
@@ -435,6 +464,59 @@ fn the_kernel_takes_every_combination_of_answers() {
             }
         }
     });
+}
+
+/// seccomp(2): what a rule without arguments allows happens. Calls that are not named stay what the profile says.
+#[test]
+fn named_calls_can_be_allowed_in_any_profile() {
+    use LinuxSeccompAction::{
+        ScmpActAllow, ScmpActErrno, ScmpActKillProcess, ScmpActLog, ScmpActTrap,
+    };
+    const CALLS: [&str; 2] = ["wait4", "execveat"];
+    let mut with_args = rule(&["wait4", "execveat", "read"], ScmpActAllow);
+    with_args.set_args(Some(vec![arg(0, LinuxSeccompOperator::ScmpCmpEq, 1)]));
+    let kept = profile(
+        ScmpActErrno,
+        vec![rule(&["wait4", "execveat"], ScmpActAllow)],
+    );
+    assert!(matches!(
+        with_allowed(&kept, &CALLS),
+        std::borrow::Cow::Borrowed(_)
+    ));
+    for (given, mkdir) in [
+        (kept, Answer::Errno(EPERM)),
+        (profile(ScmpActAllow, vec![]), Answer::Allow),
+        (profile(ScmpActLog, vec![]), Answer::Other(0x7ffc_0000)),
+        (
+            profile(ScmpActErrno, vec![rule(&["statx"], ScmpActAllow)]),
+            Answer::Errno(EPERM),
+        ),
+        (
+            profile(ScmpActKillProcess, vec![]),
+            Answer::Other(0x8000_0000),
+        ),
+        (
+            profile(ScmpActAllow, vec![rule(&["mkdir", "wait4"], ScmpActTrap)]),
+            Answer::Other(0x0003_0000),
+        ),
+        (
+            profile(
+                ScmpActErrno,
+                vec![with_args, rule(&["mkdir"], ScmpActAllow)],
+            ),
+            Answer::Allow,
+        ),
+    ] {
+        let program = compile(&with_allowed(&given, &CALLS)).unwrap().program;
+        for call in CALLS {
+            assert_eq!(
+                ask(&program, call, &[7]),
+                Answer::Allow,
+                "{call} in {given:?}"
+            );
+        }
+        assert_eq!(ask(&program, "mkdir", &[]), mkdir, "{given:?}");
+    }
 }
 
 #[test]
