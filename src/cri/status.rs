@@ -93,14 +93,18 @@ fn image_code(kind: PullErrorKind) -> Code {
 
 impl From<PullError> for Status {
     fn from(error: PullError) -> Self {
-        let kind = error.kind();
-        let text = chain(&error);
-        let text = match kind {
-            PullErrorKind::Unavailable => format!("{REGISTRY_UNAVAILABLE}: {text}"),
-            _ => text,
-        };
-        pull_status(image_code(kind), text)
+        failed_pull(error.kind(), &error)
     }
+}
+
+/// The status of a pull that failed so. Where the registry is down, the text begins with the word for it.
+fn failed_pull(kind: PullErrorKind, error: &dyn Error) -> Status {
+    let text = chain(error);
+    let text = match kind {
+        PullErrorKind::Unavailable => format!("{REGISTRY_UNAVAILABLE}: {text}"),
+        _ => text,
+    };
+    pull_status(image_code(kind), text)
 }
 
 /// The status of a failed pull, of which the kubelet understands the first word where there is one.
@@ -128,7 +132,9 @@ pub(super) fn unknown_profile_kind(error: &dyn Error) -> Status {
 impl From<ProfileError> for Status {
     fn from(error: ProfileError) -> Self {
         match error {
-            ProfileError::Pull(error) => error.into(),
+            ProfileError::Registry { ref source, .. } => {
+                failed_pull(source.as_ref().into(), &error)
+            }
             ProfileError::Store(error) => error.into(),
             ProfileError::Digest(_) => Self::new(Code::InvalidArgument, chain(&error)),
             ProfileError::Reference { .. }

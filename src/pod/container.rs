@@ -75,11 +75,18 @@ pub fn new_record(
         &image.defaults.user,
         passwd.as_deref(),
         group.as_deref(),
-    )?;
+    )
+    .map_err(|source| PodError::User {
+        image: config.image.image.clone(),
+        source,
+    })?;
     let stop_signal = match (config.stop_signal, image.defaults.stop_signal.as_str()) {
         (Some(signal), _) => signal,
         (None, "") => Signal::TERM,
-        (None, name) => name.parse()?,
+        (None, name) => name.parse().map_err(|source| PodError::StopSignal {
+            image: config.image.image.clone(),
+            source,
+        })?,
     };
     Ok(ContainerRecord {
         id: ContainerId::random()?,

@@ -87,9 +87,15 @@ pub enum PodError {
     },
     /// A volume that the image declares cannot be one.
     #[error(
-        "make the volumes that the image declares; image.volumes = \"ignore\" starts it without them"
+        "image {image}: cannot make the volumes that it declares; image.volumes = \"ignore\" starts it without them"
     )]
-    ImageVolume(#[source] PathError),
+    ImageVolume {
+        /// The image.
+        image: String,
+        /// What is wrong with one of them.
+        #[source]
+        source: PathError,
+    },
     /// The image has nothing to run.
     #[error("{0} is an artifact, not a container image; mount it as an image volume instead")]
     Artifact(String),
@@ -246,8 +252,14 @@ pub enum PodError {
     #[error("find the container's devices")]
     Cdi(#[from] CdiError),
     /// The user cannot be resolved.
-    #[error("find the container's user")]
-    User(#[from] UserError),
+    #[error("image {image}: cannot find the container's user")]
+    User {
+        /// The image, which has the accounts.
+        image: String,
+        /// Why.
+        #[source]
+        source: UserError,
+    },
     /// The Spec cannot become a launch plan.
     #[error("make the launch plan")]
     Plan(#[from] PlanError),
@@ -289,9 +301,15 @@ pub enum PodError {
     /// The experiments that a pod asks for cannot be had.
     #[error(transparent)]
     Experiment(#[from] ExperimentRefusal),
-    /// The image's stop signal is none.
-    #[error("read the image's stop signal")]
-    StopSignal(#[from] SignalError),
+    /// The stop signal of the image's configuration is none.
+    #[error("image {image}: cannot use config.StopSignal")]
+    StopSignal {
+        /// The image.
+        image: String,
+        /// What is wrong with it.
+        #[source]
+        source: SignalError,
+    },
     /// The network namespace cannot be pinned.
     #[error("pin the pod's network namespace")]
     Netns(#[from] NetnsError),
@@ -465,14 +483,14 @@ impl PodError {
             | Self::RequestedFile { .. }
             | Self::SeccompProfile { .. }
             | Self::ProfileReference(_)
-            | Self::ImageVolume(_)
+            | Self::ImageVolume { .. }
             | Self::Slice(_)
-            | Self::User(_)
+            | Self::User { .. }
             | Self::Plan(_)
             | Self::Bandwidth(_)
             | Self::NoNetwork(_)
             | Self::Range(_)
-            | Self::StopSignal(_)
+            | Self::StopSignal { .. }
             | Self::HostIp(_) => ErrorKind::InvalidArgument,
             Self::PodExists { .. } | Self::ContainerExists { .. } => ErrorKind::AlreadyExists,
             Self::Spec(SpecError::Unsupported { .. })

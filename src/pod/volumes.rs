@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::error::PodError;
 use super::node::Node;
 use super::record::ContainerRecord;
-use crate::spec::{ContainerPath, HostPath};
+use crate::spec::{ContainerPath, HostPath, PathError};
 
 /// What is done about the volumes that images declare.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,13 +28,21 @@ fn places(record: &ContainerRecord) -> Result<BTreeMap<ContainerPath, usize>, Po
     let mut places = BTreeMap::new();
     for (number, text) in record.image.defaults.volumes.iter().enumerate() {
         let path = ContainerPath::new("the image's configuration, Volumes", text)
-            .map_err(PodError::ImageVolume)?;
+            .map_err(of_image(record))?;
         if !requested(&path) {
             // One that is declared twice, in two spellings, is one.
             places.entry(path).or_insert(number);
         }
     }
     Ok(places)
+}
+
+/// The error of a volume that the container's image declares.
+fn of_image(record: &ContainerRecord) -> impl FnOnce(PathError) -> PodError {
+    |source| PodError::ImageVolume {
+        image: record.config.image.image.clone(),
+        source,
+    }
 }
 
 /// Where the volumes of a container are mounted, and the directories that they are.
@@ -46,7 +54,7 @@ pub fn mounts(
     for (path, number) in places(record)? {
         let directory = node.volume_path(record.id, number);
         let directory = HostPath::new("root_dir", &directory.to_string_lossy());
-        mounts.push((path, directory.map_err(PodError::ImageVolume)?));
+        mounts.push((path, directory.map_err(of_image(record))?));
     }
     Ok(mounts)
 }

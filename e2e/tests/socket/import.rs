@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use e2e::program::{run, sh};
 use e2e::request::container;
-use e2e::{Daemon, Pod, skip};
+use e2e::{Daemon, Pod, fails, skip};
+use tonic::Code;
 
 /// A small root file system of Debian's busybox.
 fn tree(daemon: &Daemon) -> PathBuf {
@@ -139,6 +140,65 @@ fn a_debootstrap_tree_becomes_an_image_that_runs() {
             .stdout
             .contains("nobody")
     );
+}
+
+/// Imports an image as `docker save` writes it: an empty layer, and this as `config` of its configuration.
+fn import(daemon: &Daemon, name: &str, config: &str) {
+    let dir = daemon.place.dir.join(name.replace(['/', ':'], "-"));
+    fs::create_dir_all(dir.join("empty")).unwrap();
+    let path = dir.display();
+    let layer = sh(&format!(
+        "cd {path} && tar -C empty -cf layer.tar . && sha256sum < layer.tar"
+    ));
+    let layer = layer.split(' ').next().unwrap();
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        _ => "arm64",
+    };
+    let text = format!(
+        r#"{{"os":"linux","architecture":"{architecture}","config":{config},
+        "rootfs":{{"type":"layers","diff_ids":["sha256:{layer}"]}}}}"#
+    );
+    fs::write(dir.join("config.json"), text).unwrap();
+    let manifest =
+        format!(r#"[{{"Config":"config.json","RepoTags":["{name}"],"Layers":["layer.tar"]}}]"#);
+    fs::write(dir.join("manifest.json"), manifest).unwrap();
+    sh(&format!(
+        "cd {path} && tar -cf image.tar manifest.json config.json layer.tar"
+    ));
+    let archive = dir.join("image.tar").display().to_string();
+    daemon.holdfast(&["image", "import", &archive, name]).ok();
+}
+
+/// What an image says cannot be seen in the request, so the error has to name the image.
+#[test]
+fn an_image_whose_configuration_cannot_be_used_is_named() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("odd");
+    for (index, (config, words)) in [
+        (r#"{"StopSignal":"65"}"#, ["config.StopSignal", "\"65\""]),
+        (
+            r#"{"StopSignal":"SIGNOTHING"}"#,
+            ["config.StopSignal", "\"SIGNOTHING\""],
+        ),
+        (r#"{"StopSignal":"-9"}"#, ["config.StopSignal", "\"-9\""]),
+        (r#"{"User":"nobody-here"}"#, ["user", "\"nobody-here\""]),
+        (r#"{"User":"0:no-group"}"#, ["group", "\"no-group\""]),
+        (r#"{"Volumes":{"../up":{}}}"#, ["Volumes", "../up"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("localhost/odd{index}:1");
+        import(&daemon, &name, config);
+        let request = container("c", &name, &["/bin/sleep", "1000"]);
+        let refused = daemon.try_create(&pod.id, &pod.config, &request);
+        let said = fails(refused, Code::InvalidArgument, &words);
+        assert!(
+            said.contains(&format!("image {name}: ")),
+            "{config}: {said}"
+        );
+    }
 }
 
 #[test]

@@ -208,6 +208,47 @@ fn a_pulled_profile_confines_within_its_base_whatever_becomes_of_it() {
     assert_eq!(own(&loose), 0);
 }
 
+/// `SCMP_ACT_KILL_PROCESS` is the strictest answer of seccomp(2): nothing of a base can change it.
+#[test]
+fn a_pulled_profile_may_kill_the_process() {
+    const KILL: &str = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
+        {"names":["mkdir","mkdirat"],"action":"SCMP_ACT_KILL_PROCESS"}]}"#;
+    let daemon = Daemon::start();
+    let made = manifest(KILL);
+    let registry = Documents::serve(&[&made, KILL]);
+    let reference = format!("{}/kill@{}", registry.address, digest(&made));
+    assert!(!pull(&daemon, &reference).unwrap());
+    let mut config = daemon.pod("kill");
+    config.security().seccomp = oci(&reference, None);
+    let pod = daemon.run(config);
+    let base = daemon.place.dir.join("base.json");
+    let in_file = |text: &str| {
+        std::fs::write(&base, text).unwrap();
+        Some(SecurityProfileBase {
+            r#type: BaseType::Localhost.into(),
+            localhost_ref: base.display().to_string(),
+        })
+    };
+    let bases = [
+        ("default", None),
+        ("allow", in_file(r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#)),
+    ];
+    for (name, base) in bases {
+        let mut config = idle(name);
+        config.security().seccomp = oci(&reference, base);
+        config.security().apparmor = unconfined();
+        let out = pod.start(config).exec(&["mkdir", "/tmp/x"]);
+        assert_eq!(out.code, 128 + 31, "{name}: {out:?}");
+    }
+    let mut config = idle("notify");
+    let base = in_file(r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#);
+    config.security().seccomp = oci(&reference, base);
+    let refused = daemon.try_create(&pod.id, &pod.config, &config);
+    let words = ["base_profile.localhost_ref", "base.json", "$.defaultAction"];
+    fails(refused, Code::InvalidArgument, &words);
+    remove(&daemon, &list(&daemon)[0].digest);
+}
+
 #[test]
 fn a_pod_may_have_a_pulled_profile() {
     let daemon = Daemon::start();
@@ -273,7 +314,8 @@ fn what_cannot_be_a_profile_is_refused_for_good() {
         assert!(said.starts_with("SecurityProfileInvalid: "), "{said}");
     }
     let missing = pull(&daemon, &at("nothing"));
-    fails(missing, Code::NotFound, &["does not exist"]);
+    let words = ["cannot pull security profile", "does not exist"];
+    fails(missing, Code::NotFound, &words);
     let mut client = daemon.clients().images;
     let unspecified = PullSecurityProfileRequest {
         image: Some(ImageSpec {

@@ -2,12 +2,11 @@
 
 use super::{PROFILE_MAX, ProfileError};
 use crate::image::document::Document;
-use crate::image::pull::{PullError, PullRequest};
+use crate::image::pull::PullRequest;
 use crate::image::registry::RegistryError;
 use crate::image::{Digest, ImageStore, Reference};
 use bytes::Bytes;
 use std::error::Error;
-use std::sync::Arc;
 
 /// Type of the artifact of a seccomp profile, as publishers write it (security-profiles-operator 3421).
 pub(super) const SECCOMP: &str = "application/vnd.cncf.seccomp-profile.config.v1+json";
@@ -103,9 +102,9 @@ impl ImageStore {
         reference: &Reference,
         request: &PullRequest,
     ) -> Result<(Bytes, Artifact, Bytes), ProfileError> {
-        let failed = |source: RegistryError| PullError::Registry {
+        let failed = |source: RegistryError| ProfileError::Registry {
             reference: request.reference.clone(),
-            source: Arc::new(source),
+            source: Box::new(source),
         };
         let registry = &self.inner.registry;
         let repository = registry.repository(reference, request.credentials.clone());

@@ -11,7 +11,8 @@ mod artifact;
 #[cfg(test)]
 mod tests;
 
-use super::pull::{PullError, PullRequest};
+use super::pull::PullRequest;
+use super::registry::RegistryError;
 use super::store::StoreError;
 use super::{Digest, DigestError, ImageStore, Reference, ReferenceError, Target};
 use crate::disk::{Dir, Durability, FileName, Record, RecordError};
@@ -73,8 +74,14 @@ pub enum ProfileError {
     )]
     Unpinned(String),
     /// The registry did not deliver.
-    #[error(transparent)]
-    Pull(#[from] PullError),
+    #[error("cannot pull security profile {reference} from its registry")]
+    Registry {
+        /// The reference.
+        reference: String,
+        /// What happened.
+        #[source]
+        source: Box<RegistryError>,
+    },
     /// What the reference means is no artifact with a profile.
     #[error("{reference} is no artifact with a security profile: {reason}")]
     Artifact {

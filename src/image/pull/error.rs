@@ -89,12 +89,18 @@ impl PullError {
     pub fn kind(&self) -> PullErrorKind {
         match self {
             Self::InvalidReference { .. } => PullErrorKind::InvalidReference,
-            Self::Registry { source, .. } => registry_kind(source.decisive()),
+            Self::Registry { source, .. } => source.as_ref().into(),
             Self::Manifest { source, .. } => manifest_kind(source),
             Self::Layer { source, .. } => layer_kind(source),
             Self::Store { source, .. } if source.is_no_space() => PullErrorKind::NoSpace,
             Self::Store { .. } => PullErrorKind::Internal,
         }
+    }
+}
+
+impl From<&RegistryError> for PullErrorKind {
+    fn from(error: &RegistryError) -> Self {
+        registry_kind(error.decisive())
     }
 }
 
