@@ -116,7 +116,9 @@ fn registry_kind(error: &RegistryError) -> PullErrorKind {
         {
             PullErrorKind::Unavailable
         }
+        RegistryError::UnknownCoding { .. } => PullErrorKind::Unsupported,
         RegistryError::Mismatch { .. }
+        | RegistryError::Coding { .. }
         | RegistryError::Length { .. }
         | RegistryError::TooLong { .. } => PullErrorKind::Corrupt,
         RegistryError::TooLarge { .. } => PullErrorKind::TooLarge,

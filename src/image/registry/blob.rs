@@ -3,7 +3,8 @@
 //! A range only saves bytes: a host that refuses one, or answers with another, is asked for the whole blob, of
 //! which the bytes that came before are then skipped.
 
-use super::client::{Ask, Client};
+use super::client::{Ask, Client, decoder};
+use super::coding::Decoder;
 use super::{RegistryError, Timers};
 use crate::image::Digest;
 use crate::image::layer::Chunk;
@@ -155,19 +156,28 @@ impl<'a> Transfer<'a> {
         }
         let url = ask.url(&self.path);
         let mut response = self.open(client, ask).await?;
-        let mut skip = self.already_sent(&response, &url)?;
+        let mut decoder = self.decoder(&response, &url)?;
+        let mut skip = self.already_sent(&response, &url, &decoder)?;
         let before_answer = self.done;
         let mut pace = Pace::new(client.timers);
-        while let Some(mut chunk) = pace
+        while let Some(chunk) = pace
             .next_chunk(&mut response, &url)
             .await
             .map_err(Ended::Broken)?
         {
-            let skipped = skip.min(chunk.len() as u64);
-            chunk.advance(usize::try_from(skipped).unwrap_or_default());
-            skip -= skipped;
+            decoder.feed(chunk);
             let before = Instant::now();
-            self.hand_on(chunk, &url).await.map_err(Ended::ForGood)?;
+            while let Some(mut piece) = decoder.draw().map_err(|source| {
+                Ended::ForGood(RegistryError::Coding {
+                    url: url.clone(),
+                    source,
+                })
+            })? {
+                let skipped = skip.min(piece.len() as u64);
+                piece.advance(usize::try_from(skipped).unwrap_or_default());
+                skip -= skipped;
+                self.hand_on(piece, &url).await.map_err(Ended::ForGood)?;
+            }
             // A slow disk is not the registry's fault.
             pace.excuse(before.elapsed());
         }
@@ -220,6 +230,19 @@ impl<'a> Transfer<'a> {
         }
     }
 
+    /// Undoes the codings of an answer. Where what the host keeps has the blob's own length, it is the blob: stores of
+    /// files name the coding of an archive that somebody uploaded with it.
+    fn decoder(&self, response: &Response, url: &str) -> Result<Decoder, Ended> {
+        let length = match response.status() {
+            StatusCode::PARTIAL_CONTENT => content_range(response).and_then(|range| range.total),
+            _ => response.content_length(),
+        };
+        match length {
+            Some(length) if length == self.size => Ok(Decoder::default()),
+            _ => decoder(response, url).map_err(Ended::ForGood),
+        }
+    }
+
     fn wrong_length(&self, url: &str, found: u64) -> RegistryError {
         RegistryError::Length {
             url: url.to_owned(),
@@ -253,39 +276,61 @@ impl<'a> Transfer<'a> {
     }
 
     /// How many bytes of the answer were handed on before: a host may ignore the range.
-    fn already_sent(&mut self, response: &Response, url: &str) -> Result<u64, Ended> {
+    fn already_sent(
+        &mut self,
+        response: &Response,
+        url: &str,
+        decoder: &Decoder,
+    ) -> Result<u64, Ended> {
         let had = self.done;
+        // A range is one of the coded content (RFC 9110, section 14.2), which is of no use from its middle on.
+        let is_rest = had > 0 && self.ask_for == AskFor::Rest;
+        if is_rest && !decoder.is_identity() {
+            return Err(self.without_range(RegistryError::Answer {
+                url: url.to_owned(),
+                what: "coded content instead of the range that was asked for",
+            }));
+        }
         if response.status() != StatusCode::PARTIAL_CONTENT {
+            let length = response.content_length().filter(|_| decoder.is_identity());
             // Told before anything was handed on, so that the next host can still deliver all of it.
-            return match response.content_length() {
+            return match length {
                 Some(length) if length != self.size && self.size > 0 => {
                     let error = self.wrong_length(url, length);
                     Err(self.useless(had, error))
                 }
                 // It may be all or only the rest: nothing tells before the digest is compared.
-                None if had > 0 && self.ask_for == AskFor::Rest => {
-                    Err(self.without_range(RegistryError::Answer {
-                        url: url.to_owned(),
-                        what: "content of unknown length instead of the range that was asked for",
-                    }))
-                }
+                None if is_rest => Err(self.without_range(RegistryError::Answer {
+                    url: url.to_owned(),
+                    what: "content of unknown length instead of the range that was asked for",
+                })),
                 _ => Ok(had),
             };
         }
-        let range = response
-            .headers()
-            .get(CONTENT_RANGE)
-            .and_then(|value| value.to_str().ok());
-        let start = range
-            .and_then(|range| range.trim().strip_prefix("bytes"))
-            .and_then(|range| range.trim_start().split('-').next())
-            .and_then(|start| start.trim().parse::<u64>().ok());
-        match start {
-            Some(start) if start <= self.done => Ok(self.done - start),
+        match content_range(response) {
+            Some(range) if range.start <= self.done => Ok(self.done - range.start),
             _ => Err(self.without_range(RegistryError::Answer {
                 url: url.to_owned(),
                 what: "another range than was asked for",
             })),
         }
     }
+}
+
+/// What a part is a part of.
+struct ContentRange {
+    start: u64,
+    /// The whole length, where the host tells it.
+    total: Option<u64>,
+}
+
+fn content_range(response: &Response) -> Option<ContentRange> {
+    let value = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
+    let range = value.trim().strip_prefix("bytes")?;
+    let (start, rest) = range.split_once('-')?;
+    let total = rest.split_once('/').map(|(_, total)| total.trim());
+    Some(ContentRange {
+        start: start.trim().parse().ok()?,
+        total: total.and_then(|total| total.parse().ok()),
+    })
 }

@@ -1,11 +1,14 @@
 //! HTTP: connections, retries, redirects, bounded answers.
 
 use super::auth::{self, Tokens};
+use super::coding::Decoder;
 use super::hosts::{self, Endpoint, Scheme, Tls, Verification};
 use super::{RegistryError, Timers};
 use crate::image::credentials::Secret;
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, Method, StatusCode};
 use reqwest::{Response, Url};
 use std::collections::HashMap;
@@ -286,12 +289,19 @@ impl Client {
         {
             return Err(too_large());
         }
+        let mut decoder = decoder(&response, url)?;
         let mut bytes = Vec::new();
         while let Some(chunk) = self.within_stall(response.chunk(), url).await? {
-            if bytes.len() + chunk.len() > limit {
-                return Err(too_large());
+            decoder.feed(chunk);
+            while let Some(piece) = decoder.draw().map_err(|source| RegistryError::Coding {
+                url: url.to_owned(),
+                source,
+            })? {
+                if bytes.len() + piece.len() > limit {
+                    return Err(too_large());
+                }
+                bytes.extend_from_slice(&piece);
             }
-            bytes.extend_from_slice(&chunk);
         }
         Ok(bytes.into())
     }
@@ -316,11 +326,15 @@ impl Client {
 
     async fn refusal(&self, mut response: Response, url: String) -> RegistryError {
         let status = response.status();
+        let mut decoder = decoder(&response, &url).unwrap_or_default();
         let mut body = Vec::new();
-        while let Ok(Some(chunk)) = self.within_stall(response.chunk(), &url).await {
-            body.extend_from_slice(&chunk[..chunk.len().min(DETAIL_MAX - body.len())]);
-            if body.len() == DETAIL_MAX {
-                break;
+        'answer: while let Ok(Some(chunk)) = self.within_stall(response.chunk(), &url).await {
+            decoder.feed(chunk);
+            while let Ok(Some(piece)) = decoder.draw() {
+                body.extend_from_slice(&piece[..piece.len().min(DETAIL_MAX - body.len())]);
+                if body.len() == DETAIL_MAX {
+                    break 'answer;
+                }
             }
         }
         let detail = auth::error_detail(&body);
@@ -376,6 +390,7 @@ fn build(connection: &Connection) -> reqwest::Result<reqwest::Client> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = reqwest::Client::builder()
         .user_agent(concat!("holdfast/", env!("CARGO_PKG_VERSION")))
+        .default_headers(as_it_is())
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .referer(false)
@@ -403,6 +418,20 @@ fn build(connection: &Connection) -> reqwest::Result<reqwest::Client> {
         builder = builder.identity(reqwest::Identity::from_pem(pem)?);
     }
     builder.build()
+}
+
+/// Without this header any coding of the content would be acceptable (RFC 9110, section 12.5.3).
+fn as_it_is() -> HeaderMap {
+    let identity = http::HeaderValue::from_static("identity");
+    HeaderMap::from_iter([(ACCEPT_ENCODING, identity)])
+}
+
+/// Undoes the codings of an answer.
+pub(super) fn decoder(response: &Response, url: &str) -> Result<Decoder, RegistryError> {
+    Decoder::of(response.headers()).map_err(|coding| RegistryError::UnknownCoding {
+        url: url.to_owned(),
+        coding: coding.chars().take(DETAIL_MAX).collect(),
+    })
 }
 
 fn is_passing(status: StatusCode) -> bool {

@@ -7,6 +7,7 @@
 mod auth;
 mod blob;
 mod client;
+mod coding;
 pub(super) mod hosts;
 
 #[cfg(test)]
@@ -126,6 +127,26 @@ pub enum RegistryError {
         url: String,
         /// What is wrong with it.
         what: &'static str,
+    },
+    /// The content came compressed in a way that nobody asked for and that is not known.
+    #[error(
+        "{url} sent its content in the unknown coding {coding:?}: let the registry, or the proxy before it, send \
+         content as it is"
+    )]
+    UnknownCoding {
+        /// What was fetched.
+        url: String,
+        /// The coding that the answer names.
+        coding: String,
+    },
+    /// The content is not in the coding that the answer names.
+    #[error("{url} sent content that its Content-Encoding does not describe")]
+    Coding {
+        /// What was fetched.
+        url: String,
+        /// What is wrong with it.
+        #[source]
+        source: std::io::Error,
     },
     /// The content is not the one that was asked for.
     #[error("{url} sent content with digest {found} instead of {expected}")]
