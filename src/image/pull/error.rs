@@ -107,7 +107,9 @@ impl From<&RegistryError> for PullErrorKind {
 fn registry_kind(error: &RegistryError) -> PullErrorKind {
     match error {
         RegistryError::NotFound { .. } => PullErrorKind::NotFound,
-        RegistryError::Unauthorized { .. } => PullErrorKind::Unauthorized,
+        RegistryError::Unauthorized { .. } | RegistryError::Token { .. } => {
+            PullErrorKind::Unauthorized
+        }
         RegistryError::Unreachable { .. }
         | RegistryError::Stalled { .. }
         | RegistryError::TooSlow { .. } => PullErrorKind::Unavailable,
@@ -182,12 +184,8 @@ mod tests {
             },
             HostsError::Key {
                 path: path.clone(),
-                key: "ca",
+                key: "ca".to_owned(),
                 what: "x".to_owned(),
-            },
-            HostsError::Url {
-                path: path.clone(),
-                url: "ftp://x".to_owned(),
             },
             HostsError::Read {
                 path,

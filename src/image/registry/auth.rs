@@ -195,7 +195,7 @@ impl Client {
                 let request = client.get(realm.clone());
                 match secret {
                     Some(Secret::Password { username, password }) => {
-                        request.header(AUTHORIZATION, sensitive(&basic(username, password)))
+                        request.header(AUTHORIZATION, sensitive(&basic(username, password), url)?)
                     }
                     _ => request,
                 }

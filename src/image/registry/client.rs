@@ -246,14 +246,12 @@ impl Client {
             if home {
                 for (name, value) in &ask.endpoint.headers {
                     // What the host was asked for and answered comes before what the file says.
-                    let replaced = authorization.is_some()
-                        && name.eq_ignore_ascii_case(AUTHORIZATION.as_str());
-                    if !replaced {
-                        request = request.header(name, sensitive(value));
+                    if authorization.is_none() || *name != AUTHORIZATION {
+                        request = request.header(name, value);
                     }
                 }
                 if let Some(value) = authorization {
-                    request = request.header(AUTHORIZATION, sensitive(value));
+                    request = request.header(AUTHORIZATION, sensitive(value, &told)?);
                 }
             }
             let response = self.within_stall(request.send(), &told).await?;
@@ -480,10 +478,9 @@ fn is_safe(from: &Url, to: &Url) -> bool {
     )
 }
 
-/// A header value that no debug output shows.
-pub(super) fn sensitive(value: &str) -> http::HeaderValue {
-    let mut header = http::HeaderValue::from_str(value)
-        .unwrap_or_else(|_| http::HeaderValue::from_static("invalid"));
-    header.set_sensitive(true);
-    header
+/// The value of `Authorization` that is sent to `url`.
+pub(super) fn sensitive(value: &str, url: &str) -> Result<http::HeaderValue, RegistryError> {
+    hosts::secret_header(value).ok_or_else(|| RegistryError::Token {
+        url: url.to_owned(),
+    })
 }

@@ -5,7 +5,11 @@
 //! `*.crt` are authorities and `*.cert`/`*.key` a client certificate. Everything is read anew for each
 //! pull, so that a change needs no restart.
 
+use http::header::{CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING};
+use http::{HeaderName, HeaderValue};
+use reqwest::Url;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use toml::Table;
 
@@ -30,7 +34,7 @@ pub(crate) struct Endpoint {
     /// May be asked what a tag stands for.
     pub resolve: bool,
     /// Sent with every request to this host, and to no other.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
     /// How its certificate is checked.
     pub tls: Tls,
 }
@@ -118,34 +122,38 @@ pub enum HostsError {
         /// The file.
         path: PathBuf,
         /// The key.
-        key: &'static str,
+        key: String,
         /// What is wrong with its value.
         what: String,
-    },
-    /// A server or host is no URL.
-    #[error("{}: {url:?} is no http or https URL of a registry", path.display())]
-    Url {
-        /// The file.
-        path: PathBuf,
-        /// The text.
-        url: String,
     },
 }
 
 /// A host's table, or the part of the file that concerns the server itself.
-#[derive(Debug, Default, Deserialize)]
 struct HostTable {
-    capabilities: Option<Vec<String>>,
-    #[serde(default)]
+    capabilities: Vec<String>,
     ca: OneOrMany<PathBuf>,
-    #[serde(default)]
     client: OneOrMany<ClientCert>,
-    #[serde(default)]
     skip_verify: bool,
-    #[serde(default)]
     override_path: bool,
-    #[serde(default)]
-    header: std::collections::BTreeMap<String, OneOrMany<String>>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// A table of the file, for errors.
+struct Place<'a> {
+    file: &'a Path,
+    /// In front of the table's keys, with a dot; empty for the file itself.
+    table: String,
+}
+
+impl Place<'_> {
+    fn wrong(&self, key: &str, what: impl Into<String>) -> HostsError {
+        let key = format!("{}{key}", self.table);
+        HostsError::Key {
+            path: self.file.to_owned(),
+            key: key.trim_end_matches('.').to_owned(),
+            what: what.into(),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -186,11 +194,12 @@ enum ClientCert {
 ///
 /// Blocks on the disk.
 pub(crate) fn endpoints(hosts_dir: Option<&Path>, host: &str) -> Result<Vec<Endpoint>, HostsError> {
-    let Some(dir) = hosts_dir.and_then(|root| directory_of(root, host)) else {
+    let Some(file) = hosts_dir.and_then(|root| file_of(root, host)) else {
         return Ok(vec![upstream(host)]);
     };
-    let file = dir.join("hosts.toml");
+    let dir = file.parent().unwrap_or(&file).to_owned();
     match read(&file) {
+        // What is no UTF-8 is no URL and no header either, and is told as such.
         Ok(text) => parse(&dir, &file, &String::from_utf8_lossy(&text), host),
         Err(HostsError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             let mut endpoint = upstream(host);
@@ -228,7 +237,8 @@ fn upstream(host: &str) -> Endpoint {
     }
 }
 
-fn directory_of(root: &Path, host: &str) -> Option<PathBuf> {
+/// Where the hosts.toml of a registry is or would be; `None` when it has no directory.
+pub(super) fn file_of(root: &Path, host: &str) -> Option<PathBuf> {
     let spelled = match split_port(host) {
         (name, Some(port)) => vec![format!("{name}_{port}_"), host.to_owned()],
         _ => vec![host.to_owned()],
@@ -238,6 +248,7 @@ fn directory_of(root: &Path, host: &str) -> Option<PathBuf> {
         .chain(["_default".to_owned()])
         .map(|name| root.join(name))
         .find(|dir| dir.is_dir())
+        .map(|dir| dir.join("hosts.toml"))
 }
 
 pub(super) fn parse(
@@ -246,105 +257,140 @@ pub(super) fn parse(
     text: &str,
     host: &str,
 ) -> Result<Vec<Endpoint>, HostsError> {
-    let broken = |source| HostsError::Parse {
+    let mut root: Table = toml::from_str(text).map_err(|source| HostsError::Parse {
         path: file.to_owned(),
         source: Box::new(source),
+    })?;
+    let place = Place {
+        file,
+        table: String::new(),
     };
-    let mut root: Table = toml::from_str(text).map_err(broken)?;
     let hosts = match root.remove("host") {
         Some(toml::Value::Table(hosts)) => hosts,
-        Some(_) => return Err(unusable(file, "host", "a table is expected")),
+        Some(_) => return Err(place.wrong("host", "a table is expected")),
         None => Table::new(),
     };
     let server = match root.remove("server") {
         Some(toml::Value::String(server)) => Some(server).filter(|s| !s.is_empty()),
-        Some(_) => return Err(unusable(file, "server", "a text is expected")),
+        Some(_) => return Err(place.wrong("server", "a text is expected")),
         None => None,
     };
     let mut endpoints = Vec::new();
     // The order of the file is the order to ask in: toml is built to keep it.
     for (name, value) in hosts {
-        let table: HostTable = value.try_into().map_err(broken)?;
-        endpoints.push(configured(dir, file, &name, &table)?);
+        let toml::Value::Table(table) = value else {
+            let what = format!("a table is expected: write it as [host.{name:?}]");
+            return Err(place.wrong(&format!("host.{name:?}"), what));
+        };
+        let place = Place {
+            file,
+            table: format!("host.{name:?}."),
+        };
+        let endpoint = at_url(&name).map_err(|what| place.wrong("", what))?;
+        endpoints.push(configured(dir, &place, endpoint, table)?);
     }
-    let table: HostTable = root.try_into().map_err(broken)?;
-    endpoints.push(match server {
-        Some(server) => configured(dir, file, &server, &table)?,
-        None => Endpoint {
-            headers: headers(&table),
-            tls: tls(dir, file, &table)?,
-            ..restricted(upstream(host), file, &table)?
-        },
-    });
+    let last = match server {
+        Some(server) => at_url(&server).map_err(|what| place.wrong("server", what))?,
+        None => upstream(host),
+    };
+    // The path of the registry itself is as it should be.
+    endpoints.push(configured(dir, &place, last, root)?);
     Ok(endpoints)
+}
+
+/// Reads the keys of a table.
+fn host_table(mut table: Table, place: &Place<'_>) -> Result<HostTable, HostsError> {
+    Ok(HostTable {
+        capabilities: take(&mut table, "capabilities", place)?,
+        ca: take(&mut table, "ca", place)?,
+        client: take(&mut table, "client", place)?,
+        skip_verify: take(&mut table, "skip_verify", place)?,
+        override_path: take(&mut table, "override_path", place)?,
+        headers: headers(table.remove("header"), place)?,
+    })
+}
+
+fn take<T: DeserializeOwned + Default>(
+    table: &mut Table,
+    key: &str,
+    place: &Place<'_>,
+) -> Result<T, HostsError> {
+    let value = table.remove(key).map(toml::Value::try_into).transpose();
+    let value = value.map_err(|error: toml::de::Error| place.wrong(key, error.message()))?;
+    Ok(value.unwrap_or_default())
+}
+
+/// The host of a URL, with the path as it is written there, or what is wrong with the URL.
+fn at_url(url: &str) -> Result<Endpoint, String> {
+    let refuse = |why: &str| {
+        format!(
+            "{url:?} is no http or https URL of a registry{why}: write one such as \
+             \"https://registry.example:5000\""
+        )
+    };
+    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
+        "https" => Scheme::Https,
+        "http" => Scheme::Http,
+        _ => return Err(refuse("")),
+    };
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let well_formed = !authority.contains('@')
+        && !url.contains(['?', '#', '\\', ' '])
+        && !url.contains(char::is_control);
+    if !well_formed {
+        return Err(refuse(""));
+    }
+    // The scheme does not matter for what an authority may be.
+    Url::parse(&format!("https://{authority}/")).map_err(|why| refuse(&format!(" ({why})")))?;
+    Ok(Endpoint {
+        scheme,
+        path: path
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .flat_map(|part| ["/", part])
+            .collect(),
+        authority: authority.to_owned(),
+        ..upstream(authority)
+    })
 }
 
 fn configured(
     dir: &Path,
-    file: &Path,
-    url: &str,
-    table: &HostTable,
+    place: &Place<'_>,
+    endpoint: Endpoint,
+    table: Table,
 ) -> Result<Endpoint, HostsError> {
-    let refuse = || HostsError::Url {
-        path: file.to_owned(),
-        url: url.to_owned(),
-    };
-    let full = if url.contains("://") {
-        url.to_owned()
-    } else {
-        format!("https://{url}")
-    };
-    let (scheme, rest) = full.split_once("://").ok_or_else(refuse)?;
-    let scheme = match scheme {
-        "https" => Scheme::Https,
-        "http" => Scheme::Http,
-        _ => return Err(refuse()),
-    };
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let well_formed = !authority.is_empty()
-        && !authority.contains(['@', '?', '#', ' '])
-        && !path.contains(['?', '#', ' ']);
-    if !well_formed {
-        return Err(refuse());
-    }
-    let path: String = path
-        .split('/')
-        .filter(|part| !part.is_empty())
-        .flat_map(|part| ["/", part])
-        .collect();
-    let path = if table.override_path || path.ends_with("/v2") {
-        path
-    } else {
-        format!("{path}/v2")
+    let mut table = host_table(table, place)?;
+    let path = match table.override_path || endpoint.path.ends_with("/v2") {
+        true => endpoint.path.clone(),
+        false => format!("{}/v2", endpoint.path),
     };
     let endpoint = Endpoint {
-        scheme,
-        authority: authority.to_owned(),
         path,
-        pull: true,
-        resolve: true,
-        headers: headers(table),
-        tls: tls(dir, file, table)?,
+        headers: std::mem::take(&mut table.headers),
+        tls: tls(dir, place, &table)?,
+        ..endpoint
     };
-    restricted(endpoint, file, table)
+    restricted(endpoint, place, &table.capabilities)
 }
 
 /// Takes from an endpoint what the file does not list, in any case of letters as containerd does.
 fn restricted(
     mut endpoint: Endpoint,
-    file: &Path,
-    table: &HostTable,
+    place: &Place<'_>,
+    listed: &[String],
 ) -> Result<Endpoint, HostsError> {
-    let Some(listed) = table.capabilities.as_ref().filter(|c| !c.is_empty()) else {
+    if listed.is_empty() {
         return Ok(endpoint);
-    };
+    }
     for name in listed {
         if !CAPABILITIES
             .iter()
             .any(|known| known.eq_ignore_ascii_case(name))
         {
             let what = format!("unknown value {name:?}: use {}", CAPABILITIES.join(", "));
-            return Err(unusable(file, "capabilities", &what));
+            return Err(place.wrong("capabilities", what));
         }
     }
     let has = |wanted: &str| listed.iter().any(|name| name.eq_ignore_ascii_case(wanted));
@@ -352,33 +398,56 @@ fn restricted(
     Ok(endpoint)
 }
 
-fn unusable(file: &Path, key: &'static str, what: &str) -> HostsError {
-    HostsError::Key {
-        path: file.to_owned(),
-        key,
-        what: what.to_owned(),
+/// The headers that a host is sent. Their values may be secrets, which no error shows.
+fn headers(
+    table: Option<toml::Value>,
+    place: &Place<'_>,
+) -> Result<Vec<(HeaderName, HeaderValue)>, HostsError> {
+    let table = match table {
+        None => return Ok(Vec::new()),
+        Some(toml::Value::Table(table)) => table,
+        Some(_) => return Err(place.wrong("header", "a table is expected")),
+    };
+    let mut headers = Vec::new();
+    for (name, values) in table {
+        let key = match name.contains(|c: char| !c.is_ascii_alphanumeric() && !"-_".contains(c)) {
+            true => format!("header.{name:?}"),
+            false => format!("header.{name}"),
+        };
+        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
+            let what = "it is no name of an HTTP header: use letters, digits and hyphens";
+            return Err(place.wrong(&key, what));
+        };
+        if [CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER].contains(&name) {
+            return Err(place.wrong(&key, "it belongs to each request itself: remove it"));
+        }
+        let values: Result<OneOrMany<String>, _> = values.try_into();
+        let values = values.map_err(|error| place.wrong(&key, error.message()))?;
+        for value in values.as_slice() {
+            let Some(value) = secret_header(value.trim_matches([' ', '\t'])) else {
+                let what = "its value holds a line break or another control character: remove it";
+                return Err(place.wrong(&key, what));
+            };
+            headers.push((name.clone(), value));
+        }
     }
+    Ok(headers)
 }
 
-fn headers(table: &HostTable) -> Vec<(String, String)> {
-    let pairs = table.header.iter();
-    pairs
-        .flat_map(|(name, values)| {
-            values
-                .as_slice()
-                .iter()
-                .map(|value| (name.clone(), value.clone()))
-        })
-        .collect()
+/// A value that no debug output shows; `None` when no header can hold it (RFC 9110, section 5.5).
+pub(super) fn secret_header(value: &str) -> Option<HeaderValue> {
+    let mut header = HeaderValue::from_bytes(value.as_bytes()).ok()?;
+    header.set_sensitive(true);
+    Some(header)
 }
 
-fn tls(dir: &Path, file: &Path, table: &HostTable) -> Result<Tls, HostsError> {
+fn tls(dir: &Path, place: &Place<'_>, table: &HostTable) -> Result<Tls, HostsError> {
     // The error says which key of the file names what cannot be read.
     let of_key = |key| {
         move |error: HostsError| match error {
             HostsError::Read { path, source } => {
                 let what = format!("cannot read {}: {source}", path.display());
-                unusable(file, key, &what)
+                place.wrong(key, what)
             }
             other => other,
         }
@@ -391,7 +460,7 @@ fn tls(dir: &Path, file: &Path, table: &HostTable) -> Result<Tls, HostsError> {
             tls.authorities.push(pem);
         } else {
             let what = format!("{} holds no certificate in PEM form", path.display());
-            return Err(unusable(file, "ca", &what));
+            return Err(place.wrong("ca", what));
         }
     }
     // One identity a connection: the first, as in containerd when both would fit.

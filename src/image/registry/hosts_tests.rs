@@ -128,7 +128,7 @@ fn a_file_without_server_falls_back_to_the_registry() {
     let headers: Vec<_> = endpoints[0]
         .headers
         .iter()
-        .map(|(n, v)| (n.as_str(), v.as_str()))
+        .map(|(n, v)| (n.as_str(), v.to_str().unwrap()))
         .collect();
     assert_eq!(headers, [("x-a", "1"), ("x-a", "2"), ("x-b", "3")]);
     assert!(endpoints[1].headers.is_empty());
@@ -229,4 +229,94 @@ fn unusable_values_are_errors_with_their_key() {
     let certs = Certs::new().file("a.example/hosts.toml", upper);
     let found = &certs.endpoints("a.example")[0];
     assert!(found.pull && !found.resolve);
+}
+
+/// Such values failed as a registry that is unavailable, or were sent as the word "invalid". What a header may hold is
+/// RFC 9110, 5.1 and 5.5 (containerd 2.4.2 refuses the same by net/http); a URL is one that url::Url and net/url take.
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table of files")]
+fn mistakes_in_urls_headers_and_tables_have_their_key() {
+    for (bad, key) in [
+        (
+            "[header]\nAuthorization = \"Bearer x\\n\"",
+            "header.Authorization: its value holds a line break",
+        ),
+        (
+            "[header]\nx-a = [\"1\", \"a\\u0000\"]",
+            "header.x-a: its value",
+        ),
+        ("[header]\nx-a = \"\\u007f\"", "header.x-a: its value"),
+        ("[header]\n\"x y\" = \"1\"", "header.\"x y\": it is no name"),
+        ("[header]\n\"\" = \"1\"", ": it is no name"),
+        ("[header]\n\"x:\" = \"1\"", "header.\"x:\": it is no name"),
+        ("[header]\nx-a = 5", "header.x-a: "),
+        (
+            "[header]\ncontent-length = \"5\"",
+            "header.content-length: ",
+        ),
+        ("header = \"x: 1\"", "header: "),
+        (
+            "[host.\"https://m\".header]\nAuthorization = \"a\\rb\"",
+            "host.\"https://m\".header.Authorization: its",
+        ),
+        (
+            "server = \"http://127.0.0.1:99999\"",
+            "server: \"http://127.0.0.1:99999\" is no http or https URL of a registry (invalid port number)",
+        ),
+        ("server = \"http://[::1\"", "server: \"http://[::1\" is no"),
+        ("server = \"http://\"", "server: \"http://\" is no"),
+        ("server = \"http://a:b\"", "server: "),
+        ("server = \"http://a\\tb\"", "server: "),
+        ("server = \"http://a\\\\b\"", "server: "),
+        ("server = \"http://1.2.3.400\"", "server: "),
+        (
+            "[host.\"https://m:65536\"]",
+            "host.\"https://m:65536\": \"https://m:65536\" is no",
+        ),
+        (
+            "[host]\n\"https://m\" = \"x\"",
+            "host.\"https://m\": a table is expected",
+        ),
+        (
+            "[[host.\"https://m\"]]",
+            "host.\"https://m\": a table is expected",
+        ),
+        ("[[host]]\nx = 1", "host: a table is expected"),
+        (
+            "[host.\"https://m\"]\nskip_verify = \"no\"",
+            "host.\"https://m\".skip_verify: invalid type",
+        ),
+        ("capabilities = \"pull\"", "capabilities: invalid type"),
+        (
+            "[host.\"https://m\"]\ncapabilities = [\"pul\"]",
+            "host.\"https://m\".capabilities: unknown",
+        ),
+    ] {
+        let certs = Certs::new().file("a.example/hosts.toml", bad);
+        let error = endpoints(Some(certs.0.path()), "a.example").map(|_| bad);
+        let text = error.unwrap_err().to_string();
+        let named = text.contains("a.example/hosts.toml: ") && text.contains(key);
+        assert!(named, "{bad}: {text}");
+        assert!(!text.contains("Bearer"), "{text}");
+    }
+    for (good, wanted) in [
+        ("server = \"http://[::1]:5000\"", "http://[::1]:5000/v2"),
+        ("server = \"HTTP://m.example\"", "http://m.example/v2"),
+        (
+            "server = \"m.example:65535/x//v2/\"",
+            "https://m.example:65535/x/v2",
+        ),
+        (
+            "server = \"https://bücher.example\"",
+            "https://bücher.example/v2",
+        ),
+    ] {
+        let certs = Certs::new().file("a.example/hosts.toml", good);
+        assert_eq!(certs.urls("a.example"), [wanted], "{good}");
+    }
+    let padded = "[header]\nx-a = [\" 1\\t\", \"a b\", \"\", \"é\"]";
+    let certs = Certs::new().file("a.example/hosts.toml", padded);
+    let headers = &certs.endpoints("a.example")[0].headers;
+    let values: Vec<&[u8]> = headers.iter().map(|(_, value)| value.as_bytes()).collect();
+    assert_eq!(values, [b"1", &b"a b"[..], b"", "é".as_bytes()]);
 }

@@ -120,6 +120,14 @@ pub enum RegistryError {
         /// What the registry said, shortened.
         detail: String,
     },
+    /// A token, the caller's or one that the token service gave, cannot be sent.
+    #[error(
+        "the registry token for {url} holds a line break or another control character: correct the credentials"
+    )]
+    Token {
+        /// What was to be fetched.
+        url: String,
+    },
     /// The answer is not what the specification says.
     #[error("{url} sent an unusable answer: {what}")]
     Answer {
@@ -257,6 +265,8 @@ pub(super) struct Registry {
 pub(super) struct Repository {
     client: Arc<Client>,
     endpoints: Vec<Endpoint>,
+    /// Where the endpoints are configured; empty when nothing is.
+    hosts_file: PathBuf,
     reference: Reference,
     credentials: Option<Credentials>,
 }
@@ -276,9 +286,13 @@ impl Registry {
         credentials: Option<Credentials>,
     ) -> Result<Repository, RegistryError> {
         let (dir, host) = (self.hosts_dir.clone(), reference.host().to_owned());
-        let read =
-            tokio::task::spawn_blocking(move || hosts::endpoints(dir.as_deref(), &host)).await;
-        let endpoints = read
+        let read = tokio::task::spawn_blocking(move || {
+            let file = dir.as_deref().and_then(|dir| hosts::file_of(dir, &host));
+            let endpoints = hosts::endpoints(dir.as_deref(), &host)?;
+            Ok((endpoints, file.unwrap_or_default()))
+        })
+        .await;
+        let (endpoints, hosts_file) = read
             .unwrap_or_else(|_| {
                 let path = self.hosts_dir.clone().unwrap_or_default();
                 Err(HostsError::Read {
@@ -293,6 +307,7 @@ impl Registry {
         Ok(Repository {
             client: Arc::clone(&self.client),
             endpoints,
+            hosts_file,
             reference: reference.clone(),
             credentials,
         })
@@ -370,7 +385,7 @@ impl Repository {
                 Err(e) => asked.remember(&endpoint.authority, e),
             }
         }
-        Err(self.none_helped(asked))
+        Err(self.none_helped(target, asked))
     }
 
     /// Sends a large blob into `sink`; verifying is the receiver's part, since only it sees the end.
@@ -382,7 +397,8 @@ impl Repository {
     ) -> Result<(), RegistryError> {
         let mut transfer = blob::Transfer::new(digest, size, sink);
         let mut asked = Asked::default();
-        for endpoint in self.endpoints_for(&Target::Digest(digest)) {
+        let target = Target::Digest(digest);
+        for endpoint in self.endpoints_for(&target) {
             match transfer.run(&self.client, &self.ask(endpoint)).await {
                 Ok(()) => return Ok(()),
                 Err(e @ (RegistryError::GivenUp { .. } | RegistryError::TooLong { .. })) => {
@@ -391,15 +407,19 @@ impl Repository {
                 Err(e) => asked.remember(&endpoint.authority, e),
             }
         }
-        Err(self.none_helped(asked))
+        Err(self.none_helped(&target, asked))
     }
 
-    /// The hosts that may be asked: what a tag means not every mirror may say.
+    /// The hosts that may be asked: what a tag means not every mirror may say, and not every host that says it has
+    /// the content, as in containerd 2.4.2 (core/remotes/docker/resolver.go).
     fn endpoints_for(&self, target: &Target) -> impl Iterator<Item = &Endpoint> {
         let by_digest = matches!(target, Target::Digest(_));
         self.endpoints
             .iter()
-            .filter(move |endpoint| endpoint.resolve || (endpoint.pull && by_digest))
+            .filter(move |endpoint| match by_digest {
+                true => endpoint.pull,
+                false => endpoint.resolve,
+            })
     }
 
     fn ask<'a>(&'a self, endpoint: &'a Endpoint) -> Ask<'a> {
@@ -429,16 +449,24 @@ impl Repository {
         }
     }
 
-    fn none_helped(&self, asked: Asked) -> RegistryError {
+    fn none_helped(&self, target: &Target, asked: Asked) -> RegistryError {
+        let needed = match target {
+            Target::Digest(_) => "pull",
+            Target::Tag(_) => "resolve",
+        };
         match asked.last {
             Some(last) if asked.before.is_empty() => last,
             Some(last) => RegistryError::AllHosts {
                 asked: asked.before,
                 last: Box::new(last),
             },
-            None => RegistryError::Answer {
-                url: self.reference.name(),
-                what: "its hosts.toml gives no host the capability that is needed",
+            None => RegistryError::Hosts {
+                host: self.reference.host().to_owned(),
+                source: HostsError::Key {
+                    path: self.hosts_file.clone(),
+                    key: "capabilities".to_owned(),
+                    what: format!("no host has {needed:?}: add it to the one to be asked"),
+                },
             },
         }
     }

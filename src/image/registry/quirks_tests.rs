@@ -452,3 +452,69 @@ async fn content_in_unknown_codings_is_refused_by_name() {
         assert!(pulled.is_ok(), "{coding}: {}", chain(&pulled.unwrap_err()));
     }
 }
+
+/// A file that gives nobody a capability was told as a registry that is unavailable. containerd 2.4.2 asks hosts with
+/// `resolve` for tags and those with `pull` for content.
+#[tokio::test]
+async fn a_capability_that_no_host_has_is_named() {
+    let made = small_image("one");
+    let registry = Server::registry(&[("team/app:v1", &made)]).await;
+    for (listed, missing) in [
+        ("[\"push\"]", Some("resolve")),
+        ("[\"referrers\", \"push\"]", Some("resolve")),
+        ("[\"pull\"]", Some("resolve")),
+        ("[\"resolve\"]", Some("pull")),
+        ("[\"Pull\", \"resolve\"]", None),
+        ("[]", None),
+    ] {
+        let server = format!(
+            "server = \"http://{}\"\ncapabilities = {listed}\n",
+            registry.address
+        );
+        let pulled = Client::new(&server).pull(None).await;
+        let Some(missing) = missing else {
+            assert!(pulled.is_ok(), "{listed}: {}", chain(&pulled.unwrap_err()));
+            continue;
+        };
+        let error = pulled.unwrap_err();
+        assert_eq!(error.kind(), PullErrorKind::Misconfigured, "{listed}");
+        let text = chain(&error);
+        let word = format!("hosts.toml: capabilities: no host has \"{missing}\"");
+        assert!(text.contains(&word), "{listed}: {text}");
+    }
+}
+
+/// A token with a line break at its end was sent as the word "invalid". net/http refuses it for containerd too.
+#[tokio::test]
+async fn a_token_that_no_header_can_hold_is_told() {
+    let made = small_image("one");
+    for (from_service, token) in [
+        (false, "T\n"),
+        (false, "T\r"),
+        (false, "\u{7f}"),
+        (true, "T\\n"),
+        (true, "a\\u0000b"),
+    ] {
+        let served = images(&made);
+        let registry = Server::start(move |request| {
+            if request.path.starts_with("/token") {
+                return Answer::body(format!("{{\"token\":\"{token}\"}}"));
+            }
+            let realm = format!("Bearer realm=\"http://{}/token\"", request.headers["host"]);
+            match request.headers.contains_key("authorization") {
+                true => serve_images(&served, request),
+                false => Answer::status(401).header("WWW-Authenticate", &realm),
+            }
+        })
+        .await;
+        let own = crate::image::Credentials::registry_token(token);
+        let credentials = Some(own).filter(|_| !from_service);
+        let error = Client::of(&registry).pull(credentials).await.unwrap_err();
+        assert_eq!(error.kind(), PullErrorKind::Unauthorized, "{token:?}");
+        let text = chain(&error);
+        assert!(
+            text.contains("registry token") && text.contains("line break"),
+            "{text}"
+        );
+    }
+}
