@@ -513,7 +513,9 @@ impl PodError {
             Self::Network(error) => network_kind(error),
             Self::TooManyListeners(_) => ErrorKind::ResourceExhausted,
             Self::Cni(CniError::Deadline { .. }) => ErrorKind::DeadlineExceeded,
-            Self::Cni(CniError::NoConfig(_) | CniError::Config { .. }) => ErrorKind::Unavailable,
+            Self::Cni(CniError::NoConfig(_) | CniError::Read { .. } | CniError::Config { .. }) => {
+                ErrorKind::Unavailable
+            }
             Self::Cgroup(error) => cgroup_kind(error),
             Self::Systemd(SystemdError::Connect(_) | SystemdError::Deadline { .. }) => {
                 ErrorKind::Unavailable
@@ -554,5 +556,33 @@ fn network_kind(error: &NetworkError) -> ErrorKind {
         NetworkError::Addresses { .. } => ErrorKind::ResourceExhausted,
         NetworkError::Port(_) => ErrorKind::FailedPrecondition,
         _ => ErrorKind::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who mends a file of the network's configuration does not have to mend the machine: pods wait for it.
+    #[test]
+    fn configurations_that_cannot_be_used_are_no_failures_of_the_machine() {
+        let path = PathBuf::from("/etc/cni/net.d/10-a.conf");
+        let read = |kind: io::ErrorKind| CniError::Read {
+            path: path.clone(),
+            source: kind.into(),
+        };
+        for error in [
+            CniError::NoConfig(path.clone()),
+            CniError::Config {
+                path: path.clone(),
+                reason: "x".to_owned(),
+            },
+            read(io::ErrorKind::NotFound),
+            read(io::ErrorKind::IsADirectory),
+            read(io::ErrorKind::PermissionDenied),
+            read(io::ErrorKind::NotADirectory),
+        ] {
+            assert_eq!(PodError::Cni(error).kind(), ErrorKind::Unavailable);
+        }
     }
 }

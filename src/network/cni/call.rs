@@ -16,6 +16,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::error::CniError;
+use super::number;
 use super::strays;
 use crate::disk::json_text;
 use crate::fault;
@@ -118,7 +119,7 @@ pub(super) async fn run(call: &Call) -> Result<Vec<u8>, CniError> {
     let mut child = start_written(call).await.map_err(failed)?;
     let group = child.id().and_then(|pid| i32::try_from(pid).ok());
     let mut written = Written::default();
-    let talk = converse(&mut child, call.stdin.to_string(), &mut written);
+    let talk = converse(&mut child, number::text(&call.stdin), &mut written);
     let outcome = timeout(call.deadline, talk).await;
     let error = match outcome {
         Ok(Ok(Some(status))) if status.success() => return Ok(written.stdout),
@@ -187,7 +188,7 @@ fn start(call: &Call) -> io::Result<Child> {
 /// Writes the configuration and reads until the plugin has ended. None when it writes too much.
 async fn converse(
     child: &mut Child,
-    stdin: String,
+    stdin: Vec<u8>,
     written: &mut Written,
 ) -> io::Result<Option<ExitStatus>> {
     let (mut input, mut output, mut errors) =
@@ -195,7 +196,7 @@ async fn converse(
     let feed = async {
         if let Some(mut input) = input.take() {
             // A plugin that does not read its configuration (EPIPE) says by its answer what that means.
-            let _ = input.write_all(stdin.as_bytes()).await;
+            let _ = input.write_all(&stdin).await;
         }
     };
     tokio::pin!(feed);

@@ -13,7 +13,7 @@ pub enum CniError {
     #[error("no network configuration in {}; install a network plugin", .0.display())]
     NoConfig(PathBuf),
     /// A file or the directory cannot be read.
-    #[error("read the network configuration {}", path.display())]
+    #[error("cannot read the network configuration {}; correct or remove it", path.display())]
     Read {
         /// The file or directory.
         path: PathBuf,

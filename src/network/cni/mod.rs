@@ -22,6 +22,7 @@ mod field;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod garbage;
+mod number;
 mod outcome;
 mod pod;
 mod strays;

@@ -334,3 +334,42 @@ fn runtime_arguments_are_there_when_asked_for() {
         })
     );
 }
+
+/// A first file that leads nowhere was an error of the machine, INTERNAL. As one that is broken, it puts no pod on the
+/// network of the next file: go-cni 1.1.13 fails to load it too, and takes a link to a good file.
+#[test]
+fn a_first_file_that_cannot_be_read_is_told() {
+    use std::os::unix::fs::symlink;
+    let outside = tempfile::tempdir().unwrap();
+    write(
+        outside.path(),
+        "good",
+        r#"{"name":"linked","cniVersion":"1.0.0","type":"a"}"#,
+    );
+    for (target, name) in [
+        (outside.path().join("none"), "10.conf"),
+        (outside.path().to_owned(), "10.conflist"),
+        ("10.json".into(), "10.json"),
+        (outside.path().join("good/x"), "10.conf"),
+        (outside.path().join("good"), "10.conf"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let next = r#"{"name":"next","cniVersion":"1.0.0","type":"a"}"#;
+        write(dir.path(), "20.conf", next);
+        symlink(&target, dir.path().join(name)).unwrap();
+        let found = config::first(dir.path());
+        if target.ends_with("good") {
+            assert_eq!(found.unwrap().unwrap().name, "linked");
+            continue;
+        }
+        let error = found.unwrap_err();
+        assert!(
+            matches!(&error, CniError::Read { path, .. } if path.ends_with(name)),
+            "{target:?}: {error}"
+        );
+        assert!(
+            error.to_string().contains("correct or remove it"),
+            "{error}"
+        );
+    }
+}
