@@ -9,7 +9,7 @@ use oci_spec::runtime::{Hook as OciHook, Spec};
 use serde_json::json;
 
 use super::PlanError;
-use super::text::{absolute, c_string};
+use super::text::{absolute, c_string, from_root};
 use crate::wire::plan::{Hook, HookMoment, Hooks};
 
 /// Environment of a hook that is described without one: runc and crun hand their own down, which has a PATH.
@@ -67,7 +67,7 @@ pub fn hooks(spec: &Spec, container: &str, bundle: &Path) -> Result<Option<Hooks
 }
 
 fn hook(field: &str, moment: HookMoment, given: &OciHook) -> Result<Hook, PlanError> {
-    let path = absolute(&format!("{field}.path"), given.path())?;
+    let path = from_root(&format!("{field}.path"), given.path())?;
     let texts = |name: &str, list: &Option<Vec<String>>| -> Result<Vec<CString>, PlanError> {
         let field = format!("{field}.{name}");
         let list = list.iter().flatten();

@@ -17,6 +17,15 @@ pub(super) fn c_string(field: &str, text: impl Into<Vec<u8>>) -> Result<CString,
     })
 }
 
+/// A path that starts at a root, and that the kernel is to follow with its links and `..`.
+pub(super) fn from_root(field: &str, path: &Path) -> Result<CString, PlanError> {
+    if !path.is_absolute() {
+        let reason = format!("path {:?} has to be absolute", path.display());
+        return Err(PlanError::unsupported(field, reason));
+    }
+    c_string(field, path.as_os_str().as_bytes())
+}
+
 /// A path that starts at a root and has no `..`.
 pub(super) fn absolute(field: &str, path: &Path) -> Result<CString, PlanError> {
     let climbs = path.components().any(|part| part == Component::ParentDir);

@@ -123,7 +123,7 @@ fn cdi_devices_that_cannot_be_are_named() {
         "bin/acme-hook",
         "absolute",
     ];
-    fails(create(hooked[0]), Code::FailedPrecondition, &hooked);
+    fails(create(hooked[0]), Code::InvalidArgument, &hooked);
 }
 
 #[test]

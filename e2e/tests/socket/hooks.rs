@@ -232,7 +232,7 @@ fn hooks_that_cannot_run_are_named() {
         daemon.provide(e2e::BUSYBOX);
         let pod = daemon.run_named("hooks");
         let refused = daemon.try_create(&pod.id, &pod.config, &with_hooks(idle("c")));
-        fails(refused, Code::FailedPrecondition, &words);
+        fails(refused, Code::InvalidArgument, &words);
     }
 }
 

@@ -256,14 +256,15 @@ impl Edits {
         (!self.net_devices.is_empty()).then_some("netDevices")
     }
 
-    /// Environment, `NAME=value` each.
-    pub fn env(&self) -> impl Iterator<Item = &String> {
-        self.env.iter().flatten()
+    /// Environment, `NAME=value` each; an entry of null is none.
+    pub fn env(&self) -> &[Option<String>] {
+        &self.env
     }
 
-    /// Further groups.
-    pub fn additional_gids(&self) -> impl Iterator<Item = u32> {
-        self.additional_gids.iter().flatten().copied()
+    /// Further groups, each with its index in the file.
+    pub fn additional_gids(&self) -> impl Iterator<Item = (usize, u32)> {
+        let all = self.additional_gids.iter().enumerate();
+        all.filter_map(|(index, gid)| gid.map(|gid| (index, gid)))
     }
 
     fn is_empty(&self) -> bool {

@@ -210,16 +210,23 @@ fn apply(out: &mut CdiEdits, edits: &Edits, source: (&str, &Path)) -> Result<(),
     if let Some(what) = edits.unsupported() {
         return Err(refuse(what.to_owned()));
     }
-    for edit in &edits.hooks {
-        let wrong =
-            |why: String| refuse(format!("the {} hook {}, {why}", edit.hook_name, edit.path));
+    for (number, edit) in edits.hooks.iter().enumerate() {
+        let name = &edit.hook_name;
+        let wrong = |why: String| part(source, &format!("the {name} hook: hooks[{number}].{why}"));
         out.hooks.push(hook(edit).map_err(wrong)?);
     }
-    out.env.extend(edits.env().cloned());
-    out.additional_gids
-        .extend(edits.additional_gids().filter(|gid| *gid != 0));
+    out.env
+        .extend(texts("env", edits.env()).map_err(|why| part(source, &why))?);
+    for (index, gid) in edits.additional_gids() {
+        let wrong = |why: String| part(source, &why);
+        check_id(&format!("additionalGids[{index}]"), gid).map_err(wrong)?;
+        if gid != 0 {
+            out.additional_gids.push(gid);
+        }
+    }
     for (number, node) in edits.device_nodes.iter().enumerate() {
         let wrong = |why: &dyn Display| part(source, &format!("deviceNodes[{number}].{why}"));
+        check_numbers(node).map_err(|why| wrong(&why))?;
         let path = ContainerPath::new("path", &node.path).map_err(|why| wrong(&why))?;
         out.devices.push(grant(node, path.as_str(), source)?);
     }
@@ -252,6 +259,60 @@ fn unusable<'a>(
 
 fn invalid(reason: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, reason)
+}
+
+/// Texts of a list without its nulls. The kernel ends each at a NUL byte, so none may have one.
+fn texts(field: &str, list: &[Option<String>]) -> Result<Vec<String>, String> {
+    let given = list.iter().enumerate();
+    let given = given.filter_map(|(index, text)| text.as_ref().map(|text| (index, text)));
+    given
+        .map(|(index, text)| {
+            check_text(&format!("{field}[{index}]"), text)?;
+            Ok(text.clone())
+        })
+        .collect()
+}
+
+fn check_text(field: &str, text: &str) -> Result<(), String> {
+    match text.contains('\0') {
+        true => Err(format!(
+            "{field}: {:?} has a NUL byte; remove it",
+            shown(text)
+        )),
+        false => Ok(()),
+    }
+}
+
+/// The last number is no user and no group: chown(2) takes it for "as it is", and setgroups(2) refuses it.
+fn check_id(field: &str, id: u32) -> Result<(), String> {
+    match id {
+        u32::MAX => Err(format!(
+            "{field}: {id} is no user or group; use at most {}",
+            u32::MAX - 1
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Numbers of a node that no file of the kernel can have (`MINORBITS` of linux/kdev_t.h, and mknod(2)).
+fn check_numbers(node: &NodeEdit) -> Result<(), String> {
+    let owners = [("uid", node.uid), ("gid", node.gid)];
+    for (field, id) in owners {
+        id.map_or(Ok(()), |id| check_id(field, id))?;
+    }
+    // A FIFO has no number, whatever is written.
+    let numbers = [
+        ("major", node.major, 0xfff),
+        ("minor", node.minor, 0xf_ffff),
+    ];
+    for (field, number, most) in numbers.into_iter().filter(|_| node.kind != "p") {
+        if number > most {
+            return Err(format!(
+                "{field}: {number} is no device number; use at most {most}"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The node that a description means, at its cleaned path. What it leaves open is as on the host; the owner and the
@@ -324,18 +385,17 @@ fn hook(edit: &HookEdit) -> Result<CdiHook, String> {
         "startContainer" => HookMoment::StartContainer,
         "poststart" => HookMoment::Poststart,
         "poststop" => HookMoment::Poststop,
-        _ => return Err("of an unknown name".to_owned()),
+        other => return Err(format!("hookName: {other:?} is unknown")),
     };
-    if !edit.path.starts_with('/') {
-        return Err("whose path is not absolute".to_owned());
-    }
+    // It is kept as it is written: the kernel follows links and `..` in their order when the hook is run, as with runc.
+    HostPath::new("path", &edit.path).map_err(|why| why.to_string())?;
     let timeout = match edit.timeout {
         None => None,
         Some(seconds) => match u32::try_from(seconds) {
             Ok(seconds @ 1..) => Some(seconds),
             _ => {
                 return Err(format!(
-                    "whose timeout is {seconds}, not a number of seconds from 1"
+                    "timeout: {seconds} is no number of seconds; give at least 1"
                 ));
             }
         },
@@ -343,8 +403,8 @@ fn hook(edit: &HookEdit) -> Result<CdiHook, String> {
     Ok(CdiHook {
         moment,
         path: edit.path.clone().into(),
-        args: edit.args.iter().flatten().cloned().collect(),
-        env: edit.env.iter().flatten().cloned().collect(),
+        args: texts("args", &edit.args)?,
+        env: texts("env", &edit.env)?,
         timeout,
     })
 }
@@ -364,7 +424,9 @@ fn permissions(text: &str) -> String {
 /// A mount as it is kept; `field` is its place in the edits.
 fn mounted(mount: &MountEdit, source: (&str, &Path), field: &str) -> Result<CdiMount, CdiError> {
     let wrong = |why: &dyn Display| part(source, &format!("{field}.{why}"));
-    let mut options: Vec<String> = mount.options.iter().flatten().cloned().collect();
+    let mut options = texts("options", &mount.options).map_err(|why| wrong(&why))?;
+    check_text("type", &mount.kind).map_err(|why| wrong(&why))?;
+    check_text("hostPath", &mount.host_path).map_err(|why| wrong(&why))?;
     let given = options.iter().any(|one| one == "bind" || one == "rbind");
     let bind = given || matches!(mount.kind.as_str(), "" | "bind" | "none");
     let mut host_path = PathBuf::from(&mount.host_path);

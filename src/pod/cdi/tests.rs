@@ -282,11 +282,11 @@ fn hooks_are_kept_in_their_order() {
     for (edits, words) in [
         (
             "{hooks: [{hookName: prestart, path: a}]}",
-            ["prestart hook a", "absolute"],
+            ["hooks[0].path: ", "absolute"],
         ),
         (
             "{hooks: [{hookName: prestart, path: /a, timeout: 0}]}",
-            ["/a", "timeout is 0"],
+            ["hooks[0].timeout: ", "at least 1"],
         ),
         (
             "{hooks: [{hookName: prestart, path: /a, timeout: '5'}]}",
@@ -386,4 +386,117 @@ fn mistakes_name_the_device_and_the_file() {
     let other =
         "{mounts: [{hostPath: tmpfs, containerPath: /a, type: tmpfs, options: ['size=1m']}]}";
     assert_eq!(found(other).unwrap().mounts[0].kind, "tmpfs");
+}
+
+/// Such values came to the start of the container, which failed with words of the kernel. container-device-interface
+/// 1.1.2 takes them; what the kernel refuses is mknod(2), execve(2), chown(2) and setgroups(2).
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table of descriptions")]
+fn values_that_the_kernel_cannot_take_name_their_place() {
+    for (edits, words) in [
+        (
+            "{deviceNodes: [{path: /dev/q, type: c, major: 4096}]}",
+            "deviceNodes[0].major: 4096 is no device number; use at most 4095",
+        ),
+        (
+            "{deviceNodes: [{path: /dev/q, type: b, major: 1, minor: 1048576}]}",
+            "deviceNodes[0].minor: 1048576",
+        ),
+        (
+            "{deviceNodes: [{path: /dev/null}, {path: /dev/q, type: u, major: 9223372036854775807}]}",
+            "deviceNodes[1].major: ",
+        ),
+        (
+            "{deviceNodes: [{path: /dev/null, major: 5000}]}",
+            "deviceNodes[0].major: 5000",
+        ),
+        (
+            "{deviceNodes: [{path: /dev/null, minor: 4294967296}]}",
+            "deviceNodes[0].minor: ",
+        ),
+        (
+            "{deviceNodes: [{path: /dev/null, uid: 4294967295}]}",
+            "deviceNodes[0].uid: 4294967295",
+        ),
+        (
+            "{deviceNodes: [{path: /dev/null, gid: 4294967295}]}",
+            "deviceNodes[0].gid: 4294967295",
+        ),
+        (
+            "{additionalGids: [4294967295]}",
+            "additionalGids[0]: 4294967295 is no user or group",
+        ),
+        (
+            "{additionalGids: [7, ~, 4294967295]}",
+            "additionalGids[2]: ",
+        ),
+        (
+            "{env: [A=1, ~, \"B=\\0\"]}",
+            "env[2]: \"B=\\0\" has a NUL byte",
+        ),
+        (
+            "{hooks: [{hookName: prestart, path: \"/a\\0b\"}]}",
+            "hooks[0].path: ",
+        ),
+        (
+            "{hooks: [{hookName: prestart, path: /a}, {hookName: poststop, path: /a, args: [a, \"\\0\"]}]}",
+            "hooks[1].args[1]: ",
+        ),
+        (
+            "{hooks: [{hookName: prestart, path: /a, env: [\"A=\\0\"]}]}",
+            "hooks[0].env[0]: ",
+        ),
+        (
+            "{hooks: [{hookName: prestart, path: ../a}]}",
+            "hooks[0].path: ",
+        ),
+        (
+            "{hooks: [{hookName: prestart, path: /a, timeout: 4294967296}]}",
+            "hooks[0].timeout: 4294967296",
+        ),
+        (
+            "{mounts: [{hostPath: t, containerPath: /a, type: tmpfs, options: [\"size=1\\0\"]}]}",
+            "mounts[0].options[0]: ",
+        ),
+        (
+            "{mounts: [{hostPath: t, containerPath: /a, type: \"tmp\\0fs\"}]}",
+            "mounts[0].type: ",
+        ),
+        (
+            "{mounts: [{hostPath: \"t\\0\", containerPath: /a, type: tmpfs}]}",
+            "mounts[0].hostPath: ",
+        ),
+        (
+            "{mounts: [{hostPath: /etc, containerPath: \"/a\\0\"}]}",
+            "mounts[0].containerPath: ",
+        ),
+    ] {
+        let error = found(edits).unwrap_err();
+        for word in ["\"acme.com/x=d\"", "x.yaml", words] {
+            assert!(error.contains(word), "{edits}: {error}");
+        }
+    }
+    for edits in [
+        "{deviceNodes: [{path: /dev/q, type: c, major: 4095, minor: 1048575, uid: 4294967294}]}",
+        "{deviceNodes: [{path: /dev/q, type: p, major: 4096}]}",
+        "{additionalGids: [4294967294]}",
+    ] {
+        assert!(found(edits).is_ok(), "{edits}");
+    }
+}
+
+/// A hook at `/tmp/../tmp/hook` was refused at the start. runc 1.3 checks that the path is absolute and runs it as it
+/// is, so the kernel resolves it, and a link before `..` leads where it points.
+#[test]
+fn paths_of_hooks_stay_as_they_are() {
+    for path in [
+        "/tmp/../tmp/hook",
+        "/../bin//true",
+        "/bin/./true",
+        "/bin/link/../true",
+        "/a/",
+    ] {
+        let edits = format!("{{hooks: [{{hookName: createRuntime, path: {path}}}]}}");
+        assert_eq!(found(&edits).unwrap().hooks[0].path.as_os_str(), path);
+    }
 }
