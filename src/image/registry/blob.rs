@@ -291,7 +291,11 @@ impl<'a> Transfer<'a> {
                 what: "coded content instead of the range that was asked for",
             }));
         }
-        if response.status() != StatusCode::PARTIAL_CONTENT {
+        let range = content_range(response);
+        // 206 answers a request for a range (RFC 9110, section 15.3.7). One that answers another request and names no
+        // range is taken as 200.
+        let is_part = response.status() == StatusCode::PARTIAL_CONTENT;
+        if !is_part || (!is_rest && range.is_none()) {
             let length = response.content_length().filter(|_| decoder.is_identity());
             // Told before anything was handed on, so that the next host can still deliver all of it.
             return match length {
@@ -307,7 +311,7 @@ impl<'a> Transfer<'a> {
                 _ => Ok(had),
             };
         }
-        match content_range(response) {
+        match range {
             Some(range) if range.start <= self.done => Ok(self.done - range.start),
             _ => Err(self.without_range(RegistryError::Answer {
                 url: url.to_owned(),
@@ -326,7 +330,12 @@ struct ContentRange {
 
 fn content_range(response: &Response) -> Option<ContentRange> {
     let value = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
-    let range = value.trim().strip_prefix("bytes")?;
+    let (unit, range) = value.trim().split_at_checked("bytes".len())?;
+    // Names of units have no case (RFC 9110, section 14.1).
+    if !unit.eq_ignore_ascii_case("bytes") {
+        return None;
+    }
+    let range = range.trim_start_matches([' ', '\t', '=']);
     let (start, rest) = range.split_once('-')?;
     let total = rest.split_once('/').map(|(_, total)| total.trim());
     Some(ContentRange {

@@ -218,11 +218,14 @@ fn told(detail: &str) -> String {
 }
 
 impl RegistryError {
-    /// Whether a host answered and refused, so that another request may fare better.
+    /// Whether a host answered without what was asked for, so that another request may fare better.
     fn is_refusal(&self) -> bool {
         matches!(
             self,
-            Self::Status { .. } | Self::NotFound { .. } | Self::Unauthorized { .. }
+            Self::Status { .. }
+                | Self::NotFound { .. }
+                | Self::Unauthorized { .. }
+                | Self::Answer { .. }
         )
     }
 
