@@ -162,7 +162,7 @@ fn bridge_with_all_that_kubernetes_chains() {
           {"type":"portmap","capabilities":{"portMappings":true},"snat":true},
           {"type":"bandwidth","capabilities":{"bandwidth":true}},
           {"type":"firewall"},
-          {"type":"tuning","sysctl":{"net.core.somaxconn":"500"},"mtu":1400}"#,
+          {"type":"tuning","sysctl":{"net.core.somaxconn":"500"},"mtu":14e2}"#,
         prefix: "10.95.0.",
         promise: "ip route | grep -q '^default via 10.95.0.1 '; busybox ping -c 1 -W 3 10.95.0.1 >/dev/null;
           grep -qx 500 /proc/sys/net/core/somaxconn; ip link show eth0 | grep -q 'mtu 1400'",
@@ -175,7 +175,7 @@ fn bridge_with_all_that_kubernetes_chains() {
 fn ptp_with_masquerade() {
     let chain = Chain {
         programs: &["ptp", "host-local"],
-        plugins: r#"{"type":"ptp","ipMasq":true,"mtu":1450,"ipam":HOST_LOCAL,
+        plugins: r#"{"type":"ptp","ipMasq":true,"mtu":1450.0,"ipam":HOST_LOCAL,
             "dns":{"nameservers":["10.95.0.1","192.0.2.53"]}}"#,
         prefix: "10.95.0.",
         promise: "ip route get 10.95.0.77 | grep -q 'via 10.95.0.1 '; busybox ping -c 1 -W 3 10.95.0.1 >/dev/null;
