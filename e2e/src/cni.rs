@@ -145,7 +145,8 @@ pub fn start_with(release: Release, kind: &'static str, options: Options) -> (Da
 }
 
 impl Plugins {
-    fn conf(&self) -> PathBuf {
+    /// Where the daemon looks for configurations.
+    pub fn conf(&self) -> PathBuf {
         self.dir.join("net.d")
     }
 

@@ -105,9 +105,9 @@ fn spec(spec: Option<Spec>) -> Value {
 }
 
 /// Of the node: its configuration, and the network plugins' in the form in which containerd shows it.
-pub(super) fn node(pods: &Pods, config: &Value) -> HashMap<String, String> {
+pub(super) async fn node(pods: &Pods, config: &Value) -> HashMap<String, String> {
     let settings = pods.cni_settings();
-    let (networks, loaded) = match pods.cni_network() {
+    let (networks, loaded) = match pods.cni_network().await {
         Ok(Some(list)) => (network(&list), "OK".to_owned()),
         Ok(None) => {
             let dir = settings.conf_dir.display();

@@ -75,17 +75,15 @@ pub async fn attach(
     if !pod.config.owns_network() {
         return Ok(Vec::new());
     }
-    let mut answer = link
-        .ask(Request::OpenNetlink, &[])
-        .await
-        .map_err(shim(DOING))?;
+    let (answer, way) = tokio::join!(link.ask(Request::OpenNetlink, &[]), way(node));
+    let mut answer = answer.map_err(shim(DOING))?;
     let Some(control) = answer.descriptors.pop() else {
         return Err(unexpected(DOING, &answer));
     };
-    let (owner, record) = (Arc::clone(node), pod.clone());
+    let (owner, record, way) = (Arc::clone(node), pod.clone(), way?);
     let step = blocking(move || {
         owner.pin(record.id, netns.as_fd())?;
-        match way(&owner)? {
+        match way {
             Way::Bridge => bridge(&owner, &record, &netns, &control).map(Step::Done),
             Way::Loopback => {
                 network::loopback_up(control.as_fd())?;
@@ -115,13 +113,13 @@ fn lasting(config: &PodConfig, mut ips: Vec<IpAddr>) -> Vec<IpAddr> {
 }
 
 /// Which network a new pod joins.
-fn way(node: &Node) -> Result<Way, PodError> {
+async fn way(node: &Node) -> Result<Way, PodError> {
     let list = match node.cni_use {
         CniUse::Never => None,
-        CniUse::WhenConfigured => node.cni.configured()?,
+        CniUse::WhenConfigured => node.cni.look().await?,
         CniUse::Always => {
             let none = || CniError::NoConfig(node.cni.settings().conf_dir.clone());
-            Some(node.cni.configured()?.ok_or_else(none)?)
+            Some(node.cni.look().await?.ok_or_else(none)?)
         }
     };
     Ok(match (list, &node.network) {
@@ -251,16 +249,16 @@ fn ports(config: &PodConfig) -> Result<Vec<HostPort>, PodError> {
 
 /// Why new pods would get no network of their own; empty when they would.
 pub async fn problem(node: &Node) -> String {
-    let plugins = match node.cni_use {
-        CniUse::Never => false,
-        CniUse::Always => true,
+    if node.cni_use != CniUse::Never {
+        let found = node.cni.look().await;
         // A broken configuration is one, and says so.
-        CniUse::WhenConfigured => !matches!(node.cni.configured(), Ok(None)),
-    };
-    match (plugins, &node.network) {
-        (true, _) => node.cni.ready().await.err().unwrap_or_default(),
-        (false, Some(_)) => String::new(),
-        (false, None) => "network.kind is none".to_owned(),
+        if node.cni_use == CniUse::Always || !matches!(found, Ok(None)) {
+            return node.cni.ready(found).await.err().unwrap_or_default();
+        }
+    }
+    match &node.network {
+        Some(_) => String::new(),
+        None => "network.kind is none".to_owned(),
     }
 }
 

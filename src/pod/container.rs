@@ -32,8 +32,8 @@ use crate::id::ContainerId;
 use crate::image::{Image, ImageKind};
 use crate::plan::{self, PlanContext, Stdin};
 use crate::spec::{
-    self, AppArmorChoice, ContainerConfig, DeviceGrant, DeviceRequest, HostDevice, ImageDefaults,
-    PidMode, PodConfig, PodPaths, Signal, SpecRequest,
+    self, AppArmorChoice, CdiEdits, ContainerConfig, DeviceGrant, DeviceRequest, HostDevice,
+    ImageDefaults, PidMode, PodConfig, PodPaths, Signal, SpecRequest,
 };
 use crate::wire::plan::{ExperimentContainerPlan, Hooks, POD_SHM, PidNamespace};
 use crate::wire::{Reply, Request};
@@ -61,8 +61,6 @@ pub fn new_record(
     }
     spec::resources::check(&config.resources)?;
     let image_volumes = image_volume::resolve(node, &config)?;
-    let named = spec::cdi_names(&config.cdi_devices, config.annotations.iter());
-    let cdi = cdi::edits(&node.settings.cdi_dirs, &named)?;
     let mut image = image_facts(image);
     if node.settings.image_volumes == ImageVolumes::Ignore {
         image.defaults.volumes.clear();
@@ -92,7 +90,8 @@ pub fn new_record(
         id: ContainerId::random()?,
         pod: pod.id,
         image_volumes,
-        cdi,
+        // What they change is read by [`create`].
+        cdi: CdiEdits::default(),
         identity,
         phase: ContainerPhase::Created,
         created_at: now(),
@@ -259,9 +258,39 @@ fn running(pod: &PodSnapshot, id: ContainerId) -> Option<i32> {
     }
 }
 
+/// Makes a container of a new record. Returns what its CDI devices change, which that record lacks. On failure nothing
+/// is left.
+pub async fn create(
+    node: Arc<Node>,
+    pod: Arc<PodSnapshot>,
+    mut record: ContainerRecord,
+) -> Result<CdiEdits, PodError> {
+    record.cdi = cdi_edits(&node, &record.config).await?;
+    answering(&record).await?;
+    blocking(move || prepare(&node, &pod, &record).map(|()| record.cdi)).await
+}
+
+/// What the CDI devices of a request change. Their descriptions and what these name may be anywhere on the node.
+async fn cdi_edits(node: &Arc<Node>, config: &Arc<ContainerConfig>) -> Result<CdiEdits, PodError> {
+    fn names(config: &ContainerConfig) -> Vec<&str> {
+        spec::cdi_names(&config.cdi_devices, config.annotations.iter())
+    }
+    if names(config).is_empty() {
+        return Ok(CdiEdits::default());
+    }
+    let (node, config) = (Arc::clone(node), Arc::clone(config));
+    let read = move || Ok(cdi::edits(&node.settings.cdi_dirs, &names(&config))?);
+    patiently(
+        "CDI_devices: a description of them, or a path that it names,",
+        DEADLINE,
+        read,
+    )
+    .await
+}
+
 /// Checks that the container can be launched, makes its directories and its cgroup, and records it. Blocks.
 /// On failure nothing is left.
-pub fn prepare(node: &Node, pod: &PodSnapshot, record: &ContainerRecord) -> Result<(), PodError> {
+fn prepare(node: &Node, pod: &PodSnapshot, record: &ContainerRecord) -> Result<(), PodError> {
     let spec = launch_spec(node, pod, record)?;
     compile(node, record, &spec)?;
     hooks(node, record, &spec)?;
@@ -356,7 +385,7 @@ fn hooks(node: &Node, record: &ContainerRecord, spec: &Spec) -> Result<Option<Ho
 
 /// Waits until the paths answer that a container's request names and this process looks at. Those that are
 /// mounted are the business of the container's own process.
-pub async fn answering(record: &ContainerRecord) -> Result<(), PodError> {
+async fn answering(record: &ContainerRecord) -> Result<(), PodError> {
     let config = &record.config;
     let named = seccomp::is_file(&config.security.seccomp) || !config.devices.is_empty();
     if !named && !propagation::is_wanted(config) {

@@ -421,8 +421,8 @@ impl Pods {
     ///
     /// # Errors
     /// The configuration is broken.
-    pub fn cni_network(&self) -> Result<Option<NetworkList>, PodError> {
-        Ok(self.0.cni.configured()?)
+    pub async fn cni_network(&self) -> Result<Option<NetworkList>, PodError> {
+        Ok(self.0.cni.look().await?)
     }
 
     /// Names the ranges of addresses that plugins which take ranges give later pods: CIDRs with commas

@@ -1,8 +1,6 @@
 //! Seccomp profiles that requests name: files of the host, and profiles that were pulled.
 
 use std::error::Error;
-use std::fs::File;
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,6 +14,7 @@ use super::patience::{DEADLINE, patiently};
 use crate::plan::{FilterPart, PlanError};
 use crate::spec::seccomp::{MAX_PROFILE, parse_artifact, parse_profile};
 use crate::spec::{HostPath, PinnedProfile, SeccompChoice};
+use crate::sys::regular;
 use crate::wire::{Failure, Step};
 
 /// Whether a profile is a file, which somebody named.
@@ -34,15 +33,13 @@ pub fn localhost_profile(choice: &SeccompChoice) -> Result<Option<LinuxSeccomp>,
 }
 
 fn read(field: &'static str, path: &HostPath) -> Result<LinuxSeccomp, PodError> {
-    let mut bytes = Vec::new();
     let path = PathBuf::from(path.as_str());
-    File::open(&path)
-        .and_then(|file| file.take(MAX_PROFILE as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|source| PodError::RequestedFile {
-            field,
-            path: path.clone(),
-            source,
-        })?;
+    let bytes = regular::read(&path, MAX_PROFILE as u64);
+    let bytes = bytes.map_err(|source| PodError::RequestedFile {
+        field,
+        path: path.clone(),
+        source,
+    })?;
     parse_profile(&bytes).map_err(|source| PodError::SeccompProfile {
         field,
         path,

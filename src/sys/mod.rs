@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!   process   clone · exec · pidfd · process · signal · credential · limit · seccomp
-//!   files     descriptor · path · hole · inode_flag · memfd · fdpass · memory · tty
+//!   files     descriptor · path · regular · hole · inode_flag · memfd · fdpass · memory · tty
 //!   place     namespace · mount · proc
 //! ```
 //!
@@ -38,6 +38,7 @@ pub mod path;
 pub mod pidfd;
 pub mod proc;
 pub mod process;
+pub mod regular;
 pub mod seccomp;
 pub mod signal;
 pub mod tty;

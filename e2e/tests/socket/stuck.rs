@@ -7,16 +7,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cri_api::runtime::v1::{
-    ContainerState, ImageFsInfoRequest, ListContainersRequest, ListImagesRequest,
-    ListPodSandboxRequest, PodSandboxState, StatusRequest, VersionRequest,
+    CdiDevice, ContainerConfig, ContainerState, ImageFsInfoRequest, ListContainersRequest,
+    ListImagesRequest, ListPodSandboxRequest, PodSandboxState, StatusRequest, VersionRequest,
 };
 use e2e::call::until;
 use e2e::cni::{network_condition, network_ready, start};
 use e2e::daemon::Options;
 use e2e::evidence::is_alive;
+use e2e::place::Place;
 use e2e::program::{run, sh};
 use e2e::request::{BUSYBOX, idle, mount};
-use e2e::{Daemon, call, must};
+use e2e::{Daemon, Pod, call, must};
 
 /// More than the daemon has threads for work that waits.
 const MANY: usize = 70;
@@ -267,6 +268,118 @@ fn containers_whose_volumes_are_on_a_dead_mount() {
             start.join().unwrap().unwrap_err();
         }
     });
+}
+
+/// CDI was read by the thread that serves the pod: two such requests and even Version had no answer.
+#[test]
+fn cdi_descriptions_and_what_they_name_on_a_dead_mount() {
+    let place = Place::new();
+    let dirs = ["one", "two"].map(|name| place.dir.join("cdi").join(name));
+    for dir in &dirs {
+        fs::create_dir_all(dir).unwrap();
+    }
+    let names: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+    Options::default().set("cdi.dirs", names).write(&place);
+    let daemon = Daemon::at(place);
+    let mut dead = DeadMount::new(&daemon);
+    let path = dead.dir.join("x").display().to_string();
+    let device = |name: &str, edits: &str| {
+        let text = format!(
+            r#"{{"cdiVersion":"0.6.0","kind":"dead.org/{name}","devices":[{{"name":"0","containerEdits":{edits}}}]}}"#
+        );
+        fs::write(dirs[0].join(format!("{name}.json")), text).unwrap();
+    };
+    device(
+        "mount",
+        &format!(r#"{{"mounts":[{{"hostPath":"{path}","containerPath":"/v"}}]}}"#),
+    );
+    device(
+        "node",
+        &format!(r#"{{"deviceNodes":[{{"path":"/dev/x","hostPath":"{path}"}}]}}"#),
+    );
+    device("fine", r#"{"env":["FINE=1"]}"#);
+    // A FIFO describes nothing and keeps nobody.
+    sh(&format!("mkfifo {}", dirs[0].join("a.yaml").display()));
+    let named = |name: &str, kind: &str| {
+        let mut config = idle(name);
+        config.cdi_devices = vec![CdiDevice {
+            name: format!("dead.org/{kind}=0"),
+        }];
+        config
+    };
+    let create = |pod: &Pod<'_>, config: ContainerConfig| {
+        pod.daemon.try_create(&pod.id, &pod.config, &config)
+    };
+    let pods = ["a", "b", "c"].map(|name| daemon.run_named(name));
+    let fine = pods[0].start(named("fine", "fine"));
+    assert_eq!(fine.sh("echo $FINE"), "1\n");
+    thread::scope(|scope| {
+        let ask = |pod: usize, kind: &'static str| {
+            let pod = &pods[pod];
+            scope.spawn(move || create(pod, named(kind, kind)))
+        };
+        let mut asked: Vec<_> = (0..3)
+            .flat_map(|pod| [ask(pod, "mount"), ask(pod, "node")])
+            .collect();
+        thread::sleep(Duration::from_millis(300));
+        std::os::unix::fs::symlink(&path, dirs[1].join("link.json")).unwrap();
+        asked.push(scope.spawn(|| create(&pods[0], named("late", "fine"))));
+        thread::sleep(Duration::from_secs(1));
+        everything_else_goes_on(&daemon, "healthy");
+        dead.release();
+        for (number, create) in asked.into_iter().enumerate() {
+            let made = create.join().unwrap();
+            assert_eq!(made.is_ok(), number == 6, "{number}: {:?}", made.err());
+        }
+    });
+    everything_else_goes_on(&daemon, "after");
+}
+
+/// The configuration of the plugins' network was read by threads that serve others.
+#[test]
+fn a_network_configuration_on_a_dead_mount() {
+    let (daemon, plugins) = start(Options::default());
+    plugins.spy("spy-a");
+    let mut dead = DeadMount::new(&daemon);
+    plugins.configure(
+        "20-spy.conflist",
+        r#"{"cniVersion":"1.0.0","name":"spy","plugins":[{"type":"spy-a"}]}"#,
+    );
+    let pod = daemon.run_named("before");
+    let link = plugins.conf().join("10-dead.conf");
+    std::os::unix::fs::symlink(dead.dir.join("x"), &link).unwrap();
+    thread::scope(|scope| {
+        let asked: Vec<_> = (0..MANY)
+            .map(|number| daemon.pod(&format!("stuck-{number}")))
+            .map(|config| {
+                let daemon = &daemon;
+                scope.spawn(move || daemon.try_run(&config))
+            })
+            .collect();
+        let told = network_condition(&daemon);
+        assert!(!told.status, "{told:?}");
+        assert!(told.message.contains("dead mount"), "{told:?}");
+        soon("Version", || {
+            must(
+                "Version",
+                call(daemon.clients().runtime.version(VersionRequest::default())),
+            );
+        });
+        assert_eq!(pod.start(idle("c")).sh("echo alive"), "alive\n");
+        for run in asked {
+            let error = run.join().unwrap().unwrap_err();
+            assert!(
+                error.message().contains("10-dead.conf") || error.message().contains("dead mount"),
+                "{error}"
+            );
+        }
+    });
+    fs::remove_file(&link).unwrap();
+    dead.release();
+    until("the network to be ready", PATIENCE, || {
+        network_ready(&daemon).status.then_some(())
+    });
+    everything_else_goes_on(&daemon, "after");
 }
 
 #[test]

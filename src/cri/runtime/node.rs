@@ -50,7 +50,7 @@ pub(super) async fn status(
             ],
         }),
         info: if request.verbose {
-            info::node(&node.pods, &node.facts.config)
+            info::node(&node.pods, &node.facts.config).await
         } else {
             Default::default()
         },

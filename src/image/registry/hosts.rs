@@ -507,17 +507,10 @@ fn joined(cert: &Path, key: &Path) -> Result<Vec<u8>, HostsError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, HostsError> {
-    use std::io::Read as _;
-    let failed = |source| HostsError::Read {
+    crate::sys::regular::read(path, FILE_MAX).map_err(|source| HostsError::Read {
         path: path.to_owned(),
         source,
-    };
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(FILE_MAX)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    Ok(bytes)
+    })
 }
 
 /// Splits a port off; the colons of a bracketed IPv6 address are none.

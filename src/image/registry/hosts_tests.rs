@@ -41,6 +41,35 @@ fn pem(base64: &str) -> String {
     format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n")
 }
 
+/// A FIFO without a writer once kept the pull. A link to /dev/null is an empty file, as for containerd.
+#[test]
+fn what_is_no_regular_file_is_refused() {
+    use std::os::unix::fs::symlink;
+    let fifo = |path: &Path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let linked = |to: &'static str| move |path: &Path| symlink(to, path).unwrap();
+    type Make<'a> = &'a dyn Fn(&Path);
+    let cases: [(&str, Make<'_>, Option<&str>); 6] = [
+        ("hosts.toml", &fifo, Some("a FIFO")),
+        ("ca.crt", &fifo, Some("a FIFO")),
+        ("client.cert", &fifo, Some("a FIFO")),
+        ("hosts.toml", &linked("/dev/zero"), Some("a device")),
+        ("hosts.toml", &linked("/etc"), Some("a directory")),
+        ("hosts.toml", &linked("/dev/null"), None),
+    ];
+    for (name, make, wanted) in cases {
+        let certs = Certs::new().file("quay.io/README", "");
+        make(&certs.0.path().join("quay.io").join(name));
+        match (endpoints(Some(certs.0.path()), "quay.io"), wanted) {
+            (Ok(found), None) => assert_eq!(url(&found[0]), "https://quay.io/v2"),
+            (Err(HostsError::Read { path, source }), Some(wanted)) => {
+                assert!(path.ends_with(name), "{path:?}");
+                assert!(source.to_string().contains(wanted), "{name}: {source}");
+            }
+            (other, _) => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
 #[test]
 fn without_configuration() {
     for (host, expected) in [

@@ -10,7 +10,7 @@
 //! What is accepted is what libcni 1.3.1 and containerd's go-cni accept, and what they refuse is refused: a file that
 //! they cannot read puts no pod on another network.
 
-use std::io::Read;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -19,6 +19,7 @@ use super::error::CniError;
 use super::field::Object;
 use super::version::{self, CniVersion};
 use crate::disk::json_text;
+use crate::sys::regular;
 
 /// Largest configuration file; real ones have a few KiB.
 const FILE_LIMIT: u64 = 1 << 20;
@@ -183,22 +184,18 @@ fn ending(path: &Path) -> &str {
 }
 
 fn read(path: &Path) -> Result<Value, CniError> {
-    let failed = |source| CniError::Read {
-        path: path.to_owned(),
-        source,
-    };
     let wrong = |reason: String| CniError::Config {
         path: path.to_owned(),
         reason,
     };
-    let mut text = Vec::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(FILE_LIMIT + 1)
-        .read_to_end(&mut text)
-        .map_err(failed)?;
-    if text.len() as u64 > FILE_LIMIT {
-        return Err(wrong(format!("it has more than {FILE_LIMIT} bytes")));
-    }
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge => wrong(source.to_string()),
+        _ => CniError::Read {
+            path: path.to_owned(),
+            source,
+        },
+    };
+    let text = regular::read(path, FILE_LIMIT).map_err(failed)?;
     serde_json::from_str(&json_text(&text)).map_err(|error| wrong(error.to_string()))
 }
 

@@ -4,8 +4,6 @@
 //! network on one node while one replaces the other. So it is told of theirs as well, as far as they keep them where
 //! libcni does.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -14,6 +12,7 @@ use serde_json::{Value, json};
 use super::call::{self, Verb};
 use super::{CniError, CniNetwork, CniVersion, INTERFACE};
 use crate::disk::json_text;
+use crate::sys::regular;
 
 /// The keys under which plugins look for the attachments that live. libcni writes both: the second is what the
 /// specification of 1.1.0 said first.
@@ -40,7 +39,7 @@ impl CniNetwork {
     /// # Errors
     /// The first [`CniError`], after all plugins were called.
     pub async fn collect(&self) -> Result<(), CniError> {
-        let Some(list) = self.configured()? else {
+        let Some(list) = self.look().await? else {
             return Ok(());
         };
         if list.disable_gc || list.version < CniVersion::V1_1_0 {
@@ -81,9 +80,7 @@ impl CniNetwork {
 fn of_others(cache: &Path, network: &str) -> Vec<Value> {
     let entries = std::fs::read_dir(cache).into_iter().flatten().flatten();
     let attachment = |entry: std::fs::DirEntry| {
-        let mut text = Vec::new();
-        let file = File::open(entry.path()).ok()?;
-        file.take(FILE_LIMIT).read_to_end(&mut text).ok()?;
+        let text = regular::read(&entry.path(), FILE_LIMIT).ok()?;
         let of: Cached = serde_json::from_str(&json_text(&text)).ok()?;
         let ours = of.kind == "cniCacheV1" && of.network_name == network && !of.if_name.is_empty();
         ours.then(|| json!({ "containerID": of.container_id, "ifname": of.if_name }))

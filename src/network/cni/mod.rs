@@ -37,7 +37,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use tokio::sync::RwLock;
+use tokio::sync::{Mutex as AsyncMutex, RwLock, oneshot};
 
 pub use call::Verb;
 pub use config::{NetworkList, Plugin};
@@ -60,6 +60,8 @@ const SUFFIX: &str = ".json";
 /// What the marks of pods end in for which plugins are being called to let go: one that is found was left by
 /// a daemon that died meanwhile.
 const RELEASING: &str = ".releasing";
+/// How long the configuration directory may take to answer.
+const LOOK_PATIENCE: Duration = Duration::from_secs(5);
 /// The file with the ranges of [`CniNetwork::set_ranges`].
 const RANGES: &str = "ranges";
 
@@ -87,6 +89,8 @@ pub struct CniNetwork {
     /// meanwhile would be forgotten.
     joining: RwLock<()>,
     verdicts: Verdicts,
+    /// Held by the one who looks at the configuration.
+    looking: Arc<AsyncMutex<()>>,
 }
 
 impl CniNetwork {
@@ -109,6 +113,7 @@ impl CniNetwork {
             ranges: Mutex::new(ranges),
             joining: RwLock::new(()),
             verdicts: Verdicts::default(),
+            looking: Arc::default(),
         })
     }
 
@@ -117,12 +122,46 @@ impl CniNetwork {
         &self.settings
     }
 
-    /// The network that is configured now; None when there is none.
+    /// The network that is configured now; None when there is none. Blocks on the directory's file system.
     ///
     /// # Errors
     /// [`CniError::Read`], [`CniError::Config`].
     pub fn configured(&self) -> Result<Option<NetworkList>, CniError> {
         config::first(&self.settings.conf_dir)
+    }
+
+    /// As [`CniNetwork::configured`], on a thread of its own and with a deadline. One looks at a time, so that a mount
+    /// that never answers costs one thread, however many ask.
+    ///
+    /// # Errors
+    /// As there; [`CniError::Read`] also where there is no answer.
+    pub async fn look(&self) -> Result<Option<NetworkList>, CniError> {
+        let dir = &self.settings.conf_dir;
+        let failed = |source| CniError::Read {
+            path: dir.clone(),
+            source,
+        };
+        let look = async {
+            let turn = Arc::clone(&self.looking).lock_owned().await;
+            let (done, found) = oneshot::channel();
+            let place = dir.clone();
+            let work = move || {
+                let _turn = turn;
+                // Whoever asked may have given up.
+                let _ = done.send(config::first(&place));
+            };
+            let thread = std::thread::Builder::new().name("holdfastd-cni".to_owned());
+            thread.spawn(work).map_err(failed)?;
+            found.await.unwrap_or(Err(CniError::Ending))
+        };
+        let answer = tokio::time::timeout(LOOK_PATIENCE, look).await;
+        answer.unwrap_or_else(|_| {
+            let why = "it does not answer; look for a dead mount";
+            Err(failed(std::io::Error::new(
+                std::io::ErrorKind::TimedOut,
+                why,
+            )))
+        })
     }
 
     /// The ranges of later pods, for plugins that take them. Kept on disk: a kubelet says it once.
@@ -189,7 +228,7 @@ impl CniNetwork {
     /// [`CniError`]; the record stays, so that it can be repeated. Plugins that an earlier one was chained to
     /// are not called: they would free an address that rules still lead to.
     pub async fn del(&self, id: &str, netns: &Path) -> Result<(), CniError> {
-        let Some(mut attachment) = self.attachment_or_substitute(id, netns)? else {
+        let Some(mut attachment) = self.attachment_or_substitute(id, netns).await? else {
             return Ok(());
         };
         let marker = FileName::new(format!("{id}{RELEASING}"))?;
@@ -278,7 +317,7 @@ impl CniNetwork {
 
     /// As [`CniNetwork::attachment`]. A record that is damaged says no more, and keeping it would keep the pod's
     /// address for ever: its pod leaves the network of today without a result, as with libcni 1.3.1.
-    fn attachment_or_substitute(
+    async fn attachment_or_substitute(
         &self,
         id: &str,
         netns: &Path,
@@ -291,7 +330,7 @@ impl CniNetwork {
             Err(error @ CniError::Record(RecordError::Damaged { .. })) => error,
             other => return other,
         };
-        let Ok(Some(list)) = self.configured() else {
+        let Ok(Some(list)) = self.look().await else {
             return Err(damage);
         };
         tracing::warn!(

@@ -71,15 +71,18 @@ impl Verdicts {
 }
 
 impl CniNetwork {
-    /// Whether pods can join the configured network.
+    /// Whether pods can join the network that [`CniNetwork::look`] found.
     ///
     /// # Errors
     /// Why not, as a text for people: no configuration, a plugin is missing or speaks another version, says
     /// itself that it is not ready, or has not answered yet.
-    pub async fn ready(self: &Arc<Self>) -> Result<(), String> {
+    pub async fn ready(
+        self: &Arc<Self>,
+        found: Result<Option<NetworkList>, CniError>,
+    ) -> Result<(), String> {
         let told = |error: CniError| chain(&error);
         let dir = &self.settings.conf_dir;
-        let list = self.configured().map_err(told)?;
+        let list = found.map_err(told)?;
         let list = list.ok_or_else(|| told(CniError::NoConfig(dir.clone())))?;
         let known = self.verdicts.of(&list);
         if let Some(verdict) = &known
@@ -234,7 +237,7 @@ fn stamp(program: &Path) -> Stamp {
 }
 
 /// An error with the chain of its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -12,8 +12,8 @@ mod file;
 mod yaml;
 
 use std::fmt::Display;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::host;
@@ -22,6 +22,7 @@ use crate::spec::{
     CdiEdits, CdiHook, CdiMount, ContainerPath, DeviceGrant, DeviceKind, HostDevice, HostPath,
     SpecError,
 };
+use crate::sys::regular;
 use crate::wire::plan::HookMoment;
 use file::{Edits, HookEdit, MountEdit, NodeEdit, SpecFile};
 
@@ -112,6 +113,9 @@ pub fn edits(directories: &[PathBuf], names: &[&str]) -> Result<CdiEdits, CdiErr
         return Ok(out);
     }
     let (all, broken) = read(directories);
+    for text in &broken {
+        tracing::warn!(file = text, "a CDI description is passed over");
+    }
     let mut used: Vec<&Path> = Vec::new();
     for name in names {
         let (kind, device) = file::split_name(name).ok_or_else(|| CdiError::Name(shown(name)))?;
@@ -171,11 +175,8 @@ fn read(directories: &[PathBuf]) -> (Vec<Described>, Vec<String>) {
 }
 
 fn text(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?
-        .take(FILE_LIMIT)
-        .read_to_string(&mut text)?;
-    Ok(text)
+    let bytes = regular::read(path, FILE_LIMIT)?;
+    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 fn find<'a>(

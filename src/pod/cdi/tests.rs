@@ -64,6 +64,37 @@ fn the_edits_of_a_file_and_of_its_devices_add_up() {
     assert_eq!(found.mounts[0].options, ["ro", "nosuid", "rbind"]);
 }
 
+/// A FIFO without a writer once kept the reader, and with it the daemon. Others beside it are still read, and what
+/// describes nothing is named to who looks for a device.
+#[test]
+fn what_is_no_regular_file_is_passed_over() {
+    use std::os::unix::fs::symlink;
+    let (top, dirs) = directories(&[("a", "gpu.json", ONE)]);
+    let at = |name: &str| top.path().join("a").join(name);
+    nix::unistd::mkfifo(&at("fifo.yaml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fs::create_dir(at("dir.json")).unwrap();
+    symlink("fifo.yaml", at("link.json")).unwrap();
+    symlink("/dev/zero", at("zero.json")).unwrap();
+    symlink("nowhere", at("gone.json")).unwrap();
+    assert_eq!(
+        edits(&dirs, &["acme.com/gpu=1"]).unwrap().env,
+        ["ACME=1", "SECOND=1"]
+    );
+    let error = edits(&dirs, &["acme.com/none=1"]).unwrap_err().to_string();
+    for (file, why) in [
+        ("fifo.yaml", "a FIFO"),
+        ("dir.json", "a directory"),
+        ("link.json", "a FIFO"),
+        ("zero.json", "a device"),
+        ("gone.json", "No such file"),
+    ] {
+        let told = error
+            .split("; ")
+            .any(|part| part.contains(file) && part.contains(why));
+        assert!(told, "{file}: {error}");
+    }
+}
+
 #[test]
 fn a_later_directory_wins_and_one_directory_must_agree() {
     let other = ONE.replace("ACME=1", "ACME=2");

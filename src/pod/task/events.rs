@@ -12,7 +12,7 @@ use crate::pod::link::LinkError;
 use crate::pod::node::now as now_nanos;
 use crate::pod::recover;
 use crate::pod::state::{ContainerEvent, ContainerPhase, Exit, Goal, PodPhase, Urgency};
-use crate::spec::Resources;
+use crate::spec::{CdiEdits, Resources};
 use crate::wire::{Event, Request};
 
 /// Exit code of a container that could not be started, as the incumbents give it.
@@ -228,14 +228,15 @@ impl Task {
         error.overtaken("container", id, what)
     }
 
-    fn prepared(&mut self, id: ContainerId, result: Result<(), PodError>) {
+    fn prepared(&mut self, id: ContainerId, result: Result<CdiEdits, PodError>) {
         let result = result.map_err(|error| self.explained(id, error));
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
         let waiting = std::mem::take(&mut member.waiting.created);
         match result {
-            Ok(()) => {
+            Ok(cdi) => {
+                member.record.cdi = cdi;
                 member.preparing = false;
                 self.node.index.add_container(id, Arc::clone(&self.entry));
                 self.publish();

@@ -42,7 +42,7 @@ use super::state::{ContainerPhase, Effect, Exit, Goal, PodPhase, Run};
 use crate::disk::Dir;
 use crate::id::ContainerId;
 use crate::image::ImageHold;
-use crate::spec::Resources;
+use crate::spec::{CdiEdits, Resources};
 use crate::wire::{Event, ExitStatus};
 
 /// How long the end of all containers may take in a pod that is being stopped. After it they are killed
@@ -60,7 +60,7 @@ type Work = Pin<Box<dyn Future<Output = Done> + Send>>;
 
 /// Work that has ended.
 enum Done {
-    Prepared(ContainerId, Result<(), PodError>),
+    Prepared(ContainerId, Result<CdiEdits, PodError>),
     Launched(ContainerId, Result<(Run, Vec<String>), PodError>),
     Deleted(ContainerId, Vec<PodError>),
     Released(Vec<PodError>),

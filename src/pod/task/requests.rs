@@ -80,11 +80,7 @@ impl Task {
         member.waiting.created.push(answer);
         self.members.insert(id, member);
         self.work.push(Box::pin(async move {
-            let prepared = match container::answering(&copy).await {
-                Ok(()) => blocking(move || container::prepare(&node, &pod, &copy)).await,
-                Err(error) => Err(error),
-            };
-            Done::Prepared(id, prepared)
+            Done::Prepared(id, container::create(node, pod, copy).await)
         }));
     }
 

@@ -59,6 +59,54 @@ fn the_first_file_by_name_is_the_network() {
 }
 
 /// Each error names the field, the value and what is allowed.
+/// A FIFO without a writer once kept the reader, and with it the daemon. The next file is not taken instead: it would
+/// be another network.
+#[test]
+fn a_first_file_that_is_no_regular_one_is_refused() {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+    let place = |make: &dyn Fn(&Path)| {
+        let dir = tempfile::tempdir().unwrap();
+        write(
+            dir.path(),
+            "10.conf",
+            r#"{"cniVersion":"1.0.0","name":"b","type":"x"}"#,
+        );
+        make(&dir.path().join("05.conf"));
+        let error = config::first(dir.path()).unwrap_err();
+        assert!(error.to_string().contains("05.conf"), "{error}");
+        crate::network::cni::verdict::chain(&error)
+    };
+    let fifo = |path: &Path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let beside = |path: &Path| path.with_extension("other");
+    for (wanted, error) in [
+        ("a FIFO", place(&fifo)),
+        (
+            "a socket",
+            place(&|path| drop(UnixListener::bind(path).unwrap())),
+        ),
+        (
+            "a device",
+            place(&|path| symlink("/dev/zero", path).unwrap()),
+        ),
+        ("a directory", place(&|path| symlink("/etc", path).unwrap())),
+        (
+            "No such file",
+            place(&|path| symlink("nowhere", path).unwrap()),
+        ),
+        ("EOF", place(&|path| symlink("/dev/null", path).unwrap())),
+        (
+            "a FIFO",
+            place(&|path| {
+                fifo(&beside(path));
+                symlink(beside(path), path).unwrap();
+            }),
+        ),
+    ] {
+        assert!(error.contains(wanted), "{wanted}: {error}");
+    }
+}
+
 #[test]
 fn lists_that_cannot_be_used_say_why() {
     let with = |key: &str, value: Value| {
