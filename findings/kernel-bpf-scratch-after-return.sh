@@ -12,7 +12,7 @@
 # nothing falls through a return either. So what is not stored before a return counts as not stored behind it, and what
 # jumps there with a store cannot mend that: EINVAL. Programs made by joining filters have to end such parts with
 # jumps, or to put the parts that return first.
-# Seen (Linux 6.x, the same since the checker came with 2.6.38):
+# Seen (Linux 6.18.44):
 #   store block last: taken
 #   return block last: refused: Invalid argument
 #
