@@ -8,7 +8,7 @@ use std::path::Path;
 use super::manifest::{Parsed, parse, parse_config};
 use super::platform::Machine;
 use super::reference::Reference;
-use super::registry::{fuzz_challenges, fuzz_hosts};
+use super::registry::{fuzz_challenges, fuzz_coding, fuzz_hosts};
 use super::unpack::{Limits, unpack};
 use crate::disk::Dir;
 
@@ -18,8 +18,11 @@ const LIMITS: Limits = Limits {
     bytes: 1 << 20,
 };
 
-/// A manifest, an index or a configuration.
+/// A manifest, an index or a configuration, which may come in any content coding.
 pub fn document(bytes: &[u8]) {
+    for coding in ["gzip", "deflate", "zstd"] {
+        fuzz_coding(coding, bytes);
+    }
     if let Ok(Parsed::Manifest(manifest)) = parse(bytes, &Machine::this()) {
         // The sum of what a registry claims cannot wrap around.
         let _ = manifest.content_size();

@@ -517,6 +517,22 @@ pub(super) fn fuzz_hosts(text: &str) {
     let _ = hosts::parse(dir, &dir.join("hosts.toml"), text, "registry.test:5000");
 }
 
+/// Decodes what begins as `coding`: it ends, in pieces that no answer makes large.
+#[cfg(feature = "fuzz")]
+pub(super) fn fuzz_coding(coding: &str, bytes: &[u8]) {
+    let coding = http::HeaderValue::from_str(coding).into_iter();
+    let headers = coding.map(|coding| (http::header::CONTENT_ENCODING, coding));
+    let Ok(mut decoder) = coding::Decoder::of(&headers.collect()) else {
+        return;
+    };
+    decoder.feed(Bytes::copy_from_slice(bytes));
+    let mut left = DOCUMENT_MAX;
+    while let (Ok(Some(piece)), 1..) = (decoder.draw(), left) {
+        assert!(piece.len() <= 256 << 10, "{} bytes at once", piece.len());
+        left = left.saturating_sub(piece.len());
+    }
+}
+
 #[cfg(feature = "fuzz")]
 pub(super) fn fuzz_challenges(text: &str) {
     let _ = auth::parse(http::HeaderValue::from_str(text).iter());
