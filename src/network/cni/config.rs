@@ -10,7 +10,6 @@
 //! What is accepted is what libcni 1.3.1 and containerd's go-cni accept, and what they refuse is refused: a file that
 //! they cannot read puts no pod on another network.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -184,19 +183,14 @@ fn ending(path: &Path) -> &str {
 }
 
 fn read(path: &Path) -> Result<Value, CniError> {
-    let wrong = |reason: String| CniError::Config {
+    let text = regular::read(path, FILE_LIMIT).map_err(|source| CniError::Read {
         path: path.to_owned(),
-        reason,
-    };
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge => wrong(source.to_string()),
-        _ => CniError::Read {
-            path: path.to_owned(),
-            source,
-        },
-    };
-    let text = regular::read(path, FILE_LIMIT).map_err(failed)?;
-    serde_json::from_str(&json_text(&text)).map_err(|error| wrong(error.to_string()))
+        source,
+    })?;
+    serde_json::from_str(&json_text(&text)).map_err(|error| CniError::Config {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 /// A file with one plugin, as a list.
