@@ -136,7 +136,7 @@ impl Walk<'_> {
         if launch.hooks_with(before).is_some() {
             reporter.await_hooks(Stage::BeforeRoot)?;
         }
-        cover::mask(root.as_fd(), &plan.masked_paths, reporter)?;
+        cover::mask(root.as_fd(), plan, reporter)?;
         cover::protect(root.as_fd(), &plan.readonly_paths, reporter)?;
         self.make_directory(root.as_fd(), reporter)?;
         rootfs::become_root(root.as_fd(), plan, reporter)?;

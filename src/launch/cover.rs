@@ -1,19 +1,30 @@
 //! Paths of a container that are hidden or made read-only.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
+use super::device;
 use super::report::Reporter;
+use super::target;
 use crate::sys::mount::{self, Depth, NewFileSystem};
 use crate::sys::path::{self, Links};
 use crate::wire::Step;
+use crate::wire::plan::{ContainerPlan, Mount, MountSource};
+
+/// The empty file that hides others where a volume stands for the null device. Its name is gone before the program
+/// runs.
+const EMPTY: &CStr = c"/dev/.empty";
 
 /// What hides paths; made when the first path needs it.
 struct Covers<'a> {
     root: BorrowedFd<'a>,
+    /// /dev is the container's own, and a volume stands for its null device.
+    no_null: bool,
+    /// The empty file is there.
+    made: bool,
     null: Option<OwnedFd>,
     empty: Option<OwnedFd>,
 }
@@ -21,15 +32,20 @@ struct Covers<'a> {
 /// Hides files behind the null device and directories behind an empty read-only directory.
 pub(super) fn mask(
     root: BorrowedFd<'_>,
-    paths: &[CString],
+    plan: &ContainerPlan,
     reporter: &Reporter<'_>,
 ) -> nix::Result<()> {
+    let own = |mount: &Mount| {
+        mount.target.as_c_str() == c"/dev" && matches!(mount.source, MountSource::New { .. })
+    };
     let mut covers = Covers {
         root,
+        no_null: plan.mounts.iter().any(own) && device::is_mounted_over(plan, c"/dev/null"),
+        made: false,
         null: None,
         empty: None,
     };
-    for (index, masked) in paths.iter().enumerate() {
+    for (index, masked) in plan.masked_paths.iter().enumerate() {
         reporter.at(Step::MaskedPath, index);
         let Some(place) = open_present(root, masked)? else {
             continue;
@@ -40,22 +56,46 @@ pub(super) fn mask(
             covers.hide_file(place.as_fd())?;
         }
     }
+    if covers.made {
+        let (parent, name) = covers.place_of_empty()?;
+        path::remove(parent.as_fd(), name)?;
+    }
     Ok(())
 }
 
 impl Covers<'_> {
     fn hide_file(&mut self, place: BorrowedFd<'_>) -> nix::Result<()> {
         if self.null.is_none() {
-            let null = path::open_in_root(self.root, c"/dev/null", OFlag::O_PATH, Links::Refuse)?;
-            // An image or a volume may have put something else there.
-            if !path::is_null_device(null.as_fd())? {
-                return Err(Errno::ENXIO);
-            }
-            self.null = Some(null);
+            self.null = Some(self.open_null()?);
         }
         let null = self.null.as_ref().ok_or(Errno::ENXIO)?;
         let cover = mount::clone_tree(null.as_fd(), c"", Depth::Single)?;
+        if self.made {
+            mount::set_attributes(cover.as_fd(), libc::MOUNT_ATTR_RDONLY, Depth::Single)?;
+        }
         mount::attach(cover.as_fd(), place)
+    }
+
+    /// The null device, or the empty file where it has no place.
+    fn open_null(&mut self) -> nix::Result<OwnedFd> {
+        let null = path::open_in_root(self.root, c"/dev/null", OFlag::O_PATH, Links::Refuse)?;
+        if path::is_null_device(null.as_fd())? {
+            return Ok(null);
+        }
+        // An image or a volume may have put something else there.
+        if !self.no_null {
+            return Err(Errno::ENXIO);
+        }
+        let (parent, name) = self.place_of_empty()?;
+        path::make_file(parent.as_fd(), name)?;
+        self.made = true;
+        path::open_at(parent.as_fd(), name, OFlag::O_PATH | OFlag::O_NOFOLLOW)
+    }
+
+    fn place_of_empty(&self) -> nix::Result<(OwnedFd, &'static [u8])> {
+        let (parent, name) = target::split(EMPTY.to_bytes());
+        let parent = path::open_in_root(self.root, parent, OFlag::O_PATH, Links::Refuse)?;
+        Ok((parent, name))
     }
 
     fn hide_directory(&mut self, place: BorrowedFd<'_>) -> nix::Result<()> {

@@ -1,6 +1,6 @@
 //! Device nodes and symbolic links of a container.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -9,7 +9,7 @@ use nix::fcntl::OFlag;
 use super::report::Reporter;
 use super::target::{self, Kind};
 use crate::sys::mount::{self, Depth, NewFileSystem};
-use crate::sys::path::{self, Node};
+use crate::sys::path::{self, Links, Node};
 use crate::wire::Step;
 use crate::wire::plan::{ContainerPlan, Device, IdMappings};
 
@@ -70,9 +70,16 @@ pub(super) fn make_all(
 ) -> nix::Result<()> {
     for (index, (device, tree)) in plan.devices.iter().zip(trees).enumerate() {
         reporter.at(Step::Device, index);
+        if is_mounted_over(plan, &device.target) {
+            // What the request mounts there is what it wants there, as in runc.
+            let target = device.target.as_c_str();
+            no_directory(path::open_in_root(root, target, OFlag::O_PATH, Links::InRoot)?.as_fd())?;
+            continue;
+        }
         match tree {
             Some(tree) => {
                 let place = target::ensure(root, device.target.to_bytes(), Kind::File)?;
+                no_directory(place.as_fd())?;
                 mount::attach(tree.as_fd(), place.as_fd())?;
             }
             None => make(root, device)?,
@@ -90,6 +97,21 @@ pub(super) fn make_all(
     Ok(())
 }
 
+/// Whether something is mounted exactly there.
+pub(super) fn is_mounted_over(plan: &ContainerPlan, target: &CStr) -> bool {
+    plan.mounts
+        .iter()
+        .any(|mount| mount.target.as_c_str() == target)
+}
+
+/// A directory can stand for no device.
+fn no_directory(place: BorrowedFd<'_>) -> nix::Result<()> {
+    if path::is_directory(place)? {
+        return Err(Errno::EISDIR);
+    }
+    Ok(())
+}
+
 fn make(root: BorrowedFd<'_>, device: &Device) -> nix::Result<()> {
     let (parent, name) = target::split(device.target.to_bytes());
     let parent = target::ensure(root, parent, Kind::Directory)?;
@@ -98,6 +120,7 @@ fn make(root: BorrowedFd<'_>, device: &Device) -> nix::Result<()> {
         // nothing may be replaced or changed.
         Err(Errno::EEXIST) => {
             let present = path::open_at(parent.as_fd(), name, OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
+            no_directory(present.as_fd())?;
             let same = path::is_node(present.as_fd(), node(device))?;
             return if same { Ok(()) } else { Err(Errno::EEXIST) };
         }

@@ -35,7 +35,7 @@ pub fn of(doing: &'static str, error: LinkError) -> PodError {
 
 /// The field that a path of the request or the image comes from, what is wrong with it, and what would do.
 fn remedy(failure: &Failure) -> Option<&'static str> {
-    use Errno::{EINVAL, ELOOP, ENOTDIR};
+    use Errno::{EEXIST, EINVAL, EISDIR, ELOOP, ENOTDIR};
     Some(match (failure.step, Errno::from_raw(failure.errno)) {
         // Other volumes that are refused so say more: their propagation, or the directory of an image.
         (Step::HostPath, EINVAL)
@@ -58,6 +58,21 @@ fn remedy(failure: &Failure) -> Option<&'static str> {
         (Step::MountTarget, ENOTDIR) => {
             "mounts.container_path, or a VOLUME of the image: a component of it is a file of the image; give another \
              path, or for a VOLUME set image.volumes = \"ignore\""
+        }
+        (Step::Device, EISDIR) => {
+            "devices.container_path, or the path of a CDI device's node: there is a directory, of the image, of the pod \
+             or of mounts.container_path, and no device can take its place; give one of them another path"
+        }
+        (Step::Device, EEXIST) => {
+            "devices.container_path, or the path of a CDI device's node: the image or a volume has another file there; \
+             give another path"
+        }
+        (Step::Device, ENOTDIR) => {
+            "devices.container_path, or the path of a CDI device's node: a component of it is a file; give another path"
+        }
+        (Step::Device, ELOOP) => {
+            "devices.container_path, or the path of a CDI device's node: symbolic links of the image go round there; \
+             give another path"
         }
         (Step::WorkingDirectory, ENOTDIR) => {
             "working_dir, or the WORKDIR of the image: it is a file, or lies below one; give a directory"
@@ -289,16 +304,33 @@ mod tests {
             ),
             (Step::Exec, Errno::ENOENT, "/x", None),
         ] {
-            let failed = LinkError::Failed(Failure {
-                object: object.to_owned(),
-                ..failure(step, errno)
-            });
-            let error = of("start the container", failed);
-            let got = matches!(error, PodError::Launch { .. });
-            assert_eq!(got, wanted.is_some(), "{error}");
-            let text = error.to_string();
-            assert!(text.contains(wanted.unwrap_or_default()), "{text}");
-            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{text}");
+            assert_remedy(failure(step, errno), object, wanted);
+        }
+    }
+
+    fn assert_remedy(failure: Failure, object: &str, wanted: Option<&str>) {
+        let failed = LinkError::Failed(Failure {
+            object: object.to_owned(),
+            ..failure
+        });
+        let error = of("start the container", failed);
+        let got = matches!(error, PodError::Launch { .. });
+        assert_eq!(got, wanted.is_some(), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(wanted.unwrap_or_default()), "{text}");
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{text}");
+    }
+
+    #[test]
+    fn a_device_in_the_place_of_something_else_names_its_field() {
+        for (errno, object, wanted) in [
+            (Errno::EISDIR, "/etc", Some("there is a directory")),
+            (Errno::EEXIST, "/etc/passwd", Some("another file there")),
+            (Errno::ENOTDIR, "/etc/passwd/x", Some("is a file")),
+            (Errno::ELOOP, "/loop/x", Some("go round there")),
+            (Errno::EPERM, "/dev/x", None),
+        ] {
+            assert_remedy(failure(Step::Device, errno), object, wanted);
         }
     }
 

@@ -4,9 +4,11 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use cri_api::runtime::v1::{Mount, MountPropagation};
+use cri_api::runtime::v1::{
+    Device, IdMapping, Mount, MountPropagation, NamespaceMode, UserNamespace,
+};
 use e2e::program::{run, sh};
-use e2e::request::{idle, mount, shell};
+use e2e::request::{ContainerParts, PodParts, idle, mount, shell};
 use e2e::{Container, Daemon, Pod};
 use tonic::Code;
 
@@ -34,6 +36,136 @@ fn a_volume_is_shared_by_containers_and_host() {
     assert_eq!(fs::read_to_string(dir.join("file")).unwrap(), "from-a\n");
     fs::write(dir.join("host"), "from the host").unwrap();
     assert_eq!(a.sh("cat /data/deep/host"), "from the host");
+}
+
+fn device(host: &str, container: &str) -> Device {
+    Device {
+        host_path: host.to_owned(),
+        container_path: container.to_owned(),
+        permissions: "rwm".to_owned(),
+    }
+}
+
+/// A pod with a user namespace, where the node has them.
+fn mapped<'d>(daemon: &'d Daemon, name: &str) -> Option<Pod<'d>> {
+    let of = [IdMapping {
+        host_id: 700_000,
+        container_id: 0,
+        length: 65_536,
+    }];
+    let mut config = daemon.pod(name);
+    config.namespaces().userns_options = Some(UserNamespace {
+        mode: NamespaceMode::Pod.into(),
+        uids: of.to_vec(),
+        gids: of.to_vec(),
+    });
+    match daemon.try_run(&config) {
+        Ok(id) => Some(Pod { daemon, id, config }),
+        Err(error) => {
+            e2e::skip::report(
+                &e2e::skip::test_name(),
+                &format!("no user namespaces: {error}"),
+            );
+            None
+        }
+    }
+}
+
+/// Somebody mounted the host's /dev/urandom on /dev/random, as people do to save entropy, and no container started:
+/// the node was there already. What is mounted at the place of a node stays, as in runc 1.5, whose mknod(2) takes
+/// EEXIST for done.
+#[test]
+fn what_is_mounted_on_a_device_node_stays() {
+    let daemon = Daemon::start();
+    let dir = volume(&daemon, "v");
+    let file = dir.join("file");
+    fs::write(&file, "content\n").unwrap();
+    let (urandom, file) = (PathBuf::from("/dev/urandom"), &file);
+    let foo = || vec![device("/dev/zero", "/dev/foo")];
+    let plain = daemon.run_named("plain");
+    let pods = [Some(plain), mapped(&daemon, "mapped")];
+    for pod in pods.iter().flatten() {
+        for (name, host, at, devices, script, wanted) in [
+            (
+                "random",
+                &urandom,
+                "/dev/random",
+                vec![],
+                "stat -c %t:%T /dev/random",
+                "1:9\n",
+            ),
+            ("tty", file, "/dev/tty", vec![], "cat /dev/tty", "content\n"),
+            (
+                "full",
+                file,
+                "/dev/full",
+                vec![],
+                "cat /dev/full; stat -c %t:%T /dev/null",
+                "content\n1:3\n",
+            ),
+            (
+                "asked",
+                file,
+                "/dev/foo",
+                foo(),
+                "cat /dev/foo",
+                "content\n",
+            ),
+            (
+                "below",
+                file,
+                "/dev/bar",
+                foo(),
+                "cat /dev/bar; stat -c %t:%T /dev/foo",
+                "content\n1:5\n",
+            ),
+            // Paths that are hidden behind the null device are hidden all the same.
+            (
+                "null",
+                file,
+                "/dev/null",
+                vec![],
+                "cat /dev/null; wc -c </proc/timer_list; ls -A /dev | grep ^[.]; echo x >/proc/version || echo no",
+                "content\n0\nno\n",
+            ),
+        ] {
+            let mut config = idle(name);
+            config.mounts = vec![mount(host, at)];
+            config.devices = devices;
+            config.security().masked_paths = ["/proc/timer_list", "/proc/version", "/proc/fs"]
+                .map(str::to_owned)
+                .to_vec();
+            let container = pod.start(config);
+            assert_eq!(container.sh(&format!("{script}; true")), wanted, "{name}");
+        }
+        pod.remove();
+    }
+}
+
+#[test]
+fn a_device_in_the_place_of_a_directory_is_refused() {
+    let daemon = Daemon::start();
+    let dir = volume(&daemon, "v");
+    daemon.provide(e2e::BUSYBOX);
+    let pods = [Some(daemon.run_named("plain")), mapped(&daemon, "mapped")];
+    for pod in pods.iter().flatten() {
+        for (name, mounts, at) in [
+            ("dir", vec![mount(&dir, "/dev/foo")], "/dev/foo"),
+            ("shm", vec![], "/dev/shm"),
+            ("etc", vec![], "/etc"),
+            ("null-dir", vec![mount(&dir, "/dev/null")], "/dev/bar"),
+        ] {
+            let mut config = idle(&format!("no-{name}"));
+            config.mounts = mounts;
+            config.devices = vec![device("/dev/zero", at)];
+            let error = pod.attempt(config).map(drop).unwrap_err();
+            assert_eq!(error.code(), Code::InvalidArgument, "{name}: {error}");
+            for word in ["devices.container_path", "directory", "another path"] {
+                assert!(error.message().contains(word), "{name}: {error}");
+            }
+        }
+        pod.remove();
+    }
 }
 
 #[test]
