@@ -33,20 +33,26 @@ use crate::image::{Image, ImageKind};
 use crate::plan::{self, PlanContext, Stdin};
 use crate::spec::{
     self, AppArmorChoice, CdiEdits, ContainerConfig, DeviceGrant, DeviceRequest, HostDevice,
-    ImageDefaults, PidMode, PodConfig, PodPaths, Signal, SpecRequest,
+    Identity, ImageDefaults, PidMode, PodConfig, PodPaths, Signal, SpecRequest,
 };
 use crate::wire::plan::{ExperimentContainerPlan, Hooks, POD_SHM, PidNamespace};
 use crate::wire::{Reply, Request};
-
-/// Largest /etc/passwd and /etc/group that is read from an image.
-const ACCOUNT_LIMIT: usize = 1 << 20;
 
 /// The cgroup of a container.
 pub fn cgroup_path(pod: &PodRecord, id: ContainerId) -> Result<CgroupPath, PodError> {
     Ok(CgroupPath::new(&pod.cgroup)?.join(&id.to_string())?)
 }
 
-/// A new container's record: everything that the request and the image decide.
+/// What a new record lacks: it is read from files, and so not by the thread that serves the pod.
+#[derive(Debug)]
+pub struct Found {
+    /// What CDI devices change.
+    pub cdi: CdiEdits,
+    /// Who the first process is.
+    pub identity: Identity,
+}
+
+/// A new container's record: everything that the request and the image's configuration decide.
 pub fn new_record(
     node: &Node,
     pod: &PodRecord,
@@ -65,19 +71,6 @@ pub fn new_record(
     if node.settings.image_volumes == ImageVolumes::Ignore {
         image.defaults.volumes.clear();
     }
-    let read = |path| node.images.read_file(&image.layers, path, ACCOUNT_LIMIT);
-    let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
-    let run_as = &config.security.run_as;
-    let identity = spec::user::resolve(
-        run_as,
-        &image.defaults.user,
-        passwd.as_deref(),
-        group.as_deref(),
-    )
-    .map_err(|source| PodError::User {
-        image: config.image.image.clone(),
-        source,
-    })?;
     let stop_signal = match (config.stop_signal, image.defaults.stop_signal.as_str()) {
         (Some(signal), _) => signal,
         (None, "") => Signal::TERM,
@@ -90,9 +83,9 @@ pub fn new_record(
         id: ContainerId::random()?,
         pod: pod.id,
         image_volumes,
-        // What they change is read by [`create`].
+        // Both are found by [`create`].
         cdi: CdiEdits::default(),
-        identity,
+        identity: Identity::default(),
         phase: ContainerPhase::Created,
         created_at: now(),
         started_at: 0,
@@ -258,16 +251,43 @@ fn running(pod: &PodSnapshot, id: ContainerId) -> Option<i32> {
     }
 }
 
-/// Makes a container of a new record. Returns what its CDI devices change, which that record lacks. On failure nothing
-/// is left.
+/// Makes a container of a new record, and returns what that record lacks. On failure nothing is left.
 pub async fn create(
     node: Arc<Node>,
     pod: Arc<PodSnapshot>,
     mut record: ContainerRecord,
-) -> Result<CdiEdits, PodError> {
+) -> Result<Found, PodError> {
     record.cdi = cdi_edits(&node, &record.config).await?;
     answering(&record).await?;
-    blocking(move || prepare(&node, &pod, &record).map(|()| record.cdi)).await
+    blocking(move || {
+        record.identity = identity(&node, &record)?;
+        prepare(&node, &pod, &record)?;
+        Ok(Found {
+            cdi: record.cdi,
+            identity: record.identity,
+        })
+    })
+    .await
+}
+
+/// Who a container's first process is, by the image's files. Blocks.
+fn identity(node: &Node, record: &ContainerRecord) -> Result<Identity, PodError> {
+    let image = &record.image;
+    let read = |path| {
+        let layers = &image.layers;
+        node.images.read_file(layers, path, spec::user::MAX_FILE)
+    };
+    let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
+    spec::user::resolve(
+        &record.config.security.run_as,
+        &image.defaults.user,
+        passwd.as_deref(),
+        group.as_deref(),
+    )
+    .map_err(|source| PodError::User {
+        image: record.config.image.image.clone(),
+        source,
+    })
 }
 
 /// What the CDI devices of a request change. Their descriptions and what these name may be anywhere on the node.

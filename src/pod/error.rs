@@ -522,6 +522,9 @@ impl PodError {
             }
             Self::Dir(error) if error.is_no_space() => ErrorKind::ResourceExhausted,
             Self::State(error) if error.is_no_space() => ErrorKind::ResourceExhausted,
+            Self::Image(StoreError::View(error)) if error.is_of_image() => {
+                ErrorKind::FailedPrecondition
+            }
             Self::Shim { source, .. }
             | Self::Launch { source, .. }
             | Self::IdMap { source, .. }

@@ -7,11 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{GroupsPolicy, RequestedUser, RunAs};
 
-/// Largest /etc/passwd or /etc/group that is read, in bytes.
-pub const MAX_FILE: usize = 1 << 20;
-
-/// Most lines of /etc/passwd or /etc/group that are read.
-pub const MAX_LINES: usize = 1 << 15;
+/// Largest /etc/passwd or /etc/group that is read, in bytes: that of containerd 2.4 (`maxUserFileBytes`).
+pub const MAX_FILE: usize = 10 << 20;
 
 /// `NGROUPS_MAX` of Linux.
 pub const MAX_GROUPS: usize = 65536;
@@ -62,7 +59,7 @@ pub enum UserError {
         file: &'static str,
     },
     /// A file of the image is beyond what is read.
-    #[error("the image's {file} has more than 1 MiB or 32768 lines")]
+    #[error("the image's {file} has more than 10 MiB; make it smaller in the image")]
     TooLarge {
         /// The file.
         file: &'static str,
@@ -234,13 +231,7 @@ fn unknown(what: &'static str, name: &str, file: &'static str) -> UserError {
 
 fn bounded<'a>(file: Option<&'a [u8]>, name: &'static str) -> Result<&'a [u8], UserError> {
     let content = file.unwrap_or_default();
-    let long = || {
-        content
-            .split(|byte| *byte == b'\n')
-            .nth(MAX_LINES)
-            .is_some()
-    };
-    if content.len() > MAX_FILE || long() {
+    if content.len() > MAX_FILE {
         return Err(UserError::TooLarge { file: name });
     }
     Ok(content)
@@ -249,6 +240,7 @@ fn bounded<'a>(file: Option<&'a [u8]>, name: &'static str) -> Result<&'a [u8], U
 fn lines(content: &[u8]) -> impl Iterator<Item = Vec<&[u8]>> {
     content
         .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
         .map(|line| line.split(|byte| *byte == b':').collect::<Vec<_>>())
 }
 

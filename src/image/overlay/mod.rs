@@ -44,7 +44,7 @@ pub enum ViewError {
         source: io::Error,
     },
     /// The file is larger than the caller takes.
-    #[error("{path:?} of the image is larger than {limit} bytes")]
+    #[error("{path:?} of the image is larger than {limit} bytes; make it smaller in the image")]
     TooLarge {
         /// The path in the image.
         path: String,
@@ -52,7 +52,7 @@ pub enum ViewError {
         limit: usize,
     },
     /// Links without end.
-    #[error("{path:?} of the image leads through too many symbolic links")]
+    #[error("{path:?} of the image leads through too many symbolic links; mend them in the image")]
     TooManyLinks {
         /// The path in the image.
         path: String,
@@ -60,6 +60,11 @@ pub enum ViewError {
 }
 
 impl ViewError {
+    /// Whether the image is at fault, and not the disk.
+    pub fn is_of_image(&self) -> bool {
+        matches!(self, Self::TooLarge { .. } | Self::TooManyLinks { .. })
+    }
+
     /// Whether the file system or the quota is full.
     pub(super) fn is_no_space(&self) -> bool {
         let Self::Io { source, .. } = self else {
@@ -128,7 +133,11 @@ pub(super) fn is_directory(
         path: path.to_owned(),
         source,
     })?;
-    Ok(matches!(walk(Rc::new(root), path)?, Found::Directory(_)))
+    match walk(Rc::new(root), path) {
+        // Links that go round lead to nothing.
+        Err(ViewError::TooManyLinks { .. }) => Ok(false),
+        found => Ok(matches!(found?, Found::Directory(_))),
+    }
 }
 
 /// The layers as overlay takes them, the top one first and each once: the kernel refuses a directory that

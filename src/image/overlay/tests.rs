@@ -173,6 +173,40 @@ fn links_are_followed_across_layers_and_stay_inside() {
     ));
 }
 
+/// Links that go round answered INTERNAL for the sub path of an image volume, where every other missing directory is one
+/// that the image has not. The kernel follows 40 links (path_resolution(7)).
+#[test]
+fn links_that_go_round_lead_to_no_directory() {
+    let mut layers = Layers::new(2)
+        .file(0, "dir/file", "")
+        .link(0, "loop", "loop")
+        .link(0, "a", "b")
+        .link(1, "b", "a/x")
+        .link(1, "dir/up", "../dir/up")
+        .link(1, "round", "dir/../round/dir")
+        .link(0, "l0", "dir");
+    for number in 1..45 {
+        layers = layers.link(0, &format!("l{number}"), &format!("l{}", number - 1));
+    }
+    let dir = Dir::open_root(layers.dir.path()).unwrap();
+    for (path, wanted) in [
+        ("dir", true),
+        ("l30", true),
+        ("loop", false),
+        ("loop/dir", false),
+        ("a", false),
+        ("dir/up", false),
+        ("round", false),
+        ("l44", false),
+        ("dir/file", false),
+    ] {
+        let found = is_directory(&dir, &layers.names, path).unwrap();
+        assert_eq!(found, wanted, "{path}");
+    }
+    let error = read_file(&dir, &layers.names, "a", 9).unwrap_err();
+    assert!(error.is_of_image(), "{error}");
+}
+
 #[test]
 fn what_is_no_small_regular_file_is_not_read() {
     let layers = Layers::new(1).file(0, "big", &"x".repeat(101));
@@ -190,7 +224,7 @@ fn what_is_no_small_regular_file_is_not_read() {
     let error = read_file(&dir, &layers.names, "big", 100).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "\"big\" of the image is larger than 100 bytes"
+        "\"big\" of the image is larger than 100 bytes; make it smaller in the image"
     );
 }
 

@@ -6,13 +6,14 @@ use tokio::time::Instant;
 
 use super::{Answer, Done, KILLED_CODE, Member, PodGoal, Task, answer_all, exit_of, reply};
 use crate::id::ContainerId;
+use crate::pod::container;
 use crate::pod::error::PodError;
 use crate::pod::events::EventKind;
 use crate::pod::link::LinkError;
 use crate::pod::node::now as now_nanos;
 use crate::pod::recover;
 use crate::pod::state::{ContainerEvent, ContainerPhase, Exit, Goal, PodPhase, Urgency};
-use crate::spec::{CdiEdits, Resources};
+use crate::spec::Resources;
 use crate::wire::{Event, Request};
 
 /// Exit code of a container that could not be started, as the incumbents give it.
@@ -228,15 +229,16 @@ impl Task {
         error.overtaken("container", id, what)
     }
 
-    fn prepared(&mut self, id: ContainerId, result: Result<CdiEdits, PodError>) {
+    fn prepared(&mut self, id: ContainerId, result: Result<container::Found, PodError>) {
         let result = result.map_err(|error| self.explained(id, error));
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
         let waiting = std::mem::take(&mut member.waiting.created);
         match result {
-            Ok(cdi) => {
-                member.record.cdi = cdi;
+            Ok(found) => {
+                member.record.cdi = found.cdi;
+                member.record.identity = found.identity;
                 member.preparing = false;
                 self.node.index.add_container(id, Arc::clone(&self.entry));
                 self.publish();

@@ -30,6 +30,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::command::{Answer, Command};
+use super::container;
 use super::error::PodError;
 use super::events::EventKind;
 use super::index::{Made as MadeState, PodEntry, PodKey};
@@ -42,7 +43,7 @@ use super::state::{ContainerPhase, Effect, Exit, Goal, PodPhase, Run};
 use crate::disk::Dir;
 use crate::id::ContainerId;
 use crate::image::ImageHold;
-use crate::spec::{CdiEdits, Resources};
+use crate::spec::Resources;
 use crate::wire::{Event, ExitStatus};
 
 /// How long the end of all containers may take in a pod that is being stopped. After it they are killed
@@ -60,7 +61,7 @@ type Work = Pin<Box<dyn Future<Output = Done> + Send>>;
 
 /// Work that has ended.
 enum Done {
-    Prepared(ContainerId, Result<CdiEdits, PodError>),
+    Prepared(ContainerId, Result<container::Found, PodError>),
     Launched(ContainerId, Result<(Run, Vec<String>), PodError>),
     Deleted(ContainerId, Vec<PodError>),
     Released(Vec<PodError>),

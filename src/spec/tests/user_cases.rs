@@ -139,8 +139,30 @@ fn missing_and_huge_files() {
             file: "/etc/passwd"
         })
     ));
-    let lines = vec![b'\n'; user::MAX_LINES + 1];
-    assert!(user::resolve(&number, "", None, Some(&lines)).is_err());
+    // Up to 10 MiB are read, with any number of lines and with what stands last: containerd 2.4.2, openUserFile.
+    let named = as_user(RequestedUser::Name("app".into()));
+    let last = "app:x:1001:50::/home/app:/bin/sh\n";
+    for (what, line, bytes, fits) in [
+        ("lines of 1 MiB", "u:x:7:7::/:\n", 1 << 20, true),
+        ("lines of 5 MiB", "u:x:7:7::/:\n", 5 << 20, true),
+        ("empty lines", "\n", 200_000, true),
+        ("no more room", "#", user::MAX_FILE - last.len() - 1, true),
+        ("a byte too many", "#", user::MAX_FILE - last.len(), false),
+    ] {
+        let mut file = line.repeat(bytes / line.len());
+        if !file.ends_with('\n') {
+            file.push('\n');
+        }
+        file.push_str(last);
+        let found = user::resolve(&named, "", Some(file.as_bytes()), None);
+        match found {
+            Ok(found) => assert!(fits && found.uid == 1001, "{what}: {found:?}"),
+            Err(error) => assert!(
+                !fits && error.to_string().contains("10 MiB"),
+                "{what}: {error}"
+            ),
+        }
+    }
 }
 
 proptest! {
