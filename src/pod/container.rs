@@ -474,6 +474,7 @@ pub async fn launch(
             source,
         });
     }
+    let config = Arc::clone(&pod.pod.config);
     let launch = blocking(move || ready_launch(&node, &pod, &record)).await?;
     let (slots, directories) = cgroup_slots(&launch.cgroup);
     let mut descriptors = vec![launch.order.plan()];
@@ -510,7 +511,9 @@ pub async fn launch(
         if memory_limit > 0 && launch_error::is_killed(&error) && starved(&launch.cgroup) {
             return PodError::MemoryTooLow(memory_limit);
         }
-        seccomp::of_start(launch.suspect, |error| launch_error::of(DOING, error))(error)
+        seccomp::of_start(launch.suspect, |error| {
+            launch_error::with_limits(launch_error::of(DOING, error), &config)
+        })(error)
     })?;
     match answer.body {
         Reply::Started {

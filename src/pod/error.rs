@@ -328,6 +328,22 @@ pub enum PodError {
         #[source]
         source: LinkError,
     },
+    /// The pod's own limits forbid its processes the namespaces that they need.
+    #[error(
+        "{doing}: linux.sysctls: {limits}; the pod's own containers need namespaces and get no further one; give at \
+         least {enough}, or leave it out"
+    )]
+    NamespaceLimits {
+        /// What was attempted.
+        doing: &'static str,
+        /// The limits that may be too low, as KEY=VALUE.
+        limits: String,
+        /// What is surely enough.
+        enough: u64,
+        /// What the shim said.
+        #[source]
+        source: LinkError,
+    },
     /// A kernel parameter cannot be set.
     #[error("linux.sysctls[{key:?}]: cannot set {value:?}: {remedy}")]
     Sysctl {
@@ -506,7 +522,8 @@ impl PodError {
             | Self::MemoryTooLow(_)
             | Self::SeccompForbids { .. }
             | Self::Overtaken { .. }
-            | Self::Artifact(_) => ErrorKind::FailedPrecondition,
+            | Self::Artifact(_)
+            | Self::NamespaceLimits { .. } => ErrorKind::FailedPrecondition,
             Self::Cdi(_) | Self::Spec(_) => ErrorKind::InvalidArgument,
             Self::SeccompFilter { source, .. } if !source.is_local() => ErrorKind::InvalidArgument,
             Self::ExecTimeout(_) | Self::PathHangs { .. } => ErrorKind::DeadlineExceeded,

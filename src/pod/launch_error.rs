@@ -1,5 +1,6 @@
 //! Whose fault a failed launch is: the request's, the image's, or the machine's; and what would help.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -7,6 +8,7 @@ use nix::errno::Errno;
 
 use super::error::{ErrorKind, PodError};
 use super::link::LinkError;
+use crate::spec::PodConfig;
 use crate::wire::{Failure, Step};
 
 /// The error of a launch that the shim reports, with what the daemon can find out about it.
@@ -82,6 +84,59 @@ fn remedy(failure: &Failure) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+/// Limits of a user namespace that its pod's own processes come up against (namespaces(7)). user.max_user_namespaces is
+/// none of them: no process of a pod makes a further one for us.
+const LIMITS: [&str; 7] = [
+    "user.max_mnt_namespaces",
+    "user.max_cgroup_namespaces",
+    "user.max_ipc_namespaces",
+    "user.max_net_namespaces",
+    "user.max_pid_namespaces",
+    "user.max_time_namespaces",
+    "user.max_uts_namespaces",
+];
+
+/// What is surely enough. A container takes a mount namespace and a cgroup namespace for as long as it runs, and a mount
+/// that hangs nowhere yet is one more while it is made.
+const ENOUGH: u64 = 256;
+
+/// A failure to make what the kernel counts, with the limits that the pod has set itself. unshare(2), fsmount(2) and
+/// open_tree(2) answer ENOSPC there.
+pub fn with_limits(error: PodError, pod: &PodConfig) -> PodError {
+    match error {
+        PodError::Shim {
+            doing,
+            source: LinkError::Failed(failure),
+        } => {
+            let limits = match Errno::from_raw(failure.errno) {
+                Errno::ENOSPC => low_limits(&pod.sysctls),
+                _ => String::new(),
+            };
+            let source = LinkError::Failed(failure);
+            match limits.is_empty() {
+                true => PodError::Shim { doing, source },
+                false => PodError::NamespaceLimits {
+                    doing,
+                    limits,
+                    enough: ENOUGH,
+                    source,
+                },
+            }
+        }
+        other => other,
+    }
+}
+
+/// Those of a pod's limits that may be too low.
+fn low_limits(sysctls: &BTreeMap<String, String>) -> String {
+    let low = sysctls.iter().filter(|(key, value)| {
+        let named = LIMITS.contains(&key.replace('/', ".").as_str());
+        named && value.trim().parse().unwrap_or(0) < ENOUGH
+    });
+    let low: Vec<String> = low.map(|(key, value)| format!("{key}={value}")).collect();
+    low.join(" and ")
 }
 
 /// Whether the process was killed before its program ran.
@@ -331,6 +386,68 @@ mod tests {
             (Errno::EPERM, "/dev/x", None),
         ] {
             assert_remedy(failure(Step::Device, errno), object, wanted);
+        }
+    }
+
+    /// ENOSPC of a pod that limits its own user namespace: the limits' effect, namespaces(7). It was told as a disk
+    /// that is full.
+    #[test]
+    fn limits_that_forbid_the_pod_itself_are_named() {
+        let rootfs = failure(Step::Rootfs, Errno::ENOSPC);
+        for (sysctls, failed, wanted) in [
+            (
+                &[("user.max_mnt_namespaces", "0")][..],
+                rootfs.clone(),
+                Some("user.max_mnt_namespaces=0"),
+            ),
+            (
+                &[("user/max_mnt_namespaces", " 1")],
+                failure(Step::HostPath, Errno::ENOSPC),
+                Some("user/max_mnt_namespaces= 1"),
+            ),
+            (
+                &[("user.max_cgroup_namespaces", "0")],
+                failure(Step::Join, Errno::ENOSPC),
+                Some("user.max_cgroup_namespaces=0"),
+            ),
+            (
+                &[
+                    ("user.max_cgroup_namespaces", "9"),
+                    ("user.max_mnt_namespaces", "7"),
+                    ("user.max_uts_namespaces", "5000"),
+                ],
+                failure(Step::Join, Errno::ENOSPC),
+                Some("user.max_cgroup_namespaces=9 and user.max_mnt_namespaces=7;"),
+            ),
+            (&[("user.max_mnt_namespaces", "5000")], rootfs.clone(), None),
+            (&[("user.max_user_namespaces", "0")], rootfs.clone(), None),
+            (&[("net.ipv4.ip_forward", "0")], rootfs.clone(), None),
+            (&[], rootfs, None),
+            (
+                &[("user.max_mnt_namespaces", "0")],
+                failure(Step::Rootfs, Errno::ENOENT),
+                None,
+            ),
+        ] {
+            let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+            let pod = PodConfig {
+                sysctls: sysctls.iter().map(owned).collect(),
+                ..PodConfig::default()
+            };
+            let error = with_limits(of("start", LinkError::Failed(failed)), &pod);
+            let Some(wanted) = wanted else {
+                assert!(
+                    matches!(error, PodError::Shim { .. }),
+                    "{sysctls:?}: {error}"
+                );
+                continue;
+            };
+            let text = error.to_string();
+            assert!(
+                text.contains(wanted) && text.contains("at least 256"),
+                "{text}"
+            );
+            assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{text}");
         }
     }
 

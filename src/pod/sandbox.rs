@@ -105,7 +105,8 @@ pub async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<Made, PodError> {
         Some(cgroup) => cgroup,
         None => scope::enter(node, pod, &link).await?,
     };
-    let (report, netns) = start_pause(node, &link, &cgroup, &order, joined).await?;
+    let started = start_pause(node, &link, &cgroup, &order, joined).await;
+    let (report, netns) = started.map_err(|error| launch_error::with_limits(error, &pod.config))?;
     let ips = connect::attach(node, pod, &link, netns).await?;
     sysctls::set_late(&link, late).await?;
     let (pause, shim) = identities(&report);

@@ -2,8 +2,8 @@
 
 use cri_api::runtime::v1::{IdMapping, NamespaceMode, PodSandboxConfig, UserNamespace};
 use e2e::daemon::Options;
-use e2e::request::{PodParts, idle};
-use e2e::{Daemon, cni, fails, skip};
+use e2e::request::{BUSYBOX, PodParts, idle};
+use e2e::{Daemon, Pod, cni, fails, must, skip};
 use std::fs;
 use tonic::Code;
 
@@ -275,6 +275,49 @@ fn a_user_namespace_has_limits_of_its_own() {
         Code::InvalidArgument,
         &["user.no_such_limit", "none of this name"],
     );
+}
+
+/// A limit that forbids the pod itself was told as a disk that is full, and INTERNAL. What is refused leaves nothing: the
+/// leak check at the daemon's end looks.
+#[test]
+fn limits_that_forbid_the_pod_itself_are_told() {
+    let daemon = Daemon::start();
+    let probe = in_user_namespace(daemon.pod("probe"));
+    if let Err(status) = daemon.try_run(&probe)
+        && status.code() == Code::FailedPrecondition
+    {
+        skip!("user namespaces: {}", status.message());
+    }
+    daemon.provide(BUSYBOX);
+    for (key, value, runs) in [
+        ("user.max_mnt_namespaces", "0", false),
+        ("user.max_mnt_namespaces", "1", false),
+        ("user/max_mnt_namespaces", "0", false),
+        ("user.max_cgroup_namespaces", "0", false),
+        ("user.max_mnt_namespaces", "256", true),
+        ("user.max_cgroup_namespaces", "1", true),
+        ("user.max_user_namespaces", "0", true),
+        ("user.max_net_namespaces", "0", true),
+    ] {
+        let name = format!("{}-{value}", key.replace(['.', '/', '_'], "-"));
+        let config = in_user_namespace(with(&daemon, &name, &[(key, value)]));
+        let made = daemon.try_run(&config).and_then(|id| {
+            let pod = Pod {
+                daemon: &daemon,
+                id,
+                config,
+            };
+            let started = pod.attempt(idle("c")).map(drop);
+            pod.remove();
+            started
+        });
+        if runs {
+            must(&name, made);
+        } else {
+            let limit = format!("{key}={value}");
+            fails(made, Code::FailedPrecondition, &[&limit, "at least 256"]);
+        }
+    }
 }
 
 #[test]
