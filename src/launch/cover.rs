@@ -113,7 +113,7 @@ impl Covers<'_> {
     }
 }
 
-/// Makes paths read-only, with the mounts below them.
+/// Makes paths read-only, with the mounts below them; one that ends in `/.` is a mount alone.
 pub(super) fn protect(
     root: BorrowedFd<'_>,
     paths: &[CString],
@@ -124,6 +124,10 @@ pub(super) fn protect(
         let Some(place) = open_present(root, protected)? else {
             continue;
         };
+        if protected.to_bytes().ends_with(b"/.") {
+            mount::set_attributes(place.as_fd(), libc::MOUNT_ATTR_RDONLY, Depth::Single)?;
+            continue;
+        }
         let tree = mount::clone_tree(place.as_fd(), c"", Depth::Recursive)?;
         mount::set_attributes(tree.as_fd(), libc::MOUNT_ATTR_RDONLY, Depth::Recursive)?;
         mount::attach(tree.as_fd(), place.as_fd())?;

@@ -158,7 +158,7 @@ pub(super) fn compile(
     context: &PlanContext<'_>,
 ) -> Result<(Vec<Mount>, Vec<CString>), PlanError> {
     let mut out = Vec::with_capacity(mounts.len());
-    let mut sealed = Vec::new();
+    let mut sealed: Vec<CString> = Vec::new();
     for (index, mount) in mounts.iter().enumerate() {
         let field = format!("mounts[{index}]");
         let options = Options::parse(&field, mount.options().as_deref().unwrap_or_default())?;
@@ -171,8 +171,13 @@ pub(super) fn compile(
             out.push(tree(&field, mount, target, options, context)?);
         } else if matches!(kind, "cgroup" | "cgroup2") {
             out.extend(cgroups(mount.destination(), &options, context.cgroups)?);
-            if matches!(context.cgroups, CgroupMounts::V1(_)) && attributes & READ_ONLY != 0 {
-                sealed.push(target);
+            let read_only = attributes & READ_ONLY != 0;
+            // What is mounted over it later says itself whether it can be written, and so does what is mounted below.
+            let covers = |later: &OciMount| mount.destination().starts_with(later.destination());
+            let hidden = mounts[index + 1..].iter().any(covers);
+            if matches!(context.cgroups, CgroupMounts::V1(_)) && read_only && !hidden {
+                let alone = [target.as_bytes(), b"/."].concat();
+                sealed.push(c_string(&field, alone)?);
             }
         } else {
             out.push(file_system(&field, mount, target, options)?);

@@ -179,7 +179,8 @@ pub struct ContainerPlan {
     pub symlinks: Vec<(CString, CString)>,
     /// Files are covered by /dev/null, directories by an empty read-only tmpfs; missing ones are skipped.
     pub masked_paths: Vec<CString>,
-    /// Bound onto themselves read-only; missing ones are skipped.
+    /// Bound onto themselves read-only, with what is mounted below; missing ones are skipped. `PATH/.` is the mount at
+    /// PATH alone.
     pub readonly_paths: Vec<CString>,
     /// The process itself.
     pub process: Process,

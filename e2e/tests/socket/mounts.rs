@@ -168,6 +168,44 @@ fn a_device_in_the_place_of_a_directory_is_refused() {
     }
 }
 
+/// With cgroup v1 the directory of the hierarchies is a tmpfs that becomes read-only at the end, and took the volumes in
+/// it and over it along.
+#[test]
+fn a_writable_volume_at_the_cgroups_is_writable() {
+    let daemon = Daemon::start();
+    if e2e::machine::cgroup_roots()
+        .iter()
+        .all(|(_, of)| of.is_empty())
+    {
+        e2e::skip!("the node has cgroup v2, where a directory below the mount is a cgroup");
+    }
+    let pods = [Some(daemon.run_named("plain")), mapped(&daemon, "mapped")];
+    for (number, pod) in pods.iter().flatten().enumerate() {
+        let dir = volume(&daemon, &format!("v{number}"));
+        fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        for (name, at, readonly, sealed) in [
+            ("below", "/sys/fs/cgroup/x", false, true),
+            ("deep", "/sys/fs/cgroup/x/y", false, true),
+            ("hierarchy", "/sys/fs/cgroup/memory", false, true),
+            ("over", "/sys/fs/cgroup", false, false),
+            ("ro-below", "/sys/fs/cgroup/x", true, true),
+            ("ro-over", "/sys/fs/cgroup", true, false),
+        ] {
+            let mut volume = mount(&dir, at);
+            volume.readonly = readonly;
+            let container = with(pod, name, vec![volume]);
+            let made = container.exec(&["touch", &format!("{at}/{name}")]);
+            assert_eq!(made.code != 0, readonly, "{name}: {made:?}");
+            assert_eq!(dir.join(name).exists(), !readonly, "{name}");
+            if sealed {
+                let made = container.exec(&["mkdir", "/sys/fs/cgroup/new"]);
+                assert!(made.stderr.contains("Read-only"), "{name}: {made:?}");
+            }
+        }
+        pod.remove();
+    }
+}
+
 #[test]
 fn a_read_only_volume_is_read_only() {
     let daemon = Daemon::start();

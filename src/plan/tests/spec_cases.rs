@@ -204,6 +204,45 @@ fn id_mapped_volumes() {
     assert_eq!(id_map.unwrap().uids[0].outside, 7);
 }
 
+/// With cgroup v1 the directory of the hierarchies becomes read-only at the end, and a writable volume in it or over it
+/// became so too, without a word. A mount has the attributes that it was asked for with: OCI config.md, "Mounts".
+#[test]
+fn a_volume_at_the_cgroups_of_v1_is_as_it_was_asked_for() {
+    let around = Around {
+        cgroups: CgroupMounts::V1(vec![CgroupHierarchy {
+            directory: "memory".into(),
+            options: vec!["memory".into()],
+        }]),
+        ..Around::default()
+    };
+    let cgroup = |access: &str| mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", access]);
+    let volume = |at: &str| mount(at, "bind", "/srv", &["rbind", "rw"]);
+    let alone = &["/sys/fs/cgroup/."][..];
+    for (mounts, wanted) in [
+        (vec![cgroup("ro")], alone),
+        (vec![cgroup("rw")], &[]),
+        (vec![cgroup("ro"), volume("/sys/fs/cgroup/x")], alone),
+        (vec![cgroup("ro"), volume("/sys/fs/cgroup/memory")], alone),
+        (vec![cgroup("ro"), volume("/sys/fs/cgroups")], alone),
+        (vec![cgroup("ro"), volume("/sys/fs/cgroup")], &[]),
+        (vec![cgroup("ro"), volume("/sys")], &[]),
+        (vec![volume("/sys"), cgroup("ro")], alone),
+    ] {
+        let shown = format!("{mounts:?}");
+        let mut spec = spec();
+        spec.set_mounts(Some(mounts));
+        let plan = around.compile(&spec).unwrap();
+        assert_eq!(texts(&plan.readonly_paths), wanted, "{shown}");
+        for volume in plan
+            .mounts
+            .iter()
+            .filter(|one| !matches!(one.source, MountSource::New { .. }))
+        {
+            assert_eq!(volume.attributes, 0, "{shown}");
+        }
+    }
+}
+
 #[test]
 fn cgroups_of_both_versions() {
     let cgroup = mount(
@@ -257,7 +296,7 @@ fn cgroups_of_both_versions() {
         panic!()
     };
     assert_eq!(joined(options), ["source=cgroup", "none=", "name=systemd"]);
-    assert_eq!(texts(&plan.readonly_paths), ["/sys/fs/cgroup"]);
+    assert_eq!(texts(&plan.readonly_paths), ["/sys/fs/cgroup/."]);
     assert_eq!(plan.symlinks[0].0.as_c_str(), c"/sys/fs/cgroup/cpu");
     assert_eq!(plan.symlinks[0].1.as_c_str(), c"cpu,cpuacct");
 }
