@@ -183,14 +183,18 @@ fn ending(path: &Path) -> &str {
 }
 
 fn read(path: &Path) -> Result<Value, CniError> {
-    let text = regular::read(path, FILE_LIMIT).map_err(|source| CniError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    serde_json::from_str(&json_text(&text)).map_err(|error| CniError::Config {
+    let wrong = |error: &dyn std::fmt::Display| CniError::Config {
         path: path.to_owned(),
         reason: error.to_string(),
-    })
+    };
+    let text = regular::read(path, FILE_LIMIT).map_err(|source| match source.kind() {
+        std::io::ErrorKind::FileTooLarge => wrong(&source),
+        _ => CniError::Read {
+            path: path.to_owned(),
+            source,
+        },
+    })?;
+    serde_json::from_str(&json_text(&text)).map_err(|error| wrong(&error))
 }
 
 /// A file with one plugin, as a list.
