@@ -8,11 +8,11 @@ export PATH := $(CACHE)/bin:$(HOME)/.cargo/bin:/usr/local/go/bin:$(PATH):/usr/sb
 
 all: build
 
-# The shim is built of its own modules alone and linked statically: a few dozen KiB of memory in each pod
+# The shim is built by itself, with the features that it needs alone, and linked statically: a few dozen KiB of memory in each pod
 # instead of a few hundred.
 build:
-	cargo build --release --bin holdfastd --bin holdfast
-	cargo rustc --release --no-default-features --bin holdfast-shim -- \
+	cargo build --release -p holdfastd -p holdfast
+	cargo rustc --release -p holdfast-shim --bin holdfast-shim -- \
 		-C target-feature=+crt-static -C relocation-model=static
 
 # The Debian package, in target/debian.

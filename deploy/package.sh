@@ -20,5 +20,5 @@ for shell in bash zsh fish; do
 done
 sed 's|/usr/local/bin/|/usr/bin/|' "$top/deploy/holdfastd.service" >"$made/holdfastd.service"
 cd "$top"
-CARGO_TARGET_DIR=$target cargo deb --quiet --no-build --no-strip --output "$target/debian/" "$@" >&2
+CARGO_TARGET_DIR=$target cargo deb -p holdfastd --quiet --no-build --no-strip --output "$target/debian/" "$@" >&2
 ls -t "$target"/debian/holdfast_*.deb | head -n 1

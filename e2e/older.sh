@@ -15,7 +15,10 @@ if [ ! -x "$cache/$commit/holdfast-shim" ]; then
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
   git archive "$commit" | tar -x -C "$work"
-  (cd "$work" && CARGO_TARGET_DIR=$cache/target cargo build -q --locked -p holdfast --bins) >&2
+  # Before they had crates of their own, one package had all programs.
+  packages=(-p holdfast)
+  [ ! -e "$work/src/shim/Cargo.toml" ] || packages=(-p holdfastd -p holdfast-shim)
+  (cd "$work" && CARGO_TARGET_DIR=$cache/target cargo build -q --locked "${packages[@]}" --bins) >&2
   mkdir -p "$cache/$commit"
   cp "$cache/target/debug/holdfastd" "$cache/$commit/"
   cp "$cache/target/debug/holdfast-shim" "$cache/$commit/"

@@ -80,7 +80,7 @@ impl Faults {
     pub fn require(&self) {
         assert!(
             !self.trace().is_empty(),
-            "holdfastd is no test build: cargo build --features fault --bin holdfastd --bin holdfast-shim"
+            "holdfastd is no test build: source e2e/tools/fault-build.sh"
         );
     }
 

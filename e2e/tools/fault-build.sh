@@ -2,7 +2,7 @@
 #
 # They are copied aside: an ordinary build of the same profile would replace them.
 target=${CARGO_TARGET_DIR:-target}
-cargo build -q --workspace --features holdfast/fault --bin holdfastd --bin holdfast --bin holdfast-shim
+cargo build -q --workspace --features holdfastd/fault,holdfast-shim/fault --bin holdfastd --bin holdfast --bin holdfast-shim
 mkdir -p "$target/fault"
 for program in holdfastd holdfast holdfast-shim; do
   install -m 0755 "$target/debug/$program" "$target/fault/$program"

@@ -4,7 +4,7 @@ use cri_api::runtime::v1 as cri;
 
 use super::CliError;
 use super::connect::Daemon;
-use crate::id::candidates;
+use holdfast_kernel::id::candidates;
 
 /// Why a name or id does not mean exactly one object.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Directories as descriptors.
 
 use super::FileName;
-use crate::fault;
+use holdfast_kernel::fault;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, fstatat, mkdirat};

@@ -2,7 +2,7 @@
 
 use super::dir::{kind_at, open_directory, open_listing};
 use super::{Dir, DirError, EntryKind, FileName};
-use crate::fault;
+use holdfast_kernel::fault;
 use nix::errno::Errno;
 use nix::fcntl::renameat;
 use nix::unistd::{UnlinkatFlags, unlinkat};

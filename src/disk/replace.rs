@@ -2,7 +2,7 @@
 
 use super::name::TEMPORARY_PREFIX;
 use super::{Dir, DirError, FileName};
-use crate::fault;
+use holdfast_kernel::fault;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::Mode;

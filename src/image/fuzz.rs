@@ -10,7 +10,7 @@ use super::platform::Machine;
 use super::reference::Reference;
 use super::registry::{fuzz_challenges, fuzz_coding, fuzz_hosts};
 use super::unpack::{Limits, unpack};
-use crate::disk::Dir;
+use holdfast_disk::Dir;
 
 /// Bounds of one extraction, small enough to be reached.
 const LIMITS: Limits = Limits {

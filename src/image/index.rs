@@ -6,7 +6,7 @@ use super::manifest::{self, ManifestError, ManifestKind, Parsed};
 use super::platform::Machine;
 use super::store::LayerKey;
 use super::{Digest, Reference, Target};
-use crate::disk::{Dir, DirError, FileName, FileNameError, Record, TreeFingerprint};
+use holdfast_disk::{Dir, DirError, FileName, FileNameError, Record, TreeFingerprint};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

@@ -10,9 +10,9 @@
 use super::Digest;
 use super::digest::Hasher;
 use super::unpack::{self, Below, Limits, UnpackError, Unpacked};
-use crate::disk::Dir;
-use crate::fault;
 use bytes::{Buf, Bytes};
+use holdfast_disk::Dir;
+use holdfast_kernel::fault;
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};

@@ -228,7 +228,7 @@ fn configurations_are_checked_against_the_manifest() {
 fn another_platform_is_refused_only_where_nothing_else_tells() {
     let this = Machine::this().architecture();
     let config = |os: &str, architecture: &str| ImageConfig {
-        platform: crate::image::document::PlatformNames {
+        platform: crate::document::PlatformNames {
             os: os.to_owned(),
             architecture: architecture.to_owned(),
             ..Default::default()

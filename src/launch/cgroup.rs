@@ -4,8 +4,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::OFlag;
 
-use crate::sys::{descriptor, path};
-use crate::wire::CgroupSlot;
+use holdfast_kernel::sys::{descriptor, path};
+use holdfast_wire::CgroupSlot;
 
 /// Whether a clone has put the child into its cgroup v2 directory already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

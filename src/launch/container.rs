@@ -13,12 +13,14 @@ use super::tree::Origins;
 use super::{cover, device, image, rootfs, target, terminal};
 use nix::fcntl::OFlag;
 
-use crate::sys::credential;
-use crate::sys::mount::{self, Depth, Spread};
-use crate::sys::namespace::{self, CloneFlags};
-use crate::sys::path;
-use crate::wire::plan::{ContainerPlan, ContainerSpecials, Hook, HookMoment, Hooks, PidNamespace};
-use crate::wire::{Failure, Step};
+use holdfast_kernel::sys::credential;
+use holdfast_kernel::sys::mount::{self, Depth, Spread};
+use holdfast_kernel::sys::namespace::{self, CloneFlags};
+use holdfast_kernel::sys::path;
+use holdfast_wire::plan::{
+    ContainerPlan, ContainerSpecials, Hook, HookMoment, Hooks, PidNamespace,
+};
+use holdfast_wire::{Failure, Step};
 
 /// What starting a container needs.
 #[derive(Debug)]

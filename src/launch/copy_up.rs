@@ -9,8 +9,8 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, SFlag, fstat};
 
-use crate::sys::descriptor;
-use crate::sys::path::{self, Links, Node};
+use holdfast_kernel::sys::descriptor;
+use holdfast_kernel::sys::path::{self, Links, Node};
 
 /// Directories within directories that are copied; deeper ones are an error.
 const MAX_DEPTH: usize = 64;

@@ -9,10 +9,10 @@ use nix::fcntl::OFlag;
 use super::device;
 use super::report::Reporter;
 use super::target;
-use crate::sys::mount::{self, Depth, NewFileSystem};
-use crate::sys::path::{self, Links};
-use crate::wire::Step;
-use crate::wire::plan::{ContainerPlan, Mount, MountSource};
+use holdfast_kernel::sys::mount::{self, Depth, NewFileSystem};
+use holdfast_kernel::sys::path::{self, Links};
+use holdfast_wire::Step;
+use holdfast_wire::plan::{ContainerPlan, Mount, MountSource};
 
 /// The empty file that hides others where a volume stands for the null device. Its name is gone before the program
 /// runs.

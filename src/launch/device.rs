@@ -8,10 +8,10 @@ use nix::fcntl::OFlag;
 
 use super::report::Reporter;
 use super::target::{self, Kind};
-use crate::sys::mount::{self, Depth, NewFileSystem};
-use crate::sys::path::{self, Links, Node};
-use crate::wire::Step;
-use crate::wire::plan::{ContainerPlan, Device, IdMappings};
+use holdfast_kernel::sys::mount::{self, Depth, NewFileSystem};
+use holdfast_kernel::sys::path::{self, Links, Node};
+use holdfast_wire::Step;
+use holdfast_wire::plan::{ContainerPlan, Device, IdMappings};
 
 /// Kind and number of a device of the plan.
 fn node(device: &Device) -> Node {

@@ -11,10 +11,10 @@ use super::process::{Prepared, Streams, give_streams, install_streams};
 use super::report::Reporter;
 use super::start::{Launch, Start};
 use super::terminal;
-use crate::sys::namespace::{self, CloneFlags};
-use crate::sys::{credential, path, tty};
-use crate::wire::plan::ExecPlan;
-use crate::wire::{Failure, Step};
+use holdfast_kernel::sys::namespace::{self, CloneFlags};
+use holdfast_kernel::sys::{credential, path, tty};
+use holdfast_wire::plan::ExecPlan;
+use holdfast_wire::{Failure, Step};
 
 /// What starting a further process needs.
 #[derive(Debug)]

@@ -15,10 +15,10 @@ use super::place::Places;
 use super::process::{Prepared, install_streams};
 use super::report::Reporter;
 use super::start::{Launch, Start};
-use crate::sys::credential;
-use crate::sys::namespace::{self, CloneFlags};
-use crate::wire::plan::{Capabilities, Hook, Process};
-use crate::wire::{Failure, Step};
+use holdfast_kernel::sys::credential;
+use holdfast_kernel::sys::namespace::{self, CloneFlags};
+use holdfast_wire::plan::{Capabilities, Hook, Process};
+use holdfast_wire::{Failure, Step};
 
 /// What starting a hook needs.
 #[derive(Debug)]

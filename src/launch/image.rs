@@ -9,11 +9,11 @@ use nix::fcntl::{AT_FDCWD, OFlag};
 use super::report::Reporter;
 use super::rootfs::ROOT_PLACE;
 use super::tree::set_attributes;
-use crate::sys::mount::{self, Depth, NewFileSystem};
-use crate::sys::namespace::{self, CloneFlags};
-use crate::sys::path::{self, Links};
-use crate::wire::Step;
-use crate::wire::plan::{Mount, MountSource};
+use holdfast_kernel::sys::mount::{self, Depth, NewFileSystem};
+use holdfast_kernel::sys::namespace::{self, CloneFlags};
+use holdfast_kernel::sys::path::{self, Links};
+use holdfast_wire::Step;
+use holdfast_wire::plan::{Mount, MountSource};
 
 /// The options of a mount's overlay as one text, for kernels that take no list of layers.
 pub(super) fn options_page(mount: &Mount) -> CString {

@@ -10,10 +10,10 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
 
 use super::user_namespace;
-use crate::sys::mount::{self, Depth, NewFileSystem, Spread};
-use crate::sys::namespace::{self, CloneFlags};
-use crate::sys::{fdpass, path};
-use crate::wire::{Greeting, Protocol};
+use holdfast_kernel::sys::mount::{self, Depth, NewFileSystem, Spread};
+use holdfast_kernel::sys::namespace::{self, CloneFlags};
+use holdfast_kernel::sys::{fdpass, path};
+use holdfast_wire::{Greeting, Protocol};
 
 /// Why the small mount namespace could not be made.
 #[derive(Debug, thiserror::Error)]

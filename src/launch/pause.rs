@@ -15,13 +15,13 @@ use super::start::{Launch, Start};
 use super::sysctl;
 use super::time_namespace;
 use super::user_namespace::map_ids;
-use crate::sys::credential::{self, Sets};
-use crate::sys::exec::{Strings, execute_file};
-use crate::sys::mount::{self, Depth, NewFileSystem};
-use crate::sys::namespace::{self, CloneFlags};
-use crate::sys::{descriptor, path, seccomp, signal};
-use crate::wire::plan::{PausePlan, PauseSpecials};
-use crate::wire::{Failure, Step};
+use holdfast_kernel::sys::credential::{self, Sets};
+use holdfast_kernel::sys::exec::{Strings, execute_file};
+use holdfast_kernel::sys::mount::{self, Depth, NewFileSystem};
+use holdfast_kernel::sys::namespace::{self, CloneFlags};
+use holdfast_kernel::sys::{descriptor, path, seccomp, signal};
+use holdfast_wire::plan::{PausePlan, PauseSpecials};
+use holdfast_wire::{Failure, Step};
 
 /// What starting a pause needs.
 #[derive(Debug)]

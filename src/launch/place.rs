@@ -4,8 +4,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::fcntl::OFlag;
 
-use crate::sys::namespace::{self, CloneFlags};
-use crate::sys::path;
+use holdfast_kernel::sys::namespace::{self, CloneFlags};
+use holdfast_kernel::sys::path;
 
 /// The shim's own namespaces, opened while it is in the host's.
 #[derive(Debug)]

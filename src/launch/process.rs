@@ -9,13 +9,13 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::report::Reporter;
-use crate::sys::credential::{self, Sets};
-use crate::sys::descriptor::{self, Stream};
-use crate::sys::exec::{Strings, execute};
-use crate::sys::path::{self, Links};
-use crate::sys::{limit, seccomp, signal};
-use crate::wire::Step;
-use crate::wire::plan::{IdMappings, Process, TerminalSize};
+use holdfast_kernel::sys::credential::{self, Sets};
+use holdfast_kernel::sys::descriptor::{self, Stream};
+use holdfast_kernel::sys::exec::{Strings, execute};
+use holdfast_kernel::sys::path::{self, Links};
+use holdfast_kernel::sys::{limit, seccomp, signal};
+use holdfast_wire::Step;
+use holdfast_wire::plan::{IdMappings, Process, TerminalSize};
 
 /// File mode creation mask of a process whose plan names none.
 const DEFAULT_MASK: u32 = 0o022;

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::errno::Errno;
 
 use super::sysctl;
-use crate::sys::fdpass;
-use crate::wire::Step;
-use crate::wire::plan::{ContainerPlan, Mount, MountSource, PausePlan, Process, Propagation};
+use holdfast_kernel::sys::fdpass;
+use holdfast_wire::Step;
+use holdfast_wire::plan::{ContainerPlan, Mount, MountSource, PausePlan, Process, Propagation};
 
 /// All steps in the order of their numbers.
 const STEPS: [Step; 31] = [
@@ -179,7 +179,7 @@ impl<'a> Reporter<'a> {
 
     /// Waits for the shim's word to go on.
     pub(super) fn await_release(&self) -> nix::Result<()> {
-        match crate::sys::descriptor::read(self.socket, &mut [0])? {
+        match holdfast_kernel::sys::descriptor::read(self.socket, &mut [0])? {
             0 => Err(Errno::EPIPE),
             _ => Ok(()),
         }
@@ -190,7 +190,7 @@ impl<'a> Reporter<'a> {
         packet[1..5].copy_from_slice(&self.progress.load(Ordering::Relaxed).to_le_bytes());
         packet[5..9].copy_from_slice(&(errno as i32).to_le_bytes());
         fdpass::send_packet(self.socket, &packet, descriptors)
-            .map_err(|error| crate::sys::errno_of(&error))
+            .map_err(|error| holdfast_kernel::sys::errno_of(&error))
     }
 }
 

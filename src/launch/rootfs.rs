@@ -9,16 +9,16 @@ use nix::fcntl::{AT_FDCWD, OFlag};
 use super::copy_up;
 use super::report::Reporter;
 use super::target::{self, Kind};
-use crate::sys::mount::{self, Depth, NewFileSystem, Spread};
-use crate::sys::namespace::{self, CloneFlags};
-use crate::sys::path::{self, Links};
-use crate::wire::Step;
-use crate::wire::plan::{ContainerPlan, Mount, MountSource, Propagation};
+use holdfast_kernel::sys::mount::{self, Depth, NewFileSystem, Spread};
+use holdfast_kernel::sys::namespace::{self, CloneFlags};
+use holdfast_kernel::sys::path::{self, Links};
+use holdfast_wire::Step;
+use holdfast_wire::plan::{ContainerPlan, Mount, MountSource, Propagation};
 
 /// Where the root is attached before it becomes the root.
 pub(super) const ROOT_PLACE: &CStr = c"/rootfs";
 
-/// [`crate::wire::plan::STORE_MOUNT`] as the kernel takes it.
+/// [`holdfast_wire::plan::STORE_MOUNT`] as the kernel takes it.
 pub(super) const STORE: &CStr = c"/store";
 
 /// The overlay before it is attached.

@@ -10,12 +10,12 @@ use nix::errno::Errno;
 use super::cgroup::{Birth, CgroupDirectories};
 use super::place::Places;
 use super::report::{self, Message, Position, Reporter};
-use crate::fault;
-use crate::sys::clone::{self, Child};
-use crate::sys::memory::Shared;
-use crate::sys::namespace::{self, CloneFlags};
-use crate::sys::{credential, descriptor, limit, process};
-use crate::wire::{Failure, Step};
+use holdfast_kernel::fault;
+use holdfast_kernel::sys::clone::{self, Child};
+use holdfast_kernel::sys::memory::Shared;
+use holdfast_kernel::sys::namespace::{self, CloneFlags};
+use holdfast_kernel::sys::{credential, descriptor, limit, process};
+use holdfast_wire::{Failure, Step};
 
 /// A launch under way: the child walks its plan.
 #[derive(Debug)]

@@ -6,9 +6,9 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::place::Places;
-use crate::sys::{descriptor, namespace, path};
-use crate::wire::plan::Sysctl;
-use crate::wire::{Failure, Step};
+use holdfast_kernel::sys::{descriptor, namespace, path};
+use holdfast_wire::plan::Sysctl;
+use holdfast_wire::{Failure, Step};
 
 /// The domain name of a UTS namespace. Its file belongs to the root of the node, whoever owns the namespace.
 const DOMAIN_NAME: &std::ffi::CStr = c"kernel/domainname";

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use crate::sys::path::{self, Links};
+use holdfast_kernel::sys::path::{self, Links};
 
 /// What is made when nothing is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

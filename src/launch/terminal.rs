@@ -6,10 +6,10 @@ use nix::fcntl::OFlag;
 
 use super::report::Reporter;
 use super::target::{self, Kind};
-use crate::sys::mount::{self, Depth};
-use crate::sys::path::{self, Links};
-use crate::sys::tty;
-use crate::wire::Step;
+use holdfast_kernel::sys::mount::{self, Depth};
+use holdfast_kernel::sys::path::{self, Links};
+use holdfast_kernel::sys::tty;
+use holdfast_wire::Step;
 
 /// Opens a terminal, hands its main side to the shim and returns the other.
 pub(super) fn open(
@@ -36,7 +36,7 @@ pub(super) fn bind_console(root: BorrowedFd<'_>, peer: BorrowedFd<'_>) -> nix::R
 
 /// Makes a terminal the controlling one of this process' session and its standard streams.
 pub(super) fn take(peer: BorrowedFd<'_>, reporter: &Reporter<'_>) -> nix::Result<()> {
-    use crate::sys::descriptor::{Stream, install};
+    use holdfast_kernel::sys::descriptor::{Stream, install};
     reporter.at(Step::Terminal, 0);
     tty::make_controlling(peer)?;
     install(peer, Stream::Input)?;

@@ -5,10 +5,10 @@ use super::Message;
 use super::report::{Position, Reporter, receive};
 use super::target::{Kind, ensure, split};
 use super::tree::can_spread;
-use crate::sys::descriptor;
-use crate::sys::memory::Shared;
-use crate::wire::Step;
-use crate::wire::plan::Propagation;
+use holdfast_kernel::sys::descriptor;
+use holdfast_kernel::sys::memory::Shared;
+use holdfast_wire::Step;
+use holdfast_wire::plan::Propagation;
 use std::os::fd::AsFd;
 
 #[test]

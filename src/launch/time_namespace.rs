@@ -9,10 +9,10 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use crate::sys::namespace::{self, TIME};
-use crate::sys::{descriptor, path};
-use crate::wire::plan::ClockOffsets;
-use crate::wire::{Failure, Step};
+use holdfast_kernel::sys::namespace::{self, TIME};
+use holdfast_kernel::sys::{descriptor, path};
+use holdfast_wire::plan::ClockOffsets;
+use holdfast_wire::{Failure, Step};
 
 /// Does something whose children are in a new time namespace with these offsets; without offsets nothing is
 /// special about them.

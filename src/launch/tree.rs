@@ -7,11 +7,11 @@ use nix::fcntl::{AT_FDCWD, OFlag};
 
 use super::place::Places;
 use super::report::Reporter;
-use crate::sys::mount::{self, Depth, Spread};
-use crate::sys::namespace::{self, CloneFlags};
-use crate::sys::path;
-use crate::wire::Step;
-use crate::wire::plan::{Missing, Mount, MountSource, Propagation, TreeOrigin};
+use holdfast_kernel::sys::mount::{self, Depth, Spread};
+use holdfast_kernel::sys::namespace::{self, CloneFlags};
+use holdfast_kernel::sys::path;
+use holdfast_wire::Step;
+use holdfast_wire::plan::{Missing, Mount, MountSource, Propagation, TreeOrigin};
 
 /// Where trees come from and whom they belong to.
 pub(super) struct Origins<'a> {
@@ -155,9 +155,9 @@ fn make_directories(directory: &[u8]) -> nix::Result<()> {
 /// propagation would silently get none, or one that goes one way only.
 fn require_spread(source: &std::ffi::CStr, wanted: Propagation) -> nix::Result<()> {
     let place = path::open(source, OFlag::O_PATH)?;
-    let id = crate::sys::proc::mount_id(place.as_fd())?;
+    let id = holdfast_kernel::sys::proc::mount_id(place.as_fd())?;
     let table = std::fs::read_to_string("/proc/self/mountinfo");
-    let table = table.map_err(|error| crate::sys::errno_of(&error))?;
+    let table = table.map_err(|error| holdfast_kernel::sys::errno_of(&error))?;
     let can = table.lines().any(|line| can_spread(line, id, wanted));
     if can { Ok(()) } else { Err(Errno::EINVAL) }
 }

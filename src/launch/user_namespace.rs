@@ -6,11 +6,11 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
 
 use super::rootfs::STORE;
-use crate::sys::clone;
-use crate::sys::mount::{self, Depth};
-use crate::sys::namespace::CloneFlags;
-use crate::sys::{descriptor, path, proc, process};
-use crate::wire::plan::{IdMappings, IdRange};
+use holdfast_kernel::sys::clone;
+use holdfast_kernel::sys::mount::{self, Depth};
+use holdfast_kernel::sys::namespace::CloneFlags;
+use holdfast_kernel::sys::{descriptor, path, proc, process};
+use holdfast_wire::plan::{IdMappings, IdRange};
 
 /// Linux that takes layers with mapped owners in an overlay.
 const OVERLAY_KERNEL: (u32, u32) = (5, 19);

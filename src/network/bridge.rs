@@ -24,7 +24,7 @@ use super::netlink::{Batch, NetlinkError, NetlinkSocket};
 use super::reaper::{self, Reaper};
 use super::subnet::Subnet;
 use super::{names, nft, sysctl};
-use crate::disk::{Dir, DirError};
+use holdfast_disk::{Dir, DirError};
 
 /// The pod's interface; the kubelet and many programs expect this name.
 const POD_INTERFACE: &str = "eth0";

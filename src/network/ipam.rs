@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::subnet::Subnet;
-use crate::disk::{Dir, DirError, Durability, FileName, FileNameError};
+use holdfast_disk::{Dir, DirError, Durability, FileName, FileNameError};
 
 /// Longest owner id; ours have 64 characters.
 const OWNER_LIMIT: usize = 256;

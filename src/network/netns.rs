@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::fstat;
 
-use crate::fault;
+use holdfast_kernel::fault;
 
 /// Where `ip netns` keeps namespaces (ip-netns(8)).
 pub const DEFAULT_DIR: &str = "/run/netns";

@@ -4,7 +4,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 
-use crate::fault;
+use holdfast_kernel::fault;
 
 /// Forwards IPv4 between interfaces.
 pub(super) const FORWARD_V4: &str = "/proc/sys/net/ipv4/ip_forward";

@@ -12,9 +12,9 @@ use super::cri_log::LogStream;
 use super::output::SourceIndex;
 use super::run::{Shim, Token, failed};
 use super::state::State;
-use crate::id::ContainerId;
-use crate::sys::descriptor;
-use crate::wire::{AttachedInput, Event, Failure, FromShim, Reply, Step};
+use holdfast_kernel::id::ContainerId;
+use holdfast_kernel::sys::descriptor;
+use holdfast_wire::{AttachedInput, Event, Failure, FromShim, Reply, Step};
 
 /// Most clients of one container at once: each costs a copy of the output.
 const MOST_CLIENTS: usize = 16;

@@ -5,10 +5,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use crate::fault;
-use crate::launch::CgroupDirectories;
-use crate::sys::{descriptor, path, process};
-use crate::wire::CgroupSlot;
+use holdfast_kernel::fault;
+use holdfast_kernel::sys::{descriptor, path, process};
+use holdfast_launch::CgroupDirectories;
+use holdfast_wire::CgroupSlot;
 
 /// Bytes of a small cgroup file that are read.
 const FILE_BYTES: usize = 4096;

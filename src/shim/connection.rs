@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::fault;
-use crate::sys::fdpass;
-use crate::wire::{self, Failure, FromShim, Protocol, Reply, Step, ToShim};
+use holdfast_kernel::fault;
+use holdfast_kernel::sys::fdpass;
+use holdfast_wire::{self as wire, Failure, FromShim, Protocol, Reply, Step, ToShim};
 
 /// Packets that wait for a slow daemon. One that has more unread than this is treated as gone.
 const MAX_WAITING: usize = 256;

@@ -15,14 +15,14 @@ use super::pause::PlanKind;
 use super::process::Process;
 use super::run::{Shim, Token, failed};
 use super::state::State;
-use crate::id::ContainerId;
-use crate::launch::{CgroupDirectories, ContainerLaunch, Streams, start_container};
-use crate::sys::descriptor;
-use crate::wire::plan::{
+use holdfast_kernel::id::ContainerId;
+use holdfast_kernel::sys::descriptor;
+use holdfast_launch::{CgroupDirectories, ContainerLaunch, Streams, start_container};
+use holdfast_wire::plan::{
     ContainerPlan, ContainerSpecials, ExperimentContainerPlan, HookedContainerPlan, Hooks,
     PidNamespace,
 };
-use crate::wire::{CgroupSlot, Failure, Step};
+use holdfast_wire::{CgroupSlot, Failure, Step};
 
 /// Bytes asked for each output pipe: a burst fits while the log is written.
 const PIPE_BYTES: i32 = 256 * 1024;

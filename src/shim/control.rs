@@ -12,11 +12,11 @@ use super::exec::ExecRequest;
 use super::pause::{PauseRequest, PlanKind};
 use super::run::{Shim, failed};
 use super::state::{Event, State};
-use crate::fault;
-use crate::id::ContainerId;
-use crate::sys::{errno_of, pidfd, process, tty};
-use crate::wire::plan::Sysctl;
-use crate::wire::{CgroupSlot, ContainerReport, Failure, Phase, Reply, Request, Step, ToShim};
+use holdfast_kernel::fault;
+use holdfast_kernel::id::ContainerId;
+use holdfast_kernel::sys::{errno_of, pidfd, process, tty};
+use holdfast_wire::plan::Sysctl;
+use holdfast_wire::{CgroupSlot, ContainerReport, Failure, Phase, Reply, Request, Step, ToShim};
 
 /// Requests read before other descriptors have their turn.
 const REQUESTS_PER_TURN: usize = 16;

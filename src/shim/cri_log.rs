@@ -4,7 +4,7 @@
 //! newline is tagged `P` as well, so that the records' contents joined (a newline after each `F`) are the
 //! container's output to the byte. This file turns bytes into records; it opens and writes no file.
 
-use crate::sys::memory::find_byte;
+use holdfast_kernel::sys::memory::find_byte;
 
 /// Most bytes of content in one record, as containerd and the kubelet have it.
 pub const MAX_CONTENT: usize = 16 * 1024;

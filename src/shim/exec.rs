@@ -11,12 +11,12 @@ use super::pause::Pause;
 use super::process::Process;
 use super::run::{Shim, Token, failed};
 use super::state::State;
-use crate::id::ContainerId;
-use crate::launch::{ExecLaunch, Streams, start_exec};
-use crate::sys::namespace::CloneFlags;
-use crate::sys::path;
-use crate::wire::plan::{ExecPlan, TerminalSize};
-use crate::wire::{ExecStdio, Failure, Step};
+use holdfast_kernel::id::ContainerId;
+use holdfast_kernel::sys::namespace::CloneFlags;
+use holdfast_kernel::sys::path;
+use holdfast_launch::{ExecLaunch, Streams, start_exec};
+use holdfast_wire::plan::{ExecPlan, TerminalSize};
+use holdfast_wire::{ExecStdio, Failure, Step};
 
 /// A further process.
 #[derive(Debug)]

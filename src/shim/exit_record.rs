@@ -14,10 +14,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, OFlag, fallocate};
 
-use crate::fault;
-use crate::id::ContainerId;
-use crate::sys::{descriptor, path};
-use crate::wire::{self, Event};
+use holdfast_kernel::fault;
+use holdfast_kernel::id::ContainerId;
+use holdfast_kernel::sys::{descriptor, path};
+use holdfast_wire::{self as wire, Event};
 
 /// Bytes that are enough for any exit.
 const ROOM: i64 = 256;

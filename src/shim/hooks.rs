@@ -23,11 +23,11 @@ use super::pause::Pause;
 use super::process::Process;
 use super::run::{Shim, Token, failed};
 use super::state::{Effect, Event, Exit, State};
-use crate::launch::{HookLaunch, HookPlace, Inside, Launch, Stage, start_hook};
-use crate::sys::namespace::CloneFlags;
-use crate::sys::{errno_of, memfd, proc, process};
-use crate::wire::plan::{Hook, HookMoment, Hooks, PidNamespace};
-use crate::wire::{ExitStatus, Failure, Reply, Step};
+use holdfast_kernel::sys::namespace::CloneFlags;
+use holdfast_kernel::sys::{errno_of, memfd, proc, process};
+use holdfast_launch::{HookLaunch, HookPlace, Inside, Launch, Stage, start_hook};
+use holdfast_wire::plan::{Hook, HookMoment, Hooks, PidNamespace};
+use holdfast_wire::{ExitStatus, Failure, Reply, Step};
 
 /// How long a hook may run that is described without a timeout, below the time that kubelets wait for a start.
 const HOOK_DEADLINE: Duration = Duration::from_secs(100);

@@ -8,10 +8,10 @@ use super::output::SourceIndex;
 use super::process::Process;
 use super::run::{Shim, Token};
 use super::state::Effect;
-use crate::launch::{Position, describe_container, describe_exec, describe_pause};
-use crate::sys::descriptor;
-use crate::wire::plan::{ContainerPlan, ExecPlan, PausePlan};
-use crate::wire::{Failure, Reply, Step};
+use holdfast_kernel::sys::descriptor;
+use holdfast_launch::{Position, describe_container, describe_exec, describe_pause};
+use holdfast_wire::plan::{ContainerPlan, ExecPlan, PausePlan};
+use holdfast_wire::{Failure, Reply, Step};
 
 /// What made the shim look at a launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl Shim {
                     .started()
                     .unwrap_or_else(|errno| (unanswerable(errno), Vec::new()));
                 self.reply(request, reply, descriptors);
-                crate::sys::memory::trim_heap();
+                holdfast_kernel::sys::memory::trim_heap();
             }
             Effect::ReplyFailed(failure) => self.reply(request, Reply::Failed(failure), Vec::new()),
             _ => {}
@@ -121,7 +121,7 @@ impl Shim {
         let request = container.process.request;
         let (reply, descriptors) = complete(container.process.started());
         self.reply(request, reply, descriptors);
-        crate::sys::memory::trim_heap();
+        holdfast_kernel::sys::memory::trim_heap();
     }
 
     /// Reads a container's terminal as its output.

@@ -10,9 +10,9 @@ use nix::errno::Errno;
 
 use super::attach::Clients;
 use super::cri_log::{Lines, LogStream, Prefix, Records};
-use crate::fault;
-use crate::sys::descriptor;
-use crate::sys::memory::Buffer;
+use holdfast_kernel::fault;
+use holdfast_kernel::sys::descriptor;
+use holdfast_kernel::sys::memory::Buffer;
 
 /// Bytes read at once: with the records made of them, few enough to stay in a core's own cache.
 const READ_BYTES: usize = 128 * 1024;

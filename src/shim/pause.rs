@@ -9,11 +9,11 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use super::process::Process;
 use super::run::{Shim, Token, failed};
 use super::state::State;
-use crate::launch::{CgroupDirectories, PauseLaunch, set_in_network, start_pause};
-use crate::sys::namespace::{CloneFlags, TIME};
-use crate::sys::{descriptor, path, proc, process};
-use crate::wire::plan::{ExperimentPausePlan, PausePlan, PauseSpecials, Sysctl};
-use crate::wire::{CgroupSlot, Failure, IpFamily, PauseReport, Reply, Request, Step};
+use holdfast_kernel::sys::namespace::{CloneFlags, TIME};
+use holdfast_kernel::sys::{descriptor, path, proc, process};
+use holdfast_launch::{CgroupDirectories, PauseLaunch, set_in_network, start_pause};
+use holdfast_wire::plan::{ExperimentPausePlan, PausePlan, PauseSpecials, Sysctl};
+use holdfast_wire::{CgroupSlot, Failure, IpFamily, PauseReport, Reply, Request, Step};
 
 /// What an error of it is about.
 const POD_NETWORK: &str = "network namespace of the pod";

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::state::{self, Effect, Event, State};
-use crate::launch::{Launch, Message, Position, Stage};
-use crate::sys::{descriptor, errno_of, pidfd, proc};
-use crate::wire::{Failure, Reply, Step};
+use holdfast_kernel::sys::{descriptor, errno_of, pidfd, proc};
+use holdfast_launch::{Launch, Message, Position, Stage};
+use holdfast_wire::{Failure, Reply, Step};
 
 /// How long a process may take to execute its program. A mount or a path of a dead network file system
 /// can hold it for ever.

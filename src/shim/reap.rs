@@ -11,8 +11,8 @@ use super::launched::Cause;
 use super::output::unix_nanos;
 use super::run::Shim;
 use super::state::{Effect, Event, Exit, State};
-use crate::sys::process::{self, Ended};
-use crate::wire::{self, ExitStatus, FromShim, Reply};
+use holdfast_kernel::sys::process::{self, Ended};
+use holdfast_wire::{self as wire, ExitStatus, FromShim, Reply};
 
 /// Exit code of a process that was killed.
 const KILLED: i32 = 128 + 9;

@@ -17,11 +17,11 @@ use super::launched::Cause;
 use super::output::{Buffers, Flow, SourceIndex};
 use super::pause::Pause;
 use super::state::State;
-use crate::fault;
-use crate::launch::Places;
-use crate::sys::descriptor;
-use crate::sys::memory::Buffer;
-use crate::wire::{self, Failure, FromShim, MAX_PACKET, Protocol, Reply, Step};
+use holdfast_kernel::fault;
+use holdfast_kernel::sys::descriptor;
+use holdfast_kernel::sys::memory::Buffer;
+use holdfast_launch::Places;
+use holdfast_wire::{self as wire, Failure, FromShim, MAX_PACKET, Protocol, Reply, Step};
 
 /// Largest launch plan in bytes; the sizes of its parts are the daemon's to bound.
 const MAX_PLAN: usize = 8 * 1024 * 1024;
@@ -128,8 +128,14 @@ impl Shim {
         memfd: Option<OwnedFd>,
     ) -> Result<Box<T>, Failure> {
         let memfd = memfd.ok_or_else(|| failed(Step::Plan, Errno::EBADF, "no plan came"))?;
-        let content = crate::sys::memfd::read(memfd.as_fd(), MAX_PLAN)
-            .map_err(|error| failed(Step::Plan, crate::sys::errno_of(&error), "read the plan"))?;
+        let content =
+            holdfast_kernel::sys::memfd::read(memfd.as_fd(), MAX_PLAN).map_err(|error| {
+                failed(
+                    Step::Plan,
+                    holdfast_kernel::sys::errno_of(&error),
+                    "read the plan",
+                )
+            })?;
         wire::decode_plan(self.protocol(), &content)
             .map(Box::new)
             .map_err(|error| failed(Step::Plan, Errno::EBADMSG, &error.to_string()))

@@ -9,11 +9,11 @@ use nix::sys::signal::Signal;
 
 use super::output::Buffers;
 use super::run::{PACKET_BYTES, Shim, Token};
-use crate::fault;
-use crate::launch::Places;
-use crate::sys::descriptor::{self, Stream};
-use crate::sys::memory::Buffer;
-use crate::sys::{credential, memfd, path, process, signal};
+use holdfast_kernel::fault;
+use holdfast_kernel::sys::descriptor::{self, Stream};
+use holdfast_kernel::sys::memory::Buffer;
+use holdfast_kernel::sys::{credential, memfd, path, process, signal};
+use holdfast_launch::Places;
 
 /// The pause program, which build.rs has compiled.
 const PAUSE_PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/holdfast-pause"));
@@ -66,7 +66,7 @@ pub fn serve() -> Result<(), ServeError> {
             .map_err(step("let go of the standard streams"))?;
     }
     #[cfg(feature = "fault")]
-    crate::fault::attach_pod("shim", state_directory.as_fd());
+    holdfast_kernel::fault::attach_pod("shim", state_directory.as_fd());
     let started = fault::mark("shim.detach");
     process::detach().map_err(step("fork"))?;
     drop(started);

@@ -14,7 +14,7 @@
 //!
 //! An event that a state does not expect changes nothing.
 
-use crate::wire::{ExitStatus, Failure, Step};
+use holdfast_wire::{ExitStatus, Failure, Step};
 
 /// How and when a container's first process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

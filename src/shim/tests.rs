@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::cgroup::parse_oom_kills;
 use super::cri_log::{Lines, LogStream, MAX_CONTENT, MAX_RECORD, Prefix, Records};
 use super::state::{Effect, Event, Exit, State, apply};
-use crate::wire::{ExitStatus, Failure, Step};
+use holdfast_wire::{ExitStatus, Failure, Step};
 
 /// 2016-10-06T00:17:09.669794202Z
 const NANOS: i64 = 1_475_713_029_669_794_202;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::Sysctl;
 use super::protocol::Protocol;
-use crate::id::ContainerId;
+use holdfast_kernel::id::ContainerId;
 
 /// A packet from the daemon to the shim.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

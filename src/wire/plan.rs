@@ -7,7 +7,7 @@ use std::ffi::CString;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::ContainerId;
+use holdfast_kernel::id::ContainerId;
 
 /// Directory of the shim's small mount namespace where the daemon's root directory is bound.
 pub const STORE_MOUNT: &str = "/store";

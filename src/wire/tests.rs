@@ -8,7 +8,7 @@ use super::plan::{
     ClockOffsets, ExperimentPausePlan, IdMappings, IdRange, PausePlan, PauseSpecials, Sysctl,
 };
 use super::*;
-use crate::id::ContainerId;
+use holdfast_kernel::id::ContainerId;
 
 fn signal() -> ToShim {
     ToShim {
@@ -208,7 +208,7 @@ fn a_recorded_conversation_of_protocol_3_means_what_it_did() {
 
 fn means_what_it_did(protocol: Protocol) {
     let root = env!("CARGO_MANIFEST_DIR");
-    let path = format!("{root}/src/wire/recorded/protocol-{protocol}.txt");
+    let path = format!("{root}/recorded/protocol-{protocol}.txt");
     let recorded = std::fs::read_to_string(path).unwrap();
     let mut now = String::new();
     for line in recorded.lines().filter(|line| !line.starts_with("= ")) {

@@ -1,6 +1,6 @@
 //! The log pump: any bytes in any pieces become valid records of the CRI log that reassemble to the input.
 
-use holdfast::shim::cri_log::{Lines, LogStream, MAX_CONTENT, MAX_RECORD, Prefix, Records};
+use holdfast_shim::cri_log::{Lines, LogStream, MAX_CONTENT, MAX_RECORD, Prefix, Records};
 
 const PREFIX: &str = "2016-10-06T00:17:09.669794202Z stdout F ";
 const NANOS: i64 = 1_475_713_029_669_794_202;

@@ -17,28 +17,28 @@ type Target = fn(&[u8]);
 
 /// All targets, by name. `seeds/NAME` has what each begins with.
 const TARGETS: [(&str, Target); 16] = [
-    ("cdi", |bytes| holdfast::pod::fuzz::cdi(&text(bytes))),
+    ("cdi", |bytes| holdfastd::pod::fuzz::cdi(&text(bytes))),
     ("cni-config", |bytes| {
-        holdfast::network::cni::fuzz::configuration(bytes)
+        holdfast_network::cni::fuzz::configuration(bytes)
     }),
     ("cni-output", |bytes| {
-        holdfast::network::cni::fuzz::output(bytes)
+        holdfast_network::cni::fuzz::output(bytes)
     }),
     ("config", |bytes| {
-        holdfast::daemon::fuzz::configuration(&text(bytes))
+        holdfastd::serve::fuzz::configuration(&text(bytes))
     }),
-    ("hosts", |bytes| holdfast::image::fuzz::hosts(&text(bytes))),
+    ("hosts", |bytes| holdfast_image::fuzz::hosts(&text(bytes))),
     ("image-document", |bytes| {
-        holdfast::image::fuzz::document(bytes)
+        holdfast_image::fuzz::document(bytes)
     }),
     ("kernel-file", |bytes| {
-        holdfast::cgroup::fuzz::file(&text(bytes))
+        holdfast_kernel::cgroup::fuzz::file(&text(bytes))
     }),
     ("layer", layer),
     ("log", log::pump),
-    ("record", |bytes| holdfast::pod::fuzz::record(bytes)),
+    ("record", |bytes| holdfastd::pod::fuzz::record(bytes)),
     ("reference", |bytes| {
-        holdfast::image::fuzz::reference(&text(bytes))
+        holdfast_image::fuzz::reference(&text(bytes))
     }),
     ("request", request::request),
     ("stream", stream),
@@ -58,7 +58,7 @@ fn layer(bytes: &[u8]) {
             .expect("FUZZ_PLACE is not set")
             .into()
     });
-    holdfast::image::fuzz::layer(bytes, place);
+    holdfast_image::fuzz::layer(bytes, place);
 }
 
 /// Waits for what only needs the bytes that are there.
@@ -75,14 +75,14 @@ fn wait(work: impl Future<Output = ()>) {
 fn stream(bytes: &[u8]) {
     // What begins like a request is one; anything else is frames.
     if bytes.first().is_some_and(u8::is_ascii_alphabetic) {
-        wait(holdfast::stream::fuzz::connection(bytes));
+        wait(holdfastd::stream::fuzz::connection(bytes));
     } else {
-        wait(holdfast::stream::fuzz::spdy_frames(bytes));
+        wait(holdfastd::stream::fuzz::spdy_frames(bytes));
     }
 }
 
 fn websocket(bytes: &[u8]) {
-    wait(holdfast::stream::fuzz::websocket_messages(bytes));
+    wait(holdfastd::stream::fuzz::websocket_messages(bytes));
 }
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {

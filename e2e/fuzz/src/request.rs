@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use cri_api::runtime::v1 as cri;
-use holdfast::cri::convert;
-use holdfast::plan::{self, CgroupMounts, ExecRequest, FilterCache, PlanContext, Stdin};
-use holdfast::spec::{
+use holdfastd::cri::convert;
+use holdfastd::plan::{self, CgroupMounts, ExecRequest, FilterCache, PlanContext, Stdin};
+use holdfastd::spec::{
     self, CdiEdits, CgroupMode, ContainerConfig, HostFacts, Identity, ImageDefaults, PodConfig,
     PodPaths, PodSpecRequest, SpecRequest,
 };
-use holdfast::wire::plan::{
+use holdfast_wire::plan::{
     ContainerPlan, ExecPlan, ExperimentContainerPlan, ExperimentPausePlan, PausePlan,
 };
-use holdfast::wire::{Protocol, decode_plan, encode_plan};
+use holdfast_wire::{Protocol, decode_plan, encode_plan};
 use prost::Message;
 
 /// The first byte says which request the rest is.

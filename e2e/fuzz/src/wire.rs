@@ -1,9 +1,9 @@
 //! Both directions of the wire, plans and exits: what is read is written as it was read.
 
-use holdfast::wire::plan::{
+use holdfast_wire::plan::{
     ContainerPlan, ExecPlan, ExperimentContainerPlan, ExperimentPausePlan, PausePlan,
 };
-use holdfast::wire::{
+use holdfast_wire::{
     FromShim, Protocol, ToShim, decode, decode_exit, decode_plan, encode, encode_exit, encode_plan,
 };
 use serde::Serialize;

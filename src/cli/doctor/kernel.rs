@@ -10,7 +10,7 @@ use flate2::read::GzDecoder;
 use nix::fcntl::OFlag;
 
 use super::{Finding, Verdict};
-use crate::sys;
+use holdfast_kernel::sys;
 
 const AREA: &str = "kernel";
 /// The floor.

@@ -8,7 +8,7 @@ use cri_api::runtime::v1 as cri;
 use serde_json::Value;
 
 use super::{Finding, Verdict};
-use crate::cli::connect::{ConnectError, Daemon};
+use crate::connect::{ConnectError, Daemon};
 
 const AREA: &str = "daemon";
 const NETWORK: &str = "network plugins";

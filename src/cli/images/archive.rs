@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 
 use tar::{Builder, EntryType, Header};
 
-use crate::sys::hole;
+use holdfast_kernel::sys::hole;
 
 /// Why an archive cannot be read or made.
 #[derive(Debug, thiserror::Error)]

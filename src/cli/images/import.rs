@@ -11,9 +11,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::archive::{self, ArchiveError};
-use crate::cli::CliError;
-use crate::cli::connect::Daemon;
-use crate::cli::out::{self, text};
+use crate::CliError;
+use crate::connect::Daemon;
+use crate::out::{self, text};
 
 /// Bytes of an archive in one message.
 const CHUNK: usize = 256 << 10;
@@ -40,7 +40,7 @@ pub enum ImageCommand {
 }
 
 /// Carries out a command that makes images.
-pub(in crate::cli) async fn run(daemon: Daemon, command: ImageCommand) -> Result<(), CliError> {
+pub(crate) async fn run(daemon: Daemon, command: ImageCommand) -> Result<(), CliError> {
     match command {
         ImageCommand::Import { source, name } => import(daemon, &source, name).await,
     }

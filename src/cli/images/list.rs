@@ -7,9 +7,9 @@ use cri_api::runtime::v1 as cri;
 use regex::Regex;
 use serde::Serialize;
 
-use crate::cli::CliError;
-use crate::cli::connect::Daemon;
-use crate::cli::out::{self, Format, FormatArgs, table, text};
+use crate::CliError;
+use crate::connect::Daemon;
+use crate::out::{self, Format, FormatArgs, table, text};
 
 /// Arguments of `images`.
 #[derive(Debug, Args)]
@@ -104,7 +104,7 @@ impl From<cri::Image> for Listed {
 }
 
 /// Lists images.
-pub(in crate::cli) async fn list(mut daemon: Daemon, args: ListArgs) -> Result<(), CliError> {
+pub(crate) async fn list(mut daemon: Daemon, args: ListArgs) -> Result<(), CliError> {
     let filter = args.image.as_deref().map(|image| cri::ImageFilter {
         image: super::spec(image),
     });

@@ -6,7 +6,7 @@ use std::time::Duration;
 use cri_api::holdfast::v1 as own;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::cli::out::{self, text};
+use crate::out::{self, text};
 
 /// How often a spinner turns.
 const TURN: Duration = Duration::from_millis(120);

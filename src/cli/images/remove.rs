@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use clap::Args;
 use cri_api::runtime::v1 as cri;
 
-use crate::cli::connect::Daemon;
-use crate::cli::{CliError, out, select};
+use crate::connect::Daemon;
+use crate::{CliError, out, select};
 
 /// Arguments of `rmi`.
 #[derive(Debug, Args)]
@@ -24,7 +24,7 @@ pub struct RemoveArgs {
 }
 
 /// Removes images.
-pub(in crate::cli) async fn remove(mut daemon: Daemon, args: RemoveArgs) -> Result<(), CliError> {
+pub(crate) async fn remove(mut daemon: Daemon, args: RemoveArgs) -> Result<(), CliError> {
     let daemon = &mut daemon;
     let images = if args.all || args.prune {
         listed(daemon, &args).await?

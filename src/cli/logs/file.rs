@@ -16,7 +16,7 @@ const LONGEST: usize = 1 << 20;
 
 /// An open log.
 #[derive(Debug)]
-pub(in crate::cli) struct LogFile {
+pub(crate) struct LogFile {
     path: PathBuf,
     reader: BufReader<File>,
     /// Device and inode.
@@ -27,7 +27,7 @@ pub(in crate::cli) struct LogFile {
 
 impl LogFile {
     /// Opens a log at its last so many lines, or at its beginning.
-    pub(in crate::cli) fn open(path: &Path, last: Option<u64>) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, last: Option<u64>) -> io::Result<Self> {
         let mut file = File::open(path)?;
         let metadata = file.metadata()?;
         let start = match last {
@@ -44,7 +44,7 @@ impl LogFile {
     }
 
     /// The next record that is complete, with the end of its line. None when there is no more for now.
-    pub(in crate::cli) fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             if let Some(record) = self.read()? {
                 return Ok(Some(record));

@@ -2,11 +2,11 @@
 //! stream.
 
 use super::Stream;
-use crate::cli::out::time;
+use crate::out::time;
 
 /// A record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::cli) struct Line {
+pub(crate) struct Line {
     /// Its time as it is written.
     pub time: Vec<u8>,
     /// Its time in Unix nanoseconds; 0 when it cannot be read.
@@ -21,7 +21,7 @@ pub(in crate::cli) struct Line {
 
 impl Line {
     /// Reads a record. None for what is none.
-    pub(in crate::cli) fn parse(record: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(record: &[u8]) -> Option<Self> {
         let record = record.strip_suffix(b"\n")?;
         let mut parts = record.splitn(4, |byte| *byte == b' ');
         let (time, stream, tag) = (parts.next()?, parts.next()?, parts.next()?);

@@ -8,8 +8,8 @@ use anstyle::Style;
 use super::line::Line;
 use super::which::Source;
 use super::{LogsArgs, Stream};
-use crate::cli::CliError;
-use crate::cli::out::Reader;
+use crate::CliError;
+use crate::out::Reader;
 
 /// What stands in front of each line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

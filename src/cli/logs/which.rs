@@ -12,12 +12,12 @@ use super::file::LogFile;
 use super::line::Line;
 use super::print::Heads;
 use super::{FIRST_REST, LINGER, LogsArgs};
-use crate::cli::connect::Daemon;
-use crate::cli::inspect::container_status;
-use crate::cli::out::style::PALETTE;
-use crate::cli::run::RESTART_ANNOTATION;
-use crate::cli::select::{self, Target};
-use crate::cli::{CliError, out};
+use crate::connect::Daemon;
+use crate::inspect::container_status;
+use crate::out::style::PALETTE;
+use crate::run::RESTART_ANNOTATION;
+use crate::select::{self, Target};
+use crate::{CliError, out};
 
 /// The log of one container.
 #[derive(Debug)]

@@ -17,9 +17,9 @@ use nix::unistd::{Gid, Uid};
 use super::kind::Kind;
 use super::view::{self, Member, Part};
 use super::{LookError, procfs};
-use crate::cli::connect::Daemon;
-use crate::cli::{CliError, out};
-use crate::sys;
+use crate::connect::Daemon;
+use crate::{CliError, out};
+use holdfast_kernel::sys;
 
 /// What is run when no command is given.
 const SHELL: &str = "/bin/sh";
@@ -106,10 +106,7 @@ impl Which {
 }
 
 /// Enters the namespaces of a container and runs a command there.
-pub(in crate::cli) async fn enter(
-    mut daemon: Daemon,
-    args: EnterArgs,
-) -> Result<ExitCode, CliError> {
+pub(crate) async fn enter(mut daemon: Daemon, args: EnterArgs) -> Result<ExitCode, CliError> {
     let (pod, at) = view::target(&mut daemon, &args.target).await?;
     let target = &pod.members[at];
     let kinds = args.which.kinds(target);

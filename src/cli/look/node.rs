@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::kind::Kind;
 use super::procfs::{self, Status};
 use super::view::Pod;
-use crate::cli::CliError;
-use crate::cli::out::{self, Format, style, table};
+use crate::CliError;
+use crate::out::{self, Format, style, table};
 
 /// The document.
 #[derive(Debug, Serialize)]

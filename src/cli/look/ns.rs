@@ -9,9 +9,9 @@ use serde::Serialize;
 use super::kind::Kind;
 use super::view::{self, Member, Part, Pod, Whose, whose};
 use super::{LookError, dot, node, picture, procfs};
-use crate::cli::CliError;
-use crate::cli::connect::Daemon;
-use crate::cli::out::{self, Format, style, table, text};
+use crate::CliError;
+use crate::connect::Daemon;
+use crate::out::{self, Format, style, table, text};
 
 /// Arguments of `ns`.
 #[derive(Debug, Args)]
@@ -79,7 +79,7 @@ struct NamespaceDocument {
 }
 
 /// Shows namespaces.
-pub(in crate::cli) async fn ns(mut daemon: Daemon, args: NsArgs) -> Result<(), CliError> {
+pub(crate) async fn ns(mut daemon: Daemon, args: NsArgs) -> Result<(), CliError> {
     let pods = view::pods(&mut daemon, &args.pods).await?;
     let machine = procfs::of_machine();
     let format = match args.output {

@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::LookError;
 use super::procfs::{self, Status, id_map, inside};
 use super::view::{self, Member, Part, Pod};
-use crate::cli::connect::Daemon;
-use crate::cli::out::{self, FormatArgs, style, table};
-use crate::cli::{CliError, select};
+use crate::connect::Daemon;
+use crate::out::{self, FormatArgs, style, table};
+use crate::{CliError, select};
 
 /// Arguments of `tree`.
 #[derive(Debug, Args)]
@@ -43,7 +43,7 @@ struct Process {
 }
 
 /// Shows the tree.
-pub(in crate::cli) async fn tree(mut daemon: Daemon, args: TreeArgs) -> Result<(), CliError> {
+pub(crate) async fn tree(mut daemon: Daemon, args: TreeArgs) -> Result<(), CliError> {
     let sandbox = select::pod(&mut daemon, &args.pod).await?;
     let pod = view::pods(&mut daemon, &[sandbox.id]).await?.pop();
     let missing = || LookError::NotRunning(args.pod.clone());

@@ -9,8 +9,8 @@ use cri_api::runtime::v1 as cri;
 use super::LookError;
 use super::kind::Kind;
 use super::procfs;
-use crate::cli::connect::Daemon;
-use crate::cli::{CliError, select};
+use crate::connect::Daemon;
+use crate::{CliError, select};
 
 /// A pod and its processes.
 #[derive(Debug, Clone)]

@@ -3,18 +3,18 @@
 use anstyle::{AnsiColor, Style};
 
 /// Headings and names that a reader looks for.
-pub(in crate::cli) const STRONG: Style = Style::new().bold();
+pub(crate) const STRONG: Style = Style::new().bold();
 /// What is there for completeness.
-pub(in crate::cli) const FAINT: Style = Style::new().dimmed();
+pub(crate) const FAINT: Style = Style::new().dimmed();
 /// In order, running, the same.
-pub(in crate::cli) const GOOD: Style = AnsiColor::Green.on_default();
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 /// Worth a look.
-pub(in crate::cli) const WARN: Style = AnsiColor::Yellow.on_default();
+pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
 /// Failed, missing.
-pub(in crate::cli) const BAD: Style = AnsiColor::Red.on_default();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default();
 
 /// Colours that tell things of one kind from each other: containers in a log, namespaces in a matrix.
-pub(in crate::cli) const PALETTE: [Style; 6] = [
+pub(crate) const PALETTE: [Style; 6] = [
     AnsiColor::Cyan.on_default(),
     AnsiColor::Magenta.on_default(),
     AnsiColor::Green.on_default(),
@@ -24,6 +24,6 @@ pub(in crate::cli) const PALETTE: [Style; 6] = [
 ];
 
 /// A text in a style.
-pub(in crate::cli) fn paint(style: Style, text: impl std::fmt::Display) -> String {
+pub(crate) fn paint(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }

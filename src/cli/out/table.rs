@@ -3,10 +3,10 @@
 use comfy_table::{Table, presets};
 
 use super::line;
-use crate::cli::CliError;
+use crate::CliError;
 
 /// A table without borders, under these headings.
-pub(in crate::cli) fn new(headings: &[&str]) -> Table {
+pub(crate) fn new(headings: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(headings);
     for column in table.column_iter_mut() {
@@ -16,7 +16,7 @@ pub(in crate::cli) fn new(headings: &[&str]) -> Table {
 }
 
 /// The lines of a table.
-pub(in crate::cli) fn lines(table: &Table) -> Vec<String> {
+pub(crate) fn lines(table: &Table) -> Vec<String> {
     table
         .lines()
         .map(|line| line.trim_end().to_owned())
@@ -24,11 +24,11 @@ pub(in crate::cli) fn lines(table: &Table) -> Vec<String> {
 }
 
 /// A table as text, without the end of its last line.
-pub(in crate::cli) fn text(table: &Table) -> String {
+pub(crate) fn text(table: &Table) -> String {
     lines(table).join("\n")
 }
 
 /// Prints a table.
-pub(in crate::cli) fn print(table: &Table) -> Result<(), CliError> {
+pub(crate) fn print(table: &Table) -> Result<(), CliError> {
     line(&text(table))
 }

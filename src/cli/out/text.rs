@@ -1,7 +1,7 @@
 //! Sizes, times and ids as people read them.
 
 /// A size as people read it: three digits and a unit of 1000.
-pub(in crate::cli) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
     let mut unit = 0;
     let mut whole = bytes;
@@ -19,7 +19,7 @@ pub(in crate::cli) fn size(bytes: u64) -> String {
 }
 
 /// How long ago a time was, in the largest unit that fits.
-pub(in crate::cli) fn ago(unix_nanos: i64) -> String {
+pub(crate) fn ago(unix_nanos: i64) -> String {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();
@@ -28,7 +28,7 @@ pub(in crate::cli) fn ago(unix_nanos: i64) -> String {
 }
 
 /// How far ahead a time is, likewise.
-pub(in crate::cli) fn ahead(unix_nanos: i64) -> String {
+pub(crate) fn ahead(unix_nanos: i64) -> String {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();
@@ -46,7 +46,7 @@ fn span(seconds: u64) -> String {
 }
 
 /// The first 13 digits of an id, with or without the name of its algorithm.
-pub(in crate::cli) fn short(id: &str) -> &str {
+pub(crate) fn short(id: &str) -> &str {
     let digits = id.strip_prefix("sha256:").unwrap_or(id);
     digits.get(..13).unwrap_or(digits)
 }

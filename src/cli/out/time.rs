@@ -10,7 +10,7 @@ const ERA: i64 = 146_097;
 const EPOCH: i64 = 719_468;
 
 /// A time with milliseconds, for people.
-pub(in crate::cli) fn millis(unix_nanos: i64) -> String {
+pub(crate) fn millis(unix_nanos: i64) -> String {
     let millis = unix_nanos.rem_euclid(NANOS) / 1_000_000;
     format!("{}.{millis:03}Z", seconds(unix_nanos.div_euclid(NANOS)))
 }
@@ -55,7 +55,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// Reads a time of RFC 3339; without an offset it is in UTC.
-pub(in crate::cli) fn parse(text: &str) -> Option<i64> {
+pub(crate) fn parse(text: &str) -> Option<i64> {
     let (date, rest) = text.split_once(['T', 't', ' '])?;
     let mut date = date.splitn(3, '-').map(|part| number(part, 4));
     let (year, month, day) = (date.next()??, date.next()??, date.next()??);
@@ -106,7 +106,7 @@ fn offset(zone: &str) -> Option<i64> {
 }
 
 /// Reads a span such as `90s`, `1h30m` or `2d`, in seconds.
-pub(in crate::cli) fn span(text: &str) -> Option<i64> {
+pub(crate) fn span(text: &str) -> Option<i64> {
     let mut rest = text;
     let mut total: i64 = 0;
     while !rest.is_empty() {
@@ -127,7 +127,7 @@ pub(in crate::cli) fn span(text: &str) -> Option<i64> {
 }
 
 /// The time now.
-pub(in crate::cli) fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     let since = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();

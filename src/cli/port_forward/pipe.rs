@@ -9,7 +9,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 use super::ForwardError;
-use crate::cli::stream::{self, Connection, Ending, StreamError, Transport};
+use crate::stream::{self, Connection, Ending, StreamError, Transport};
 
 /// Channels of the only port.
 const DATA: u8 = 0;

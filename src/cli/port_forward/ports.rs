@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use tokio::net::TcpListener;
 
-use crate::cli::CliError;
+use crate::CliError;
 
 /// A pair of ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,10 +7,10 @@ use cri_api::runtime::v1 as cri;
 use serde::Serialize;
 
 use super::filter::{Extent, Label, Pattern};
-use crate::cli::connect::Daemon;
-use crate::cli::out::style::{BAD, FAINT, GOOD, WARN, paint};
-use crate::cli::out::{self, Format, FormatArgs, table, text};
-use crate::cli::{CliError, images, select};
+use crate::connect::Daemon;
+use crate::out::style::{BAD, FAINT, GOOD, WARN, paint};
+use crate::out::{self, Format, FormatArgs, table, text};
+use crate::{CliError, images, select};
 
 /// Arguments of `ps`.
 #[derive(Debug, Args)]
@@ -90,7 +90,7 @@ struct Listed {
 }
 
 /// Lists containers.
-pub(in crate::cli) async fn containers(mut daemon: Daemon, args: PsArgs) -> Result<(), CliError> {
+pub(crate) async fn containers(mut daemon: Daemon, args: PsArgs) -> Result<(), CliError> {
     let daemon = &mut daemon;
     let pods = select::pods(daemon).await?;
     let pods: HashMap<_, _> = pods.iter().map(|pod| (pod.id.as_str(), pod)).collect();
@@ -210,7 +210,7 @@ fn show(containers: &[Listed], extent: &Extent) -> Result<(), CliError> {
 }
 
 /// A state as documents have it.
-pub(in crate::cli) fn state_name(state: cri::ContainerState) -> &'static str {
+pub(crate) fn state_name(state: cri::ContainerState) -> &'static str {
     match state {
         cri::ContainerState::ContainerCreated => "created",
         cri::ContainerState::ContainerRunning => "running",

@@ -20,7 +20,7 @@ impl FromStr for Pattern {
 
 impl Pattern {
     /// Whether a text has it; nothing that is not given is missed.
-    pub(in crate::cli) fn fits(pattern: Option<&Self>, text: &str) -> bool {
+    pub(crate) fn fits(pattern: Option<&Self>, text: &str) -> bool {
         pattern.is_none_or(|pattern| pattern.0.is_match(text))
     }
 }
@@ -46,7 +46,7 @@ impl FromStr for Label {
 
 impl Label {
     /// Whether an object has all of these.
-    pub(in crate::cli) fn fit(wanted: &[Self], labels: &HashMap<String, String>) -> bool {
+    pub(crate) fn fit(wanted: &[Self], labels: &HashMap<String, String>) -> bool {
         wanted
             .iter()
             .all(|label| labels.get(&label.key) == Some(&label.value))

@@ -7,10 +7,10 @@ use cri_api::runtime::v1 as cri;
 use serde::Serialize;
 
 use super::filter::{Extent, Label, Pattern};
-use crate::cli::connect::Daemon;
-use crate::cli::out::style::{GOOD, WARN, paint};
-use crate::cli::out::{self, Format, FormatArgs, table, text};
-use crate::cli::{CliError, select};
+use crate::connect::Daemon;
+use crate::out::style::{GOOD, WARN, paint};
+use crate::out::{self, Format, FormatArgs, table, text};
+use crate::{CliError, select};
 
 /// Arguments of `pods`.
 #[derive(Debug, Args)]
@@ -66,7 +66,7 @@ struct Listed {
 }
 
 /// Lists pods.
-pub(in crate::cli) async fn pods(mut daemon: Daemon, args: PodsArgs) -> Result<(), CliError> {
+pub(crate) async fn pods(mut daemon: Daemon, args: PodsArgs) -> Result<(), CliError> {
     let all = select::pods(&mut daemon).await?.into_iter().rev();
     let all = all.filter(|pod| Label::fit(&args.label, &pod.labels));
     let wanted = |pod: &Listed| {
@@ -139,7 +139,7 @@ fn show(pods: &[Listed], extent: &Extent) -> Result<(), CliError> {
 }
 
 /// A state as documents have it.
-pub(in crate::cli) fn state_name(state: cri::PodSandboxState) -> &'static str {
+pub(crate) fn state_name(state: cri::PodSandboxState) -> &'static str {
     match state {
         cri::PodSandboxState::SandboxReady => "ready",
         cri::PodSandboxState::SandboxNotready => "notready",

@@ -9,7 +9,7 @@ use cri_api::runtime::v1 as cri;
 
 use super::RootArgs;
 use super::manifest::{Needed, NeededKind, Roots, log_directory_name};
-use crate::disk::{Dir, DirError, FileName, FileNameError};
+use holdfast_disk::{Dir, DirError, FileName, FileNameError};
 
 /// Annotation with the absolute paths of a pod's directories, a line each: they may be below other roots than
 /// those of the command that removes the pod.
@@ -135,7 +135,7 @@ pub(super) fn delete_planned(
 
 /// Deletes a pod's directories: those that it was made with, and for a pod that does not say so, those below
 /// these roots. Missing ones are fine.
-pub(in crate::cli) fn delete(pod: &cri::PodSandbox, args: &RootArgs) -> Result<(), DirectoryError> {
+pub(crate) fn delete(pod: &cri::PodSandbox, args: &RootArgs) -> Result<(), DirectoryError> {
     let metadata = pod.metadata.clone().unwrap_or_default();
     let directories = match pod.annotations.get(DIRECTORIES_ANNOTATION) {
         Some(annotation) => recorded(&metadata, annotation),

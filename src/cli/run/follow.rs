@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use super::keeper::Index;
 use super::report::Names;
-use crate::cli::logs::{Line, LogFile};
-use crate::cli::out::style;
+use crate::logs::{Line, LogFile};
+use crate::out::style;
 
 /// A log that is followed.
 #[derive(Debug)]

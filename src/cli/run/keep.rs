@@ -19,9 +19,9 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use super::drive::{Keeper, Step, look};
 use super::report::{Names, sentence};
 use super::{Prepared, RootArgs};
-use crate::cli::CliError;
-use crate::cli::connect::Daemon;
-use crate::cli::out::{self, time};
+use crate::CliError;
+use crate::connect::Daemon;
+use crate::out::{self, time};
 
 /// Arguments of `keep`.
 #[derive(Debug, Args)]
@@ -121,7 +121,7 @@ fn spawn(
 }
 
 /// Keeps a pod to its end.
-pub(in crate::cli) async fn keep(daemon: Daemon, args: KeepArgs) -> Result<(), CliError> {
+pub(crate) async fn keep(daemon: Daemon, args: KeepArgs) -> Result<(), CliError> {
     // It fails for the leader of a process group, which somebody made who started this by hand.
     match setsid() {
         Ok(_) | Err(Errno::EPERM) => {}

@@ -4,8 +4,8 @@ use clap::ValueEnum;
 use cri_api::runtime::v1 as cri;
 
 use super::manifest::{PlannedContainer, PodPlan, PullPolicy};
-use crate::cli::connect::Daemon;
-use crate::cli::{CliError, images};
+use crate::connect::Daemon;
+use crate::{CliError, images};
 
 /// When to pull, for all images of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

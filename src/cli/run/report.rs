@@ -6,7 +6,7 @@ use anstyle::Style;
 
 use super::keeper::{Exit, Index, News, Outcome, ProbeKind, Role};
 use super::manifest::PodPlan;
-use crate::cli::out::style;
+use crate::out::style;
 
 /// Names of a pod's containers, each in its own colour.
 #[derive(Debug, Clone)]
@@ -170,7 +170,7 @@ fn probe(kind: ProbeKind) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::{Names, sentence};
-    use crate::cli::run::keeper::{Exit, News, Role};
+    use crate::run::keeper::{Exit, News, Role};
     use std::time::Duration;
 
     #[test]

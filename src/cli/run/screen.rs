@@ -10,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::keeper::{Index, News};
 use super::report::{Names, sentence};
-use crate::cli::out;
+use crate::out;
 
 /// How often a spinner turns.
 const TURN: Duration = Duration::from_millis(120);

@@ -13,8 +13,8 @@ use super::manifest::PodPlan;
 use super::report::Names;
 use super::screen::Screen;
 use super::{Prepared, RunArgs, RunError};
-use crate::cli::connect::Daemon;
-use crate::cli::{CliError, out};
+use crate::connect::Daemon;
+use crate::{CliError, out};
 
 /// How often logs are looked at.
 const POLL: Duration = Duration::from_millis(200);

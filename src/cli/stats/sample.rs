@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use cri_api::runtime::v1 as cri;
 use serde::Serialize;
 
-use crate::cli::connect::Daemon;
-use crate::cli::{CliError, select};
+use crate::connect::Daemon;
+use crate::{CliError, select};
 
 /// What all containers have used so far.
 #[derive(Debug)]
-pub(in crate::cli) struct Sample {
+pub(crate) struct Sample {
     containers: Vec<One>,
 }
 
@@ -26,7 +26,7 @@ struct One {
 /// What a container uses. Sizes are bytes, pressure is percent of the last ten seconds.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(in crate::cli) struct Usage {
+pub(crate) struct Usage {
     /// The container.
     pub id: String,
     /// Its name.
@@ -68,7 +68,7 @@ pub(in crate::cli) struct Usage {
 
 impl Sample {
     /// Asks the daemon.
-    pub(in crate::cli) async fn take(daemon: &mut Daemon) -> Result<Self, CliError> {
+    pub(crate) async fn take(daemon: &mut Daemon) -> Result<Self, CliError> {
         let pods = select::pods(daemon).await?.into_iter();
         let pods: HashMap<_, _> = pods.map(|pod| (pod.id, pod.metadata)).collect();
         let request = cri::ListContainerStatsRequest::default();
@@ -120,7 +120,7 @@ async fn metrics(daemon: &mut Daemon) -> Result<HashMap<String, HashMap<String, 
 }
 
 /// What containers use now, in the order of their creation.
-pub(in crate::cli) fn usage(before: &Sample, now: &Sample) -> Vec<Usage> {
+pub(crate) fn usage(before: &Sample, now: &Sample) -> Vec<Usage> {
     let before: HashMap<_, _> = before
         .containers
         .iter()

@@ -20,12 +20,12 @@ const CHANNELS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
 const END: u8 = 255;
 
 /// A byte stream to the daemon.
-pub(in crate::cli) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
 /// A connection that has changed to WebSocket.
-pub(in crate::cli) struct Connection {
+pub(crate) struct Connection {
     /// Its messages: the first byte is the channel.
     pub socket: WebSocketStream<Box<dyn Transport>>,
     /// How a channel ends.
@@ -34,7 +34,7 @@ pub(in crate::cli) struct Connection {
 
 /// How a channel ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::cli) enum Ending {
+pub(crate) enum Ending {
     /// By a message of its own: v5.
     ByMessage,
     /// With the connection only: v4.
@@ -74,7 +74,7 @@ impl Scheme {
 }
 
 /// A message with bytes of a channel.
-pub(in crate::cli) fn data(channel: u8, bytes: &[u8]) -> Message {
+pub(crate) fn data(channel: u8, bytes: &[u8]) -> Message {
     let mut message = Vec::with_capacity(bytes.len() + 1);
     message.push(channel);
     message.extend_from_slice(bytes);
@@ -82,7 +82,7 @@ pub(in crate::cli) fn data(channel: u8, bytes: &[u8]) -> Message {
 }
 
 /// The message that ends a channel, in v5.
-pub(in crate::cli) fn end(channel: u8) -> Message {
+pub(crate) fn end(channel: u8) -> Message {
     Message::Binary(Bytes::copy_from_slice(&[END, channel]))
 }
 
@@ -90,7 +90,7 @@ pub(in crate::cli) fn end(channel: u8) -> Message {
 ///
 /// # Errors
 /// [`StreamError`]: nobody answers, or not as agreed.
-pub(in crate::cli) async fn open(url: &str) -> Result<Connection, StreamError> {
+pub(crate) async fn open(url: &str) -> Result<Connection, StreamError> {
     let wrong = || StreamError::Address(url.to_owned());
     let uri: Uri = url.parse().map_err(|_| wrong())?;
     let scheme = Scheme::of(&uri).ok_or_else(wrong)?;

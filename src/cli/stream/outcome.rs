@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// How a session ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::cli) enum Outcome {
+pub(crate) enum Outcome {
     /// The command ended with this code, or the container's output ended (0).
     Ended(i32),
     /// It could not be run, in the daemon's words.

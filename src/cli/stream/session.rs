@@ -35,7 +35,7 @@ const ENDING: [SignalKind; 3] = [
 
 /// Which streams a session has beside its output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::cli) struct Wanted {
+pub(crate) struct Wanted {
     /// Standard input is passed on.
     pub stdin: bool,
     /// The process has a terminal.
@@ -48,7 +48,7 @@ pub(in crate::cli) struct Wanted {
 ///
 /// # Errors
 /// [`StreamError`]; the terminal is as it was before.
-pub(in crate::cli) async fn converse(url: &str, wanted: Wanted) -> Result<Outcome, StreamError> {
+pub(crate) async fn converse(url: &str, wanted: Wanted) -> Result<Outcome, StreamError> {
     let Connection { socket, ending } = connection::open(url).await?;
     let raw = if wanted.stdin && wanted.terminal {
         Raw::enter().map_err(StreamError::Standard)?

@@ -5,15 +5,15 @@ use std::os::fd::AsFd;
 
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 
-use crate::sys::tty;
+use holdfast_kernel::sys::tty;
 
 /// Whether standard input is a terminal.
-pub(in crate::cli) fn stdin_is_terminal() -> bool {
+pub(crate) fn stdin_is_terminal() -> bool {
     io::stdin().is_terminal()
 }
 
 /// Rows and columns of the terminal, when there is one.
-pub(in crate::cli) fn size() -> Option<(u16, u16)> {
+pub(crate) fn size() -> Option<(u16, u16)> {
     let out = tty::size(io::stdout().as_fd());
     let size = out.or_else(|_| tty::size(io::stdin().as_fd())).ok()?;
     (size.0 > 0 && size.1 > 0).then_some(size)

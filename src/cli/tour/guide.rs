@@ -9,9 +9,9 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::script::{self, Line, Stop};
 use super::{TourError, image};
-use crate::cli::connect::Daemon;
-use crate::cli::out::{self, style};
-use crate::cli::{CliError, images};
+use crate::connect::Daemon;
+use crate::out::{self, style};
+use crate::{CliError, images};
 
 /// Where the tour is and how it goes.
 struct Guide {

@@ -14,7 +14,7 @@ const SHOWN: usize = 60;
 
 /// A JSON value in the order of the text, keys that come again included.
 #[derive(Debug, Clone, PartialEq)]
-pub(in crate::image) enum Tree {
+pub(crate) enum Tree {
     Null,
     Bool(bool),
     Number(serde_json::Number),
@@ -79,7 +79,7 @@ pub(super) trait Read: Default {
 impl Tree {
     /// Parses a text.
     pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(&crate::disk::json_text(bytes))
+        serde_json::from_str(&holdfast_disk::json_text(bytes))
     }
 
     /// The pairs of an object, none for null.

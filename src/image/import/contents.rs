@@ -5,13 +5,13 @@
 //! another. A document counts when it is one by its content, since a root file system may have a `manifest.json` too.
 
 use super::ImportError;
-use crate::disk::{Dir, DirError, Entry, EntryKind, FileName};
-use crate::image::document::{Descriptor, Document, Saved};
-use crate::image::manifest::{self, ManifestError, ManifestKind, Parsed, SaidBy};
-use crate::image::platform::Machine;
-use crate::image::registry::DOCUMENT_MAX;
-use crate::image::{Digest, Reference, Target};
+use crate::document::{Descriptor, Document, Saved};
+use crate::manifest::{self, ManifestError, ManifestKind, Parsed, SaidBy};
+use crate::platform::Machine;
+use crate::registry::DOCUMENT_MAX;
+use crate::{Digest, Reference, Target};
 use bytes::Bytes;
+use holdfast_disk::{Dir, DirError, Entry, EntryKind, FileName};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use std::collections::BTreeSet;
 use std::fs::File;

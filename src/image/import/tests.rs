@@ -1,7 +1,7 @@
 use super::contents::{CONTAINERD_NAME, REF_NAME};
 use super::*;
-use crate::image::ImageSettings;
-use crate::image::testing::{MadeImage, chain, gzip, image, small_image, tar};
+use crate::ImageSettings;
+use crate::testing::{MadeImage, chain, gzip, image, small_image, tar};
 use serde_json::Value;
 use std::io::Cursor;
 

@@ -1,10 +1,10 @@
 //! Copies out of the merged view: what a volume begins with, what a layer needs of the ones below.
 
 use super::{Found, Merged, ViewError, look_up, open_layers, walk};
-use crate::disk::Dir;
-use crate::image::LayerName;
-use crate::image::unpack::{Metadata, Unopened};
-use crate::sys::hole;
+use crate::LayerName;
+use crate::unpack::{Metadata, Unopened};
+use holdfast_disk::Dir;
+use holdfast_kernel::sys::hole;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, mkdirat, mknodat};
@@ -23,11 +23,7 @@ use std::rc::Rc;
 const DEPTH_MAX: usize = 1024;
 
 /// Copies a file, a link or a node to `name` in `to`, with owner, mode, times and attributes.
-pub(in crate::image) fn copy_entry(
-    found: Found,
-    to: BorrowedFd<'_>,
-    name: &OsStr,
-) -> io::Result<()> {
+pub(crate) fn copy_entry(found: Found, to: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     match found {
         Found::File(mut from) => {
             let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
@@ -65,7 +61,7 @@ fn copy_data(from: &mut File, to: &mut File) -> io::Result<()> {
 ///
 /// The path, and links in it, are resolved beneath the image's root; links in the directory are copied, not
 /// followed. Names of one file stay names of one file.
-pub(in crate::image) fn copy_directory(
+pub(crate) fn copy_directory(
     layers_dir: &Dir,
     layers: &[LayerName],
     path: &str,

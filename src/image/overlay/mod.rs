@@ -7,7 +7,7 @@
 mod copy;
 
 use super::LayerName;
-use crate::disk::{Dir, FileName};
+use holdfast_disk::{Dir, FileName};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};

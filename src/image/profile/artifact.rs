@@ -1,10 +1,10 @@
 //! The artifact of a profile: a manifest with one layer, which is the profile's file as it is.
 
 use super::{PROFILE_MAX, ProfileError};
-use crate::image::document::Document;
-use crate::image::pull::PullRequest;
-use crate::image::registry::RegistryError;
-use crate::image::{Digest, ImageStore, Reference};
+use crate::document::Document;
+use crate::pull::PullRequest;
+use crate::registry::RegistryError;
+use crate::{Digest, ImageStore, Reference};
 use bytes::Bytes;
 use std::error::Error;
 

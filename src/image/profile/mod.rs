@@ -15,7 +15,7 @@ use super::pull::PullRequest;
 use super::registry::RegistryError;
 use super::store::StoreError;
 use super::{Digest, DigestError, ImageStore, Reference, ReferenceError, Target};
-use crate::disk::{Dir, Durability, FileName, Record, RecordError};
+use holdfast_disk::{Dir, Durability, FileName, Record, RecordError};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;

@@ -2,16 +2,16 @@
 
 use super::fetch::FetchError;
 use super::{Pull, PullError};
-use crate::disk::{Dir, FileName};
-use crate::image::Digest;
-use crate::image::digest::Hasher;
-use crate::image::layer::{self, ChunkReader, Counter, Layer, LayerError};
-use crate::image::manifest::{ArtifactFile, Part};
-use crate::image::registry::Repository;
-use crate::image::store::{LayerKey, Slot, Staging, StoreError};
-use crate::image::unpack::{Standing, UnpackError, Unpacked};
+use crate::Digest;
+use crate::digest::Hasher;
+use crate::layer::{self, ChunkReader, Counter, Layer, LayerError};
+use crate::manifest::{ArtifactFile, Part};
+use crate::registry::Repository;
+use crate::store::{LayerKey, Slot, Staging, StoreError};
+use crate::unpack::{Standing, UnpackError, Unpacked};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use holdfast_disk::{Dir, FileName};
 use nix::sys::stat::{Mode, fchmod};
 use std::convert::Infallible;
 use std::fs::File;

@@ -1,10 +1,10 @@
 //! Why a pull failed, and what that means to the caller.
 
-use crate::image::layer::LayerError;
-use crate::image::manifest::ManifestError;
-use crate::image::registry::{HostsError, RegistryError};
-use crate::image::store::StoreError;
-use crate::image::{Digest, ReferenceError};
+use crate::layer::LayerError;
+use crate::manifest::ManifestError;
+use crate::registry::{HostsError, RegistryError};
+use crate::store::StoreError;
+use crate::{Digest, ReferenceError};
 use std::sync::Arc;
 
 /// Why an image was not pulled. Cheap to clone: concurrent callers share one operation's error.
@@ -137,7 +137,7 @@ fn registry_kind(error: &RegistryError) -> PullErrorKind {
     }
 }
 
-pub(in crate::image) fn manifest_kind(error: &ManifestError) -> PullErrorKind {
+pub(crate) fn manifest_kind(error: &ManifestError) -> PullErrorKind {
     match error {
         ManifestError::Json { .. }
         | ManifestError::Field { .. }
@@ -153,7 +153,7 @@ pub(in crate::image) fn manifest_kind(error: &ManifestError) -> PullErrorKind {
     }
 }
 
-pub(in crate::image) fn layer_kind(error: &LayerError) -> PullErrorKind {
+pub(crate) fn layer_kind(error: &LayerError) -> PullErrorKind {
     match error {
         LayerError::Unpack(e) if e.is_no_space() => PullErrorKind::NoSpace,
         LayerError::Unpack(e) if e.is_too_large() => PullErrorKind::TooLarge,

@@ -5,12 +5,12 @@
 //! made lives as long as a pull wants it, so that one that comes later finds it too.
 
 use super::stack::Stack;
-use crate::image::credentials::Fingerprint;
-use crate::image::layer::{self, Counter, Expected, LayerError};
-use crate::image::manifest::Part;
-use crate::image::registry::{RegistryError, Repository};
-use crate::image::store::{ImageStore, LayerKey, StagedLayer, Staging, StoreError};
-use crate::image::{Digest, PullError};
+use crate::credentials::Fingerprint;
+use crate::layer::{self, Counter, Expected, LayerError};
+use crate::manifest::Part;
+use crate::registry::{RegistryError, Repository};
+use crate::store::{ImageStore, LayerKey, StagedLayer, Staging, StoreError};
+use crate::{Digest, PullError};
 use futures_util::future::{BoxFuture, FutureExt, Shared};
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -77,7 +77,7 @@ type Fetch = Shared<BoxFuture<'static, Fetched>>;
 
 /// The fetches of all pulls.
 #[derive(Debug, Default)]
-pub(in crate::image) struct Fetches(Mutex<HashMap<FetchKey, State>>);
+pub(crate) struct Fetches(Mutex<HashMap<FetchKey, State>>);
 
 /// The number of the next fetch.
 static NEXT: AtomicU64 = AtomicU64::new(0);

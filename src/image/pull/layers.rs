@@ -3,11 +3,11 @@
 use super::fetch::{FetchError, FetchKey, Wanted, fetch};
 use super::stack::Stack;
 use super::{Pull, PullError};
-use crate::image::Digest;
-use crate::image::image::chain_ids;
-use crate::image::manifest::{Manifest, Part};
-use crate::image::registry::Repository;
-use crate::image::store::{LayerKey, Slot};
+use crate::Digest;
+use crate::image::chain_ids;
+use crate::manifest::{Manifest, Part};
+use crate::registry::Repository;
+use crate::store::{LayerKey, Slot};
 use futures_util::stream::{self, StreamExt};
 use std::sync::Arc;
 

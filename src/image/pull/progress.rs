@@ -2,9 +2,9 @@
 //!
 //! Bytes are counted where the decoder takes them, so what a slow disk holds up counts as not yet there.
 
-use crate::image::Digest;
-use crate::image::layer::Counter;
-use crate::image::manifest::Part;
+use crate::Digest;
+use crate::layer::Counter;
+use crate::manifest::Part;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -87,9 +87,9 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::Progress;
-    use crate::image::Digest;
-    use crate::image::layer::Counter;
-    use crate::image::manifest::Part;
+    use crate::Digest;
+    use crate::layer::Counter;
+    use crate::manifest::Part;
     use std::sync::atomic::Ordering;
 
     fn part(size: u64) -> Part {

@@ -1,7 +1,7 @@
 //! The layers of one pull, as far as they are there.
 
-use crate::image::overlay;
-use crate::image::store::{ImageStore, Slot};
+use crate::overlay;
+use crate::store::{ImageStore, Slot};
 use std::fs::File;
 use std::sync::{Mutex, PoisonError};
 

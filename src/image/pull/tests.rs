@@ -1,8 +1,6 @@
 use super::*;
-use crate::image::testing::{
-    Answer, MadeImage, Server, gzip, image, serve_images, small_image, tar,
-};
-use crate::image::{Digest, ImageSettings};
+use crate::testing::{Answer, MadeImage, Server, gzip, image, serve_images, small_image, tar};
+use crate::{Digest, ImageSettings};
 use std::path::Path;
 use std::time::Duration;
 

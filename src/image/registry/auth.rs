@@ -3,9 +3,9 @@
 use super::RegistryError;
 use super::client::{Ask, Client, sensitive};
 use super::hosts::Scheme;
-use crate::disk::json_text;
-use crate::image::credentials::Secret;
+use crate::credentials::Secret;
 use base64::Engine as _;
+use holdfast_disk::json_text;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use reqwest::Url;

@@ -6,8 +6,8 @@
 use super::client::{Ask, Client, decoder};
 use super::coding::Decoder;
 use super::{RegistryError, Timers};
-use crate::image::Digest;
-use crate::image::layer::Chunk;
+use crate::Digest;
+use crate::layer::Chunk;
 use bytes::{Buf, Bytes};
 use http::header::CONTENT_RANGE;
 use http::{Method, StatusCode};

@@ -4,7 +4,7 @@ use super::auth::{self, Tokens};
 use super::coding::Decoder;
 use super::hosts::{self, Endpoint, Scheme, Tls, Verification};
 use super::{RegistryError, Timers};
-use crate::image::credentials::Secret;
+use crate::credentials::Secret;
 use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,

@@ -173,7 +173,7 @@ mod tests {
     use http::HeaderValue;
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
-        crate::image::testing::gzip(bytes).to_vec()
+        crate::testing::gzip(bytes).to_vec()
     }
 
     fn zlib(bytes: &[u8]) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! Against Debian's `docker-registry`, a real implementation of the specification.
 
-use crate::image::testing::{MadeImage, gzip, image, tar};
-use crate::image::{Digest, ImageSettings, ImageStore, PullErrorKind, PullRequest};
+use crate::testing::{MadeImage, gzip, image, tar};
+use crate::{Digest, ImageSettings, ImageStore, PullErrorKind, PullRequest};
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};

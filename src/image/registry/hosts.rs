@@ -507,7 +507,7 @@ fn joined(cert: &Path, key: &Path) -> Result<Vec<u8>, HostsError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, HostsError> {
-    crate::sys::regular::read(path, FILE_MAX).map_err(|source| HostsError::Read {
+    holdfast_kernel::sys::regular::read(path, FILE_MAX).map_err(|source| HostsError::Read {
         path: path.to_owned(),
         source,
     })

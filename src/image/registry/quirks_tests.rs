@@ -5,10 +5,10 @@
 //! 416), and containerd 2.4.2 (core/remotes/docker/resolver.go, which goes on to GET without the digest's header).
 
 use super::tests::{Client, images};
-use crate::image::testing::{
+use crate::testing::{
     Answer, MadeImage, Request, Server, chain, gzip, image, serve_images, small_image, tar,
 };
-use crate::image::{Digest, PullErrorKind};
+use crate::{Digest, PullErrorKind};
 use bytes::Bytes;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -524,7 +524,7 @@ async fn a_token_that_no_header_can_hold_is_told() {
             }
         })
         .await;
-        let own = crate::image::Credentials::registry_token(token);
+        let own = crate::Credentials::registry_token(token);
         let credentials = Some(own).filter(|_| !from_service);
         let error = Client::of(&registry).pull(credentials).await.unwrap_err();
         assert_eq!(error.kind(), PullErrorKind::Unauthorized, "{token:?}");

@@ -1,8 +1,8 @@
 use super::*;
-use crate::image::testing::{
+use crate::testing::{
     Answer, MadeImage, Request, Server, chain, gzip, image, ranged, serve_images, small_image, tar,
 };
-use crate::image::{ImageSettings, ImageStore, PullError, PullErrorKind, PullRequest};
+use crate::{ImageSettings, ImageStore, PullError, PullErrorKind, PullRequest};
 use std::error::Error as _;
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,7 +39,7 @@ impl Client {
     pub async fn pull(
         &self,
         credentials: Option<Credentials>,
-    ) -> Result<std::sync::Arc<crate::image::Image>, PullError> {
+    ) -> Result<std::sync::Arc<crate::Image>, PullError> {
         self.store
             .pull(PullRequest {
                 reference: "registry.test/team/app:v1".to_owned(),

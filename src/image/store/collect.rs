@@ -1,8 +1,8 @@
 //! Deletion of what nobody uses, and of what an interrupted process left.
 
 use super::{Inner, StoreError};
-use crate::disk::{Dir, DirError, EntryKind, FileName};
-use crate::image::LayerName;
+use crate::LayerName;
+use holdfast_disk::{Dir, DirError, EntryKind, FileName};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
@@ -59,7 +59,7 @@ impl Inner {
     }
 
     /// Moves `name` out of `from` into the trash.
-    pub(in crate::image) fn discard(&self, from: &Dir, name: &FileName) -> Result<(), DirError> {
+    pub(crate) fn discard(&self, from: &Dir, name: &FileName) -> Result<(), DirError> {
         loop {
             let number = self.sequence.fetch_add(1, Ordering::Relaxed);
             let Ok(unique) = FileName::new(number.to_string()) else {
@@ -127,7 +127,7 @@ impl Inner {
         let used: BTreeSet<String> = snapshot
             .documents()
             .iter()
-            .map(crate::image::Digest::hex)
+            .map(crate::Digest::hex)
             .collect();
         for entry in self.blobs.entries().map_err(&removing)? {
             if entry.name.as_str().is_none_or(|name| !used.contains(name)) {
@@ -169,7 +169,7 @@ impl Inner {
 
     /// Deletes what is in the trash before a failure is answered: who hears of a full disk and tries something
     /// smaller must not meet the space that the failed attempt still held. Blocks.
-    pub(in crate::image) fn release_space(&self) {
+    pub(crate) fn release_space(&self) {
         // The thread that every discard starts says what the disk refuses, and tries it again.
         let _ = self.empty_trash();
     }

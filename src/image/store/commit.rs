@@ -1,16 +1,16 @@
 //! The one transaction: an image and the layers it needs.
 
 use super::{ImageHold, Inner, StagedLayer, StoreError};
-use crate::disk::{Durability, FileName};
-use crate::image::image::{Image, ImageId, LayerName};
-use crate::image::index::{ImageRecord, Index, LayerRecord, document_name};
-use crate::image::{Digest, Reference, overlay};
+use crate::index::{ImageRecord, Index, LayerRecord, document_name};
+use crate::{Digest, Reference, overlay};
+use crate::{Image, ImageId, LayerName};
 use bytes::Bytes;
+use holdfast_disk::{Durability, FileName};
 use std::sync::Arc;
 
 /// A layer of an image about to be committed.
 #[derive(Debug, Clone)]
-pub(in crate::image) enum Slot {
+pub(crate) enum Slot {
     /// The store has it; the hold keeps it until the image refers to it.
     Present(Arc<ImageHold>),
     /// It was unpacked; another pull may have it too.
@@ -19,7 +19,7 @@ pub(in crate::image) enum Slot {
 
 /// An image about to be committed, everything verified.
 #[derive(Debug)]
-pub(in crate::image) struct Candidate {
+pub(crate) struct Candidate {
     /// The names it gets.
     pub names: Vec<Reference>,
     pub manifest: (Digest, Bytes),
@@ -32,7 +32,7 @@ pub(in crate::image) struct Candidate {
 
 impl Inner {
     /// Gives an image that is in the store further names.
-    pub(in crate::image) fn add_names(
+    pub(crate) fn add_names(
         &self,
         id: ImageId,
         names: &[Reference],
@@ -58,7 +58,7 @@ impl Inner {
     }
 
     /// Puts an image into the store: all of it, or, on an error or when killed, nothing.
-    pub(in crate::image) fn commit(
+    pub(crate) fn commit(
         self: &Arc<Self>,
         candidate: &Candidate,
     ) -> Result<Arc<Image>, StoreError> {

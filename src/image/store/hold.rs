@@ -1,7 +1,7 @@
 //! Layers in use.
 
 use super::{Inner, StoreError};
-use crate::image::LayerName;
+use crate::LayerName;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 

@@ -34,12 +34,12 @@ use super::profile::Profiles;
 use super::pull::{Fetches, InFlight, PullError, PullRequest, Pulling};
 use super::registry::{Registry, Timers};
 use super::{Reference, unpack};
-use crate::disk::{Dir, DirError, FileName, FileNameError, LockFile, RecordError};
-use crate::sys::inode_flag;
 use arc_swap::ArcSwap;
 pub(super) use commit::{Candidate, Slot};
 use hold::Holds;
 pub use hold::ImageHold;
+use holdfast_disk::{Dir, DirError, FileName, FileNameError, LockFile, RecordError};
+use holdfast_kernel::sys::inode_flag;
 pub(super) use staged::{LayerKey, StagedLayer, Staging};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -404,7 +404,7 @@ impl Inner {
             &self.root,
             &FileName::new(INDEX)?,
             &index,
-            crate::disk::Durability::Synced,
+            holdfast_disk::Durability::Synced,
         )?;
         let snapshot = Snapshot::build(index, &before, &self.blobs, &self.settings.pinned);
         self.snapshot.store(Arc::new(snapshot));

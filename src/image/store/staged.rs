@@ -1,11 +1,11 @@
 //! Layers that are unpacked and verified, and in no image yet.
 
 use super::{ImageHold, ImageStore, Inner, StoreError};
-use crate::disk::{Dir, FileName, TreeFingerprint};
-use crate::image::Digest;
-use crate::image::layer::Layer;
-use crate::image::overlay::DIFF;
-use crate::image::unpack::Standing;
+use crate::Digest;
+use crate::layer::Layer;
+use crate::overlay::DIFF;
+use crate::unpack::Standing;
+use holdfast_disk::{Dir, FileName, TreeFingerprint};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 
 /// What tells an unpacked layer from all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(in crate::image) struct LayerKey {
+pub(crate) struct LayerKey {
     /// The digest of its tar stream.
     pub diff_id: Digest,
     /// The chain that it depends on, itself included; none for a layer that stands alone.
@@ -22,7 +22,7 @@ pub(in crate::image) struct LayerKey {
 
 /// The directory of a layer that is being unpacked: `<staging>/<n>/diff`. Dropped, it is deleted.
 #[derive(Debug)]
-pub(in crate::image) struct Staging {
+pub(crate) struct Staging {
     store: Arc<Inner>,
     name: FileName,
     /// Where the layer's content goes.
@@ -32,7 +32,7 @@ pub(in crate::image) struct Staging {
 /// An unpacked layer, its digests compared. Dropped by the last pull that wants it, it is deleted unless
 /// an image has it by then.
 #[derive(Debug)]
-pub(in crate::image) struct StagedLayer {
+pub(crate) struct StagedLayer {
     pub layer: Layer,
     pub key: LayerKey,
     pub(super) name: FileName,
@@ -108,7 +108,7 @@ impl StagedLayer {
 
 impl Inner {
     /// Makes a staging directory.
-    pub(in crate::image) fn new_staging(&self) -> Result<(FileName, Dir), StoreError> {
+    pub(crate) fn new_staging(&self) -> Result<(FileName, Dir), StoreError> {
         let number = self.sequence.fetch_add(1, Ordering::Relaxed);
         let name = FileName::new(number.to_string())?;
         let dir = self.staging.create_new_subdir(&name, 0o700);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::image::testing::tar;
+use crate::testing::tar;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Cursor;
@@ -247,11 +247,7 @@ fn patterns_pin_whole_names() {
         ("k8s.io/*", false),
         ("*v1.36.0*v1.36.0", false),
     ] {
-        assert_eq!(
-            crate::image::index::matches(pattern, name),
-            fits,
-            "{pattern}"
-        );
+        assert_eq!(crate::index::matches(pattern, name), fits, "{pattern}");
     }
 }
 

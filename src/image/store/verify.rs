@@ -12,11 +12,11 @@
 //! What is compared are names, kinds and sizes; content is not read.
 
 use super::{ImageStore, Inner, LayerKey, StoreError};
-use crate::disk::{Dir, DirError, Durability, FileName, Record, RecordError, TreeFingerprint};
-use crate::image::LayerName;
-use crate::image::image::ImageId;
-use crate::image::overlay::DIFF;
-use crate::sys::proc;
+use crate::ImageId;
+use crate::LayerName;
+use crate::overlay::DIFF;
+use holdfast_disk::{Dir, DirError, Durability, FileName, Record, RecordError, TreeFingerprint};
+use holdfast_kernel::sys::proc;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -102,7 +102,7 @@ impl Inner {
     }
 
     /// Whether layers are what was committed. Those that are not are forgotten, with their images. Blocks.
-    pub(in crate::image) fn verify(&self, layers: &[LayerName]) -> Result<bool, StoreError> {
+    pub(crate) fn verify(&self, layers: &[LayerName]) -> Result<bool, StoreError> {
         let unknown = self.verified.unknown(layers);
         if unknown.is_empty() {
             return Ok(true);
@@ -222,7 +222,7 @@ impl ImageStore {
     }
 
     /// Finds and holds an unpacked layer that is what was committed.
-    pub(in crate::image) async fn hold_layer(&self, key: &LayerKey) -> Option<super::ImageHold> {
+    pub(crate) async fn hold_layer(&self, key: &LayerKey) -> Option<super::ImageHold> {
         let layer = self.inner.snapshot().layer(key)?.clone();
         match self.sound(std::slice::from_ref(&layer)).await {
             Ok(true) => {}

@@ -2,7 +2,7 @@
 
 use super::root::Place;
 use super::{Extraction, Path, UnpackError};
-use crate::image::overlay::{self, Found};
+use crate::overlay::{self, Found};
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::fstatat;

@@ -5,7 +5,7 @@ use super::metadata::{DEFAULT_ACL, Metadata, Unopened};
 use super::root::{Cleared, LastTouch};
 use super::sparse::Sparse;
 use super::{Extraction, OPAQUE, Path, UnpackError};
-use crate::image::overlay;
+use crate::overlay;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, makedev, mkdirat, mknodat};

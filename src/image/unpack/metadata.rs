@@ -35,7 +35,7 @@ pub(super) const DEFAULT_ACL: &str = "system.posix_acl_default";
 
 /// What an entry's header says beside its name and content.
 #[derive(Debug)]
-pub(in crate::image) struct Metadata {
+pub(crate) struct Metadata {
     mode: Mode,
     owner: Uid,
     group: Gid,
@@ -293,7 +293,7 @@ impl Metadata {
 
 /// What kind of thing [`Metadata::apply_at`] is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::image) enum Unopened {
+pub(crate) enum Unopened {
     /// A symbolic link, which has no mode.
     Symlink,
     /// Anything else, made just now, so that no link can be in its place.

@@ -25,8 +25,8 @@ mod sparse;
 mod tests;
 
 use super::{Digest, ViewError};
-use crate::disk::Dir;
 use archive::{Archive, Member};
+use holdfast_disk::Dir;
 pub(super) use metadata::{Metadata, Unopened};
 use root::{LastTouch, Root, Touched};
 use std::collections::BTreeMap;

@@ -5,8 +5,8 @@
 
 use super::metadata::{DEFAULT_ACL, Metadata};
 use super::{Below, Path, UnpackError, to_path};
-use crate::disk::{Dir, FileName};
-use crate::image::overlay::{self, Found, Merged};
+use crate::overlay::{self, Found, Merged};
+use holdfast_disk::{Dir, FileName};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, futimens, mkdirat};

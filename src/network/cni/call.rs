@@ -18,9 +18,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::error::CniError;
 use super::number;
 use super::strays;
-use crate::disk::json_text;
-use crate::fault;
-use crate::sys::process;
+use holdfast_disk::json_text;
+use holdfast_kernel::fault;
+use holdfast_kernel::sys::process;
 
 /// Largest answer; a result has a few KiB.
 const ANSWER_LIMIT: usize = 1 << 20;

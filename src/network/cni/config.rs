@@ -17,8 +17,8 @@ use serde_json::{Map, Value, json};
 use super::error::CniError;
 use super::field::Object;
 use super::version::{self, CniVersion};
-use crate::disk::json_text;
-use crate::sys::regular;
+use holdfast_disk::json_text;
+use holdfast_kernel::sys::regular;
 
 /// Largest configuration file; real ones have a few KiB.
 const FILE_LIMIT: u64 = 1 << 20;

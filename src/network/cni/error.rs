@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::call::Verb;
-use crate::disk::{DirError, FileNameError, RecordError};
+use holdfast_disk::{DirError, FileNameError, RecordError};
 
 /// A failed operation on a CNI network.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,7 @@ use super::{CniVersion, config, outcome};
 
 /// A network's configuration.
 pub fn configuration(bytes: &[u8]) {
-    if let Ok(source) = serde_json::from_str::<Value>(&crate::disk::json_text(bytes)) {
+    if let Ok(source) = serde_json::from_str::<Value>(&holdfast_disk::json_text(bytes)) {
         let _ = config::parse(source);
     }
 }

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::call::{self, Verb};
 use super::{CniError, CniNetwork, CniVersion, INTERFACE};
-use crate::disk::json_text;
-use crate::sys::regular;
+use holdfast_disk::json_text;
+use holdfast_kernel::sys::regular;
 
 /// The keys under which plugins look for the attachments that live. libcni writes both: the second is what the
 /// specification of 1.1.0 said first.
@@ -110,9 +110,9 @@ mod tests {
         ] {
             let file = dir.path().join(name);
             std::os::unix::fs::symlink("/", file.with_extension("dir")).unwrap();
-            let dir = crate::disk::Dir::open_root(dir.path()).unwrap();
-            let name = crate::disk::FileName::new(name).unwrap();
-            let written = dir.replace(&name, text.as_bytes(), crate::disk::Durability::Volatile);
+            let dir = holdfast_disk::Dir::open_root(dir.path()).unwrap();
+            let name = holdfast_disk::FileName::new(name).unwrap();
+            let written = dir.replace(&name, text.as_bytes(), holdfast_disk::Durability::Volatile);
             written.unwrap();
         }
         let found = of_others(dir.path(), "net");

@@ -46,8 +46,8 @@ pub use pod::CniPod;
 pub use version::CniVersion;
 
 use super::subnet::Subnet;
-use crate::disk::{Dir, Durability, FileName, Record, RecordError};
 use call::Call;
+use holdfast_disk::{Dir, Durability, FileName, Record, RecordError};
 use pod::Attachment;
 use verdict::Verdicts;
 

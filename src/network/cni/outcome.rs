@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::field::Object;
 use super::version::{self, CniVersion};
-use crate::disk::json_text;
+use holdfast_disk::json_text;
 
 /// A result, with all that any version of it says.
 #[derive(Debug, Clone, PartialEq, Eq)]

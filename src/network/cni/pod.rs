@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::config::NetworkList;
-use crate::network::{Bandwidth, HostPort, Subnet};
+use crate::{Bandwidth, HostPort, Subnet};
 
 /// A burst that limits nothing, in bits: a rate without one is not possible, and the annotations have none.
 const BURST: u32 = u32::MAX;

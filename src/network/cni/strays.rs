@@ -7,7 +7,7 @@ use std::io::Read;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use crate::sys::pidfd;
+use holdfast_kernel::sys::pidfd;
 
 /// The variable that every call for a pod has.
 pub(super) const KEY: &str = "CNI_CONTAINERID";

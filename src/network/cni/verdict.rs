@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::call::{self, Call, Verb};
 use super::{CniError, CniNetwork, CniVersion, NetworkList};
-use crate::disk::json_text;
+use holdfast_disk::json_text;
 
 /// How long a verdict of the plugins is good.
 const FRESH: Duration = Duration::from_secs(10);

@@ -11,8 +11,8 @@ use nix::sys::socket::{
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::message::{Batch, HEADER, attributes, string_of};
-use crate::fault;
-use crate::sys;
+use holdfast_kernel::fault;
+use holdfast_kernel::sys;
 
 /// How long the kernel may take to answer; it answers within the call that asks, unless a lock is stuck.
 const DEADLINE_SECONDS: i64 = 5;

@@ -1,6 +1,6 @@
 //! The expressions that rules are made of: `enum nft_*_attributes` of linux/netfilter/nf_tables.h.
 
-use crate::network::netlink::Attributes;
+use crate::netlink::Attributes;
 
 /// NFT_REG_1, a 16-byte register that begins where NFT_REG32_00 does.
 const REGISTER: u32 = 1;

@@ -2,10 +2,10 @@
 
 use super::expression::{Family, Keys};
 use super::{DELETE_ELEMENT, INET, NEW_ELEMENT, NEW_SET, begin, commit, nfgen};
-use crate::network::hostport::{Led, Place};
-use crate::network::link::octets;
-use crate::network::names;
-use crate::network::netlink::{Batch, Flags, NetlinkError};
+use crate::hostport::{Led, Place};
+use crate::link::octets;
+use crate::names;
+use crate::netlink::{Batch, Flags, NetlinkError};
 
 /// The maps: a port of one address comes before the port of all.
 pub(super) const MAPS: [(&str, Family, Keys); 4] = [
@@ -73,7 +73,7 @@ pub(super) fn push_map(
 }
 
 /// Leads ports into pods, all of them or none.
-pub(in crate::network) fn add_ports(bridge: &str, ports: &[Led]) -> Result<(), NetlinkError> {
+pub(crate) fn add_ports(bridge: &str, ports: &[Led]) -> Result<(), NetlinkError> {
     let table = names::table(bridge);
     for part in ports.chunks(TRANSACTION) {
         let mut batch = begin(&table);
@@ -84,7 +84,7 @@ pub(in crate::network) fn add_ports(bridge: &str, ports: &[Led]) -> Result<(), N
 }
 
 /// Leads ports no longer into pods. ENOENT, when one is not led, removes none.
-pub(in crate::network) fn remove_ports(bridge: &str, ports: &[Led]) -> Result<(), NetlinkError> {
+pub(crate) fn remove_ports(bridge: &str, ports: &[Led]) -> Result<(), NetlinkError> {
     let table = names::table(bridge);
     let mut batch = begin(&table);
     push_elements(&mut batch, DELETE_ELEMENT, &table, ports);
@@ -92,7 +92,7 @@ pub(in crate::network) fn remove_ports(bridge: &str, ports: &[Led]) -> Result<()
 }
 
 /// Leads these ports into pods and no others. Up to [`TRANSACTION`] of them there is no moment without.
-pub(in crate::network) fn replace_ports(bridge: &str, ports: &[Led]) -> Result<(), NetlinkError> {
+pub(crate) fn replace_ports(bridge: &str, ports: &[Led]) -> Result<(), NetlinkError> {
     let table = names::table(bridge);
     let mut batch = begin(&table);
     for (name, ..) in MAPS {

@@ -3,9 +3,9 @@
 use super::expression::{Compare, Family, Interface, Rule, Side, Verdict};
 use super::ports::{MAPS, push_map};
 use super::{DELETE_RULE, INET, NEW_CHAIN, NEW_RULE, nfgen};
-use crate::network::link::octets;
-use crate::network::netlink::{Batch, Flags};
-use crate::network::subnet::Subnet;
+use crate::link::octets;
+use crate::netlink::{Batch, Flags};
+use crate::subnet::Subnet;
 
 /// Where packets pass: NF_INET_PRE_ROUTING, NF_INET_LOCAL_OUT and NF_INET_POST_ROUTING.
 const PREROUTING: u32 = 0;

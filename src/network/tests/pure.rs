@@ -5,7 +5,7 @@ use super::super::ipam::{Ipam, IpamError};
 use super::super::netns::{self, NetnsName};
 use super::super::subnet::{Subnet, SubnetError};
 use super::super::{BridgeNetwork, BridgeSettings, NetworkError, names};
-use crate::disk::Dir;
+use holdfast_disk::Dir;
 
 fn subnet(text: &str) -> Subnet {
     text.parse().unwrap()

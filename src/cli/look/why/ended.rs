@@ -3,9 +3,9 @@
 use cri_api::runtime::v1 as cri;
 
 use super::{Document, Fact};
-use crate::cli::connect::Daemon;
-use crate::cli::out::text;
-use crate::cli::{CliError, select};
+use crate::connect::Daemon;
+use crate::out::text;
+use crate::{CliError, select};
 
 const SOURCE: &str = "ContainerStatus of the daemon";
 

@@ -16,9 +16,9 @@ use serde::Serialize;
 use super::LookError;
 use super::procfs::{self, Status};
 use super::view::{self, Member, Pod};
-use crate::cli::CliError;
-use crate::cli::connect::Daemon;
-use crate::cli::out::{self, FormatArgs, style};
+use crate::CliError;
+use crate::connect::Daemon;
+use crate::out::{self, FormatArgs, style};
 
 /// Arguments of `why`.
 #[derive(Debug, Args)]
@@ -60,7 +60,7 @@ impl Fact {
 }
 
 /// Explains a container.
-pub(in crate::cli) async fn why(mut daemon: Daemon, args: WhyArgs) -> Result<(), CliError> {
+pub(crate) async fn why(mut daemon: Daemon, args: WhyArgs) -> Result<(), CliError> {
     let document = match view::target(&mut daemon, &args.target).await {
         Ok((pod, at)) => running(&pod, at)?,
         Err(CliError::Look(LookError::NotRunning(_))) => {

@@ -6,8 +6,8 @@ use super::super::kind::Kind;
 use super::super::procfs::{self, Status};
 use super::super::view::{Member, Pod, Whose, whose};
 use super::Fact;
-use crate::cli::look::ns::full_name;
-use crate::sys;
+use crate::look::ns::full_name;
+use holdfast_kernel::sys;
 
 /// What the pause is called.
 const PAUSE: &str = "pause";

@@ -9,9 +9,9 @@ use cri_api::runtime::v1 as cri;
 use tonic::Status;
 
 use super::{Sandbox, patiently, probe};
-use crate::cli::connect::Daemon;
-use crate::cli::run::keeper::{Index, ProbeKind};
-use crate::cli::run::manifest::{Check, PlannedContainer, PodPlan};
+use crate::connect::Daemon;
+use crate::run::keeper::{Index, ProbeKind};
+use crate::run::manifest::{Check, PlannedContainer, PodPlan};
 
 /// What a container gets after its preStop hook at least, in seconds; as on a node.
 const LEAST_GRACE: u64 = 2;

@@ -108,13 +108,13 @@ async fn hear(mut stream: UnixStream) -> Option<Ask> {
 
 /// Has a pod's keeper, if there is one, stop the containers in order and run their preStop hooks. It restarts
 /// nothing any more. What could not be stopped so is left to the caller.
-pub(in crate::cli) async fn ask_to_stop(pod: &str, grace: u32) {
+pub(crate) async fn ask_to_stop(pod: &str, grace: u32) {
     let limit = Duration::from_secs(grace.into()) + SLACK;
     ask(pod, &format!("stop {grace}\n"), limit).await;
 }
 
 /// Has a pod's keeper, if there is one, end. Its door is closed then.
-pub(in crate::cli::run) async fn ask_to_yield(pod: &str) {
+pub(in crate::run) async fn ask_to_yield(pod: &str) {
     ask(pod, "yield\n", SLACK).await;
 }
 

@@ -21,8 +21,8 @@ use tokio::sync::mpsc;
 
 use super::keeper::{Action, Event, Index, Kept, News, Outcome, Passed, Pod, ProbeKind};
 use super::manifest::PodPlan;
-use crate::cli::CliError;
-use crate::cli::connect::Daemon;
+use crate::CliError;
+use crate::connect::Daemon;
 
 mod crew;
 mod door;
@@ -30,7 +30,7 @@ mod observe;
 mod probe;
 
 use crew::Crew;
-pub(in crate::cli) use door::ask_to_stop;
+pub(crate) use door::ask_to_stop;
 pub(super) use door::ask_to_yield;
 use door::{Ask, Door};
 

@@ -7,8 +7,8 @@ use cri_api::runtime::v1::{self as cri, ContainerEventType, ContainerState, PodS
 use tokio::sync::mpsc;
 
 use super::look;
-use crate::cli::connect::Daemon;
-use crate::cli::run::keeper::{Event, Exit, Seen, SeenState};
+use crate::connect::Daemon;
+use crate::run::keeper::{Event, Exit, Seen, SeenState};
 
 /// Events that wait for the keeper.
 const AHEAD: usize = 16;

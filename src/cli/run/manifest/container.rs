@@ -12,7 +12,7 @@ use super::schema::{self, Container, Manifest, PodSpec};
 use super::security::security;
 use super::volume::Volumes;
 use super::{ManifestError, probe, quantity};
-use crate::cli::run::keeper::{Kept, Restart, Role};
+use crate::run::keeper::{Kept, Restart, Role};
 
 /// The limit on processes: not a resource of Kubernetes, so its name has our domain.
 const PIDS: &str = "holdfast.dev/pids";

@@ -10,7 +10,7 @@ use super::probe::Checks;
 use super::schema::{Container, Manifest, PodSecurityContext, PodSpec};
 use super::volume::{self, Needed};
 use super::{ManifestError, security, users};
-use crate::cli::run::keeper::{Kept, Restart, Role};
+use crate::run::keeper::{Kept, Restart, Role};
 
 /// Annotation on pods that were made from a manifest: only their directories are deleted with them.
 pub const MANIFEST_ANNOTATION: &str = "holdfast.dev/manifest";

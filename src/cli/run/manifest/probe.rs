@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::ManifestError;
 use super::schema::{self, Container, PortRef};
-use crate::cli::run::keeper::{Probe, ProbeKind, Probes, Role};
+use crate::run::keeper::{Probe, ProbeKind, Probes, Role};
 
 /// What a probe does.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use cri_api::runtime::v1::NamespaceMode;
 
 use super::{Check, Known, Manifest, ManifestError, NeededKind, PodPlan, Roots};
-use crate::cli::run::keeper::{ProbeKind, Restart, Role};
+use crate::run::keeper::{ProbeKind, Restart, Role};
 
 fn roots() -> Roots {
     Roots {
@@ -50,7 +50,7 @@ fn container(rest: &str) -> String {
 
 #[test]
 fn every_example_is_planned() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("pods");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pods");
     let mut count = 0;
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::pod::CniPod;
 use super::{CniError, CniVersion, config, outcome};
-use crate::disk::{Dir, Durability, FileName};
-use crate::network::{Bandwidth, HostPort, Protocol};
+use crate::{Bandwidth, HostPort, Protocol};
+use holdfast_disk::{Dir, Durability, FileName};
 
 fn write(dir: &Path, name: &str, text: impl AsRef<[u8]>) {
     let dir = Dir::open_root(dir).unwrap();
@@ -75,7 +75,7 @@ fn a_first_file_that_is_no_regular_one_is_refused() {
         make(&dir.path().join("05.conf"));
         let error = config::first(dir.path()).unwrap_err();
         assert!(error.to_string().contains("05.conf"), "{error}");
-        crate::network::cni::verdict::chain(&error)
+        crate::cni::verdict::chain(&error)
     };
     let fifo = |path: &Path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let beside = |path: &Path| path.with_extension("other");

@@ -1,0 +1,243 @@
+//! Volumes and id mappings.
+
+use cri_api::runtime::v1::{self as cri, MountPropagation};
+
+use super::FieldError;
+use super::image::image_spec;
+use super::image::image_spec_message;
+use crate::spec::{
+    ContainerPath, HostPath, MountOption, NamespaceOptions, VolumeMount, VolumePropagation,
+    VolumeSource,
+};
+use holdfast_wire::plan::{IdMappings, IdRange};
+
+/// One volume of a request.
+///
+/// The kernel maps a volume's owners by a user namespace, and the one at hand is the pod's.
+pub(super) fn volume(
+    field: &str,
+    mount: &cri::Mount,
+    pod: &NamespaceOptions,
+) -> Result<VolumeMount, FieldError> {
+    let source = source(field, mount)?;
+    let id_map = id_mappings(field, &mount.uid_mappings, &mount.gid_mappings)?;
+    if id_map.is_some() && id_map != pod.userns {
+        let remedy = "give the mappings of the pod's user namespace, or none";
+        return Err(FieldError::invalid(
+            format!("{field}.uidMappings"),
+            "another mapping than the pod's",
+            remedy,
+        ));
+    }
+    let propagation = propagation(field, mount.propagation)?;
+    if mount.recursive_read_only {
+        recursive_read_only(field, mount.readonly, propagation)?;
+    }
+    Ok(VolumeMount {
+        container_path: ContainerPath::new(
+            &format!("{field}.container_path"),
+            &mount.container_path,
+        )?,
+        source,
+        readonly: mount.readonly,
+        recursive_read_only: mount.recursive_read_only,
+        propagation,
+        selinux_relabel: mount.selinux_relabel,
+        id_map,
+        options: options(field, &mount.mount_options)?,
+    })
+}
+
+fn source(field: &str, mount: &cri::Mount) -> Result<VolumeSource, FieldError> {
+    let image = mount.image.as_ref().filter(|image| !image.image.is_empty());
+    let Some(image) = image else {
+        if !mount.image_sub_path.is_empty() {
+            let remedy = "set image, or leave image_sub_path empty";
+            return Err(FieldError::missing(format!("{field}.image"), remedy));
+        }
+        return Ok(VolumeSource::Host(HostPath::new(
+            &format!("{field}.host_path"),
+            &mount.host_path,
+        )?));
+    };
+    if !mount.host_path.is_empty() {
+        let remedy = "leave it empty for a volume from an image";
+        return Err(FieldError::invalid(
+            format!("{field}.host_path"),
+            &mount.host_path,
+            remedy,
+        ));
+    }
+    if !mount.readonly {
+        let remedy = "a volume from an image is read-only: set it to true";
+        return Err(FieldError::invalid(
+            format!("{field}.readonly"),
+            "false",
+            remedy,
+        ));
+    }
+    let sub_path = &mount.image_sub_path;
+    let sub_field = format!("{field}.image_sub_path");
+    if sub_path.starts_with('/') {
+        let remedy = "give a path relative to the image's root";
+        return Err(FieldError::invalid(sub_field, sub_path, remedy));
+    }
+    let sub_path = match sub_path.as_str() {
+        "" => String::new(),
+        text => ContainerPath::new(&sub_field, text)?.as_str()[1..].to_owned(),
+    };
+    Ok(VolumeSource::Image {
+        image: image_spec(&format!("{field}.image"), Some(image))?,
+        sub_path,
+    })
+}
+
+/// An option that is not known may be one that protects, so that none is passed over.
+fn options(field: &str, names: &[String]) -> Result<Vec<MountOption>, FieldError> {
+    let option = |(index, name): (usize, &String)| {
+        let known = MountOption::ALL
+            .into_iter()
+            .find(|known| known.as_str() == name);
+        known.ok_or_else(|| {
+            let field = format!("{field}.mount_options[{index}]");
+            FieldError::invalid(field, name, "give noexec, nodev or nosuid")
+        })
+    };
+    names.iter().enumerate().map(option).collect()
+}
+
+fn propagation(field: &str, number: i32) -> Result<VolumePropagation, FieldError> {
+    match MountPropagation::try_from(number) {
+        Ok(MountPropagation::PropagationPrivate) => Ok(VolumePropagation::Private),
+        Ok(MountPropagation::PropagationHostToContainer) => Ok(VolumePropagation::HostToContainer),
+        Ok(MountPropagation::PropagationBidirectional) => Ok(VolumePropagation::Bidirectional),
+        Err(_) => Err(FieldError::invalid(
+            format!("{field}.propagation"),
+            number,
+            "give PRIVATE (0), HOST_TO_CONTAINER (1) or BIDIRECTIONAL (2)",
+        )),
+    }
+}
+
+/// The protocol asks for an error when a recursively read-only mount is writable or propagates.
+fn recursive_read_only(
+    field: &str,
+    readonly: bool,
+    propagation: VolumePropagation,
+) -> Result<(), FieldError> {
+    let field = format!("{field}.recursive_read_only");
+    if !readonly {
+        return Err(FieldError::invalid(
+            field,
+            "true",
+            "it needs readonly as well",
+        ));
+    }
+    if propagation != VolumePropagation::Private {
+        return Err(FieldError::invalid(
+            field,
+            "true",
+            "it needs propagation PRIVATE",
+        ));
+    }
+    Ok(())
+}
+
+/// User and group mappings: both or none.
+pub(super) fn id_mappings(
+    field: &str,
+    uids: &[cri::IdMapping],
+    gids: &[cri::IdMapping],
+) -> Result<Option<IdMappings>, FieldError> {
+    if uids.is_empty() && gids.is_empty() {
+        return Ok(None);
+    }
+    if uids.is_empty() || gids.is_empty() {
+        return Err(FieldError::missing(
+            format!("{field}.{}", if uids.is_empty() { "uids" } else { "gids" }),
+            "give mappings for users and for groups, or for neither",
+        ));
+    }
+    Ok(Some(IdMappings {
+        uids: ranges(&format!("{field}.uids"), uids)?,
+        gids: ranges(&format!("{field}.gids"), gids)?,
+    }))
+}
+
+fn ranges(field: &str, mappings: &[cri::IdMapping]) -> Result<Vec<IdRange>, FieldError> {
+    /// Lines that the kernel takes in /proc/PID/uid_map: user_namespaces(7), Linux 4.15.
+    const MOST: usize = 340;
+    if mappings.len() > MOST {
+        return Err(FieldError::invalid(
+            field,
+            mappings.len(),
+            "the kernel takes 340 ranges at most",
+        ));
+    }
+    let range = |(index, mapping): (usize, &cri::IdMapping)| {
+        let fits = |first: u32| first.checked_add(mapping.length).is_some();
+        if mapping.length == 0 || !fits(mapping.host_id) || !fits(mapping.container_id) {
+            let remedy = "give a length above 0 that stays below 4294967295";
+            return Err(FieldError::invalid(
+                format!("{field}[{index}]"),
+                mapping.length,
+                remedy,
+            ));
+        }
+        Ok(IdRange {
+            inside: mapping.container_id,
+            outside: mapping.host_id,
+            count: mapping.length,
+        })
+    };
+    mappings.iter().enumerate().map(range).collect()
+}
+
+/// Ranges as messages.
+pub(super) fn ranges_message(ranges: &[IdRange]) -> Vec<cri::IdMapping> {
+    let message = |range: &IdRange| cri::IdMapping {
+        host_id: range.outside,
+        container_id: range.inside,
+        length: range.count,
+    };
+    ranges.iter().map(message).collect()
+}
+
+/// A volume as the container's status echoes it.
+pub fn volume_message(volume: &VolumeMount) -> cri::Mount {
+    let (host_path, image, image_sub_path) = match &volume.source {
+        VolumeSource::Host(path) => (path.as_str().to_owned(), None, String::new()),
+        VolumeSource::Image { image, sub_path } => (
+            String::new(),
+            Some(image_spec_message(image)),
+            sub_path.clone(),
+        ),
+    };
+    let propagation = match volume.propagation {
+        VolumePropagation::Private => MountPropagation::PropagationPrivate,
+        VolumePropagation::HostToContainer => MountPropagation::PropagationHostToContainer,
+        VolumePropagation::Bidirectional => MountPropagation::PropagationBidirectional,
+    };
+    let mappings = volume.id_map.as_ref();
+    cri::Mount {
+        container_path: volume.container_path.as_str().to_owned(),
+        host_path,
+        readonly: volume.readonly,
+        selinux_relabel: volume.selinux_relabel,
+        propagation: propagation.into(),
+        uid_mappings: mappings
+            .map(|map| ranges_message(&map.uids))
+            .unwrap_or_default(),
+        gid_mappings: mappings
+            .map(|map| ranges_message(&map.gids))
+            .unwrap_or_default(),
+        recursive_read_only: volume.recursive_read_only,
+        image,
+        image_sub_path,
+        mount_options: volume
+            .options
+            .iter()
+            .map(|option| option.as_str().to_owned())
+            .collect(),
+    }
+}

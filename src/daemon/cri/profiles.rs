@@ -1,0 +1,61 @@
+//! CRI `ImageService`: security profiles (KEP-6061), which are no images.
+
+use cri_api::runtime::v1 as cri;
+
+use super::observe::{Answer, observe};
+use super::status::{invalid_profile, of_profile, unknown_profile_kind};
+use super::{Node, convert};
+use holdfast_image::PullRequest;
+
+pub(super) async fn pull(
+    node: &Node,
+    request: cri::PullSecurityProfileRequest,
+) -> Answer<cri::PullSecurityProfileResponse> {
+    let image = request.image.as_ref();
+    let reference = convert::image_reference(image).map_err(|error| invalid_profile(&error))?;
+    observe("PullSecurityProfile", &reference, async {
+        convert::profile_kind(request.profile_kind)
+            .map_err(|error| unknown_profile_kind(&error))?;
+        let credentials = convert::credentials(request.auth.as_ref())?;
+        let wanted = PullRequest {
+            reference: reference.clone(),
+            credentials,
+        };
+        let pods = node.pods.clone();
+        let check = move |text: &str| pods.check_profile(text);
+        let cached = node
+            .images
+            .pull_profile(wanted, check)
+            .await
+            .map_err(of_profile)?;
+        Ok(cri::PullSecurityProfileResponse { cached })
+    })
+    .await
+}
+
+pub(super) fn list(node: &Node) -> cri::ListSecurityProfilesResponse {
+    let profiles = node.images.profiles();
+    let info = profiles.iter().map(|profile| cri::SecurityProfileInfo {
+        digest: profile.digest.to_string(),
+        refs: profile.refs.iter().cloned().collect(),
+        size: profile.text.len() as u64,
+    });
+    cri::ListSecurityProfilesResponse {
+        profiles: info.collect(),
+    }
+}
+
+pub(super) async fn remove(
+    node: &Node,
+    request: cri::RemoveSecurityProfileRequest,
+) -> Answer<cri::RemoveSecurityProfileResponse> {
+    let digest = request.digest;
+    observe("RemoveSecurityProfile", &digest, async {
+        node.images
+            .remove_profile(&digest)
+            .await
+            .map_err(of_profile)?;
+        Ok(cri::RemoveSecurityProfileResponse {})
+    })
+    .await
+}

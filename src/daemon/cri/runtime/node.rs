@@ -1,0 +1,153 @@
+//! What the runtime is and how it does.
+
+use cri_api::runtime::v1 as cri;
+use tonic::Response;
+use tracing::info;
+
+use crate::cri::convert::RUNTIME_HANDLER;
+use crate::cri::observe::Answer;
+use crate::cri::{Node, RUNTIME_NAME, info};
+use crate::pod::Debt;
+use holdfast_kernel::cgroup::Driver;
+
+/// Version of the kubelet's side of the API; both older runtimes answer this.
+const KUBELET_API: &str = "0.1.0";
+
+/// Version of the CRI.
+const RUNTIME_API: &str = "v1";
+
+pub(super) async fn version(_: &Node, _: cri::VersionRequest) -> Answer<cri::VersionResponse> {
+    Ok(Response::new(cri::VersionResponse {
+        version: KUBELET_API.to_owned(),
+        runtime_name: RUNTIME_NAME.to_owned(),
+        runtime_version: env!("CARGO_PKG_VERSION").to_owned(),
+        runtime_api_version: RUNTIME_API.to_owned(),
+    }))
+}
+
+pub(super) async fn status(
+    node: &Node,
+    request: cri::StatusRequest,
+) -> Answer<cri::StatusResponse> {
+    let user_namespaces = node.pods.user_namespace_problem().is_none();
+    let features = cri::RuntimeHandlerFeatures {
+        recursive_read_only_mounts: node.facts.recursive_read_only,
+        // It stands for idmapped mounts as well, which volumes need in such a pod.
+        user_namespaces,
+        cgroup_namespaces: node.facts.cgroup_namespaces,
+    };
+    let handler = |name: &str| cri::RuntimeHandler {
+        name: name.to_owned(),
+        features: Some(features),
+    };
+    let network = node.pods.network_problem().await;
+    Ok(Response::new(cri::StatusResponse {
+        status: Some(cri::RuntimeStatus {
+            conditions: vec![
+                runtime_ready(node).await,
+                network_ready(&network),
+                no_debts(&node.pods.debts()),
+            ],
+        }),
+        info: if request.verbose {
+            info::node(&node.pods, &node.facts.config).await
+        } else {
+            Default::default()
+        },
+        // The default handler is listed by its name and by the empty one: kubelets look up both.
+        runtime_handlers: vec![handler(""), handler(RUNTIME_HANDLER)],
+        features: Some(cri::RuntimeFeatures {
+            supplemental_groups_policy: true,
+            user_namespaces_host_network: user_namespaces,
+            mount_options: true,
+            // Reading alone is what every container has: who asks for the field wants to write.
+            cgroup_mount_mode: node.pods.cgroup_delegation(),
+            seccomp_profile_oci: true,
+        }),
+    }))
+}
+
+/// Whether pods can be run at all.
+async fn runtime_ready(node: &Node) -> cri::RuntimeCondition {
+    let problem = match node.pods.unreleased() {
+        Some(unreleased) => Some(("ReleasingEarlierBoot", unreleased)),
+        None => node.pods.check().await.err().map(|error| {
+            let text = crate::pod::chain(&error);
+            ("RuntimeUnusable", text)
+        }),
+    };
+    condition("RuntimeReady", problem)
+}
+
+/// A condition that holds, or why not.
+fn condition(name: &str, problem: Option<(&str, String)>) -> cri::RuntimeCondition {
+    let status = problem.is_none();
+    let (reason, message) = problem.unwrap_or_default();
+    cri::RuntimeCondition {
+        r#type: name.to_owned(),
+        status,
+        reason: reason.to_owned(),
+        message,
+    }
+}
+
+/// Whether all that was stopped is released. Kubelets show it and go on: only the two others make a node
+/// ready.
+fn no_debts(debts: &[Debt]) -> cri::RuntimeCondition {
+    /// Most debts that the message names.
+    const NAMED: usize = 3;
+    let named: Vec<String> = debts
+        .iter()
+        .take(NAMED)
+        .map(|debt| format!("{} of pod {}: {}", debt.kind, debt.pod.short(), debt.reason))
+        .collect();
+    let more = match debts.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    let problem = (!named.is_empty()).then(|| ("DebtsOwed", named.join("; ") + &more));
+    condition("HoldfastHasNoDebts", problem)
+}
+
+fn network_ready(network_problem: &str) -> cri::RuntimeCondition {
+    let problem = ("NetworkPluginNotReady", network_problem.to_owned());
+    condition(
+        "NetworkReady",
+        (!network_problem.is_empty()).then_some(problem),
+    )
+}
+
+pub(super) async fn runtime_config(
+    node: &Node,
+    _: cri::RuntimeConfigRequest,
+) -> Answer<cri::RuntimeConfigResponse> {
+    let driver = match node.pods.cgroup_driver() {
+        Driver::Cgroupfs => cri::CgroupDriver::Cgroupfs,
+        Driver::Systemd => cri::CgroupDriver::Systemd,
+    };
+    let linux = cri::LinuxRuntimeConfiguration {
+        cgroup_driver: driver.into(),
+    };
+    Ok(Response::new(cri::RuntimeConfigResponse {
+        linux: Some(linux),
+    }))
+}
+
+/// The pod CIDR of a kubelet is for network plugins that take ranges; the built-in network has its own from
+/// the configuration.
+pub(super) async fn update_runtime_config(
+    node: &Node,
+    request: cri::UpdateRuntimeConfigRequest,
+) -> Answer<cri::UpdateRuntimeConfigResponse> {
+    let network = request
+        .runtime_config
+        .and_then(|config| config.network_config);
+    if let Some(pod_cidr) = network
+        .map(|network| network.pod_cidr)
+        .filter(|cidr| !cidr.is_empty())
+    {
+        node.pods.set_ranges(&pod_cidr).await?;
+        info!(%pod_cidr, "later pods get it from the network plugins that take ranges");
+    }
+    Ok(Response::new(cri::UpdateRuntimeConfigResponse {}))
+}

@@ -1,0 +1,62 @@
+//! The progress of a pull as a stream of messages.
+
+use std::time::Duration;
+
+use cri_api::holdfast::v1 as own;
+use tonic::Status;
+use tonic::codegen::BoxStream;
+
+use super::status::of_pull;
+use holdfast_image::{LayerProgress, Pulling};
+
+/// How often it is looked how far a pull is: often enough for a bar that moves.
+const PERIOD: Duration = Duration::from_millis(100);
+
+/// Where a stream is.
+enum Watch {
+    /// The pull is under way; with what was said last.
+    Running(Pulling, Vec<LayerProgress>),
+    /// The last message was sent.
+    Over,
+}
+
+/// A message whenever something has changed, and a last one with the image or the error.
+pub(super) fn pull(pulling: Pulling) -> BoxStream<own::PullImageProgress> {
+    let begin = Watch::Running(pulling, Vec::new());
+    Box::pin(futures_util::stream::unfold(begin, next))
+}
+
+async fn next(watch: Watch) -> Option<(Result<own::PullImageProgress, Status>, Watch)> {
+    let Watch::Running(pulling, said) = watch else {
+        return None;
+    };
+    loop {
+        let ended = tokio::time::timeout(PERIOD, pulling.end()).await.ok();
+        let layers = pulling.layers();
+        match ended {
+            Some(Ok(image)) => {
+                let last = message(&layers, image.id.to_string());
+                return Some((Ok(last), Watch::Over));
+            }
+            Some(Err(error)) => return Some((Err(of_pull(error)), Watch::Over)),
+            None if layers == said => {}
+            None => {
+                let progress = message(&layers, String::new());
+                return Some((Ok(progress), Watch::Running(pulling, layers)));
+            }
+        }
+    }
+}
+
+fn message(layers: &[LayerProgress], image_id: String) -> own::PullImageProgress {
+    let layer = |layer: &LayerProgress| own::LayerProgress {
+        digest: layer.digest.to_string(),
+        size: layer.size,
+        done: layer.done,
+        present: layer.present,
+    };
+    own::PullImageProgress {
+        layers: layers.iter().map(layer).collect(),
+        image_id,
+    }
+}

@@ -1,0 +1,44 @@
+//! The daemon: arguments → configuration → run → exit code.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use holdfastd::serve::{Config, DEFAULT_PATH, chain, run, runtime};
+
+/// Serves CRI v1 and runs the pods of this machine.
+#[derive(Debug, Parser)]
+#[command(name = "holdfastd", version, about)]
+struct Args {
+    /// Configuration file. config.d/*.toml beside it are merged over it.
+    #[arg(long, value_name = "FILE", help = format!("Configuration file [default: {DEFAULT_PATH}]"))]
+    config: Option<PathBuf>,
+    /// Print the configuration in force and exit.
+    #[arg(long)]
+    print_config: bool,
+}
+
+fn main() -> ExitCode {
+    match start(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to be told when standard error is gone.
+            let _ = writeln!(io::stderr(), "holdfastd: {}", chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: Args) -> Result<(), Box<dyn Error>> {
+    let config = Config::load(args.config.as_deref())?;
+    if args.print_config {
+        return Ok(io::stdout().write_all(config.to_toml()?.as_bytes())?);
+    }
+    let runtime = runtime()?;
+    let result = runtime.block_on(run(config));
+    // A blocking thread that hangs in the kernel must not hold up the end.
+    runtime.shutdown_background();
+    Ok(result?)
+}

@@ -1,0 +1,389 @@
+//! From a container's Spec to the plan of its first process and of further ones.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{Linux, LinuxNamespaceType, LinuxSeccomp, Process as OciProcess, Spec};
+
+use super::process::{Surroundings, Terminal};
+use super::seccomp::{FilterCache, FilterError, FilterPart};
+use super::text::{absolute, c_string};
+use super::{devices, mounts, process};
+use holdfast_wire::plan::{
+    ContainerPlan, ContainerSpecials, ExecPlan, ExperimentContainerPlan, PidNamespace, Propagation,
+};
+
+/// What a Spec does not say and the launcher has to know.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanContext<'a> {
+    /// Layers, highest first, as the shim sees them below [`holdfast_wire::plan::STORE_MOUNT`].
+    pub lower: &'a [PathBuf],
+    /// Upper directory, likewise.
+    pub upper: &'a Path,
+    /// Work directory, likewise.
+    pub work: &'a Path,
+    /// Name of the pod's shared memory in the Spec: a mount of it comes from the pause.
+    pub pod_shm: &'a Path,
+    /// Images that mounts of type [`IMAGE_MOUNT`] name as their sources.
+    pub images: &'a [ImageTree],
+    /// What a pid namespace with a path means; a Spec without one makes its own or uses the host's.
+    pub joined_pid: Option<PidNamespace>,
+    /// How cgroups are mounted in containers of this machine.
+    pub cgroups: &'a CgroupMounts,
+    /// Environment values that are not UTF-8: the Spec has them with replacement characters.
+    pub exact_env: &'a [(String, Vec<u8>)],
+    /// Standard input.
+    pub stdin: Stdin,
+    /// Compiled filters.
+    pub filters: &'a FilterCache,
+    /// What else has to allow a system call that the Spec's filter allows.
+    pub seccomp_base: Option<&'a LinuxSeccomp>,
+}
+
+/// Type of a mount of the Spec that is an image's layers. OCI has none: runtimes mount images themselves.
+pub const IMAGE_MOUNT: &str = "image";
+
+/// An image that is a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageTree {
+    /// What the Spec calls it: the source of the mount.
+    pub source: PathBuf,
+    /// Layers, highest first, as the shim sees them.
+    pub lower: Vec<PathBuf>,
+    /// A directory inside the image's root; empty for the root itself.
+    pub sub_path: String,
+}
+
+/// What standard input is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stdin {
+    /// /dev/null.
+    #[default]
+    Null,
+    /// Kept open for clients that attach.
+    Open,
+    /// Ends when the first attached client goes.
+    Once,
+}
+
+/// How cgroups are mounted in containers of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CgroupMounts {
+    /// A tmpfs with one mount for each hierarchy.
+    V1(Vec<CgroupHierarchy>),
+    /// The one tree, with the mount options of the host's (`nsdelegate`, …): the kernel applies those of the
+    /// latest mount to all.
+    V2 {
+        /// Options of the host's mount.
+        options: Vec<String>,
+    },
+}
+
+/// A hierarchy of cgroup v1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CgroupHierarchy {
+    /// Its directory below /sys/fs/cgroup: `cpu,cpuacct`, `systemd`.
+    pub directory: String,
+    /// Mount options that select it: `cpu`, `cpuacct`, or `none` and `name=systemd`.
+    pub options: Vec<String>,
+}
+
+/// A further process in a running container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecRequest<'a> {
+    /// The command.
+    pub args: &'a [String],
+    /// A terminal is its standard streams.
+    pub terminal: bool,
+    /// As in [`PlanContext`].
+    pub exact_env: &'a [(String, Vec<u8>)],
+    /// As in [`PlanContext`].
+    pub seccomp_base: Option<&'a LinuxSeccomp>,
+}
+
+/// Why a Spec cannot become a plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A string has a NUL byte.
+    #[error("{field} has a NUL byte: {text:?}")]
+    Nul {
+        /// Field of the Spec.
+        field: String,
+        /// Its first characters.
+        text: String,
+    },
+    /// A part of the Spec that the launcher cannot do.
+    #[error("{field}: {reason}")]
+    Unsupported {
+        /// Field of the Spec.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A seccomp profile cannot be compiled.
+    #[error("linux.seccomp: cannot compile the profile")]
+    Seccomp {
+        /// Which of the process' profiles.
+        part: FilterPart,
+        /// Why.
+        #[source]
+        source: FilterError,
+    },
+}
+
+impl From<(FilterPart, FilterError)> for PlanError {
+    fn from((part, source): (FilterPart, FilterError)) -> Self {
+        Self::Seccomp { part, source }
+    }
+}
+
+impl PlanError {
+    pub(super) fn unsupported(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Unsupported {
+            field: field.into(),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// The launch plan of a container.
+///
+/// # Errors
+/// [`PlanError`] names the field of the Spec.
+pub fn compile(
+    spec: &Spec,
+    context: &PlanContext<'_>,
+) -> Result<ExperimentContainerPlan, PlanError> {
+    let own = Own::of(linux(spec)?, context.joined_pid)?;
+    Ok(ExperimentContainerPlan {
+        base: base(spec, context, &own)?,
+        special: own.special,
+    })
+}
+
+/// What every container has.
+fn base(spec: &Spec, context: &PlanContext<'_>, own: &Own) -> Result<ContainerPlan, PlanError> {
+    refuse(spec)?;
+    let linux = linux(spec)?;
+    refuse_any(&[
+        ("hostname", spec.hostname().is_some()),
+        (
+            "linux.sysctl",
+            linux
+                .sysctl()
+                .as_ref()
+                .is_some_and(|sysctls| !sysctls.is_empty()),
+        ),
+        (
+            "linux.timeOffsets",
+            linux
+                .time_offsets()
+                .as_ref()
+                .is_some_and(|map| !map.is_empty()),
+        ),
+    ])?;
+    let surroundings = Surroundings {
+        seccomp: linux.seccomp().as_ref(),
+        seccomp_base: context.seccomp_base,
+        exact_env: context.exact_env,
+        filters: context.filters,
+    };
+    let oci_mounts = spec.mounts().as_deref().unwrap_or_default();
+    let (mounts, sealed) = mounts::compile(oci_mounts, context)?;
+    let mut symlinks = mounts::cgroup_links(oci_mounts, context.cgroups)?;
+    let mut nodes = Vec::new();
+    // A /dev of the host has its nodes and links already.
+    if !mounts::host_dev(&mounts) {
+        nodes = devices::nodes(linux.devices().as_deref().unwrap_or_default())?;
+        symlinks.extend(devices::links()?);
+    }
+    let mut readonly_paths = paths("linux.readonlyPaths", linux.readonly_paths())?;
+    readonly_paths.extend(sealed);
+    Ok(ContainerPlan {
+        user: mounts::user_mappings(linux)?,
+        pid: own.pid,
+        new_cgroup: own.cgroup,
+        lower: context
+            .lower
+            .iter()
+            .map(|path| layer("lower", path))
+            .collect::<Result<_, _>>()?,
+        upper: layer("upper", context.upper)?,
+        work: layer("work", context.work)?,
+        readonly_rootfs: spec
+            .root()
+            .as_ref()
+            .and_then(|root| root.readonly())
+            .unwrap_or(false),
+        rootfs_propagation: rootfs_propagation(linux)?,
+        mounts,
+        devices: nodes,
+        symlinks,
+        masked_paths: paths("linux.maskedPaths", linux.masked_paths())?,
+        readonly_paths,
+        process: process::compile(process_of(spec)?, &surroundings)?,
+        stdin: context.stdin != Stdin::Null,
+        stdin_once: context.stdin == Stdin::Once,
+    })
+}
+
+/// The launch plan of a further process: the container's own process with another command.
+///
+/// # Errors
+/// [`PlanError`] names the field of the Spec.
+pub fn exec(
+    spec: &Spec,
+    request: &ExecRequest<'_>,
+    filters: &FilterCache,
+) -> Result<ExecPlan, PlanError> {
+    let linux = linux(spec)?;
+    let terminal = if request.terminal {
+        Terminal::Own
+    } else {
+        Terminal::None
+    };
+    let process = process::with_command(process_of(spec)?, request.args, terminal);
+    let surroundings = Surroundings {
+        seccomp: linux.seccomp().as_ref(),
+        seccomp_base: request.seccomp_base,
+        exact_env: request.exact_env,
+        filters,
+    };
+    Ok(ExecPlan {
+        user: mounts::user_mappings(linux)?,
+        process: process::compile(&process, &surroundings)?,
+    })
+}
+
+fn linux(spec: &Spec) -> Result<&Linux, PlanError> {
+    spec.linux()
+        .as_ref()
+        .ok_or_else(|| PlanError::unsupported("linux", "it is missing"))
+}
+
+pub(super) fn process_of(spec: &Spec) -> Result<&OciProcess, PlanError> {
+    spec.process()
+        .as_ref()
+        .ok_or_else(|| PlanError::unsupported("process", "it is missing"))
+}
+
+pub(super) fn layer(field: &str, path: &Path) -> Result<CString, PlanError> {
+    c_string(field, path.as_os_str().as_bytes())
+}
+
+fn paths(field: &str, list: &Option<Vec<String>>) -> Result<Vec<CString>, PlanError> {
+    list.iter()
+        .flatten()
+        .map(|path| absolute(field, Path::new(path)))
+        .collect()
+}
+
+fn rootfs_propagation(linux: &Linux) -> Result<Propagation, PlanError> {
+    match linux.rootfs_propagation().as_deref().unwrap_or_default() {
+        "" | "private" | "rprivate" => Ok(Propagation::Private),
+        "slave" | "rslave" => Ok(Propagation::Slave),
+        "shared" | "rshared" => Ok(Propagation::Shared),
+        other => {
+            let reason = format!("{other:?} cannot be done");
+            Err(PlanError::unsupported("linux.rootfsPropagation", reason))
+        }
+    }
+}
+
+/// What a container makes by itself; everything else it joins with the pause.
+struct Own {
+    pid: PidNamespace,
+    cgroup: bool,
+    special: ContainerSpecials,
+}
+
+impl Own {
+    fn of(linux: &Linux, joined_pid: Option<PidNamespace>) -> Result<Self, PlanError> {
+        let mut own = Self {
+            pid: PidNamespace::Host,
+            cgroup: false,
+            special: ContainerSpecials::default(),
+        };
+        let mut mount = false;
+        for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
+            let kind = namespace.typ();
+            let joined = namespace.path().is_some();
+            let refused = |reason: String| {
+                Err(PlanError::unsupported(
+                    format!("linux.namespaces[{index}]"),
+                    reason,
+                ))
+            };
+            match (kind, joined) {
+                (LinuxNamespaceType::Pid, false) => own.pid = PidNamespace::Own,
+                (LinuxNamespaceType::Pid, true) => match joined_pid {
+                    Some(pid @ (PidNamespace::Pod | PidNamespace::Container(_))) => own.pid = pid,
+                    _ => return refused("it is not known whose pid namespace this is".to_owned()),
+                },
+                (LinuxNamespaceType::Cgroup, false) => own.cgroup = true,
+                (LinuxNamespaceType::Cgroup, true) => own.special.join_cgroup = true,
+                (LinuxNamespaceType::Uts, false) => own.special.new_uts = true,
+                (LinuxNamespaceType::Ipc, false) => own.special.new_ipc = true,
+                (LinuxNamespaceType::Mount, false) => mount = true,
+                (
+                    LinuxNamespaceType::Network
+                    | LinuxNamespaceType::Ipc
+                    | LinuxNamespaceType::Uts
+                    | LinuxNamespaceType::User
+                    | LinuxNamespaceType::Time,
+                    true,
+                ) => {}
+                (kind, true) => return refused(format!("a {kind} namespace cannot be joined")),
+                (kind, false) => {
+                    return refused(format!("a container has no own {kind} namespace"));
+                }
+            }
+        }
+        if !mount {
+            let reason = "a container needs its own mount namespace";
+            return Err(PlanError::unsupported("linux.namespaces", reason));
+        }
+        Ok(own)
+    }
+}
+
+/// Parts of a Spec that neither a container nor a pause can have.
+pub(super) fn refuse(spec: &Spec) -> Result<(), PlanError> {
+    let linux = linux(spec)?;
+    refuse_any(&[
+        ("domainname", spec.domainname().is_some()),
+        ("solaris", spec.solaris().is_some()),
+        ("windows", spec.windows().is_some()),
+        ("vm", spec.vm().is_some()),
+        ("zos", spec.zos().is_some()),
+        (
+            "linux.netDevices",
+            linux
+                .net_devices()
+                .as_ref()
+                .is_some_and(|map| !map.is_empty()),
+        ),
+        (
+            "linux.mountLabel",
+            linux
+                .mount_label()
+                .as_ref()
+                .is_some_and(|label| !label.is_empty()),
+        ),
+        ("linux.intelRdt", linux.intel_rdt().is_some()),
+        ("linux.memoryPolicy", linux.memory_policy().is_some()),
+        ("linux.personality", linux.personality().is_some()),
+    ])
+}
+
+/// The first field that is there although it must not.
+pub(super) fn refuse_any(fields: &[(&str, bool)]) -> Result<(), PlanError> {
+    match fields.iter().find(|(_, present)| *present) {
+        Some((field, _)) => Err(PlanError::unsupported(
+            *field,
+            "the launcher cannot do this",
+        )),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,33 @@
+//! From an OCI runtime Spec to the flat launch plan of [`holdfast_wire::plan`].
+//!
+//! ```text
+//!   Spec ──┬─ compile ─▶ ExperimentContainerPlan
+//!          ├─ exec ────▶ ExecPlan
+//!   Spec ──┴─ pause ───▶ ExperimentPausePlan
+//! ```
+//!
+//! This module is pure but for a cache of compiled seccomp filters. It never ignores a part of a Spec that
+//! the launcher cannot do: that is an error which names the field.
+
+mod compile;
+mod devices;
+mod hooks;
+mod mounts;
+mod pause;
+mod process;
+pub mod seccomp;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+pub use compile::{
+    CgroupHierarchy, CgroupMounts, ExecRequest, IMAGE_MOUNT, ImageTree, PlanContext, PlanError,
+    Stdin, compile, exec,
+};
+pub use hooks::hooks;
+pub use mounts::check_options;
+pub use pause::pause;
+pub use seccomp::{FilterCache, FilterError, FilterPart};
+
+use compile::{process_of, refuse, refuse_any};

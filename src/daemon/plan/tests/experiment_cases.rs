@@ -1,0 +1,78 @@
+use oci_spec::runtime::LinuxTimeOffset;
+
+use super::*;
+use holdfast_wire::plan::{ClockOffsets, ContainerSpecials, ExperimentPausePlan, PauseSpecials};
+
+fn pause_of(all: Vec<LinuxNamespace>, clocks: &[&str]) -> Result<ExperimentPausePlan, PlanError> {
+    let mut spec = spec();
+    let mut offset = LinuxTimeOffset::default();
+    offset.set_secs(Some(-2)).set_nanosecs(Some(5));
+    let offsets = clocks
+        .iter()
+        .map(|clock| ((*clock).to_owned(), offset.clone()));
+    linux(&mut spec)
+        .set_namespaces(Some(all))
+        .set_time_offsets(Some(offsets.collect()));
+    pause(&spec, None, &FilterCache::default())
+}
+
+#[test]
+fn a_pause_joins_a_network_or_makes_one() {
+    let net = |path| vec![namespace(LinuxNamespaceType::Network, path)];
+    let joined = pause_of(net(Some("/run/netns/other")), &[]).unwrap();
+    assert!(joined.special.join_net && !joined.base.new_net);
+    let made = pause_of(net(None), &[]).unwrap();
+    assert!(made.base.new_net);
+    assert_eq!(made.special, PauseSpecials::default());
+}
+
+#[test]
+fn clocks_need_a_namespace_and_it_needs_them() {
+    let time = || vec![namespace(LinuxNamespaceType::Time, None)];
+    let plan = pause_of(time(), &["boottime"]).unwrap();
+    let offsets = ClockOffsets {
+        monotonic: (0, 0),
+        boottime: (-2, 5),
+    };
+    assert_eq!(plan.special.time, Some(offsets));
+    for (all, clocks) in [
+        (time(), &[][..]),
+        (Vec::new(), &["monotonic"]),
+        (time(), &["realtime"]),
+    ] {
+        let error = pause_of(all, clocks).unwrap_err().to_string();
+        assert!(error.starts_with("linux.timeOffsets"), "{error}");
+    }
+}
+
+#[test]
+fn a_container_makes_or_joins_what_the_spec_says() {
+    use LinuxNamespaceType::{Cgroup, Ipc, Mount, Time, Uts};
+    let special = |all: &[(LinuxNamespaceType, Option<&str>)]| {
+        let mut spec = spec();
+        let all = all.iter().map(|(kind, path)| namespace(*kind, *path));
+        linux(&mut spec).set_namespaces(Some(all.collect()));
+        let plan = Around::default().compile_all(&spec).unwrap();
+        (plan.base.new_cgroup, plan.special)
+    };
+    let plain = [
+        (Mount, None),
+        (Uts, Some("/proc/7/ns/uts")),
+        (Ipc, Some("/proc/7/ns/ipc")),
+        (Time, Some("/proc/7/ns/time")),
+        (Cgroup, None),
+    ];
+    assert_eq!(special(&plain), (true, ContainerSpecials::default()));
+    let other = [
+        (Mount, None),
+        (Uts, None),
+        (Ipc, None),
+        (Cgroup, Some("/proc/7/ns/cgroup")),
+    ];
+    let all = ContainerSpecials {
+        new_uts: true,
+        new_ipc: true,
+        join_cgroup: true,
+    };
+    assert_eq!(special(&other), (false, all));
+}

@@ -1,0 +1,337 @@
+//! Connects a pod's network namespace, and disconnects it: by the plugins that are installed on the machine or
+//! by the built-in bridge.
+//!
+//! ```text
+//!   attach: pin the namespace ─▶ loopback only
+//!                             ├▶ bridge: lease, veth pair, ports of the host
+//!                             └▶ CNI: loopback, then the plugins
+//!   detach: whatever there is of all of them; which one it was needs no record
+//! ```
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use super::error::PodError;
+use super::experiments;
+use super::link::ShimLink;
+use super::node::{CniUse, Node, blocking};
+use super::record::PodRecord;
+use super::sandbox::{shim, unexpected};
+use super::state::PodPhase;
+use crate::spec::{self, NetMode, PodConfig};
+use holdfast_kernel::id::PodId;
+use holdfast_network::cni::{CniError, CniNetwork, CniPod, NetworkList};
+use holdfast_network::{
+    self as network, Bandwidth, BridgeNetwork, HostPort, Protocol, Published, Subnet,
+};
+use holdfast_wire::Request;
+
+/// How a pod is to be connected.
+enum Way {
+    Loopback,
+    Bridge,
+    Cni(Box<NetworkList>),
+}
+
+/// How far a pod was connected without waiting for plugins.
+enum Step {
+    Done(Vec<IpAddr>),
+    Plugins(Box<NetworkList>),
+}
+
+/// Checks what a request asks of the network, as far as that is known without the machine.
+pub fn validate(node: &Node, config: &PodConfig) -> Result<(), PodError> {
+    if config.namespaces.network == NetMode::Node {
+        // With the host's network a port is the host's anyway, and nothing of the host's is limited.
+        return Ok(());
+    }
+    let limits = bandwidth(config)?;
+    if config.experiments.join_network.is_some() {
+        return experiments::check_bandwidth(limits);
+    }
+    if node.cni_use != CniUse::Never || node.network.is_some() {
+        return Ok(());
+    }
+    if !ports(config)?.is_empty() {
+        return Err(PodError::NoNetwork(
+            "a port of the host cannot lead into it",
+        ));
+    }
+    if !limits.is_unlimited() {
+        return Err(PodError::NoNetwork("its bandwidth cannot be limited"));
+    }
+    Ok(())
+}
+
+/// Pins a pod's network namespace, connects it and gives its addresses.
+pub async fn attach(
+    node: &Arc<Node>,
+    pod: &PodRecord,
+    link: &ShimLink,
+    netns: OwnedFd,
+) -> Result<Vec<IpAddr>, PodError> {
+    const DOING: &str = "open a netlink socket in the pod's network namespace";
+    if !pod.config.owns_network() {
+        return Ok(Vec::new());
+    }
+    let (answer, way) = tokio::join!(link.ask(Request::OpenNetlink, &[]), way(node));
+    let mut answer = answer.map_err(shim(DOING))?;
+    let Some(control) = answer.descriptors.pop() else {
+        return Err(unexpected(DOING, &answer));
+    };
+    let (owner, record, way) = (Arc::clone(node), pod.clone(), way?);
+    let step = blocking(move || {
+        owner.pin(record.id, netns.as_fd())?;
+        match way {
+            Way::Bridge => bridge(&owner, &record, &netns, &control).map(Step::Done),
+            Way::Loopback => {
+                network::loopback_up(control.as_fd())?;
+                Ok(Step::Done(Vec::new()))
+            }
+            Way::Cni(list) => {
+                network::loopback_up(control.as_fd())?;
+                Ok(Step::Plugins(list))
+            }
+        }
+    });
+    match step.await? {
+        Step::Done(ips) => Ok(ips),
+        Step::Plugins(list) => {
+            let ips = node.cni.add(&list, &cni_pod(node, pod)?).await?;
+            Ok(lasting(&pod.config, ips))
+        }
+    }
+}
+
+/// Those of a pod's addresses that its sysctls leave it.
+fn lasting(config: &PodConfig, mut ips: Vec<IpAddr>) -> Vec<IpAddr> {
+    if spec::sysctl::disables_ipv6(config, "eth0") {
+        ips.retain(IpAddr::is_ipv4);
+    }
+    ips
+}
+
+/// Which network a new pod joins.
+async fn way(node: &Node) -> Result<Way, PodError> {
+    let list = match node.cni_use {
+        CniUse::Never => None,
+        CniUse::WhenConfigured => node.cni.look().await?,
+        CniUse::Always => {
+            let none = || CniError::NoConfig(node.cni.settings().conf_dir.clone());
+            Some(node.cni.look().await?.ok_or_else(none)?)
+        }
+    };
+    Ok(match (list, &node.network) {
+        (Some(list), _) => Way::Cni(Box::new(list)),
+        (None, Some(_)) => Way::Bridge,
+        (None, None) => Way::Loopback,
+    })
+}
+
+fn bridge(
+    node: &Node,
+    pod: &PodRecord,
+    netns: &OwnedFd,
+    control: &OwnedFd,
+) -> Result<Vec<IpAddr>, PodError> {
+    let Some(bridge) = &node.network else {
+        return Ok(Vec::new());
+    };
+    let id = pod.id.to_string();
+    bridge.ensure_once()?;
+    let ips = bridge.attach(&id, netns.as_fd(), control.as_fd())?.ips;
+    let ips = lasting(&pod.config, ips);
+    let limits = bandwidth(&pod.config)?;
+    if !limits.is_unlimited() {
+        bridge.shape(&id, limits)?;
+    }
+    bridge.publish(&id, &ips, &ports(&pod.config)?)?;
+    Ok(ips)
+}
+
+/// Disconnects a pod for which no plugins have to be called; None when they have to. Blocks.
+pub fn detach_now(node: &Node, pod: &PodRecord) -> Option<Vec<PodError>> {
+    if !pod.config.owns_network() {
+        return Some(Vec::new());
+    }
+    match node.cni.is_attached(&pod.id.to_string()) {
+        Ok(false) => Some(detach_bridge(node, pod, Pin::Remove)),
+        // A record that cannot be looked for fails again where that is told.
+        Ok(true) | Err(_) => None,
+    }
+}
+
+/// Disconnects a pod. Every network is tried: nothing is there of those that it never joined.
+pub async fn detach(node: &Arc<Node>, pod: &PodRecord) -> Vec<PodError> {
+    let netns = node.netns_path(pod.id);
+    let left = node.cni.del(&pod.id.to_string(), &netns).await;
+    // Plugins find what they have made by what is in the namespace: it stays until they have let go.
+    let pin = if left.is_ok() { Pin::Remove } else { Pin::Keep };
+    let (node, pod) = (Arc::clone(node), pod.clone());
+    let rest = blocking(move || Ok(detach_bridge(&node, &pod, pin)));
+    let mut failures = rest.await.unwrap_or_else(|error| vec![error]);
+    failures.extend(left.err().map(PodError::from));
+    failures
+}
+
+/// What becomes of the pin of a pod's network namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pin {
+    Remove,
+    Keep,
+}
+
+fn detach_bridge(node: &Node, pod: &PodRecord, pin: Pin) -> Vec<PodError> {
+    let mut failures: Vec<PodError> = Vec::new();
+    if let Some(bridge) = &node.network {
+        let id = pod.id.to_string();
+        failures.extend(bridge.detach(&id).err().map(PodError::from));
+        if bandwidth(&pod.config).is_ok_and(|limits| !limits.is_unlimited()) {
+            failures.extend(bridge.unshape(&id).err().map(PodError::from));
+        }
+    }
+    if pin == Pin::Remove {
+        failures.extend(node.unpin(pod.id).err());
+    }
+    failures
+}
+
+/// What plugins are told of a pod.
+fn cni_pod(node: &Node, pod: &PodRecord) -> Result<CniPod, PodError> {
+    let config = &pod.config;
+    let dns = config.dns.clone();
+    Ok(CniPod {
+        id: pod.id.to_string(),
+        netns: node.netns_path(pod.id),
+        namespace: config.metadata.namespace.clone(),
+        name: config.metadata.name.clone(),
+        uid: config.metadata.uid.clone(),
+        cgroup: pod.cgroup.clone(),
+        annotations: config.annotations.clone(),
+        ports: ports(config)?,
+        bandwidth: bandwidth(config)?,
+        dns: dns.map(|dns| [dns.servers, dns.searches, dns.options]),
+    })
+}
+
+fn bandwidth(config: &PodConfig) -> Result<Bandwidth, PodError> {
+    Ok(Bandwidth::of(|key| config.annotations.get(key))?)
+}
+
+/// The ports of the host that lead into a pod. Port 0 of the host is none.
+fn ports(config: &PodConfig) -> Result<Vec<HostPort>, PodError> {
+    let led = config
+        .port_mappings
+        .iter()
+        .filter(|port| port.host_port != 0);
+    let port = |port: &spec::PortMapping| {
+        let host_ip = match port.host_ip.as_str() {
+            "" => None,
+            text => Some(
+                text.parse()
+                    .map_err(|_| PodError::HostIp(text.to_owned()))?,
+            ),
+        };
+        Ok(HostPort {
+            protocol: match port.protocol {
+                spec::Protocol::Tcp => Protocol::Tcp,
+                spec::Protocol::Udp => Protocol::Udp,
+                spec::Protocol::Sctp => Protocol::Sctp,
+            },
+            host_ip,
+            host_port: port.host_port,
+            pod_port: port.container_port,
+        })
+    };
+    led.map(port).collect()
+}
+
+/// Why new pods would get no network of their own; empty when they would.
+pub async fn problem(node: &Node) -> String {
+    if node.cni_use != CniUse::Never {
+        let found = node.cni.look().await;
+        // A broken configuration is one, and says so.
+        if node.cni_use == CniUse::Always || !matches!(found, Ok(None)) {
+            return node.cni.ready(found).await.err().unwrap_or_default();
+        }
+    }
+    match &node.network {
+        Some(_) => String::new(),
+        None => "network.kind is none".to_owned(),
+    }
+}
+
+/// CIDRs with commas between them.
+pub fn ranges(text: &str) -> Result<Vec<Subnet>, PodError> {
+    let cidrs = text
+        .split(',')
+        .map(str::trim)
+        .filter(|cidr| !cidr.is_empty());
+    let range = |cidr: &str| cidr.parse().map_err(PodError::Range);
+    cidrs.map(range).collect()
+}
+
+/// Makes the built-in bridge unless the plugins' network takes its place and no pod is left on it: a machine
+/// that has another network gets no bridge that nobody uses. Blocks.
+pub fn prepare(bridge: &BridgeNetwork, cni: &CniNetwork, cni_use: CniUse) -> Result<(), PodError> {
+    let plugins = cni_use == CniUse::WhenConfigured && !matches!(cni.configured(), Ok(None));
+    if plugins && !bridge.is_used() {
+        return Ok(());
+    }
+    Ok(bridge.ensure()?)
+}
+
+/// What the networks make of the pods that were found at the daemon's start: they let go of all others.
+/// Blocks.
+pub fn reconcile(node: &Node, unread: &BTreeSet<PodId>) -> Result<(), PodError> {
+    let Some(bridge) = &node.network else {
+        return Ok(());
+    };
+    let pods = node.index.pods();
+    let served = pods.iter().map(|entry| entry.id);
+    let live: Vec<String> = served
+        .chain(unread.iter().copied())
+        .map(|id| id.to_string())
+        .collect();
+    let live: Vec<&str> = live.iter().map(String::as_str).collect();
+    bridge.reconcile(&live)?;
+    if !bridge.is_made() {
+        return Ok(());
+    }
+    let mut published: Vec<Published> = Vec::new();
+    for entry in pods {
+        let pod = Arc::clone(&entry.snapshot.load().pod);
+        let own = pod.config.owns_network();
+        // Addresses of the plugins' network are in their hands, and so are the ports that lead to them.
+        if own && pod.phase == PodPhase::Ready && bridge.is_attached(&pod.id.to_string()) {
+            published.push((pod.id.to_string(), pod.ips.clone(), ports(&pod.config)?));
+        }
+    }
+    Ok(bridge.republish(&published)?)
+}
+
+/// Lets the plugins forget the pods that are gone, and looks whether those that are there are still connected.
+/// In the background: plugins may take their time, and nobody's request waits for it. What is left of another
+/// boot goes before new pods come.
+pub async fn settle(node: Arc<Node>) {
+    node.readiness.all_released().await;
+    if let Err(error) = node.cni.collect().await {
+        tracing::warn!(
+            error = super::chain(&error),
+            "network plugins did not collect what is left of old pods"
+        );
+    }
+    node.readiness.collected();
+    for entry in node.index.pods() {
+        let pod = Arc::clone(&entry.snapshot.load().pod);
+        if pod.phase != PodPhase::Ready {
+            continue;
+        }
+        if let Err(error) = node.cni.check(&pod.id.to_string()).await {
+            tracing::warn!(pod = %pod.id, error = super::chain(&error), "the pod's network is not as it was made");
+        }
+    }
+}

@@ -1,0 +1,591 @@
+//! Preparing, launching and deleting a container.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use oci_spec::runtime::Spec;
+
+use super::apparmor;
+use super::cdi;
+use super::error::PodError;
+use super::files;
+use super::host;
+use super::image_volume;
+use super::index::PodSnapshot;
+use super::launch_error;
+use super::limits;
+use super::link::{LinkError, ShimLink};
+use super::log_file;
+use super::node::{EMPTY_LAYER, Node, blocking, now};
+use super::patience::{DEADLINE, patiently};
+use super::process::ProcessIdentity;
+use super::propagation;
+use super::record::{self, ContainerImage, ContainerRecord, PodRecord};
+use super::sandbox::{Order, cgroup_slots, kill_and_remove, unexpected};
+use super::seccomp::{self, Suspect};
+use super::state::{ContainerPhase, Run};
+use super::volumes::{self, ImageVolumes};
+use crate::plan::{self, PlanContext, Stdin};
+use crate::spec::{
+    self, AppArmorChoice, CdiEdits, ContainerConfig, DeviceGrant, DeviceRequest, HostDevice,
+    Identity, ImageDefaults, PidMode, PodConfig, PodPaths, Signal, SpecRequest,
+};
+use holdfast_image::{Image, ImageKind};
+use holdfast_kernel::cgroup::{Cgroup, CgroupPath};
+use holdfast_kernel::id::ContainerId;
+use holdfast_wire::plan::{ExperimentContainerPlan, Hooks, POD_SHM, PidNamespace};
+use holdfast_wire::{Reply, Request};
+
+/// The cgroup of a container.
+pub fn cgroup_path(pod: &PodRecord, id: ContainerId) -> Result<CgroupPath, PodError> {
+    Ok(CgroupPath::new(&pod.cgroup)?.join(&id.to_string())?)
+}
+
+/// What a new record lacks: it is read from files, and so not by the thread that serves the pod.
+#[derive(Debug)]
+pub struct Found {
+    /// What CDI devices change.
+    pub cdi: CdiEdits,
+    /// Who the first process is.
+    pub identity: Identity,
+}
+
+/// A new container's record: everything that the request and the image's configuration decide.
+pub fn new_record(
+    node: &Node,
+    pod: &PodRecord,
+    config: ContainerConfig,
+    image: &Image,
+) -> Result<ContainerRecord, PodError> {
+    if config.security.privileged && !pod.config.security.privileged {
+        return Err(PodError::Privileged);
+    }
+    if image.kind == ImageKind::Artifact {
+        return Err(PodError::Artifact(config.image.image.clone()));
+    }
+    spec::resources::check(&config.resources)?;
+    let image_volumes = image_volume::resolve(node, &config)?;
+    let mut image = image_facts(image);
+    if node.settings.image_volumes == ImageVolumes::Ignore {
+        image.defaults.volumes.clear();
+    }
+    let stop_signal = match (config.stop_signal, image.defaults.stop_signal.as_str()) {
+        (Some(signal), _) => signal,
+        (None, "") => Signal::TERM,
+        (None, name) => name.parse().map_err(|source| PodError::StopSignal {
+            image: config.image.image.clone(),
+            source,
+        })?,
+    };
+    Ok(ContainerRecord {
+        id: ContainerId::random()?,
+        pod: pod.id,
+        image_volumes,
+        // Both are found by [`create`].
+        cdi: CdiEdits::default(),
+        identity: Identity::default(),
+        phase: ContainerPhase::Created,
+        created_at: now(),
+        started_at: 0,
+        log_path: log_file::path(&pod.config, &config),
+        resources: config.resources.clone(),
+        stop_signal,
+        degraded: Vec::new(),
+        removed_exit: None,
+        image: Arc::new(image),
+        config: Arc::new(config),
+    })
+}
+
+fn image_facts(image: &Image) -> ContainerImage {
+    let id = image.id.to_string();
+    let digest = image.repo_digests.first().unwrap_or(&id).clone();
+    let reference = image.repo_tags.first().unwrap_or(&digest).clone();
+    ContainerImage {
+        reference,
+        digest,
+        layers: image.layers.clone(),
+        defaults: ImageDefaults {
+            user: image.user().to_owned(),
+            env: image.env().to_vec(),
+            entrypoint: image.entrypoint().to_vec(),
+            cmd: image.cmd().to_vec(),
+            working_dir: image.working_dir().to_owned(),
+            stop_signal: image.stop_signal().to_owned(),
+            volumes: image.volumes(),
+        },
+        id,
+    }
+}
+
+/// The nodes behind all requested devices.
+fn device_grants(config: &ContainerConfig) -> Result<Vec<DeviceGrant>, PodError> {
+    let grants: Result<Vec<_>, _> = config.devices.iter().map(device_grant).collect();
+    Ok(grants?.concat())
+}
+
+/// The nodes behind a requested device: the one that is named, or all below a directory.
+fn device_grant(request: &DeviceRequest) -> Result<Vec<DeviceGrant>, PodError> {
+    let path = request.host_path.as_path();
+    let unusable = |source| PodError::RequestedFile {
+        field: "config.devices.host_path",
+        path: path.to_owned(),
+        source,
+    };
+    let real = path.canonicalize().map_err(unusable)?;
+    let inside = Path::new(request.container_path.as_str());
+    let mut found = host::devices(&real);
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    if found.is_empty() {
+        let reason = "it is no device node and no directory that has some";
+        return Err(unusable(std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            reason,
+        )));
+    }
+    let grant = |mut device: HostDevice| {
+        device.path = match device.path.strip_prefix(&real) {
+            Ok(below) if !below.as_os_str().is_empty() => inside.join(below),
+            _ => inside.to_owned(),
+        };
+        DeviceGrant {
+            device,
+            permissions: request.permissions.clone(),
+        }
+    };
+    Ok(found.into_iter().map(grant).collect())
+}
+
+/// Where the pid namespace of a container comes from, when it is not its own.
+fn joined_pid(record: &ContainerRecord) -> Option<PidNamespace> {
+    match &record.config.security.pid {
+        PidMode::Pod => Some(PidNamespace::Pod),
+        PidMode::Target(id) => Some(PidNamespace::Container(*id)),
+        PidMode::Container | PidMode::Node => None,
+    }
+}
+
+/// The OCI runtime Spec of a container that is to be launched: what it names has to be there.
+fn launch_spec(node: &Node, pod: &PodSnapshot, record: &ContainerRecord) -> Result<Spec, PodError> {
+    if let PidMode::Target(id) = &record.config.security.pid
+        && running(pod, *id).is_none()
+    {
+        return Err(PodError::Target(id.to_string()));
+    }
+    build_spec(node, pod, record, &device_grants(&record.config)?)
+}
+
+/// The OCI runtime Spec of a container. Made anew from the record whenever it is wanted. The container may have
+/// outlived its target and its devices: such devices are left out, and the number of the target is 0.
+pub fn runtime_spec(
+    node: &Node,
+    pod: &PodSnapshot,
+    record: &ContainerRecord,
+) -> Result<Spec, PodError> {
+    let devices = &record.config.devices;
+    let devices: Vec<_> = devices.iter().flat_map(device_grant).flatten().collect();
+    build_spec(node, pod, record, &devices)
+}
+
+fn build_spec(
+    node: &Node,
+    pod: &PodSnapshot,
+    record: &ContainerRecord,
+    devices: &[DeviceGrant],
+) -> Result<Spec, PodError> {
+    let directory = node.pod_path(pod.pod.id);
+    let pause = pod.pod.pause.map_or(0, |pause| pause.pid);
+    let target_pid = match &record.config.security.pid {
+        PidMode::Target(id) => {
+            let target = running(pod, *id).unwrap_or(0);
+            Some(PathBuf::from(format!("/proc/{target}/ns/pid")))
+        }
+        PidMode::Pod | PidMode::Container | PidMode::Node => None,
+    };
+    let paths = PodPaths {
+        hosts: directory.join(files::HOSTS),
+        hostname: directory.join(files::HOSTNAME),
+        resolv_conf: directory.join(files::RESOLV_CONF),
+        shm: PathBuf::from(POD_SHM),
+        namespaces: PathBuf::from(format!("/proc/{pause}/ns")),
+        target_pid,
+    };
+    let security = &record.config.security;
+    let seccomp = seccomp::localhost_profile(&security.seccomp)?;
+    if let AppArmorChoice::Localhost(name) = &security.apparmor
+        && node.facts.apparmor
+    {
+        apparmor::require(name)?;
+    }
+    let cgroup = cgroup_path(&pod.pod, record.id)?;
+    // Updates replace the resources of the request.
+    let config = ContainerConfig {
+        resources: record.resources.clone(),
+        ..(*record.config).clone()
+    };
+    Ok(spec::build(&SpecRequest {
+        pod_id: &pod.pod.id,
+        container_id: &record.id,
+        pod: &pod.pod.config,
+        container: &config,
+        image: &record.image.defaults,
+        identity: &record.identity,
+        host: &node.facts,
+        paths: &paths,
+        node_hostname: &node.hostname,
+        cgroups_path: cgroup.as_str(),
+        localhost_seccomp: seccomp.as_ref(),
+        devices,
+        cdi: &record.cdi,
+        volumes: &volumes::mounts(node, record)?,
+    })?)
+}
+
+/// The process of a container of the pod, if it runs.
+fn running(pod: &PodSnapshot, id: ContainerId) -> Option<i32> {
+    match &pod.containers.get(&id)?.phase {
+        ContainerPhase::Running(run, _) => Some(run.process.pid),
+        _ => None,
+    }
+}
+
+/// Makes a container of a new record, and returns what that record lacks. On failure nothing is left.
+pub async fn create(
+    node: Arc<Node>,
+    pod: Arc<PodSnapshot>,
+    mut record: ContainerRecord,
+) -> Result<Found, PodError> {
+    record.cdi = cdi_edits(&node, &record.config).await?;
+    answering(&record).await?;
+    blocking(move || {
+        record.identity = identity(&node, &record)?;
+        prepare(&node, &pod, &record)?;
+        Ok(Found {
+            cdi: record.cdi,
+            identity: record.identity,
+        })
+    })
+    .await
+}
+
+/// Who a container's first process is, by the image's files. Blocks.
+fn identity(node: &Node, record: &ContainerRecord) -> Result<Identity, PodError> {
+    let image = &record.image;
+    let read = |path| {
+        let layers = &image.layers;
+        node.images.read_file(layers, path, spec::user::MAX_FILE)
+    };
+    let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
+    spec::user::resolve(
+        &record.config.security.run_as,
+        &image.defaults.user,
+        passwd.as_deref(),
+        group.as_deref(),
+    )
+    .map_err(|source| PodError::User {
+        image: record.config.image.image.clone(),
+        source,
+    })
+}
+
+/// What the CDI devices of a request change. Their descriptions and what these name may be anywhere on the node.
+async fn cdi_edits(node: &Arc<Node>, config: &Arc<ContainerConfig>) -> Result<CdiEdits, PodError> {
+    fn names(config: &ContainerConfig) -> Vec<&str> {
+        spec::cdi_names(&config.cdi_devices, config.annotations.iter())
+    }
+    if names(config).is_empty() {
+        return Ok(CdiEdits::default());
+    }
+    let (node, config) = (Arc::clone(node), Arc::clone(config));
+    let read = move || Ok(cdi::edits(&node.settings.cdi_dirs, &names(&config))?);
+    patiently(
+        "CDI_devices: a description of them, or a path that it names,",
+        DEADLINE,
+        read,
+    )
+    .await
+}
+
+/// Checks that the container can be launched, makes its directories and its cgroup, and records it. Blocks.
+/// On failure nothing is left.
+fn prepare(node: &Node, pod: &PodSnapshot, record: &ContainerRecord) -> Result<(), PodError> {
+    let spec = launch_spec(node, pod, record)?;
+    compile(node, record, &spec)?;
+    hooks(node, record, &spec)?;
+    image_volume::check(node, record)?;
+    let made = prepare_parts(node, pod, record, &spec);
+    if made.is_err() {
+        // The first failure is the one to tell; what cannot be undone now is swept by the next start.
+        for failure in delete(node, &pod.pod, record.id) {
+            tracing::warn!(error = &failure as &dyn std::error::Error, container = %record.id, "undo a creation");
+        }
+    }
+    made
+}
+
+fn prepare_parts(
+    node: &Node,
+    pod: &PodSnapshot,
+    record: &ContainerRecord,
+    spec: &Spec,
+) -> Result<(), PodError> {
+    let dir = node.make_pod_dir(pod.pod.id)?;
+    record::intend_container(&dir, record)?;
+    node.make_layer(record.id, pod.pod.config.root_owner())?;
+    if record.image.layers.is_empty() {
+        node.make_empty_layer(record.id)?;
+    }
+    volumes::make(node, record)?;
+    make_cgroup(node, &pod.pod, record, spec)?;
+    Ok(record::confirm_container(&dir, record.id)?)
+}
+
+/// Makes the container's cgroup with its limits, and gives it to the container's user where that is wanted.
+fn make_cgroup(
+    node: &Node,
+    pod: &PodRecord,
+    record: &ContainerRecord,
+    spec: &Spec,
+) -> Result<Cgroup, PodError> {
+    let limits = limits::of_spec(spec, node.cgroups.mode(), node.settings.pids_limit);
+    let group = node
+        .cgroups
+        .create(&cgroup_path(pod, record.id)?, &limits)?;
+    if spec::delegated(&pod.config, &record.config, &node.facts) {
+        let inside = record.identity.uid;
+        let map = pod.config.namespaces.userns.as_ref();
+        // That the user is in the map was checked when the Spec was made.
+        let user = map.map_or(Some(inside), |map| map.outside_user(inside));
+        group.delegate(user.unwrap_or(inside))?;
+    }
+    Ok(group)
+}
+
+fn compile(
+    node: &Node,
+    record: &ContainerRecord,
+    spec: &Spec,
+) -> Result<ExperimentContainerPlan, PodError> {
+    let mut lower = image_volume::lower(node, &record.image.layers);
+    if lower.is_empty() {
+        lower.push(node.container_store_path(record.id, EMPTY_LAYER));
+    }
+    let config = &record.config;
+    let seccomp_base = spec::seccomp_base(&config.security.seccomp, spec, &node.facts);
+    let plan = plan::compile(
+        spec,
+        &PlanContext {
+            lower: &lower,
+            upper: &node.container_store_path(record.id, "upper"),
+            work: &node.container_store_path(record.id, "work"),
+            pod_shm: Path::new(POD_SHM),
+            images: &image_volume::trees(node, record),
+            joined_pid: joined_pid(record),
+            cgroups: &node.cgroup_mounts,
+            exact_env: &config.envs,
+            stdin: match (config.stdin, config.stdin_once) {
+                (false, _) => Stdin::Null,
+                (true, false) => Stdin::Open,
+                (true, true) => Stdin::Once,
+            },
+            filters: &node.filters,
+            seccomp_base: seccomp_base.as_ref(),
+        },
+    );
+    plan.map_err(seccomp::of_plan(&config.security.seccomp))
+}
+
+/// The hooks of a container.
+fn hooks(node: &Node, record: &ContainerRecord, spec: &Spec) -> Result<Option<Hooks>, PodError> {
+    let bundle = node.bundle_path(record.id);
+    Ok(plan::hooks(spec, &record.id.to_string(), &bundle)?)
+}
+
+/// Waits until the paths answer that a container's request names and this process looks at. Those that are
+/// mounted are the business of the container's own process.
+async fn answering(record: &ContainerRecord) -> Result<(), PodError> {
+    let config = &record.config;
+    let named = seccomp::is_file(&config.security.seccomp) || !config.devices.is_empty();
+    if !named && !propagation::is_wanted(config) {
+        return Ok(());
+    }
+    let config = Arc::clone(&record.config);
+    let look = move || {
+        seccomp::localhost_profile(&config.security.seccomp)?;
+        propagation::check(&config)?;
+        device_grants(&config).map(drop)
+    };
+    patiently(
+        "a device, profile or volume of the container",
+        DEADLINE,
+        look,
+    )
+    .await
+}
+
+/// The log of a container, opened.
+pub async fn log_of(
+    pod: &PodSnapshot,
+    record: &ContainerRecord,
+) -> Result<Option<OwnedFd>, PodError> {
+    let (pod, config) = (Arc::clone(&pod.pod.config), Arc::clone(&record.config));
+    open_log(pod, config).await
+}
+
+/// As [`log_of`], by what it follows from.
+pub async fn open_log(
+    pod: Arc<PodConfig>,
+    config: Arc<ContainerConfig>,
+) -> Result<Option<OwnedFd>, PodError> {
+    let Some(path) = log_file::path(&pod, &config) else {
+        return Ok(None);
+    };
+    let open = move || log_file::open_log(&pod, &config);
+    patiently(&path.to_string_lossy(), DEADLINE, open).await
+}
+
+/// What a launch needs.
+#[derive(Debug)]
+struct Launch {
+    order: Order,
+    cgroup: Cgroup,
+    suspect: Option<Suspect>,
+}
+
+/// Asks the shim to start a container. Returns the process and what was left out.
+pub async fn launch(
+    node: Arc<Node>,
+    pod: Arc<PodSnapshot>,
+    record: Arc<ContainerRecord>,
+    (link, given_up): (ShimLink, Arc<AtomicBool>),
+) -> Result<(Run, Vec<String>), PodError> {
+    const DOING: &str = "start the container";
+    let (id, started_at) = (record.id, record.started_at);
+    let memory_limit = record.resources.memory_limit;
+    answering(&record).await?;
+    let log = log_of(&pod, &record).await?;
+    if link.is_closed() {
+        // The pod was stopped while the log was waited for: nothing is to be made for it any more.
+        let source = LinkError::Closed;
+        return Err(PodError::Shim {
+            doing: DOING,
+            source,
+        });
+    }
+    let config = Arc::clone(&pod.pod.config);
+    let launch = blocking(move || ready_launch(&node, &pod, &record)).await?;
+    let (slots, directories) = cgroup_slots(&launch.cgroup);
+    let mut descriptors = vec![launch.order.plan()];
+    descriptors.extend(log.as_ref().map(|log| log.as_fd()));
+    descriptors.extend(directories);
+    let (container, log) = (id, log.is_some());
+    let request = match launch.order {
+        Order::Plain(_) => Request::StartContainer {
+            container,
+            log,
+            cgroup: slots,
+        },
+        Order::Experiment(_) => Request::StartExperimentContainer {
+            container,
+            log,
+            cgroup: slots,
+        },
+        Order::Hooked(_) => Request::StartHookedContainer {
+            container,
+            log,
+            cgroup: slots,
+        },
+    };
+    // Nothing is awaited from here to the sending: an end that is asked for later reaches the shim later.
+    if given_up.load(Ordering::Relaxed) {
+        return Err(PodError::ContainerPhase {
+            id,
+            phase: "to end",
+            wanted: "it was stopped before it was started",
+        });
+    }
+    let answer = link.ask(request, &descriptors).await;
+    let answer = answer.map_err(|error| {
+        if memory_limit > 0 && launch_error::is_killed(&error) && starved(&launch.cgroup) {
+            return PodError::MemoryTooLow(memory_limit);
+        }
+        seccomp::of_start(launch.suspect, |error| {
+            launch_error::with_limits(launch_error::of(DOING, error), &config)
+        })(error)
+    })?;
+    match answer.body {
+        Reply::Started {
+            pid,
+            start_ticks,
+            degraded,
+        } => Ok((
+            Run {
+                process: ProcessIdentity { pid, start_ticks },
+                started_at,
+            },
+            degraded,
+        )),
+        _ => Err(unexpected(DOING, &answer)),
+    }
+}
+
+/// Whether the kernel has killed a process of the group for want of memory.
+fn starved(cgroup: &Cgroup) -> bool {
+    let detail = cgroup.detail();
+    detail.is_ok_and(|detail| detail.memory.oom_kills.is_some_and(|kills| kills > 0))
+}
+
+fn ready_launch(
+    node: &Node,
+    pod: &PodSnapshot,
+    record: &ContainerRecord,
+) -> Result<Launch, PodError> {
+    let spec = launch_spec(node, pod, record)?;
+    let path = cgroup_path(&pod.pod, record.id)?;
+    let cgroup = match node.cgroups.open(&path)? {
+        Some(cgroup) => cgroup,
+        // Somebody removed it: it is made anew rather than started without limits.
+        None => make_cgroup(node, &pod.pod, record, &spec)?,
+    };
+    let hooks = hooks(node, record, &spec)?;
+    if hooks.is_some() {
+        let text = serde_json::to_vec(&spec).map_err(|error| PodError::System {
+            doing: "write the container's Spec as JSON",
+            source: error.into(),
+        })?;
+        node.make_bundle(record.id, &text)?;
+    }
+    let choice = &record.config.security.seccomp;
+    let base = spec::seccomp_base(choice, &spec, &node.facts);
+    Ok(Launch {
+        order: Order::of_container(&pod.pod, compile(node, record, &spec)?, hooks)?,
+        cgroup,
+        suspect: Suspect::of(choice, &spec, base.as_ref()),
+    })
+}
+
+/// Removes a container's cgroup after killing what may still be in it. Blocks; may be repeated.
+pub fn release_cgroup(node: &Node, pod: &PodRecord, id: ContainerId) -> Result<(), PodError> {
+    kill_and_remove(node, &cgroup_path(pod, id)?)
+}
+
+/// Deletes everything of a container. Every step is tried; the failures come back. Blocks; may be repeated.
+pub fn delete(node: &Node, pod: &PodRecord, id: ContainerId) -> Vec<PodError> {
+    let mut failures = Vec::new();
+    failures.extend(release_cgroup(node, pod, id).err());
+    failures.extend(node.delete_layer(id).err());
+    if failures.is_empty() {
+        // The record goes last: as long as it is there, somebody deletes the rest.
+        let forget = || -> Result<(), PodError> {
+            let Some(dir) = node.pod_dir(pod.id)? else {
+                return Ok(());
+            };
+            dir.remove_file(&holdfast_disk::FileName::new(format!("exit.{id}"))?)?;
+            Ok(record::delete_container(&dir, id)?)
+        };
+        failures.extend(forget().err());
+    }
+    failures
+}

@@ -1,0 +1,478 @@
+//! What could not be released is owed: recorded, shown, and tried again until it succeeds.
+//!
+//! ```text
+//!   release fails ── owe ──▶ due in 2 s ── pay ──▶ paid: forgotten
+//!                              ▲            │
+//!        4 s, 8 s, … 5 min ────┴── failed ──┘        a new daemon: due at once
+//! ```
+//!
+//! A pod's own record stays such that the next daemon releases the pod again until its debt is on disk
+//! ([`Debts::secure`]).
+//!
+//! A failing release never makes a stop or a removal fail for ever. Releasing is idempotent, so a debt is
+//! just the pod that it belongs to; whatever of it is gone already costs nothing to try. Debts are below
+//! root_dir, because what network plugins keep outlives the machine's boot.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::error::PodError;
+use super::node::{Node, blocking, now};
+use super::record::{PodRecord, StateError};
+use super::state::PodPhase;
+use super::{container, sandbox};
+use holdfast_disk::{Dir, DirError, Durability, FileName, Record};
+use holdfast_kernel::id::{ContainerId, PodId};
+
+/// Version and largest size of a debt on disk.
+const RECORD: Record<DebtRecord> = Record::new(1, 8 << 20);
+
+/// Time between two attempts: it doubles with each, up to the second.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+/// See [`FIRST_PAUSE`].
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// Debts that are tried at the same time: one that hangs does not hold up the others.
+const AT_ONCE: usize = 8;
+
+/// What is owed for one pod.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct DebtRecord {
+    pod: PodRecord,
+    containers: Vec<ContainerId>,
+    /// Why the last attempt failed, by what is stuck.
+    items: BTreeMap<DebtKind, String>,
+    since: i64,
+    attempts: u32,
+}
+
+/// As the first release wrote it.
+#[derive(Serialize, Deserialize)]
+struct FormerDebt {
+    pod: PodRecord,
+    containers: Vec<ContainerId>,
+    reason: String,
+    since: i64,
+    attempts: u32,
+}
+
+const FORMER_RECORD: Record<FormerDebt> = Record::new(1, 8 << 20);
+
+impl From<FormerDebt> for DebtRecord {
+    fn from(debt: FormerDebt) -> Self {
+        Self {
+            pod: debt.pod,
+            containers: debt.containers,
+            items: BTreeMap::from([(DebtKind::Other, debt.reason)]),
+            since: debt.since,
+            attempts: debt.attempts,
+        }
+    }
+}
+
+/// What of a pod is stuck.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DebtKind {
+    /// Its address, interface, ports, or what plugins keep of it.
+    Network,
+    /// The pin of its network namespace, or something mounted where files are to be deleted.
+    Mount,
+    /// Its cgroups or scope, and what may still run in them.
+    Cgroup,
+    /// Its files.
+    Files,
+    /// Whatever else failed: threads or memory of the daemon.
+    Other,
+}
+
+impl DebtKind {
+    /// All kinds.
+    pub const ALL: [Self; 5] = [
+        Self::Network,
+        Self::Mount,
+        Self::Cgroup,
+        Self::Files,
+        Self::Other,
+    ];
+
+    /// Of what failed.
+    fn of(failure: &PodError) -> Self {
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "a release fails in these ways only"
+        )]
+        match failure {
+            PodError::Network(_) | PodError::Cni(_) | PodError::Loopback(_) => Self::Network,
+            PodError::Netns(_) | PodError::Dir(DirError::MountPoint { .. }) => Self::Mount,
+            PodError::Cgroup(_) | PodError::Systemd(_) | PodError::Slice(_) => Self::Cgroup,
+            PodError::Dir(_) | PodError::State(_) | PodError::Name(_) => Self::Files,
+            _ => Self::Other,
+        }
+    }
+
+    /// One word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Mount => "mount",
+            Self::Cgroup => "cgroup",
+            Self::Files => "files",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl fmt::Display for DebtKind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+/// A debt as people see it.
+#[derive(Debug, Clone)]
+pub struct Debt {
+    /// The pod whose parts are still there.
+    pub pod: PodId,
+    /// What of it is.
+    pub kind: DebtKind,
+    /// Why the last attempt failed.
+    pub reason: String,
+    /// Since when: nanoseconds since the epoch.
+    pub since: i64,
+    /// How often it was tried again.
+    pub attempts: u32,
+    /// When it is tried again: nanoseconds since the epoch.
+    pub next_attempt: i64,
+}
+
+/// A debt, and when it is tried again.
+#[derive(Debug)]
+struct Owed {
+    record: DebtRecord,
+    /// The disk has it as it is now.
+    kept: bool,
+    due: Instant,
+    /// An attempt is under way.
+    busy: bool,
+}
+
+/// All debts.
+#[derive(Debug)]
+pub(super) struct Debts {
+    dir: Dir,
+    owed: Mutex<BTreeMap<PodId, Owed>>,
+    changed: Notify,
+    attempts: AtomicU64,
+}
+
+/// How long after so many attempts the next one comes.
+fn pause(attempts: u32) -> Duration {
+    FIRST_PAUSE
+        .saturating_mul(1 << attempts.min(8))
+        .min(LONGEST_PAUSE)
+}
+
+/// Failures by what is stuck.
+fn items(failures: &[PodError]) -> BTreeMap<DebtKind, String> {
+    let mut items = BTreeMap::new();
+    for failure in failures {
+        let text: &mut String = items.entry(DebtKind::of(failure)).or_default();
+        if !text.is_empty() {
+            text.push_str("; ");
+        }
+        text.push_str(&super::chain(failure));
+    }
+    items
+}
+
+impl Debts {
+    /// Takes over the debts of the first release, which kept them in the run directory.
+    pub fn adopt(run: &Dir, root: &Dir) -> Result<(), PodError> {
+        let name = FileName::new("debts")?;
+        if !run.exists(&name)? {
+            return Ok(());
+        }
+        let (former, dir) = (run.subdir(&name)?, root.create_subdir(&name, 0o700)?);
+        for entry in former.entries()? {
+            match FORMER_RECORD.load(&former, &entry.name) {
+                Ok(Some(debt)) => {
+                    let debt = DebtRecord::from(debt);
+                    RECORD
+                        .store(&dir, &entry.name, &debt, Durability::Volatile)
+                        .map_err(|error| PodError::State(StateError::Record(error)))?;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(error = super::chain(&error), "a debt cannot be read");
+                }
+            }
+        }
+        Ok(run.remove_tree(&name)?)
+    }
+
+    /// Reads the debts of an earlier daemon. They are due at once.
+    pub fn open(root: &Dir) -> Result<Self, PodError> {
+        let dir = root.create_subdir(&FileName::new("debts")?, 0o700)?;
+        dir.sweep_temporaries()?;
+        let mut owed = BTreeMap::new();
+        for entry in dir.entries()? {
+            match RECORD.load(&dir, &entry.name) {
+                Ok(Some(record)) => {
+                    let debt = Owed {
+                        record,
+                        kept: true,
+                        due: Instant::now(),
+                        busy: false,
+                    };
+                    owed.insert(debt.record.pod.id, debt);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(error = super::chain(&error), "a debt cannot be read")
+                }
+            }
+        }
+        Ok(Self {
+            dir,
+            owed: Mutex::new(owed),
+            changed: Notify::new(),
+            attempts: AtomicU64::new(0),
+        })
+    }
+
+    fn owed(&self) -> MutexGuard<'_, BTreeMap<PodId, Owed>> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records what a release left. No failures is no debt.
+    pub fn owe(&self, pod: &PodRecord, containers: &[ContainerId], failures: Vec<PodError>) {
+        if failures.is_empty() {
+            return;
+        }
+        let items = items(&failures);
+        tracing::warn!(pod = %pod.id, reason = ?items, "not everything could be released; it is tried again");
+        let mut owed = self.owed();
+        let debt = owed.entry(pod.id).or_insert_with(|| Owed {
+            record: DebtRecord {
+                pod: pod.clone(),
+                containers: Vec::new(),
+                items: BTreeMap::new(),
+                since: now(),
+                attempts: 0,
+            },
+            kept: false,
+            due: Instant::now() + FIRST_PAUSE,
+            busy: false,
+        });
+        debt.record.items.extend(items);
+        debt.record.containers.extend(containers);
+        debt.record.containers.sort();
+        debt.record.containers.dedup();
+        self.keep(debt);
+        self.changed.notify_one();
+    }
+
+    /// Writes a debt. Until the disk takes it, [`Debts::secure`] keeps what else tells of it.
+    fn keep(&self, debt: &mut Owed) {
+        if let Err(error) = self.store(debt) {
+            tracing::error!(error = super::chain(&error), "a debt is not recorded");
+        }
+    }
+
+    fn store(&self, debt: &mut Owed) -> Result<(), PodError> {
+        let name = FileName::new(debt.record.pod.id.to_string())?;
+        // A power failure may take it: the plugins' own record is durable, and of the rest it leaves nothing
+        // that could be owed.
+        let stored = RECORD.store(&self.dir, &name, &debt.record, Durability::Volatile);
+        debt.kept = stored.is_ok();
+        stored.map_err(|error| PodError::State(StateError::Record(error)))
+    }
+
+    /// Sees to it that what is owed for a pod is on disk. Whoever is about to write that nothing is to be done for
+    /// the pod any more, or to delete its record, asks here first: a daemon that dies forgets what is only in its
+    /// memory. No debt is success.
+    ///
+    /// # Errors
+    /// [`PodError::State`] when the disk refuses the debt.
+    pub fn secure(&self, pod: PodId) -> Result<(), PodError> {
+        match self.owed().get_mut(&pod) {
+            Some(debt) if !debt.kept => self.store(debt),
+            _ => Ok(()),
+        }
+    }
+
+    /// An attempt has ended.
+    fn settle(&self, tried: &DebtRecord, failures: &[PodError], boot_id: &str) {
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+        let mut owed = self.owed();
+        let Some(debt) = owed.get_mut(&tried.pod.id) else {
+            return;
+        };
+        debt.busy = false;
+        // What came on top meanwhile was not tried.
+        let grown = debt.record.containers != tried.containers || debt.record.items != tried.items;
+        let mut failures = items(failures);
+        if failures.is_empty() && !grown {
+            let Err(error) = self.forget(tried.pod.id) else {
+                owed.remove(&tried.pod.id);
+                return tracing::info!(pod = %tried.pod.id, "what was still owed for a pod is released");
+            };
+            // Its record is all that is left of it.
+            failures = items(&[error]);
+        }
+        debt.record.attempts += 1;
+        debt.due = Instant::now() + pause(debt.record.attempts);
+        debt.record.pod.boot_id = boot_id.to_owned();
+        if !failures.is_empty() {
+            debt.record.items = failures;
+        }
+        self.keep(debt);
+    }
+
+    fn forget(&self, pod: PodId) -> Result<(), PodError> {
+        Ok(self.dir.remove_file(&FileName::new(pod.to_string())?)?)
+    }
+
+    /// No attempt was made after all.
+    fn postpone(&self, pod: PodId) {
+        if let Some(debt) = self.owed().get_mut(&pod) {
+            debt.busy = false;
+            debt.due = Instant::now() + FIRST_PAUSE;
+        }
+    }
+
+    /// The debts that are due, from now on being tried; at most so many.
+    fn take_due(&self, now: Instant, most: usize) -> Vec<DebtRecord> {
+        let mut owed = self.owed();
+        let due = owed
+            .values_mut()
+            .filter(|debt| !debt.busy && debt.due <= now);
+        let take = |debt: &mut Owed| {
+            debt.busy = true;
+            debt.record.clone()
+        };
+        due.take(most).map(take).collect()
+    }
+
+    /// When the next debt is due.
+    fn next_due(&self) -> Option<Instant> {
+        let owed = self.owed();
+        let waiting = owed.values().filter(|debt| !debt.busy);
+        waiting.map(|debt| debt.due).min()
+    }
+
+    /// Whether anything is owed for a pod.
+    pub fn is_owed(&self, pod: PodId) -> bool {
+        self.owed().contains_key(&pod)
+    }
+
+    /// Pods of other boots for which something is owed.
+    pub fn of_other_boots(&self, boot_id: &str) -> Vec<PodId> {
+        let owed = self.owed();
+        let pods = owed.values().map(|debt| &debt.record.pod);
+        pods.filter(|pod| pod.boot_id != boot_id)
+            .map(|pod| pod.id)
+            .collect()
+    }
+
+    /// How often debts were tried again since the daemon's start.
+    pub fn attempts(&self) -> u64 {
+        self.attempts.load(Ordering::Relaxed)
+    }
+
+    /// What is owed, the oldest first.
+    pub fn list(&self) -> Vec<Debt> {
+        let mut list: Vec<Debt> = self.owed().values().flat_map(Owed::show).collect();
+        list.sort_by_key(|debt| (debt.since, debt.pod, debt.kind));
+        list
+    }
+}
+
+impl Owed {
+    fn show(&self) -> Vec<Debt> {
+        let wait = self.due.saturating_duration_since(Instant::now());
+        let next_attempt = now() + i64::try_from(wait.as_nanos()).unwrap_or(0);
+        let DebtRecord {
+            pod,
+            items,
+            since,
+            attempts,
+            ..
+        } = &self.record;
+        let show = |(kind, reason): (&DebtKind, &String)| Debt {
+            pod: pod.id,
+            kind: *kind,
+            reason: reason.clone(),
+            since: *since,
+            attempts: *attempts,
+            next_attempt,
+        };
+        items.iter().map(show).collect()
+    }
+}
+
+/// Tries debts again for as long as the daemon lives.
+pub(super) async fn collect(node: Arc<Node>) {
+    let mut attempts = FuturesUnordered::new();
+    loop {
+        for debt in node
+            .debts
+            .take_due(Instant::now(), AT_ONCE - attempts.len())
+        {
+            attempts.push(pay(&node, debt));
+        }
+        let due = node.debts.next_due().filter(|_| attempts.len() < AT_ONCE);
+        tokio::select! {
+            Some(()) = attempts.next(), if !attempts.is_empty() => {}
+            () = node.debts.changed.notified() => {}
+            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+        }
+    }
+}
+
+async fn pay(node: &Arc<Node>, debt: DebtRecord) {
+    let entry = node.index.pod(&debt.pod.id.to_string());
+    // The debt's own copy of the pod is from before the stop had ended.
+    let phase = entry.map(|entry| entry.snapshot.load().pod.phase).ok();
+    let known = phase.is_some();
+    let mut failures = Vec::new();
+    match phase {
+        // The pod's own task is at it, and may leave the same again.
+        Some(PodPhase::Creating | PodPhase::Stopping | PodPhase::Removing) => {
+            return node.debts.postpone(debt.pod.id);
+        }
+        // Only what was of removed containers is owed.
+        Some(PodPhase::Ready) => {}
+        Some(PodPhase::NotReady) | None => {
+            failures.extend(sandbox::release(node, &debt.pod, debt.containers.clone(), None).await);
+        }
+    }
+    let (owner, copy, released) = (Arc::clone(node), debt.clone(), failures.is_empty());
+    let deleted = blocking(move || {
+        let mut failures = Vec::new();
+        for id in &copy.containers {
+            if owner.index.container(&id.to_string()).is_err() {
+                failures.extend(container::delete(&owner, &copy.pod, *id));
+            }
+        }
+        if !known && released && failures.is_empty() {
+            // What the debt was is paid, whether the disk has taken it or not.
+            failures.extend(owner.forget_pod_dir(copy.pod.id).err());
+        }
+        Ok(failures)
+    });
+    failures.extend(deleted.await.unwrap_or_else(|error| vec![error]));
+    node.debts.settle(&debt, &failures, &node.boot_id);
+    node.readiness.released(debt.pod.id);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! Whether a pod may have the experiments that its annotations ask for, and what they need.
+
+use nix::sys::time::TimeValLike;
+use nix::time::{ClockId, clock_gettime};
+
+use super::error::PodError;
+use super::node::Node;
+use crate::spec::experiments::{Experiment, TimeOffsets};
+use crate::spec::{PodConfig, SpecError};
+use holdfast_network::Bandwidth;
+use holdfast_wire::Protocol;
+
+/// Why a pod cannot have the experiments that it asks for.
+#[derive(Debug, thiserror::Error)]
+pub enum ExperimentRefusal {
+    /// The node does not allow one of them.
+    #[error(
+        "annotation {annotation} = {value:?} asks for an experiment that this node does not allow; put \
+         {experiment:?} into experiments.allow of its configuration",
+        experiment = experiment.as_str()
+    )]
+    Forbidden {
+        /// Which experiment.
+        experiment: Experiment,
+        /// Key of the annotation.
+        annotation: String,
+        /// Its value.
+        value: String,
+    },
+    /// The shim program is of an earlier release.
+    #[error(
+        "the pod asks for experiments, which the installed holdfast-shim does not know (protocol {0}); install \
+         holdfastd and holdfast-shim of the same release"
+    )]
+    Shim(Protocol),
+    /// The network namespace of that pod cannot be joined.
+    #[error("annotation {} = {wanted:?}: {reason}", Experiment::JoinNetwork.annotation())]
+    Join {
+        /// What was asked for.
+        wanted: String,
+        /// Why not, and what would do.
+        reason: &'static str,
+    },
+    /// There is no one pod with the id whose network namespace is to be joined.
+    #[error("annotation {} = {wanted:?}: find that pod", Experiment::JoinNetwork.annotation())]
+    JoinId {
+        /// What was asked for.
+        wanted: String,
+        /// Why not.
+        #[source]
+        source: Box<PodError>,
+    },
+}
+
+/// The version in which the shim of a new pod is spoken to: what it needs, so that the release before this one
+/// understands every pod without experiments.
+pub fn protocol(config: &PodConfig, newest: Protocol) -> Protocol {
+    if config.experiments.is_empty() {
+        newest.min(Protocol::SECOND)
+    } else {
+        newest.min(Protocol::THIRD)
+    }
+}
+
+/// Checks what a pod asks for against what the node allows and can do.
+///
+/// # Errors
+/// [`PodError`] names the annotation.
+pub fn check(node: &Node, config: &PodConfig) -> Result<(), PodError> {
+    if config.experiments.is_empty() {
+        return Ok(());
+    }
+    for (key, value) in &config.annotations {
+        let Some(experiment) = Experiment::of_annotation(key) else {
+            continue;
+        };
+        if !node.settings.experiments.contains(&experiment) {
+            return Err(PodError::Experiment(ExperimentRefusal::Forbidden {
+                experiment,
+                annotation: key.clone(),
+                value: value.clone(),
+            }));
+        }
+    }
+    let protocol = node.spawner.protocol();
+    if protocol < Protocol::THIRD {
+        return Err(PodError::Experiment(ExperimentRefusal::Shim(protocol)));
+    }
+    config.experiments.time_offsets.map_or(Ok(()), check_clocks)
+}
+
+/// The kernel has no clock before its zero (kernel/time/namespace.c: ERANGE).
+fn check_clocks(offsets: TimeOffsets) -> Result<(), PodError> {
+    let clocks = [ClockId::CLOCK_MONOTONIC, ClockId::CLOCK_BOOTTIME];
+    for ((name, offset), clock) in offsets.clocks().into_iter().zip(clocks) {
+        let now = clock_gettime(clock).map_or(0, |time| time.num_nanoseconds());
+        if offset.saturating_add(now) < 0 {
+            let seconds = now / 1_000_000_000;
+            let reason = format!(
+                "{name} would be before 0, as the node has run for {seconds} s; give at least {name}=-{seconds}s"
+            );
+            let field = Experiment::TimeOffsets.annotation();
+            return Err(PodError::Spec(SpecError::Invalid { field, reason }));
+        }
+    }
+    Ok(())
+}
+
+/// Traffic is limited at the interface, which is another pod's.
+pub fn check_bandwidth(limits: Bandwidth) -> Result<(), PodError> {
+    if limits.is_unlimited() {
+        return Ok(());
+    }
+    let reason =
+        "the interface is that of the pod that is joined; limit the traffic there".to_owned();
+    let field = match limits.ingress {
+        Some(_) => "annotation kubernetes.io/ingress-bandwidth",
+        None => "annotation kubernetes.io/egress-bandwidth",
+    };
+    let field = field.to_owned();
+    Err(PodError::Spec(SpecError::Invalid { field, reason }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::experiments::Experiments;
+
+    /// A pod without experiments is understood by the release before them.
+    #[test]
+    fn only_pods_with_experiments_speak_the_protocol_of_experiments() {
+        let plain = PodConfig::default();
+        let special = PodConfig {
+            experiments: Experiments {
+                time_offsets: Some(TimeOffsets::default()),
+                ..Experiments::default()
+            },
+            ..PodConfig::default()
+        };
+        assert_eq!(protocol(&plain, Protocol::CURRENT), Protocol::SECOND);
+        assert_eq!(protocol(&plain, Protocol::FIRST), Protocol::FIRST);
+        assert_eq!(protocol(&special, Protocol::CURRENT), Protocol::THIRD);
+    }
+
+    #[test]
+    fn a_clock_cannot_be_set_before_its_zero() {
+        let clocks = |monotonic, boottime| {
+            let offsets = TimeOffsets {
+                monotonic,
+                boottime,
+            };
+            check_clocks(offsets)
+        };
+        assert!(clocks(0, -1).is_ok());
+        let text = super::super::chain(&clocks(0, i64::MIN / 2).unwrap_err());
+        assert!(
+            text.contains("time-offsets") && text.contains("boottime=-"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_joiners_traffic_is_not_its_own() {
+        assert!(check_bandwidth(Bandwidth::default()).is_ok());
+        let limits = Bandwidth {
+            egress: Some(1_000_000),
+            ..Bandwidth::default()
+        };
+        let text = super::super::chain(&check_bandwidth(limits).unwrap_err());
+        assert!(text.contains("kubernetes.io/egress-bandwidth"), "{text}");
+    }
+}

@@ -1,0 +1,472 @@
+//! Whose fault a failed launch is: the request's, the image's, or the machine's; and what would help.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::error::{ErrorKind, PodError};
+use super::link::LinkError;
+use crate::spec::PodConfig;
+use holdfast_wire::{Failure, Step};
+
+/// The error of a launch that the shim reports, with what the daemon can find out about it.
+pub fn of(doing: &'static str, error: LinkError) -> PodError {
+    match error {
+        LinkError::Failed(failure) if failure.step == Step::IdMap => PodError::IdMap {
+            doing,
+            file_system: file_system(Path::new(&failure.object)),
+            path: failure.object.clone(),
+            source: LinkError::Failed(failure),
+        },
+        LinkError::Failed(failure) => match remedy(&failure) {
+            Some(remedy) => PodError::Launch {
+                doing,
+                remedy,
+                source: LinkError::Failed(failure),
+            },
+            None => PodError::Shim {
+                doing,
+                source: LinkError::Failed(failure),
+            },
+        },
+        source => PodError::Shim { doing, source },
+    }
+}
+
+/// The field that a path of the request or the image comes from, what is wrong with it, and what would do.
+fn remedy(failure: &Failure) -> Option<&'static str> {
+    use Errno::{EEXIST, EINVAL, EISDIR, ELOOP, ENOTDIR};
+    Some(match (failure.step, Errno::from_raw(failure.errno)) {
+        // Other volumes that are refused so say more: their propagation, or the directory of an image.
+        (Step::HostPath, EINVAL)
+            if failure.object.starts_with('/') && !failure.object.contains(" (") =>
+        {
+            "mounts.host_path lies on an unbindable mount; make it bindable with `mount --make-private PATH`, or give \
+             another path"
+        }
+        (Step::HostPath, ENOTDIR) if failure.object.starts_with('/') => {
+            "mounts.host_path: a component of it is no directory; give another path"
+        }
+        (Step::Mount, EINVAL | ENOTDIR) if failure.object.starts_with('/') => {
+            "mounts.container_path: a directory cannot be mounted on a file of the image, nor a file on a directory; give \
+             another path"
+        }
+        (Step::MountTarget, ELOOP) => {
+            "mounts.container_path: the symbolic links of the image cannot be followed there, because they go round or \
+             lead into procfs; give another path"
+        }
+        (Step::MountTarget, ENOTDIR) => {
+            "mounts.container_path, or a VOLUME of the image: a component of it is a file of the image; give another \
+             path, or for a VOLUME set image.volumes = \"ignore\""
+        }
+        (Step::Device, EISDIR) => {
+            "devices.container_path, or the path of a CDI device's node: there is a directory, of the image, of the pod \
+             or of mounts.container_path, and no device can take its place; give one of them another path"
+        }
+        (Step::Device, EEXIST) => {
+            "devices.container_path, or the path of a CDI device's node: the image or a volume has another file there; \
+             give another path"
+        }
+        (Step::Device, ENOTDIR) => {
+            "devices.container_path, or the path of a CDI device's node: a component of it is a file; give another path"
+        }
+        (Step::Device, ELOOP) => {
+            "devices.container_path, or the path of a CDI device's node: symbolic links of the image go round there; \
+             give another path"
+        }
+        (Step::WorkingDirectory, ENOTDIR) => {
+            "working_dir, or the WORKDIR of the image: it is a file, or lies below one; give a directory"
+        }
+        (Step::WorkingDirectory, ELOOP) => {
+            "working_dir, or the WORKDIR of the image: its symbolic links go round; give another directory"
+        }
+        _ => return None,
+    })
+}
+
+/// Limits of a user namespace that its pod's own processes come up against (namespaces(7)). user.max_user_namespaces is
+/// none of them: no process of a pod makes a further one for us.
+const LIMITS: [&str; 7] = [
+    "user.max_mnt_namespaces",
+    "user.max_cgroup_namespaces",
+    "user.max_ipc_namespaces",
+    "user.max_net_namespaces",
+    "user.max_pid_namespaces",
+    "user.max_time_namespaces",
+    "user.max_uts_namespaces",
+];
+
+/// What is surely enough. A container takes a mount namespace and a cgroup namespace for as long as it runs, and a mount
+/// that hangs nowhere yet is one more while it is made.
+const ENOUGH: u64 = 256;
+
+/// A failure to make what the kernel counts, with the limits that the pod has set itself. unshare(2), fsmount(2) and
+/// open_tree(2) answer ENOSPC there.
+pub fn with_limits(error: PodError, pod: &PodConfig) -> PodError {
+    match error {
+        PodError::Shim {
+            doing,
+            source: LinkError::Failed(failure),
+        } => {
+            let limits = match Errno::from_raw(failure.errno) {
+                Errno::ENOSPC => low_limits(&pod.sysctls),
+                _ => String::new(),
+            };
+            let source = LinkError::Failed(failure);
+            match limits.is_empty() {
+                true => PodError::Shim { doing, source },
+                false => PodError::NamespaceLimits {
+                    doing,
+                    limits,
+                    enough: ENOUGH,
+                    source,
+                },
+            }
+        }
+        other => other,
+    }
+}
+
+/// Those of a pod's limits that may be too low.
+fn low_limits(sysctls: &BTreeMap<String, String>) -> String {
+    let low = sysctls.iter().filter(|(key, value)| {
+        let named = LIMITS.contains(&key.replace('/', ".").as_str());
+        named && value.trim().parse().unwrap_or(0) < ENOUGH
+    });
+    let low: Vec<String> = low.map(|(key, value)| format!("{key}={value}")).collect();
+    low.join(" and ")
+}
+
+/// Whether the process was killed before its program ran.
+pub fn is_killed(error: &LinkError) -> bool {
+    matches!(error, LinkError::Failed(failure)
+        if failure.step == Step::Vanished && failure.object == "killed by signal 9")
+}
+
+/// As [`of`], of a pod's pause and of what is done in its namespaces.
+pub fn of_pod(doing: &'static str, error: LinkError) -> PodError {
+    let LinkError::Failed(failure) = &error else {
+        return PodError::Shim {
+            doing,
+            source: error,
+        };
+    };
+    match (failure.step, failure.object.split_once('=')) {
+        (Step::Sysctl, Some((path, value))) => PodError::Sysctl {
+            // As people write it, unless a component of it has a dot.
+            key: match path.contains('.') {
+                true => path.to_owned(),
+                false => path.replace('/', "."),
+            },
+            value: value.to_owned(),
+            remedy: sysctl_remedy(Errno::from_raw(failure.errno)),
+            source: LinkError::Failed(failure.clone()),
+        },
+        _ => PodError::Shim {
+            doing,
+            source: error,
+        },
+    }
+}
+
+fn sysctl_remedy(errno: Errno) -> &'static str {
+    match errno {
+        Errno::ENOENT | Errno::ENOTDIR => {
+            "there is none of this name in a pod's namespaces on this node; look below /proc/sys in a container"
+        }
+        Errno::EISDIR => "this is a group of parameters; name one of them",
+        Errno::EACCES | Errno::EPERM | Errno::EROFS => {
+            "a pod may only read this one; leave it out or set it on the node"
+        }
+        _ => "give a value that the kernel takes",
+    }
+}
+
+/// The kind of a failed step.
+///
+/// It is never `NotFound`: clients take that for the pod's or the container's absence. A request's own
+/// paths, programs and ids are known to be unusable only when they are tried. What every
+/// container has, such as the root file system, is the machine's affair.
+pub fn kind(failure: &Failure) -> ErrorKind {
+    match failure.step {
+        // The object names no container that runs: it has ended between two requests.
+        Step::Admit => ErrorKind::FailedPrecondition,
+        // A program of the node's administrator refused the start, or hung.
+        Step::IdMap | Step::Hook => ErrorKind::FailedPrecondition,
+        Step::Vanished if failure.errno == 0 && failure.object.ends_with(" s") => {
+            ErrorKind::DeadlineExceeded
+        }
+        Step::Exec
+        | Step::HostPath
+        | Step::MountTarget
+        | Step::Mount
+        | Step::Device
+        | Step::MaskedPath
+        | Step::ReadonlyPath
+        | Step::WorkingDirectory
+        | Step::User
+        | Step::Sysctl
+        | Step::Hostname
+        | Step::Label
+            if of_request(Errno::from_raw(failure.errno)) =>
+        {
+            ErrorKind::InvalidArgument
+        }
+        _ => ErrorKind::Internal,
+    }
+}
+
+/// Answers of the kernel that the wrong path, program or value brings about; not a lack of memory and the
+/// like.
+fn of_request(errno: Errno) -> bool {
+    use Errno::{
+        E2BIG, EACCES, EEXIST, EINVAL, EISDIR, ELOOP, ENAMETOOLONG, ENODEV, ENOENT, ENOEXEC,
+        ENOTDIR, ENXIO, EOPNOTSUPP, EPERM, ERANGE, EROFS, ETXTBSY, EXDEV,
+    };
+    matches!(
+        errno,
+        E2BIG
+            | EACCES
+            | EEXIST
+            | EINVAL
+            | EISDIR
+            | ELOOP
+            | ENAMETOOLONG
+            | ENODEV
+            | ENOENT
+            | ENOEXEC
+            | ENOTDIR
+            | EOPNOTSUPP
+            | ENXIO
+            | EPERM
+            | ERANGE
+            | EROFS
+            | ETXTBSY
+            | EXDEV
+    )
+}
+
+/// The type of the file system that a path of the host lies on.
+fn file_system(path: &Path) -> String {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let real = path.canonicalize();
+    mounted_at(&table, real.as_deref().unwrap_or(path))
+}
+
+/// The last mount of the table (proc_pid_mountinfo(5)) whose point is the deepest above `path`.
+fn mounted_at(table: &str, path: &Path) -> String {
+    let mount = |line: &str| {
+        let (place, what) = line.split_once(" - ")?;
+        let point = Path::new(place.split(' ').nth(4)?).to_owned();
+        path.starts_with(&point)
+            .then(|| (point.components().count(), what.split(' ').next()))
+            .and_then(|(depth, kind)| Some((depth, kind?.to_owned())))
+    };
+    let found = table.lines().filter_map(mount).max_by_key(|found| found.0);
+    found.map_or_else(|| "unknown".to_owned(), |(_, kind)| kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(step: Step, errno: Errno) -> Failure {
+        Failure {
+            step,
+            errno: errno as i32,
+            object: "/x".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_met_is_not_our_fault() {
+        let kinds = [
+            (Step::Exec, Errno::ENOENT, ErrorKind::InvalidArgument),
+            (Step::Exec, Errno::EACCES, ErrorKind::InvalidArgument),
+            (Step::Exec, Errno::ENOEXEC, ErrorKind::InvalidArgument),
+            (Step::Exec, Errno::ENOMEM, ErrorKind::Internal),
+            (Step::HostPath, Errno::ENOTDIR, ErrorKind::InvalidArgument),
+            (Step::HostPath, Errno::EINVAL, ErrorKind::InvalidArgument),
+            (
+                Step::WorkingDirectory,
+                Errno::ENOTDIR,
+                ErrorKind::InvalidArgument,
+            ),
+            (Step::Rootfs, Errno::EINVAL, ErrorKind::Internal),
+            (Step::IdMap, Errno::EINVAL, ErrorKind::FailedPrecondition),
+        ];
+        for (step, errno, wanted) in kinds {
+            assert_eq!(kind(&failure(step, errno)), wanted, "{step:?} {errno}");
+        }
+    }
+
+    /// EINVAL is open_tree(2)'s answer for an unbindable mount, and move_mount(2)'s for a directory on a file.
+    #[test]
+    fn a_path_that_cannot_be_had_names_its_field() {
+        for (step, errno, object, wanted) in [
+            (
+                Step::HostPath,
+                Errno::EINVAL,
+                "/h",
+                Some("unbindable mount"),
+            ),
+            (
+                Step::HostPath,
+                Errno::EINVAL,
+                "/h (for its propagation it)",
+                None,
+            ),
+            (
+                Step::HostPath,
+                Errno::ENOTDIR,
+                "/h/file/y",
+                Some("mounts.host_path"),
+            ),
+            (
+                Step::HostPath,
+                Errno::EINVAL,
+                "directory \"x\" of the image",
+                None,
+            ),
+            (Step::HostPath, Errno::EACCES, "/h", None),
+            (
+                Step::Mount,
+                Errno::EINVAL,
+                "/h on /fil",
+                Some("directory cannot be mounted on a file"),
+            ),
+            (Step::Mount, Errno::EINVAL, "tmpfs on /t", None),
+            (Step::MountTarget, Errno::ELOOP, "/loop/x", Some("go round")),
+            (
+                Step::MountTarget,
+                Errno::ENOTDIR,
+                "/fil/v",
+                Some("VOLUME of the image"),
+            ),
+            (
+                Step::WorkingDirectory,
+                Errno::ENOTDIR,
+                "/fil",
+                Some("working_dir"),
+            ),
+            (
+                Step::WorkingDirectory,
+                Errno::ELOOP,
+                "/loop",
+                Some("go round"),
+            ),
+            (Step::Exec, Errno::ENOENT, "/x", None),
+        ] {
+            assert_remedy(failure(step, errno), object, wanted);
+        }
+    }
+
+    fn assert_remedy(failure: Failure, object: &str, wanted: Option<&str>) {
+        let failed = LinkError::Failed(Failure {
+            object: object.to_owned(),
+            ..failure
+        });
+        let error = of("start the container", failed);
+        let got = matches!(error, PodError::Launch { .. });
+        assert_eq!(got, wanted.is_some(), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(wanted.unwrap_or_default()), "{text}");
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{text}");
+    }
+
+    #[test]
+    fn a_device_in_the_place_of_something_else_names_its_field() {
+        for (errno, object, wanted) in [
+            (Errno::EISDIR, "/etc", Some("there is a directory")),
+            (Errno::EEXIST, "/etc/passwd", Some("another file there")),
+            (Errno::ENOTDIR, "/etc/passwd/x", Some("is a file")),
+            (Errno::ELOOP, "/loop/x", Some("go round there")),
+            (Errno::EPERM, "/dev/x", None),
+        ] {
+            assert_remedy(failure(Step::Device, errno), object, wanted);
+        }
+    }
+
+    /// ENOSPC of a pod that limits its own user namespace: the limits' effect, namespaces(7). It was told as a disk
+    /// that is full.
+    #[test]
+    fn limits_that_forbid_the_pod_itself_are_named() {
+        let rootfs = failure(Step::Rootfs, Errno::ENOSPC);
+        for (sysctls, failed, wanted) in [
+            (
+                &[("user.max_mnt_namespaces", "0")][..],
+                rootfs.clone(),
+                Some("user.max_mnt_namespaces=0"),
+            ),
+            (
+                &[("user/max_mnt_namespaces", " 1")],
+                failure(Step::HostPath, Errno::ENOSPC),
+                Some("user/max_mnt_namespaces= 1"),
+            ),
+            (
+                &[("user.max_cgroup_namespaces", "0")],
+                failure(Step::Join, Errno::ENOSPC),
+                Some("user.max_cgroup_namespaces=0"),
+            ),
+            (
+                &[
+                    ("user.max_cgroup_namespaces", "9"),
+                    ("user.max_mnt_namespaces", "7"),
+                    ("user.max_uts_namespaces", "5000"),
+                ],
+                failure(Step::Join, Errno::ENOSPC),
+                Some("user.max_cgroup_namespaces=9 and user.max_mnt_namespaces=7;"),
+            ),
+            (&[("user.max_mnt_namespaces", "5000")], rootfs.clone(), None),
+            (&[("user.max_user_namespaces", "0")], rootfs.clone(), None),
+            (&[("net.ipv4.ip_forward", "0")], rootfs.clone(), None),
+            (&[], rootfs, None),
+            (
+                &[("user.max_mnt_namespaces", "0")],
+                failure(Step::Rootfs, Errno::ENOENT),
+                None,
+            ),
+        ] {
+            let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+            let pod = PodConfig {
+                sysctls: sysctls.iter().map(owned).collect(),
+                ..PodConfig::default()
+            };
+            let error = with_limits(of("start", LinkError::Failed(failed)), &pod);
+            let Some(wanted) = wanted else {
+                assert!(
+                    matches!(error, PodError::Shim { .. }),
+                    "{sysctls:?}: {error}"
+                );
+                continue;
+            };
+            let text = error.to_string();
+            assert!(
+                text.contains(wanted) && text.contains("at least 256"),
+                "{text}"
+            );
+            assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_deepest_and_latest_mount_has_a_path() {
+        let table = "\
+1 0 8:1 / / rw shared:1 - ext4 /dev/sda rw
+2 1 8:2 / /data rw - xfs /dev/sdb rw
+3 2 0:9 / /data/nfs rw master:3 - nfs4 server:/ rw
+4 1 8:3 / /data rw - btrfs /dev/sdc rw
+";
+        for (path, kind) in [
+            ("/etc", "ext4"),
+            ("/data/x", "btrfs"),
+            ("/data/nfs/a", "nfs4"),
+            ("/database", "ext4"),
+        ] {
+            assert_eq!(mounted_at(table, Path::new(path)), kind, "{path}");
+        }
+        assert_eq!(mounted_at("", Path::new("/x")), "unknown");
+    }
+}

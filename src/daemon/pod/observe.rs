@@ -1,0 +1,111 @@
+//! What can be seen of pods without changing them: figures, events, and whether pods can be run at all.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Pods;
+use super::error::PodError;
+use super::events::EventStream;
+use super::index::PodSnapshot;
+use super::node::blocking;
+use super::stats::{self, ContainerStats, PodMeasures, PodStats, StoreSpace};
+use holdfast_disk::TreeUsage;
+use holdfast_kernel::cgroup::Driver;
+use holdfast_kernel::id::ContainerId;
+
+impl Pods {
+    /// Resource use of a container, from the kernel.
+    ///
+    /// # Errors
+    /// It is not known.
+    pub async fn container_stats(&self, id: &str) -> Result<ContainerStats, PodError> {
+        let wanted = vec![self.container(id)?];
+        let mut readings = stats::containers(&self.0, wanted).await;
+        readings
+            .pop()
+            .ok_or_else(|| PodError::UnknownContainer(id.to_owned()))
+    }
+
+    /// Resource use of these containers. Those that vanish meanwhile are left out.
+    pub async fn all_stats(&self, ids: Vec<ContainerId>) -> Vec<ContainerStats> {
+        let found = ids
+            .iter()
+            .filter_map(|id| self.container(&id.to_string()).ok());
+        stats::containers(&self.0, found.collect()).await
+    }
+
+    /// Resource use of a pod, from the kernel.
+    ///
+    /// # Errors
+    /// It is not known.
+    pub async fn pod_stats(&self, id: &str) -> Result<PodStats, PodError> {
+        let mut readings = stats::pods(&self.0, vec![self.pod(id)?]).await;
+        readings
+            .pop()
+            .ok_or_else(|| PodError::UnknownPod(id.to_owned()))
+    }
+
+    /// Resource use of these pods. Those that vanish meanwhile are left out.
+    pub async fn all_pod_stats(&self, pods: Vec<Arc<PodSnapshot>>) -> Vec<PodStats> {
+        stats::pods(&self.0, pods).await
+    }
+
+    /// Everything that metrics tell of all pods that run, and the file system of their writable layers.
+    ///
+    /// # Errors
+    /// The kernel's files cannot be read.
+    pub async fn measure(&self) -> Result<(Vec<PodMeasures>, Option<StoreSpace>), PodError> {
+        let (node, pods) = (Arc::clone(&self.0), self.pods());
+        blocking(move || stats::measure(&node, &pods)).await
+    }
+
+    /// What all containers take with what they wrote to their root file systems.
+    pub async fn written(&self) -> TreeUsage {
+        let node = Arc::clone(&self.0);
+        let read = blocking(move || stats::written(&node)).await;
+        read.unwrap_or_default()
+    }
+
+    /// Everything that happens to pods and containers from now on.
+    ///
+    /// # Errors
+    /// Too many listen already.
+    pub fn listen(&self) -> Result<EventStream, PodError> {
+        self.0.events.listen()
+    }
+
+    /// Ends all streams of events: the daemon ends.
+    pub fn close_events(&self) {
+        self.0.events.close();
+    }
+
+    /// Whether containers can be given their part of the cgroup tree.
+    pub fn cgroup_delegation(&self) -> bool {
+        self.0.facts.cgroup_delegation
+    }
+
+    /// Who makes the cgroups of pods.
+    pub fn cgroup_driver(&self) -> Driver {
+        self.0.driver
+    }
+
+    /// Whether pods can be run: the directories can be written, the cgroups are there, systemd answers where
+    /// it is needed.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub async fn check(&self) -> Result<(), PodError> {
+        /// A file system that takes longer hangs.
+        const DEADLINE: Duration = Duration::from_secs(10);
+        let node = Arc::clone(&self.0);
+        let looked = tokio::time::timeout(DEADLINE, blocking(move || node.check()));
+        looked.await.map_err(|_| PodError::System {
+            doing: "look at root_dir and run_dir",
+            source: std::io::ErrorKind::TimedOut.into(),
+        })??;
+        if self.0.driver == Driver::Systemd {
+            self.0.systemd.check().await?;
+        }
+        Ok(())
+    }
+}

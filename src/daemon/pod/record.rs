@@ -1,0 +1,326 @@
+//! What is known of a pod and of a container: what the disk keeps and what readers see.
+//!
+//! A record is written before an act whose traces outlive the daemon, and after its result. Everything that
+//! has to be undone has a name that follows from the record's id, so an intent needs no list of its own.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::image_volume::ImageVolume;
+use super::process::ProcessIdentity;
+use super::state::{ContainerPhase, Exit, PodPhase};
+use crate::spec::{
+    CdiEdits, ContainerConfig, Identity, ImageDefaults, PodConfig, Resources, Signal,
+};
+use holdfast_disk::{Dir, Durability, FileName, FileNameError, Record, RecordError};
+use holdfast_image::LayerName;
+use holdfast_kernel::id::{ContainerId, PodId};
+use holdfast_wire::{Protocol, UnspokenProtocol};
+
+/// Version of the records on disk.
+const VERSION: u32 = 1;
+
+/// Largest record: labels, annotations, arguments and environment of one container, several times over.
+const LIMIT: usize = 8 << 20;
+
+/// A pod's record in its state directory.
+const POD_FILE: &str = "pod.json";
+
+/// A pod sandbox.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PodRecord {
+    /// Its identifier; all names on the machine follow from it.
+    pub id: PodId,
+    /// As it was asked for.
+    pub config: Arc<PodConfig>,
+    /// What it is doing.
+    pub phase: PodPhase,
+    /// When it was asked for: nanoseconds since the epoch.
+    pub created_at: i64,
+    /// The boot that it belongs to: nothing of it runs in another.
+    pub boot_id: String,
+    /// Its pause process, once there is one.
+    pub pause: Option<ProcessIdentity>,
+    /// Its shim, once there is one.
+    pub shim: Option<ProcessIdentity>,
+    /// Its addresses, the primary one first; none with the host's network.
+    pub ips: Vec<IpAddr>,
+    /// Cgroup that holds those of the pause and of the containers.
+    pub cgroup: String,
+    /// Resources that the kubelet gave the pod last.
+    #[serde(default)]
+    pub resources: PodResources,
+    /// Number of the protocol that its shim speaks. Records of the first release have none.
+    #[serde(default = "first_protocol")]
+    pub protocol: u16,
+    /// Number of the newest protocol that its shim speaks, for the requests that need it. Records of earlier releases
+    /// have none: then it is the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_protocol: Option<u16>,
+    /// The pod whose network namespace it has joined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_owner: Option<PodId>,
+}
+
+fn first_protocol() -> u16 {
+    Protocol::FIRST.number()
+}
+
+impl PodRecord {
+    /// The protocol in which its shim is spoken to.
+    ///
+    /// # Errors
+    /// This release does not speak it.
+    pub fn protocol(&self) -> Result<Protocol, UnspokenProtocol> {
+        Protocol::spoken(self.protocol)
+    }
+
+    /// The newest protocol that both its shim and this release speak.
+    pub fn newest_protocol(&self) -> Protocol {
+        let newest = self
+            .newest_protocol
+            .unwrap_or(self.protocol)
+            .max(self.protocol);
+        let newest = newest.min(Protocol::CURRENT.number());
+        Protocol::spoken(newest).unwrap_or(Protocol::FIRST)
+    }
+}
+
+/// What the kubelet says of a pod's resources. It writes them to the pod's cgroup itself: they are kept to be
+/// shown.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PodResources {
+    /// Sum of the containers' resources.
+    pub resources: Option<Resources>,
+    /// What the sandbox itself may need.
+    pub overhead: Option<Resources>,
+}
+
+/// A container.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ContainerRecord {
+    /// Its identifier.
+    pub id: ContainerId,
+    /// Its pod.
+    pub pod: PodId,
+    /// As it was asked for.
+    pub config: Arc<ContainerConfig>,
+    /// What its image contributed.
+    pub image: Arc<ContainerImage>,
+    /// The images among its volumes.
+    #[serde(default)]
+    pub image_volumes: Vec<ImageVolume>,
+    /// What its CDI devices change.
+    #[serde(default)]
+    pub cdi: CdiEdits,
+    /// Who its processes run as.
+    pub identity: Identity,
+    /// What it is doing.
+    pub phase: ContainerPhase,
+    /// How it had ended when its removal began; none when it had never been started.
+    #[serde(default)]
+    pub removed_exit: Option<Exit>,
+    /// When it was created: nanoseconds since the epoch.
+    pub created_at: i64,
+    /// When its start was asked for: nanoseconds since the epoch, 0 until then. Written before the shim is asked, so
+    /// that the time outlives every later record which the disk refuses.
+    #[serde(default)]
+    pub started_at: i64,
+    /// Its log; none when the pod has no log directory or the container no log path.
+    pub log_path: Option<PathBuf>,
+    /// Resources in force; they start as the request's and follow updates.
+    pub resources: Resources,
+    /// The signal that stops it.
+    pub stop_signal: Signal,
+    /// Parts that this machine refused and that were left out at the start.
+    pub degraded: Vec<String>,
+}
+
+impl ContainerRecord {
+    /// All layers that it uses: its image's and those of its volumes.
+    pub fn layers(&self) -> Vec<LayerName> {
+        let volumes = self.image_volumes.iter().flat_map(|volume| &volume.layers);
+        self.image.layers.iter().chain(volumes).cloned().collect()
+    }
+}
+
+/// The image as it was when the container was created.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ContainerImage {
+    /// Image id: `sha256:` and the digest of its configuration.
+    pub id: String,
+    /// A name with a tag, or with a digest, or the id: the best there was.
+    pub reference: String,
+    /// A name with a digest, or the id.
+    pub digest: String,
+    /// Its layers, the bottom one first.
+    pub layers: Vec<LayerName>,
+    /// Its defaults.
+    pub defaults: ImageDefaults,
+}
+
+fn pod_record() -> Record<PodRecord> {
+    Record::new(VERSION, LIMIT)
+}
+
+fn container_record() -> Record<ContainerRecord> {
+    Record::new(VERSION, LIMIT)
+}
+
+fn container_file(id: ContainerId) -> Result<FileName, FileNameError> {
+    FileName::new(format!("container.{id}.json"))
+}
+
+/// The record of a container whose parts are being made. A new name makes it the container's.
+fn intent_file(id: ContainerId) -> Result<FileName, FileNameError> {
+    FileName::new(format!("{INTENT_PREFIX}{id}.json"))
+}
+
+/// What the name of an intent begins with.
+const INTENT_PREFIX: &str = "creating.";
+
+/// Why records of a pod could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// A record.
+    #[error("keep the state of the pod")]
+    Record(#[from] RecordError),
+    /// A file or directory.
+    #[error("keep the state of the pod")]
+    Dir(#[from] holdfast_disk::DirError),
+    /// A name that cannot be a file's.
+    #[error("keep the state of the pod")]
+    Name(#[from] FileNameError),
+}
+
+impl StateError {
+    /// The content is not what a record is: it was torn by a power failure.
+    pub fn is_damaged(&self) -> bool {
+        matches!(self, Self::Record(RecordError::Damaged { .. }))
+    }
+
+    /// The disk is full.
+    pub fn is_no_space(&self) -> bool {
+        match self {
+            Self::Record(error) => error.is_no_space(),
+            Self::Dir(error) => error.is_no_space(),
+            Self::Name(_) => false,
+        }
+    }
+}
+
+/// Writes a pod's record.
+///
+/// # Errors
+/// [`StateError`] when the disk refuses.
+pub fn store_pod(dir: &Dir, record: &PodRecord) -> Result<(), StateError> {
+    let name = FileName::new(POD_FILE)?;
+    Ok(pod_record().store(dir, &name, record, Durability::Volatile)?)
+}
+
+/// Reads a pod's record; `None` when the directory has none.
+///
+/// # Errors
+/// [`StateError`] when it cannot be read or is damaged.
+pub fn load_pod(dir: &Dir) -> Result<Option<PodRecord>, StateError> {
+    Ok(pod_record().load(dir, &FileName::new(POD_FILE)?)?)
+}
+
+/// Writes a container's record.
+///
+/// # Errors
+/// [`StateError`] when the disk refuses.
+pub fn store_container(dir: &Dir, record: &ContainerRecord) -> Result<(), StateError> {
+    Ok(container_record().store(
+        dir,
+        &container_file(record.id)?,
+        record,
+        Durability::Volatile,
+    )?)
+}
+
+/// Writes that a container's parts are about to be made: until [`confirm_container`] a new daemon undoes them.
+///
+/// # Errors
+/// [`StateError`] when the disk refuses.
+pub fn intend_container(dir: &Dir, record: &ContainerRecord) -> Result<(), StateError> {
+    let name = intent_file(record.id)?;
+    Ok(container_record().store(dir, &name, record, Durability::Volatile)?)
+}
+
+/// All parts of a container have been made: the intent becomes its record.
+///
+/// # Errors
+/// [`StateError`] when the disk refuses.
+pub fn confirm_container(dir: &Dir, id: ContainerId) -> Result<(), StateError> {
+    Ok(dir.rename_into(&intent_file(id)?, dir, &container_file(id)?)?)
+}
+
+/// The containers whose making was cut off.
+///
+/// # Errors
+/// [`StateError`] when the directory cannot be listed.
+pub fn intended_containers(dir: &Dir) -> Result<Vec<ContainerId>, StateError> {
+    let entries = dir.entries()?.into_iter();
+    let id = |name: &str| {
+        name.strip_prefix(INTENT_PREFIX)?
+            .strip_suffix(".json")?
+            .parse()
+            .ok()
+    };
+    Ok(entries
+        .filter_map(|entry| entry.name.as_str().and_then(id))
+        .collect())
+}
+
+/// Deletes a container's record, or its intent. A missing one is success.
+///
+/// # Errors
+/// [`StateError`] when the disk refuses.
+pub fn delete_container(dir: &Dir, id: ContainerId) -> Result<(), StateError> {
+    dir.remove_file(&intent_file(id)?)?;
+    Ok(dir.remove_file(&container_file(id)?)?)
+}
+
+/// Reads the records of all containers of a pod. One that is torn is told and deleted: it is as good as absent.
+///
+/// # Errors
+/// [`StateError`] when one cannot be read.
+pub fn load_containers(dir: &Dir) -> Result<Vec<ContainerRecord>, StateError> {
+    let mut records = Vec::new();
+    for entry in dir.entries()? {
+        let Some(name) = entry.name.as_str() else {
+            continue;
+        };
+        if !(name.starts_with("container.") && name.ends_with(".json")) {
+            continue;
+        }
+        match container_record().load(dir, &entry.name) {
+            Err(error @ RecordError::Damaged { .. }) => {
+                tracing::error!(error = super::chain(&error), "a container's record is torn");
+                dir.remove_file(&entry.name)?;
+            }
+            loaded => records.extend(loaded?),
+        }
+    }
+    Ok(records)
+}
+
+/// The containers of which a pod's state directory has records, readable or not.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn container_ids(dir: &Dir) -> Result<Vec<ContainerId>, StateError> {
+    let entries = dir.entries()?;
+    let id = |name: &str| {
+        let id = name.strip_prefix("container.")?.strip_suffix(".json")?;
+        id.parse().ok()
+    };
+    Ok(entries
+        .iter()
+        .filter_map(|entry| id(entry.name.as_str()?))
+        .collect())
+}

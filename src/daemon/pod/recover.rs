@@ -1,0 +1,525 @@
+//! What a new daemon makes of what an earlier one left.
+//!
+//! A record on disk is [`Unverified`] until it was compared with the kernel's truth and the shim's answer;
+//! what comes out is a pod under its task, or an undo.
+//!
+//! ```text
+//!   archive ─┐   (of another boot only; the runtime is ready when all of those are released)
+//!   record ──┼─ other boot, or Creating ───────────▶ nothing of it runs: release, keep what has ended
+//!            ├─ shim answers ─▶ inventory ─────────▶ Ready, containers as the shim says
+//!            ├─ shim is strange ─▶ /proc ──────────▶ Ready, containers as the kernel says
+//!            └─ shim is gone ─▶ exit files ────────▶ release, containers ended
+//!   unread ────────────────────────────────────────▶ told, and everything of it stays as it is
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::archive::ArchivedPod;
+use super::connect;
+use super::container;
+use super::error::PodError;
+use super::index::{PodEntry, PodKey, PodSnapshot};
+use super::link::{LinkError, ShimLink};
+use super::new_entry;
+use super::node::{Node, blocking, now};
+use super::process::ProcessIdentity;
+use super::record::{self, ContainerRecord, PodRecord, PodResources, StateError};
+use super::sandbox;
+use super::state::{ContainerPhase, Exit, Goal, PodPhase, Run};
+use super::task::{KILLED_CODE, Task, exit_of};
+use holdfast_disk::{Dir, FileName};
+use holdfast_kernel::id::{ContainerId, PodId};
+use holdfast_wire::{self as wire, ContainerReport, Event, Phase, Protocol, Reply, Request};
+
+/// How long a shim may take to answer a new daemon.
+const INVENTORY_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Largest exit record of a shim.
+const EXIT_LIMIT: usize = 64 << 10;
+
+/// What the disk says, before it was compared with the machine.
+struct Unverified {
+    pod: PodRecord,
+    containers: Vec<ContainerRecord>,
+    /// Containers whose making was cut off.
+    intents: Vec<ContainerId>,
+    dir: Dir,
+}
+
+/// What records belong to that this release cannot read. The pods may run.
+#[derive(Default)]
+struct Unread {
+    pods: BTreeSet<PodId>,
+    containers: BTreeSet<ContainerId>,
+}
+
+impl Unread {
+    fn take(&mut self, id: PodId, dir: &Dir, error: &StateError) -> Result<(), PodError> {
+        tracing::error!(
+            pod = %id,
+            error = super::chain(error),
+            "a pod's record cannot be read; the pod is not served, and stays as it is"
+        );
+        self.pods.insert(id);
+        self.containers.extend(record::container_ids(dir)?);
+        Ok(())
+    }
+}
+
+/// A shim that lives.
+struct Living {
+    link: ShimLink,
+    events: mpsc::UnboundedReceiver<Event>,
+    pause: Option<ProcessIdentity>,
+    containers: BTreeMap<ContainerId, Phase>,
+}
+
+/// Takes over everything that is on disk. Returns when every pod is served again.
+pub async fn all(node: &Arc<Node>) -> Result<(), PodError> {
+    for pod in node.debts.of_other_boots(&node.boot_id) {
+        node.readiness.owes(pod);
+    }
+    let owner = Arc::clone(node);
+    let (found, unread) = blocking(move || load(&owner)).await?;
+    let mut known = unread.pods.clone();
+    known.extend(found.iter().map(|found| found.pod.id));
+    let mut pending = Vec::new();
+    for unverified in found {
+        let held = !matches!(
+            unverified.pod.phase,
+            PodPhase::NotReady | PodPhase::Removing
+        );
+        if held && unverified.pod.boot_id != node.boot_id {
+            node.readiness.owes(unverified.pod.id);
+        }
+        let hangs = unverified.pod.phase == PodPhase::Creating
+            && node.cni.is_attached(&unverified.pod.id.to_string())?;
+        let work = tokio::spawn(one(Arc::clone(node), unverified));
+        // A plugin that hangs must not hold up the start.
+        if !hangs {
+            pending.push(work);
+        }
+    }
+    for pod in pending {
+        // A pod whose recovery panicked is logged by the runtime; the others go on.
+        let _ = pod.await;
+    }
+    forgotten(node, &known)?;
+    let owner = Arc::clone(node);
+    blocking(move || sweep(&owner, &unread)).await?;
+    tokio::spawn(connect::settle(Arc::clone(node)));
+    Ok(())
+}
+
+/// Releases pods of which network plugins still keep something though their records are gone, with the run
+/// directory at the machine's start for example.
+fn forgotten(node: &Arc<Node>, known: &BTreeSet<PodId>) -> Result<(), PodError> {
+    for id in node.cni.attached()? {
+        let Ok(id) = id.parse::<PodId>() else {
+            continue;
+        };
+        if known.contains(&id) || node.debts.is_owed(id) {
+            continue;
+        }
+        node.readiness.owes(id);
+        let pod = nameless(node, id)?;
+        // A plugin that hangs must not hold up the start.
+        tokio::spawn(undo(Arc::clone(node), pod, None));
+    }
+    Ok(())
+}
+
+/// As much of a record as is needed to release a pod of which nothing but its id is known.
+fn nameless(node: &Node, id: PodId) -> Result<PodRecord, PodError> {
+    Ok(PodRecord {
+        id,
+        config: Arc::default(),
+        phase: PodPhase::Creating,
+        created_at: now(),
+        boot_id: node.boot_id.clone(),
+        pause: None,
+        shim: None,
+        ips: Vec::new(),
+        cgroup: node.pod_cgroup(id, None)?.to_string(),
+        resources: PodResources::default(),
+        protocol: Protocol::FIRST.number(),
+        newest_protocol: None,
+        network_owner: None,
+    })
+}
+
+/// Reads all records: those of this boot from the run directory, those of another from there or, where it is
+/// emptied with the machine's start, from the archive.
+fn load(node: &Node) -> Result<(Vec<Unverified>, Unread), PodError> {
+    let mut archived = node.archive.load()?;
+    let mut found = Vec::new();
+    let mut unread = Unread::default();
+    for (id, dir) in node.pod_dirs()? {
+        let kept = archived.remove(&id);
+        found.extend(in_run_dir(node, (id, dir), kept, &mut unread)?);
+    }
+    for (id, kept) in archived {
+        if kept.pod.boot_id == node.boot_id {
+            // It was removed, and the daemon died on the way.
+            node.archive.forget(id)?;
+            continue;
+        }
+        found.push(restored(kept, node.make_pod_dir(id)?));
+    }
+    Ok((found, unread))
+}
+
+/// What the run directory says of a pod. `kept` is what the archive says.
+fn in_run_dir(
+    node: &Node,
+    (id, dir): (PodId, Dir),
+    kept: Option<ArchivedPod>,
+    unread: &mut Unread,
+) -> Result<Option<Unverified>, PodError> {
+    let kept = kept.filter(|kept| kept.pod.boot_id != node.boot_id);
+    let torn = match record::load_pod(&dir) {
+        Ok(Some(pod)) if pod.id == id => {
+            dir.sweep_temporaries()?;
+            let containers = match record::load_containers(&dir) {
+                Ok(containers) => containers,
+                Err(error) => {
+                    unread.take(id, &dir, &error)?;
+                    return Ok(None);
+                }
+            };
+            let mut found = Unverified {
+                intents: record::intended_containers(&dir)?,
+                containers,
+                pod,
+                dir,
+            };
+            if let Some(kept) = kept {
+                found.complete(kept);
+            }
+            return Ok(Some(found));
+        }
+        // The daemon died before the intent was on disk: nothing was made yet.
+        Ok(None) if kept.is_none() => {
+            node.delete_pod_dir(id)?;
+            return Ok(None);
+        }
+        Err(error) if !error.is_damaged() => {
+            // Of a later release, or the disk fails: it is left where it is.
+            unread.take(id, &dir, &error)?;
+            return Ok(None);
+        }
+        Ok(_) => "it is missing or of another pod".to_owned(),
+        Err(error) => super::chain(&error),
+    };
+    tracing::error!(pod = %id, error = torn, "a pod's record is torn");
+    Ok(Some(match kept {
+        Some(kept) => restored(kept, dir),
+        None => Unverified {
+            pod: nameless(node, id)?,
+            containers: Vec::new(),
+            intents: Vec::new(),
+            dir,
+        },
+    }))
+}
+
+/// A pod of another boot as the archive has it.
+fn restored(kept: ArchivedPod, dir: Dir) -> Unverified {
+    let containers = kept.containers.into_iter();
+    Unverified {
+        pod: Arc::unwrap_or_clone(kept.pod),
+        containers: containers.map(Arc::unwrap_or_clone).collect(),
+        intents: Vec::new(),
+        dir,
+    }
+}
+
+impl Unverified {
+    /// Takes from the archive what a run directory on a disk that lost power lacks.
+    fn complete(&mut self, kept: ArchivedPod) {
+        for kept in kept.containers {
+            let known = self.containers.iter_mut().find(|known| known.id == kept.id);
+            match known {
+                None => self.containers.push(Arc::unwrap_or_clone(kept)),
+                Some(known) if known.phase.is_alive() => known.phase = kept.phase.clone(),
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+async fn one(node: Arc<Node>, unverified: Unverified) {
+    let Unverified {
+        mut pod,
+        mut containers,
+        intents,
+        dir,
+    } = unverified;
+    let same_boot = pod.boot_id == node.boot_id;
+    let living = if same_boot && pod.phase != PodPhase::NotReady {
+        reach(&node, &pod, &containers, &dir).await
+    } else {
+        None
+    };
+    if matches!(pod.phase, PodPhase::Creating | PodPhase::Removing) {
+        return undo(node, pod, living).await;
+    }
+    for id in intents {
+        take_back(&node, &pod, id).await;
+    }
+    containers = without_removed(&node, &pod, containers).await;
+    for container in &mut containers {
+        verify(container, living.as_ref(), &dir, same_boot);
+    }
+    let stop = living.as_ref().is_none_or(|living| living.pause.is_none());
+    if stop && pod.phase == PodPhase::Ready {
+        pod.phase = PodPhase::Stopping;
+    }
+    pod.boot_id.clone_from(&node.boot_id);
+    serve(&node, pod, containers, living, stop);
+}
+
+/// Deletes the containers whose removal was under way: whoever was told that they are gone sees none again.
+async fn without_removed(
+    node: &Arc<Node>,
+    pod: &PodRecord,
+    containers: Vec<ContainerRecord>,
+) -> Vec<ContainerRecord> {
+    let removed = |one: &ContainerRecord| one.phase == ContainerPhase::Removing;
+    let (gone, rest): (Vec<_>, Vec<_>) = containers.into_iter().partition(removed);
+    let gone: Vec<ContainerId> = gone.iter().map(|one| one.id).collect();
+    if gone.is_empty() {
+        return rest;
+    }
+    let (owner, copy, ids) = (Arc::clone(node), pod.clone(), gone.clone());
+    let deleted = blocking(move || {
+        let failures = ids.iter().map(|id| container::delete(&owner, &copy, *id));
+        Ok(failures.flatten().collect())
+    });
+    let failures: Vec<PodError> = deleted.await.unwrap_or_else(|error| vec![error]);
+    node.debts.owe(pod, &gone, failures);
+    rest
+}
+
+/// The shim of a pod, if it lives and answers.
+async fn reach(
+    node: &Node,
+    pod: &PodRecord,
+    containers: &[ContainerRecord],
+    dir: &Dir,
+) -> Option<Living> {
+    let (link, events) = ShimLink::connect(dir.as_fd(), pod).ok()?;
+    let asked = tokio::time::timeout(INVENTORY_DEADLINE, link.ask(Request::Inventory, &[])).await;
+    let answer = match asked {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error @ LinkError::Strange(_))) => {
+            tracing::error!(pod = %pod.id, error = super::chain(&error), "a pod of another release is left as it is");
+            return Some(stranger(pod, containers, (link, events)));
+        }
+        Ok(Err(_)) | Err(_) => {
+            tracing::error!(pod = %pod.id, "the pod's shim does not answer; its processes are being ended");
+            return None;
+        }
+    };
+    let Reply::Inventory { pause, containers } = answer.body else {
+        return None;
+    };
+    if pod.config.owns_network()
+        && let Some(netns) = answer.descriptors.get(1)
+    {
+        // The pin may have been lost with the daemon before it was made.
+        let _ = node.pin(pod.id, netns.as_fd());
+    }
+    let containers = containers
+        .into_iter()
+        .map(|ContainerReport { container, phase }| (container, phase))
+        .collect();
+    let pause = pause.map(|report| ProcessIdentity {
+        pid: report.pid,
+        start_ticks: report.start_ticks,
+    });
+    Some(Living {
+        link,
+        events,
+        pause,
+        containers,
+    })
+}
+
+/// A pod whose shim cannot be asked: the kernel says what runs of what was recorded.
+fn stranger(
+    pod: &PodRecord,
+    containers: &[ContainerRecord],
+    (link, events): (ShimLink, mpsc::UnboundedReceiver<Event>),
+) -> Living {
+    let running = |record: &ContainerRecord| match &record.phase {
+        ContainerPhase::Running(Run { process, .. }, _) if process.exists() => {
+            let (pid, start_ticks) = (process.pid, process.start_ticks);
+            Some((record.id, Phase::Running { pid, start_ticks }))
+        }
+        _ => None,
+    };
+    Living {
+        link,
+        events,
+        pause: pod.pause.filter(ProcessIdentity::exists),
+        containers: containers.iter().filter_map(running).collect(),
+    }
+}
+
+/// Makes a container's record true.
+fn verify(container: &mut ContainerRecord, living: Option<&Living>, dir: &Dir, same_boot: bool) {
+    let reported = living.and_then(|living| living.containers.get(&container.id));
+    if container.started_at == 0 && reported.is_some() {
+        // Records of the first release have no intent.
+        container.started_at = container.created_at;
+    }
+    let id = container.id;
+    let ended = |started_at: i64| {
+        let exit = exit_record(dir, id).unwrap_or_else(|| lost(same_boot));
+        ContainerPhase::Exited(Exit { started_at, ..exit })
+    };
+    let goal = match container.phase {
+        ContainerPhase::Starting(goal) => goal,
+        _ => Goal::Run,
+    };
+    container.phase = match (container.phase.clone(), reported) {
+        (phase @ (ContainerPhase::Exited(_) | ContainerPhase::Removing), _) => phase,
+        (ContainerPhase::Running(run, goal), Some(_)) => ContainerPhase::Running(run, goal),
+        (ContainerPhase::Running(run, _), None) => ended(run.started_at),
+        // The shim knows better: a start whose result was not recorded.
+        (_, Some(Phase::Running { pid, start_ticks })) => {
+            ContainerPhase::Running(found_run(container, *pid, *start_ticks), goal)
+        }
+        // The event with the exit comes again.
+        (_, Some(Phase::Exited)) => ContainerPhase::Running(found_run(container, 0, 0), goal),
+        // The start is gone on with.
+        (_, Some(Phase::Launching)) => ContainerPhase::Starting(goal),
+        // The shim was not asked, or its start failed.
+        (ContainerPhase::Starting(_), None) if living.is_some() => ContainerPhase::Created,
+        // It may have run.
+        (ContainerPhase::Starting(_), None) => ended(container.started_at),
+        (ContainerPhase::Created, None) => ContainerPhase::Created,
+    };
+}
+
+/// A process of whose start the record has the intent alone.
+fn found_run(container: &ContainerRecord, pid: i32, start_ticks: u64) -> Run {
+    Run {
+        process: ProcessIdentity { pid, start_ticks },
+        started_at: container.started_at,
+    }
+}
+
+/// The end of a container of which nobody kept the end.
+fn lost(same_boot: bool) -> Exit {
+    let (code, reason, message) = if same_boot {
+        (
+            KILLED_CODE,
+            "ShimLost",
+            "the pod's shim died with the daemon; the container was killed and its exit code is not known",
+        )
+    } else {
+        (
+            255,
+            "NodeRebooted",
+            "the machine was started anew; the container's exit code is not known",
+        )
+    };
+    Exit {
+        code,
+        finished_at: now(),
+        started_at: 0,
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+    }
+}
+
+/// The exit that a shim wrote for a container before it told the daemon.
+pub(super) fn exit_record(dir: &Dir, id: ContainerId) -> Option<Exit> {
+    let name = FileName::new(format!("exit.{id}")).ok()?;
+    let bytes = dir.read_file(&name, EXIT_LIMIT).ok()??;
+    match wire::decode_exit(&bytes).ok()? {
+        Event::Exited {
+            container,
+            status,
+            at_unix_nanos,
+            oom_killed,
+            ..
+        } if container == id => Some(exit_of(status, at_unix_nanos, oom_killed)),
+        _ => None,
+    }
+}
+
+/// A container whose making was cut off is taken back: nobody was told its id.
+async fn take_back(node: &Arc<Node>, pod: &PodRecord, id: ContainerId) {
+    let (owner, record) = (Arc::clone(node), pod.clone());
+    let deleted = blocking(move || Ok(container::delete(&owner, &record, id))).await;
+    let failures = deleted.unwrap_or_else(|error| vec![error]);
+    node.debts.owe(pod, &[id], failures);
+}
+
+/// A pod whose making was cut off is taken back: nobody was told its id.
+async fn undo(node: Arc<Node>, pod: PodRecord, living: Option<Living>) {
+    let failures =
+        sandbox::release(&node, &pod, Vec::new(), living.map(|living| living.link)).await;
+    node.debts.owe(&pod, &[], failures);
+    node.readiness.released(pod.id);
+    let (owner, id) = (Arc::clone(&node), pod.id);
+    let forgotten = blocking(move || owner.delete_pod_dir(id)).await;
+    node.debts
+        .owe(&pod, &[], forgotten.err().into_iter().collect());
+}
+
+/// Puts a verified pod under its task.
+fn serve(
+    node: &Arc<Node>,
+    pod: PodRecord,
+    containers: Vec<ContainerRecord>,
+    living: Option<Living>,
+    stop: bool,
+) {
+    let key = PodKey::from(&pod.config.metadata);
+    let snapshot = PodSnapshot {
+        pod: Arc::new(pod.clone()),
+        containers: BTreeMap::new(),
+    };
+    let (entry, mailbox, made) = new_entry(snapshot);
+    let claimed: Result<Arc<PodEntry>, _> = node.index.claim(key, || entry);
+    let Ok(entry) = claimed else {
+        tracing::error!(pod = %pod.id, "two pods on disk have the same name; this one is left alone");
+        return;
+    };
+    let mut task = Task::new(Arc::clone(node), entry, mailbox, made);
+    for container in containers {
+        task.take_container(container);
+    }
+    if let Some(living) = living {
+        task.connect(living.link, living.events);
+    }
+    task.resume(pod, stop);
+    tokio::spawn(task.serve());
+}
+
+/// Deletes the layers of containers that no record knows, and lets the image store and the network do the
+/// same with theirs.
+fn sweep(node: &Node, unread: &Unread) -> Result<(), PodError> {
+    for id in node.layers()? {
+        let known = node.index.container(&id.to_string()).is_ok();
+        if !known && !unread.containers.contains(&id) {
+            node.delete_layer(id)?;
+        }
+    }
+    connect::reconcile(node, &unread.pods)?;
+    if unread.pods.is_empty() {
+        node.images.collect();
+    } else {
+        tracing::warn!("unused layers are kept: pods whose records cannot be read may use them");
+    }
+    Ok(())
+}

@@ -1,0 +1,363 @@
+//! Making a pod sandbox and releasing it.
+//!
+//! ```text
+//!   record intent → files → cgroup → shim → pause → pin netns → network → its sysctls → record result
+//! ```
+//!
+//! Everything made here has a name that follows from the pod's id, so [`release`] undoes all of it whatever
+//! was reached: it is the rollback, the stop and the recovery. Each of its steps may be repeated.
+
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::connect;
+use super::container;
+use super::error::PodError;
+use super::experiments;
+use super::files;
+use super::joined;
+use super::launch_error;
+use super::link::{Answer, LinkError, ShimLink};
+use super::node::{Node, blocking};
+use super::process::ProcessIdentity;
+use super::record::{self, PodRecord};
+use super::scope;
+use super::seccomp;
+use super::sysctls;
+use crate::plan;
+use crate::spec::{self, PodConfig, PodSpecRequest};
+use holdfast_disk::Dir;
+use holdfast_kernel::cgroup::{Cgroup, CgroupPath, Limits, Role};
+use holdfast_kernel::id::ContainerId;
+use holdfast_kernel::sys::memfd;
+use holdfast_wire::plan::{
+    ContainerSpecials, ExperimentContainerPlan, ExperimentPausePlan, HookedContainerPlan, Hooks,
+    PauseSpecials,
+};
+use holdfast_wire::{self as wire, CgroupSlot, Event, PauseReport, Protocol, Reply, Request};
+
+/// How long a shim may take to end everything and itself.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A sandbox whose pause runs.
+#[derive(Debug)]
+pub struct Made {
+    /// Its shim.
+    pub link: ShimLink,
+    /// What the shim reports.
+    pub events: mpsc::UnboundedReceiver<Event>,
+    /// Its pause.
+    pub pause: ProcessIdentity,
+    /// Its shim's process.
+    pub shim: ProcessIdentity,
+    /// Its addresses.
+    pub ips: Vec<IpAddr>,
+}
+
+/// The OCI runtime Spec of a pod's pause.
+pub fn pause_spec(node: &Node, pod: &PodRecord) -> Result<oci_spec::runtime::Spec, PodError> {
+    let seccomp = seccomp::localhost_profile(&pod.config.security.seccomp)?;
+    // Until the other pod is found, its name is only one that fits.
+    let joins = pod.config.experiments.join_network.is_some();
+    let network = joins.then(|| node.netns_path(pod.network_owner.unwrap_or(pod.id)));
+    Ok(spec::build_pod(&PodSpecRequest {
+        pod_id: &pod.id,
+        pod: &pod.config,
+        host: &node.facts,
+        node_hostname: &node.hostname,
+        cgroups_path: pause_cgroup(pod)?.as_str(),
+        localhost_seccomp: seccomp.as_ref(),
+        joined_network: network.as_deref(),
+    })?)
+}
+
+fn pause_plan(node: &Node, pod: &PodRecord) -> Result<ExperimentPausePlan, PodError> {
+    let spec = pause_spec(node, pod)?;
+    let choice = &pod.config.security.seccomp;
+    let base = spec::seccomp_base(choice, &spec, &node.facts);
+    plan::pause(&spec, base.as_ref(), &node.filters).map_err(seccomp::of_plan(choice))
+}
+
+/// The cgroup of a pod's pause.
+pub fn pause_cgroup(pod: &PodRecord) -> Result<CgroupPath, PodError> {
+    Ok(CgroupPath::new(&pod.cgroup)?.join(&pod.id.to_string())?)
+}
+
+/// The cgroup in which everything of a pod is counted: the one that the request names, if it names one.
+pub fn own_cgroup(pod: &PodRecord) -> Result<CgroupPath, PodError> {
+    let slice = scope::slice(pod).filter(|_| pod.config.cgroup_parent.is_some());
+    Ok(CgroupPath::new(slice.unwrap_or(&pod.cgroup))?)
+}
+
+/// Makes everything of a pod. On failure the caller calls [`release`].
+pub async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<Made, PodError> {
+    let mut plan = pause_plan(node, pod)?;
+    let late = sysctls::take_late(&mut plan.base, &pod.config, node.spawner.protocol());
+    let joined = joined::namespace(node, pod).await?;
+    let (dir, cgroup, order) = prepare(node, pod, plan).await?;
+    let (link, events) =
+        ShimLink::connect(dir.as_fd(), pod).map_err(shim("connect to the pod's shim"))?;
+    let cgroup = match cgroup {
+        Some(cgroup) => cgroup,
+        None => scope::enter(node, pod, &link).await?,
+    };
+    let started = start_pause(node, &link, &cgroup, &order, joined).await;
+    let (report, netns) = started.map_err(|error| launch_error::with_limits(error, &pod.config))?;
+    let ips = connect::attach(node, pod, &link, netns).await?;
+    sysctls::set_late(&link, late).await?;
+    let (pause, shim) = identities(&report);
+    Ok(Made {
+        link,
+        events,
+        pause,
+        shim,
+        ips,
+    })
+}
+
+/// Intent, files, cgroup and shim. A scope of systemd is made around the shim later.
+async fn prepare(
+    node: &Arc<Node>,
+    pod: &PodRecord,
+    plan: ExperimentPausePlan,
+) -> Result<(Dir, Option<Cgroup>, Order), PodError> {
+    let (node, pod) = (Arc::clone(node), pod.clone());
+    blocking(move || {
+        let dir = node.make_pod_dir(pod.id)?;
+        record::store_pod(&dir, &pod)?;
+        files::write(&dir, &pod.config, &node.hostname)?;
+        let cgroup = match scope::slice(&pod) {
+            Some(_) => None,
+            None => Some(
+                node.cgroups
+                    .create(&pause_cgroup(&pod)?, &Limits::default())?,
+            ),
+        };
+        node.spawner.shim(dir.as_fd())?;
+        Ok((dir, cgroup, Order::of_pause(&pod, &plan)?))
+    })
+    .await
+}
+
+/// A plan on its way to the shim.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// One that all shims understand.
+    Plain(OwnedFd),
+    /// One with experiments.
+    Experiment(OwnedFd),
+    /// A container's with hooks.
+    Hooked(OwnedFd),
+}
+
+impl Order {
+    fn of_pause(pod: &PodRecord, plan: &ExperimentPausePlan) -> Result<Self, PodError> {
+        let doing = "pause plan";
+        if plan.special == PauseSpecials::default() {
+            return seal(doing, pod, &plan.base).map(Self::Plain);
+        }
+        seal(doing, pod, plan).map(Self::Experiment)
+    }
+
+    /// Of a container's plan.
+    pub fn of_container(
+        pod: &PodRecord,
+        plan: ExperimentContainerPlan,
+        hooks: Option<Hooks>,
+    ) -> Result<Self, PodError> {
+        let doing = "container plan";
+        if let Some(hooks) = hooks {
+            let container = plan;
+            let plan = HookedContainerPlan { container, hooks };
+            return seal_in(Protocol::FOURTH, doing, &plan).map(Self::Hooked);
+        }
+        let plan = &plan;
+        if plan.special == ContainerSpecials::default() {
+            return seal(doing, pod, &plan.base).map(Self::Plain);
+        }
+        seal(doing, pod, plan).map(Self::Experiment)
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> BorrowedFd<'_> {
+        let (Self::Plain(plan) | Self::Experiment(plan) | Self::Hooked(plan)) = self;
+        plan.as_fd()
+    }
+}
+
+/// A plan as a sealed memfd, in the version that the pod's shim speaks.
+pub(super) fn seal<T: serde::Serialize>(
+    doing: &'static str,
+    pod: &PodRecord,
+    plan: &T,
+) -> Result<OwnedFd, PodError> {
+    let protocol = pod.protocol().map_err(|unspoken| PodError::Shim {
+        doing,
+        source: LinkError::Strange(Arc::new(unspoken.into())),
+    })?;
+    seal_in(protocol, doing, plan)
+}
+
+fn seal_in<T: serde::Serialize>(
+    protocol: Protocol,
+    doing: &'static str,
+    plan: &T,
+) -> Result<OwnedFd, PodError> {
+    wire::encode_plan(protocol, plan)
+        .map_err(std::io::Error::other)
+        .and_then(|bytes| memfd::create_sealed(c"holdfast-plan", &bytes))
+        .map_err(|source| PodError::System { doing, source })
+}
+
+/// A link's error with what was attempted.
+pub(super) fn shim(doing: &'static str) -> impl FnOnce(LinkError) -> PodError {
+    move |source| PodError::Shim { doing, source }
+}
+
+/// A reply that the protocol does not allow here.
+pub(super) fn unexpected(doing: &'static str, answer: &Answer) -> PodError {
+    let text = format!(
+        "{:?} with {} descriptors",
+        answer.body,
+        answer.descriptors.len()
+    );
+    PodError::Shim {
+        doing,
+        source: LinkError::Unexpected(text),
+    }
+}
+
+/// A cgroup's directories as a request carries them.
+pub(super) fn cgroup_slots(cgroup: &Cgroup) -> (Vec<CgroupSlot>, Vec<BorrowedFd<'_>>) {
+    let memory = cgroup.memory_entry().map(|entry| entry.role);
+    let slot = |role| match role {
+        Role::Unified => CgroupSlot::Unified,
+        Role::V1(_) if Some(role) == memory => CgroupSlot::V1Memory,
+        Role::V1(_) => CgroupSlot::V1,
+    };
+    cgroup
+        .entries()
+        .into_iter()
+        .map(|entry| (slot(entry.role), entry.dir))
+        .unzip()
+}
+
+async fn start_pause(
+    node: &Node,
+    link: &ShimLink,
+    cgroup: &Cgroup,
+    order: &Order,
+    joined: Option<OwnedFd>,
+) -> Result<(PauseReport, OwnedFd), PodError> {
+    const DOING: &str = "start the pod's pause process";
+    let (slots, directories) = cgroup_slots(cgroup);
+    let mut descriptors = vec![order.plan(), node.spawner.mount_namespace()];
+    descriptors.extend(joined.as_ref().map(AsFd::as_fd));
+    descriptors.extend(directories);
+    let request = match order {
+        // A pause has no hooks.
+        Order::Plain(_) | Order::Hooked(_) => Request::StartPause { cgroup: slots },
+        Order::Experiment(_) => Request::StartExperimentPause { cgroup: slots },
+    };
+    let answer = link.ask(request, &descriptors).await;
+    let mut answer = answer.map_err(|error| launch_error::of_pod(DOING, error))?;
+    match (&answer.body, answer.descriptors.pop()) {
+        (Reply::PauseStarted(report), Some(netns)) => Ok((report.clone(), netns)),
+        _ => Err(unexpected(DOING, &answer)),
+    }
+}
+
+fn identities(report: &PauseReport) -> (ProcessIdentity, ProcessIdentity) {
+    let pause = ProcessIdentity {
+        pid: report.pid,
+        start_ticks: report.start_ticks,
+    };
+    let shim = ProcessIdentity {
+        pid: report.shim_pid,
+        start_ticks: report.shim_start_ticks,
+    };
+    (pause, shim)
+}
+
+/// Releases everything that a pod holds of the machine, in any state of it. Every step is tried; the
+/// failures come back. Files on disk stay: the status is still to be read.
+pub async fn release(
+    node: &Arc<Node>,
+    pod: &PodRecord,
+    containers: Vec<ContainerId>,
+    link: Option<ShimLink>,
+) -> Vec<PodError> {
+    if let Some(link) = link {
+        // What the shim does not end within the deadline is killed through the cgroups.
+        let _ = tokio::time::timeout(SHUTDOWN_DEADLINE, link.ask(Request::Shutdown, &[])).await;
+    }
+    let (owner, record) = (Arc::clone(node), pod.clone());
+    let ended = blocking(move || {
+        let mut failures: Vec<_> = end_shim(&owner, &record).err().into_iter().collect();
+        failures.extend(end_processes(&owner, &record, &containers));
+        Ok((failures, connect::detach_now(&owner, &record)))
+    });
+    let (mut failures, detached) = match ended.await {
+        Ok(ended) => ended,
+        Err(error) => (vec![error], None),
+    };
+    failures.extend(match detached {
+        Some(failures) => failures,
+        None => connect::detach(node, pod).await,
+    });
+    failures.extend(scope::leave(node, pod).await.err());
+    failures
+}
+
+/// Ends a shim that does not end by itself, or whose socket is lost: one that hangs in a write to a dead mount ends
+/// no other way. It is in no cgroup of the pod. A number of another boot is another process.
+fn end_shim(node: &Node, pod: &PodRecord) -> Result<(), PodError> {
+    let same_boot = pod.boot_id == node.boot_id;
+    let ended = pod.shim.filter(|_| same_boot).map(|shim| shim.kill());
+    ended.unwrap_or(Ok(())).map_err(|source| PodError::System {
+        doing: "end the pod's shim",
+        source,
+    })
+}
+
+fn end_processes(node: &Node, pod: &PodRecord, containers: &[ContainerId]) -> Vec<PodError> {
+    let mut failures = Vec::new();
+    for id in containers {
+        failures.extend(container::release_cgroup(node, pod, *id).err());
+    }
+    failures.extend(release_pause(node, pod).err());
+    failures
+}
+
+fn release_pause(node: &Node, pod: &PodRecord) -> Result<(), PodError> {
+    let path = pause_cgroup(pod)?;
+    kill_and_remove(node, &path)?;
+    if pod.config.cgroup_parent.is_none() && scope::slice(pod).is_none() {
+        // The pod's own group; our parent stays for the next pod.
+        node.cgroups.remove(&CgroupPath::new(&pod.cgroup)?)?;
+    }
+    Ok(())
+}
+
+/// Ends everything in a cgroup and removes it.
+pub(super) fn kill_and_remove(node: &Node, path: &CgroupPath) -> Result<(), PodError> {
+    if let Some(cgroup) = node.cgroups.open(path)? {
+        cgroup.kill()?;
+    }
+    Ok(node.cgroups.remove(path)?)
+}
+
+/// Checks a request before anything is made: what is wrong with it is known without the machine.
+pub fn validate(node: &Node, config: &PodConfig, pod: &PodRecord) -> Result<(), PodError> {
+    match config.runtime_handler.as_str() {
+        "" | "holdfast" => {}
+        other => return Err(PodError::UnknownHandler(other.to_owned())),
+    }
+    experiments::check(node, config)?;
+    pause_plan(node, pod)?;
+    connect::validate(node, config)
+}

@@ -1,0 +1,379 @@
+//! Processes and containers with a client at their standard streams: exec, attach, and sockets into a pod.
+//!
+//! An exec process gets pipes of the daemon, or a terminal whose main side only the daemon holds. A client that
+//! goes away closes them: the process then sees the end of its input and a broken pipe, or a hangup. It is not
+//! killed. An attached client gets pipes of its own into which the shim copies.
+
+use std::fs::File;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::pipe2;
+use tokio::net::unix::pipe::{Receiver, Sender};
+use tokio::net::{TcpSocket, TcpStream as AsyncTcpStream};
+use tokio::sync::oneshot;
+
+use super::container;
+use super::error::PodError;
+use super::index::PodSnapshot;
+use super::link::ShimLink;
+use super::node::Node;
+use super::record::ContainerRecord;
+use super::sandbox::{seal, shim, unexpected};
+use super::seccomp::{self, Suspect};
+use crate::plan::{self, ExecRequest};
+use crate::spec;
+use holdfast_kernel::sys::tty;
+use holdfast_wire::plan::TerminalSize;
+use holdfast_wire::{AttachedInput, ExecStdio, ExitStatus, IpFamily, Reply, Request};
+
+/// Bytes asked for the pipes of an attached client: the largest that the kernel gives without asking. The more,
+/// the longer a burst may be that the client takes slowly.
+const ATTACH_PIPE: i32 = 1 << 20;
+
+/// How long one address of a pod may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Which standard streams a client wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Streams {
+    /// It sends standard input.
+    pub stdin: bool,
+    /// It takes standard output.
+    pub stdout: bool,
+    /// It takes standard error.
+    pub stderr: bool,
+    /// It is a terminal. Of an attach: it takes the container for one.
+    pub terminal: bool,
+}
+
+/// The terminal of a session.
+#[derive(Debug)]
+pub struct Terminal(OwnedFd);
+
+impl Terminal {
+    /// Sets its size. One that has hung up has none.
+    pub fn resize(&self, size: TerminalSize) {
+        let _ = tty::set_size(self.0.as_fd(), size.rows, size.columns);
+    }
+}
+
+/// A process or a container with its streams. Dropping it closes them.
+#[derive(Debug)]
+pub struct Session {
+    /// Write standard input here; dropping it is the end of the input.
+    pub stdin: Option<Sender>,
+    /// Read standard output here. A terminal ends with an error.
+    pub stdout: Option<Receiver>,
+    /// Read standard error here.
+    pub stderr: Option<Receiver>,
+    /// The terminal, when there is one.
+    pub terminal: Option<Terminal>,
+    /// How it ends.
+    pub end: SessionEnd,
+}
+
+/// How a session ends.
+#[derive(Debug)]
+pub enum SessionEnd {
+    /// With the process.
+    Process(ProcessEnd),
+    /// With the output.
+    Output(ClientEnd),
+}
+
+/// The end of an exec process.
+#[derive(Debug)]
+pub struct ProcessEnd {
+    link: ShimLink,
+    exec: u64,
+    status: oneshot::Receiver<ExitStatus>,
+}
+
+impl ProcessEnd {
+    fn new(link: &ShimLink) -> Self {
+        let exec = link.exec_number();
+        Self {
+            status: link.exec_end(exec),
+            link: link.clone(),
+            exec,
+        }
+    }
+
+    /// Waits for the process. Its exit code; `None` when the pod's shim has ended and nobody knows.
+    pub async fn wait(&mut self) -> Option<i32> {
+        let status = (&mut self.status).await;
+        status.ok().map(ExitStatus::code)
+    }
+}
+
+impl Drop for ProcessEnd {
+    fn drop(&mut self) {
+        self.link.forget_exec(self.exec);
+    }
+}
+
+/// An attached client's end.
+#[derive(Debug)]
+pub struct ClientEnd {
+    link: ShimLink,
+    client: u64,
+    dropped: oneshot::Receiver<()>,
+}
+
+impl ClientEnd {
+    fn new(link: &ShimLink) -> Self {
+        let client = link.exec_number();
+        Self {
+            dropped: link.client_dropped(client),
+            link: link.clone(),
+            client,
+        }
+    }
+
+    /// Whether the output ended because the client did not keep up with the container.
+    pub async fn was_dropped(&mut self) -> bool {
+        // The shim tells it before the output ends, and answers in order. This asks for nothing; an error means
+        // that the shim has ended.
+        let nothing = Request::Acknowledge { sequence: u64::MAX };
+        let _ = self.link.ask(nothing, &[]).await;
+        self.dropped.try_recv().is_ok()
+    }
+}
+
+impl Drop for ClientEnd {
+    fn drop(&mut self) {
+        self.link.forget_client(self.client);
+    }
+}
+
+fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> PodError {
+    move |source| PodError::System { doing, source }
+}
+
+/// A pipe whose reading end is ours.
+fn output(wanted: bool, bytes: Option<i32>) -> Result<(Option<Receiver>, OwnedFd), PodError> {
+    const DOING: &str = "make a pipe for the output";
+    if !wanted {
+        return Ok((None, null()?));
+    }
+    let (ours, theirs) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(DOING)(errno.into()))?;
+    if let Some(bytes) = bytes {
+        // A smaller pipe makes a slow client slower to forgive, not wrong: pipe(7) on limits of a user.
+        let _ = fcntl(&ours, FcntlArg::F_SETPIPE_SZ(bytes));
+    }
+    let ours = Receiver::from_owned_fd(ours).map_err(failed(DOING))?;
+    Ok((Some(ours), theirs))
+}
+
+/// A pipe whose writing end is ours.
+fn input(wanted: bool) -> Result<(Option<Sender>, OwnedFd), PodError> {
+    const DOING: &str = "make a pipe for the input";
+    if !wanted {
+        return Ok((None, null()?));
+    }
+    let (theirs, ours) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(DOING)(errno.into()))?;
+    let ours = Sender::from_owned_fd(ours).map_err(failed(DOING))?;
+    Ok((Some(ours), theirs))
+}
+
+fn null() -> Result<OwnedFd, PodError> {
+    let opened = File::options().read(true).write(true).open("/dev/null");
+    opened.map(OwnedFd::from).map_err(failed("open /dev/null"))
+}
+
+/// Starts a command in a container with a client at its streams. A terminal has its size before the command runs.
+pub async fn exec(
+    node: &Node,
+    pod: &PodSnapshot,
+    record: &ContainerRecord,
+    link: &ShimLink,
+    request: (&[String], Streams, Option<TerminalSize>),
+) -> Result<Session, PodError> {
+    const DOING: &str = "run the command in the container";
+    let (command, streams, size) = request;
+    let spec = container::runtime_spec(node, pod, record)?;
+    let choice = &record.config.security.seccomp;
+    let seccomp_base = spec::seccomp_base(choice, &spec, &node.facts);
+    let request = ExecRequest {
+        args: command,
+        terminal: streams.terminal,
+        exact_env: &record.config.envs,
+        seccomp_base: seccomp_base.as_ref(),
+    };
+    let plan = seal(
+        "exec plan",
+        &pod.pod,
+        &plan::exec(&spec, &request, &node.filters).map_err(seccomp::of_plan(choice))?,
+    )?;
+    let suspect = Suspect::of(choice, &spec, seccomp_base.as_ref());
+    let failed = seccomp::of_start(suspect, shim(DOING));
+    let end = ProcessEnd::new(link);
+    let request = |stdio| Request::Exec {
+        container: record.id,
+        exec: end.exec,
+        stdio,
+    };
+    if streams.terminal {
+        let request = request(ExecStdio::Terminal);
+        let size = size.map(|size| seal("terminal size", &pod.pod, &size));
+        let size = size.transpose()?;
+        let mut descriptors = vec![plan.as_fd()];
+        descriptors.extend(size.as_ref().map(AsFd::as_fd));
+        let answer = link.ask(request, &descriptors).await;
+        let mut answer = answer.map_err(failed)?;
+        // The pidfd comes first.
+        let Some(main) = answer.descriptors.drain(..).nth(1) else {
+            return Err(unexpected(DOING, &answer));
+        };
+        return at_terminal(main, streams, SessionEnd::Process(end));
+    }
+    let (stdin, theirs_in) = input(streams.stdin)?;
+    let (stdout, theirs_out) = output(streams.stdout, None)?;
+    let (stderr, theirs_err) = output(streams.stderr, None)?;
+    let descriptors = [&plan, &theirs_in, &theirs_out, &theirs_err].map(AsFd::as_fd);
+    link.ask(request(ExecStdio::Descriptors), &descriptors)
+        .await
+        .map_err(failed)?;
+    Ok(Session {
+        stdin,
+        stdout,
+        stderr,
+        terminal: None,
+        end: SessionEnd::Process(end),
+    })
+}
+
+/// A session at the main side of a terminal.
+fn at_terminal(main: OwnedFd, streams: Streams, end: SessionEnd) -> Result<Session, PodError> {
+    let copy = || {
+        main.try_clone()
+            .map_err(failed("copy the terminal's descriptor"))
+    };
+    let unready = failed("wait for a terminal");
+    nonblocking(&main)?;
+    let stdin = match streams.stdin {
+        // A terminal is read, written and waited for like a pipe.
+        true => Some(Sender::from_owned_fd_unchecked(copy()?).map_err(unready)?),
+        false => None,
+    };
+    let unready = failed("wait for a terminal");
+    let stdout = match &end {
+        SessionEnd::Process(_) => {
+            Some(Receiver::from_owned_fd_unchecked(copy()?).map_err(unready)?)
+        }
+        SessionEnd::Output(_) => None,
+    };
+    Ok(Session {
+        stdin,
+        stdout,
+        stderr: None,
+        terminal: Some(Terminal(main)),
+        end,
+    })
+}
+
+fn nonblocking(file: &OwnedFd) -> Result<(), PodError> {
+    let change = |errno: Errno| failed("set up a stream")(errno.into());
+    let flags = fcntl(file, FcntlArg::F_GETFL).map_err(change)?;
+    let flags = OFlag::from_bits_retain(flags) | OFlag::O_NONBLOCK;
+    fcntl(file, FcntlArg::F_SETFL(flags)).map_err(change)?;
+    Ok(())
+}
+
+/// Puts a client at the streams of a running container, from now on.
+pub async fn attach(
+    record: &ContainerRecord,
+    link: &ShimLink,
+    streams: Streams,
+) -> Result<Session, PodError> {
+    const DOING: &str = "attach to the container";
+    let terminal = record.config.tty;
+    // Somebody who only writes has to know when the container ends, and takes the output for that.
+    let takes_output = streams.stdout || !streams.stderr || terminal;
+    let takes_errors = streams.stderr && !terminal;
+    let (stdout, theirs_out) = output(takes_output, Some(ATTACH_PIPE))?;
+    let (stderr, theirs_err) = output(takes_errors, Some(ATTACH_PIPE))?;
+    let end = ClientEnd::new(link);
+    let request = Request::Attach {
+        container: record.id,
+        client: end.client,
+        stdout: takes_output,
+        stderr: takes_errors,
+        stdin: streams.stdin,
+    };
+    let mut descriptors = Vec::new();
+    descriptors.extend(takes_output.then(|| theirs_out.as_fd()));
+    descriptors.extend(takes_errors.then(|| theirs_err.as_fd()));
+    let answer = link.ask(request, &descriptors).await;
+    let mut answer = answer.map_err(shim(DOING))?;
+    let Reply::Attached { input } = answer.body else {
+        return Err(unexpected(DOING, &answer));
+    };
+    let end = SessionEnd::Output(end);
+    let mut session = match (input, answer.descriptors.pop()) {
+        (AttachedInput::Terminal, Some(main)) => at_terminal(main, streams, end)?,
+        (AttachedInput::Pipe, Some(pipe)) => Session {
+            stdin: Some(Sender::from_owned_fd(pipe).map_err(failed(DOING))?),
+            stdout: None,
+            stderr: None,
+            terminal: None,
+            end,
+        },
+        _ => Session {
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            terminal: None,
+            end,
+        },
+    };
+    session.stdout = stdout;
+    session.stderr = stderr;
+    Ok(session)
+}
+
+/// Waits until a pod's shim has ended, and so everything in the pod.
+pub async fn shim_end(link: &ShimLink) {
+    // Nobody ends by this number: only the end of the connection answers.
+    ProcessEnd::new(link).wait().await;
+}
+
+/// Connects to a port of localhost inside a pod's network namespace: IPv4, and then IPv6.
+pub async fn dial(link: &ShimLink, port: u16) -> Result<AsyncTcpStream, PodError> {
+    let addresses = [
+        (IpFamily::V4, IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        (IpFamily::V6, IpAddr::V6(Ipv6Addr::LOCALHOST)),
+    ];
+    let mut first = None;
+    for (family, address) in addresses {
+        match dial_one(link, family, SocketAddr::new(address, port)).await {
+            Ok(stream) => return Ok(stream),
+            // What IPv4 said is what most people can use.
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    Err(first.unwrap_or(PodError::Gone))
+}
+
+async fn dial_one(
+    link: &ShimLink,
+    family: IpFamily,
+    address: SocketAddr,
+) -> Result<AsyncTcpStream, PodError> {
+    const DOING: &str = "open a socket in the pod's network namespace";
+    let answer = link.ask(Request::OpenTcp { family }, &[]).await;
+    let mut answer = answer.map_err(shim(DOING))?;
+    let Some(socket) = answer.descriptors.pop() else {
+        return Err(unexpected(DOING, &answer));
+    };
+    let socket = TcpSocket::from_std_stream(TcpStream::from(socket));
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, socket.connect(address)).await;
+    connected
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        .map_err(|source| PodError::Connect { address, source })
+}

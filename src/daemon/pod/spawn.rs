@@ -1,0 +1,185 @@
+//! Starts shims. The only place of the daemon that starts a process of our own.
+//!
+//! Shims run from a sealed memfd copy of their program, made once: nothing in a pod can reach the file on
+//! disk, all shims share its pages, and replacing the file does not disturb running pods.
+//! A shim leaves its first process at once, so the daemon is the parent of nothing that must outlive it.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket, socketpair,
+};
+
+use super::link::SOCKET_NAME;
+use holdfast_kernel::fault;
+use holdfast_kernel::sys::{fdpass, memfd};
+use holdfast_wire::{Greeting, Protocol, UnspokenProtocol};
+
+/// Largest shim program that is accepted: far more than it is.
+const PROGRAM_LIMIT: u64 = 64 << 20;
+
+/// Why a shim could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// The program cannot be read.
+    #[error("read the shim program {}", path.display())]
+    Program {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The socket in the pod's state directory cannot be made.
+    #[error("listen on {SOCKET_NAME} in the pod's state directory")]
+    Socket(#[source] io::Error),
+    /// The process cannot be started.
+    #[error("start the shim")]
+    Start(#[source] io::Error),
+    /// The first process of the shim failed.
+    #[error("the shim ended at its start: {0}; its log has the reason")]
+    Ended(ExitStatus),
+    /// The disposable process did not send a mount namespace.
+    #[error("make the mount namespace of the shims")]
+    MountNamespace(#[source] io::Error),
+    /// The program is of another release, with which this one cannot speak.
+    #[error(
+        "the shim program is of another release: install holdfastd and holdfast-shim of the same one"
+    )]
+    Release(#[source] UnspokenProtocol),
+}
+
+/// The shim program, and the small mount namespace in which all shims live.
+#[derive(Debug)]
+pub struct Spawner {
+    program: OwnedFd,
+    mount_namespace: OwnedFd,
+    greeting: Greeting,
+}
+
+impl Spawner {
+    /// Copies the program and makes the mount namespace, which has `store` bound at
+    /// [`holdfast_wire::plan::STORE_MOUNT`].
+    ///
+    /// # Errors
+    /// The program cannot be read or does not work on this machine.
+    pub fn new(program: &Path, store: &Path) -> Result<Self, SpawnError> {
+        let program = seal(program).map_err(|source| SpawnError::Program {
+            path: program.to_owned(),
+            source,
+        })?;
+        let (mount_namespace, greeting) = make_mount_namespace(&program, store)?;
+        Ok(Self {
+            program,
+            mount_namespace,
+            greeting,
+        })
+    }
+
+    /// The mount namespace that a new shim is to enter.
+    pub fn mount_namespace(&self) -> BorrowedFd<'_> {
+        self.mount_namespace.as_fd()
+    }
+
+    /// Why pods cannot have user namespaces of their own on this machine; none when they can.
+    pub fn user_namespace_problem(&self) -> Option<&str> {
+        Some(self.greeting.user_namespace_problem.as_str()).filter(|problem| !problem.is_empty())
+    }
+
+    /// The version of the protocol in which new shims are spoken to.
+    pub fn protocol(&self) -> Protocol {
+        self.greeting.protocol
+    }
+
+    /// Starts a shim that listens in the pod's state directory. Returns when its socket can be connected
+    /// to. Blocks for about a millisecond.
+    ///
+    /// # Errors
+    /// The socket or the process cannot be made.
+    pub fn shim(&self, state: BorrowedFd<'_>) -> Result<(), SpawnError> {
+        let _step = fault::step("shim.spawn").map_err(|errno| SpawnError::Start(errno.into()))?;
+        let listener = listen_in(state).map_err(SpawnError::Socket)?;
+        let _run = fault::mark("shim.run");
+        let state = state.try_clone_to_owned().map_err(SpawnError::Start)?;
+        let status = command(&self.program)
+            .arg("serve")
+            .stdin(listener)
+            .stdout(state)
+            .status()
+            .map_err(SpawnError::Start)?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(SpawnError::Ended(status))
+        }
+    }
+}
+
+/// A command that runs the sealed program with an empty environment and inherits the daemon's stderr.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the place where shims are started"
+)]
+fn command(program: &OwnedFd) -> Command {
+    let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
+    command
+        .arg0("holdfast-shim")
+        .env_clear()
+        .current_dir("/")
+        .stderr(Stdio::inherit());
+    command
+}
+
+fn seal(program: &Path) -> io::Result<OwnedFd> {
+    let mut bytes = Vec::new();
+    File::open(program)?
+        .take(PROGRAM_LIMIT)
+        .read_to_end(&mut bytes)?;
+    memfd::create_sealed_executable(c"holdfast-shim", &bytes)
+}
+
+fn listen_in(state: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
+    let path = format!("/proc/self/fd/{}/{SOCKET_NAME}", state.as_raw_fd());
+    bind(socket.as_raw_fd(), &UnixAddr::new(path.as_str())?)?;
+    listen(&socket, Backlog::new(8)?)?;
+    Ok(socket)
+}
+
+/// The namespace, and what the program says of itself.
+fn make_mount_namespace(
+    program: &OwnedFd,
+    store: &Path,
+) -> Result<(OwnedFd, Greeting), SpawnError> {
+    let (ours, theirs) = socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )
+    .map_err(|error| SpawnError::MountNamespace(error.into()))?;
+    let status = command(program)
+        .arg("mount-namespace")
+        .arg(store)
+        .stdin(theirs)
+        .stdout(Stdio::null())
+        .status()
+        .map_err(SpawnError::Start)?;
+    if !status.success() {
+        return Err(SpawnError::Ended(status));
+    }
+    let mut packet = [0; 512];
+    let (length, mut descriptors) =
+        fdpass::recv_packet(ours.as_fd(), &mut packet).map_err(SpawnError::MountNamespace)?;
+    let namespace = descriptors
+        .pop()
+        .ok_or_else(|| SpawnError::MountNamespace(io::ErrorKind::UnexpectedEof.into()))?;
+    let greeting = Greeting::decode(&packet[..length]).map_err(SpawnError::Release)?;
+    Ok((namespace, greeting))
+}

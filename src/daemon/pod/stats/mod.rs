@@ -1,0 +1,259 @@
+//! Resource use of pods and containers, read from the kernel when somebody asks and at no other time.
+//!
+//! ```text
+//!   request ──▶ read ──▶ cgroup files, /proc/PAUSE/net ──▶ reading
+//!                 └── Samples: open cgroups, the CPU time of the reading before
+//! ```
+//!
+//! CPU use over time needs two looks. The first one is the request before; where that is missing or long ago,
+//! the request looks twice a tenth of a second apart. Nothing here runs on its own.
+
+mod measure;
+mod samples;
+mod traffic;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::container;
+use super::error::PodError;
+use super::index::PodSnapshot;
+use super::node::{Node, blocking, now};
+use super::record::{ContainerRecord, PodRecord};
+use super::sandbox;
+use super::state::{ContainerPhase, PodPhase};
+use holdfast_disk::TreeUsage;
+use holdfast_kernel::cgroup::{Cgroup, CgroupPath, Stats};
+use holdfast_kernel::id::ContainerId;
+
+pub use measure::{BlockDevice, Descriptors, GroupMeasures, PodMeasures, StoreSpace, measure};
+pub use samples::Samples;
+pub use traffic::Traffic;
+
+use samples::{FIRST_WINDOW, Owner};
+
+/// One reading of a container.
+#[derive(Debug, Clone)]
+pub struct ContainerStats {
+    /// The container.
+    pub record: Arc<ContainerRecord>,
+    /// When: nanoseconds since the epoch.
+    pub timestamp: i64,
+    /// From the kernel; nothing of a container whose cgroup is gone.
+    pub stats: Stats,
+    /// CPU use in billionths of a core, averaged since the reading before.
+    pub usage_nano_cores: Option<u64>,
+    /// Size of the writable layer.
+    pub writable_layer: Option<TreeUsage>,
+}
+
+/// One reading of a pod.
+#[derive(Debug, Clone)]
+pub struct PodStats {
+    /// The pod.
+    pub pod: Arc<PodRecord>,
+    /// When: nanoseconds since the epoch.
+    pub timestamp: i64,
+    /// From the pod's own cgroup: all containers, the pause, and what else the kubelet put there.
+    pub stats: Stats,
+    /// CPU use in billionths of a core, averaged since the reading before.
+    pub usage_nano_cores: Option<u64>,
+    /// Its interfaces; nothing of a pod on the host's network.
+    pub network: Option<Traffic>,
+    /// Processes in the pod's cgroup.
+    pub processes: Option<u64>,
+    /// Its running containers.
+    pub containers: Vec<ContainerStats>,
+}
+
+/// Something of which CPU use over time is wanted.
+trait Reading {
+    /// There is CPU time, and no average of it yet.
+    fn lacks_average(&self) -> bool;
+}
+
+impl Reading for ContainerStats {
+    fn lacks_average(&self) -> bool {
+        self.stats.cpu.is_some() && self.usage_nano_cores.is_none()
+    }
+}
+
+impl Reading for PodStats {
+    fn lacks_average(&self) -> bool {
+        self.stats.cpu.is_some() && self.usage_nano_cores.is_none()
+            || self.containers.iter().any(Reading::lacks_average)
+    }
+}
+
+/// Reads containers; those that vanish meanwhile are left out.
+pub async fn containers(
+    node: &Arc<Node>,
+    wanted: Vec<(Arc<PodSnapshot>, Arc<ContainerRecord>)>,
+) -> Vec<ContainerStats> {
+    let readings = twice(wanted, |(pod, record)| {
+        let (node, pod, record) = (Arc::clone(node), Arc::clone(pod), Arc::clone(record));
+        move || container(&node, &pod.pod, &record)
+    });
+    let readings = readings.await;
+    tidy(node);
+    readings
+}
+
+/// Reads pods; those that vanish meanwhile are left out.
+pub async fn pods(node: &Arc<Node>, wanted: Vec<Arc<PodSnapshot>>) -> Vec<PodStats> {
+    let readings = twice(wanted, |pod| {
+        let (node, pod) = (Arc::clone(node), Arc::clone(pod));
+        move || self::pod(&node, &pod)
+    });
+    let readings = readings.await;
+    tidy(node);
+    readings
+}
+
+/// Samples of what was removed while it was read would stay for ever.
+fn tidy(node: &Node) {
+    node.samples.retain(|owner| match owner {
+        Owner::Pod(id) => node.index.has_pod(id),
+        Owner::Container(id) => node.index.has_container(id),
+    });
+}
+
+/// Reads everything, and after a moment again those that lack an average.
+async fn twice<W, R, J>(wanted: Vec<W>, job: impl Fn(&W) -> J) -> Vec<R>
+where
+    R: Reading + Send + 'static,
+    J: FnOnce() -> Result<R, PodError> + Send + 'static,
+{
+    /// A little more than the shortest average, for clocks that are read at different places.
+    const PAUSE: Duration = FIRST_WINDOW.saturating_add(Duration::from_millis(10));
+    let read =
+        |jobs: Vec<J>| blocking(move || Ok(jobs.into_iter().map(|job| job().ok()).collect()));
+    let mut readings: Vec<Option<R>> = read(wanted.iter().map(&job).collect())
+        .await
+        .unwrap_or_default();
+    let again: Vec<usize> = readings
+        .iter()
+        .enumerate()
+        .filter(|(_, reading)| reading.as_ref().is_some_and(Reading::lacks_average))
+        .map(|(index, _)| index)
+        .collect();
+    if !again.is_empty() {
+        tokio::time::sleep(PAUSE).await;
+        let jobs = again.iter().map(|index| job(&wanted[*index])).collect();
+        let second: Vec<Option<R>> = read(jobs).await.unwrap_or_default();
+        for (index, reading) in again.into_iter().zip(second) {
+            readings[index] = reading;
+        }
+    }
+    readings.into_iter().flatten().collect()
+}
+
+/// Reads one container. Blocks.
+fn container(
+    node: &Node,
+    pod: &PodRecord,
+    record: &Arc<ContainerRecord>,
+) -> Result<ContainerStats, PodError> {
+    let owner = Owner::Container(record.id);
+    let path = container::cgroup_path(pod, record.id)?;
+    let (_, stats) = group_stats(node, owner, &path)?;
+    let usage = stats.cpu.map(|cpu| cpu.usage_ns);
+    Ok(ContainerStats {
+        record: Arc::clone(record),
+        timestamp: now(),
+        stats,
+        usage_nano_cores: usage.and_then(|usage| node.samples.nano_cores(owner, usage)),
+        writable_layer: layer(node, record.id),
+    })
+}
+
+/// Reads one pod. Blocks.
+fn pod(node: &Node, snapshot: &PodSnapshot) -> Result<PodStats, PodError> {
+    let pod = &snapshot.pod;
+    let owner = Owner::Pod(pod.id);
+    let (cgroup, stats) = match pod.phase {
+        PodPhase::Ready | PodPhase::Stopping => {
+            group_stats(node, owner, &sandbox::own_cgroup(pod)?)?
+        }
+        PodPhase::Creating | PodPhase::NotReady | PodPhase::Removing => (None, Stats::default()),
+    };
+    let usage = stats.cpu.map(|cpu| cpu.usage_ns);
+    let running = running(snapshot).map(|record| container(node, pod, record));
+    Ok(PodStats {
+        pod: Arc::clone(pod),
+        timestamp: now(),
+        stats,
+        usage_nano_cores: usage.and_then(|usage| node.samples.nano_cores(owner, usage)),
+        network: traffic(pod),
+        processes: cgroup.and_then(|cgroup| count(&cgroup)),
+        containers: running.filter_map(Result::ok).collect(),
+    })
+}
+
+/// The containers of a pod that run.
+fn running(pod: &PodSnapshot) -> impl Iterator<Item = &Arc<ContainerRecord>> {
+    pod.containers
+        .values()
+        .filter(|record| matches!(record.phase, ContainerPhase::Running(..)))
+}
+
+fn traffic(pod: &PodRecord) -> Option<Traffic> {
+    if !pod.config.owns_network() {
+        return None;
+    }
+    traffic::read(pod.pause?)
+}
+
+fn count(cgroup: &Cgroup) -> Option<u64> {
+    u64::try_from(cgroup.processes().ok()?.len()).ok()
+}
+
+/// Opens a group, or takes it from an earlier reading, and reads it. A group that was removed has no figures.
+fn group_stats(
+    node: &Node,
+    owner: Owner,
+    path: &CgroupPath,
+) -> Result<(Option<Arc<Cgroup>>, Stats), PodError> {
+    let known = node.samples.cgroup(owner);
+    let group = match known {
+        Some(group) => Some(group),
+        None => {
+            let opened = node.cgroups.open(path)?.map(Arc::new);
+            if opened.is_some() {
+                node.samples.keep_cgroup(owner, opened.clone());
+            }
+            opened
+        }
+    };
+    let Some(group) = group else {
+        return Ok((None, Stats::default()));
+    };
+    match group.stats() {
+        Ok(stats) => Ok((Some(group), stats)),
+        // It may have been removed between the two calls: then there is nothing to read.
+        Err(_) => {
+            node.samples.keep_cgroup(owner, None);
+            Ok((None, Stats::default()))
+        }
+    }
+}
+
+/// What all containers take on disk. Blocks.
+pub fn written(node: &Node) -> Result<TreeUsage, PodError> {
+    let mut sum = TreeUsage::default();
+    // One that vanishes meanwhile takes nothing.
+    for usage in node.layers()?.into_iter().filter_map(|id| layer(node, id)) {
+        sum.bytes += usage.bytes;
+        sum.inodes += usage.inodes;
+    }
+    Ok(sum)
+}
+
+fn layer(node: &Node, id: ContainerId) -> Option<TreeUsage> {
+    if let Some(usage) = node.samples.layer(id) {
+        return Some(usage);
+    }
+    let usage = node.upper(id).ok()?.usage().ok()?;
+    node.samples.keep_layer(id, usage);
+    Some(usage)
+}

@@ -1,0 +1,186 @@
+//! What CRI asks of a pod: `PodSandboxConfig`, checked.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::experiments::Experiments;
+use super::{AppArmorChoice, GroupsPolicy, HostPath, Resources, SeccompChoice, SelinuxOptions};
+use holdfast_kernel::id::ContainerId;
+use holdfast_wire::plan::IdMappings;
+
+/// A pod sandbox as requested. It is kept in the pod's record and echoed in its status.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PodConfig {
+    /// Who it is to the kubelet.
+    pub metadata: PodMetadata,
+    /// Host name; empty: the node's.
+    pub hostname: String,
+    /// Where the containers' logs go; without it there are none.
+    pub log_directory: Option<HostPath>,
+    /// resolv.conf; without it the node's is copied. Present and empty means an empty file.
+    pub dns: Option<DnsConfig>,
+    /// Ports of the host that lead into the pod.
+    pub port_mappings: Vec<PortMapping>,
+    /// Labels, echoed.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations, echoed byte for byte.
+    pub annotations: BTreeMap<String, String>,
+    /// Parent cgroup; without it the daemon's default.
+    pub cgroup_parent: Option<String>,
+    /// Kernel parameters as written in the request; [`super::sysctl`] checks them.
+    pub sysctls: BTreeMap<String, String>,
+    /// Namespace modes.
+    pub namespaces: NamespaceOptions,
+    /// Security context.
+    pub security: PodSecurity,
+    /// Requested runtime handler; empty: the default one.
+    pub runtime_handler: String,
+    /// Sum of the containers' resources: kept and echoed, never written to a cgroup.
+    pub resources: Option<Resources>,
+    /// Overhead of the pod itself: kept and echoed.
+    pub overhead: Option<Resources>,
+    /// Wishes that CRI has no field for.
+    #[serde(default, skip_serializing_if = "Experiments::is_empty")]
+    pub experiments: Experiments,
+}
+
+impl PodConfig {
+    /// Whether the pod has a network namespace of its own: not the host's, and not another pod's.
+    pub fn owns_network(&self) -> bool {
+        self.namespaces.network == NetMode::Pod && self.experiments.join_network.is_none()
+    }
+
+    /// Whether the pod has a UTS namespace of its own, and so a host name. In the host's network it has one when it asks
+    /// for a name, as with CRI-O; a kubelet asks for none there.
+    pub fn has_own_uts(&self) -> bool {
+        self.namespaces.network == NetMode::Pod || !self.hostname.is_empty()
+    }
+
+    /// User and group that are root inside the pod, as the host counts.
+    pub fn root_owner(&self) -> (u32, u32) {
+        let map = self.namespaces.userns.as_ref();
+        let uid = map.and_then(|map| map.outside_user(0)).unwrap_or(0);
+        let gid = map.and_then(|map| map.outside_group(0)).unwrap_or(0);
+        (uid, gid)
+    }
+}
+
+/// The key of a pod: two requests with the same metadata mean the same pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PodMetadata {
+    /// Name of the pod.
+    pub name: String,
+    /// Kubernetes uid.
+    pub uid: String,
+    /// Kubernetes namespace.
+    pub namespace: String,
+    /// Which attempt at this sandbox.
+    pub attempt: u32,
+}
+
+/// Content of /etc/resolv.conf.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsConfig {
+    /// Name servers.
+    pub servers: Vec<String>,
+    /// Search domains.
+    pub searches: Vec<String>,
+    /// Resolver options.
+    pub options: Vec<String>,
+}
+
+/// Transport protocol of a port.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Protocol {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+/// A port of the host that leads into the pod.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortMapping {
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Port in the pod.
+    pub container_port: u16,
+    /// Port of the host; 0: none, the mapping is only echoed.
+    pub host_port: u16,
+    /// Address of the host; empty: all.
+    pub host_ip: String,
+}
+
+/// Namespace modes of a pod: CRI `NamespaceOption`. Its zero value shares pid in the pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamespaceOptions {
+    /// Network (and with it UTS).
+    pub network: NetMode,
+    /// System V IPC, POSIX message queues and /dev/shm.
+    pub ipc: IpcMode,
+    /// Process ids.
+    pub pid: PidMode,
+    /// Own user namespace; without it the host's.
+    pub userns: Option<IdMappings>,
+}
+
+/// Network and UTS namespaces.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NetMode {
+    /// The pod's own.
+    #[default]
+    Pod,
+    /// The host's.
+    Node,
+}
+
+/// IPC namespace.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IpcMode {
+    /// The pod's own.
+    #[default]
+    Pod,
+    /// The host's.
+    Node,
+}
+
+/// Pid namespace.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PidMode {
+    /// One that all containers of the pod share; the pause is its process 1.
+    #[default]
+    Pod,
+    /// One for each container.
+    Container,
+    /// The host's.
+    Node,
+    /// That of another container of the same pod.
+    Target(ContainerId),
+}
+
+/// CRI `LinuxSandboxSecurityContext`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodSecurity {
+    /// User of the pause process.
+    pub run_as_user: Option<u32>,
+    /// Group of the pause process; it needs a user.
+    pub run_as_group: Option<u32>,
+    /// Supplementary groups of the pause process.
+    pub supplemental_groups: Vec<u32>,
+    /// How the image's memberships count; the pause has no image, so it is only echoed.
+    pub supplemental_groups_policy: GroupsPolicy,
+    /// Containers of this pod may be privileged.
+    pub privileged: bool,
+    /// The root of the pause is read-only; it always is.
+    pub readonly_rootfs: bool,
+    /// Profile of the pause process.
+    pub seccomp: SeccompChoice,
+    /// AppArmor profile of the pause process.
+    pub apparmor: AppArmorChoice,
+    /// SELinux label, inherited by containers that set none.
+    pub selinux: Option<SelinuxOptions>,
+}

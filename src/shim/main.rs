@@ -1,0 +1,46 @@
+//! holdfast-shim: the process of one pod, and the maker of the small mount namespace.
+//!
+//! `serve` takes everything by descriptor: 0 a listening socket, 1 the pod's state directory, 2 the log.
+//! `mount-namespace STORE` sends the namespace over the socket that is descriptor 0.
+
+use std::error::Error;
+use std::ffi::CString;
+use std::os::unix::ffi::OsStringExt;
+use std::process::ExitCode;
+
+use holdfast_kernel::sys::descriptor::{Stream, inherited};
+use holdfast_shim as shim;
+
+fn run() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args_os().skip(1);
+    let command = arguments.next().unwrap_or_default();
+    match (command.to_str(), arguments.next()) {
+        (Some("serve"), None) => Ok(shim::serve()?),
+        (Some("mount-namespace"), Some(store)) => {
+            let store = CString::new(store.into_vec())?;
+            Ok(shim::serve_mount_namespace(
+                &store,
+                inherited(Stream::Input),
+            )?)
+        }
+        _ => {
+            Err("usage: holdfast-shim serve | mount-namespace STORE (started by holdfastd)".into())
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let Err(error) = run() else {
+        return ExitCode::SUCCESS;
+    };
+    let mut text = format!("holdfast-shim: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text.push('\n');
+    // Nobody is left to hear that the log cannot be written.
+    let _ = holdfast_kernel::sys::descriptor::write(inherited(Stream::Error), text.as_bytes());
+    ExitCode::FAILURE
+}

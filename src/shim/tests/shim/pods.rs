@@ -1,0 +1,62 @@
+//! The pause and the shim's own life.
+
+use std::fs;
+
+use holdfast_wire::*;
+
+use crate::harness::*;
+
+#[test]
+fn a_pause_holds_namespaces_and_goes_with_its_shim() {
+    if !can_run() {
+        return;
+    }
+    let harness = Harness::with_pause(|_| {});
+    let pause = harness.pause_pid;
+    let own = i32::try_from(std::process::id()).unwrap();
+    for name in ["net", "ipc", "uts", "mnt"] {
+        assert_ne!(namespace(pause, name), namespace(own, name), "{name}");
+    }
+    for name in ["pid", "user", "cgroup"] {
+        assert_eq!(namespace(pause, name), namespace(own, name), "{name}");
+    }
+    assert_eq!(
+        fs::read_to_string(format!("/proc/{pause}/comm")).unwrap(),
+        "holdfast-pause\n"
+    );
+    let status = fs::read_to_string(format!("/proc/{pause}/status")).unwrap();
+    for expected in [
+        "Uid:\t65535\t65535",
+        "CapEff:\t0000000000000000",
+        "CapBnd:\t0000000000000000",
+        "NoNewPrivs:\t1",
+    ] {
+        assert!(status.contains(expected), "{expected} in {status}");
+    }
+    assert_eq!(
+        fs::read_dir(format!("/proc/{pause}/fd")).unwrap().count(),
+        3
+    );
+    let mounts = fs::read_to_string(format!("/proc/{pause}/mounts")).unwrap();
+    assert_eq!(mounts.lines().count(), 2, "{mounts}");
+    let mounts = fs::read_to_string(format!("/proc/{}/mounts", harness.shim_pid)).unwrap();
+    assert_eq!(mounts.lines().count(), 3, "{mounts}");
+    harness.shut_down();
+}
+
+#[test]
+fn a_sysctl_that_does_not_exist_is_named() {
+    if !can_run() {
+        return;
+    }
+    let mut harness = Harness::new();
+    let mut plan = pause_plan();
+    plan.sysctls[0].path = text("net/ipv4/nonsense");
+    let Reply::Failed(failure) = harness.start_pause(&plan).0 else {
+        panic!("it started");
+    };
+    assert_eq!(failure.step, Step::Sysctl);
+    assert_eq!(failure.errno, 2);
+    assert_eq!(failure.object, "net/ipv4/nonsense=1");
+    assert_eq!(harness.ask(Request::Shutdown, &[]).0, Reply::Done);
+}
