@@ -20,12 +20,15 @@ pub(super) enum Cause {
     Report,
     /// Its deadline has passed.
     Deadline,
+    /// Its process has ended, and is not waited for yet.
+    End,
 }
 
 fn advance(process: &mut Process, cause: Cause, describe: &dyn Fn(Position) -> String) -> Effect {
     match cause {
         Cause::Report => process.read_report(describe),
         Cause::Deadline => process.time_out(describe),
+        Cause::End => process.read_last_report(describe),
     }
 }
 

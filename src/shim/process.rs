@@ -112,6 +112,15 @@ impl Process {
         }
     }
 
+    /// As [`Self::read_report`] of a child that has ended and is not waited for yet: it reports no more, also where
+    /// somebody who looks into /proc/PID/fd holds its end of the socket for a moment longer.
+    pub(super) fn read_last_report(&mut self, describe: &dyn Fn(Position) -> String) -> Effect {
+        match self.read_report(describe) {
+            Effect::None => self.end_launch(),
+            effect => effect,
+        }
+    }
+
     /// Lets the child go on that waited for its hooks.
     pub(super) fn release(&mut self) {
         if let Some(launch) = &self.launch {

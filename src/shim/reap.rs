@@ -27,7 +27,11 @@ fn status(ended: Ended) -> ExitStatus {
 impl Shim {
     /// Waits for every child that has ended.
     pub(super) fn reap(&mut self) {
-        while let Ok(Some((pid, ended))) = process::reap() {
+        while let Ok(Some(pid)) = process::ended_child() {
+            self.hear_out(pid);
+            let Ok(ended) = process::wait(pid) else {
+                return;
+            };
             let exit = Exit {
                 status: status(ended),
                 at_unix_nanos: unix_nanos(),
@@ -36,20 +40,29 @@ impl Shim {
         }
     }
 
+    /// A report that is still unread comes before the end: it says why.
+    fn hear_out(&mut self, pid: i32) {
+        let of = |process: &super::process::Process| process.pid == pid;
+        if self.pause.as_ref().is_some_and(|pause| of(&pause.process)) {
+            self.advance_pause(Cause::End);
+        } else if let Some(slot) = slot_of(&self.containers, |container| of(&container.process)) {
+            self.advance_container(slot, Cause::End);
+        } else if let Some(slot) = slot_of(&self.execs, |exec| of(&exec.process)) {
+            self.advance_exec(slot, Cause::End);
+        } else if let Some(slot) = slot_of(&self.hooks, |hook| of(&hook.process)) {
+            self.advance_hook(slot);
+        }
+    }
+
     fn note_end(&mut self, pid: i32, exit: Exit) {
         let of = |process: &super::process::Process| process.pid == pid;
         if self.pause.as_ref().is_some_and(|pause| of(&pause.process)) {
-            // A report that is still unread comes first: it says why.
-            self.advance_pause(Cause::Report);
             self.end_pause(exit);
         } else if let Some(slot) = slot_of(&self.containers, |container| of(&container.process)) {
-            self.advance_container(slot, Cause::Report);
             self.end_container(slot, exit);
         } else if let Some(slot) = slot_of(&self.execs, |exec| of(&exec.process)) {
-            self.advance_exec(slot, Cause::Report);
             self.end_exec(slot, exit);
         } else if let Some(slot) = slot_of(&self.hooks, |hook| of(&hook.process)) {
-            self.advance_hook(slot);
             self.end_hook(slot, exit);
         }
         // Any other was an orphan of the pod, and is nobody's business.

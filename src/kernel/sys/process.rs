@@ -31,18 +31,20 @@ pub fn detach() -> nix::Result<()> {
     }
 }
 
-/// Takes one ended child, if there is one: its number and how it ended. Does not wait.
+/// The number of a child that has ended, if there is one. It is not waited for and stays a zombie until [`wait`] takes
+/// it: its number is its own, and /proc/PID/stat is there. Does not wait.
 ///
 /// # Errors
 /// ECHILD when there are no children at all.
-pub fn reap() -> nix::Result<Option<(i32, Ended)>> {
-    loop {
-        match wait_for(ANY_CHILD, libc::WNOHANG)? {
-            (0, _) => return Ok(None),
-            (pid, Some(ended)) => return Ok(Some((pid, ended))),
-            (_, None) => {}
-        }
-    }
+pub fn ended_child() -> nix::Result<Option<i32>> {
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: all of `siginfo_t` are integers and pointers, for which zeros are values.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `info` is a valid place for a siginfo_t during the call, and the kernel keeps no pointer to it.
+    Errno::result(unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, flags) })?;
+    // SAFETY: waitid(2) has stored what it stores for SIGCHLD, or left the zeros.
+    let pid = unsafe { info.si_pid() };
+    Ok((pid != 0).then_some(pid))
 }
 
 /// Waits for one child.
@@ -56,9 +58,6 @@ pub fn wait(pid: i32) -> nix::Result<Ended> {
         }
     }
 }
-
-/// What waitpid(2) takes for every child.
-const ANY_CHILD: i32 = -1;
 
 /// waitpid(2): the number of the child, 0 when none has changed, and how it ended, if that is what it did.
 ///
