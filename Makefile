@@ -8,8 +8,8 @@ export PATH := $(CACHE)/bin:$(HOME)/.cargo/bin:/usr/local/go/bin:$(PATH):/usr/sb
 
 all: build
 
-# The shim is built by itself, with the features that it needs alone, and linked statically: a few dozen KiB of memory in each pod
-# instead of a few hundred.
+# The shim is built by itself, with the features that it needs alone, and linked statically: a few dozen KiB of memory
+# in each pod instead of a few hundred.
 build:
 	cargo build --release -p holdfastd -p holdfast
 	cargo rustc --release -p holdfast-shim --bin holdfast-shim -- \

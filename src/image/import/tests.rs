@@ -779,7 +779,7 @@ async fn archives_of_images_that_stand_deeper_are_no_root_file_systems() {
     for files in [
         below("img", &saved),
         below("./img", &saved),
-        below("tmp/work/img", &saved),
+        below("one/two/img", &saved),
         below("img", &directory),
         below("a/b", &directory),
         below("a/b", &layout),
