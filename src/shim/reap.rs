@@ -24,11 +24,23 @@ fn status(ended: Ended) -> ExitStatus {
     }
 }
 
+/// A child of the shim's own making.
+#[derive(Debug, Clone, Copy)]
+enum Child {
+    Pause,
+    Container(u32),
+    Exec(u32),
+    Hook(u32),
+}
+
 impl Shim {
     /// Waits for every child that has ended.
     pub(super) fn reap(&mut self) {
         while let Ok(Some(pid)) = process::ended_child() {
-            self.hear_out(pid);
+            let child = self.child(pid);
+            if let Some(child) = child {
+                self.hear_out(child);
+            }
             let Ok(ended) = process::wait(pid) else {
                 return;
             };
@@ -36,36 +48,41 @@ impl Shim {
                 status: status(ended),
                 at_unix_nanos: unix_nanos(),
             };
-            self.note_end(pid, exit);
+            if let Some(child) = child {
+                self.note_end(child, exit);
+            }
         }
+    }
+
+    /// Which of its own children a process is. Any other was an orphan of the pod, and is nobody's business.
+    fn child(&self, pid: i32) -> Option<Child> {
+        let of = |process: &super::process::Process| process.pid == pid;
+        if self.pause.as_ref().is_some_and(|pause| of(&pause.process)) {
+            return Some(Child::Pause);
+        }
+        let container = slot_of(&self.containers, |container| of(&container.process));
+        let exec = || slot_of(&self.execs, |exec| of(&exec.process)).map(Child::Exec);
+        let hook = || slot_of(&self.hooks, |hook| of(&hook.process)).map(Child::Hook);
+        container.map(Child::Container).or_else(exec).or_else(hook)
     }
 
     /// A report that is still unread comes before the end: it says why.
-    fn hear_out(&mut self, pid: i32) {
-        let of = |process: &super::process::Process| process.pid == pid;
-        if self.pause.as_ref().is_some_and(|pause| of(&pause.process)) {
-            self.advance_pause(Cause::End);
-        } else if let Some(slot) = slot_of(&self.containers, |container| of(&container.process)) {
-            self.advance_container(slot, Cause::End);
-        } else if let Some(slot) = slot_of(&self.execs, |exec| of(&exec.process)) {
-            self.advance_exec(slot, Cause::End);
-        } else if let Some(slot) = slot_of(&self.hooks, |hook| of(&hook.process)) {
-            self.advance_hook(slot);
+    fn hear_out(&mut self, child: Child) {
+        match child {
+            Child::Pause => self.advance_pause(Cause::End),
+            Child::Container(slot) => self.advance_container(slot, Cause::End),
+            Child::Exec(slot) => self.advance_exec(slot, Cause::End),
+            Child::Hook(slot) => self.advance_hook(slot),
         }
     }
 
-    fn note_end(&mut self, pid: i32, exit: Exit) {
-        let of = |process: &super::process::Process| process.pid == pid;
-        if self.pause.as_ref().is_some_and(|pause| of(&pause.process)) {
-            self.end_pause(exit);
-        } else if let Some(slot) = slot_of(&self.containers, |container| of(&container.process)) {
-            self.end_container(slot, exit);
-        } else if let Some(slot) = slot_of(&self.execs, |exec| of(&exec.process)) {
-            self.end_exec(slot, exit);
-        } else if let Some(slot) = slot_of(&self.hooks, |hook| of(&hook.process)) {
-            self.end_hook(slot, exit);
+    fn note_end(&mut self, child: Child, exit: Exit) {
+        match child {
+            Child::Pause => self.end_pause(exit),
+            Child::Container(slot) => self.end_container(slot, exit),
+            Child::Exec(slot) => self.end_exec(slot, exit),
+            Child::Hook(slot) => self.end_hook(slot, exit),
         }
-        // Any other was an orphan of the pod, and is nobody's business.
     }
 
     fn end_pause(&mut self, exit: Exit) {
