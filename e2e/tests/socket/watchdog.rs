@@ -74,27 +74,17 @@ fn it_is_fed_while_all_is_well() {
     manager.assert_fed();
 }
 
-/// The daemon's first thread, which accepts connections, and one of its runtime's workers: they are made first.
+/// The daemon's first thread, which accepts connections, and one of its runtime's workers. Threads for work
+/// that blocks come and go, and so cannot be the one that is stuck.
 fn threads(daemon: &Daemon) -> [i32; 2] {
     let pid = daemon.pid();
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    // By the time of the start, field 22 of proc_pid_stat(5): numbers begin anew once the highest was given.
-    let started = |task: &fs::DirEntry| -> Option<u64> {
-        let stat = fs::read_to_string(task.path().join("stat")).ok()?;
-        let rest = stat.rsplit(") ").next()?;
-        rest.split(' ').nth(19)?.parse().ok()
-    };
-    let mut named: Vec<(u64, i32)> = tasks
-        .flatten()
-        .filter(|task| {
-            let comm = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-            comm.trim() == "holdfastd"
-        })
-        .filter_map(|task| Some((started(&task)?, task.file_name().to_str()?.parse().ok()?)))
-        .collect();
-    named.retain(|(_, thread)| *thread != pid);
-    named.sort_unstable();
-    [pid, named[0].1]
+    let worker = tasks.flatten().find(|task| {
+        let comm = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        comm.trim() == "holdfastd-work"
+    });
+    let worker = worker.expect("a worker of the runtime").file_name();
+    [pid, worker.to_str().unwrap().parse().unwrap()]
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
@@ -80,11 +81,17 @@ pub fn runtime() -> Result<Runtime, StartError> {
     const BLOCKING_THREADS: usize = 64;
     /// An idle blocking thread goes soon, and its memory with it.
     const IDLE: Duration = Duration::from_secs(2);
+    // tokio starts the workers first. Names as ps -L shows them; the kernel keeps 15 bytes.
+    let started = AtomicUsize::new(0);
+    let name = move || match started.fetch_add(1, Ordering::Relaxed) {
+        before if before < WORKERS => "holdfastd-work",
+        _ => "holdfastd-block",
+    };
     Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(BLOCKING_THREADS)
         .thread_keep_alive(IDLE)
-        .thread_name("holdfastd")
+        .thread_name_fn(move || name().to_owned())
         .enable_all()
         .build()
         .map_err(system("start threads"))
