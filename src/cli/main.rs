@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use holdfast::{Cli, run};
+use holdfast_kernel::error_chain;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -23,13 +24,8 @@ fn main() -> ExitCode {
 
 /// Shows an error with its causes.
 fn failed(error: &dyn std::error::Error, code: ExitCode) -> ExitCode {
-    let mut text = format!("holdfast: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
+    let text = error_chain(error);
     // Nobody is left to be told when standard error is gone.
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "holdfast: {text}");
     code
 }

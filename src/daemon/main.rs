@@ -1,12 +1,13 @@
 //! The daemon: arguments → configuration → run → exit code.
 
+use holdfast_kernel::error_chain;
 use std::error::Error;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use holdfastd::serve::{Config, DEFAULT_PATH, chain, run, runtime};
+use holdfastd::serve::{Config, DEFAULT_PATH, run, runtime};
 
 /// Serves CRI v1 and runs the pods of this machine.
 #[derive(Debug, Parser)]
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody is left to be told when standard error is gone.
-            let _ = writeln!(io::stderr(), "holdfastd: {}", chain(error.as_ref()));
+            let _ = writeln!(io::stderr(), "holdfastd: {}", error_chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -33,13 +33,11 @@ fn main() -> ExitCode {
     let Err(error) = run() else {
         return ExitCode::SUCCESS;
     };
-    let mut text = format!("holdfast-shim: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text.push('\n');
+    let text = format!(
+        "holdfast-shim: {}
+",
+        holdfast_kernel::error_chain(error.as_ref())
+    );
     // Nobody is left to hear that the log cannot be written.
     let _ = holdfast_kernel::sys::descriptor::write(inherited(Stream::Error), text.as_bytes());
     ExitCode::FAILURE

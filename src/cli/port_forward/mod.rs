@@ -7,6 +7,7 @@
 //! Each connection has its own WebSocket, so that none waits for another. What this module must never do: listen
 //! on an address that other machines reach, unless it was asked to.
 
+use holdfast_kernel::error_chain;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -80,7 +81,7 @@ pub(super) async fn run(mut daemon: Daemon, args: PortForwardArgs) -> Result<(),
                 let (daemon, pod) = (daemon.clone(), pod.id.clone());
                 connections.spawn(async move {
                     if let Err(error) = serve(daemon, pod, (socket, remote)).await {
-                        out::note(&format!("holdfast: {} -> {remote}: {}", local.port(), chain(&error)));
+                        out::note(&format!("holdfast: {} -> {remote}: {}", local.port(), error_chain(&error)));
                     }
                 });
             }
@@ -150,15 +151,4 @@ async fn until_end(mut daemon: Daemon, id: String) {
             Err(_) => {}
         }
     }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }

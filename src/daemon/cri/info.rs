@@ -1,5 +1,6 @@
 //! The `info` of verbose replies: JSON for people and scripts, with what the CRI has no field for.
 
+use holdfast_kernel::error_chain;
 use std::collections::HashMap;
 
 use oci_spec::runtime::Spec;
@@ -63,7 +64,7 @@ pub(super) async fn container(pods: &Pods, record: &ContainerRecord) -> HashMap<
 
 /// Why a Spec cannot be made: a file that the request names has gone.
 fn problem(spec: &Result<Spec, PodError>) -> Option<String> {
-    spec.as_ref().err().map(|error| crate::pod::chain(error))
+    spec.as_ref().err().map(|error| error_chain(error))
 }
 
 /// The experiments of a pod as they were carried out; null for a pod without any.
@@ -114,7 +115,7 @@ pub(super) async fn node(pods: &Pods, config: &Value) -> HashMap<String, String>
             let problem = format!("no network config found in {dir}: cni plugin not initialized");
             (Vec::new(), problem)
         }
-        Err(error) => (Vec::new(), crate::pod::chain(&error)),
+        Err(error) => (Vec::new(), error_chain(&error)),
     };
     let cni = json!({
         "PluginDirs": settings.bin_dirs,

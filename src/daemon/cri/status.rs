@@ -2,6 +2,7 @@
 //!
 //! The text of a status is the whole chain, `operation: cause: cause`, because clients see nothing else.
 
+use holdfast_kernel::error_chain;
 use std::error::Error;
 use std::sync::Arc;
 
@@ -28,8 +29,8 @@ const WORDS_OF_A_PULL: [&str; 3] = [
 ];
 
 /// An error with its causes, as long as a client takes it.
-fn chain(error: &dyn Error) -> String {
-    shorten(crate::pod::chain(error))
+fn status_text(error: &dyn Error) -> String {
+    shorten(error_chain(error))
 }
 
 fn shorten(mut text: String) -> String {
@@ -49,7 +50,7 @@ impl From<FieldError> for Status {
             | FieldError::Experiment(_) => Code::InvalidArgument,
             FieldError::Unsupported { .. } => Code::FailedPrecondition,
         };
-        Self::new(code, chain(&error))
+        Self::new(code, status_text(&error))
     }
 }
 
@@ -75,7 +76,7 @@ fn pod(error: &PodError) -> Status {
         ErrorKind::Unavailable => Code::Unavailable,
         ErrorKind::Internal => Code::Internal,
     };
-    Status::new(code, chain(error))
+    Status::new(code, status_text(error))
 }
 
 fn image_code(kind: PullErrorKind) -> Code {
@@ -98,7 +99,7 @@ pub(super) fn of_pull(error: PullError) -> Status {
 
 /// The status of a pull that failed so. Where the registry is down, the text begins with the word for it.
 fn failed_pull(kind: PullErrorKind, error: &dyn Error) -> Status {
-    let text = chain(error);
+    let text = status_text(error);
     let text = match kind {
         PullErrorKind::Unavailable => format!("{REGISTRY_UNAVAILABLE}: {text}"),
         _ => text,
@@ -118,13 +119,13 @@ const SECURITY_PROFILE_INVALID: &str = "SecurityProfileInvalid";
 /// The refusal of a security profile that pulling it again does not cure. Its code is that of pulls with a word, since
 /// cri-client v0.38.0-beta.0 treats both alike.
 pub(super) fn invalid_profile(error: &dyn Error) -> Status {
-    let text = format!("{SECURITY_PROFILE_INVALID}: {}", chain(error));
+    let text = format!("{SECURITY_PROFILE_INVALID}: {}", status_text(error));
     pull_status(Code::InvalidArgument, text)
 }
 
 /// The refusal of a kind of profile, for which the proto wants this code.
 pub(super) fn unknown_profile_kind(error: &dyn Error) -> Status {
-    let text = format!("{SECURITY_PROFILE_INVALID}: {}", chain(error));
+    let text = format!("{SECURITY_PROFILE_INVALID}: {}", status_text(error));
     Status::new(Code::InvalidArgument, text)
 }
 
@@ -133,7 +134,7 @@ pub(super) fn of_profile(error: ProfileError) -> Status {
     match error {
         ProfileError::Registry { ref source, .. } => failed_pull(source.as_ref().into(), &error),
         ProfileError::Store(error) => of_store(error),
-        ProfileError::Digest(_) => Status::new(Code::InvalidArgument, chain(&error)),
+        ProfileError::Digest(_) => Status::new(Code::InvalidArgument, status_text(&error)),
         ProfileError::Reference { .. }
         | ProfileError::Unpinned(_)
         | ProfileError::Artifact { .. }
@@ -143,7 +144,7 @@ pub(super) fn of_profile(error: ProfileError) -> Status {
 
 /// The status of an import that failed.
 pub(super) fn of_import(error: ImportError) -> Status {
-    Status::new(image_code(error.kind()), chain(&error))
+    Status::new(image_code(error.kind()), status_text(&error))
 }
 
 impl From<TokenError> for Status {
@@ -152,7 +153,7 @@ impl From<TokenError> for Status {
             TokenError::Pending => Code::ResourceExhausted,
             TokenError::Random(_) => Code::Internal,
         };
-        Self::new(code, chain(&error))
+        Self::new(code, status_text(&error))
     }
 }
 
@@ -163,7 +164,7 @@ pub(super) fn of_store(error: StoreError) -> Status {
     } else {
         Code::Internal
     };
-    Status::new(code, chain(&error))
+    Status::new(code, status_text(&error))
 }
 
 impl From<StreamEnd> for Status {
@@ -172,7 +173,7 @@ impl From<StreamEnd> for Status {
             StreamEnd::Closed => Code::Unavailable,
             StreamEnd::TooSlow => Code::ResourceExhausted,
         };
-        Self::new(code, chain(&end))
+        Self::new(code, status_text(&end))
     }
 }
 
@@ -187,7 +188,7 @@ mod tests {
     #[test]
     fn a_chain_names_every_cause_once() {
         let error = Outer(std::io::Error::other("inner"));
-        assert_eq!(chain(&error), "outer: inner");
+        assert_eq!(status_text(&error), "outer: inner");
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //!
 //! This module must never decide what becomes of a pod: `recover` does.
 
+use holdfast_kernel::error_chain;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -114,12 +115,12 @@ impl Archive {
                 }
                 Ok(_) => self.forget(id)?,
                 Err(error @ RecordError::Damaged { .. }) => {
-                    tracing::warn!(pod = %id, error = super::chain(&error), "what the disk has of a pod is torn");
+                    tracing::warn!(pod = %id, error = error_chain(&error), "what the disk has of a pod is torn");
                     self.forget(id)?;
                 }
                 // Written by a later release, or the disk fails: somebody else may be able to read it.
                 Err(error) => {
-                    tracing::error!(pod = %id, error = super::chain(&error), "a pod's file cannot be read")
+                    tracing::error!(pod = %id, error = error_chain(&error), "a pod's file cannot be read")
                 }
             }
         }
@@ -225,7 +226,7 @@ pub(super) async fn keep(node: Arc<Node>) {
         tokio::time::sleep(MOMENT).await;
         if let Err(error) = flush(&node).await {
             tracing::error!(
-                error = super::chain(&error),
+                error = error_chain(&error),
                 "pods are not kept for the next boot; it is tried again"
             );
             tokio::time::sleep(RETRY).await;

@@ -8,6 +8,7 @@
 //!   detach: whatever there is of all of them; which one it was needs no record
 //! ```
 
+use holdfast_kernel::error_chain;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -320,7 +321,7 @@ pub async fn settle(node: Arc<Node>) {
     node.readiness.all_released().await;
     if let Err(error) = node.cni.collect().await {
         tracing::warn!(
-            error = super::chain(&error),
+            error = error_chain(&error),
             "network plugins did not collect what is left of old pods"
         );
     }
@@ -331,7 +332,7 @@ pub async fn settle(node: Arc<Node>) {
             continue;
         }
         if let Err(error) = node.cni.check(&pod.id.to_string()).await {
-            tracing::warn!(pod = %pod.id, error = super::chain(&error), "the pod's network is not as it was made");
+            tracing::warn!(pod = %pod.id, error = error_chain(&error), "the pod's network is not as it was made");
         }
     }
 }

@@ -125,6 +125,7 @@ pub fn check_bandwidth(limits: Bandwidth) -> Result<(), PodError> {
 mod tests {
     use super::*;
     use crate::spec::experiments::Experiments;
+    use holdfast_kernel::error_chain;
 
     /// A pod without experiments is understood by the release before them.
     #[test]
@@ -152,7 +153,7 @@ mod tests {
             check_clocks(offsets)
         };
         assert!(clocks(0, -1).is_ok());
-        let text = super::super::chain(&clocks(0, i64::MIN / 2).unwrap_err());
+        let text = error_chain(&clocks(0, i64::MIN / 2).unwrap_err());
         assert!(
             text.contains("time-offsets") && text.contains("boottime=-"),
             "{text}"
@@ -166,7 +167,7 @@ mod tests {
             egress: Some(1_000_000),
             ..Bandwidth::default()
         };
-        let text = super::super::chain(&check_bandwidth(limits).unwrap_err());
+        let text = error_chain(&check_bandwidth(limits).unwrap_err());
         assert!(text.contains("kubernetes.io/egress-bandwidth"), "{text}");
     }
 }

@@ -5,6 +5,7 @@
 //! event channel closes. A shim that says what this release does not understand is none that died: whoever asks
 //! is told, and the event channel stays open.
 
+use holdfast_kernel::error_chain;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -348,7 +349,7 @@ async fn read(shared: Arc<Shared>, events: mpsc::UnboundedSender<Event>) {
             }
             Ok(Incoming::Strange(error)) => {
                 tracing::error!(
-                    error = super::chain(&error),
+                    error = error_chain(&error),
                     "a shim is not understood; its pod is left as it is"
                 );
                 let mut waiting = shared.waiting();

@@ -104,22 +104,6 @@ use holdfast_network::cni::CniSettings;
 pub use holdfast_network::cni::{NetworkList, Plugin};
 pub use holdfast_wire::plan::TerminalSize;
 
-/// An error with the chain of its causes: `operation: cause: cause`.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let part = error.to_string();
-        // A transparent error has the text of its cause.
-        if !text.ends_with(&part) {
-            text.push_str(": ");
-            text.push_str(&part);
-        }
-        cause = error.source();
-    }
-    text
-}
-
 /// What an operation returns: several callers may have waited for the same failure.
 pub type Outcome<T> = Result<T, Arc<PodError>>;
 

@@ -1,5 +1,6 @@
 //! What all pods of this machine share: settings, stores, the network, the cgroup hierarchy.
 
+use holdfast_kernel::error_chain;
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -194,7 +195,7 @@ impl Node {
             if let Err(error) = self.filters.get(&profile) {
                 // The pods that need it will say so.
                 tracing::error!(
-                    error = super::chain(&error),
+                    error = error_chain(&error),
                     "a default seccomp filter cannot be compiled"
                 );
             }
@@ -418,7 +419,7 @@ fn default_profile() -> Option<String> {
     apparmor::ensure_default()
         .inspect_err(|error| {
             tracing::warn!(
-                error = super::chain(error),
+                error = error_chain(error),
                 "containers are not confined by AppArmor unless they name a profile"
             );
         })

@@ -3,6 +3,7 @@
 //! A record is written before an act whose traces outlive the daemon, and after its result. Everything that
 //! has to be undone has a name that follows from the record's id, so an intent needs no list of its own.
 
+use holdfast_kernel::error_chain;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -300,7 +301,7 @@ pub fn load_containers(dir: &Dir) -> Result<Vec<ContainerRecord>, StateError> {
         }
         match container_record().load(dir, &entry.name) {
             Err(error @ RecordError::Damaged { .. }) => {
-                tracing::error!(error = super::chain(&error), "a container's record is torn");
+                tracing::error!(error = error_chain(&error), "a container's record is torn");
                 dir.remove_file(&entry.name)?;
             }
             loaded => records.extend(loaded?),

@@ -12,6 +12,7 @@
 //!   unread ────────────────────────────────────────▶ told, and everything of it stays as it is
 //! ```
 
+use holdfast_kernel::error_chain;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -62,7 +63,7 @@ impl Unread {
     fn take(&mut self, id: PodId, dir: &Dir, error: &StateError) -> Result<(), PodError> {
         tracing::error!(
             pod = %id,
-            error = super::chain(error),
+            error = error_chain(error),
             "a pod's record cannot be read; the pod is not served, and stays as it is"
         );
         self.pods.insert(id);
@@ -214,7 +215,7 @@ fn in_run_dir(
             return Ok(None);
         }
         Ok(_) => "it is missing or of another pod".to_owned(),
-        Err(error) => super::chain(&error),
+        Err(error) => error_chain(&error),
     };
     tracing::error!(pod = %id, error = torn, "a pod's record is torn");
     Ok(Some(match kept {
@@ -318,7 +319,7 @@ async fn reach(
     let answer = match asked {
         Ok(Ok(answer)) => answer,
         Ok(Err(error @ LinkError::Strange(_))) => {
-            tracing::error!(pod = %pod.id, error = super::chain(&error), "a pod of another release is left as it is");
+            tracing::error!(pod = %pod.id, error = error_chain(&error), "a pod of another release is left as it is");
             return Some(stranger(pod, containers, (link, events)));
         }
         Ok(Err(_)) | Err(_) => {

@@ -26,10 +26,5 @@ pub use logging::LogError;
 pub use socket::SocketError;
 pub use startup::{StartError, run, runtime};
 
-/// An error with the chain of its causes: `operation: cause: cause`.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    crate::pod::chain(error)
-}
-
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! From a configuration to a daemon that serves.
 
+use holdfast_kernel::error_chain;
 use std::env;
 use std::fs;
 use std::io;
@@ -17,7 +18,7 @@ use tracing::{info, warn};
 use super::config::{CgroupDriver, Config, NetworkKind, VolumesConfig};
 use super::metrics::{MetricsServer, Subject};
 use super::shutdown::{GRACE, Signals};
-use super::{LogError, SocketError, authority, chain, logging, socket, watchdog};
+use super::{LogError, SocketError, authority, logging, socket, watchdog};
 use crate::cri::{Facts, router};
 use crate::pod::{CniUse, ImageVolumes, PodError, PodSettings, Pods};
 use crate::stream::{ServerError, StreamServer};
@@ -157,7 +158,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
             // The machine may be going down, and what only the run directory knows with it.
             match tokio::time::timeout(GRACE, pods.flush()).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => warn!(error = chain(&error), "pods are not kept for the next boot"),
+                Ok(Err(error)) => warn!(error = error_chain(&error), "pods are not kept for the next boot"),
                 Err(_) => warn!("the disk is too slow to keep the pods for the next boot"),
             }
         }

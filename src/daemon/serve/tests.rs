@@ -1,5 +1,6 @@
 //! The configuration: what is merged, what is refused, and that the sample is true.
 
+use holdfast_kernel::error_chain;
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ fn load(files: &[(&str, &str)]) -> Result<Config, String> {
     }
     let file = dir.path().join("config.toml");
     Config::load(Some(&file))
-        .map_err(|error| super::chain(&error).replace(&*dir.path().to_string_lossy(), "DIR"))
+        .map_err(|error| error_chain(&error).replace(&*dir.path().to_string_lossy(), "DIR"))
 }
 
 #[test]

@@ -10,6 +10,7 @@
 //! that accepts nobody and a handler that waits for ever are all seen. Pods that hang are not: what is asked
 //! here is answered whatever a plugin or a mount does.
 
+use holdfast_kernel::error_chain;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,8 +23,6 @@ use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Handle};
 use tonic::transport::{Endpoint, Uri};
 use tracing::{debug, error, warn};
-
-use super::chain;
 
 /// The largest list of pods that is read, in bytes.
 const LARGEST_LIST: usize = 64 << 20;
@@ -86,7 +85,7 @@ fn guard(socket: &Path, workers: &Handle, period: Duration) {
             }
             Err(sickness) => {
                 error!(
-                    error = chain(&sickness),
+                    error = error_chain(&sickness),
                     "the daemon does not answer itself; the service manager is not told that it is well"
                 );
             }

@@ -1,5 +1,6 @@
 //! One client after its request: the protocol is changed, and what it asked for is served.
 
+use holdfast_kernel::error_chain;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -219,7 +220,7 @@ impl Conversation<'_> {
                 let inner = async |far| {
                     let served = self.spdy(far, Version::V1).await;
                     if let Err(error) = served {
-                        let error = crate::pod::chain(&error);
+                        let error = error_chain(&error);
                         tracing::debug!(error, "a tunnelled stream broke off");
                     }
                 };

@@ -1,5 +1,6 @@
 //! Port-forward: connections of a client to ports of localhost in a pod.
 
+use holdfast_kernel::error_chain;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::channel::Stream;
 use super::remote_command::CREATION;
 use super::spdy::{Opened, value};
-use crate::pod::{Pods, chain};
+use crate::pod::Pods;
 use holdfast_kernel::id::PodId;
 
 /// Bytes moved at once.
@@ -151,7 +152,7 @@ pub async fn forward(pods: &Pods, pod: PodId, pair: Pair) {
     match pods.dial(pod, port).await {
         Ok(socket) => copy(socket, &data).await,
         Err(reason) => {
-            let mut text = Bytes::from(chain(&reason));
+            let mut text = Bytes::from(error_chain(&reason));
             let _ = error.write(&mut text).await;
             let _ = data.finish().await;
         }

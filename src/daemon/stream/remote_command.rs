@@ -5,6 +5,7 @@
 //!   resize ─▶ terminal                └── end ──▶ error: the outcome
 //! ```
 
+use holdfast_kernel::error_chain;
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::channel::Stream;
 use super::negotiate::Version;
 use super::spdy::{Opened, value};
-use crate::pod::{PodError, Pods, Session, SessionEnd, Streams, Terminal, TerminalSize, chain};
+use crate::pod::{PodError, Pods, Session, SessionEnd, Streams, Terminal, TerminalSize};
 
 /// How long a client may take to open its streams.
 pub const CREATION: Duration = Duration::from_secs(30);
@@ -168,7 +169,7 @@ impl RemoteCommand<'_> {
                 let inputs = (stdin, sizes);
                 serve(session, inputs, (stdout.as_ref(), stderr.as_ref())).await
             }
-            Err(error) => Outcome::Failed(chain(&error)),
+            Err(error) => Outcome::Failed(error_chain(&error)),
         };
         for output in [&stdout, &stderr].into_iter().flatten() {
             let _ = output.finish().await;

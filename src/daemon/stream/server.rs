@@ -1,5 +1,6 @@
 //! The server: accepts connections, reads a request, and serves what its token is for.
 
+use holdfast_kernel::error_chain;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use super::drive::Activity;
 use super::head::{self, Head, Refusal};
 use super::tls::{Tls, TlsError};
 use super::token::{Purpose, TokenError, Tokens};
-use crate::pod::{Pods, chain};
+use crate::pod::Pods;
 
 /// Most connections at once. Each costs some descriptors.
 const MOST_CONNECTIONS: usize = 1024;
@@ -196,7 +197,7 @@ impl Shared {
                 }
                 Err(refusal) => refusal,
             },
-            Err(error) => Refusal::new("400 Bad Request", chain(&error)),
+            Err(error) => Refusal::new("400 Bad Request", error_chain(&error)),
         };
         refuse(&mut socket, &answer).await;
     }
@@ -229,7 +230,7 @@ impl Shared {
         };
         let kind = purpose.path();
         let outcome = tokio::select! {
-            outcome = conversation.run(socket) => outcome.map_err(|error| chain(&error)),
+            outcome = conversation.run(socket) => outcome.map_err(|error| error_chain(&error)),
             () = activity.idle(self.idle) => Err("not used for too long".to_owned()),
         };
         let millis = started.elapsed().as_millis();

@@ -1,7 +1,8 @@
 use super::contents::{CONTAINERD_NAME, REF_NAME};
 use super::*;
 use crate::ImageSettings;
-use crate::testing::{MadeImage, chain, gzip, image, small_image, tar};
+use crate::testing::{MadeImage, gzip, image, small_image, tar};
+use holdfast_kernel::error_chain;
 use serde_json::Value;
 use std::io::Cursor;
 
@@ -381,7 +382,7 @@ async fn archives_of_images_are_told_by_their_documents() {
             for bytes in [gzip(&plain), packed, plain] {
                 let (_dir, store) = store();
                 let image = imported(&store, "app:v1", bytes).await;
-                let image = image.unwrap_or_else(|e| panic!("{case}: {}", chain(&e)));
+                let image = image.unwrap_or_else(|e| panic!("{case}: {}", error_chain(&e)));
                 assert_eq!(image.id.digest(), Digest::of(&parts.made.config), "{case}");
                 assert_eq!(image.layers.len(), 2, "{case}");
             }
@@ -470,7 +471,7 @@ async fn of_several_images_name_and_platform_decide() {
         let archive = all.layout(&json!([all.other(other), all.wanted(wanted)]));
         let (_dir, store) = store();
         let image = imported(&store, "app:v1", archive).await;
-        let image = image.unwrap_or_else(|e| panic!("{case}: {}", chain(&e)));
+        let image = image.unwrap_or_else(|e| panic!("{case}: {}", error_chain(&e)));
         let expected = Digest::of(&all.parts.made.config);
         assert_eq!(image.id.digest(), expected, "{case}");
     }
@@ -534,7 +535,7 @@ async fn root_file_systems_stay_what_they_are() {
         ("nothing", vec![]),
     ] {
         let image = imported(&store, "tree:v1", archive(&files)).await;
-        let image = image.unwrap_or_else(|e| panic!("{case}: {}", chain(&e)));
+        let image = image.unwrap_or_else(|e| panic!("{case}: {}", error_chain(&e)));
         assert_eq!(image.layers.len(), 1, "{case}");
     }
 }
@@ -548,7 +549,7 @@ async fn refused(files: &Files) -> String {
         let left = std::fs::read_dir(dir.path().join("images").join(place)).unwrap();
         assert_eq!(left.count(), 0, "{place}");
     }
-    chain(&error.unwrap_err())
+    error_chain(&error.unwrap_err())
 }
 
 #[tokio::test]
@@ -641,7 +642,7 @@ async fn images_without_layers_are_images() {
             let files = vec![file("manifest.json", &list), file("c", &config.to_string())];
             let (_dir, store) = store();
             let image = imported(&store, "app:v1", archive(&files)).await;
-            let image = image.unwrap_or_else(|e| panic!("{config}: {}", chain(&e)));
+            let image = image.unwrap_or_else(|e| panic!("{config}: {}", error_chain(&e)));
             assert_eq!(
                 (image.layers.len(), image.cmd()),
                 (0, &["/x".to_owned()][..])
@@ -806,7 +807,7 @@ async fn archives_of_images_that_stand_deeper_are_no_root_file_systems() {
         vec![file("a/b/c/d/e", "x")],
     ] {
         let image = imported(&store, "tree:v1", archive(&files)).await;
-        let image = image.unwrap_or_else(|e| panic!("{files:?}: {}", chain(&e)));
+        let image = image.unwrap_or_else(|e| panic!("{files:?}: {}", error_chain(&e)));
         assert_eq!(image.layers.len(), 1);
     }
 }

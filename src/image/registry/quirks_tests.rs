@@ -6,10 +6,11 @@
 
 use super::tests::{Client, images};
 use crate::testing::{
-    Answer, MadeImage, Request, Server, chain, gzip, image, serve_images, small_image, tar,
+    Answer, MadeImage, Request, Server, gzip, image, serve_images, small_image, tar,
 };
 use crate::{Digest, PullErrorKind};
 use bytes::Bytes;
+use holdfast_kernel::error_chain;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 type Head = fn(&Request, &MadeImage) -> Answer;
@@ -60,7 +61,7 @@ async fn whatever_becomes_of_head_get_decides() {
         let first = client.pull(None).await.unwrap();
         let blobs = registry.count("/blobs/");
         let second = client.pull(None).await;
-        let second = second.unwrap_or_else(|error| panic!("{case}: {}", chain(&error)));
+        let second = second.unwrap_or_else(|error| panic!("{case}: {}", error_chain(&error)));
         assert_eq!(first.id, second.id, "{case}");
         assert_eq!(registry.count("/blobs/"), blobs, "{case}");
         let by_get = registry
@@ -97,7 +98,7 @@ async fn a_refused_get_is_the_answer() {
         let client = Client::of(&registry);
         client.pull(None).await.unwrap();
         let error = client.pull(None).await.unwrap_err();
-        assert_eq!(error.kind(), kind, "{status}: {}", chain(&error));
+        assert_eq!(error.kind(), kind, "{status}: {}", error_chain(&error));
     }
 }
 
@@ -235,7 +236,7 @@ async fn a_blob_comes_whole_from_hosts_that_send_no_ranges() {
         .await;
         let client = Client::of(&registry);
         let pulled = client.pull(None).await;
-        let pulled = pulled.unwrap_or_else(|error| panic!("{case}: {}", chain(&error)));
+        let pulled = pulled.unwrap_or_else(|error| panic!("{case}: {}", error_chain(&error)));
         assert_eq!(pulled.layers.len(), 1, "{case}");
     }
 }
@@ -296,14 +297,22 @@ async fn content_of_another_length_is_refused_where_it_is_announced() {
         let mirror = Server::registry(&[("team/app:v1", &broken)]).await;
         let alone = Client::of(&mirror).pull(None).await.unwrap_err();
         assert_eq!(alone.kind(), PullErrorKind::Corrupt, "{case}");
-        assert!(chain(&alone).contains(word), "{case}: {}", chain(&alone));
+        assert!(
+            error_chain(&alone).contains(word),
+            "{case}: {}",
+            error_chain(&alone)
+        );
         let upstream = Server::registry(&[("team/app:v1", &made)]).await;
         let client = Client::new(&format!(
             "server = \"http://{}\"\n[host.\"http://{}\"]\n",
             upstream.address, mirror.address
         ));
         let pulled = client.pull(None).await;
-        assert!(pulled.is_ok(), "{case}: {}", chain(&pulled.unwrap_err()));
+        assert!(
+            pulled.is_ok(),
+            "{case}: {}",
+            error_chain(&pulled.unwrap_err())
+        );
     }
 }
 
@@ -332,7 +341,7 @@ async fn the_content_type_of_a_manifest_does_not_matter() {
         assert!(
             pulled.is_ok(),
             "{content_type}: {}",
-            chain(&pulled.unwrap_err())
+            error_chain(&pulled.unwrap_err())
         );
     }
 }
@@ -395,8 +404,9 @@ async fn content_that_comes_coded_is_decoded() {
             .await;
             let client = Client::of(&registry);
             let pulled = client.pull(None).await;
-            let pulled = pulled
-                .unwrap_or_else(|error| panic!("{coding} {cut:?} {ranges}: {}", chain(&error)));
+            let pulled = pulled.unwrap_or_else(|error| {
+                panic!("{coding} {cut:?} {ranges}: {}", error_chain(&error))
+            });
             let read = client.store.read_file(&pulled.layers, "noise", 1 << 20);
             assert_eq!(read.unwrap().unwrap().len(), 64_000, "{coding}");
             let requests = registry.requests.lock().unwrap();
@@ -444,15 +454,23 @@ async fn content_in_unknown_codings_is_refused_by_name() {
         })
         .await;
         let error = Client::of(&mirror).pull(None).await.unwrap_err();
-        assert_eq!(error.kind(), kind, "{coding}: {}", chain(&error));
-        assert!(chain(&error).contains(word), "{coding}: {}", chain(&error));
+        assert_eq!(error.kind(), kind, "{coding}: {}", error_chain(&error));
+        assert!(
+            error_chain(&error).contains(word),
+            "{coding}: {}",
+            error_chain(&error)
+        );
         let upstream = Server::registry(&[("team/app:v1", &made)]).await;
         let client = Client::new(&format!(
             "server = \"http://{}\"\n[host.\"http://{}\"]\n",
             upstream.address, mirror.address
         ));
         let pulled = client.pull(None).await;
-        assert!(pulled.is_ok(), "{coding}: {}", chain(&pulled.unwrap_err()));
+        assert!(
+            pulled.is_ok(),
+            "{coding}: {}",
+            error_chain(&pulled.unwrap_err())
+        );
     }
     // A store of files that was told with which coding an archive was made says it of the archive itself.
     for coding in ["gzip", "aws-chunked", "br"] {
@@ -466,7 +484,11 @@ async fn content_in_unknown_codings_is_refused_by_name() {
         })
         .await;
         let pulled = Client::of(&registry).pull(None).await;
-        assert!(pulled.is_ok(), "{coding}: {}", chain(&pulled.unwrap_err()));
+        assert!(
+            pulled.is_ok(),
+            "{coding}: {}",
+            error_chain(&pulled.unwrap_err())
+        );
     }
 }
 
@@ -490,12 +512,16 @@ async fn a_capability_that_no_host_has_is_named() {
         );
         let pulled = Client::new(&server).pull(None).await;
         let Some(missing) = missing else {
-            assert!(pulled.is_ok(), "{listed}: {}", chain(&pulled.unwrap_err()));
+            assert!(
+                pulled.is_ok(),
+                "{listed}: {}",
+                error_chain(&pulled.unwrap_err())
+            );
             continue;
         };
         let error = pulled.unwrap_err();
         assert_eq!(error.kind(), PullErrorKind::Misconfigured, "{listed}");
-        let text = chain(&error);
+        let text = error_chain(&error);
         let word = format!("hosts.toml: capabilities: no host has \"{missing}\"");
         assert!(text.contains(&word), "{listed}: {text}");
     }
@@ -528,7 +554,7 @@ async fn a_token_that_no_header_can_hold_is_told() {
         let credentials = Some(own).filter(|_| !from_service);
         let error = Client::of(&registry).pull(credentials).await.unwrap_err();
         assert_eq!(error.kind(), PullErrorKind::Unauthorized, "{token:?}");
-        let text = chain(&error);
+        let text = error_chain(&error);
         assert!(
             text.contains("registry token") && text.contains("line break"),
             "{text}"
@@ -585,7 +611,7 @@ async fn a_part_that_nobody_asked_for_is_taken() {
         .await;
         let client = Client::of(&registry);
         let pulled = client.pull(None).await;
-        let pulled = pulled.unwrap_or_else(|error| panic!("{case}: {}", chain(&error)));
+        let pulled = pulled.unwrap_or_else(|error| panic!("{case}: {}", error_chain(&error)));
         let read = client.store.read_file(&pulled.layers, "noise", 1 << 20);
         assert_eq!(read.unwrap().unwrap().len(), 64_000, "{case}");
     }

@@ -1,8 +1,9 @@
 use super::*;
 use crate::testing::{
-    Answer, MadeImage, Request, Server, chain, gzip, image, ranged, serve_images, small_image, tar,
+    Answer, MadeImage, Request, Server, gzip, image, ranged, serve_images, small_image, tar,
 };
 use crate::{ImageSettings, ImageStore, PullError, PullErrorKind, PullRequest};
+use holdfast_kernel::error_chain;
 use std::error::Error as _;
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -138,7 +139,11 @@ async fn basic_and_bearer_authentication() {
         .await
         .unwrap_err();
     assert_eq!(wrong.kind(), PullErrorKind::Unauthorized);
-    assert!(!chain(&wrong).contains("wrong"), "{}", chain(&wrong));
+    assert!(
+        !error_chain(&wrong).contains("wrong"),
+        "{}",
+        error_chain(&wrong)
+    );
     let before = registry.count("/token");
     client
         .pull(Some(Credentials::password("user", "secret")))
@@ -466,7 +471,7 @@ async fn failures_have_their_kind_and_leave_nothing() {
         let registry = Server::registry(&[("team/app:v1", &image)]).await;
         let client = Client::of(&registry);
         let error = client.pull(None).await.unwrap_err();
-        assert_eq!(error.kind(), kind, "{}", chain(&error));
+        assert_eq!(error.kind(), kind, "{}", error_chain(&error));
         assert!(client.store.list().is_empty());
         for place in ["staging", "layers", "blobs"] {
             let path = client.store.layers_dir().with_file_name(place);
@@ -474,7 +479,7 @@ async fn failures_have_their_kind_and_leave_nothing() {
                 fs::read_dir(path).unwrap().count(),
                 0,
                 "{place} after {}",
-                chain(&error)
+                error_chain(&error)
             );
         }
     }
@@ -488,9 +493,9 @@ async fn unreachable_and_absent_are_told_apart() {
         .unwrap_err();
     assert_eq!(error.kind(), PullErrorKind::Unavailable);
     assert!(
-        chain(&error).contains("http://127.0.0.1:1/v2/team/app/manifests/v1"),
+        error_chain(&error).contains("http://127.0.0.1:1/v2/team/app/manifests/v1"),
         "{}",
-        chain(&error)
+        error_chain(&error)
     );
     let registry = Server::start(|_| Answer::status(404)).await;
     let client = Client::new(&format!(
@@ -500,9 +505,9 @@ async fn unreachable_and_absent_are_told_apart() {
     let error = client.pull(None).await.unwrap_err();
     assert_eq!(error.kind(), PullErrorKind::NotFound);
     assert!(
-        chain(&error).contains("127.0.0.1:1: unreachable"),
+        error_chain(&error).contains("127.0.0.1:1: unreachable"),
         "{}",
-        chain(&error)
+        error_chain(&error)
     );
     let request = PullRequest {
         reference: "Bad Name".to_owned(),

@@ -4,6 +4,7 @@
 //! the configuration is seen at once. Plugins are asked in the background, once at a time: one that hangs holds up
 //! no status.
 
+use holdfast_kernel::error_chain;
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -80,7 +81,7 @@ impl CniNetwork {
         self: &Arc<Self>,
         found: Result<Option<NetworkList>, CniError>,
     ) -> Result<(), String> {
-        let told = |error: CniError| chain(&error);
+        let told = |error: CniError| error_chain(&error);
         let dir = &self.settings.conf_dir;
         let list = found.map_err(told)?;
         let list = list.ok_or_else(|| told(CniError::NoConfig(dir.clone())))?;
@@ -120,7 +121,10 @@ impl CniNetwork {
         state.asking = Some(asking.clone());
         let (network, list) = (Arc::clone(self), list.clone());
         tokio::spawn(async move {
-            let ready = network.ask(&list).await.map_err(|error| chain(&error));
+            let ready = network
+                .ask(&list)
+                .await
+                .map_err(|error| error_chain(&error));
             let mut state = network.verdicts.state();
             // The configuration may have changed meanwhile.
             if state.asking.take_if(|asking| asking.of == list).is_some() {
@@ -234,15 +238,4 @@ fn stamp(program: &Path) -> Stamp {
     found.map_or((0, 0, 0, 0), |found| {
         (found.dev(), found.ino(), found.size(), found.mtime())
     })
-}
-
-/// An error with the chain of its causes.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }

@@ -1,6 +1,7 @@
 //! What the runtime is and how it does.
 
 use cri_api::runtime::v1 as cri;
+use holdfast_kernel::error_chain;
 use tonic::Response;
 use tracing::info;
 
@@ -72,7 +73,7 @@ async fn runtime_ready(node: &Node) -> cri::RuntimeCondition {
     let problem = match node.pods.unreleased() {
         Some(unreleased) => Some(("ReleasingEarlierBoot", unreleased)),
         None => node.pods.check().await.err().map(|error| {
-            let text = crate::pod::chain(&error);
+            let text = error_chain(&error);
             ("RuntimeUnusable", text)
         }),
     };

@@ -1,4 +1,5 @@
 use super::*;
+use holdfast_kernel::error_chain;
 
 const ONE: &str = r#"{
   "cdiVersion": "0.7.0",
@@ -42,7 +43,7 @@ fn directories(files: &[(&str, &str, &str)]) -> (tempfile::TempDir, Vec<PathBuf>
 fn refused(files: &[(&str, &str, &str)], name: &str) -> String {
     let (_top, dirs) = directories(files);
     let error = edits(&dirs, &[name]).unwrap_err();
-    crate::pod::chain(&error)
+    error_chain(&error)
 }
 
 #[test]
@@ -146,7 +147,7 @@ fn described(edits: &str) -> String {
 
 fn found(edits_of: &str) -> Result<CdiEdits, String> {
     let (_top, dirs) = directories(&[("a", "x.yaml", &described(edits_of))]);
-    edits(&dirs, &["acme.com/x=d"]).map_err(|error| crate::pod::chain(&error))
+    edits(&dirs, &["acme.com/x=d"]).map_err(|error| error_chain(&error))
 }
 
 /// As `fillMissingInfo` and `Apply` of container-device-interface 1.1.2 do it.

@@ -13,6 +13,7 @@
 //! just the pod that it belongs to; whatever of it is gone already costs nothing to try. Debts are below
 //! root_dir, because what network plugins keep outlives the machine's boot.
 
+use holdfast_kernel::error_chain;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -188,7 +189,7 @@ fn items(failures: &[PodError]) -> BTreeMap<DebtKind, String> {
         if !text.is_empty() {
             text.push_str("; ");
         }
-        text.push_str(&super::chain(failure));
+        text.push_str(&error_chain(failure));
     }
     items
 }
@@ -211,7 +212,7 @@ impl Debts {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::error!(error = super::chain(&error), "a debt cannot be read");
+                    tracing::error!(error = error_chain(&error), "a debt cannot be read");
                 }
             }
         }
@@ -236,7 +237,7 @@ impl Debts {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::error!(error = super::chain(&error), "a debt cannot be read")
+                    tracing::error!(error = error_chain(&error), "a debt cannot be read")
                 }
             }
         }
@@ -283,7 +284,7 @@ impl Debts {
     /// Writes a debt. Until the disk takes it, [`Debts::secure`] keeps what else tells of it.
     fn keep(&self, debt: &mut Owed) {
         if let Err(error) = self.store(debt) {
-            tracing::error!(error = super::chain(&error), "a debt is not recorded");
+            tracing::error!(error = error_chain(&error), "a debt is not recorded");
         }
     }
 

@@ -1,5 +1,6 @@
 //! What happens to a pod: the shim's events, deadlines, and work that has ended.
 
+use holdfast_kernel::error_chain;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -265,7 +266,7 @@ impl Task {
             finished_at: now_nanos(),
             started_at: 0,
             reason: "StartError".to_owned(),
-            message: crate::pod::chain(&*error),
+            message: error_chain(&*error),
         };
         let failed = ContainerPhase::Exited(exit.clone());
         let written = match under_way {
@@ -275,7 +276,7 @@ impl Task {
         let event = match written {
             Ok(()) => ContainerEvent::StartFailed(exit),
             Err(error) => {
-                tracing::error!(container = %id, error = crate::pod::chain(&error), "that a start failed is not written; the container was not started");
+                tracing::error!(container = %id, error = error_chain(&error), "that a start failed is not written; the container was not started");
                 ContainerEvent::StartUndone
             }
         };

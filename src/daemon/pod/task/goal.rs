@@ -1,5 +1,6 @@
 //! Towards the pod's goal: stopped, or removed.
 
+use holdfast_kernel::error_chain;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -88,7 +89,7 @@ impl Task {
 
     pub(super) fn forgotten(&mut self, result: Result<(), PodError>) {
         if let (true, Err(error)) = (self.unkept, &result) {
-            tracing::warn!(pod = %self.pod.id, error = crate::pod::chain(error), "the pod is not removed yet");
+            tracing::warn!(pod = %self.pod.id, error = error_chain(error), "the pod is not removed yet");
             // The disk says that the pod is stopped, and so it is until the disk takes something else.
             self.pod.phase = PodPhase::NotReady;
             self.goal = PodGoal::Stop;

@@ -1,5 +1,6 @@
 //! Records on disk, and what readers see.
 
+use holdfast_kernel::error_chain;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,7 +54,7 @@ impl Task {
         let stored = self.secure().and_then(|()| self.store_pod());
         self.unkept = stored.is_err();
         if let Err(error) = stored {
-            tracing::error!(pod = %self.pod.id, error = crate::pod::chain(&error), "the pod's record is not written");
+            tracing::error!(pod = %self.pod.id, error = error_chain(&error), "the pod's record is not written");
             self.keep_later();
         }
         self.publish();
@@ -139,7 +140,7 @@ impl Task {
         let stored = dir.and_then(|dir| Ok(record::store_container(&dir, &member.record)?));
         member.unkept = stored.is_err();
         if let Err(error) = stored {
-            tracing::error!(container = %id, error = crate::pod::chain(&error), "the container's record is not written");
+            tracing::error!(container = %id, error = error_chain(&error), "the container's record is not written");
             self.keep_later();
         } else if let Some(sequence) = member.unacknowledged.take() {
             self.ask(Request::Acknowledge { sequence });

@@ -17,6 +17,7 @@ mod requests;
 mod stranger;
 mod transitions;
 
+use holdfast_kernel::error_chain;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::os::fd::AsFd;
@@ -258,7 +259,7 @@ impl Task {
         let id = record.id;
         let hold = self.node.images.hold_layers(&record.layers());
         if let Err(error) = &hold {
-            tracing::warn!(container = %id, error = super::chain(error), "the layers of a container are gone");
+            tracing::warn!(container = %id, error = error_chain(error), "the layers of a container are gone");
         }
         self.members.insert(id, Member::new(record, hold.ok()));
         self.node.index.add_container(id, Arc::clone(&self.entry));

@@ -1,5 +1,6 @@
 //! From an event to a new phase, and to what has to be done about it.
 
+use holdfast_kernel::error_chain;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -168,7 +169,7 @@ impl Task {
         self.work.push(Box::pin(async move {
             let what = format!("{request:?}");
             if let Err(error) = link.ask(request, &[]).await {
-                tracing::debug!(%pod, what, error = crate::pod::chain(&error), "the shim refused");
+                tracing::debug!(%pod, what, error = error_chain(&error), "the shim refused");
             }
             Done::Nothing
         }));
@@ -182,7 +183,7 @@ impl Task {
         self.work.push(Box::pin(async move {
             if let Err(error) = blocking(work).await {
                 // The removal does it again.
-                tracing::warn!(%pod, error = crate::pod::chain(&error), "work for a pod failed");
+                tracing::warn!(%pod, error = error_chain(&error), "work for a pod failed");
             }
             Done::Nothing
         }));

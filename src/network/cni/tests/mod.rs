@@ -2,6 +2,7 @@
 
 mod reference;
 
+use holdfast_kernel::error_chain;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -75,7 +76,7 @@ fn a_first_file_that_is_no_regular_one_is_refused() {
         make(&dir.path().join("05.conf"));
         let error = config::first(dir.path()).unwrap_err();
         assert!(error.to_string().contains("05.conf"), "{error}");
-        crate::cni::verdict::chain(&error)
+        error_chain(&error)
     };
     let fifo = |path: &Path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let beside = |path: &Path| path.with_extension("other");
