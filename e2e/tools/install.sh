@@ -6,7 +6,8 @@
 #
 # Packages come from apt, as root; crictl, critest and ginkgo are built from their Go module, in the version
 # that cri-tools/go.mod pins, into $HOLDFAST_TEST_CACHE/bin (default ~/.cache/holdfast-e2e/bin), and network plugins
-# from those that cni-plugins/go.mod and cni-flannel/go.mod pin into bin/cni.
+# from those that cni-plugins/go.mod and cni-flannel/go.mod pin into bin/cni. cargo-deb and cargo-deny are built from
+# crates.io.
 # Where apt's Go is too old to fetch newer toolchains by itself, one is kept in the same place, with
 # a link bin/go. So put that bin, and ~/.cargo/bin, in front of PATH.
 set -euo pipefail
@@ -133,13 +134,22 @@ build_network_plugins() {
   echo "$stamp" >"$cache/bin/.cni-plugins"
 }
 
-# The program that makes the package, in one version everywhere.
-build_cargo_deb() {
-  local version=3.8.0
-  [ "$("$cache/bin/cargo-deb" --version 2>/dev/null)" = "cargo-deb $version" ] && return
-  say "cargo-deb $version into $cache/bin (some minutes)"
-  cargo install -q --locked --root "$cache" --version "$version" cargo-deb
+# A program of crates.io into the cache, in one version everywhere.
+build_cargo_tool() {
+  local name=$1 version=$2
+  [ "$("$cache/bin/$name" --version 2>/dev/null)" = "$name $version" ] && return
+  say "$name $version into $cache/bin (some minutes)"
+  cargo install -q --locked --root "$cache" --version "$version" "$name"
 }
+
+# Checks licences and sources. It runs for two seconds even without optimization, which halves the time to build it.
+build_cargo_deny() (
+  export CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256
+  build_cargo_tool cargo-deny 0.20.2
+)
+
+# Makes the package.
+build_cargo_deb() { build_cargo_tool cargo-deb 3.8.0; }
 
 main() {
   local packages=("${build_packages[@]}" "${demo_packages[@]}") lacking
@@ -157,6 +167,7 @@ main() {
     build_cri_tools
     "$here/../clients.sh" build
     build_network_plugins
+    build_cargo_deny
   fi
   if [ "${1:-test}" != build ]; then build_cargo_deb; fi
 }
