@@ -26,7 +26,7 @@ pub struct ConnectError {
 
 /// Clients of the daemon's three services over one connection.
 #[derive(Debug, Clone)]
-pub struct Daemon {
+pub(crate) struct Daemon {
     /// Where it listens.
     pub socket: PathBuf,
     /// Pods and containers.
@@ -42,7 +42,7 @@ impl Daemon {
     ///
     /// # Errors
     /// [`ConnectError`] when nobody listens there.
-    pub async fn connect(socket: &Path) -> Result<Self, ConnectError> {
+    pub(crate) async fn connect(socket: &Path) -> Result<Self, ConnectError> {
         let path = socket.to_owned();
         let connect = move |_: Uri| {
             let path = path.clone();

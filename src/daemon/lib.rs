@@ -4,10 +4,14 @@
 //!   serve ─▶ cri ─▶ stream ─▶ pod ─▶ plan · spec · systemd
 //! ```
 
-pub mod cri;
-pub mod plan;
-pub mod pod;
-pub mod serve;
-pub mod spec;
-pub mod stream;
-pub mod systemd;
+mod cri;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
+mod plan;
+mod pod;
+mod serve;
+mod spec;
+mod stream;
+mod systemd;
+
+pub use serve::{Config, ConfigError, DEFAULT_PATH, StartError, run, runtime};

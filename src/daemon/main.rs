@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use holdfastd::serve::{Config, DEFAULT_PATH, run, runtime};
+use holdfastd::{Config, DEFAULT_PATH, run, runtime};
 
 /// Serves CRI v1 and runs the pods of this machine.
 #[derive(Debug, Parser)]

@@ -32,7 +32,7 @@ pub(super) enum Hasher {
 
 impl Hasher {
     /// Computes what can be compared with `expected`; SHA-256 when nothing is expected.
-    pub fn comparable(expected: Option<&Digest>) -> Self {
+    pub(crate) fn comparable(expected: Option<&Digest>) -> Self {
         match expected {
             Some(Digest(Value::Sha512(_))) => Self::Sha512(Sha512::new()),
             Some(Digest(Value::Sha256(_))) | None => Self::Sha256(Sha256::new()),
@@ -40,7 +40,7 @@ impl Hasher {
     }
 
     /// Adds content.
-    pub fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha256(hash) => hash.update(bytes),
             Self::Sha512(hash) => hash.update(bytes),
@@ -48,7 +48,7 @@ impl Hasher {
     }
 
     /// The digest of all that was added.
-    pub fn finish(self) -> Digest {
+    pub(crate) fn finish(self) -> Digest {
         Digest(match self {
             Self::Sha256(hash) => Value::Sha256(hash.finalize().into()),
             Self::Sha512(hash) => Value::Sha512(hash.finalize().into()),

@@ -81,7 +81,7 @@ impl Snapshot {
     /// Works out the snapshot of `index`, taking from `before` the images that are in it too.
     ///
     /// An image whose documents are gone or damaged is left out: it is absent, never half there.
-    pub fn build(index: Index, before: &Snapshot, blobs: &Dir, pinned: &[String]) -> Self {
+    pub(crate) fn build(index: Index, before: &Snapshot, blobs: &Dir, pinned: &[String]) -> Self {
         let mut names: HashMap<ImageId, (Vec<String>, Vec<String>)> = HashMap::new();
         for (name, id) in &index.names {
             let (tags, digests) = names.entry(*id).or_default();
@@ -132,12 +132,12 @@ impl Snapshot {
     }
 
     /// The unpacked layer of that key.
-    pub fn layer(&self, key: &LayerKey) -> Option<&LayerName> {
+    pub(crate) fn layer(&self, key: &LayerKey) -> Option<&LayerName> {
         self.by_key.get(key)
     }
 
     /// The layers images are made of.
-    pub fn referenced(&self) -> BTreeSet<&LayerName> {
+    pub(crate) fn referenced(&self) -> BTreeSet<&LayerName> {
         self.index
             .images
             .values()
@@ -146,7 +146,7 @@ impl Snapshot {
     }
 
     /// The documents images are made of.
-    pub fn documents(&self) -> BTreeSet<Digest> {
+    pub(crate) fn documents(&self) -> BTreeSet<Digest> {
         self.index
             .images
             .iter()
@@ -156,7 +156,7 @@ impl Snapshot {
 
     /// Finds an image by anything a CRI client may call it, by containerd's rules: a whole id, else a
     /// reference, else a part of an id that only one image begins with.
-    pub fn resolve(&self, any: &str) -> Option<&Arc<Image>> {
+    pub(crate) fn resolve(&self, any: &str) -> Option<&Arc<Image>> {
         let with_prefix = any.starts_with("sha256:");
         if let Ok(id) = any.parse::<ImageId>() {
             return self.images.get(&id);
@@ -191,7 +191,7 @@ impl Snapshot {
 
 impl LayerRecord {
     /// What tells it from all others.
-    pub fn key(&self) -> LayerKey {
+    pub(crate) fn key(&self) -> LayerKey {
         LayerKey {
             diff_id: self.diff_id,
             chain: self.chain,
@@ -201,12 +201,12 @@ impl LayerRecord {
 
 impl Index {
     /// Gives an image a name; a tag that meant another image means this one from now on.
-    pub fn name(&mut self, reference: &Reference, id: ImageId) {
+    pub(crate) fn name(&mut self, reference: &Reference, id: ImageId) {
         self.names.insert(reference.to_string(), id);
     }
 
     /// Forgets an image and all its names.
-    pub fn forget(&mut self, id: &ImageId) {
+    pub(crate) fn forget(&mut self, id: &ImageId) {
         self.images.remove(id);
         self.names.retain(|_, named| named != id);
     }

@@ -175,7 +175,7 @@ pub(super) struct Part {
 
 impl Manifest {
     /// What a registry stores for the image beside the manifest, in bytes.
-    pub fn content_size(&self) -> u64 {
+    pub(crate) fn content_size(&self) -> u64 {
         self.layers
             .iter()
             .chain([&self.config])

@@ -18,7 +18,7 @@ pub(super) struct Platform {
 }
 
 impl Platform {
-    pub fn of(names: &PlatformNames) -> Self {
+    pub(crate) fn of(names: &PlatformNames) -> Self {
         let os = match names.os.to_lowercase() {
             os if os.is_empty() => "linux".to_owned(),
             os if os == "macos" => "darwin".to_owned(),
@@ -76,7 +76,7 @@ pub(super) struct Machine {
 
 impl Machine {
     /// The machine this program was built for.
-    pub fn this() -> Self {
+    pub(crate) fn this() -> Self {
         Self::of(std::env::consts::ARCH)
     }
 
@@ -100,7 +100,7 @@ impl Machine {
     }
 
     /// How well something fits: lower is better, `None` does not run here.
-    pub fn rank(&self, platform: &Platform) -> Option<usize> {
+    pub(crate) fn rank(&self, platform: &Platform) -> Option<usize> {
         // Nothing here offers features of an operating system, and an image that needs one says so.
         if platform.os != "linux" || !platform.features.is_empty() {
             return None;
@@ -110,7 +110,7 @@ impl Machine {
     }
 
     /// The name of the architecture, as in Go.
-    pub fn architecture(&self) -> &'static str {
+    pub(crate) fn architecture(&self) -> &'static str {
         self.runs
             .first()
             .map_or("", |(architecture, _)| architecture)

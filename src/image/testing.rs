@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 /// A layer of files, as a tar stream.
-pub fn tar(files: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn tar(files: &[(&str, &str)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (name, content) in files {
         let mut header = tar::Header::new_gnu();
@@ -35,7 +35,7 @@ pub fn tar(files: &[(&str, &str)]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
-pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
@@ -43,14 +43,14 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 /// The parts of an image: its blobs by digest, and its manifest.
 #[derive(Debug, Clone)]
-pub struct MadeImage {
+pub(crate) struct MadeImage {
     pub blobs: HashMap<String, Bytes>,
     pub manifest: Bytes,
     pub config: Bytes,
 }
 
 /// An image of tar streams, each with the blob to serve it as.
-pub fn image(layers: &[(Vec<u8>, Vec<u8>)], label: &str) -> MadeImage {
+pub(crate) fn image(layers: &[(Vec<u8>, Vec<u8>)], label: &str) -> MadeImage {
     let diff_ids: Vec<_> = layers.iter().map(|(tar, _)| Digest::of(tar)).collect();
     let config = json!({
         "architecture": Machine::this().architecture(),
@@ -86,7 +86,7 @@ pub fn image(layers: &[(Vec<u8>, Vec<u8>)], label: &str) -> MadeImage {
 
 impl MadeImage {
     /// The image with another configuration, and a manifest that names it.
-    pub fn with_config(&self, change: impl FnOnce(&mut serde_json::Value)) -> Self {
+    pub(crate) fn with_config(&self, change: impl FnOnce(&mut serde_json::Value)) -> Self {
         let mut config = serde_json::from_slice(&self.config).unwrap();
         change(&mut config);
         let config = Bytes::from(config.to_string());
@@ -104,7 +104,7 @@ impl MadeImage {
 }
 
 /// A small image of one gzipped layer.
-pub fn small_image(label: &str) -> MadeImage {
+pub(crate) fn small_image(label: &str) -> MadeImage {
     let tar = tar(&[
         ("etc/", ""),
         ("etc/label", label),
@@ -116,7 +116,7 @@ pub fn small_image(label: &str) -> MadeImage {
 
 /// A request as the server of the tests sees it.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub(crate) struct Request {
     pub method: String,
     /// With the query.
     pub path: String,
@@ -127,7 +127,7 @@ pub struct Request {
 
 /// What the server of the tests answers.
 #[derive(Debug, Clone, Default)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Bytes,
@@ -138,14 +138,14 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub fn status(status: u16) -> Self {
+    pub(crate) fn status(status: u16) -> Self {
         Self {
             status,
             ..Self::default()
         }
     }
 
-    pub fn body(body: impl Into<Bytes>) -> Self {
+    pub(crate) fn body(body: impl Into<Bytes>) -> Self {
         Self {
             status: 200,
             body: body.into(),
@@ -153,7 +153,7 @@ impl Answer {
         }
     }
 
-    pub fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
@@ -162,13 +162,15 @@ impl Answer {
 type Handler = dyn Fn(&Request) -> Answer + Send + Sync;
 
 /// An HTTP server on a free port of the loopback; it ends with the test's runtime.
-pub struct Server {
+pub(crate) struct Server {
     pub address: SocketAddr,
     pub requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Server {
-    pub async fn start(handler: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(
+        handler: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -182,7 +184,7 @@ impl Server {
     }
 
     /// Serves images by name, with ranges, and HEAD.
-    pub async fn registry(images: &[(&str, &MadeImage)]) -> Self {
+    pub(crate) async fn registry(images: &[(&str, &MadeImage)]) -> Self {
         let images: Vec<(String, MadeImage)> = images
             .iter()
             .map(|(name, image)| ((*name).to_owned(), (*image).clone()))
@@ -190,7 +192,7 @@ impl Server {
         Self::start(move |request| serve_images(&images, request)).await
     }
 
-    pub fn count(&self, part: &str) -> usize {
+    pub(crate) fn count(&self, part: &str) -> usize {
         self.requests
             .lock()
             .unwrap()
@@ -201,7 +203,7 @@ impl Server {
 }
 
 /// The answer of a registry that has `images` (`repository:tag`).
-pub fn serve_images(images: &[(String, MadeImage)], request: &Request) -> Answer {
+pub(crate) fn serve_images(images: &[(String, MadeImage)], request: &Request) -> Answer {
     let path = request.path.split('?').next().unwrap();
     for (name, image) in images {
         let (repository, tag) = name.rsplit_once(':').unwrap();
@@ -223,7 +225,7 @@ pub fn serve_images(images: &[(String, MadeImage)], request: &Request) -> Answer
 }
 
 /// A body, or the part of it that was asked for.
-pub fn ranged(request: &Request, body: &Bytes) -> Answer {
+pub(crate) fn ranged(request: &Request, body: &Bytes) -> Answer {
     match request
         .headers
         .get("range")

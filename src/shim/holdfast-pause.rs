@@ -22,21 +22,21 @@ global_asm!(".globl _start", "_start:", "bl {}", "brk #0", sym hold);
 /// System call numbers.
 #[cfg(target_arch = "x86_64")]
 mod number {
-    pub const RT_SIGPROCMASK: usize = 14;
-    pub const WAIT4: usize = 61;
-    pub const RT_SIGTIMEDWAIT: usize = 128;
-    pub const PRCTL: usize = 157;
-    pub const EXIT_GROUP: usize = 231;
+    pub(crate) const RT_SIGPROCMASK: usize = 14;
+    pub(crate) const WAIT4: usize = 61;
+    pub(crate) const RT_SIGTIMEDWAIT: usize = 128;
+    pub(crate) const PRCTL: usize = 157;
+    pub(crate) const EXIT_GROUP: usize = 231;
 }
 
 /// System call numbers.
 #[cfg(target_arch = "aarch64")]
 mod number {
-    pub const EXIT_GROUP: usize = 94;
-    pub const RT_SIGPROCMASK: usize = 135;
-    pub const RT_SIGTIMEDWAIT: usize = 137;
-    pub const PRCTL: usize = 167;
-    pub const WAIT4: usize = 260;
+    pub(crate) const EXIT_GROUP: usize = 94;
+    pub(crate) const RT_SIGPROCMASK: usize = 135;
+    pub(crate) const RT_SIGTIMEDWAIT: usize = 137;
+    pub(crate) const PRCTL: usize = 167;
+    pub(crate) const WAIT4: usize = 260;
 }
 
 /// Bytes of the kernel's signal set.

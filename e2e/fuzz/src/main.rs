@@ -3,7 +3,6 @@
 #![no_main]
 
 mod log;
-mod request;
 mod wire;
 
 use std::path::PathBuf;
@@ -17,7 +16,7 @@ type Target = fn(&[u8]);
 
 /// All targets, by name. `seeds/NAME` has what each begins with.
 const TARGETS: [(&str, Target); 16] = [
-    ("cdi", |bytes| holdfastd::pod::fuzz::cdi(&text(bytes))),
+    ("cdi", |bytes| holdfastd::fuzz::cdi(&text(bytes))),
     ("cni-config", |bytes| {
         holdfast_network::cni::fuzz::configuration(bytes)
     }),
@@ -25,7 +24,7 @@ const TARGETS: [(&str, Target); 16] = [
         holdfast_network::cni::fuzz::output(bytes)
     }),
     ("config", |bytes| {
-        holdfastd::serve::fuzz::configuration(&text(bytes))
+        holdfastd::fuzz::configuration(&text(bytes))
     }),
     ("hosts", |bytes| holdfast_image::fuzz::hosts(&text(bytes))),
     ("image-document", |bytes| {
@@ -36,13 +35,13 @@ const TARGETS: [(&str, Target); 16] = [
     }),
     ("layer", layer),
     ("log", log::pump),
-    ("record", |bytes| holdfastd::pod::fuzz::record(bytes)),
+    ("record", |bytes| holdfastd::fuzz::record(bytes)),
     ("reference", |bytes| {
         holdfast_image::fuzz::reference(&text(bytes))
     }),
-    ("request", request::request),
+    ("request", holdfastd::fuzz::request),
     ("stream", stream),
-    ("users", request::users),
+    ("users", holdfastd::fuzz::users),
     ("websocket", websocket),
     ("wire", wire::packet),
 ];
@@ -75,14 +74,14 @@ fn wait(work: impl Future<Output = ()>) {
 fn stream(bytes: &[u8]) {
     // What begins like a request is one; anything else is frames.
     if bytes.first().is_some_and(u8::is_ascii_alphabetic) {
-        wait(holdfastd::stream::fuzz::connection(bytes));
+        wait(holdfastd::fuzz::connection(bytes));
     } else {
-        wait(holdfastd::stream::fuzz::spdy_frames(bytes));
+        wait(holdfastd::fuzz::spdy_frames(bytes));
     }
 }
 
 fn websocket(bytes: &[u8]) {
-    wait(holdfastd::stream::fuzz::websocket_messages(bytes));
+    wait(holdfastd::fuzz::websocket_messages(bytes));
 }
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {

@@ -14,10 +14,10 @@ mod list;
 mod progress;
 mod remove;
 
-pub use archive::ArchiveError;
-pub use import::ImageCommand;
-pub use list::ListArgs;
-pub use remove::RemoveArgs;
+pub(crate) use archive::ArchiveError;
+pub(crate) use import::ImageCommand;
+pub(crate) use list::ListArgs;
+pub(crate) use remove::RemoveArgs;
 
 pub(super) use import::run;
 pub(super) use list::list;

@@ -34,7 +34,7 @@ fn style(template: &str) -> ProgressStyle {
 
 impl Line {
     /// Of a pull that begins.
-    pub fn new(image: &str) -> Self {
+    pub(super) fn new(image: &str) -> Self {
         let terminal = io::stderr().is_terminal();
         let target = if terminal {
             ProgressDrawTarget::stderr()
@@ -55,7 +55,7 @@ impl Line {
     }
 
     /// Shows how far it is.
-    pub fn show(&mut self, layers: &[own::LayerProgress]) {
+    pub(super) fn show(&mut self, layers: &[own::LayerProgress]) {
         let total: u64 = layers.iter().map(|layer| layer.size).sum();
         let done: u64 = layers.iter().map(|layer| layer.done.min(layer.size)).sum();
         let come = layers.iter().filter(|layer| layer.done >= layer.size);

@@ -25,13 +25,13 @@ mod tree;
 mod view;
 mod why;
 
-pub use enter::EnterArgs;
+pub(crate) use enter::EnterArgs;
 pub(super) use enter::enter;
-pub use ns::NsArgs;
+pub(crate) use ns::NsArgs;
 pub(super) use ns::ns;
-pub use tree::TreeArgs;
+pub(crate) use tree::TreeArgs;
 pub(super) use tree::tree;
-pub use why::WhyArgs;
+pub(crate) use why::WhyArgs;
 pub(super) use why::why;
 
 /// Why something cannot be looked at.

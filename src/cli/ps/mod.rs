@@ -7,8 +7,8 @@ mod containers;
 mod filter;
 mod pods;
 
-pub use containers::PsArgs;
-pub use pods::PodsArgs;
+pub(crate) use containers::PsArgs;
+pub(crate) use pods::PodsArgs;
 
 pub(super) use containers::{containers, state_name};
 pub(super) use filter::Label;

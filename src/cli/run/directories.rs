@@ -13,7 +13,7 @@ use holdfast_disk::{Dir, DirError, FileName, FileNameError};
 
 /// Annotation with the absolute paths of a pod's directories, a line each: they may be below other roots than
 /// those of the command that removes the pod.
-pub const DIRECTORIES_ANNOTATION: &str = "holdfast.dev/directories";
+pub(super) const DIRECTORIES_ANNOTATION: &str = "holdfast.dev/directories";
 
 /// Why a directory of a pod cannot be made or deleted.
 #[derive(Debug, thiserror::Error)]

@@ -30,7 +30,7 @@ pub(super) struct Logs {
 
 impl Logs {
     /// Of a pod whose logs are in this directory.
-    pub fn new(directory: PathBuf, names: Names) -> Self {
+    pub(super) fn new(directory: PathBuf, names: Names) -> Self {
         Self {
             directory,
             width: names.width(),
@@ -40,7 +40,7 @@ impl Logs {
     }
 
     /// Follows the log of an attempt from its beginning. What came before is read to its end.
-    pub fn follow(&mut self, container: Index, attempt: u32) {
+    pub(super) fn follow(&mut self, container: Index, attempt: u32) {
         for log in self
             .logs
             .iter_mut()
@@ -58,7 +58,7 @@ impl Logs {
     }
 
     /// The lines that have come, each behind the name of its container.
-    pub fn lines(&mut self) -> Vec<String> {
+    pub(super) fn lines(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         for log in &mut self.logs {
             let name = self.names.get(log.container);

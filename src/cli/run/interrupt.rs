@@ -13,7 +13,7 @@ pub(super) struct Interrupt {
 
 impl Interrupt {
     /// From now on they end nothing by themselves.
-    pub fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             int: signal(SignalKind::interrupt())?,
             term: signal(SignalKind::terminate())?,
@@ -21,7 +21,7 @@ impl Interrupt {
     }
 
     /// Waits for one. May be dropped while it waits.
-    pub async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.int.recv() => {}
             _ = self.term.recv() => {}

@@ -34,13 +34,13 @@ mod report;
 mod screen;
 mod session;
 
-pub use directories::DirectoryError;
+pub(crate) use directories::DirectoryError;
 pub(super) use directories::delete as delete_directories;
 pub(super) use drive::ask_to_stop;
 use interrupt::Interrupt;
 pub(super) use keep::keep;
-pub use keep::{KeepArgs, KeepError};
-pub use manifest::ManifestError;
+pub(crate) use keep::{KeepArgs, KeepError};
+pub(crate) use manifest::ManifestError;
 pub(super) use manifest::{GRACE_ANNOTATION, MANIFEST_ANNOTATION, RESTART_ANNOTATION};
 use manifest::{Known, Manifest, PodPlan};
 use session::{End, Session};

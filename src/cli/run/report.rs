@@ -24,13 +24,13 @@ pub(super) struct Sentence {
 
 impl Sentence {
     /// Without colours.
-    pub fn plain(&self) -> String {
+    pub(super) fn plain(&self) -> String {
         let space = if self.name.is_empty() { "" } else { " " };
         format!("{}{space}{}", self.name, self.rest)
     }
 
     /// With the container's name in its own colour and the rest in the colour of how good it is.
-    pub fn painted(&self, names: &Names) -> String {
+    pub(super) fn painted(&self, names: &Names) -> String {
         let rest = style::paint(self.style, &self.rest);
         match self.container {
             Some(index) => format!("{} {rest}", names.painted(index)),
@@ -39,40 +39,40 @@ impl Sentence {
     }
 
     /// What follows the name, in its colour.
-    pub fn state(&self) -> String {
+    pub(super) fn state(&self) -> String {
         style::paint(self.style, &self.rest)
     }
 }
 
 impl Names {
     /// Of all containers of a pod.
-    pub fn new(plan: &PodPlan) -> Self {
+    pub(super) fn new(plan: &PodPlan) -> Self {
         let name = |kept: &super::keeper::Kept| (kept.name.clone(), kept.role);
         Self(plan.containers.iter().map(|one| name(&one.kept)).collect())
     }
 
     /// One name.
-    pub fn get(&self, index: Index) -> &str {
+    pub(super) fn get(&self, index: Index) -> &str {
         self.0.get(index).map_or("?", |(name, _)| name)
     }
 
     /// What a container is for.
-    pub fn role(&self, index: Index) -> Option<Role> {
+    pub(super) fn role(&self, index: Index) -> Option<Role> {
         self.0.get(index).map(|(_, role)| *role)
     }
 
     /// Its colour.
-    pub fn style(&self, index: Index) -> Style {
+    pub(super) fn style(&self, index: Index) -> Style {
         style::PALETTE[index % style::PALETTE.len()]
     }
 
     /// One name in its colour.
-    pub fn painted(&self, index: Index) -> String {
+    pub(super) fn painted(&self, index: Index) -> String {
         style::paint(self.style(index), self.get(index))
     }
 
     /// Length of the longest, in characters.
-    pub fn width(&self) -> usize {
+    pub(super) fn width(&self) -> usize {
         self.0
             .iter()
             .map(|(name, _)| name.len())

@@ -34,7 +34,7 @@ fn style(template: &str) -> ProgressStyle {
 
 impl Screen {
     /// A screen on standard error.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let terminal = io::stderr().is_terminal();
         let target = if terminal {
             ProgressDrawTarget::stderr()
@@ -49,7 +49,7 @@ impl Screen {
     }
 
     /// Shows what happened with a container.
-    pub fn tell(&mut self, news: &News, names: &Names) {
+    pub(super) fn tell(&mut self, news: &News, names: &Names) {
         if !self.terminal {
             if let Some(sentence) = sentence(news, names) {
                 out::note(&sentence.painted(names));
@@ -89,12 +89,12 @@ impl Screen {
     }
 
     /// Prints something between the lines.
-    pub fn print<T>(&self, print: impl FnOnce() -> T) -> T {
+    pub(super) fn print<T>(&self, print: impl FnOnce() -> T) -> T {
         self.bars.suspend(print)
     }
 
     /// Leaves the lines as they are: what comes now is printed below, a line each.
-    pub fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         for (_, row) in std::mem::take(&mut self.rows) {
             row.abandon();
         }

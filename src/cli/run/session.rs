@@ -63,7 +63,7 @@ pub(super) enum End {
 
 impl<'a> Session<'a> {
     /// A session that has not begun.
-    pub fn new(
+    pub(super) fn new(
         daemon: Daemon,
         args: &'a RunArgs,
         (prepared, socket): (&'a Prepared, &'a Path),
@@ -84,7 +84,7 @@ impl<'a> Session<'a> {
     }
 
     /// Starts the containers of a pod, and does what was asked for afterwards.
-    pub async fn run(&mut self, id: &str) -> Result<End, CliError> {
+    pub(super) async fn run(&mut self, id: &str) -> Result<End, CliError> {
         let looked = look(&self.daemon, id).await;
         let looked = looked.map_err(CliError::refused("look at the pod"))?;
         let sandbox = looked.ok_or_else(|| self.ended())?;
@@ -119,7 +119,7 @@ impl<'a> Session<'a> {
     }
 
     /// Leaves the pod to a keeper of its own.
-    pub async fn detach(&self, id: &str) -> Result<(), CliError> {
+    pub(super) async fn detach(&self, id: &str) -> Result<(), CliError> {
         let detached = detach(self.socket, id, self.prepared, &self.args.roots).await;
         detached.map_err(|error| RunError::Keep(error).into())
     }

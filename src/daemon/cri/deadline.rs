@@ -23,7 +23,7 @@ const MOST_DIGITS: usize = 8;
 
 /// Puts a [`Deadline`] around services.
 #[derive(Debug, Clone, Copy)]
-pub struct DeadlineLayer;
+pub(crate) struct DeadlineLayer;
 
 impl<S> Layer<S> for DeadlineLayer {
     type Service = Deadline<S>;
@@ -35,7 +35,7 @@ impl<S> Layer<S> for DeadlineLayer {
 
 /// A service whose requests end at the deadline of their header.
 #[derive(Debug, Clone)]
-pub struct Deadline<S>(S);
+pub(crate) struct Deadline<S>(S);
 
 impl<S, B> Service<Request<B>> for Deadline<S>
 where

@@ -15,7 +15,7 @@
 //! domain and converts back. RPCs that are not served answer UNIMPLEMENTED, which callers know how to take.
 
 mod batch;
-pub mod convert;
+pub(crate) mod convert;
 mod deadline;
 mod images;
 mod info;
@@ -44,7 +44,7 @@ use crate::stream::Streaming;
 use holdfast_image::ImageStore;
 
 /// The name by which kubelets know this runtime: the scheme of `containerID`.
-pub const RUNTIME_NAME: &str = "holdfast";
+pub(crate) const RUNTIME_NAME: &str = "holdfast";
 
 /// The largest request, in bytes: kubelets and crictl send no more.
 const LARGEST_REQUEST: usize = 16 << 20;
@@ -57,7 +57,7 @@ const LARGEST_CHUNK: usize = (1 << 20) + (64 << 10);
 
 /// What the daemon tells the services about itself.
 #[derive(Debug, Clone)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// Boot id of the running kernel.
     pub boot_id: String,
     /// The configuration in force as JSON, for verbose replies. It holds no secrets.
@@ -82,7 +82,7 @@ pub(crate) struct Node {
 }
 
 /// All services, ready to be served on a socket.
-pub fn router(
+pub(crate) fn router(
     pods: Pods,
     images: ImageStore,
     streaming: Streaming,

@@ -16,7 +16,7 @@ use holdfast_wire::plan::{
 
 /// What a Spec does not say and the launcher has to know.
 #[derive(Debug, Clone, Copy)]
-pub struct PlanContext<'a> {
+pub(crate) struct PlanContext<'a> {
     /// Layers, highest first, as the shim sees them below [`holdfast_wire::plan::STORE_MOUNT`].
     pub lower: &'a [PathBuf],
     /// Upper directory, likewise.
@@ -42,11 +42,11 @@ pub struct PlanContext<'a> {
 }
 
 /// Type of a mount of the Spec that is an image's layers. OCI has none: runtimes mount images themselves.
-pub const IMAGE_MOUNT: &str = "image";
+pub(crate) const IMAGE_MOUNT: &str = "image";
 
 /// An image that is a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageTree {
+pub(crate) struct ImageTree {
     /// What the Spec calls it: the source of the mount.
     pub source: PathBuf,
     /// Layers, highest first, as the shim sees them.
@@ -57,7 +57,7 @@ pub struct ImageTree {
 
 /// What standard input is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Stdin {
+pub(crate) enum Stdin {
     /// /dev/null.
     #[default]
     Null,
@@ -69,7 +69,7 @@ pub enum Stdin {
 
 /// How cgroups are mounted in containers of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CgroupMounts {
+pub(crate) enum CgroupMounts {
     /// A tmpfs with one mount for each hierarchy.
     V1(Vec<CgroupHierarchy>),
     /// The one tree, with the mount options of the host's (`nsdelegate`, …): the kernel applies those of the
@@ -82,7 +82,7 @@ pub enum CgroupMounts {
 
 /// A hierarchy of cgroup v1.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CgroupHierarchy {
+pub(crate) struct CgroupHierarchy {
     /// Its directory below /sys/fs/cgroup: `cpu,cpuacct`, `systemd`.
     pub directory: String,
     /// Mount options that select it: `cpu`, `cpuacct`, or `none` and `name=systemd`.
@@ -91,7 +91,7 @@ pub struct CgroupHierarchy {
 
 /// A further process in a running container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExecRequest<'a> {
+pub(crate) struct ExecRequest<'a> {
     /// The command.
     pub args: &'a [String],
     /// A terminal is its standard streams.
@@ -151,7 +151,7 @@ impl PlanError {
 ///
 /// # Errors
 /// [`PlanError`] names the field of the Spec.
-pub fn compile(
+pub(crate) fn compile(
     spec: &Spec,
     context: &PlanContext<'_>,
 ) -> Result<ExperimentContainerPlan, PlanError> {
@@ -232,7 +232,7 @@ fn base(spec: &Spec, context: &PlanContext<'_>, own: &Own) -> Result<ContainerPl
 ///
 /// # Errors
 /// [`PlanError`] names the field of the Spec.
-pub fn exec(
+pub(crate) fn exec(
     spec: &Spec,
     request: &ExecRequest<'_>,
     filters: &FilterCache,

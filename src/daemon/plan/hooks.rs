@@ -23,7 +23,11 @@ const ROOT: &str = "rootfs";
 ///
 /// # Errors
 /// [`PlanError`] names the hook that cannot be run.
-pub fn hooks(spec: &Spec, container: &str, bundle: &Path) -> Result<Option<Hooks>, PlanError> {
+pub(crate) fn hooks(
+    spec: &Spec,
+    container: &str,
+    bundle: &Path,
+) -> Result<Option<Hooks>, PlanError> {
     let Some(given) = spec.hooks() else {
         return Ok(None);
     };

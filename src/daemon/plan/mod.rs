@@ -15,19 +15,19 @@ mod hooks;
 mod mounts;
 mod pause;
 mod process;
-pub mod seccomp;
+pub(crate) mod seccomp;
 mod text;
 
 #[cfg(test)]
 mod tests;
 
-pub use compile::{
+pub(crate) use compile::{
     CgroupHierarchy, CgroupMounts, ExecRequest, IMAGE_MOUNT, ImageTree, PlanContext, PlanError,
     Stdin, compile, exec,
 };
-pub use hooks::hooks;
-pub use mounts::check_options;
-pub use pause::pause;
-pub use seccomp::{FilterCache, FilterError, FilterPart};
+pub(crate) use hooks::hooks;
+pub(crate) use mounts::check_options;
+pub(crate) use pause::pause;
+pub(crate) use seccomp::{FilterError, FilterPart};
 
 use compile::{process_of, refuse, refuse_any};

@@ -142,7 +142,7 @@ impl Options {
 ///
 /// # Errors
 /// [`PlanError`] names the option.
-pub fn check_options(bind: bool, options: &[String]) -> Result<(), PlanError> {
+pub(crate) fn check_options(bind: bool, options: &[String]) -> Result<(), PlanError> {
     let field = "options";
     let parsed = Options::parse(field, options)?;
     if parsed.id_mapped {

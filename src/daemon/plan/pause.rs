@@ -31,7 +31,7 @@ const SHM_BYTES: u64 = 64 << 20;
 ///
 /// # Errors
 /// [`PlanError`] names the field of the Spec.
-pub fn pause(
+pub(crate) fn pause(
     spec: &Spec,
     seccomp_base: Option<&LinuxSeccomp>,
     filters: &FilterCache,

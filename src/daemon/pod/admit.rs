@@ -12,7 +12,7 @@ use holdfast_kernel::id::ContainerId;
 
 /// What becomes of a request to create a container.
 #[derive(Debug)]
-pub enum Admission {
+pub(super) enum Admission {
     /// It is new.
     Create,
     /// It has been made already, or is being made.
@@ -23,7 +23,7 @@ pub enum Admission {
 ///
 /// # Errors
 /// [`PodError::PodExists`] when it is another one, or is over.
-pub fn same_pod(taken: &PodRecord, config: &PodConfig) -> Result<(), PodError> {
+pub(super) fn same_pod(taken: &PodRecord, config: &PodConfig) -> Result<(), PodError> {
     let exists = |why| {
         let key = PodKey::from(&config.metadata).to_string();
         Err(PodError::PodExists {
@@ -45,7 +45,7 @@ pub fn same_pod(taken: &PodRecord, config: &PodConfig) -> Result<(), PodError> {
 ///
 /// # Errors
 /// The pod is not ready, or another container has the name.
-pub fn container<'a>(
+pub(super) fn container<'a>(
     pod: &PodRecord,
     stopping: Stopping,
     mut containers: impl Iterator<Item = &'a ContainerRecord>,
@@ -81,7 +81,7 @@ pub fn container<'a>(
 
 /// Whether somebody has asked for the pod's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stopping {
+pub(super) enum Stopping {
     /// Yes: nothing new begins.
     Yes,
     /// No.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::PodError;
 
 /// Name of the default profile.
-pub const DEFAULT: &str = "holdfast-default";
+pub(super) const DEFAULT: &str = "holdfast-default";
 
 /// The loaded profiles, `NAME (MODE)` a line.
 const LOADED: &str = "/sys/kernel/security/apparmor/profiles";
@@ -63,7 +63,7 @@ profile holdfast-default flags=(attach_disconnected,mediate_deleted) {
 
 /// Why the default profile is not loaded.
 #[derive(Debug, thiserror::Error)]
-pub enum AppArmorError {
+pub(super) enum AppArmorError {
     /// The parser cannot be started or spoken to.
     #[error("run apparmor_parser; install the package apparmor")]
     Parser(#[source] io::Error),
@@ -76,7 +76,7 @@ pub enum AppArmorError {
 ///
 /// # Errors
 /// The parser is missing, refuses, or takes longer than ten seconds.
-pub fn ensure_default() -> Result<String, AppArmorError> {
+pub(super) fn ensure_default() -> Result<String, AppArmorError> {
     if is_loaded(DEFAULT) != Some(true) {
         load(PROFILE)?;
     }
@@ -87,7 +87,7 @@ pub fn ensure_default() -> Result<String, AppArmorError> {
 ///
 /// # Errors
 /// [`PodError::AppArmorProfile`] when it is not loaded. Where the list cannot be read, the launch will tell.
-pub fn require(name: &str) -> Result<(), PodError> {
+pub(super) fn require(name: &str) -> Result<(), PodError> {
     match is_loaded(name) {
         Some(false) => Err(PodError::AppArmorProfile(name.to_owned())),
         Some(true) | None => Ok(()),

@@ -83,7 +83,7 @@ fn failed(error: RecordError) -> PodError {
 
 impl Archive {
     /// Opens the directory below `root`.
-    pub fn open(root: &Dir) -> Result<Self, PodError> {
+    pub(super) fn open(root: &Dir) -> Result<Self, PodError> {
         let dir = root.create_subdir(&FileName::new("pods")?, 0o700)?;
         dir.sweep_temporaries()?;
         let entries = dir.entries()?;
@@ -105,7 +105,7 @@ impl Archive {
     }
 
     /// Reads all files. One that is torn or of another pod is deleted: there is nothing in it. Blocks.
-    pub fn load(&self) -> Result<BTreeMap<PodId, ArchivedPod>, PodError> {
+    pub(super) fn load(&self) -> Result<BTreeMap<PodId, ArchivedPod>, PodError> {
         let mut found = BTreeMap::new();
         let kept = self.state().kept.clone();
         for id in kept {
@@ -128,7 +128,7 @@ impl Archive {
     }
 
     /// The snapshot of a pod was replaced.
-    pub fn changed(&self, id: PodId) {
+    pub(super) fn changed(&self, id: PodId) {
         let mut state = self.state();
         let first = state.changed.is_empty();
         state.changed.insert(id);
@@ -138,7 +138,7 @@ impl Archive {
     }
 
     /// Deletes a pod's file, if it has one, and lets no write that is under way bring it back.
-    pub fn forget(&self, id: PodId) -> Result<(), PodError> {
+    pub(super) fn forget(&self, id: PodId) -> Result<(), PodError> {
         let mut state = self.state();
         state.changed.remove(&id);
         state.writing.remove(&id);
@@ -150,7 +150,7 @@ impl Archive {
     }
 
     /// Writes what has changed until now, and makes it durable. Blocks.
-    pub fn flush(&self, index: &Index) -> Result<(), PodError> {
+    pub(super) fn flush(&self, index: &Index) -> Result<(), PodError> {
         let changed = {
             let mut state = self.state();
             let changed = std::mem::take(&mut state.changed);

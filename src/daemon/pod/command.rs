@@ -12,11 +12,11 @@ use holdfast_image::Image;
 use holdfast_kernel::id::ContainerId;
 
 /// The way back to one who asked. Errors are shared because several may wait for one operation.
-pub type Answer<T> = oneshot::Sender<Result<T, Arc<PodError>>>;
+pub(super) type Answer<T> = oneshot::Sender<Result<T, Arc<PodError>>>;
 
 /// A request to a pod's task.
 #[derive(Debug)]
-pub enum Command {
+pub(super) enum Command {
     /// Create a container.
     Create(Box<ContainerConfig>, Arc<Image>, Answer<ContainerId>),
     /// Start a container.

@@ -44,7 +44,7 @@ enum Step {
 }
 
 /// Checks what a request asks of the network, as far as that is known without the machine.
-pub fn validate(node: &Node, config: &PodConfig) -> Result<(), PodError> {
+pub(super) fn validate(node: &Node, config: &PodConfig) -> Result<(), PodError> {
     if config.namespaces.network == NetMode::Node {
         // With the host's network a port is the host's anyway, and nothing of the host's is limited.
         return Ok(());
@@ -68,7 +68,7 @@ pub fn validate(node: &Node, config: &PodConfig) -> Result<(), PodError> {
 }
 
 /// Pins a pod's network namespace, connects it and gives its addresses.
-pub async fn attach(
+pub(super) async fn attach(
     node: &Arc<Node>,
     pod: &PodRecord,
     link: &ShimLink,
@@ -154,7 +154,7 @@ fn bridge(
 }
 
 /// Disconnects a pod for which no plugins have to be called; None when they have to. Blocks.
-pub fn detach_now(node: &Node, pod: &PodRecord) -> Option<Vec<PodError>> {
+pub(super) fn detach_now(node: &Node, pod: &PodRecord) -> Option<Vec<PodError>> {
     if !pod.config.owns_network() {
         return Some(Vec::new());
     }
@@ -166,7 +166,7 @@ pub fn detach_now(node: &Node, pod: &PodRecord) -> Option<Vec<PodError>> {
 }
 
 /// Disconnects a pod. Every network is tried: nothing is there of those that it never joined.
-pub async fn detach(node: &Arc<Node>, pod: &PodRecord) -> Vec<PodError> {
+pub(super) async fn detach(node: &Arc<Node>, pod: &PodRecord) -> Vec<PodError> {
     let netns = node.netns_path(pod.id);
     let left = node.cni.del(&pod.id.to_string(), &netns).await;
     // Plugins find what they have made by what is in the namespace: it stays until they have let go.
@@ -251,7 +251,7 @@ fn ports(config: &PodConfig) -> Result<Vec<HostPort>, PodError> {
 }
 
 /// Why new pods would get no network of their own; empty when they would.
-pub async fn problem(node: &Node) -> String {
+pub(super) async fn problem(node: &Node) -> String {
     if node.cni_use != CniUse::Never {
         let found = node.cni.look().await;
         // A broken configuration is one, and says so.
@@ -266,7 +266,7 @@ pub async fn problem(node: &Node) -> String {
 }
 
 /// CIDRs with commas between them.
-pub fn ranges(text: &str) -> Result<Vec<Subnet>, PodError> {
+pub(super) fn ranges(text: &str) -> Result<Vec<Subnet>, PodError> {
     let cidrs = text
         .split(',')
         .map(str::trim)
@@ -277,7 +277,11 @@ pub fn ranges(text: &str) -> Result<Vec<Subnet>, PodError> {
 
 /// Makes the built-in bridge unless the plugins' network takes its place and no pod is left on it: a machine
 /// that has another network gets no bridge that nobody uses. Blocks.
-pub fn prepare(bridge: &BridgeNetwork, cni: &CniNetwork, cni_use: CniUse) -> Result<(), PodError> {
+pub(super) fn prepare(
+    bridge: &BridgeNetwork,
+    cni: &CniNetwork,
+    cni_use: CniUse,
+) -> Result<(), PodError> {
     let plugins = cni_use == CniUse::WhenConfigured && !matches!(cni.configured(), Ok(None));
     if plugins && !bridge.is_used() {
         return Ok(());
@@ -287,7 +291,7 @@ pub fn prepare(bridge: &BridgeNetwork, cni: &CniNetwork, cni_use: CniUse) -> Res
 
 /// What the networks make of the pods that were found at the daemon's start: they let go of all others.
 /// Blocks.
-pub fn reconcile(node: &Node, unread: &BTreeSet<PodId>) -> Result<(), PodError> {
+pub(super) fn reconcile(node: &Node, unread: &BTreeSet<PodId>) -> Result<(), PodError> {
     let Some(bridge) = &node.network else {
         return Ok(());
     };
@@ -317,7 +321,7 @@ pub fn reconcile(node: &Node, unread: &BTreeSet<PodId>) -> Result<(), PodError> 
 /// Lets the plugins forget the pods that are gone, and looks whether those that are there are still connected.
 /// In the background: plugins may take their time, and nobody's request waits for it. What is left of another
 /// boot goes before new pods come.
-pub async fn settle(node: Arc<Node>) {
+pub(super) async fn settle(node: Arc<Node>) {
     node.readiness.all_released().await;
     if let Err(error) = node.cni.collect().await {
         tracing::warn!(

@@ -39,13 +39,13 @@ use holdfast_wire::plan::{ExperimentContainerPlan, Hooks, POD_SHM, PidNamespace}
 use holdfast_wire::{Reply, Request};
 
 /// The cgroup of a container.
-pub fn cgroup_path(pod: &PodRecord, id: ContainerId) -> Result<CgroupPath, PodError> {
+pub(super) fn cgroup_path(pod: &PodRecord, id: ContainerId) -> Result<CgroupPath, PodError> {
     Ok(CgroupPath::new(&pod.cgroup)?.join(&id.to_string())?)
 }
 
 /// What a new record lacks: it is read from files, and so not by the thread that serves the pod.
 #[derive(Debug)]
-pub struct Found {
+pub(super) struct Found {
     /// What CDI devices change.
     pub cdi: CdiEdits,
     /// Who the first process is.
@@ -53,7 +53,7 @@ pub struct Found {
 }
 
 /// A new container's record: everything that the request and the image's configuration decide.
-pub fn new_record(
+pub(super) fn new_record(
     node: &Node,
     pod: &PodRecord,
     config: ContainerConfig,
@@ -179,7 +179,7 @@ fn launch_spec(node: &Node, pod: &PodSnapshot, record: &ContainerRecord) -> Resu
 
 /// The OCI runtime Spec of a container. Made anew from the record whenever it is wanted. The container may have
 /// outlived its target and its devices: such devices are left out, and the number of the target is 0.
-pub fn runtime_spec(
+pub(super) fn runtime_spec(
     node: &Node,
     pod: &PodSnapshot,
     record: &ContainerRecord,
@@ -227,7 +227,6 @@ fn build_spec(
     };
     Ok(spec::build(&SpecRequest {
         pod_id: &pod.pod.id,
-        container_id: &record.id,
         pod: &pod.pod.config,
         container: &config,
         image: &record.image.defaults,
@@ -252,7 +251,7 @@ fn running(pod: &PodSnapshot, id: ContainerId) -> Option<i32> {
 }
 
 /// Makes a container of a new record, and returns what that record lacks. On failure nothing is left.
-pub async fn create(
+pub(super) async fn create(
     node: Arc<Node>,
     pod: Arc<PodSnapshot>,
     mut record: ContainerRecord,
@@ -426,7 +425,7 @@ async fn answering(record: &ContainerRecord) -> Result<(), PodError> {
 }
 
 /// The log of a container, opened.
-pub async fn log_of(
+pub(super) async fn log_of(
     pod: &PodSnapshot,
     record: &ContainerRecord,
 ) -> Result<Option<OwnedFd>, PodError> {
@@ -435,7 +434,7 @@ pub async fn log_of(
 }
 
 /// As [`log_of`], by what it follows from.
-pub async fn open_log(
+pub(super) async fn open_log(
     pod: Arc<PodConfig>,
     config: Arc<ContainerConfig>,
 ) -> Result<Option<OwnedFd>, PodError> {
@@ -455,7 +454,7 @@ struct Launch {
 }
 
 /// Asks the shim to start a container. Returns the process and what was left out.
-pub async fn launch(
+pub(super) async fn launch(
     node: Arc<Node>,
     pod: Arc<PodSnapshot>,
     record: Arc<ContainerRecord>,
@@ -567,12 +566,16 @@ fn ready_launch(
 }
 
 /// Removes a container's cgroup after killing what may still be in it. Blocks; may be repeated.
-pub fn release_cgroup(node: &Node, pod: &PodRecord, id: ContainerId) -> Result<(), PodError> {
+pub(super) fn release_cgroup(
+    node: &Node,
+    pod: &PodRecord,
+    id: ContainerId,
+) -> Result<(), PodError> {
     kill_and_remove(node, &cgroup_path(pod, id)?)
 }
 
 /// Deletes everything of a container. Every step is tried; the failures come back. Blocks; may be repeated.
-pub fn delete(node: &Node, pod: &PodRecord, id: ContainerId) -> Vec<PodError> {
+pub(super) fn delete(node: &Node, pod: &PodRecord, id: ContainerId) -> Vec<PodError> {
     let mut failures = Vec::new();
     failures.extend(release_cgroup(node, pod, id).err());
     failures.extend(node.delete_layer(id).err());

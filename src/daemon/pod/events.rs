@@ -28,7 +28,7 @@ const LISTENER_LIMIT: usize = 64;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EventKind {
+pub(crate) enum EventKind {
     /// It was made.
     Created,
     /// It runs.
@@ -41,7 +41,7 @@ pub enum EventKind {
 
 /// Something happened to a pod or to a container of it.
 #[derive(Debug, Clone)]
-pub struct PodEvent {
+pub(crate) struct PodEvent {
     /// What.
     pub kind: EventKind,
     /// Identifier of the container, or of the pod itself.
@@ -146,7 +146,7 @@ impl Events {
     }
 
     /// Tells everybody. The snapshot has to be published already, or its stamp would be too early.
-    pub fn emit(&self, kind: EventKind, object: String, pod: Arc<PodSnapshot>) {
+    pub(super) fn emit(&self, kind: EventKind, object: String, pod: Arc<PodSnapshot>) {
         let mut listeners = self.listeners();
         if listeners.is_empty() {
             return;
@@ -168,7 +168,7 @@ impl Events {
     }
 
     /// Listens from now on.
-    pub fn listen(&self) -> Result<EventStream, PodError> {
+    pub(super) fn listen(&self) -> Result<EventStream, PodError> {
         let mut listeners = self.listeners();
         listeners.retain(|listener| listener.strong_count() > 0);
         if listeners.len() >= LISTENER_LIMIT {
@@ -180,7 +180,7 @@ impl Events {
     }
 
     /// Ends all streams: each listener gets what waits for it first.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         for queue in self.listeners().drain(..).filter_map(|one| one.upgrade()) {
             queue.end(StreamEnd::Closed);
         }
@@ -189,7 +189,7 @@ impl Events {
 
 /// Events from the moment of listening on. Dropping it stops listening.
 #[derive(Debug)]
-pub struct EventStream {
+pub(crate) struct EventStream {
     queue: Arc<Queue>,
 }
 
@@ -198,7 +198,7 @@ impl EventStream {
     ///
     /// # Errors
     /// [`StreamEnd`]; there are no more events then.
-    pub async fn next(&mut self) -> Result<PodEvent, StreamEnd> {
+    pub(crate) async fn next(&mut self) -> Result<PodEvent, StreamEnd> {
         loop {
             {
                 let mut waiting = self.queue.waiting();

@@ -26,14 +26,14 @@ use holdfast_wire::{ExecStdio, Request};
 
 /// Most bytes of both streams together that are returned; the rest is discarded. CRI allows 16 MiB for each, but
 /// kubelets and crictl take no message of more than 16 MiB, so that a longer reply would be none at all.
-pub const OUTPUT_LIMIT: usize = (16 << 20) - 1024;
+pub(crate) const OUTPUT_LIMIT: usize = (16 << 20) - 1024;
 
 /// How long output is still read after the process has ended: background children may keep the pipes open.
 const DRAIN: Duration = Duration::from_millis(200);
 
 /// What a command gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExecOutput {
+pub(crate) struct ExecOutput {
     /// What it wrote to standard output.
     pub stdout: Vec<u8>,
     /// What it wrote to standard error.
@@ -86,7 +86,7 @@ impl Stream {
 }
 
 /// Runs a command in a container to its end.
-pub async fn run(
+pub(super) async fn run(
     node: &Node,
     pod: &PodSnapshot,
     record: &ContainerRecord,

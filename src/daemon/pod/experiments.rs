@@ -54,7 +54,7 @@ pub enum ExperimentRefusal {
 
 /// The version in which the shim of a new pod is spoken to: what it needs, so that the release before this one
 /// understands every pod without experiments.
-pub fn protocol(config: &PodConfig, newest: Protocol) -> Protocol {
+pub(super) fn protocol(config: &PodConfig, newest: Protocol) -> Protocol {
     if config.experiments.is_empty() {
         newest.min(Protocol::SECOND)
     } else {
@@ -66,7 +66,7 @@ pub fn protocol(config: &PodConfig, newest: Protocol) -> Protocol {
 ///
 /// # Errors
 /// [`PodError`] names the annotation.
-pub fn check(node: &Node, config: &PodConfig) -> Result<(), PodError> {
+pub(super) fn check(node: &Node, config: &PodConfig) -> Result<(), PodError> {
     if config.experiments.is_empty() {
         return Ok(());
     }
@@ -107,7 +107,7 @@ fn check_clocks(offsets: TimeOffsets) -> Result<(), PodError> {
 }
 
 /// Traffic is limited at the interface, which is another pod's.
-pub fn check_bandwidth(limits: Bandwidth) -> Result<(), PodError> {
+pub(super) fn check_bandwidth(limits: Bandwidth) -> Result<(), PodError> {
     if limits.is_unlimited() {
         return Ok(());
     }

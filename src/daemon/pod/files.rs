@@ -13,14 +13,14 @@ use super::error::PodError;
 const COPY_LIMIT: u64 = 1 << 20;
 
 /// Names in the pod's state directory.
-pub const HOSTS: &str = "hosts";
+pub(super) const HOSTS: &str = "hosts";
 /// See [`HOSTS`].
-pub const HOSTNAME: &str = "hostname";
+pub(super) const HOSTNAME: &str = "hostname";
 /// See [`HOSTS`].
-pub const RESOLV_CONF: &str = "resolv.conf";
+pub(super) const RESOLV_CONF: &str = "resolv.conf";
 
 /// The pod's host name: that of the node when it asks for none.
-pub fn hostname<'a>(config: &'a PodConfig, node: &'a str) -> &'a str {
+pub(super) fn hostname<'a>(config: &'a PodConfig, node: &'a str) -> &'a str {
     if config.hostname.is_empty() {
         node
     } else {
@@ -32,7 +32,7 @@ pub fn hostname<'a>(config: &'a PodConfig, node: &'a str) -> &'a str {
 ///
 /// # Errors
 /// The disk refuses.
-pub fn write(dir: &Dir, config: &PodConfig, node: &str) -> Result<(), PodError> {
+pub(super) fn write(dir: &Dir, config: &PodConfig, node: &str) -> Result<(), PodError> {
     let resolv_conf = match &config.dns {
         Some(dns) => resolv_conf(dns),
         None => copy(Path::new("/etc/resolv.conf"))?,

@@ -20,7 +20,7 @@ const DEVICE_LIMIT: usize = 4096;
 ///
 /// # Errors
 /// procfs is not readable.
-pub fn facts(mode: Mode) -> io::Result<HostFacts> {
+pub(super) fn facts(mode: Mode) -> io::Result<HostFacts> {
     let last_cap = fs::read_to_string("/proc/sys/kernel/cap_last_cap")?;
     let kernel = proc::kernel_version();
     Ok(HostFacts {
@@ -48,7 +48,7 @@ pub fn facts(mode: Mode) -> io::Result<HostFacts> {
 }
 
 /// Host name of the node.
-pub fn node_hostname() -> String {
+pub(super) fn node_hostname() -> String {
     uname()
         .ok()
         .and_then(|names| names.nodename().to_str().map(str::to_owned))
@@ -60,7 +60,7 @@ const OWN_DIRECTORIES: [&str; 4] = ["pts", "shm", "mqueue", "fd"];
 
 /// A device node, or those below a directory, as a container gets them: without terminals and the like.
 /// Unreadable ones are left out: devices come and go.
-pub fn devices(root: &Path) -> Vec<HostDevice> {
+pub(super) fn devices(root: &Path) -> Vec<HostDevice> {
     let mut found: Vec<_> = device(root).into_iter().collect();
     let mut pending = vec![root.to_owned()];
     while let Some(directory) = pending.pop() {
@@ -86,7 +86,7 @@ pub fn devices(root: &Path) -> Vec<HostDevice> {
 }
 
 /// The device behind a path; `None` for anything else. Links are not followed.
-pub fn device(path: &Path) -> Option<HostDevice> {
+pub(super) fn device(path: &Path) -> Option<HostDevice> {
     let data = fs::symlink_metadata(path).ok()?;
     let kind = data.file_type();
     let kind = if kind.is_char_device() {
@@ -113,7 +113,7 @@ pub fn device(path: &Path) -> Option<HostDevice> {
 ///
 /// # Errors
 /// procfs is not readable.
-pub fn cgroup_mounts() -> io::Result<CgroupMounts> {
+pub(super) fn cgroup_mounts() -> io::Result<CgroupMounts> {
     Ok(parse_cgroup_mounts(&fs::read_to_string(
         "/proc/self/mountinfo",
     )?))

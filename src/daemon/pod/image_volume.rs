@@ -13,7 +13,7 @@ use holdfast_image::{LayerName, lower_layers};
 
 /// An image that is a volume of a container, as it was when the container was created.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ImageVolume {
+pub(crate) struct ImageVolume {
     /// Which of the request's mounts.
     pub mount: usize,
     /// The image's id. Records of earlier releases have a name with a digest here.
@@ -26,7 +26,7 @@ pub struct ImageVolume {
 ///
 /// # Errors
 /// [`PodError::VolumeImageMissing`] names the first that is not in the store.
-pub fn resolve(node: &Node, config: &ContainerConfig) -> Result<Vec<ImageVolume>, PodError> {
+pub(super) fn resolve(node: &Node, config: &ContainerConfig) -> Result<Vec<ImageVolume>, PodError> {
     let mut found = Vec::new();
     for (mount, volume) in config.mounts.iter().enumerate() {
         let VolumeSource::Image { image, .. } = &volume.source else {
@@ -48,7 +48,7 @@ pub fn resolve(node: &Node, config: &ContainerConfig) -> Result<Vec<ImageVolume>
 }
 
 /// The layers of all images among the volumes, as far as they are in the store.
-pub fn layers(node: &Node, config: &ContainerConfig) -> Vec<LayerName> {
+pub(super) fn layers(node: &Node, config: &ContainerConfig) -> Vec<LayerName> {
     let images = config
         .mounts
         .iter()
@@ -63,7 +63,7 @@ pub fn layers(node: &Node, config: &ContainerConfig) -> Vec<LayerName> {
 ///
 /// # Errors
 /// [`PodError::VolumeSubPath`] names the first that has not.
-pub fn check(node: &Node, record: &ContainerRecord) -> Result<(), PodError> {
+pub(super) fn check(node: &Node, record: &ContainerRecord) -> Result<(), PodError> {
     for volume in &record.image_volumes {
         let source = &record.config.mounts[volume.mount].source;
         if let VolumeSource::Image { image, sub_path } = source
@@ -80,7 +80,7 @@ pub fn check(node: &Node, record: &ContainerRecord) -> Result<(), PodError> {
 }
 
 /// The volumes as a launch plan takes them.
-pub fn trees(node: &Node, record: &ContainerRecord) -> Vec<ImageTree> {
+pub(super) fn trees(node: &Node, record: &ContainerRecord) -> Vec<ImageTree> {
     let tree = |volume: &ImageVolume| {
         let source = &record.config.mounts.get(volume.mount)?.source;
         let VolumeSource::Image { sub_path, .. } = source else {
@@ -96,7 +96,7 @@ pub fn trees(node: &Node, record: &ContainerRecord) -> Vec<ImageTree> {
 }
 
 /// The directories of layers (the bottom one first) as the shim sees them and overlay takes them.
-pub fn lower(node: &Node, layers: &[LayerName]) -> Vec<PathBuf> {
+pub(super) fn lower(node: &Node, layers: &[LayerName]) -> Vec<PathBuf> {
     let directory = node.store_path(node.images.layers_dir());
     lower_layers(layers)
         .map(|layer| directory.join(layer.as_str()).join("diff"))

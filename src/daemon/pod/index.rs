@@ -18,7 +18,7 @@ use holdfast_kernel::id::{ContainerId, ID_DIGITS, PodId, candidates};
 
 /// What readers see of a pod: immutable, replaced as a whole at every change.
 #[derive(Debug, Clone)]
-pub struct PodSnapshot {
+pub(crate) struct PodSnapshot {
     /// The pod.
     pub pod: Arc<PodRecord>,
     /// Its containers.
@@ -26,11 +26,11 @@ pub struct PodSnapshot {
 }
 
 /// The outcome of making a pod; `None` while it is under way.
-pub type Made = Option<Result<(), Arc<PodError>>>;
+pub(super) type Made = Option<Result<(), Arc<PodError>>>;
 
 /// One pod.
 #[derive(Debug)]
-pub struct PodEntry {
+pub(super) struct PodEntry {
     /// Its identifier.
     pub id: PodId,
     /// What readers see.
@@ -45,7 +45,7 @@ pub struct PodEntry {
 
 /// What the kubelet calls a pod: two pods never share it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct PodKey(PodMetadata);
+pub(super) struct PodKey(PodMetadata);
 
 impl From<&PodMetadata> for PodKey {
     fn from(metadata: &PodMetadata) -> Self {
@@ -67,7 +67,7 @@ impl fmt::Display for PodKey {
 
 /// All pods and containers.
 #[derive(Debug, Default)]
-pub struct Index {
+pub(super) struct Index {
     pods: RwLock<BTreeMap<PodId, Arc<PodEntry>>>,
     containers: RwLock<BTreeMap<ContainerId, Arc<PodEntry>>>,
     keys: Mutex<HashMap<PodKey, Arc<PodEntry>>>,
@@ -87,7 +87,7 @@ impl Index {
     }
 
     /// Takes a name for a new pod, or returns the pod that has it.
-    pub fn claim(
+    pub(super) fn claim(
         &self,
         key: PodKey,
         new: impl FnOnce() -> Arc<PodEntry>,
@@ -104,45 +104,45 @@ impl Index {
     }
 
     /// Forgets a pod.
-    pub fn remove_pod(&self, id: PodId, key: &PodKey) {
+    pub(super) fn remove_pod(&self, id: PodId, key: &PodKey) {
         self.keys().remove(key);
         write(&self.pods).remove(&id);
     }
 
     /// Makes a container known.
-    pub fn add_container(&self, id: ContainerId, entry: Arc<PodEntry>) {
+    pub(super) fn add_container(&self, id: ContainerId, entry: Arc<PodEntry>) {
         write(&self.containers).insert(id, entry);
     }
 
     /// Forgets a container.
-    pub fn remove_container(&self, id: ContainerId) {
+    pub(super) fn remove_container(&self, id: ContainerId) {
         write(&self.containers).remove(&id);
     }
 
     /// All pods.
-    pub fn pods(&self) -> Vec<Arc<PodEntry>> {
+    pub(super) fn pods(&self) -> Vec<Arc<PodEntry>> {
         read(&self.pods).values().cloned().collect()
     }
 
     /// Whether there is such a pod.
-    pub fn has_pod(&self, id: PodId) -> bool {
+    pub(super) fn has_pod(&self, id: PodId) -> bool {
         read(&self.pods).contains_key(&id)
     }
 
     /// Whether there is such a container.
-    pub fn has_container(&self, id: ContainerId) -> bool {
+    pub(super) fn has_container(&self, id: ContainerId) -> bool {
         read(&self.containers).contains_key(&id)
     }
 
     /// The pod with this id or with this unique prefix.
-    pub fn pod(&self, id: &str) -> Result<Arc<PodEntry>, PodError> {
+    pub(super) fn pod(&self, id: &str) -> Result<Arc<PodEntry>, PodError> {
         find(&read(&self.pods), "pod sandbox", id)?
             .map(|(_, entry)| entry)
             .ok_or_else(|| PodError::UnknownPod(id.to_owned()))
     }
 
     /// The container with this id or with this unique prefix, and its pod.
-    pub fn container(&self, id: &str) -> Result<(ContainerId, Arc<PodEntry>), PodError> {
+    pub(super) fn container(&self, id: &str) -> Result<(ContainerId, Arc<PodEntry>), PodError> {
         find(&read(&self.containers), "container", id)?
             .ok_or_else(|| PodError::UnknownContainer(id.to_owned()))
     }

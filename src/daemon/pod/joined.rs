@@ -36,7 +36,7 @@ const DOING: &str = "get the network namespace of the pod that is to be joined";
 ///
 /// # Errors
 /// [`ExperimentRefusal`]: there is no such pod, there are several, it is not ready, or has the host's network.
-pub fn owner(node: &Node, config: &PodConfig) -> Result<Option<PodId>, PodError> {
+pub(super) fn owner(node: &Node, config: &PodConfig) -> Result<Option<PodId>, PodError> {
     let Some(wanted) = &config.experiments.join_network else {
         return Ok(None);
     };
@@ -108,7 +108,7 @@ fn find(node: &Node, wanted: &PodReference) -> Result<Arc<PodSnapshot>, PodError
 ///
 /// # Errors
 /// The owner has ended meanwhile.
-pub async fn namespace(node: &Node, pod: &PodRecord) -> Result<Option<OwnedFd>, PodError> {
+pub(super) async fn namespace(node: &Node, pod: &PodRecord) -> Result<Option<OwnedFd>, PodError> {
     let Some(owner) = pod.network_owner else {
         return Ok(None);
     };
@@ -130,20 +130,20 @@ pub async fn namespace(node: &Node, pod: &PodRecord) -> Result<Option<OwnedFd>, 
 
 impl Pods {
     /// The owner of the network namespace that a pod has joined, and whether it still connects it.
-    pub fn joined_network(&self, pod: &PodRecord) -> Option<(PodId, Connection)> {
+    pub(crate) fn joined_network(&self, pod: &PodRecord) -> Option<(PodId, Connection)> {
         let owner = pod.network_owner?;
         Some((owner, connected(&self.0, owner).0))
     }
 
     /// Where the network namespace of a pod is pinned: its own, or the one that it has joined.
-    pub fn netns_path(&self, pod: &PodRecord) -> PathBuf {
+    pub(crate) fn netns_path(&self, pod: &PodRecord) -> PathBuf {
         self.0.netns_path(pod.network_owner.unwrap_or(pod.id))
     }
 }
 
 /// Whether the network namespace that a pod joined is connected to anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Connection {
+pub(crate) enum Connection {
     /// Its owner is ready.
     Up,
     /// Its owner has ended: there is the loopback interface, and nothing else.
@@ -160,7 +160,7 @@ fn connected(node: &Node, owner: PodId) -> (Connection, Vec<IpAddr>) {
 }
 
 /// A pod as readers are to see it: with the addresses that its network namespace has now.
-pub fn shown(node: &Node, snapshot: Arc<PodSnapshot>) -> Arc<PodSnapshot> {
+pub(super) fn shown(node: &Node, snapshot: Arc<PodSnapshot>) -> Arc<PodSnapshot> {
     let Some(owner) = snapshot.pod.network_owner else {
         return snapshot;
     };

@@ -12,7 +12,7 @@ use crate::spec::PodConfig;
 use holdfast_wire::{Failure, Step};
 
 /// The error of a launch that the shim reports, with what the daemon can find out about it.
-pub fn of(doing: &'static str, error: LinkError) -> PodError {
+pub(super) fn of(doing: &'static str, error: LinkError) -> PodError {
     match error {
         LinkError::Failed(failure) if failure.step == Step::IdMap => PodError::IdMap {
             doing,
@@ -104,7 +104,7 @@ const ENOUGH: u64 = 256;
 
 /// A failure to make what the kernel counts, with the limits that the pod has set itself. unshare(2), fsmount(2) and
 /// open_tree(2) answer ENOSPC there.
-pub fn with_limits(error: PodError, pod: &PodConfig) -> PodError {
+pub(super) fn with_limits(error: PodError, pod: &PodConfig) -> PodError {
     match error {
         PodError::Shim {
             doing,
@@ -140,13 +140,13 @@ fn low_limits(sysctls: &BTreeMap<String, String>) -> String {
 }
 
 /// Whether the process was killed before its program ran.
-pub fn is_killed(error: &LinkError) -> bool {
+pub(super) fn is_killed(error: &LinkError) -> bool {
     matches!(error, LinkError::Failed(failure)
         if failure.step == Step::Vanished && failure.object == "killed by signal 9")
 }
 
 /// As [`of`], of a pod's pause and of what is done in its namespaces.
-pub fn of_pod(doing: &'static str, error: LinkError) -> PodError {
+pub(super) fn of_pod(doing: &'static str, error: LinkError) -> PodError {
     let LinkError::Failed(failure) = &error else {
         return PodError::Shim {
             doing,
@@ -189,7 +189,7 @@ fn sysctl_remedy(errno: Errno) -> &'static str {
 /// It is never `NotFound`: clients take that for the pod's or the container's absence. A request's own
 /// paths, programs and ids are known to be unusable only when they are tried. What every
 /// container has, such as the root file system, is the machine's affair.
-pub fn kind(failure: &Failure) -> ErrorKind {
+pub(super) fn kind(failure: &Failure) -> ErrorKind {
     match failure.step {
         // The object names no container that runs: it has ended between two requests.
         Step::Admit => ErrorKind::FailedPrecondition,

@@ -8,7 +8,7 @@ use holdfast_kernel::cgroup::{Ceiling, DeviceKind, DeviceRule, DeviceVerdict, Li
 const PIDS_MAX: &str = "pids.max";
 
 /// The limits that a Spec asks for. `pids` is the node's own limit for containers that set none.
-pub fn of_spec(spec: &Spec, mode: Mode, pids: Option<u64>) -> Limits {
+pub(super) fn of_spec(spec: &Spec, mode: Mode, pids: Option<u64>) -> Limits {
     let resources = spec
         .linux()
         .as_ref()

@@ -27,7 +27,7 @@ use holdfast_wire::{
 };
 
 /// Name of a shim's socket in its pod's state directory.
-pub const SOCKET_NAME: &str = "shim.sock";
+pub(super) const SOCKET_NAME: &str = "shim.sock";
 
 /// Pauses before a packet is sent again.
 const RESEND: [Duration; 3] = [
@@ -90,7 +90,7 @@ fn describe(failure: &Failure) -> String {
 
 /// A reply and the descriptors that came with it.
 #[derive(Debug)]
-pub struct Answer {
+pub(super) struct Answer {
     /// What the shim says.
     pub body: Reply,
     /// Descriptors, in the order that the reply's documentation gives.
@@ -145,7 +145,7 @@ impl Shared {
 
 /// A connection to a shim. Clones share it.
 #[derive(Debug, Clone)]
-pub struct ShimLink(Arc<Shared>);
+pub(super) struct ShimLink(Arc<Shared>);
 
 impl ShimLink {
     /// Connects to the shim that listens in a pod's state directory. One whose protocol is not spoken is
@@ -153,7 +153,7 @@ impl ShimLink {
     ///
     /// # Errors
     /// [`LinkError::Connect`] when nobody listens.
-    pub fn connect(
+    pub(super) fn connect(
         state: BorrowedFd<'_>,
         pod: &PodRecord,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Event>), LinkError> {
@@ -180,12 +180,12 @@ impl ShimLink {
     }
 
     /// Whether the shim has ended, as far as is known.
-    pub fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.0.waiting().closed
     }
 
     /// A number for a new exec process, unique for the pod's life: it has the daemon's start in it.
-    pub fn exec_number(&self) -> u64 {
+    pub(super) fn exec_number(&self) -> u64 {
         let nanos = std::time::UNIX_EPOCH
             .elapsed()
             .map_or(0, |since| since.as_nanos());
@@ -197,7 +197,7 @@ impl ShimLink {
     ///
     /// # Errors
     /// The shim failed at it, or died.
-    pub async fn ask(
+    pub(super) async fn ask(
         &self,
         body: Request,
         descriptors: &[BorrowedFd<'_>],
@@ -235,12 +235,12 @@ impl ShimLink {
     }
 
     /// The shim lives, and is not understood.
-    pub fn is_strange(&self) -> bool {
+    pub(super) fn is_strange(&self) -> bool {
         self.0.waiting().strange.is_some()
     }
 
     /// The future end of an exec process. Ask for it before the process is started.
-    pub fn exec_end(&self, exec: u64) -> oneshot::Receiver<ExitStatus> {
+    pub(super) fn exec_end(&self, exec: u64) -> oneshot::Receiver<ExitStatus> {
         let (sender, receiver) = oneshot::channel();
         let mut waiting = self.0.waiting();
         if waiting.obstacle().is_none() {
@@ -250,13 +250,13 @@ impl ShimLink {
     }
 
     /// Nobody waits for this exec process any more.
-    pub fn forget_exec(&self, exec: u64) {
+    pub(super) fn forget_exec(&self, exec: u64) {
         self.0.waiting().execs.remove(&exec);
     }
 
     /// The future word that an attached client was too slow; an error when the shim ends. Ask for it before the
     /// client is attached.
-    pub fn client_dropped(&self, client: u64) -> oneshot::Receiver<()> {
+    pub(super) fn client_dropped(&self, client: u64) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
         let mut waiting = self.0.waiting();
         if waiting.obstacle().is_none() {
@@ -266,7 +266,7 @@ impl ShimLink {
     }
 
     /// Nobody waits for this client any more.
-    pub fn forget_client(&self, client: u64) {
+    pub(super) fn forget_client(&self, client: u64) {
         self.0.waiting().clients.remove(&client);
     }
 

@@ -17,7 +17,7 @@ use super::error::PodError;
 use crate::spec::{ContainerConfig, PodConfig};
 
 /// Where a container's log is, unless logging is off: both the directory and the path must be given.
-pub fn path(pod: &PodConfig, container: &ContainerConfig) -> Option<PathBuf> {
+pub(super) fn path(pod: &PodConfig, container: &ContainerConfig) -> Option<PathBuf> {
     let directory = pod.log_directory.as_ref()?;
     if container.log_path.is_empty() {
         return None;
@@ -29,7 +29,10 @@ pub fn path(pod: &PodConfig, container: &ContainerConfig) -> Option<PathBuf> {
 ///
 /// # Errors
 /// [`PodError::Log`] names the path.
-pub fn open_log(pod: &PodConfig, container: &ContainerConfig) -> Result<Option<OwnedFd>, PodError> {
+pub(super) fn open_log(
+    pod: &PodConfig,
+    container: &ContainerConfig,
+) -> Result<Option<OwnedFd>, PodError> {
     let (Some(path), Some(directory)) = (path(pod, container), &pod.log_directory) else {
         return Ok(None);
     };

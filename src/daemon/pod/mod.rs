@@ -28,7 +28,7 @@ mod exec;
 mod experiments;
 mod files;
 #[cfg(feature = "fuzz")]
-pub mod fuzz;
+pub(crate) mod fuzz;
 mod host;
 mod image_volume;
 mod index;
@@ -67,27 +67,23 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use cdi::CdiError;
-pub use debt::{Debt, DebtKind};
-pub use error::{ErrorKind, PodError};
-pub use events::{EventKind, EventStream, PodEvent, StreamEnd};
-pub use exec::{ExecOutput, OUTPUT_LIMIT};
-pub use image_volume::ImageVolume;
-pub use index::PodSnapshot;
-pub use joined::Connection;
-pub use link::LinkError;
-pub use namespaces::{ProcessNamespaces, Role};
-pub use node::{CniUse, PodSettings};
-pub use process::ProcessIdentity;
-pub use record::{ContainerImage, ContainerRecord, PodRecord, PodResources, StateError};
-pub use session::{ClientEnd, ProcessEnd, Session, SessionEnd, Streams, Terminal};
-pub use spawn::SpawnError;
-pub use state::{ContainerPhase, Exit, Goal, PodPhase, Run};
-pub use stats::{
-    BlockDevice, ContainerStats, Descriptors, GroupMeasures, PodMeasures, PodStats, StoreSpace,
-    Traffic,
+pub(crate) use debt::{Debt, DebtKind};
+pub(crate) use error::{ErrorKind, PodError};
+pub(crate) use events::{EventKind, EventStream, PodEvent, StreamEnd};
+pub(crate) use exec::OUTPUT_LIMIT;
+pub(crate) use index::PodSnapshot;
+pub(crate) use joined::Connection;
+pub(crate) use namespaces::{ProcessNamespaces, Role};
+pub(crate) use node::{CniUse, PodSettings};
+pub(crate) use record::{ContainerRecord, PodRecord, PodResources};
+pub(crate) use session::{Session, SessionEnd, Streams, Terminal};
+pub(crate) use state::{ContainerPhase, Exit, PodPhase};
+#[cfg(test)]
+pub(crate) use stats::Descriptors;
+pub(crate) use stats::{
+    BlockDevice, ContainerStats, GroupMeasures, PodMeasures, PodStats, StoreSpace, Traffic,
 };
-pub use volumes::ImageVolumes;
+pub(crate) use volumes::ImageVolumes;
 
 use command::{Answer, Command};
 use index::{Made, PodEntry, PodKey};
@@ -95,21 +91,21 @@ use node::{Node, blocking, now};
 use patience::{DEADLINE, patiently};
 use task::Task;
 
-pub use crate::spec::experiments::Experiment;
+pub(crate) use crate::spec::experiments::Experiment;
 use crate::spec::{ContainerConfig, PodConfig, Resources};
 use holdfast_image::ImageStore;
 use holdfast_kernel::cgroup::Driver;
 use holdfast_kernel::id::{ContainerId, PodId};
 use holdfast_network::cni::CniSettings;
-pub use holdfast_network::cni::{NetworkList, Plugin};
-pub use holdfast_wire::plan::TerminalSize;
+pub(crate) use holdfast_network::cni::{NetworkList, Plugin};
+pub(crate) use holdfast_wire::plan::TerminalSize;
 
 /// What an operation returns: several callers may have waited for the same failure.
-pub type Outcome<T> = Result<T, Arc<PodError>>;
+pub(crate) type Outcome<T> = Result<T, Arc<PodError>>;
 
 /// All pods of this machine. Clones are the same pods.
 #[derive(Debug, Clone)]
-pub struct Pods(Arc<Node>);
+pub(crate) struct Pods(Arc<Node>);
 
 /// A new pod's place in the index, the requests that it will get and the word that it is made.
 fn new_entry(
@@ -136,7 +132,7 @@ impl Pods {
     ///
     /// # Errors
     /// The directories, the shim or the cgroups of this machine cannot be used.
-    pub async fn open(settings: PodSettings, images: ImageStore) -> Result<Self, PodError> {
+    pub(crate) async fn open(settings: PodSettings, images: ImageStore) -> Result<Self, PodError> {
         let node = Arc::new(blocking(move || Node::open(settings, images)).await?);
         if node.driver == Driver::Systemd {
             node.systemd.check().await?;
@@ -153,7 +149,7 @@ impl Pods {
     ///
     /// # Errors
     /// Nothing is left of a pod that could not be made.
-    pub async fn run_pod(&self, mut config: PodConfig) -> Outcome<PodId> {
+    pub(crate) async fn run_pod(&self, mut config: PodConfig) -> Outcome<PodId> {
         seccomp::pin(&self.0, &mut config.security.seccomp).await?;
         let pod = self.new_pod(config)?;
         let (node, checked) = (Arc::clone(&self.0), pod.clone());
@@ -225,7 +221,7 @@ impl Pods {
     ///
     /// # Errors
     /// The id is ambiguous.
-    pub async fn stop_pod(&self, id: &str) -> Outcome<()> {
+    pub(crate) async fn stop_pod(&self, id: &str) -> Outcome<()> {
         self.ask_pod(id, Command::StopPod).await
     }
 
@@ -233,7 +229,7 @@ impl Pods {
     ///
     /// # Errors
     /// The id is ambiguous.
-    pub async fn remove_pod(&self, id: &str) -> Outcome<()> {
+    pub(crate) async fn remove_pod(&self, id: &str) -> Outcome<()> {
         self.ask_pod(id, Command::RemovePod).await
     }
 
@@ -249,7 +245,7 @@ impl Pods {
     ///
     /// # Errors
     /// It is not known, or the prefix is ambiguous.
-    pub fn pod(&self, id: &str) -> Result<Arc<PodSnapshot>, PodError> {
+    pub(crate) fn pod(&self, id: &str) -> Result<Arc<PodSnapshot>, PodError> {
         let snapshot = self.0.index.pod(id)?.snapshot.load_full();
         if snapshot.pod.phase == PodPhase::Creating {
             return Err(PodError::UnknownPod(id.to_owned()));
@@ -258,7 +254,7 @@ impl Pods {
     }
 
     /// All pods that have been made. Never waits.
-    pub fn pods(&self) -> Vec<Arc<PodSnapshot>> {
+    pub(crate) fn pods(&self) -> Vec<Arc<PodSnapshot>> {
         let entries = self.0.index.pods();
         let snapshots = entries.iter().map(|entry| entry.snapshot.load_full());
         snapshots
@@ -270,7 +266,7 @@ impl Pods {
     ///
     /// # Errors
     /// Nothing is left of a container that could not be created.
-    pub async fn create_container(
+    pub(crate) async fn create_container(
         &self,
         pod: &str,
         mut config: ContainerConfig,
@@ -293,7 +289,7 @@ impl Pods {
     ///
     /// # Errors
     /// Says which step of the launch failed, and why.
-    pub async fn start_container(&self, id: &str) -> Outcome<()> {
+    pub(crate) async fn start_container(&self, id: &str) -> Outcome<()> {
         let (id, entry) = self.0.index.container(id)?;
         ask(&entry, |answer| Command::Start(id, answer)).await
     }
@@ -303,7 +299,7 @@ impl Pods {
     ///
     /// # Errors
     /// The id is ambiguous.
-    pub async fn stop_container(&self, id: &str, grace: Duration) -> Outcome<()> {
+    pub(crate) async fn stop_container(&self, id: &str, grace: Duration) -> Outcome<()> {
         match self.0.index.container(id) {
             Ok((id, entry)) => {
                 gone_is_done(ask(&entry, |answer| Command::Stop(id, grace, answer)).await)
@@ -317,7 +313,7 @@ impl Pods {
     ///
     /// # Errors
     /// The id is ambiguous.
-    pub async fn remove_container(&self, id: &str) -> Outcome<()> {
+    pub(crate) async fn remove_container(&self, id: &str) -> Outcome<()> {
         match self.0.index.container(id) {
             Ok((id, entry)) => {
                 gone_is_done(ask(&entry, |answer| Command::Remove(id, answer)).await)
@@ -331,7 +327,7 @@ impl Pods {
     ///
     /// # Errors
     /// It does not run, or the file cannot be made.
-    pub async fn reopen_log(&self, id: &str) -> Outcome<()> {
+    pub(crate) async fn reopen_log(&self, id: &str) -> Outcome<()> {
         let (id, entry) = self.0.index.container(id)?;
         let answer = ask(&entry, |answer| Command::ReopenLog(id, answer)).await;
         match answer.map_err(Arc::try_unwrap) {
@@ -345,7 +341,7 @@ impl Pods {
     ///
     /// # Errors
     /// The kernel refuses one, or it lies below what is in use.
-    pub async fn update_resources(&self, id: &str, resources: Resources) -> Outcome<()> {
+    pub(crate) async fn update_resources(&self, id: &str, resources: Resources) -> Outcome<()> {
         let (id, entry) = self.0.index.container(id)?;
         let resources = Box::new(resources);
         ask(&entry, |answer| Command::Update(id, resources, answer)).await
@@ -356,7 +352,11 @@ impl Pods {
     ///
     /// # Errors
     /// The pod is not known.
-    pub async fn update_pod_resources(&self, id: &str, resources: PodResources) -> Outcome<()> {
+    pub(crate) async fn update_pod_resources(
+        &self,
+        id: &str,
+        resources: PodResources,
+    ) -> Outcome<()> {
         let entry = self.0.index.pod(id)?;
         let resources = Box::new(resources);
         ask(&entry, |answer| Command::UpdatePod(resources, answer)).await
@@ -366,7 +366,7 @@ impl Pods {
     ///
     /// # Errors
     /// It is not known, or the prefix is ambiguous.
-    pub fn container(
+    pub(crate) fn container(
         &self,
         id: &str,
     ) -> Result<(Arc<PodSnapshot>, Arc<ContainerRecord>), PodError> {
@@ -382,22 +382,22 @@ impl Pods {
     ///
     /// # Errors
     /// The pod is not known.
-    pub fn namespaces(&self, id: &str) -> Result<Vec<ProcessNamespaces>, PodError> {
+    pub(crate) fn namespaces(&self, id: &str) -> Result<Vec<ProcessNamespaces>, PodError> {
         Ok(namespaces::of(&*self.pod(id)?))
     }
 
     /// Why pods cannot have user namespaces of their own on this node; none when they can.
-    pub fn user_namespace_problem(&self) -> Option<&str> {
+    pub(crate) fn user_namespace_problem(&self) -> Option<&str> {
         self.0.facts.user_namespace_problem.as_deref()
     }
 
     /// Why pods get no network of their own; empty when they do.
-    pub async fn network_problem(&self) -> String {
+    pub(crate) async fn network_problem(&self) -> String {
         connect::problem(&self.0).await
     }
 
     /// Where network plugins and their configuration are.
-    pub fn cni_settings(&self) -> &CniSettings {
+    pub(crate) fn cni_settings(&self) -> &CniSettings {
         self.0.cni.settings()
     }
 
@@ -405,7 +405,7 @@ impl Pods {
     ///
     /// # Errors
     /// The configuration is broken.
-    pub async fn cni_network(&self) -> Result<Option<NetworkList>, PodError> {
+    pub(crate) async fn cni_network(&self) -> Result<Option<NetworkList>, PodError> {
         Ok(self.0.cni.look().await?)
     }
 
@@ -414,24 +414,24 @@ impl Pods {
     ///
     /// # Errors
     /// One is no CIDR, or the disk refuses.
-    pub async fn set_ranges(&self, cidrs: &str) -> Result<(), PodError> {
+    pub(crate) async fn set_ranges(&self, cidrs: &str) -> Result<(), PodError> {
         let ranges = connect::ranges(cidrs)?;
         let node = Arc::clone(&self.0);
         blocking(move || Ok(node.cni.set_ranges(ranges)?)).await
     }
 
     /// What could not be released.
-    pub fn debts(&self) -> Vec<Debt> {
+    pub(crate) fn debts(&self) -> Vec<Debt> {
         self.0.debts.list()
     }
 
     /// How often debts were tried again since the daemon's start.
-    pub fn debt_attempts(&self) -> u64 {
+    pub(crate) fn debt_attempts(&self) -> u64 {
         self.0.debts.attempts()
     }
 
     /// Why pods are not to be run yet: what pods of an earlier boot hold is being released.
-    pub fn unreleased(&self) -> Option<String> {
+    pub(crate) fn unreleased(&self) -> Option<String> {
         self.0.readiness.problem()
     }
 
@@ -440,7 +440,7 @@ impl Pods {
     ///
     /// # Errors
     /// The disk refuses.
-    pub async fn flush(&self) -> Result<(), PodError> {
+    pub(crate) async fn flush(&self) -> Result<(), PodError> {
         archive::flush(&self.0).await
     }
 }

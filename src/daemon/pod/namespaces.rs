@@ -12,7 +12,7 @@ const KINDS: [&str; 8] = ["net", "ipc", "uts", "pid", "mnt", "cgroup", "user", "
 
 /// What a process is in its pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// The pause, which owns the shared namespaces.
     Pause,
     /// A container's first process.
@@ -21,7 +21,7 @@ pub enum Role {
 
 /// The namespaces of one process.
 #[derive(Debug, Clone)]
-pub struct ProcessNamespaces {
+pub(crate) struct ProcessNamespaces {
     /// What it is.
     pub role: Role,
     /// Id of the pod for the pause, otherwise of the container.
@@ -35,7 +35,7 @@ pub struct ProcessNamespaces {
 }
 
 /// The namespaces of everything that runs in a pod.
-pub fn of(pod: &PodSnapshot) -> Vec<ProcessNamespaces> {
+pub(super) fn of(pod: &PodSnapshot) -> Vec<ProcessNamespaces> {
     let mut found = Vec::new();
     if let Some(pause) = pod.pod.pause {
         found.push(process(Role::Pause, pod.pod.id.to_string(), "pause", pause));

@@ -39,7 +39,7 @@ use holdfast_wire::plan::STORE_MOUNT;
 
 /// What the configuration decides about pods.
 #[derive(Debug, Clone)]
-pub struct PodSettings {
+pub(crate) struct PodSettings {
     /// Directory of volatile state, on a tmpfs where there is one.
     pub run_dir: PathBuf,
     /// Directory of durable state: images and the containers' writable layers.
@@ -71,7 +71,7 @@ pub struct PodSettings {
 
 /// When pods join the network of the plugins that are installed on the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CniUse {
+pub(crate) enum CniUse {
     /// Never.
     Never,
     /// When there is a configuration at the time.
@@ -122,7 +122,7 @@ pub(super) const EMPTY_LAYER: &str = "empty";
 
 impl Node {
     /// Makes the directories and reads the machine's facts. Blocks.
-    pub fn open(settings: PodSettings, images: ImageStore) -> Result<Self, PodError> {
+    pub(super) fn open(settings: PodSettings, images: ImageStore) -> Result<Self, PodError> {
         let system = |doing| move |source| PodError::System { doing, source };
         let run = Dir::create_root(&settings.run_dir)?;
         let root = Dir::create_root(&settings.root_dir)?;
@@ -173,7 +173,7 @@ impl Node {
     }
 
     /// Whether the directories can be written and the cgroups read. Blocks.
-    pub fn check(&self) -> Result<(), PodError> {
+    pub(super) fn check(&self) -> Result<(), PodError> {
         for (doing, dir) in [
             ("write to run_dir", &self.pods),
             ("write to root_dir", &self.containers),
@@ -190,7 +190,7 @@ impl Node {
     }
 
     /// Compiles the seccomp filters that nearly every pod uses, so that the first one does not wait for it.
-    pub fn compile_usual_filters(&self) {
+    pub(super) fn compile_usual_filters(&self) {
         for profile in spec::usual_filters(&self.facts) {
             if let Err(error) = self.filters.get(&profile) {
                 // The pods that need it will say so.
@@ -203,14 +203,14 @@ impl Node {
     }
 
     /// State directory of a pod, made when missing.
-    pub fn make_pod_dir(&self, id: PodId) -> Result<Dir, PodError> {
+    pub(super) fn make_pod_dir(&self, id: PodId) -> Result<Dir, PodError> {
         Ok(self
             .pods
             .create_subdir(&FileName::new(id.to_string())?, 0o700)?)
     }
 
     /// State directory of a pod; none when it is deleted already.
-    pub fn pod_dir(&self, id: PodId) -> Result<Option<Dir>, PodError> {
+    pub(super) fn pod_dir(&self, id: PodId) -> Result<Option<Dir>, PodError> {
         match self.pods.subdir(&FileName::new(id.to_string())?) {
             Err(error) if error.is_not_found() => Ok(None),
             opened => Ok(Some(opened?)),
@@ -219,20 +219,20 @@ impl Node {
 
     /// Deletes a pod's state directory once what is owed for it is on disk: until then the record in it is what
     /// the next daemon goes by.
-    pub fn delete_pod_dir(&self, id: PodId) -> Result<(), PodError> {
+    pub(super) fn delete_pod_dir(&self, id: PodId) -> Result<(), PodError> {
         self.debts.secure(id)?;
         self.forget_pod_dir(id)
     }
 
     /// Deletes the state directory of a pod for which nothing is owed any more, and its copy for the next boot
     /// before that: no daemon finds it then.
-    pub fn forget_pod_dir(&self, id: PodId) -> Result<(), PodError> {
+    pub(super) fn forget_pod_dir(&self, id: PodId) -> Result<(), PodError> {
         self.archive.forget(id)?;
         Ok(self.pods.remove_tree(&FileName::new(id.to_string())?)?)
     }
 
     /// Identifiers and state directories of all pods on disk.
-    pub fn pod_dirs(&self) -> Result<Vec<(PodId, Dir)>, PodError> {
+    pub(super) fn pod_dirs(&self) -> Result<Vec<(PodId, Dir)>, PodError> {
         let mut found = Vec::new();
         for entry in self.pods.entries()? {
             let id = entry.name.as_str().and_then(|name| name.parse().ok());
@@ -244,7 +244,7 @@ impl Node {
     }
 
     /// Makes the upper and work directories of a container, whose root belongs to `owner`.
-    pub fn make_layer(&self, id: ContainerId, owner: (u32, u32)) -> Result<(), PodError> {
+    pub(super) fn make_layer(&self, id: ContainerId, owner: (u32, u32)) -> Result<(), PodError> {
         let dir = self
             .containers
             .create_subdir(&FileName::new(id.to_string())?, 0o700)?;
@@ -259,27 +259,27 @@ impl Node {
     }
 
     /// Makes the directory that stands for the layers of an image that has none: an overlay wants one.
-    pub fn make_empty_layer(&self, id: ContainerId) -> Result<(), PodError> {
+    pub(super) fn make_empty_layer(&self, id: ContainerId) -> Result<(), PodError> {
         let container = self.containers.subdir(&FileName::new(id.to_string())?)?;
         container.create_subdir(&FileName::new(EMPTY_LAYER)?, 0o755)?;
         Ok(())
     }
 
     /// Makes the directory of a volume that a container's image declares.
-    pub fn make_volume(&self, id: ContainerId, number: usize) -> Result<Dir, PodError> {
+    pub(super) fn make_volume(&self, id: ContainerId, number: usize) -> Result<Dir, PodError> {
         let container = self.containers.subdir(&FileName::new(id.to_string())?)?;
         let volumes = container.create_subdir(&FileName::new(VOLUMES)?, 0o700)?;
         Ok(volumes.create_new_subdir(&FileName::new(number.to_string())?, 0o755)?)
     }
 
     /// Path of that directory on the host.
-    pub fn volume_path(&self, id: ContainerId, number: usize) -> PathBuf {
+    pub(super) fn volume_path(&self, id: ContainerId, number: usize) -> PathBuf {
         let container = self.settings.root_dir.join(CONTAINERS).join(id.to_string());
         container.join(VOLUMES).join(number.to_string())
     }
 
     /// Writes the bundle of a container with hooks: its Spec as config.json, and the place of its root.
-    pub fn make_bundle(&self, id: ContainerId, spec: &[u8]) -> Result<(), PodError> {
+    pub(super) fn make_bundle(&self, id: ContainerId, spec: &[u8]) -> Result<(), PodError> {
         let container = self.containers.subdir(&FileName::new(id.to_string())?)?;
         let bundle = container.create_subdir(&FileName::new(BUNDLE)?, 0o700)?;
         bundle.create_subdir(&FileName::new("rootfs")?, 0o755)?;
@@ -288,31 +288,31 @@ impl Node {
     }
 
     /// Path of that directory on the host.
-    pub fn bundle_path(&self, id: ContainerId) -> PathBuf {
+    pub(super) fn bundle_path(&self, id: ContainerId) -> PathBuf {
         let container = self.settings.root_dir.join(CONTAINERS).join(id.to_string());
         container.join(BUNDLE)
     }
 
     /// Deletes the upper and work directories and the volumes of a container. Missing ones are success.
-    pub fn delete_layer(&self, id: ContainerId) -> Result<(), PodError> {
+    pub(super) fn delete_layer(&self, id: ContainerId) -> Result<(), PodError> {
         Ok(self
             .containers
             .remove_tree(&FileName::new(id.to_string())?)?)
     }
 
     /// The upper directory of a container.
-    pub fn upper(&self, id: ContainerId) -> Result<Dir, PodError> {
+    pub(super) fn upper(&self, id: ContainerId) -> Result<Dir, PodError> {
         let dir = self.containers.subdir(&FileName::new(id.to_string())?)?;
         Ok(dir.subdir(&FileName::new("upper")?)?)
     }
 
     /// The room on the file system of the containers' writable layers.
-    pub fn store_space(&self) -> Result<FsSpace, PodError> {
+    pub(super) fn store_space(&self) -> Result<FsSpace, PodError> {
         Ok(self.containers.space()?)
     }
 
     /// Identifiers of all containers that have directories.
-    pub fn layers(&self) -> Result<Vec<ContainerId>, PodError> {
+    pub(super) fn layers(&self) -> Result<Vec<ContainerId>, PodError> {
         let entries = self.containers.entries()?;
         Ok(entries
             .iter()
@@ -321,13 +321,13 @@ impl Node {
     }
 
     /// A path below the root directory as the shim sees it.
-    pub fn store_path(&self, path: &Path) -> PathBuf {
+    pub(super) fn store_path(&self, path: &Path) -> PathBuf {
         let below = path.strip_prefix(&self.settings.root_dir).unwrap_or(path);
         Path::new(STORE_MOUNT).join(below)
     }
 
     /// A container's directory as the shim sees it.
-    pub fn container_store_path(&self, id: ContainerId, name: &str) -> PathBuf {
+    pub(super) fn container_store_path(&self, id: ContainerId, name: &str) -> PathBuf {
         Path::new(STORE_MOUNT)
             .join(CONTAINERS)
             .join(id.to_string())
@@ -335,13 +335,17 @@ impl Node {
     }
 
     /// Path of a pod's state directory on the host.
-    pub fn pod_path(&self, id: PodId) -> PathBuf {
+    pub(super) fn pod_path(&self, id: PodId) -> PathBuf {
         self.settings.run_dir.join(PODS).join(id.to_string())
     }
 
     /// The cgroup that holds those of a pod's processes: what the request names, or one below our own parent;
     /// with systemd a scope in it.
-    pub fn pod_cgroup(&self, id: PodId, parent: Option<&str>) -> Result<CgroupPath, PodError> {
+    pub(super) fn pod_cgroup(
+        &self,
+        id: PodId,
+        parent: Option<&str>,
+    ) -> Result<CgroupPath, PodError> {
         if self.driver == Driver::Systemd {
             let slice = match parent {
                 Some(parent) => Slice::parse(parent)?,
@@ -373,7 +377,7 @@ pub(super) fn netns_name(id: PodId) -> String {
 
 impl Node {
     /// Pins a pod's network namespace where ip-netns(8) looks. Blocks; may be repeated.
-    pub fn pin(&self, id: PodId, namespace: BorrowedFd<'_>) -> Result<(), PodError> {
+    pub(super) fn pin(&self, id: PodId, namespace: BorrowedFd<'_>) -> Result<(), PodError> {
         netns::pin(
             &self.settings.netns_dir,
             &NetnsName::new(&netns_name(id))?,
@@ -383,12 +387,12 @@ impl Node {
     }
 
     /// Where a pod's network namespace is pinned.
-    pub fn netns_path(&self, id: PodId) -> PathBuf {
+    pub(super) fn netns_path(&self, id: PodId) -> PathBuf {
         self.settings.netns_dir.join(netns_name(id))
     }
 
     /// Undoes [`Node::pin`]. Blocks; may be repeated.
-    pub fn unpin(&self, id: PodId) -> Result<(), PodError> {
+    pub(super) fn unpin(&self, id: PodId) -> Result<(), PodError> {
         Ok(netns::unpin(
             &self.settings.netns_dir,
             &NetnsName::new(&netns_name(id))?,

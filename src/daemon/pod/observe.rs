@@ -18,7 +18,7 @@ impl Pods {
     ///
     /// # Errors
     /// It is not known.
-    pub async fn container_stats(&self, id: &str) -> Result<ContainerStats, PodError> {
+    pub(crate) async fn container_stats(&self, id: &str) -> Result<ContainerStats, PodError> {
         let wanted = vec![self.container(id)?];
         let mut readings = stats::containers(&self.0, wanted).await;
         readings
@@ -27,7 +27,7 @@ impl Pods {
     }
 
     /// Resource use of these containers. Those that vanish meanwhile are left out.
-    pub async fn all_stats(&self, ids: Vec<ContainerId>) -> Vec<ContainerStats> {
+    pub(crate) async fn all_stats(&self, ids: Vec<ContainerId>) -> Vec<ContainerStats> {
         let found = ids
             .iter()
             .filter_map(|id| self.container(&id.to_string()).ok());
@@ -38,7 +38,7 @@ impl Pods {
     ///
     /// # Errors
     /// It is not known.
-    pub async fn pod_stats(&self, id: &str) -> Result<PodStats, PodError> {
+    pub(crate) async fn pod_stats(&self, id: &str) -> Result<PodStats, PodError> {
         let mut readings = stats::pods(&self.0, vec![self.pod(id)?]).await;
         readings
             .pop()
@@ -46,7 +46,7 @@ impl Pods {
     }
 
     /// Resource use of these pods. Those that vanish meanwhile are left out.
-    pub async fn all_pod_stats(&self, pods: Vec<Arc<PodSnapshot>>) -> Vec<PodStats> {
+    pub(crate) async fn all_pod_stats(&self, pods: Vec<Arc<PodSnapshot>>) -> Vec<PodStats> {
         stats::pods(&self.0, pods).await
     }
 
@@ -54,13 +54,13 @@ impl Pods {
     ///
     /// # Errors
     /// The kernel's files cannot be read.
-    pub async fn measure(&self) -> Result<(Vec<PodMeasures>, Option<StoreSpace>), PodError> {
+    pub(crate) async fn measure(&self) -> Result<(Vec<PodMeasures>, Option<StoreSpace>), PodError> {
         let (node, pods) = (Arc::clone(&self.0), self.pods());
         blocking(move || stats::measure(&node, &pods)).await
     }
 
     /// What all containers take with what they wrote to their root file systems.
-    pub async fn written(&self) -> TreeUsage {
+    pub(crate) async fn written(&self) -> TreeUsage {
         let node = Arc::clone(&self.0);
         let read = blocking(move || stats::written(&node)).await;
         read.unwrap_or_default()
@@ -70,22 +70,22 @@ impl Pods {
     ///
     /// # Errors
     /// Too many listen already.
-    pub fn listen(&self) -> Result<EventStream, PodError> {
+    pub(crate) fn listen(&self) -> Result<EventStream, PodError> {
         self.0.events.listen()
     }
 
     /// Ends all streams of events: the daemon ends.
-    pub fn close_events(&self) {
+    pub(crate) fn close_events(&self) {
         self.0.events.close();
     }
 
     /// Whether containers can be given their part of the cgroup tree.
-    pub fn cgroup_delegation(&self) -> bool {
+    pub(crate) fn cgroup_delegation(&self) -> bool {
         self.0.facts.cgroup_delegation
     }
 
     /// Who makes the cgroups of pods.
-    pub fn cgroup_driver(&self) -> Driver {
+    pub(crate) fn cgroup_driver(&self) -> Driver {
         self.0.driver
     }
 
@@ -94,7 +94,7 @@ impl Pods {
     ///
     /// # Errors
     /// What is missing.
-    pub async fn check(&self) -> Result<(), PodError> {
+    pub(crate) async fn check(&self) -> Result<(), PodError> {
         /// A file system that takes longer hangs.
         const DEADLINE: Duration = Duration::from_secs(10);
         let node = Arc::clone(&self.0);

@@ -17,10 +17,10 @@ use tokio::sync::oneshot;
 use super::error::PodError;
 
 /// How long a path may take to answer, below the time that kubelets wait for a start.
-pub const DEADLINE: Duration = Duration::from_secs(100);
+pub(super) const DEADLINE: Duration = Duration::from_secs(100);
 
 /// The same for what only looks.
-pub const GLANCE: Duration = Duration::from_secs(2);
+pub(super) const GLANCE: Duration = Duration::from_secs(2);
 
 /// Threads that may wait for paths at the same time: several for each pod of a full node.
 const MOST: usize = 1024;
@@ -54,7 +54,7 @@ impl Drop for Place {
 ///
 /// # Errors
 /// That of the work; [`PodError::PathHangs`] when there is no answer, or too many others wait for one.
-pub async fn patiently<T: Send + 'static>(
+pub(super) async fn patiently<T: Send + 'static>(
     path: &str,
     deadline: Duration,
     work: impl FnOnce() -> Result<T, PodError> + Send + 'static,

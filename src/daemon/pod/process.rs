@@ -9,7 +9,7 @@ use holdfast_kernel::sys::{pidfd, proc};
 
 /// A process, named so that no later process with the same pid is taken for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProcessIdentity {
+pub(crate) struct ProcessIdentity {
     /// Process id in the host's pid namespace.
     pub pid: i32,
     /// Start time in clock ticks since boot: field 22 of /proc/PID/stat.
@@ -21,7 +21,7 @@ impl ProcessIdentity {
     ///
     /// # Errors
     /// Those of pidfd_open(2) and pidfd_send_signal(2).
-    pub fn kill(&self) -> io::Result<()> {
+    pub(crate) fn kill(&self) -> io::Result<()> {
         self.signal(libc::SIGKILL)
     }
 
@@ -29,7 +29,7 @@ impl ProcessIdentity {
     ///
     /// # Errors
     /// Those of pidfd_open(2) and pidfd_send_signal(2).
-    pub fn signal(&self, signal: i32) -> io::Result<()> {
+    pub(crate) fn signal(&self, signal: i32) -> io::Result<()> {
         let process = match pidfd::open(self.pid) {
             Err(error) if is_gone(&error) => return Ok(()),
             other => other?,
@@ -45,7 +45,7 @@ impl ProcessIdentity {
     }
 
     /// Whether this very process exists, also as a zombie.
-    pub fn exists(&self) -> bool {
+    pub(crate) fn exists(&self) -> bool {
         proc::start_ticks(self.pid).is_ok_and(|ticks| ticks == self.start_ticks)
     }
 }

@@ -26,7 +26,7 @@ struct HostMount<'a> {
 }
 
 /// Whether a container has a volume that this module looks at.
-pub fn is_wanted(config: &ContainerConfig) -> bool {
+pub(super) fn is_wanted(config: &ContainerConfig) -> bool {
     let mut mounts = config.mounts.iter();
     mounts.any(|mount| mount.propagation != VolumePropagation::Private)
 }
@@ -36,7 +36,7 @@ pub fn is_wanted(config: &ContainerConfig) -> bool {
 ///
 /// # Errors
 /// [`PodError::Propagation`] names the first such volume and the mount; [`PodError::HostPathFile`] one below a file.
-pub fn check(config: &ContainerConfig) -> Result<(), PodError> {
+pub(super) fn check(config: &ContainerConfig) -> Result<(), PodError> {
     if !is_wanted(config) {
         return Ok(());
     }

@@ -35,7 +35,7 @@ struct State {
 
 impl Readiness {
     /// Nothing has to be released yet; whatever comes may take so long.
-    pub fn new(patience: Duration) -> Self {
+    pub(super) fn new(patience: Duration) -> Self {
         Self {
             until: Instant::now() + patience,
             state: Mutex::default(),
@@ -48,26 +48,26 @@ impl Readiness {
     }
 
     /// A pod of another boot has to be released.
-    pub fn owes(&self, pod: PodId) {
+    pub(super) fn owes(&self, pod: PodId) {
         let mut state = self.state();
         state.pods.insert(pod);
         state.collection = true;
     }
 
     /// A pod was released, as far as that was possible.
-    pub fn released(&self, pod: PodId) {
+    pub(super) fn released(&self, pod: PodId) {
         if self.state().pods.remove(&pod) {
             self.changed.notify_one();
         }
     }
 
     /// The plugins have been asked to forget what is gone.
-    pub fn collected(&self) {
+    pub(super) fn collected(&self) {
         self.state().collection = false;
     }
 
     /// Waits until all pods of another boot are released, or for as long as that may take.
-    pub async fn all_released(&self) {
+    pub(super) async fn all_released(&self) {
         let patience = self.until.saturating_duration_since(Instant::now());
         let released = async {
             while !self.state().pods.is_empty() {
@@ -79,7 +79,7 @@ impl Readiness {
     }
 
     /// Why the runtime is not ready yet; none when it is.
-    pub fn problem(&self) -> Option<String> {
+    pub(super) fn problem(&self) -> Option<String> {
         let state = self.state();
         if Instant::now() >= self.until || (state.pods.is_empty() && !state.collection) {
             return None;

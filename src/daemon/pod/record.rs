@@ -32,7 +32,7 @@ const POD_FILE: &str = "pod.json";
 
 /// A pod sandbox.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct PodRecord {
+pub(crate) struct PodRecord {
     /// Its identifier; all names on the machine follow from it.
     pub id: PodId,
     /// As it was asked for.
@@ -75,12 +75,12 @@ impl PodRecord {
     ///
     /// # Errors
     /// This release does not speak it.
-    pub fn protocol(&self) -> Result<Protocol, UnspokenProtocol> {
+    pub(crate) fn protocol(&self) -> Result<Protocol, UnspokenProtocol> {
         Protocol::spoken(self.protocol)
     }
 
     /// The newest protocol that both its shim and this release speak.
-    pub fn newest_protocol(&self) -> Protocol {
+    pub(crate) fn newest_protocol(&self) -> Protocol {
         let newest = self
             .newest_protocol
             .unwrap_or(self.protocol)
@@ -93,7 +93,7 @@ impl PodRecord {
 /// What the kubelet says of a pod's resources. It writes them to the pod's cgroup itself: they are kept to be
 /// shown.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct PodResources {
+pub(crate) struct PodResources {
     /// Sum of the containers' resources.
     pub resources: Option<Resources>,
     /// What the sandbox itself may need.
@@ -102,7 +102,7 @@ pub struct PodResources {
 
 /// A container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ContainerRecord {
+pub(crate) struct ContainerRecord {
     /// Its identifier.
     pub id: ContainerId,
     /// Its pod.
@@ -142,7 +142,7 @@ pub struct ContainerRecord {
 
 impl ContainerRecord {
     /// All layers that it uses: its image's and those of its volumes.
-    pub fn layers(&self) -> Vec<LayerName> {
+    pub(crate) fn layers(&self) -> Vec<LayerName> {
         let volumes = self.image_volumes.iter().flat_map(|volume| &volume.layers);
         self.image.layers.iter().chain(volumes).cloned().collect()
     }
@@ -150,7 +150,7 @@ impl ContainerRecord {
 
 /// The image as it was when the container was created.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ContainerImage {
+pub(crate) struct ContainerImage {
     /// Image id: `sha256:` and the digest of its configuration.
     pub id: String,
     /// A name with a tag, or with a digest, or the id: the best there was.
@@ -217,7 +217,7 @@ impl StateError {
 ///
 /// # Errors
 /// [`StateError`] when the disk refuses.
-pub fn store_pod(dir: &Dir, record: &PodRecord) -> Result<(), StateError> {
+pub(super) fn store_pod(dir: &Dir, record: &PodRecord) -> Result<(), StateError> {
     let name = FileName::new(POD_FILE)?;
     Ok(pod_record().store(dir, &name, record, Durability::Volatile)?)
 }
@@ -226,7 +226,7 @@ pub fn store_pod(dir: &Dir, record: &PodRecord) -> Result<(), StateError> {
 ///
 /// # Errors
 /// [`StateError`] when it cannot be read or is damaged.
-pub fn load_pod(dir: &Dir) -> Result<Option<PodRecord>, StateError> {
+pub(super) fn load_pod(dir: &Dir) -> Result<Option<PodRecord>, StateError> {
     Ok(pod_record().load(dir, &FileName::new(POD_FILE)?)?)
 }
 
@@ -234,7 +234,7 @@ pub fn load_pod(dir: &Dir) -> Result<Option<PodRecord>, StateError> {
 ///
 /// # Errors
 /// [`StateError`] when the disk refuses.
-pub fn store_container(dir: &Dir, record: &ContainerRecord) -> Result<(), StateError> {
+pub(super) fn store_container(dir: &Dir, record: &ContainerRecord) -> Result<(), StateError> {
     Ok(container_record().store(
         dir,
         &container_file(record.id)?,
@@ -247,7 +247,7 @@ pub fn store_container(dir: &Dir, record: &ContainerRecord) -> Result<(), StateE
 ///
 /// # Errors
 /// [`StateError`] when the disk refuses.
-pub fn intend_container(dir: &Dir, record: &ContainerRecord) -> Result<(), StateError> {
+pub(super) fn intend_container(dir: &Dir, record: &ContainerRecord) -> Result<(), StateError> {
     let name = intent_file(record.id)?;
     Ok(container_record().store(dir, &name, record, Durability::Volatile)?)
 }
@@ -256,7 +256,7 @@ pub fn intend_container(dir: &Dir, record: &ContainerRecord) -> Result<(), State
 ///
 /// # Errors
 /// [`StateError`] when the disk refuses.
-pub fn confirm_container(dir: &Dir, id: ContainerId) -> Result<(), StateError> {
+pub(super) fn confirm_container(dir: &Dir, id: ContainerId) -> Result<(), StateError> {
     Ok(dir.rename_into(&intent_file(id)?, dir, &container_file(id)?)?)
 }
 
@@ -264,7 +264,7 @@ pub fn confirm_container(dir: &Dir, id: ContainerId) -> Result<(), StateError> {
 ///
 /// # Errors
 /// [`StateError`] when the directory cannot be listed.
-pub fn intended_containers(dir: &Dir) -> Result<Vec<ContainerId>, StateError> {
+pub(super) fn intended_containers(dir: &Dir) -> Result<Vec<ContainerId>, StateError> {
     let entries = dir.entries()?.into_iter();
     let id = |name: &str| {
         name.strip_prefix(INTENT_PREFIX)?
@@ -281,7 +281,7 @@ pub fn intended_containers(dir: &Dir) -> Result<Vec<ContainerId>, StateError> {
 ///
 /// # Errors
 /// [`StateError`] when the disk refuses.
-pub fn delete_container(dir: &Dir, id: ContainerId) -> Result<(), StateError> {
+pub(super) fn delete_container(dir: &Dir, id: ContainerId) -> Result<(), StateError> {
     dir.remove_file(&intent_file(id)?)?;
     Ok(dir.remove_file(&container_file(id)?)?)
 }
@@ -290,7 +290,7 @@ pub fn delete_container(dir: &Dir, id: ContainerId) -> Result<(), StateError> {
 ///
 /// # Errors
 /// [`StateError`] when one cannot be read.
-pub fn load_containers(dir: &Dir) -> Result<Vec<ContainerRecord>, StateError> {
+pub(super) fn load_containers(dir: &Dir) -> Result<Vec<ContainerRecord>, StateError> {
     let mut records = Vec::new();
     for entry in dir.entries()? {
         let Some(name) = entry.name.as_str() else {
@@ -314,7 +314,7 @@ pub fn load_containers(dir: &Dir) -> Result<Vec<ContainerRecord>, StateError> {
 ///
 /// # Errors
 /// The directory cannot be read.
-pub fn container_ids(dir: &Dir) -> Result<Vec<ContainerId>, StateError> {
+pub(super) fn container_ids(dir: &Dir) -> Result<Vec<ContainerId>, StateError> {
     let entries = dir.entries()?;
     let id = |name: &str| {
         let id = name.strip_prefix("container.")?.strip_suffix(".json")?;

@@ -81,7 +81,7 @@ struct Living {
 }
 
 /// Takes over everything that is on disk. Returns when every pod is served again.
-pub async fn all(node: &Arc<Node>) -> Result<(), PodError> {
+pub(super) async fn all(node: &Arc<Node>) -> Result<(), PodError> {
     for pod in node.debts.of_other_boots(&node.boot_id) {
         node.readiness.owes(pod);
     }

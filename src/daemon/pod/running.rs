@@ -37,7 +37,7 @@ impl Pods {
     /// # Errors
     /// The container does not run, the command cannot be started, or it took too long or wrote too much;
     /// then it was killed with everything that it had started.
-    pub async fn exec_sync(
+    pub(crate) async fn exec_sync(
         &self,
         id: &str,
         command: Vec<String>,
@@ -104,7 +104,7 @@ impl Pods {
     ///
     /// # Errors
     /// It is not known, or does not run.
-    pub fn running_container(&self, id: &str) -> Result<ContainerId, PodError> {
+    pub(crate) fn running_container(&self, id: &str) -> Result<ContainerId, PodError> {
         let (_, record, _) = self.running(id, "clients attach to running containers")?;
         Ok(record.id)
     }
@@ -113,7 +113,7 @@ impl Pods {
     ///
     /// # Errors
     /// It is not known, or is not ready.
-    pub fn ready_pod(&self, id: &str) -> Result<PodId, PodError> {
+    pub(crate) fn ready_pod(&self, id: &str) -> Result<PodId, PodError> {
         let snapshot = self.pod(id)?;
         match snapshot.pod.phase {
             PodPhase::Ready => Ok(snapshot.pod.id),
@@ -129,7 +129,7 @@ impl Pods {
     ///
     /// # Errors
     /// The container does not run, or the command cannot be started.
-    pub async fn exec(
+    pub(crate) async fn exec(
         &self,
         id: ContainerId,
         command: &[String],
@@ -147,7 +147,11 @@ impl Pods {
     ///
     /// # Errors
     /// The container does not run.
-    pub async fn attach(&self, id: ContainerId, streams: Streams) -> Result<Session, PodError> {
+    pub(crate) async fn attach(
+        &self,
+        id: ContainerId,
+        streams: Streams,
+    ) -> Result<Session, PodError> {
         let wanted = "clients attach to running containers";
         let (_, record, link) = self.running(&id.to_string(), wanted)?;
         let session = session::attach(&record, &link, streams).await;
@@ -158,7 +162,7 @@ impl Pods {
     ///
     /// # Errors
     /// The pod does not run, or nothing listens there.
-    pub async fn dial(&self, id: PodId, port: u16) -> Result<TcpStream, PodError> {
+    pub(crate) async fn dial(&self, id: PodId, port: u16) -> Result<TcpStream, PodError> {
         let dialled = session::dial(&*self.link(id)?, port).await;
         dialled.map_err(|error| match self.ready_pod(&id.to_string()) {
             Ok(_) => error,
@@ -167,7 +171,7 @@ impl Pods {
     }
 
     /// Waits until a pod's processes have all ended. At once for one that does not run.
-    pub async fn pod_end(&self, id: PodId) {
+    pub(crate) async fn pod_end(&self, id: PodId) {
         if let Ok(link) = self.link(id) {
             session::shim_end(&link).await;
         }

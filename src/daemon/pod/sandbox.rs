@@ -45,7 +45,7 @@ const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A sandbox whose pause runs.
 #[derive(Debug)]
-pub struct Made {
+pub(super) struct Made {
     /// Its shim.
     pub link: ShimLink,
     /// What the shim reports.
@@ -59,7 +59,10 @@ pub struct Made {
 }
 
 /// The OCI runtime Spec of a pod's pause.
-pub fn pause_spec(node: &Node, pod: &PodRecord) -> Result<oci_spec::runtime::Spec, PodError> {
+pub(super) fn pause_spec(
+    node: &Node,
+    pod: &PodRecord,
+) -> Result<oci_spec::runtime::Spec, PodError> {
     let seccomp = seccomp::localhost_profile(&pod.config.security.seccomp)?;
     // Until the other pod is found, its name is only one that fits.
     let joins = pod.config.experiments.join_network.is_some();
@@ -83,18 +86,18 @@ fn pause_plan(node: &Node, pod: &PodRecord) -> Result<ExperimentPausePlan, PodEr
 }
 
 /// The cgroup of a pod's pause.
-pub fn pause_cgroup(pod: &PodRecord) -> Result<CgroupPath, PodError> {
+pub(super) fn pause_cgroup(pod: &PodRecord) -> Result<CgroupPath, PodError> {
     Ok(CgroupPath::new(&pod.cgroup)?.join(&pod.id.to_string())?)
 }
 
 /// The cgroup in which everything of a pod is counted: the one that the request names, if it names one.
-pub fn own_cgroup(pod: &PodRecord) -> Result<CgroupPath, PodError> {
+pub(super) fn own_cgroup(pod: &PodRecord) -> Result<CgroupPath, PodError> {
     let slice = scope::slice(pod).filter(|_| pod.config.cgroup_parent.is_some());
     Ok(CgroupPath::new(slice.unwrap_or(&pod.cgroup))?)
 }
 
 /// Makes everything of a pod. On failure the caller calls [`release`].
-pub async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<Made, PodError> {
+pub(super) async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<Made, PodError> {
     let mut plan = pause_plan(node, pod)?;
     let late = sysctls::take_late(&mut plan.base, &pod.config, node.spawner.protocol());
     let joined = joined::namespace(node, pod).await?;
@@ -164,7 +167,7 @@ impl Order {
     }
 
     /// Of a container's plan.
-    pub fn of_container(
+    pub(super) fn of_container(
         pod: &PodRecord,
         plan: ExperimentContainerPlan,
         hooks: Option<Hooks>,
@@ -183,7 +186,7 @@ impl Order {
     }
 
     /// The plan.
-    pub fn plan(&self) -> BorrowedFd<'_> {
+    pub(super) fn plan(&self) -> BorrowedFd<'_> {
         let (Self::Plain(plan) | Self::Experiment(plan) | Self::Hooked(plan)) = self;
         plan.as_fd()
     }
@@ -285,7 +288,7 @@ fn identities(report: &PauseReport) -> (ProcessIdentity, ProcessIdentity) {
 
 /// Releases everything that a pod holds of the machine, in any state of it. Every step is tried; the
 /// failures come back. Files on disk stay: the status is still to be read.
-pub async fn release(
+pub(super) async fn release(
     node: &Arc<Node>,
     pod: &PodRecord,
     containers: Vec<ContainerId>,
@@ -352,7 +355,7 @@ pub(super) fn kill_and_remove(node: &Node, path: &CgroupPath) -> Result<(), PodE
 }
 
 /// Checks a request before anything is made: what is wrong with it is known without the machine.
-pub fn validate(node: &Node, config: &PodConfig, pod: &PodRecord) -> Result<(), PodError> {
+pub(super) fn validate(node: &Node, config: &PodConfig, pod: &PodRecord) -> Result<(), PodError> {
     match config.runtime_handler.as_str() {
         "" | "holdfast" => {}
         other => return Err(PodError::UnknownHandler(other.to_owned())),

@@ -28,7 +28,7 @@ fn name(id: PodId) -> String {
 }
 
 /// The cgroup of a pod's scope in a slice.
-pub fn place(id: PodId, slice: &Slice) -> Result<CgroupPath, PodError> {
+pub(super) fn place(id: PodId, slice: &Slice) -> Result<CgroupPath, PodError> {
     Ok(CgroupPath::new(&format!(
         "{}/{}",
         slice.cgroup(),
@@ -37,14 +37,18 @@ pub fn place(id: PodId, slice: &Slice) -> Result<CgroupPath, PodError> {
 }
 
 /// The slice of a pod whose cgroup is a scope; none with cgroupfs.
-pub fn slice(pod: &PodRecord) -> Option<&str> {
+pub(super) fn slice(pod: &PodRecord) -> Option<&str> {
     pod.cgroup
         .strip_suffix(&name(pod.id))
         .map(|slice| slice.trim_end_matches('/'))
 }
 
 /// Makes the scope around the pod's shim, and the pause's cgroup in it.
-pub async fn enter(node: &Arc<Node>, pod: &PodRecord, link: &ShimLink) -> Result<Cgroup, PodError> {
+pub(super) async fn enter(
+    node: &Arc<Node>,
+    pod: &PodRecord,
+    link: &ShimLink,
+) -> Result<Cgroup, PodError> {
     const DOING: &str = "ask the pod's shim for its process id";
     let answer = link
         .ask(Request::Identify, &[])
@@ -76,7 +80,7 @@ pub async fn enter(node: &Arc<Node>, pod: &PodRecord, link: &ShimLink) -> Result
 }
 
 /// Ends the scope with what is left in it. May be repeated.
-pub async fn leave(node: &Arc<Node>, pod: &PodRecord) -> Result<(), PodError> {
+pub(super) async fn leave(node: &Arc<Node>, pod: &PodRecord) -> Result<(), PodError> {
     if slice(pod).is_none() {
         return Ok(());
     }

@@ -18,12 +18,12 @@ use holdfast_kernel::sys::regular;
 use holdfast_wire::{Failure, Step};
 
 /// Whether a profile is a file, which somebody named.
-pub fn is_file(choice: &SeccompChoice) -> bool {
+pub(super) fn is_file(choice: &SeccompChoice) -> bool {
     matches!(choice, SeccompChoice::Localhost(_))
 }
 
 /// The OCI profile behind a Localhost choice.
-pub fn localhost_profile(choice: &SeccompChoice) -> Result<Option<LinuxSeccomp>, PodError> {
+pub(super) fn localhost_profile(choice: &SeccompChoice) -> Result<Option<LinuxSeccomp>, PodError> {
     match choice {
         SeccompChoice::Localhost(path) => {
             read("security_context.seccomp.localhost_ref", path).map(Some)
@@ -50,7 +50,7 @@ fn read(field: &'static str, path: &HostPath) -> Result<LinuxSeccomp, PodError> 
 /// A choice with the content of what it names, where that comes from the store. What is pinned goes into the record
 /// of the pod or container: it is what its processes have, also those of later commands, whatever becomes of the
 /// store and of the file.
-pub async fn pin(node: &Arc<Node>, choice: &mut SeccompChoice) -> Result<(), PodError> {
+pub(super) async fn pin(node: &Arc<Node>, choice: &mut SeccompChoice) -> Result<(), PodError> {
     let SeccompChoice::Oci(pulled) = choice else {
         return Ok(());
     };
@@ -69,7 +69,7 @@ pub async fn pin(node: &Arc<Node>, choice: &mut SeccompChoice) -> Result<(), Pod
 }
 
 /// The error of a launch plan. Where a profile cannot be compiled, it names the field and the profile.
-pub fn of_plan(choice: &SeccompChoice) -> impl FnOnce(PlanError) -> PodError {
+pub(super) fn of_plan(choice: &SeccompChoice) -> impl FnOnce(PlanError) -> PodError {
     move |error| match error {
         PlanError::Seccomp { part, source } => PodError::SeccompFilter {
             place: place(choice, part),
@@ -106,14 +106,18 @@ fn place(choice: &SeccompChoice, part: FilterPart) -> String {
 /// A profile that somebody has named, and what it is known to forbid of what a start needs: what is to be said when
 /// the start fails.
 #[derive(Debug)]
-pub struct Suspect {
+pub(super) struct Suspect {
     place: String,
     forbidden: Vec<&'static str>,
 }
 
 impl Suspect {
     /// The profile of a process, unless it has none or the default one.
-    pub fn of(choice: &SeccompChoice, spec: &Spec, base: Option<&LinuxSeccomp>) -> Option<Self> {
+    pub(super) fn of(
+        choice: &SeccompChoice,
+        spec: &Spec,
+        base: Option<&LinuxSeccomp>,
+    ) -> Option<Self> {
         if matches!(
             choice,
             SeccompChoice::RuntimeDefault | SeccompChoice::Unconfined
@@ -158,7 +162,7 @@ impl Suspect {
 }
 
 /// The error of a failed start: what its filter explains, and otherwise what `other` makes of it.
-pub fn of_start(
+pub(super) fn of_start(
     suspect: Option<Suspect>,
     other: impl FnOnce(LinkError) -> PodError,
 ) -> impl FnOnce(LinkError) -> PodError {
@@ -220,7 +224,7 @@ impl Pods {
     ///
     /// # Errors
     /// Says what is wrong with it.
-    pub fn check_profile(&self, text: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
+    pub(crate) fn check_profile(&self, text: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
         let profile = parse_artifact(text)?;
         self.0.filters.get(&profile)?;
         Ok(())

@@ -40,7 +40,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Which standard streams a client wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Streams {
+pub(crate) struct Streams {
     /// It sends standard input.
     pub stdin: bool,
     /// It takes standard output.
@@ -53,18 +53,18 @@ pub struct Streams {
 
 /// The terminal of a session.
 #[derive(Debug)]
-pub struct Terminal(OwnedFd);
+pub(crate) struct Terminal(OwnedFd);
 
 impl Terminal {
     /// Sets its size. One that has hung up has none.
-    pub fn resize(&self, size: TerminalSize) {
+    pub(crate) fn resize(&self, size: TerminalSize) {
         let _ = tty::set_size(self.0.as_fd(), size.rows, size.columns);
     }
 }
 
 /// A process or a container with its streams. Dropping it closes them.
 #[derive(Debug)]
-pub struct Session {
+pub(crate) struct Session {
     /// Write standard input here; dropping it is the end of the input.
     pub stdin: Option<Sender>,
     /// Read standard output here. A terminal ends with an error.
@@ -79,7 +79,7 @@ pub struct Session {
 
 /// How a session ends.
 #[derive(Debug)]
-pub enum SessionEnd {
+pub(crate) enum SessionEnd {
     /// With the process.
     Process(ProcessEnd),
     /// With the output.
@@ -88,7 +88,7 @@ pub enum SessionEnd {
 
 /// The end of an exec process.
 #[derive(Debug)]
-pub struct ProcessEnd {
+pub(crate) struct ProcessEnd {
     link: ShimLink,
     exec: u64,
     status: oneshot::Receiver<ExitStatus>,
@@ -105,7 +105,7 @@ impl ProcessEnd {
     }
 
     /// Waits for the process. Its exit code; `None` when the pod's shim has ended and nobody knows.
-    pub async fn wait(&mut self) -> Option<i32> {
+    pub(crate) async fn wait(&mut self) -> Option<i32> {
         let status = (&mut self.status).await;
         status.ok().map(ExitStatus::code)
     }
@@ -119,7 +119,7 @@ impl Drop for ProcessEnd {
 
 /// An attached client's end.
 #[derive(Debug)]
-pub struct ClientEnd {
+pub(crate) struct ClientEnd {
     link: ShimLink,
     client: u64,
     dropped: oneshot::Receiver<()>,
@@ -136,7 +136,7 @@ impl ClientEnd {
     }
 
     /// Whether the output ended because the client did not keep up with the container.
-    pub async fn was_dropped(&mut self) -> bool {
+    pub(crate) async fn was_dropped(&mut self) -> bool {
         // The shim tells it before the output ends, and answers in order. This asks for nothing; an error means
         // that the shim has ended.
         let nothing = Request::Acknowledge { sequence: u64::MAX };
@@ -187,7 +187,7 @@ fn null() -> Result<OwnedFd, PodError> {
 }
 
 /// Starts a command in a container with a client at its streams. A terminal has its size before the command runs.
-pub async fn exec(
+pub(super) async fn exec(
     node: &Node,
     pod: &PodSnapshot,
     record: &ContainerRecord,
@@ -286,7 +286,7 @@ fn nonblocking(file: &OwnedFd) -> Result<(), PodError> {
 }
 
 /// Puts a client at the streams of a running container, from now on.
-pub async fn attach(
+pub(super) async fn attach(
     record: &ContainerRecord,
     link: &ShimLink,
     streams: Streams,
@@ -338,13 +338,13 @@ pub async fn attach(
 }
 
 /// Waits until a pod's shim has ended, and so everything in the pod.
-pub async fn shim_end(link: &ShimLink) {
+pub(super) async fn shim_end(link: &ShimLink) {
     // Nobody ends by this number: only the end of the connection answers.
     ProcessEnd::new(link).wait().await;
 }
 
 /// Connects to a port of localhost inside a pod's network namespace: IPv4, and then IPv6.
-pub async fn dial(link: &ShimLink, port: u16) -> Result<AsyncTcpStream, PodError> {
+pub(super) async fn dial(link: &ShimLink, port: u16) -> Result<AsyncTcpStream, PodError> {
     let addresses = [
         (IpFamily::V4, IpAddr::V4(Ipv4Addr::LOCALHOST)),
         (IpFamily::V6, IpAddr::V6(Ipv6Addr::LOCALHOST)),

@@ -18,7 +18,7 @@ impl Pods {
     ///
     /// # Errors
     /// It is not known, or a file that it names is gone.
-    pub async fn runtime_spec(&self, id: &str) -> Result<Spec, PodError> {
+    pub(crate) async fn runtime_spec(&self, id: &str) -> Result<Spec, PodError> {
         let (pod, record) = self.container(id)?;
         let (node, paths) = (Arc::clone(&self.0), self.paths(&pod.pod));
         let spec = move || container::runtime_spec(&node, &pod, &record);
@@ -31,7 +31,7 @@ impl Pods {
     ///
     /// # Errors
     /// It is not known, or a file that it names is gone.
-    pub async fn pause_spec(&self, id: &str) -> Result<Spec, PodError> {
+    pub(crate) async fn pause_spec(&self, id: &str) -> Result<Spec, PodError> {
         let (node, snapshot) = (Arc::clone(&self.0), self.pod(id)?);
         let paths = self.paths(&snapshot.pod);
         let spec = move || sandbox::pause_spec(&node, &snapshot.pod);
@@ -41,7 +41,7 @@ impl Pods {
     }
 
     /// Where the network namespace of a pod is pinned, if it is.
-    pub fn pinned_network(&self, pod: &PodRecord) -> Option<PathBuf> {
+    pub(crate) fn pinned_network(&self, pod: &PodRecord) -> Option<PathBuf> {
         Some(self.netns_path(pod)).filter(|path| path.exists())
     }
 

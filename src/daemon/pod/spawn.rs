@@ -56,7 +56,7 @@ pub enum SpawnError {
 
 /// The shim program, and the small mount namespace in which all shims live.
 #[derive(Debug)]
-pub struct Spawner {
+pub(super) struct Spawner {
     program: OwnedFd,
     mount_namespace: OwnedFd,
     greeting: Greeting,
@@ -68,7 +68,7 @@ impl Spawner {
     ///
     /// # Errors
     /// The program cannot be read or does not work on this machine.
-    pub fn new(program: &Path, store: &Path) -> Result<Self, SpawnError> {
+    pub(super) fn new(program: &Path, store: &Path) -> Result<Self, SpawnError> {
         let program = seal(program).map_err(|source| SpawnError::Program {
             path: program.to_owned(),
             source,
@@ -82,17 +82,17 @@ impl Spawner {
     }
 
     /// The mount namespace that a new shim is to enter.
-    pub fn mount_namespace(&self) -> BorrowedFd<'_> {
+    pub(super) fn mount_namespace(&self) -> BorrowedFd<'_> {
         self.mount_namespace.as_fd()
     }
 
     /// Why pods cannot have user namespaces of their own on this machine; none when they can.
-    pub fn user_namespace_problem(&self) -> Option<&str> {
+    pub(super) fn user_namespace_problem(&self) -> Option<&str> {
         Some(self.greeting.user_namespace_problem.as_str()).filter(|problem| !problem.is_empty())
     }
 
     /// The version of the protocol in which new shims are spoken to.
-    pub fn protocol(&self) -> Protocol {
+    pub(super) fn protocol(&self) -> Protocol {
         self.greeting.protocol
     }
 
@@ -101,7 +101,7 @@ impl Spawner {
     ///
     /// # Errors
     /// The socket or the process cannot be made.
-    pub fn shim(&self, state: BorrowedFd<'_>) -> Result<(), SpawnError> {
+    pub(super) fn shim(&self, state: BorrowedFd<'_>) -> Result<(), SpawnError> {
         let _step = fault::step("shim.spawn").map_err(|errno| SpawnError::Start(errno.into()))?;
         let listener = listen_in(state).map_err(SpawnError::Socket)?;
         let _run = fault::mark("shim.run");

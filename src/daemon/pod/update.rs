@@ -10,7 +10,7 @@ use crate::spec::{Resources, resources};
 use holdfast_kernel::cgroup::{Ceiling, CgroupError, Limits};
 
 /// The resources in force after an update: what the update leaves at its zero value stays.
-pub fn merged(old: &Resources, new: &Resources) -> Resources {
+pub(super) fn merged(old: &Resources, new: &Resources) -> Resources {
     let number = |old, new| if new == 0 { old } else { new };
     let text = |old: &String, new: &String| {
         if new.is_empty() {
@@ -42,7 +42,7 @@ pub fn merged(old: &Resources, new: &Resources) -> Resources {
 
 /// Writes the resources of a record to its cgroup, all or nothing, and returns them as they are in force then.
 /// Blocks.
-pub fn apply(
+pub(super) fn apply(
     node: &Node,
     pod: &PodSnapshot,
     record: &ContainerRecord,

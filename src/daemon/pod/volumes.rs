@@ -11,7 +11,7 @@ use crate::spec::{ContainerPath, HostPath, PathError};
 
 /// What is done about the volumes that images declare.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ImageVolumes {
+pub(crate) enum ImageVolumes {
     /// Each container gets a directory for each.
     #[default]
     Bind,
@@ -46,7 +46,7 @@ fn of_image(record: &ContainerRecord) -> impl FnOnce(PathError) -> PodError {
 }
 
 /// Where the volumes of a container are mounted, and the directories that they are.
-pub fn mounts(
+pub(super) fn mounts(
     node: &Node,
     record: &ContainerRecord,
 ) -> Result<Vec<(ContainerPath, HostPath)>, PodError> {
@@ -60,7 +60,7 @@ pub fn mounts(
 }
 
 /// Makes the directories and fills them. Blocks.
-pub fn make(node: &Node, record: &ContainerRecord) -> Result<(), PodError> {
+pub(super) fn make(node: &Node, record: &ContainerRecord) -> Result<(), PodError> {
     for (path, number) in places(record)? {
         let directory = node.make_volume(record.id, number)?;
         let layers = &record.image.layers;

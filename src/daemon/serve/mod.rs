@@ -12,7 +12,7 @@
 mod authority;
 mod config;
 #[cfg(feature = "fuzz")]
-pub mod fuzz;
+pub(crate) mod fuzz;
 mod logging;
 mod metrics;
 mod quantity;
@@ -22,8 +22,8 @@ mod startup;
 mod watchdog;
 
 pub use config::{Config, ConfigError, DEFAULT_PATH};
-pub use logging::LogError;
-pub use socket::SocketError;
+pub(crate) use logging::LogError;
+pub(crate) use socket::SocketError;
 pub use startup::{StartError, run, runtime};
 
 #[cfg(test)]

@@ -14,15 +14,13 @@ use super::{
     ImageDefaults, IpcMode, PathError, PodConfig, PodPaths, VolumePropagation, capabilities, cdi,
     confinement, devices, mounts, namespaces, process,
 };
-use holdfast_kernel::id::{ContainerId, PodId};
+use holdfast_kernel::id::PodId;
 
 /// Everything that shapes a container's Spec.
 #[derive(Debug, Clone, Copy)]
-pub struct SpecRequest<'a> {
+pub(crate) struct SpecRequest<'a> {
     /// The pod.
     pub pod_id: &'a PodId,
-    /// The container.
-    pub container_id: &'a ContainerId,
     /// The pod as requested.
     pub pod: &'a PodConfig,
     /// The container as requested.
@@ -51,7 +49,7 @@ pub struct SpecRequest<'a> {
 
 /// Everything that shapes the Spec of a pod's pause.
 #[derive(Debug, Clone, Copy)]
-pub struct PodSpecRequest<'a> {
+pub(crate) struct PodSpecRequest<'a> {
     /// The pod.
     pub pod_id: &'a PodId,
     /// The pod as requested.
@@ -132,7 +130,7 @@ pub(super) const SHM_OPTIONS: [&str; 5] = ["noexec", "nosuid", "nodev", "mode=17
 ///
 /// # Errors
 /// [`SpecError`] names the field that cannot be met.
-pub fn build(request: &SpecRequest<'_>) -> Result<Spec, SpecError> {
+pub(crate) fn build(request: &SpecRequest<'_>) -> Result<Spec, SpecError> {
     let security = &request.container.security;
     if security.privileged && !request.pod.security.privileged {
         return Err(SpecError::PrivilegedInPlainPod);
@@ -178,7 +176,7 @@ pub fn build(request: &SpecRequest<'_>) -> Result<Spec, SpecError> {
 ///
 /// # Errors
 /// [`SpecError`] names the field that cannot be met.
-pub fn build_pod(request: &PodSpecRequest<'_>) -> Result<Spec, SpecError> {
+pub(crate) fn build_pod(request: &PodSpecRequest<'_>) -> Result<Spec, SpecError> {
     let PodSpecRequest { pod, .. } = *request;
     let identity = pause_identity(pod)?;
     experiments::check(pod, request.host)?;

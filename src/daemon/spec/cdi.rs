@@ -11,11 +11,11 @@ use super::{ContainerPath, DeviceGrant, SpecError};
 use holdfast_wire::plan::HookMoment;
 
 /// In front of annotations whose values name devices, separated by commas.
-pub const CDI_ANNOTATION: &str = "cdi.k8s.io/";
+pub(crate) const CDI_ANNOTATION: &str = "cdi.k8s.io/";
 
 /// The changes of all devices of a container together, found out when it was created.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CdiEdits {
+pub(crate) struct CdiEdits {
     /// Environment, `NAME=value` each; they win over the request's.
     pub env: Vec<String>,
     /// Device nodes.
@@ -31,7 +31,7 @@ pub struct CdiEdits {
 
 /// A hook of a device: a program of the node, named by a file in one of the node's directories of descriptions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CdiHook {
+pub(crate) struct CdiHook {
     /// When it is run.
     pub moment: HookMoment,
     /// The program.
@@ -46,7 +46,7 @@ pub struct CdiHook {
 
 /// A mount of a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CdiMount {
+pub(crate) struct CdiMount {
     /// Path of the host.
     pub host_path: PathBuf,
     /// Where, in the container.
@@ -106,7 +106,7 @@ impl CdiMount {
     ///
     /// # Errors
     /// [`SpecError`] for a path outside of the root and for one that nothing may cover.
-    pub fn check(&self, field: &str) -> Result<(), SpecError> {
+    pub(crate) fn check(&self, field: &str) -> Result<(), SpecError> {
         self.target(field).map(drop)
     }
 
@@ -134,7 +134,7 @@ impl CdiMount {
 }
 
 /// The devices that a request names, by field and by annotation, each once and in that order.
-pub fn cdi_names<'a>(
+pub(crate) fn cdi_names<'a>(
     field: &'a [String],
     annotations: impl Iterator<Item = (&'a String, &'a String)>,
 ) -> Vec<&'a str> {

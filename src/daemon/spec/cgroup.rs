@@ -77,7 +77,7 @@ pub(super) fn access(request: &SpecRequest<'_>) -> Result<&'static str, SpecErro
 
 /// Whether a container's cgroup has to belong to its user, as the OCI runtime specification wants it ("Cgroup
 /// ownership" in config-linux.md): version 2, a namespace of its own, and mounted for writing.
-pub fn delegated(pod: &PodConfig, container: &ContainerConfig, host: &HostFacts) -> bool {
+pub(crate) fn delegated(pod: &PodConfig, container: &ContainerConfig, host: &HostFacts) -> bool {
     host.cgroup_delegation
         && container.security.cgroup_access == CgroupAccess::ReadWrite
         && of(pod, container) == Ok(CgroupSharing::Own)

@@ -22,7 +22,7 @@ pub(super) fn seccomp(
 }
 
 /// The filters of a pause and of a container that ask for nothing special: worth compiling ahead.
-pub fn usual_filters(host: &HostFacts) -> [LinuxSeccomp; 2] {
+pub(crate) fn usual_filters(host: &HostFacts) -> [LinuxSeccomp; 2] {
     [Capabilities::new(), capabilities::usual()]
         .map(|bounding| default_profile(&bounding, host.kernel))
 }
@@ -64,7 +64,11 @@ fn profile(
 }
 
 /// What has to allow a call besides the filter of a Spec. OCI has no place for it there.
-pub fn seccomp_base(choice: &SeccompChoice, spec: &Spec, host: &HostFacts) -> Option<LinuxSeccomp> {
+pub(crate) fn seccomp_base(
+    choice: &SeccompChoice,
+    spec: &Spec,
+    host: &HostFacts,
+) -> Option<LinuxSeccomp> {
     let SeccompChoice::Oci(pulled) = choice else {
         return None;
     };

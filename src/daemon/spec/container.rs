@@ -13,7 +13,7 @@ use holdfast_wire::plan::IdMappings;
 
 /// A container as requested. It is kept in the container's record and echoed in its status.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct ContainerConfig {
+pub(crate) struct ContainerConfig {
     /// Who it is in its pod.
     pub metadata: ContainerMetadata,
     /// Image as requested, echoed.
@@ -54,7 +54,7 @@ pub struct ContainerConfig {
 
 /// The key of a container in its pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ContainerMetadata {
+pub(crate) struct ContainerMetadata {
     /// Name of the container.
     pub name: String,
     /// Which attempt at this container.
@@ -63,7 +63,7 @@ pub struct ContainerMetadata {
 
 /// The image reference of a request, echoed in statuses.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImageSpec {
+pub(crate) struct ImageSpec {
     /// Reference; usually an image id.
     pub image: String,
     /// What the user wrote.
@@ -76,7 +76,7 @@ pub struct ImageSpec {
 
 /// A volume: CRI `Mount`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VolumeMount {
+pub(crate) struct VolumeMount {
     /// Where, in the container.
     pub container_path: ContainerPath,
     /// What.
@@ -99,7 +99,11 @@ pub struct VolumeMount {
 /// What a mount can forbid: CRI `Mount.mount_options`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum MountOption {
+#[expect(
+    clippy::enum_variant_names,
+    reason = "the options of mount(8) have these names"
+)]
+pub(crate) enum MountOption {
     /// Nothing on it is executed.
     NoExec,
     /// Its device nodes are no devices.
@@ -110,10 +114,10 @@ pub enum MountOption {
 
 impl MountOption {
     /// All that there are.
-    pub const ALL: [Self; 3] = [Self::NoExec, Self::NoDev, Self::NoSuid];
+    pub(crate) const ALL: [Self; 3] = [Self::NoExec, Self::NoDev, Self::NoSuid];
 
     /// Its name, which CRI and OCI share.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::NoExec => "noexec",
             Self::NoDev => "nodev",
@@ -124,7 +128,7 @@ impl MountOption {
 
 /// Where a volume's content comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum VolumeSource {
+pub(crate) enum VolumeSource {
     /// A path of the host; a missing one becomes a directory, as in containerd.
     Host(HostPath),
     /// An image, with a path below its root (empty: all of it).
@@ -138,7 +142,7 @@ pub enum VolumeSource {
 
 impl VolumeSource {
     /// What the Spec calls it: the path, or for an image its reference with the path below it.
-    pub fn spec_name(&self) -> PathBuf {
+    pub(crate) fn spec_name(&self) -> PathBuf {
         match self {
             Self::Host(path) => path.as_path().to_owned(),
             Self::Image { image, sub_path } => Path::new(&image.image).join(sub_path),
@@ -148,7 +152,7 @@ impl VolumeSource {
 
 /// CRI `MountPropagation`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum VolumePropagation {
+pub(crate) enum VolumePropagation {
     /// None: `rprivate`.
     #[default]
     Private,
@@ -160,7 +164,7 @@ pub enum VolumePropagation {
 
 /// A device of the host: CRI `Device`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeviceRequest {
+pub(crate) struct DeviceRequest {
     /// Where, in the container.
     pub container_path: ContainerPath,
     /// Path of the host.
@@ -171,7 +175,7 @@ pub struct DeviceRequest {
 
 /// CRI `LinuxContainerResources`. Zero means unspecified, as in the protocol.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Resources {
+pub(crate) struct Resources {
     /// CFS period in microseconds.
     pub cpu_period: i64,
     /// CFS quota in microseconds; -1: unlimited.
@@ -196,7 +200,7 @@ pub struct Resources {
 
 /// CRI `LinuxContainerSecurityContext`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ContainerSecurity {
+pub(crate) struct ContainerSecurity {
     /// Capabilities to add, with or without `CAP_`, or `ALL`.
     pub add_capabilities: Vec<String>,
     /// Capabilities to drop, or `ALL`.
@@ -233,7 +237,7 @@ pub struct ContainerSecurity {
 
 /// Whose cgroup namespace a container is in: CRI `CgroupNamespace`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum CgroupNamespace {
+pub(crate) enum CgroupNamespace {
     /// Its own, with its cgroup as the root: CRI's CONTAINER.
     Own,
     /// The host's: CRI's NODE.
@@ -242,7 +246,7 @@ pub enum CgroupNamespace {
 
 /// How a container sees the cgroup file system: CRI `CgroupMountMode`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum CgroupAccess {
+pub(crate) enum CgroupAccess {
     /// Read-only, and writable for a privileged container.
     #[default]
     Usual,
@@ -254,7 +258,7 @@ pub enum CgroupAccess {
 
 /// Who the process is to be, as requested.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunAs {
+pub(crate) struct RunAs {
     /// The user.
     pub user: RequestedUser,
     /// The primary group; it needs a user.
@@ -267,7 +271,7 @@ pub struct RunAs {
 
 /// The user of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum RequestedUser {
+pub(crate) enum RequestedUser {
     /// The image's user.
     #[default]
     Image,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Facts of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostFacts {
+pub(crate) struct HostFacts {
     /// Which cgroup tree counts.
     pub cgroup_mode: CgroupMode,
     /// A container can be given its part of the cgroup tree: version 2, mounted with `nsdelegate`.
@@ -33,7 +33,7 @@ pub struct HostFacts {
 
 /// Which cgroup tree counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CgroupMode {
+pub(crate) enum CgroupMode {
     /// Version 1, with or without an unused version 2 tree beside it.
     V1,
     /// Version 2 alone.
@@ -42,7 +42,7 @@ pub enum CgroupMode {
 
 /// A device node of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HostDevice {
+pub(crate) struct HostDevice {
     /// Path of the host; in a container of a privileged pod it is the same.
     pub path: PathBuf,
     /// Kind.
@@ -61,7 +61,7 @@ pub struct HostDevice {
 
 /// Kind of a device node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum DeviceKind {
+pub(crate) enum DeviceKind {
     /// Character device.
     Character,
     /// Block device.
@@ -72,7 +72,7 @@ pub enum DeviceKind {
 
 /// Paths of the pod that its containers' Specs name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PodPaths {
+pub(crate) struct PodPaths {
     /// The pod's /etc/hosts.
     pub hosts: PathBuf,
     /// The pod's /etc/hostname.
@@ -89,7 +89,7 @@ pub struct PodPaths {
 
 /// A device that the caller looked up for a [`super::DeviceRequest`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeviceGrant {
+pub(crate) struct DeviceGrant {
     /// The node; `path` is where it is to appear in the container.
     pub device: HostDevice,
     /// Of `r`, `w` and `m`; empty, which only a CDI device may ask for, is the node without a rule of the cgroup.

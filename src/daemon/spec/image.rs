@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The part of an OCI image configuration that shapes a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImageDefaults {
+pub(crate) struct ImageDefaults {
     /// `user`, `uid`, `user:group`, `uid:gid`, … or empty.
     pub user: String,
     /// `NAME=value` each.

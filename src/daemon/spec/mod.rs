@@ -18,7 +18,7 @@ mod cgroup;
 mod confinement;
 mod container;
 mod devices;
-pub mod experiments;
+pub(crate) mod experiments;
 mod host;
 mod image;
 mod mounts;
@@ -26,37 +26,34 @@ mod namespaces;
 mod path;
 mod pod;
 mod process;
-pub mod resources;
-pub mod seccomp;
+pub(crate) mod resources;
+pub(crate) mod seccomp;
 mod security;
 mod signal;
-pub mod sysctl;
-pub mod user;
+pub(crate) mod sysctl;
+pub(crate) mod user;
 
 #[cfg(test)]
 mod tests;
 
-pub use build::{PodSpecRequest, SpecError, SpecRequest, build, build_pod};
-pub use cdi::{CDI_ANNOTATION, CdiEdits, CdiHook, CdiMount, cdi_names};
-pub use cgroup::delegated;
-pub use confinement::{seccomp_base, usual_filters};
-pub use container::{
+pub(crate) use build::{PodSpecRequest, SpecError, SpecRequest, build, build_pod};
+pub(crate) use cdi::{CdiEdits, CdiHook, CdiMount, cdi_names};
+pub(crate) use cgroup::delegated;
+pub(crate) use confinement::{seccomp_base, usual_filters};
+pub(crate) use container::{
     CgroupAccess, CgroupNamespace, ContainerConfig, ContainerMetadata, ContainerSecurity,
     DeviceRequest, ImageSpec, MountOption, RequestedUser, Resources, RunAs, VolumeMount,
     VolumePropagation, VolumeSource,
 };
-pub use host::{CgroupMode, DeviceGrant, DeviceKind, HostDevice, HostFacts, PodPaths};
-pub use image::ImageDefaults;
-pub use namespaces::pid_mode;
-pub use path::{ContainerPath, HostPath, PathError};
-pub use pod::{
+pub(crate) use host::{CgroupMode, DeviceGrant, DeviceKind, HostDevice, HostFacts, PodPaths};
+pub(crate) use image::ImageDefaults;
+pub(crate) use path::{ContainerPath, HostPath, PathError};
+pub(crate) use pod::{
     DnsConfig, IpcMode, NamespaceOptions, NetMode, PidMode, PodConfig, PodMetadata, PodSecurity,
     PortMapping, Protocol,
 };
-pub use process::DEFAULT_PATH;
-pub use security::{
+pub(crate) use security::{
     AppArmorChoice, GroupsPolicy, PinnedProfile, PulledProfile, SeccompChoice, SelinuxOptions,
 };
-pub use signal::{Signal, SignalError};
-pub use sysctl::SysctlError;
-pub use user::{Identity, UserError};
+pub(crate) use signal::{Signal, SignalError};
+pub(crate) use user::{Identity, UserError};

@@ -17,7 +17,7 @@ use holdfast_wire::plan::{IdMappings, IdRange};
 const MAX_HOSTNAME: usize = 64;
 
 /// The pid mode that counts for a container: its wish for the pod's namespace means what the pod chose.
-pub fn pid_mode(pod: &PodConfig, container: &ContainerConfig) -> PidMode {
+pub(crate) fn pid_mode(pod: &PodConfig, container: &ContainerConfig) -> PidMode {
     match (container.security.pid, pod.namespaces.pid) {
         (PidMode::Pod, PidMode::Target(_)) => PidMode::Pod,
         (PidMode::Pod, chosen) => chosen,

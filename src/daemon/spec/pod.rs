@@ -11,7 +11,7 @@ use holdfast_wire::plan::IdMappings;
 
 /// A pod sandbox as requested. It is kept in the pod's record and echoed in its status.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct PodConfig {
+pub(crate) struct PodConfig {
     /// Who it is to the kubelet.
     pub metadata: PodMetadata,
     /// Host name; empty: the node's.
@@ -47,18 +47,18 @@ pub struct PodConfig {
 
 impl PodConfig {
     /// Whether the pod has a network namespace of its own: not the host's, and not another pod's.
-    pub fn owns_network(&self) -> bool {
+    pub(crate) fn owns_network(&self) -> bool {
         self.namespaces.network == NetMode::Pod && self.experiments.join_network.is_none()
     }
 
     /// Whether the pod has a UTS namespace of its own, and so a host name. In the host's network it has one when it asks
     /// for a name, as with CRI-O; a kubelet asks for none there.
-    pub fn has_own_uts(&self) -> bool {
+    pub(crate) fn has_own_uts(&self) -> bool {
         self.namespaces.network == NetMode::Pod || !self.hostname.is_empty()
     }
 
     /// User and group that are root inside the pod, as the host counts.
-    pub fn root_owner(&self) -> (u32, u32) {
+    pub(crate) fn root_owner(&self) -> (u32, u32) {
         let map = self.namespaces.userns.as_ref();
         let uid = map.and_then(|map| map.outside_user(0)).unwrap_or(0);
         let gid = map.and_then(|map| map.outside_group(0)).unwrap_or(0);
@@ -68,7 +68,7 @@ impl PodConfig {
 
 /// The key of a pod: two requests with the same metadata mean the same pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct PodMetadata {
+pub(crate) struct PodMetadata {
     /// Name of the pod.
     pub name: String,
     /// Kubernetes uid.
@@ -81,7 +81,7 @@ pub struct PodMetadata {
 
 /// Content of /etc/resolv.conf.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DnsConfig {
+pub(crate) struct DnsConfig {
     /// Name servers.
     pub servers: Vec<String>,
     /// Search domains.
@@ -92,7 +92,7 @@ pub struct DnsConfig {
 
 /// Transport protocol of a port.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     /// TCP.
     #[default]
     Tcp,
@@ -104,7 +104,7 @@ pub enum Protocol {
 
 /// A port of the host that leads into the pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PortMapping {
+pub(crate) struct PortMapping {
     /// Protocol.
     pub protocol: Protocol,
     /// Port in the pod.
@@ -117,7 +117,7 @@ pub struct PortMapping {
 
 /// Namespace modes of a pod: CRI `NamespaceOption`. Its zero value shares pid in the pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NamespaceOptions {
+pub(crate) struct NamespaceOptions {
     /// Network (and with it UTS).
     pub network: NetMode,
     /// System V IPC, POSIX message queues and /dev/shm.
@@ -130,7 +130,7 @@ pub struct NamespaceOptions {
 
 /// Network and UTS namespaces.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum NetMode {
+pub(crate) enum NetMode {
     /// The pod's own.
     #[default]
     Pod,
@@ -140,7 +140,7 @@ pub enum NetMode {
 
 /// IPC namespace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum IpcMode {
+pub(crate) enum IpcMode {
     /// The pod's own.
     #[default]
     Pod,
@@ -150,7 +150,7 @@ pub enum IpcMode {
 
 /// Pid namespace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PidMode {
+pub(crate) enum PidMode {
     /// One that all containers of the pod share; the pause is its process 1.
     #[default]
     Pod,
@@ -164,7 +164,7 @@ pub enum PidMode {
 
 /// CRI `LinuxSandboxSecurityContext`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PodSecurity {
+pub(crate) struct PodSecurity {
     /// User of the pause process.
     pub run_as_user: Option<u32>,
     /// Group of the pause process; it needs a user.

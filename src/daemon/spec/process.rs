@@ -5,7 +5,8 @@ use oci_spec::runtime::{Process, User};
 use super::{ContainerConfig, ContainerPath, Identity, ImageDefaults, SpecError, SpecRequest};
 
 /// The search path when neither the image nor the request has one.
-pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const DEFAULT_PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Process without capabilities and filters, which the caller adds.
 pub(super) fn process(request: &SpecRequest<'_>) -> Result<Process, SpecError> {
@@ -146,18 +147,5 @@ impl Environment {
             Some(at) => self.0[at] = entry,
             None => self.0.push(entry),
         }
-    }
-}
-
-impl ContainerConfig {
-    /// The variables whose values are not UTF-8: JSON cannot hold them, so the Spec has replacement
-    /// characters and the launch plan needs the bytes beside it.
-    pub fn exact_env(&self) -> Vec<(String, Vec<u8>)> {
-        let inexact = |value: &Vec<u8>| std::str::from_utf8(value).is_err();
-        self.envs
-            .iter()
-            .filter(|(_, value)| inexact(value))
-            .cloned()
-            .collect()
     }
 }

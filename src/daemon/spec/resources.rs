@@ -6,7 +6,7 @@ use super::{Resources, SpecError};
 
 /// The least memory limit with which a container's first process can be made and its program executed: below, the
 /// kernel kills the process before the program runs. crun wants 500 KiB, CRI-O with runc 12 MiB.
-pub const LEAST_MEMORY: i64 = 512 << 10;
+pub(crate) const LEAST_MEMORY: i64 = 512 << 10;
 
 /// The most CPU time of a period that Linux takes, in microseconds: 2^44 - 1, whatever the period.
 const MOST_QUOTA: i64 = (1 << 44) - 1;
@@ -16,7 +16,7 @@ const MOST_QUOTA: i64 = (1 << 44) - 1;
 ///
 /// # Errors
 /// [`SpecError::Invalid`] names the field, the value, and what is allowed.
-pub fn check(resources: &Resources) -> Result<(), SpecError> {
+pub(crate) fn check(resources: &Resources) -> Result<(), SpecError> {
     let refuse = |field: &str, value: &dyn std::fmt::Display, allowed: &str| {
         let field = format!("linux.resources.{field}");
         Err(SpecError::invalid(
@@ -69,7 +69,7 @@ pub fn check(resources: &Resources) -> Result<(), SpecError> {
 ///
 /// # Errors
 /// [`SpecError::Invalid`] for negative values, strange cpu lists and keys of `unified` that are no file names.
-pub fn to_oci(resources: &Resources) -> Result<LinuxResources, SpecError> {
+pub(crate) fn to_oci(resources: &Resources) -> Result<LinuxResources, SpecError> {
     let mut out = LinuxResources::default();
     out.set_cpu(cpu(resources)?).set_memory(memory(resources)?);
     let mut pages = Vec::with_capacity(resources.hugepage_limits.len());

@@ -7,7 +7,7 @@ use super::HostPath;
 
 /// Which seccomp profile applies.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SeccompChoice {
+pub(crate) enum SeccompChoice {
     /// The built-in default profile.
     RuntimeDefault,
     /// No filter. A request without a profile means this, as in containerd.
@@ -21,7 +21,7 @@ pub enum SeccompChoice {
 
 /// A profile from a registry, and the profile that has to allow a call as well.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PulledProfile {
+pub(crate) struct PulledProfile {
     /// Reference with a digest.
     pub reference: String,
     /// A profile in this file of the host; without it the built-in default profile.
@@ -33,7 +33,7 @@ pub struct PulledProfile {
 
 /// The content of a [`PulledProfile`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PinnedProfile {
+pub(crate) struct PinnedProfile {
     /// The profile.
     pub profile: LinuxSeccomp,
     /// The base, where it is a file.
@@ -42,7 +42,7 @@ pub struct PinnedProfile {
 
 /// Which AppArmor profile applies.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum AppArmorChoice {
+pub(crate) enum AppArmorChoice {
     /// The built-in default profile, when the kernel has AppArmor.
     RuntimeDefault,
     /// No profile.
@@ -54,7 +54,7 @@ pub enum AppArmorChoice {
 
 /// Parts of an SELinux label.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SelinuxOptions {
+pub(crate) struct SelinuxOptions {
     /// SELinux user.
     pub user: String,
     /// Role.
@@ -67,7 +67,7 @@ pub struct SelinuxOptions {
 
 /// How the image's group memberships count: CRI `SupplementalGroupsPolicy`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum GroupsPolicy {
+pub(crate) enum GroupsPolicy {
     /// Memberships of the user in the image's /etc/group are added to the list.
     #[default]
     Merge,

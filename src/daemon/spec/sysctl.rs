@@ -87,7 +87,7 @@ const MAX_VALUE: usize = 4095;
 ///
 /// # Errors
 /// [`SysctlError`] for the first key or value that is refused.
-pub fn for_pod(pod: &PodConfig) -> Result<BTreeMap<String, String>, SysctlError> {
+pub(crate) fn for_pod(pod: &PodConfig) -> Result<BTreeMap<String, String>, SysctlError> {
     let mut out = defaults(pod);
     let mut given: BTreeMap<String, (&String, &String)> = BTreeMap::new();
     for (key, value) in &pod.sysctls {
@@ -109,13 +109,13 @@ pub fn for_pod(pod: &PodConfig) -> Result<BTreeMap<String, String>, SysctlError>
 }
 
 /// Whether the request sets parameters of the pod's network. Those that pods have anyway do not count.
-pub fn asks_of_network(pod: &PodConfig) -> bool {
+pub(crate) fn asks_of_network(pod: &PodConfig) -> bool {
     let mut paths = pod.sysctls.keys().filter_map(|key| path_of(key).ok());
     paths.any(|path| owner(&path) == Some(Owner::Network))
 }
 
 /// Whether the request takes IPv6 from an interface. All its addresses go with it (ip-sysctl, disable_ipv6).
-pub fn disables_ipv6(pod: &PodConfig, interface: &str) -> bool {
+pub(crate) fn disables_ipv6(pod: &PodConfig, interface: &str) -> bool {
     let of_interface = format!("net/ipv6/conf/{interface}/disable_ipv6");
     let set = |value: &str| value.trim().parse().is_ok_and(|number: i32| number != 0);
     pod.sysctls.iter().any(|(key, value)| {

@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::{GroupsPolicy, RequestedUser, RunAs};
 
 /// Largest /etc/passwd or /etc/group that is read, in bytes: that of containerd 2.4 (`maxUserFileBytes`).
-pub const MAX_FILE: usize = 10 << 20;
+pub(crate) const MAX_FILE: usize = 10 << 20;
 
 /// `NGROUPS_MAX` of Linux.
-pub const MAX_GROUPS: usize = 65536;
+pub(crate) const MAX_GROUPS: usize = 65536;
 
 /// Resolved user, groups and home.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// User id.
     pub uid: u32,
     /// Primary group id.
@@ -87,7 +87,7 @@ struct Account<'a> {
 ///
 /// # Errors
 /// [`UserError`] for an unknown name, a number out of range, a group without a user and files out of bounds.
-pub fn resolve(
+pub(crate) fn resolve(
     request: &RunAs,
     image_user: &str,
     passwd: Option<&[u8]>,

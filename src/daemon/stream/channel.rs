@@ -11,16 +11,16 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::{Notify, mpsc};
 
 /// Bytes that one stream may have received and not read: the initial window of SPDY/3.1.
-pub const WINDOW: usize = 64 * 1024;
+pub(super) const WINDOW: usize = 64 * 1024;
 
 /// Most bytes of one message to the client.
 const MAX_MESSAGE: usize = 32 * 1024;
 
 /// The number of the connection's own window: SPDY/3.1, 2.6.8.
-pub const CONNECTION: u32 = 0;
+pub(super) const CONNECTION: u32 = 0;
 
 /// Messages that wait for a client to read.
-pub const OUTBOX: usize = 8;
+pub(super) const OUTBOX: usize = 8;
 
 /// How long a client may take to show that it keeps count of windows. Those in use (kubelet, kubectl, crictl)
 /// neither keep count nor send updates: what bounds them is the connection.
@@ -29,11 +29,11 @@ const PROBATION: Duration = Duration::from_millis(20);
 /// The other side is gone, or has reset the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the client has closed the stream")]
-pub struct Gone;
+pub(super) struct Gone;
 
 /// A message to the client, before it has its form on the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Message {
+pub(super) enum Message {
     /// Bytes of a stream.
     Data(u32, Bytes),
     /// Nothing more comes on a stream.
@@ -52,7 +52,7 @@ pub enum Message {
 
 /// Why a stream is broken off: RST_STREAM of SPDY/3.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ResetReason {
+pub(super) enum ResetReason {
     /// There are too many streams.
     Refused = 3,
     /// Nobody wants it any more.
@@ -70,7 +70,7 @@ struct InboxState {
 
 /// What a client has sent on one stream.
 #[derive(Debug, Default)]
-pub struct Inbox {
+pub(super) struct Inbox {
     state: Mutex<InboxState>,
     readable: Notify,
     writable: Notify,
@@ -84,7 +84,7 @@ impl Inbox {
 
     /// Takes bytes, as soon as less than a window waits. Those for a stream that nobody reads are discarded;
     /// false then.
-    pub async fn push(&self, bytes: &[u8]) -> bool {
+    pub(super) async fn push(&self, bytes: &[u8]) -> bool {
         loop {
             // Registered before the look, so that no room that is made in between is missed.
             let room = self.writable.notified();
@@ -105,13 +105,13 @@ impl Inbox {
     }
 
     /// The client sends nothing more.
-    pub fn end(&self) {
+    pub(super) fn end(&self) {
         self.state().ended = true;
         self.readable.notify_one();
     }
 
     /// The client has broken the stream off.
-    pub fn reset(&self) {
+    pub(super) fn reset(&self) {
         let mut state = self.state();
         state.ended = true;
         state.reset = true;
@@ -122,7 +122,7 @@ impl Inbox {
     }
 
     /// Nobody reads any more.
-    pub fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.state().closed
     }
 
@@ -160,21 +160,21 @@ impl Inbox {
 
 /// Whether a client keeps count of windows.
 #[derive(Debug, Default)]
-pub struct Counting {
+pub(super) struct Counting {
     counts: AtomicBool,
     judged: AtomicBool,
 }
 
 impl Counting {
     /// It has shown that it does.
-    pub fn shown(&self) {
+    pub(super) fn shown(&self) {
         self.counts.store(true, Ordering::Relaxed);
     }
 }
 
 /// How much the client allows to be sent.
 #[derive(Debug)]
-pub struct SendWindow {
+pub(super) struct SendWindow {
     left: Mutex<i64>,
     more: Notify,
     counting: Arc<Counting>,
@@ -182,7 +182,7 @@ pub struct SendWindow {
 
 impl SendWindow {
     /// A full window.
-    pub fn new(counting: Arc<Counting>, initial: i64) -> Self {
+    pub(super) fn new(counting: Arc<Counting>, initial: i64) -> Self {
         Self {
             left: Mutex::new(initial),
             more: Notify::new(),
@@ -195,7 +195,7 @@ impl SendWindow {
     }
 
     /// The client allows more, or with another initial window less. False when it allows more than there can be.
-    pub fn add(&self, bytes: i64) -> bool {
+    pub(super) fn add(&self, bytes: i64) -> bool {
         let mut left = self.left();
         *left = left.saturating_add(bytes);
         let possible = *left <= i64::from(i32::MAX);
@@ -235,14 +235,14 @@ impl SendWindow {
 
 /// Room that was read free, for the writer to tell the client.
 #[derive(Debug, Default)]
-pub struct Credits {
+pub(super) struct Credits {
     owed: Mutex<Vec<(u32, usize)>>,
     changed: Notify,
 }
 
 impl Credits {
     /// This much of a stream was read.
-    pub fn give(&self, stream: u32, bytes: usize) {
+    pub(super) fn give(&self, stream: u32, bytes: usize) {
         let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
         match owed.iter_mut().find(|(id, _)| *id == stream) {
             Some((_, owed)) => *owed += bytes,
@@ -253,7 +253,7 @@ impl Credits {
     }
 
     /// Waits until something is owed, and takes it.
-    pub async fn take(&self) -> Vec<(u32, usize)> {
+    pub(super) async fn take(&self) -> Vec<(u32, usize)> {
         loop {
             let changed = self.changed.notified();
             let owed =
@@ -268,7 +268,7 @@ impl Credits {
 
 /// What a stream of a transport with windows has more than others.
 #[derive(Debug, Clone)]
-pub struct Windows {
+pub(super) struct Windows {
     /// Of the stream.
     pub stream: Arc<SendWindow>,
     /// Of the connection.
@@ -279,7 +279,7 @@ pub struct Windows {
 
 /// One stream of a client. Dropping it says that nobody reads any more; it does not end it.
 #[derive(Debug)]
-pub struct Stream {
+pub(super) struct Stream {
     id: u32,
     inbox: Arc<Inbox>,
     outbox: mpsc::Sender<Message>,
@@ -288,7 +288,7 @@ pub struct Stream {
 
 impl Stream {
     /// A stream with its inbox and the way to the connection's writer.
-    pub fn new(id: u32, outbox: mpsc::Sender<Message>, windows: Option<Windows>) -> Self {
+    pub(super) fn new(id: u32, outbox: mpsc::Sender<Message>, windows: Option<Windows>) -> Self {
         Self {
             id,
             inbox: Arc::default(),
@@ -298,17 +298,17 @@ impl Stream {
     }
 
     /// Where the connection's reader puts what comes in.
-    pub fn inbox(&self) -> Arc<Inbox> {
+    pub(super) fn inbox(&self) -> Arc<Inbox> {
         Arc::clone(&self.inbox)
     }
 
     /// Its number on the connection.
-    pub fn id(&self) -> u32 {
+    pub(super) fn id(&self) -> u32 {
         self.id
     }
 
     /// What the client has sent; `None` when nothing more comes. Nothing is lost when this is cancelled.
-    pub async fn read(&self) -> Option<Bytes> {
+    pub(super) async fn read(&self) -> Option<Bytes> {
         let bytes = self.inbox.read().await?;
         if let Some(windows) = &self.windows {
             windows.credits.give(self.id, bytes.len());
@@ -318,7 +318,7 @@ impl Stream {
     }
 
     /// The client has broken the stream off.
-    pub fn is_reset(&self) -> bool {
+    pub(super) fn is_reset(&self) -> bool {
         self.inbox.state().reset
     }
 
@@ -326,7 +326,7 @@ impl Stream {
     ///
     /// # Errors
     /// The client is gone or has reset the stream.
-    pub async fn write(&self, bytes: &mut Bytes) -> Result<(), Gone> {
+    pub(super) async fn write(&self, bytes: &mut Bytes) -> Result<(), Gone> {
         while !bytes.is_empty() {
             let permit = self.outbox.reserve().await.map_err(|_| Gone)?;
             // Registered before the look, so that no reset in between is missed.
@@ -375,7 +375,7 @@ impl Stream {
     ///
     /// # Errors
     /// The client is gone.
-    pub async fn greet(&self) -> Result<(), Gone> {
+    pub(super) async fn greet(&self) -> Result<(), Gone> {
         let empty = Message::Data(self.id, Bytes::new());
         self.outbox.send(empty).await.map_err(|_| Gone)
     }
@@ -384,7 +384,7 @@ impl Stream {
     ///
     /// # Errors
     /// The client is gone.
-    pub async fn finish(&self) -> Result<(), Gone> {
+    pub(super) async fn finish(&self) -> Result<(), Gone> {
         let end = Message::End(self.id);
         self.outbox.send(end).await.map_err(|_| Gone)
     }
@@ -393,7 +393,7 @@ impl Stream {
     ///
     /// # Errors
     /// The client is gone.
-    pub async fn reset(&self) -> Result<(), Gone> {
+    pub(super) async fn reset(&self) -> Result<(), Gone> {
         let reset = Message::Reset(self.id, ResetReason::Cancel);
         self.outbox.send(reset).await.map_err(|_| Gone)
     }

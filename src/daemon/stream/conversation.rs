@@ -34,7 +34,7 @@ const MOST_PORTS: usize = 64;
 
 /// Why a conversation ended before its time.
 #[derive(Debug, thiserror::Error)]
-pub enum ConversationError {
+pub(super) enum ConversationError {
     /// The connection broke before the protocol was changed.
     #[error("answer the request")]
     Answer(#[from] io::Error),
@@ -50,7 +50,7 @@ pub enum ConversationError {
 }
 
 /// A client and what it may do.
-pub struct Conversation<'a> {
+pub(super) struct Conversation<'a> {
     /// All pods.
     pub pods: &'a Pods,
     /// Its request.
@@ -63,7 +63,7 @@ pub struct Conversation<'a> {
 
 impl Conversation<'_> {
     /// Serves the client to the end.
-    pub async fn run(&self, mut socket: Box<dyn Socket>) -> Result<(), ConversationError> {
+    pub(super) async fn run(&self, mut socket: Box<dyn Socket>) -> Result<(), ConversationError> {
         let planned = match negotiate::transport(self.head) {
             Ok(Transport::Spdy) => self.over_spdy(),
             Ok(Transport::WebSocket) => self.over_websocket(),

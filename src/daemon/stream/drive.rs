@@ -22,7 +22,7 @@ const LINGER: Duration = Duration::from_secs(30);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Runs a connection until the session or the client ends. What the session wrote is sent first.
-pub async fn drive<E>(
+pub(super) async fn drive<E>(
     reader: impl Future<Output = Result<(), E>>,
     writer: impl Future<Output = Result<(), E>>,
     session: impl Future<Output = ()>,
@@ -64,7 +64,7 @@ pub async fn drive<E>(
 
 /// When a connection was last used. Signs of life do not count.
 #[derive(Debug)]
-pub struct Activity {
+pub(super) struct Activity {
     started: Instant,
     /// Milliseconds since the start.
     last: AtomicU64,
@@ -72,7 +72,7 @@ pub struct Activity {
 
 impl Activity {
     /// Used now.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             started: Instant::now(),
             last: AtomicU64::new(0),
@@ -80,13 +80,13 @@ impl Activity {
     }
 
     /// It is used.
-    pub fn note(&self) {
+    pub(super) fn note(&self) {
         let passed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last.store(passed, Ordering::Relaxed);
     }
 
     /// Waits until it was not used for so long.
-    pub async fn idle(&self, limit: Duration) {
+    pub(super) async fn idle(&self, limit: Duration) {
         loop {
             let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
             let due = self.started + last + limit;

@@ -13,7 +13,7 @@ const MAX_HEADERS: usize = 64;
 
 /// Why there is no request.
 #[derive(Debug, thiserror::Error)]
-pub enum HeadError {
+pub(super) enum HeadError {
     /// The connection broke or ended.
     #[error("read the request")]
     Read(#[from] io::Error),
@@ -27,7 +27,7 @@ pub enum HeadError {
 
 /// The head of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Head {
+pub(super) struct Head {
     /// The method.
     pub method: String,
     /// The path with its query.
@@ -38,7 +38,7 @@ pub struct Head {
 impl Head {
     /// The path without its query. A client that takes us for a proxy sends the whole address (RFC 9112, section
     /// 3.2.2), whose host is as unimportant as the header `Host`.
-    pub fn path(&self) -> &str {
+    pub(super) fn path(&self) -> &str {
         let target = match self.target.split_once("://") {
             Some((scheme, rest)) if !scheme.contains(['/', '?']) => {
                 rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/")
@@ -49,7 +49,7 @@ impl Head {
     }
 
     /// All words of a header, however many lines it has.
-    pub fn words<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h str> {
+    pub(super) fn words<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h str> {
         self.values(name)
             .flat_map(|value| value.split(','))
             .map(str::trim)
@@ -57,7 +57,7 @@ impl Head {
     }
 
     /// The values of a header, line by line.
-    pub fn values<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h str> {
+    pub(super) fn values<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h str> {
         let of = move |(header, _): &&(String, String)| header.eq_ignore_ascii_case(name);
         self.headers
             .iter()
@@ -66,7 +66,7 @@ impl Head {
     }
 
     /// Whether a header has a word, in whatever case.
-    pub fn has_word(&self, name: &str, word: &str) -> bool {
+    pub(super) fn has_word(&self, name: &str, word: &str) -> bool {
         self.words(name)
             .any(|found| found.eq_ignore_ascii_case(word))
     }
@@ -76,7 +76,9 @@ impl Head {
 ///
 /// # Errors
 /// It is none, or none comes.
-pub async fn read<R: AsyncRead + Unpin>(reader: &mut R) -> Result<(Head, BytesMut), HeadError> {
+pub(super) async fn read<R: AsyncRead + Unpin>(
+    reader: &mut R,
+) -> Result<(Head, BytesMut), HeadError> {
     let mut buffer = BytesMut::with_capacity(1024);
     loop {
         if let Some((head, length)) = parse(&buffer)? {
@@ -120,7 +122,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, HeadError> {
 
 /// An answer that ends the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub(super) struct Refusal {
     /// Code and reason.
     pub status: &'static str,
     /// What to do about it.
@@ -131,7 +133,7 @@ pub struct Refusal {
 
 impl Refusal {
     /// A refusal without further headers.
-    pub fn new(status: &'static str, text: impl Into<String>) -> Self {
+    pub(super) fn new(status: &'static str, text: impl Into<String>) -> Self {
         Self {
             status,
             text: text.into(),
@@ -140,7 +142,7 @@ impl Refusal {
     }
 
     /// Its bytes.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
         let Self {
             status,
             text,
@@ -160,7 +162,7 @@ impl Refusal {
 }
 
 /// The answer that changes the protocol.
-pub fn switching(protocol: &str, headers: &[(&str, String)]) -> Vec<u8> {
+pub(super) fn switching(protocol: &str, headers: &[(&str, String)]) -> Vec<u8> {
     let mut answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n"
     );

@@ -14,7 +14,7 @@ mod channel;
 mod conversation;
 mod drive;
 #[cfg(feature = "fuzz")]
-pub mod fuzz;
+pub(crate) mod fuzz;
 mod head;
 mod negotiate;
 mod port_forward;
@@ -25,6 +25,6 @@ mod tls;
 mod token;
 mod websocket;
 
-pub use server::{ServerError, ServerSettings, StreamServer, Streaming};
-pub use tls::{Tls, TlsError};
-pub use token::{MOST_PENDING, Purpose, TokenError};
+pub(crate) use server::{ServerError, ServerSettings, StreamServer, Streaming};
+pub(crate) use tls::Tls;
+pub(crate) use token::{Purpose, TokenError};

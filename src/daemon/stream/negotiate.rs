@@ -4,7 +4,7 @@ use super::head::{Head, Refusal};
 
 /// Versions of the remote command protocol: what the `error` stream says, and whether there is `resize`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Version {
+pub(super) enum Version {
     /// Errors as text, no resize.
     V1,
     /// As before, with streams that end one by one.
@@ -26,14 +26,14 @@ const COMMAND: [(&str, Version); 4] = [
 ];
 
 /// The protocol of port-forwards over SPDY.
-pub const PORT_FORWARD: &str = "portforward.k8s.io";
+pub(super) const PORT_FORWARD: &str = "portforward.k8s.io";
 
 /// The header with which SPDY clients offer protocols, and the answer's.
-pub const PROTOCOL_HEADER: &str = "X-Stream-Protocol-Version";
+pub(super) const PROTOCOL_HEADER: &str = "X-Stream-Protocol-Version";
 
 /// Form of messages over WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Codec {
+pub(super) enum Codec {
     /// Binary, with the channel as first byte.
     Binary,
     /// Text: the channel as a digit, then base64.
@@ -42,7 +42,7 @@ pub enum Codec {
 
 /// What carries the streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
+pub(super) enum Transport {
     /// SPDY/3.1.
     Spdy,
     /// WebSocket, RFC 6455.
@@ -53,7 +53,7 @@ pub enum Transport {
 ///
 /// # Errors
 /// Neither of the two.
-pub fn transport(head: &Head) -> Result<Transport, Refusal> {
+pub(super) fn transport(head: &Head) -> Result<Transport, Refusal> {
     let upgrades = head.has_word("Connection", "upgrade");
     if upgrades && head.has_word("Upgrade", "SPDY/3.1") {
         return Ok(Transport::Spdy);
@@ -100,7 +100,7 @@ fn choose<'h, T: Copy>(
 ///
 /// # Errors
 /// None is served.
-pub fn spdy_command(head: &Head) -> Result<(Option<&'static str>, Version), Refusal> {
+pub(super) fn spdy_command(head: &Head) -> Result<(Option<&'static str>, Version), Refusal> {
     choose(head.words(PROTOCOL_HEADER), &COMMAND, Version::V1)
 }
 
@@ -108,7 +108,7 @@ pub fn spdy_command(head: &Head) -> Result<(Option<&'static str>, Version), Refu
 ///
 /// # Errors
 /// None is served.
-pub fn spdy_port_forward(head: &Head) -> Result<Option<&'static str>, Refusal> {
+pub(super) fn spdy_port_forward(head: &Head) -> Result<Option<&'static str>, Refusal> {
     let served = [(PORT_FORWARD, ())];
     choose(head.words(PROTOCOL_HEADER), &served, ()).map(|(name, ())| name)
 }
@@ -117,7 +117,9 @@ pub fn spdy_port_forward(head: &Head) -> Result<Option<&'static str>, Refusal> {
 ///
 /// # Errors
 /// None is served.
-pub fn websocket_command(head: &Head) -> Result<(Option<&'static str>, (Version, Codec)), Refusal> {
+pub(super) fn websocket_command(
+    head: &Head,
+) -> Result<(Option<&'static str>, (Version, Codec)), Refusal> {
     use Codec::{Base64, Binary};
     let served = [
         ("v5.channel.k8s.io", (Version::V5, Binary)),
@@ -132,7 +134,7 @@ pub fn websocket_command(head: &Head) -> Result<(Option<&'static str>, (Version,
 
 /// Whether a client can end one channel and go on with the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChannelEnds {
+pub(super) enum ChannelEnds {
     /// Only with the connection.
     Never,
     /// With the message of v5. Kubernetes has no v5 of port-forwards; without it a client that has sent
@@ -142,7 +144,7 @@ pub enum ChannelEnds {
 
 /// How a port-forward goes over WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Forward {
+pub(super) enum Forward {
     /// Two channels for each port of the request.
     Channels(Codec, ChannelEnds),
     /// A connection of SPDY in binary messages.
@@ -153,7 +155,9 @@ pub enum Forward {
 ///
 /// # Errors
 /// None is served.
-pub fn websocket_port_forward(head: &Head) -> Result<(Option<&'static str>, Forward), Refusal> {
+pub(super) fn websocket_port_forward(
+    head: &Head,
+) -> Result<(Option<&'static str>, Forward), Refusal> {
     let served = [
         ("SPDY/3.1+portforward.k8s.io", Forward::Tunnel),
         (

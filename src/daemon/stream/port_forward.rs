@@ -27,7 +27,7 @@ const MOST_HALVES: usize = 64;
 
 /// A connection of a client: what goes through it, and what went wrong.
 #[derive(Debug)]
-pub struct Pair {
+pub(super) struct Pair {
     /// The port of the pod.
     pub port: u16,
     /// What goes through it.
@@ -46,7 +46,7 @@ struct Half {
 }
 
 /// Serves the connections of one client. Ends with the client or with the pod.
-pub async fn serve_spdy(pods: &Pods, pod: PodId, mut opened: mpsc::Receiver<Opened>) {
+pub(super) async fn serve_spdy(pods: &Pods, pod: PodId, mut opened: mpsc::Receiver<Opened>) {
     let mut halves = Halves::default();
     let mut running = FuturesUnordered::new();
     let ended = pods.pod_end(pod);
@@ -147,7 +147,7 @@ impl Halves {
 }
 
 /// One connection, from its begin to its end.
-pub async fn forward(pods: &Pods, pod: PodId, pair: Pair) {
+pub(super) async fn forward(pods: &Pods, pod: PodId, pair: Pair) {
     let Pair { port, data, error } = pair;
     match pods.dial(pod, port).await {
         Ok(socket) => copy(socket, &data).await,

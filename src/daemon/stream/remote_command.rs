@@ -24,7 +24,7 @@ use super::spdy::{Opened, value};
 use crate::pod::{PodError, Pods, Session, SessionEnd, Streams, Terminal, TerminalSize};
 
 /// How long a client may take to open its streams.
-pub const CREATION: Duration = Duration::from_secs(30);
+pub(super) const CREATION: Duration = Duration::from_secs(30);
 
 /// Bytes moved at once.
 const CHUNK: usize = 32 * 1024;
@@ -47,7 +47,7 @@ const MAX_RESIZE: usize = 1024;
 
 /// What a client wants of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
+pub(super) enum Target {
     /// Run a command in it.
     Exec(Vec<String>),
     /// Attach to it.
@@ -56,7 +56,7 @@ pub enum Target {
 
 /// The streams of a client.
 #[derive(Debug, Default)]
-pub struct Channels {
+pub(super) struct Channels {
     /// Gets the outcome.
     pub error: Option<Stream>,
     /// Standard input.
@@ -94,7 +94,7 @@ impl Channels {
 
     /// Waits for all streams that a client of SPDY opens. A client with a terminal opens `resize` last, and one
     /// that finds the connection closed before would wait for the answer.
-    pub async fn collect(
+    pub(super) async fn collect(
         opened: &mut mpsc::Receiver<Opened>,
         wanted: Streams,
         version: Version,
@@ -128,7 +128,7 @@ enum Outcome {
 
 /// The client's view of a container.
 #[derive(Debug)]
-pub struct RemoteCommand<'a> {
+pub(super) struct RemoteCommand<'a> {
     /// All pods.
     pub pods: &'a Pods,
     /// The container.
@@ -143,14 +143,14 @@ pub struct RemoteCommand<'a> {
 
 /// How long the first size of a terminal is waited for, when the client took so long to open its streams: it waits for
 /// our answer to each of them, so that this is some of its round trips.
-pub fn patience_for_size(opening: Duration) -> Duration {
+pub(super) fn patience_for_size(opening: Duration) -> Duration {
     opening.clamp(FIRST_SIZE, FIRST_SIZE_FROM_AFAR)
 }
 
 impl RemoteCommand<'_> {
     /// Runs to the end and tells the outcome. Dropping it closes the process' streams. The size of a terminal is
     /// waited for as long as `patience`.
-    pub async fn run(&self, channels: Channels, patience: Duration) {
+    pub(super) async fn run(&self, channels: Channels, patience: Duration) {
         let Channels {
             error,
             stdin,

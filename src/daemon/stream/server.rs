@@ -30,7 +30,7 @@ const REST: Duration = Duration::from_millis(100);
 
 /// What a server needs to know.
 #[derive(Debug, Clone)]
-pub struct ServerSettings {
+pub(crate) struct ServerSettings {
     /// Where to listen; port 0 for any that is free. Clients are sent there.
     pub address: SocketAddr,
     /// The files of a certificate and its key; without them it is plain HTTP.
@@ -58,7 +58,7 @@ pub enum ServerError {
 
 /// Hands out addresses of streams. Clones are the same.
 #[derive(Debug, Clone)]
-pub struct Streaming {
+pub(crate) struct Streaming {
     tokens: Arc<Tokens>,
     base: Arc<str>,
 }
@@ -68,7 +68,7 @@ impl Streaming {
     ///
     /// # Errors
     /// Too many were asked for and not connected to.
-    pub fn url(&self, purpose: Purpose) -> Result<String, TokenError> {
+    pub(crate) fn url(&self, purpose: Purpose) -> Result<String, TokenError> {
         let path = purpose.path();
         let token = self.tokens.insert(purpose, Instant::now())?;
         Ok(format!("{}/{path}/{token}", self.base))
@@ -76,7 +76,7 @@ impl Streaming {
 }
 
 /// A server that listens.
-pub struct StreamServer {
+pub(crate) struct StreamServer {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     tokens: Arc<Tokens>,
@@ -96,7 +96,7 @@ impl StreamServer {
     ///
     /// # Errors
     /// The address or the certificate cannot be used.
-    pub async fn bind(settings: ServerSettings) -> Result<(Self, Streaming), ServerError> {
+    pub(crate) async fn bind(settings: ServerSettings) -> Result<(Self, Streaming), ServerError> {
         let tls = settings.tls.as_ref().map(Tls::acceptor).transpose()?;
         let failed = |source| ServerError::Listen {
             address: settings.address,
@@ -120,7 +120,7 @@ impl StreamServer {
     }
 
     /// Serves for ever. Dropping this ends all connections.
-    pub async fn serve(self, pods: Pods) {
+    pub(crate) async fn serve(self, pods: Pods) {
         let Self {
             listener,
             tls,
@@ -157,7 +157,7 @@ impl StreamServer {
 }
 
 /// A byte stream of a client.
-pub trait Socket: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Socket for T {}
 
@@ -243,7 +243,7 @@ impl Shared {
 }
 
 /// Answers a request that is not served.
-pub async fn refuse(socket: &mut (impl AsyncWrite + Unpin), refusal: &Refusal) {
+pub(super) async fn refuse(socket: &mut (impl AsyncWrite + Unpin), refusal: &Refusal) {
     // A client that is gone needs no answer.
     let _ = socket.write_all(&refusal.to_bytes()).await;
     let _ = socket.shutdown().await;

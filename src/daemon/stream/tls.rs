@@ -11,7 +11,7 @@ use tokio_rustls::rustls::{Error as UseError, ServerConfig};
 
 /// The files of a certificate and its key, in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tls {
+pub(crate) struct Tls {
     /// The certificate, and those that lead from it to a root.
     pub certificate: PathBuf,
     /// Its private key.

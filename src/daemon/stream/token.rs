@@ -11,14 +11,14 @@ use crate::pod::Streams;
 use holdfast_kernel::id::{ContainerId, IdError, PodId, StreamToken};
 
 /// How long a token is good.
-pub const LIFETIME: Duration = Duration::from_secs(60);
+pub(super) const LIFETIME: Duration = Duration::from_secs(60);
 
 /// Most tokens at once.
-pub const MOST_PENDING: usize = 1000;
+pub(crate) const MOST_PENDING: usize = 1000;
 
 /// What a client may do with a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Purpose {
+pub(crate) enum Purpose {
     /// Run a command in a container.
     Exec {
         /// Which container.
@@ -46,7 +46,7 @@ pub enum Purpose {
 
 impl Purpose {
     /// The first part of the path.
-    pub fn path(&self) -> &'static str {
+    pub(crate) fn path(&self) -> &'static str {
         match self {
             Self::Exec { .. } => "exec",
             Self::Attach { .. } => "attach",
@@ -70,7 +70,7 @@ pub enum TokenError {
 
 /// The tokens that are good.
 #[derive(Debug, Default)]
-pub struct Tokens(Mutex<HashMap<String, (Instant, Purpose)>>);
+pub(super) struct Tokens(Mutex<HashMap<String, (Instant, Purpose)>>);
 
 impl Tokens {
     fn all(&self) -> MutexGuard<'_, HashMap<String, (Instant, Purpose)>> {
@@ -81,7 +81,7 @@ impl Tokens {
     ///
     /// # Errors
     /// Too many are pending.
-    pub fn insert(&self, purpose: Purpose, now: Instant) -> Result<String, TokenError> {
+    pub(super) fn insert(&self, purpose: Purpose, now: Instant) -> Result<String, TokenError> {
         let token = StreamToken::random()?.to_string();
         let mut all = self.all();
         if all.len() >= MOST_PENDING {
@@ -95,7 +95,7 @@ impl Tokens {
     }
 
     /// What a token is good for. It is then no longer.
-    pub fn take(&self, token: &str, now: Instant) -> Option<Purpose> {
+    pub(super) fn take(&self, token: &str, now: Instant) -> Option<Purpose> {
         let (since, purpose) = self.all().remove(token)?;
         (now.duration_since(since) < LIFETIME).then_some(purpose)
     }

@@ -36,7 +36,7 @@ const TUNNEL: usize = WINDOW;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
-pub enum WebSocketError {
+pub(super) enum WebSocketError {
     /// It broke, or the client does not speak the protocol.
     #[error("use the WebSocket connection")]
     Protocol(#[from] tungstenite::Error),
@@ -49,7 +49,7 @@ pub enum WebSocketError {
 ///
 /// # Errors
 /// It is none of WebSocket 13.
-pub fn accept(head: &Head) -> Result<(&'static str, String), Refusal> {
+pub(super) fn accept(head: &Head) -> Result<(&'static str, String), Refusal> {
     let refused = |text: &str| Err(Refusal::new("400 Bad Request", text));
     if head.method != "GET" {
         return refused("WebSocket begins with GET");
@@ -67,7 +67,7 @@ pub fn accept(head: &Head) -> Result<(&'static str, String), Refusal> {
 }
 
 /// A socket on which both sides have changed to WebSocket.
-pub async fn open<S: AsyncRead + AsyncWrite + Unpin>(socket: S) -> WebSocketStream<S> {
+pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(socket: S) -> WebSocketStream<S> {
     let config = WebSocketConfig::default()
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE));
@@ -76,7 +76,7 @@ pub async fn open<S: AsyncRead + AsyncWrite + Unpin>(socket: S) -> WebSocketStre
 
 /// Form of the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Form {
+pub(super) struct Form {
     /// How channels and bytes are written.
     pub codec: Codec,
     /// Clients end channels one by one.
@@ -85,14 +85,14 @@ pub struct Form {
 
 /// The channels of a connection.
 #[derive(Debug)]
-pub struct Channels {
+pub(super) struct Channels {
     outbox: mpsc::Sender<Message>,
     inboxes: BTreeMap<u8, Arc<Inbox>>,
 }
 
 impl Channels {
     /// A channel. What comes on those that were not opened is thrown away.
-    pub fn open(&mut self, number: u8) -> Stream {
+    pub(super) fn open(&mut self, number: u8) -> Stream {
         let stream = Stream::new(u32::from(number), self.outbox.clone(), None);
         self.inboxes.insert(number, stream.inbox());
         stream
@@ -104,7 +104,7 @@ impl Channels {
 ///
 /// # Errors
 /// The client does not speak the protocol, or the connection broke.
-pub async fn serve<S: AsyncRead + AsyncWrite + Unpin, F: Future<Output = ()>>(
+pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin, F: Future<Output = ()>>(
     socket: WebSocketStream<S>,
     form: Form,
     activity: &Activity,
@@ -234,7 +234,7 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(
 ///
 /// # Errors
 /// The client does not speak the protocol, or the connection broke.
-pub async fn tunnel<S: AsyncRead + AsyncWrite + Unpin>(
+pub(super) async fn tunnel<S: AsyncRead + AsyncWrite + Unpin>(
     socket: WebSocketStream<S>,
     inner: impl AsyncFnOnce(DuplexStream),
 ) -> Result<(), WebSocketError> {

@@ -26,7 +26,7 @@ use tokio::sync::Mutex;
 use zbus::message::Type;
 use zbus::{Connection, MatchRule, Message, MessageStream, OwnedObjectPath, Variant};
 
-pub use slice::{Slice, SliceError};
+pub(crate) use slice::{Slice, SliceError};
 
 /// How long systemd may take for one unit. It does it in milliseconds, or is in trouble.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -86,7 +86,7 @@ pub enum SystemdError {
 
 /// A scope: a unit around processes that somebody else started (systemd.scope(5)).
 #[derive(Debug)]
-pub struct Scope<'a> {
+pub(crate) struct Scope<'a> {
     /// Its name, with `.scope`.
     pub name: &'a str,
     /// The slice that it lies in.
@@ -98,13 +98,13 @@ pub struct Scope<'a> {
 }
 
 /// Whether systemd runs this machine: sd_booted(3).
-pub fn is_running() -> bool {
+pub(crate) fn is_running() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
 /// The connection: made when it is first needed, and anew after it broke.
 #[derive(Debug, Default)]
-pub struct Systemd {
+pub(crate) struct Systemd {
     connection: Mutex<Option<Connection>>,
 }
 
@@ -113,7 +113,7 @@ impl Systemd {
     ///
     /// # Errors
     /// [`SystemdError::Connect`] or [`SystemdError::Deadline`].
-    pub async fn check(&self) -> Result<(), SystemdError> {
+    pub(crate) async fn check(&self) -> Result<(), SystemdError> {
         let late = SystemdError::Deadline {
             method: "a connection",
             unit: "the manager".to_owned(),
@@ -129,7 +129,7 @@ impl Systemd {
     ///
     /// # Errors
     /// [`SystemdError`]; the process is where it was.
-    pub async fn start_scope(&self, scope: &Scope<'_>) -> Result<(), SystemdError> {
+    pub(crate) async fn start_scope(&self, scope: &Scope<'_>) -> Result<(), SystemdError> {
         const METHOD: &str = "StartTransientUnit";
         let _step = fault::mark("systemd.start-scope");
         let properties: Vec<(&str, Variant<'_>)> = vec![
@@ -154,7 +154,7 @@ impl Systemd {
     ///
     /// # Errors
     /// [`SystemdError`].
-    pub async fn stop(&self, unit: &str) -> Result<(), SystemdError> {
+    pub(crate) async fn stop(&self, unit: &str) -> Result<(), SystemdError> {
         const METHOD: &str = "StopUnit";
         let _step = fault::mark("systemd.stop");
         let body = (unit, "replace");

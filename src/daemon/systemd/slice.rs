@@ -18,7 +18,7 @@ pub struct SliceError {
 
 /// The name of a slice. The dashes in it are its place in the tree: `a-b.slice` lies within `a.slice`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Slice(String);
+pub(crate) struct Slice(String);
 
 impl Slice {
     /// The slice that a cgroup parent names: by its name alone, or by a path that ends in it, as kubelets
@@ -26,7 +26,7 @@ impl Slice {
     ///
     /// # Errors
     /// [`SliceError`] when it does not end in `.slice`, or systemd would not take the name.
-    pub fn parse(parent: &str) -> Result<Self, SliceError> {
+    pub(crate) fn parse(parent: &str) -> Result<Self, SliceError> {
         let name = parent.rsplit('/').next().unwrap_or_default();
         let wrong = |reason| SliceError {
             name: parent.chars().take(LONGEST).collect(),
@@ -51,7 +51,7 @@ impl Slice {
     ///
     /// # Errors
     /// As [`Slice::parse`].
-    pub fn of_path(path: &str) -> Result<Self, SliceError> {
+    pub(crate) fn of_path(path: &str) -> Result<Self, SliceError> {
         if path.ends_with(SUFFIX) {
             return Self::parse(path);
         }
@@ -60,12 +60,12 @@ impl Slice {
     }
 
     /// The unit's name.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.0
     }
 
     /// The cgroup that systemd gives it: every slice that it lies within, from the outermost.
-    pub fn cgroup(&self) -> String {
+    pub(crate) fn cgroup(&self) -> String {
         let stem = self.0.strip_suffix(SUFFIX).unwrap_or_default();
         if stem == "-" {
             return String::new();

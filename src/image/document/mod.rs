@@ -281,7 +281,7 @@ fn read<T: Read>(bytes: &[u8], document: &'static str) -> Result<T, ManifestErro
 
 impl Document {
     /// Reads a manifest or an index; `document` is what to call it.
-    pub fn parse(bytes: &[u8], document: &'static str) -> Result<Self, ManifestError> {
+    pub(crate) fn parse(bytes: &[u8], document: &'static str) -> Result<Self, ManifestError> {
         read(bytes, document)
     }
 }
@@ -295,7 +295,7 @@ impl ImageConfig {
 
 impl Saved {
     /// Reads a `manifest.json`.
-    pub fn parse(bytes: &[u8]) -> Result<Vec<Self>, ManifestError> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Self>, ManifestError> {
         read(bytes, "manifest.json")
     }
 }

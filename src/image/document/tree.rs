@@ -78,7 +78,7 @@ pub(super) trait Read: Default {
 
 impl Tree {
     /// Parses a text.
-    pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_str(&holdfast_disk::json_text(bytes))
     }
 

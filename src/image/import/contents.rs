@@ -107,7 +107,7 @@ struct Offer<T> {
 
 impl Contents<'_> {
     /// The image to take from an archive of images; `None` when the archive is none.
-    pub fn image(self) -> Result<Option<Parts>, ImportError> {
+    pub(super) fn image(self) -> Result<Option<Parts>, ImportError> {
         let saved = self.saved()?;
         // Docker writes both documents since version 25, containerd's export too.
         match (self.index()?, saved) {
@@ -139,7 +139,7 @@ impl Contents<'_> {
 
     /// Whether the tree can be a root file system: there is something at its top that is neither what an archive of
     /// images consists of nor a plain file.
-    pub fn is_root_fs(self) -> Result<bool, ImportError> {
+    pub(super) fn is_root_fs(self) -> Result<bool, ImportError> {
         let entries = self.entries(self.spread)?;
         for entry in &entries {
             let name = entry.name.as_os_str().to_string_lossy();
@@ -428,7 +428,7 @@ impl Contents<'_> {
     }
 
     /// Opens a layer.
-    pub fn layer(self, path: &str) -> Result<File, ImportError> {
+    pub(super) fn layer(self, path: &str) -> Result<File, ImportError> {
         match self.find(path)? {
             Found::File(file) => Ok(file),
             Found::Other(kind) => Err(self.no_file(path, kind)),
@@ -481,7 +481,7 @@ impl Contents<'_> {
     }
 
     /// Opens a file; links in the archive, which `docker save` used to write, end at its own root.
-    pub fn open(self, path: &str, flags: OFlag) -> io::Result<File> {
+    pub(super) fn open(self, path: &str, flags: OFlag) -> io::Result<File> {
         let how = OpenHow::new()
             .flags(flags | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);

@@ -55,7 +55,7 @@ pub(super) enum FetchError {
 
 impl FetchError {
     /// The error of the pull of `reference`, whose layer is the blob `digest`.
-    pub fn of_pull(self, reference: String, digest: Digest) -> PullError {
+    pub(super) fn of_pull(self, reference: String, digest: Digest) -> PullError {
         match self {
             Self::Registry(source) => PullError::Registry { reference, source },
             Self::Layer(source) => PullError::Layer {
@@ -109,7 +109,7 @@ pub(super) struct Wish {
 
 impl Wish {
     /// Waits until a fetch that nobody wants has cleaned up behind itself, which is soon.
-    pub async fn ended(self) {
+    pub(super) async fn ended(self) {
         if self.interest.strong_count() == 0 {
             // However it ended.
             let _ = self.fetch.await;

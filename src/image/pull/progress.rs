@@ -34,7 +34,7 @@ struct Watched {
 
 impl Progress {
     /// The manifest is known: these are its parts, in its order.
-    pub fn plan(&self, parts: impl Iterator<Item = Part>) {
+    pub(super) fn plan(&self, parts: impl Iterator<Item = Part>) {
         let watched = |part| Watched {
             part,
             bytes: Counter::default(),
@@ -44,28 +44,28 @@ impl Progress {
     }
 
     /// The part at this place need not be fetched.
-    pub fn present(&self, at: usize) {
+    pub(super) fn present(&self, at: usize) {
         if let Some(watched) = self.lock().get_mut(at) {
             watched.present = true;
         }
     }
 
     /// The part at this place is fetched, perhaps for other pulls too, with this counter.
-    pub fn follow(&self, at: usize, bytes: &Counter) {
+    pub(super) fn follow(&self, at: usize, bytes: &Counter) {
         if let Some(watched) = self.lock().get_mut(at) {
             watched.bytes = Arc::clone(bytes);
         }
     }
 
     /// The part at this place has come, with another pull perhaps.
-    pub fn whole(&self, at: usize) {
+    pub(super) fn whole(&self, at: usize) {
         if let Some(watched) = self.lock().get_mut(at) {
             watched.bytes = Counter::new(watched.part.size.into());
         }
     }
 
     /// How far it is now. Empty until the manifest is known.
-    pub fn layers(&self) -> Vec<LayerProgress> {
+    pub(super) fn layers(&self) -> Vec<LayerProgress> {
         let layer = |watched: &Watched| LayerProgress {
             digest: watched.part.digest,
             size: watched.part.size,

@@ -10,25 +10,25 @@ use std::sync::{Mutex, PoisonError};
 pub(super) struct Stack(Mutex<Vec<Option<Slot>>>);
 
 impl Stack {
-    pub fn new(layers: usize) -> Self {
+    pub(super) fn new(layers: usize) -> Self {
         Self(Mutex::new(vec![None; layers]))
     }
 
     /// The layer of that place is there.
-    pub fn put(&self, at: usize, slot: Slot) {
+    pub(super) fn put(&self, at: usize, slot: Slot) {
         if let Some(place) = self.lock().get_mut(at) {
             *place = Some(slot);
         }
     }
 
     /// All layers, `None` as long as one is missing.
-    pub fn whole(&self) -> Option<Vec<Slot>> {
+    pub(super) fn whole(&self) -> Option<Vec<Slot>> {
         self.lock().iter().cloned().collect()
     }
 
     /// The directories of the layers below the place `at`, the top one first; `None` as long as one is
     /// missing, or when one cannot be opened.
-    pub fn below(&self, at: usize, store: &ImageStore) -> Option<Vec<File>> {
+    pub(super) fn below(&self, at: usize, store: &ImageStore) -> Option<Vec<File>> {
         let slots: Vec<Slot> = self
             .lock()
             .iter()

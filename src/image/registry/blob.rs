@@ -112,7 +112,7 @@ impl Pace {
 }
 
 impl<'a> Transfer<'a> {
-    pub fn new(digest: Digest, size: u64, sink: &'a Sender<Chunk>) -> Self {
+    pub(super) fn new(digest: Digest, size: u64, sink: &'a Sender<Chunk>) -> Self {
         Self {
             path: format!("blobs/{digest}"),
             size,
@@ -123,7 +123,11 @@ impl<'a> Transfer<'a> {
     }
 
     /// Transfers what is missing from one host.
-    pub async fn run(&mut self, client: &Client, ask: &Ask<'_>) -> Result<(), RegistryError> {
+    pub(super) async fn run(
+        &mut self,
+        client: &Client,
+        ask: &Ask<'_>,
+    ) -> Result<(), RegistryError> {
         let mut breaks = 0;
         let mut counted_from = self.done;
         self.ask_for = AskFor::Rest;

@@ -64,7 +64,7 @@ pub(super) struct Ask<'a> {
 
 impl Ask<'_> {
     /// The URL of something in the repository, fit for error texts: it holds no secret.
-    pub fn url(&self, path: &str) -> String {
+    pub(super) fn url(&self, path: &str) -> String {
         let scheme = match self.endpoint.scheme {
             Scheme::Https => "https",
             Scheme::Http => "http",
@@ -129,7 +129,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub fn new(timers: Timers) -> Self {
+    pub(super) fn new(timers: Timers) -> Self {
         Self {
             clients: Mutex::default(),
             tokens: Tokens::default(),
@@ -138,7 +138,7 @@ impl Client {
     }
 
     /// Fetches something small.
-    pub async fn document(
+    pub(super) async fn document(
         &self,
         ask: &Ask<'_>,
         path: &str,
@@ -149,7 +149,7 @@ impl Client {
     }
 
     /// Asks once more and more until there is an answer worth having: a success, from `offset` on.
-    pub async fn send(
+    pub(super) async fn send(
         &self,
         ask: &Ask<'_>,
         method: Method,
@@ -271,7 +271,7 @@ impl Client {
     }
 
     /// Reads the whole of a small answer.
-    pub async fn collect(
+    pub(super) async fn collect(
         &self,
         mut response: Response,
         url: &str,
@@ -305,7 +305,7 @@ impl Client {
     }
 
     /// Waits no longer than the stall timeout.
-    pub async fn within_stall<T>(
+    pub(super) async fn within_stall<T>(
         &self,
         operation: impl Future<Output = reqwest::Result<T>>,
         url: &str,

@@ -44,7 +44,7 @@ impl Decoder {
     ///
     /// # Errors
     /// The name of a coding that is not known.
-    pub fn of(headers: &HeaderMap) -> Result<Self, String> {
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, String> {
         let mut stages = Vec::new();
         for line in headers.get_all(CONTENT_ENCODING) {
             for name in String::from_utf8_lossy(line.as_bytes()).split(',') {
@@ -67,12 +67,12 @@ impl Decoder {
     }
 
     /// Whether the content comes as it is.
-    pub fn is_identity(&self) -> bool {
+    pub(super) fn is_identity(&self) -> bool {
         self.stages.is_empty()
     }
 
     /// Takes what came next; everything of it has to be drawn before more comes.
-    pub fn feed(&mut self, bytes: Bytes) {
+    pub(super) fn feed(&mut self, bytes: Bytes) {
         self.fed = bytes;
     }
 
@@ -80,7 +80,7 @@ impl Decoder {
     ///
     /// # Errors
     /// The bytes are not in the coding that the answer names.
-    pub fn draw(&mut self) -> io::Result<Option<Bytes>> {
+    pub(super) fn draw(&mut self) -> io::Result<Option<Bytes>> {
         draw(&mut self.fed, &mut self.stages)
     }
 }

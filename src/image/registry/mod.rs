@@ -275,7 +275,7 @@ pub(super) struct Repository {
 }
 
 impl Registry {
-    pub fn new(hosts_dir: Option<PathBuf>, timers: Timers) -> Self {
+    pub(crate) fn new(hosts_dir: Option<PathBuf>, timers: Timers) -> Self {
         Self {
             client: Arc::new(Client::new(timers)),
             hosts_dir,
@@ -283,7 +283,7 @@ impl Registry {
     }
 
     /// Reads the hosts' configuration anew and prepares for a repository.
-    pub async fn repository(
+    pub(crate) async fn repository(
         &self,
         reference: &Reference,
         credentials: Option<Credentials>,
@@ -321,7 +321,7 @@ impl Repository {
     /// The digest that a host names for `target` without sending the manifest; for a digest this is that digest
     /// itself. `None` when no host says it: HEAD only saves a request, and registries refuse it in many ways
     /// though they answer GET, so whoever wants to know more asks by GET.
-    pub async fn head(&self, target: &Target) -> Option<Digest> {
+    pub(crate) async fn head(&self, target: &Target) -> Option<Digest> {
         let path = format!("manifests/{}", target.as_path());
         for endpoint in self.endpoints_for(target) {
             let ask = Ask {
@@ -351,13 +351,13 @@ impl Repository {
     }
 
     /// A manifest or an index, verified when it was asked for by digest.
-    pub async fn manifest(&self, target: &Target) -> Result<Document, RegistryError> {
+    pub(crate) async fn manifest(&self, target: &Target) -> Result<Document, RegistryError> {
         self.document(target, &format!("manifests/{}", target.as_path()))
             .await
     }
 
     /// A small blob, verified.
-    pub async fn small_blob(&self, expected: Digest) -> Result<Document, RegistryError> {
+    pub(crate) async fn small_blob(&self, expected: Digest) -> Result<Document, RegistryError> {
         self.document(&Target::Digest(expected), &format!("blobs/{expected}"))
             .await
     }
@@ -392,7 +392,7 @@ impl Repository {
     }
 
     /// Sends a large blob into `sink`; verifying is the receiver's part, since only it sees the end.
-    pub async fn blob(
+    pub(crate) async fn blob(
         &self,
         digest: Digest,
         size: u64,

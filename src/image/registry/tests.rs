@@ -15,7 +15,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub fn new(hosts: &str) -> Self {
+    pub(super) fn new(hosts: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let certs = dir.path().join("certs.d/registry.test");
         fs::create_dir_all(&certs).unwrap();
@@ -33,11 +33,11 @@ impl Client {
         Self { _dir: dir, store }
     }
 
-    pub fn of(server: &Server) -> Self {
+    pub(super) fn of(server: &Server) -> Self {
         Self::new(&format!("server = \"http://{}\"", server.address))
     }
 
-    pub async fn pull(
+    pub(super) async fn pull(
         &self,
         credentials: Option<Credentials>,
     ) -> Result<std::sync::Arc<crate::Image>, PullError> {

@@ -16,7 +16,7 @@ pub(super) struct Holds {
 }
 
 impl Holds {
-    pub fn new(live: impl Iterator<Item = LayerName>) -> Self {
+    pub(super) fn new(live: impl Iterator<Item = LayerName>) -> Self {
         Self {
             live: live.collect(),
             counts: HashMap::new(),
@@ -24,12 +24,12 @@ impl Holds {
     }
 
     /// A layer was committed.
-    pub fn add(&mut self, layer: LayerName) {
+    pub(super) fn add(&mut self, layer: LayerName) {
         self.live.insert(layer);
     }
 
     /// Takes the layers nobody holds and `referenced` does not name out of use, for deletion.
-    pub fn retire(&mut self, referenced: &BTreeSet<&LayerName>) -> Vec<LayerName> {
+    pub(super) fn retire(&mut self, referenced: &BTreeSet<&LayerName>) -> Vec<LayerName> {
         let unused =
             |layer: &&LayerName| !referenced.contains(*layer) && !self.counts.contains_key(*layer);
         let retired: Vec<LayerName> = self.live.iter().filter(unused).cloned().collect();
@@ -40,7 +40,7 @@ impl Holds {
     }
 
     /// Takes torn layers out of use, whoever holds them.
-    pub fn condemn(&mut self, torn: &BTreeSet<LayerName>) {
+    pub(super) fn condemn(&mut self, torn: &BTreeSet<LayerName>) {
         self.live.retain(|layer| !torn.contains(layer));
     }
 
@@ -103,7 +103,7 @@ impl Drop for ImageHold {
 
 impl Inner {
     /// Holds layers, all or none.
-    pub fn hold(self: &Arc<Self>, layers: &[LayerName]) -> Result<ImageHold, StoreError> {
+    pub(crate) fn hold(self: &Arc<Self>, layers: &[LayerName]) -> Result<ImageHold, StoreError> {
         self.lock_holds().take(layers)?;
         Ok(ImageHold {
             store: Arc::downgrade(self),

@@ -385,12 +385,12 @@ const INDEX: &str = "index.json";
 
 impl Inner {
     /// What readers see now.
-    pub fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+    pub(crate) fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
         self.snapshot.load()
     }
 
     /// The limits of one layer.
-    pub fn limits(&self) -> unpack::Limits {
+    pub(crate) fn limits(&self) -> unpack::Limits {
         unpack::Limits {
             entries: self.settings.max_layer_entries,
             bytes: self.settings.max_layer_bytes,

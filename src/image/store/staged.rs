@@ -45,7 +45,7 @@ pub(crate) struct StagedLayer {
 
 impl Staging {
     /// Makes one in `store`.
-    pub fn new(store: &ImageStore) -> Result<Self, StoreError> {
+    pub(crate) fn new(store: &ImageStore) -> Result<Self, StoreError> {
         let (name, outer) = store.inner.new_staging()?;
         let making = StoreError::directory("stage a layer");
         let diff = outer.create_new_subdir(&FileName::new(DIFF)?, 0o755);
@@ -62,7 +62,7 @@ impl Staging {
     }
 
     /// What it became; `chain` is the chain id of the place it was unpacked for. Blocks.
-    pub fn done(self, layer: Layer, chain: Digest) -> StagedLayer {
+    pub(crate) fn done(self, layer: Layer, chain: Digest) -> StagedLayer {
         StagedLayer {
             key: LayerKey {
                 diff_id: layer.diff_id,
@@ -96,12 +96,12 @@ impl Drop for Staging {
 
 impl StagedLayer {
     /// Its directory, for looking into it.
-    pub fn diff(&self) -> &Dir {
+    pub(crate) fn diff(&self) -> &Dir {
         &self.staging.diff
     }
 
     /// Its directory, opened.
-    pub fn directory(&self) -> std::io::Result<File> {
+    pub(crate) fn directory(&self) -> std::io::Result<File> {
         Ok(self.staging.diff.as_fd().try_clone_to_owned()?.into())
     }
 }

@@ -49,7 +49,7 @@ enum Look {
 
 impl Verified {
     /// What an earlier daemon of this boot has verified; nothing in another boot.
-    pub fn open(root: &Dir) -> Result<Self, StoreError> {
+    pub(super) fn open(root: &Dir) -> Result<Self, StoreError> {
         let id = proc::boot_id().unwrap_or_default();
         let found = match RECORD.load(root, &FileName::new(FILE)?) {
             Ok(found) => found.unwrap_or_default(),

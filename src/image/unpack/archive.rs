@@ -49,7 +49,7 @@ pub(super) struct Member {
 }
 
 impl<R: Read> Archive<R> {
-    pub fn new(source: R) -> Self {
+    pub(super) fn new(source: R) -> Self {
         Self {
             source,
             at: 0,
@@ -62,7 +62,7 @@ impl<R: Read> Archive<R> {
 
     /// Skips the rest of the present member and reads the headers of the next; `None` at the end of the
     /// archive. What follows the end is left unread.
-    pub fn next(&mut self) -> Result<Option<Member>, UnpackError> {
+    pub(super) fn next(&mut self) -> Result<Option<Member>, UnpackError> {
         self.allowance = HEADERS_MAX;
         let mut records = Records::default();
         let (mut long_name, mut long_link) = (None, None);
@@ -186,7 +186,7 @@ impl<R: Read> Archive<R> {
     }
 
     /// Reads a further header of the present member.
-    pub fn further_block(&mut self, block: &mut [u8; BLOCK]) -> Result<(), UnpackError> {
+    pub(super) fn further_block(&mut self, block: &mut [u8; BLOCK]) -> Result<(), UnpackError> {
         self.spend(BLOCK as u64)?;
         match self.block(block)? {
             true => Ok(()),
@@ -253,7 +253,7 @@ impl<R: Read> Archive<R> {
     }
 
     /// An error of the archive itself, with its place.
-    pub fn malformed(&self, what: &str) -> UnpackError {
+    pub(super) fn malformed(&self, what: &str) -> UnpackError {
         let place = match self.last.is_empty() {
             true => "before the first entry".to_owned(),
             false => format!("in or after the entry {:?}", to_path(&self.last)),

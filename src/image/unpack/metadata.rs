@@ -120,7 +120,7 @@ impl Metadata {
     }
 
     /// A directory that nothing says anything about.
-    pub fn of_implied() -> Self {
+    pub(crate) fn of_implied() -> Self {
         Self {
             mode: Mode::from_bits_truncate(0o755),
             owner: Uid::from_raw(0),
@@ -133,7 +133,7 @@ impl Metadata {
     }
 
     /// What a file or directory of a lower layer has, for a copy of it in this one.
-    pub fn of_existing(file: &File) -> io::Result<Self> {
+    pub(crate) fn of_existing(file: &File) -> io::Result<Self> {
         let mut copy = Self::of_stat(&fstat(file)?);
         for name in file.list_xattr()? {
             if let Some(value) = file.get_xattr(&name)? {
@@ -144,7 +144,7 @@ impl Metadata {
     }
 
     /// What a link or a device of a lower layer has.
-    pub fn of_stat(stat: &FileStat) -> Self {
+    pub(crate) fn of_stat(stat: &FileStat) -> Self {
         Self {
             mode: Mode::from_bits_truncate(stat.st_mode & 0o7777),
             owner: Uid::from_raw(stat.st_uid),
@@ -157,7 +157,7 @@ impl Metadata {
     }
 
     /// Sets everything on an open file or directory that is a copy and complete.
-    pub fn copy_to(&self, file: &File) -> io::Result<()> {
+    pub(crate) fn copy_to(&self, file: &File) -> io::Result<()> {
         self.copy_to_parent(file)?;
         if let Some(list) = &self.default_acl {
             file.set_xattr(DEFAULT_ACL, list)?;
@@ -166,7 +166,7 @@ impl Metadata {
     }
 
     /// Sets everything on an open directory that is a copy, but for what would reach the files that are made in it.
-    pub fn copy_to_parent(&self, file: &File) -> io::Result<()> {
+    pub(crate) fn copy_to_parent(&self, file: &File) -> io::Result<()> {
         fchown(file, Some(self.owner), Some(self.group))?;
         for (name, value) in &self.xattrs {
             file.set_xattr(name, value)?;
@@ -265,7 +265,12 @@ impl Metadata {
     }
 
     /// Sets owner, mode and times on something that is a copy and cannot be opened.
-    pub fn copy_at(&self, parent: BorrowedFd<'_>, name: &OsStr, kind: Unopened) -> io::Result<()> {
+    pub(crate) fn copy_at(
+        &self,
+        parent: BorrowedFd<'_>,
+        name: &OsStr,
+        kind: Unopened,
+    ) -> io::Result<()> {
         self.own_at(parent, name)?;
         self.mode_and_times_at(parent, name, kind)
     }

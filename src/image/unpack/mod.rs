@@ -341,7 +341,7 @@ impl LeftOut {
     }
 
     /// Tells the operator, a line an attribute.
-    pub fn report(&self, layer: &Digest) {
+    pub(crate) fn report(&self, layer: &Digest) {
         for (name, (first, count)) in &self.attributes {
             tracing::warn!(%layer, attribute = %name.display(), entries = count, first = %first.display(),
                 "left out an extended attribute that images cannot set or the file system does not have");

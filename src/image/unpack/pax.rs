@@ -7,7 +7,7 @@ pub(super) struct Records(Vec<(Vec<u8>, Vec<u8>)>);
 
 impl Records {
     /// `None` when one of them is not of that form.
-    pub fn parse(mut bytes: &[u8]) -> Option<Self> {
+    pub(super) fn parse(mut bytes: &[u8]) -> Option<Self> {
         let mut records = Vec::new();
         while !bytes.is_empty() {
             let blank = bytes.iter().position(|byte| *byte == b' ')?;
@@ -29,13 +29,13 @@ impl Records {
     }
 
     /// The value of a key. An empty one means that the header's own counts, and the last of several counts.
-    pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
+    pub(super) fn get(&self, key: &[u8]) -> Option<&[u8]> {
         let value = self.iter().filter(|(name, _)| *name == key).last();
         value.map(|(_, value)| value).filter(|v| !v.is_empty())
     }
 
     /// All records, keys and values.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.0
             .iter()
             .map(|(key, value)| (key.as_slice(), value.as_slice()))

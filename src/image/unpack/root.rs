@@ -48,7 +48,7 @@ pub(super) struct LastTouch {
 }
 
 impl LastTouch {
-    pub fn of(path: &Path, metadata: &mut Metadata) -> Self {
+    pub(super) fn of(path: &Path, metadata: &mut Metadata) -> Self {
         Self {
             path: path.bytes.clone(),
             mtime: metadata.mtime,
@@ -84,7 +84,7 @@ pub(super) enum Cleared {
 }
 
 impl<'a> Root<'a> {
-    pub fn new(dir: &Dir, below: Below<'a>) -> Result<Self, UnpackError> {
+    pub(super) fn new(dir: &Dir, below: Below<'a>) -> Result<Self, UnpackError> {
         let failed = |source| UnpackError::Create {
             operation: "prepare the directory",
             path: dir.path().to_owned(),
@@ -103,17 +103,17 @@ impl<'a> Root<'a> {
     }
 
     /// Whether the result is another one above other layers.
-    pub fn depends(&self) -> bool {
+    pub(super) fn depends(&self) -> bool {
         self.lower.is_some()
     }
 
     /// The root itself.
-    pub fn top(&self) -> Rc<OwnedFd> {
+    pub(super) fn top(&self) -> Rc<OwnedFd> {
         Rc::clone(&self.dir)
     }
 
     /// The directory an entry lies in, made when missing.
-    pub fn parent_of(&mut self, path: &Path) -> Result<Rc<OwnedFd>, UnpackError> {
+    pub(super) fn parent_of(&mut self, path: &Path) -> Result<Rc<OwnedFd>, UnpackError> {
         let parent = path.parent();
         if parent.is_empty() {
             return Ok(self.top());
@@ -133,7 +133,7 @@ impl<'a> Root<'a> {
     }
 
     /// The directory an existing entry lies in.
-    pub fn existing_parent_of(&self, path: &Path) -> Result<Rc<OwnedFd>, Errno> {
+    pub(super) fn existing_parent_of(&self, path: &Path) -> Result<Rc<OwnedFd>, Errno> {
         match path.parent() {
             b"" => Ok(self.top()),
             parent => self.open(parent).map(Rc::new),
@@ -141,12 +141,12 @@ impl<'a> Root<'a> {
     }
 
     /// Remembers the directory made last: its entries follow.
-    pub fn entered(&mut self, path: &Path, fd: OwnedFd) {
+    pub(super) fn entered(&mut self, path: &Path, fd: OwnedFd) {
         self.last = Some((path.bytes.clone(), Rc::new(fd)));
     }
 
     /// Deletes what stands at an entry's name, a directory with all that is in it.
-    pub fn clear(&mut self, parent: &OwnedFd, path: &Path) -> Result<Cleared, UnpackError> {
+    pub(super) fn clear(&mut self, parent: &OwnedFd, path: &Path) -> Result<Cleared, UnpackError> {
         let name = OsStr::from_bytes(path.name().unwrap_or_default());
         let stat = match fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
@@ -170,7 +170,7 @@ impl<'a> Root<'a> {
     }
 
     /// Sets what is to be set last on a directory, unless something else took its place.
-    pub fn touch(&self, last: &LastTouch) -> Result<Touched, UnpackError> {
+    pub(super) fn touch(&self, last: &LastTouch) -> Result<Touched, UnpackError> {
         let how = how(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW);
         let path = last.path.as_slice();
         let name = if path.is_empty() {
@@ -222,7 +222,7 @@ impl<'a> Root<'a> {
 
     /// Walks to a directory, making what is missing as the layers below have it; links are followed
     /// beneath the root, and the missing target of a link is made too.
-    pub fn make(&mut self, path: &[u8]) -> Result<Place, UnpackError> {
+    pub(super) fn make(&mut self, path: &[u8]) -> Result<Place, UnpackError> {
         let mut way: VecDeque<OsString> = split(path).collect();
         let mut stack = vec![self.place(path)?];
         let mut links = 0;

@@ -28,7 +28,7 @@ pub(super) struct Sparse {
 
 impl Sparse {
     /// Reads the map of the old form.
-    pub fn of_header<R: Read>(
+    pub(super) fn of_header<R: Read>(
         header: &Header,
         archive: &mut Archive<R>,
     ) -> Result<Self, UnpackError> {
@@ -65,7 +65,7 @@ impl Sparse {
 
     /// Reads the records of the PAX forms, and the map in front of the content; `None` when the file is an
     /// ordinary one.
-    pub fn of_records<R: Read>(
+    pub(super) fn of_records<R: Read>(
         records: &Records,
         archive: &mut Archive<R>,
     ) -> Result<Option<Self>, UnpackError> {
@@ -105,7 +105,7 @@ impl Sparse {
 
     /// Offset and length of each part: in order, so that no map can have content written twice, and within the
     /// file.
-    pub fn parts<R: Read>(&self, archive: &Archive<R>) -> Result<&[[u64; 2]], UnpackError> {
+    pub(super) fn parts<R: Read>(&self, archive: &Archive<R>) -> Result<&[[u64; 2]], UnpackError> {
         let (parts, rest) = self.numbers.as_chunks::<2>();
         let mut after = 0;
         let in_order = parts.iter().all(|[offset, length]| {

@@ -70,7 +70,7 @@ impl Plugin {
 ///
 /// # Errors
 /// [`CniError::Read`], [`CniError::Config`].
-pub fn first(dir: &Path) -> Result<Option<NetworkList>, CniError> {
+pub(super) fn first(dir: &Path) -> Result<Option<NetworkList>, CniError> {
     let Some(path) = files(dir, &["conflist", "conf", "json"])?
         .into_iter()
         .next()

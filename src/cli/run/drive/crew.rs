@@ -33,7 +33,7 @@ pub(super) struct Crew {
 }
 
 impl Crew {
-    pub fn new(daemon: Daemon, sandbox: &Sandbox, plan: PodPlan, grace: u32) -> Self {
+    pub(super) fn new(daemon: Daemon, sandbox: &Sandbox, plan: PodPlan, grace: u32) -> Self {
         let address = sandbox.ips.first().cloned();
         Self {
             daemon,
@@ -45,7 +45,7 @@ impl Crew {
     }
 
     /// Changes the grace period of what is stopped from now on.
-    pub fn set_grace(&self, seconds: u32) {
+    pub(super) fn set_grace(&self, seconds: u32) {
         self.grace.store(seconds, Ordering::Relaxed);
     }
 
@@ -59,7 +59,7 @@ impl Crew {
     }
 
     /// Makes and starts a container, and runs its postStart hook. Repeating it is safe.
-    pub async fn start(&self, index: Index, attempt: u32) -> Result<(), String> {
+    pub(super) async fn start(&self, index: Index, attempt: u32) -> Result<(), String> {
         let planned = self.planned(index)?;
         self.tidy(&planned.kept.name, attempt).await;
         let mut config = planned.config.clone();
@@ -200,7 +200,7 @@ impl Crew {
     }
 
     /// Runs the preStop hook and stops a container.
-    pub async fn stop(&self, index: Index, attempt: u32) {
+    pub(super) async fn stop(&self, index: Index, attempt: u32) {
         let (Some(id), Ok(planned)) = (self.id(index, attempt).await, self.planned(index)) else {
             return;
         };
@@ -247,7 +247,7 @@ impl Crew {
     }
 
     /// Whether a probe passes.
-    pub async fn probe(&self, index: Index, attempt: u32, kind: ProbeKind) -> bool {
+    pub(super) async fn probe(&self, index: Index, attempt: u32, kind: ProbeKind) -> bool {
         let planned = self.planned(index).ok();
         let Some(planned) = planned.and_then(|planned| planned.checks.get(kind)) else {
             return true;

@@ -53,7 +53,7 @@ fn is_trusted(stream: &UnixStream) -> bool {
 
 impl Door {
     /// Opens the door of a pod. None when there is one.
-    pub fn open(pod: &str) -> io::Result<Option<Self>> {
+    pub(super) fn open(pod: &str) -> io::Result<Option<Self>> {
         let listener = match StdListener::bind_addr(&address(pod)?) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Ok(None),
             listener => listener?,
@@ -66,7 +66,7 @@ impl Door {
     }
 
     /// The next one who asks. May be dropped while it waits.
-    pub async fn next(&mut self) -> Ask {
+    pub(super) async fn next(&mut self) -> Ask {
         loop {
             tokio::select! {
                 accepted = self.listener.accept() => match accepted {

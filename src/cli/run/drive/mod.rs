@@ -93,7 +93,7 @@ pub(super) async fn look(daemon: &Daemon, id: &str) -> Result<Option<Sandbox>, t
 
 impl Keeper {
     /// Takes a pod under care. None when another keeper has it.
-    pub async fn take(
+    pub(super) async fn take(
         daemon: Daemon,
         sandbox: &Sandbox,
         plan: PodPlan,
@@ -120,7 +120,7 @@ impl Keeper {
     }
 
     /// Waits for the next thing that happens, and does what follows. May be dropped while it waits.
-    pub async fn next(&mut self) -> Step {
+    pub(super) async fn next(&mut self) -> Step {
         if !self.first.is_empty() {
             let first = std::mem::take(&mut self.first);
             return Step::News(self.perform(first));
@@ -147,7 +147,7 @@ impl Keeper {
     }
 
     /// Stops the pod's containers in order, with this grace period in seconds.
-    pub fn stop(&mut self, grace: Option<u32>) -> Vec<News> {
+    pub(super) fn stop(&mut self, grace: Option<u32>) -> Vec<News> {
         if let Some(grace) = grace {
             self.crew.set_grace(grace);
         }
@@ -155,7 +155,7 @@ impl Keeper {
     }
 
     /// How it ended with the pod, once it has.
-    pub fn outcome(&self) -> Option<Outcome> {
+    pub(super) fn outcome(&self) -> Option<Outcome> {
         self.pod.outcome()
     }
 

@@ -6,7 +6,7 @@ use super::Passed;
 
 /// Which probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProbeKind {
+pub(crate) enum ProbeKind {
     /// Has to pass once before the others begin.
     Startup,
     /// Says whether the container can do its work.
@@ -17,12 +17,12 @@ pub enum ProbeKind {
 
 impl ProbeKind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Startup, Self::Readiness, Self::Liveness];
+    pub(crate) const ALL: [Self; 3] = [Self::Startup, Self::Readiness, Self::Liveness];
 }
 
 /// Pace and thresholds of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Probe {
+pub(crate) struct Probe {
     /// Wait before the first one: after the start, or after the startup probe has passed.
     pub delay: Duration,
     /// Wait between two.
@@ -35,7 +35,7 @@ pub struct Probe {
 
 /// The probes of a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Probes {
+pub(crate) struct Probes {
     /// `startupProbe`.
     pub startup: Option<Probe>,
     /// `readinessProbe`.
@@ -46,7 +46,7 @@ pub struct Probes {
 
 impl Probes {
     /// One of them.
-    pub fn get(&self, kind: ProbeKind) -> Option<&Probe> {
+    pub(crate) fn get(&self, kind: ProbeKind) -> Option<&Probe> {
         match kind {
             ProbeKind::Startup => self.startup.as_ref(),
             ProbeKind::Readiness => self.readiness.as_ref(),
@@ -57,7 +57,7 @@ impl Probes {
 
 /// Where the probes of a running container stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checks {
+pub(super) struct Checks {
     started: bool,
     ready: bool,
     streaks: [Streak; 3],

@@ -34,16 +34,16 @@ mod restart;
 #[cfg(test)]
 mod tests;
 
-pub use checks::{Probe, ProbeKind, Probes};
-pub use pod::{Outcome, Pod};
-pub use restart::Restart;
+pub(super) use checks::{Probe, ProbeKind, Probes};
+pub(super) use pod::{Outcome, Pod};
+pub(super) use restart::Restart;
 
 /// Which container: its place in the order of starting.
-pub type Index = usize;
+pub(super) type Index = usize;
 
 /// What a container is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(super) enum Role {
     /// Has to succeed before the next one starts.
     Init,
     /// An init container that keeps running: has to have started before the next one starts.
@@ -56,7 +56,7 @@ pub enum Role {
 
 /// What is known of a container beforehand.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub(super) struct Kept {
     /// Its name.
     pub name: String,
     /// What it is for.
@@ -69,7 +69,7 @@ pub struct Kept {
 
 /// How a container ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exit {
+pub(super) struct Exit {
     /// Exit code, 128 plus the signal's number when killed.
     pub code: i32,
     /// The daemon's word for it: Completed, Error, OOMKilled, …
@@ -80,7 +80,7 @@ pub struct Exit {
 
 /// A container as the daemon shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub(super) struct Seen {
     /// Which one.
     pub container: Index,
     /// Which attempt at it.
@@ -91,7 +91,7 @@ pub struct Seen {
 
 /// States of containers, as far as they matter here.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SeenState {
+pub(super) enum SeenState {
     /// Made, not started.
     Created,
     /// Running.
@@ -102,7 +102,7 @@ pub enum SeenState {
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub(super) enum Event {
     /// The daemon was looked at. Containers of which nothing new is known may be missing.
     Seen(Vec<Seen>),
     /// The sandbox is not ready any more, or there is none.
@@ -121,7 +121,7 @@ pub enum Event {
 
 /// Result of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Passed {
+pub(super) enum Passed {
     /// It passed.
     Yes,
     /// It failed or took too long.
@@ -130,7 +130,7 @@ pub enum Passed {
 
 /// What a wait is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wait {
+pub(super) enum Wait {
     /// The end of a back-off.
     Restart,
     /// The time of a probe.
@@ -139,7 +139,7 @@ pub enum Wait {
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
+pub(super) enum Action {
     /// Make the container with this attempt, start it and run its postStart hook; remove the attempts before the
     /// previous one.
     Start(Index, u32),
@@ -155,7 +155,7 @@ pub enum Action {
 
 /// What people are told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
+pub(super) enum News {
     /// A container is being started.
     Starting(Index, u32),
     /// A container runs.

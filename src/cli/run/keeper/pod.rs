@@ -43,7 +43,7 @@ pub(super) enum Phase {
 
 /// How it ended with a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// All containers have succeeded.
     Succeeded,
     /// A container has failed for good.
@@ -83,7 +83,7 @@ struct Member {
 
 /// A pod with its containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pod {
+pub(crate) struct Pod {
     members: Vec<Member>,
     stage: Stage,
 }
@@ -92,7 +92,7 @@ type Actions = Vec<Action>;
 
 impl Pod {
     /// A pod of these containers, in the order of starting, as it was found.
-    pub fn new(kept: Vec<Kept>, seen: &[Seen]) -> (Self, Vec<Action>) {
+    pub(crate) fn new(kept: Vec<Kept>, seen: &[Seen]) -> (Self, Vec<Action>) {
         let member = |kept| Member {
             kept,
             phase: Phase::Waiting { attempt: 0 },
@@ -118,7 +118,7 @@ impl Pod {
 
     /// What follows from an event.
     #[must_use]
-    pub fn apply(mut self, event: Event) -> (Self, Vec<Action>) {
+    pub(crate) fn apply(mut self, event: Event) -> (Self, Vec<Action>) {
         let mut actions = Vec::new();
         if matches!(self.stage, Stage::Over(_)) {
             return (self, actions);
@@ -141,7 +141,7 @@ impl Pod {
     }
 
     /// How it ended, once it has.
-    pub fn outcome(&self) -> Option<Outcome> {
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
         match self.stage {
             Stage::Over(outcome) => Some(outcome),
             _ => None,

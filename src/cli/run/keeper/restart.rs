@@ -13,7 +13,7 @@ const SETTLED: Duration = Duration::from_secs(600);
 
 /// When a container is started again: `restartPolicy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Restart {
+pub(crate) enum Restart {
     /// However it ended.
     Always,
     /// When its exit code is not 0.

@@ -21,13 +21,13 @@ mod security;
 mod users;
 mod volume;
 
-pub use plan::{
+pub(crate) use plan::{
     GRACE_ANNOTATION, Known, MANIFEST_ANNOTATION, PlannedContainer, PodPlan, PullPolicy,
     RESTART_ANNOTATION, Roots, log_directory_name,
 };
-pub use probe::Check;
-pub use schema::Manifest;
-pub use volume::{Needed, NeededKind};
+pub(super) use probe::Check;
+pub(super) use schema::Manifest;
+pub(super) use volume::{Needed, NeededKind};
 
 /// Why a manifest cannot become a pod.
 #[derive(Debug, thiserror::Error)]

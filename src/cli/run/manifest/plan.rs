@@ -13,15 +13,15 @@ use super::{ManifestError, security, users};
 use crate::run::keeper::{Kept, Restart, Role};
 
 /// Annotation on pods that were made from a manifest: only their directories are deleted with them.
-pub const MANIFEST_ANNOTATION: &str = "holdfast.dev/manifest";
+pub(crate) const MANIFEST_ANNOTATION: &str = "holdfast.dev/manifest";
 /// Annotation with the restart policy of the manifest: whoever follows a log wants to know whether it goes on.
-pub const RESTART_ANNOTATION: &str = "holdfast.dev/restart-policy";
+pub(crate) const RESTART_ANNOTATION: &str = "holdfast.dev/restart-policy";
 /// Annotation with the grace period of the manifest in seconds.
-pub const GRACE_ANNOTATION: &str = "holdfast.dev/grace-seconds";
+pub(crate) const GRACE_ANNOTATION: &str = "holdfast.dev/grace-seconds";
 
 /// Where directories of pods are made.
 #[derive(Debug, Clone)]
-pub struct Roots {
+pub(crate) struct Roots {
     /// Logs, a directory a pod.
     pub logs: PathBuf,
     /// `emptyDir` volumes, a directory a pod.
@@ -32,7 +32,7 @@ pub struct Roots {
 
 /// What a manifest cannot know of its pod.
 #[derive(Debug, Clone)]
-pub struct Known {
+pub(crate) struct Known {
     /// The pod's uid when the manifest has none.
     pub uid: String,
     /// Where its directories are.
@@ -45,7 +45,7 @@ pub struct Known {
 
 /// When containers are started again: `restartPolicy` of the pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Restarts {
+pub(super) enum Restarts {
     /// However they ended.
     Always,
     /// When they failed.
@@ -56,7 +56,7 @@ pub enum Restarts {
 
 /// When to pull an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PullPolicy {
+pub(crate) enum PullPolicy {
     /// When it is missing.
     IfNotPresent,
     /// Every time.
@@ -67,7 +67,7 @@ pub enum PullPolicy {
 
 /// An image that is needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedImage {
+pub(crate) struct PlannedImage {
     /// Its reference.
     pub reference: String,
     /// When to pull it.
@@ -76,7 +76,7 @@ pub struct PlannedImage {
 
 /// A container to be made.
 #[derive(Debug, Clone)]
-pub struct PlannedContainer {
+pub(crate) struct PlannedContainer {
     /// The request's configuration, of attempt 0.
     pub config: cri::ContainerConfig,
     /// When to pull its image.
@@ -97,7 +97,7 @@ pub struct PlannedContainer {
 
 /// Everything that `holdfast run` asks of the daemon.
 #[derive(Debug, Clone)]
-pub struct PodPlan {
+pub(crate) struct PodPlan {
     /// The sandbox.
     pub sandbox: cri::PodSandboxConfig,
     /// Runtime handler.
@@ -115,7 +115,7 @@ impl PodPlan {
     ///
     /// # Errors
     /// [`ManifestError::Field`] for a value that cannot be used.
-    pub fn new(manifest: &Manifest, known: &Known) -> Result<Self, ManifestError> {
+    pub(crate) fn new(manifest: &Manifest, known: &Known) -> Result<Self, ManifestError> {
         let spec = &manifest.spec;
         let metadata = metadata(manifest, &known.uid)?;
         unique_names(spec)?;
@@ -149,7 +149,7 @@ impl PodPlan {
     }
 
     /// Whether the pod needs a keeper once all its containers have been started.
-    pub fn needs_keeping(&self) -> bool {
+    pub(crate) fn needs_keeping(&self) -> bool {
         self.containers.iter().any(|container| {
             let kept = &container.kept;
             kept.role == Role::Sidecar
@@ -210,7 +210,7 @@ impl PodSpec {
 }
 
 /// `NAMESPACE_NAME_UID`: what the kubelet calls a pod's log directory.
-pub fn log_directory_name(metadata: &cri::PodSandboxMetadata) -> String {
+pub(crate) fn log_directory_name(metadata: &cri::PodSandboxMetadata) -> String {
     format!("{}_{}_{}", metadata.namespace, metadata.name, metadata.uid)
 }
 

@@ -8,7 +8,7 @@ use crate::run::keeper::{Probe, ProbeKind, Probes, Role};
 
 /// What a probe does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Check {
+pub(crate) enum Check {
     /// Runs a command in the container.
     Exec(Vec<String>),
     /// Asks for a page over HTTP.
@@ -33,7 +33,7 @@ pub enum Check {
 
 /// A probe of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedProbe {
+pub(crate) struct PlannedProbe {
     /// What it does.
     pub check: Check,
     /// How long it may take.
@@ -44,7 +44,7 @@ pub struct PlannedProbe {
 
 /// The probes of a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Checks {
+pub(crate) struct Checks {
     startup: Option<PlannedProbe>,
     readiness: Option<PlannedProbe>,
     liveness: Option<PlannedProbe>,
@@ -52,7 +52,7 @@ pub struct Checks {
 
 impl Checks {
     /// One of them.
-    pub fn get(&self, kind: ProbeKind) -> Option<&PlannedProbe> {
+    pub(crate) fn get(&self, kind: ProbeKind) -> Option<&PlannedProbe> {
         match kind {
             ProbeKind::Startup => self.startup.as_ref(),
             ProbeKind::Readiness => self.readiness.as_ref(),

@@ -12,7 +12,7 @@ use super::schema::{EmptyDir, HostPath, PodSecurityContext, PodSpec, Volume};
 
 /// Something that has to exist before the pod runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Needed {
+pub(crate) struct Needed {
     /// Its path.
     pub path: PathBuf,
     /// What it is.
@@ -21,7 +21,7 @@ pub struct Needed {
 
 /// What is needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NeededKind {
+pub(crate) enum NeededKind {
     /// A directory.
     Directory {
         /// Permission bits of a new one.

@@ -20,7 +20,7 @@ use crate::spec::{
 ///
 /// # Errors
 /// [`FieldError`] names the first field that cannot be met.
-pub fn container_config(
+pub(crate) fn container_config(
     request: &cri::CreateContainerRequest,
     pod: &NamespaceOptions,
 ) -> Result<ContainerConfig, FieldError> {

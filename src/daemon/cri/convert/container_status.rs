@@ -11,7 +11,7 @@ use crate::pod::{ContainerPhase, ContainerRecord, Exit};
 use crate::spec::Identity;
 
 /// The state of a container. A start under way is not yet running, a removal under way changes nothing.
-pub fn container_state(record: &ContainerRecord) -> cri::ContainerState {
+pub(crate) fn container_state(record: &ContainerRecord) -> cri::ContainerState {
     match &record.phase {
         ContainerPhase::Created | ContainerPhase::Starting(_) => {
             cri::ContainerState::ContainerCreated
@@ -27,7 +27,7 @@ pub fn container_state(record: &ContainerRecord) -> cri::ContainerState {
 }
 
 /// A container in a list.
-pub fn container_item(record: &ContainerRecord) -> cri::Container {
+pub(crate) fn container_item(record: &ContainerRecord) -> cri::Container {
     let config = &record.config;
     cri::Container {
         id: record.id.to_string(),
@@ -44,7 +44,7 @@ pub fn container_item(record: &ContainerRecord) -> cri::Container {
 }
 
 /// The status of a container.
-pub fn container_status(record: &ContainerRecord) -> cri::ContainerStatus {
+pub(crate) fn container_status(record: &ContainerRecord) -> cri::ContainerStatus {
     let item = container_item(record);
     let times = Times::of(record);
     cri::ContainerStatus {

@@ -6,7 +6,7 @@ use super::{container_status, pod_status};
 use crate::pod::{EventKind, PodEvent};
 
 /// An event with the status of its pod and of all containers right after it.
-pub fn event(event: &PodEvent) -> cri::ContainerEventResponse {
+pub(crate) fn event(event: &PodEvent) -> cri::ContainerEventResponse {
     let kind = match event.kind {
         EventKind::Created => cri::ContainerEventType::ContainerCreatedEvent,
         EventKind::Started => cri::ContainerEventType::ContainerStartedEvent,

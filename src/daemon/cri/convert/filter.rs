@@ -8,7 +8,7 @@ use super::FieldError;
 
 /// Which pods are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PodQuery {
+pub(crate) struct PodQuery {
     id: String,
     state: Option<cri::PodSandboxState>,
     labels: HashMap<String, String>,
@@ -19,7 +19,7 @@ impl PodQuery {
     ///
     /// # Errors
     /// [`FieldError`] for a state that does not exist.
-    pub fn new(filter: Option<cri::PodSandboxFilter>) -> Result<Self, FieldError> {
+    pub(crate) fn new(filter: Option<cri::PodSandboxFilter>) -> Result<Self, FieldError> {
         let Some(filter) = filter else {
             return Ok(Self::default());
         };
@@ -36,7 +36,7 @@ impl PodQuery {
     }
 
     /// The query of a request for statistics, which has no state.
-    pub fn of_stats(filter: Option<cri::PodSandboxStatsFilter>) -> Self {
+    pub(crate) fn of_stats(filter: Option<cri::PodSandboxStatsFilter>) -> Self {
         filter.map_or_else(Self::default, |filter| Self {
             id: filter.id,
             state: None,
@@ -45,7 +45,7 @@ impl PodQuery {
     }
 
     /// Whether a pod is asked for.
-    pub fn matches(
+    pub(crate) fn matches(
         &self,
         id: &str,
         state: cri::PodSandboxState,
@@ -59,7 +59,7 @@ impl PodQuery {
 
 /// Which containers are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ContainerQuery {
+pub(crate) struct ContainerQuery {
     id: String,
     pod: String,
     state: Option<cri::ContainerState>,
@@ -71,7 +71,7 @@ impl ContainerQuery {
     ///
     /// # Errors
     /// [`FieldError`] for a state that does not exist.
-    pub fn new(filter: Option<cri::ContainerFilter>) -> Result<Self, FieldError> {
+    pub(crate) fn new(filter: Option<cri::ContainerFilter>) -> Result<Self, FieldError> {
         let Some(filter) = filter else {
             return Ok(Self::default());
         };
@@ -89,7 +89,7 @@ impl ContainerQuery {
     }
 
     /// The query of a request for statistics, which has no state.
-    pub fn of_stats(filter: Option<cri::ContainerStatsFilter>) -> Self {
+    pub(crate) fn of_stats(filter: Option<cri::ContainerStatsFilter>) -> Self {
         filter.map_or_else(Self::default, |filter| Self {
             id: filter.id,
             pod: filter.pod_sandbox_id,
@@ -99,12 +99,12 @@ impl ContainerQuery {
     }
 
     /// Whether the containers of a pod can be asked for.
-    pub fn matches_pod(&self, pod: &str) -> bool {
+    pub(crate) fn matches_pod(&self, pod: &str) -> bool {
         pod.starts_with(&self.pod)
     }
 
     /// Whether a container of such a pod is asked for.
-    pub fn matches(
+    pub(crate) fn matches(
         &self,
         id: &str,
         state: cri::ContainerState,

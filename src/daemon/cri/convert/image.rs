@@ -28,7 +28,7 @@ pub(super) fn image_spec(
 }
 
 /// An image as statuses echo it.
-pub fn image_spec_message(spec: &ImageSpec) -> cri::ImageSpec {
+pub(super) fn image_spec_message(spec: &ImageSpec) -> cri::ImageSpec {
     cri::ImageSpec {
         image: spec.image.clone(),
         annotations: unsorted(&spec.annotations),
@@ -42,7 +42,7 @@ pub fn image_spec_message(spec: &ImageSpec) -> cri::ImageSpec {
 ///
 /// # Errors
 /// [`FieldError`] for a missing reference and an unknown runtime handler.
-pub fn image_reference(spec: Option<&cri::ImageSpec>) -> Result<String, FieldError> {
+pub(crate) fn image_reference(spec: Option<&cri::ImageSpec>) -> Result<String, FieldError> {
     image_spec("image", spec).map(|spec| spec.image)
 }
 
@@ -50,7 +50,9 @@ pub fn image_reference(spec: Option<&cri::ImageSpec>) -> Result<String, FieldErr
 ///
 /// # Errors
 /// [`FieldError`] when `auth` is no base64 text of USER:PASSWORD.
-pub fn credentials(auth: Option<&cri::AuthConfig>) -> Result<Option<Credentials>, FieldError> {
+pub(crate) fn credentials(
+    auth: Option<&cri::AuthConfig>,
+) -> Result<Option<Credentials>, FieldError> {
     let Some(auth) = auth else { return Ok(None) };
     let credentials = if !auth.registry_token.is_empty() {
         Credentials::registry_token(auth.registry_token.as_str())
@@ -69,7 +71,7 @@ pub fn credentials(auth: Option<&cri::AuthConfig>) -> Result<Option<Credentials>
 }
 
 /// An image of the store.
-pub fn image_message(image: &Image) -> cri::Image {
+pub(crate) fn image_message(image: &Image) -> cri::Image {
     let user = image.user().split(':').next().unwrap_or_default();
     let number = user
         .parse::<u32>()

@@ -25,21 +25,21 @@ mod security;
 mod signal;
 mod stats;
 
-pub use container::container_config;
-pub use container_status::{container_item, container_state, container_status};
-pub use event::event;
-pub use field::FieldError;
-pub use filter::{ContainerQuery, PodQuery};
-pub use image::{credentials, image_message, image_reference};
-pub use metrics::{descriptors, pod_metrics};
-pub use pod::pod_config;
-pub use pod_status::{pod_item, pod_state, pod_status};
-pub use resources::{pod_resources, resources};
-pub use security::profile_kind;
-pub use stats::{container_stats, image_fs, pod_stats};
+pub(crate) use container::container_config;
+pub(crate) use container_status::{container_item, container_state, container_status};
+pub(crate) use event::event;
+pub(crate) use field::FieldError;
+pub(crate) use filter::{ContainerQuery, PodQuery};
+pub(crate) use image::{credentials, image_message, image_reference};
+pub(crate) use metrics::{descriptors, pod_metrics};
+pub(crate) use pod::pod_config;
+pub(crate) use pod_status::{pod_item, pod_state, pod_status};
+pub(crate) use resources::{pod_resources, resources};
+pub(crate) use security::profile_kind;
+pub(crate) use stats::{container_stats, image_fs, pod_stats};
 
 /// The only runtime handler with a name; the empty name means it as well.
-pub const RUNTIME_HANDLER: &str = "holdfast";
+pub(crate) const RUNTIME_HANDLER: &str = "holdfast";
 
 #[cfg(test)]
 mod tests;

@@ -204,7 +204,7 @@ pub(super) fn ranges_message(ranges: &[IdRange]) -> Vec<cri::IdMapping> {
 }
 
 /// A volume as the container's status echoes it.
-pub fn volume_message(volume: &VolumeMount) -> cri::Mount {
+pub(super) fn volume_message(volume: &VolumeMount) -> cri::Mount {
     let (host_path, image, image_sub_path) = match &volume.source {
         VolumeSource::Host(path) => (path.as_str().to_owned(), None, String::new()),
         VolumeSource::Image { image, sub_path } => (

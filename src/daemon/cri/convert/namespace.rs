@@ -213,7 +213,7 @@ fn one_with_root(field: &str, ranges: &[IdRange]) -> Result<(), FieldError> {
 }
 
 /// The options of a pod as its status echoes them.
-pub fn namespaces_message(options: &NamespaceOptions) -> cri::NamespaceOption {
+pub(super) fn namespaces_message(options: &NamespaceOptions) -> cri::NamespaceOption {
     let network = match options.network {
         NetMode::Pod => NamespaceMode::Pod,
         NetMode::Node => NamespaceMode::Node,

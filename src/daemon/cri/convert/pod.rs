@@ -15,7 +15,7 @@ use crate::spec::{DnsConfig, HostPath, PodConfig, PodMetadata, PortMapping, Prot
 ///
 /// # Errors
 /// [`FieldError`] names the first field that cannot be met.
-pub fn pod_config(request: &cri::RunPodSandboxRequest) -> Result<PodConfig, FieldError> {
+pub(crate) fn pod_config(request: &cri::RunPodSandboxRequest) -> Result<PodConfig, FieldError> {
     let remedy = "give at least config.metadata";
     let config = request
         .config

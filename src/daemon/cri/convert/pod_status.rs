@@ -8,7 +8,7 @@ use crate::pod::{PodPhase, PodRecord};
 use crate::spec::{NetMode, PodMetadata};
 
 /// READY only for a pod whose pause runs and that nobody has begun to stop.
-pub fn pod_state(record: &PodRecord) -> cri::PodSandboxState {
+pub(crate) fn pod_state(record: &PodRecord) -> cri::PodSandboxState {
     match record.phase {
         PodPhase::Ready => cri::PodSandboxState::SandboxReady,
         PodPhase::Creating | PodPhase::Stopping | PodPhase::NotReady | PodPhase::Removing => {
@@ -18,7 +18,7 @@ pub fn pod_state(record: &PodRecord) -> cri::PodSandboxState {
 }
 
 /// A pod in a list.
-pub fn pod_item(record: &PodRecord) -> cri::PodSandbox {
+pub(crate) fn pod_item(record: &PodRecord) -> cri::PodSandbox {
     let config = &record.config;
     cri::PodSandbox {
         id: record.id.to_string(),
@@ -32,7 +32,7 @@ pub fn pod_item(record: &PodRecord) -> cri::PodSandbox {
 }
 
 /// The status of a pod.
-pub fn pod_status(record: &PodRecord) -> cri::PodSandboxStatus {
+pub(crate) fn pod_status(record: &PodRecord) -> cri::PodSandboxStatus {
     let item = pod_item(record);
     let options = namespaces_message(&record.config.namespaces);
     cri::PodSandboxStatus {

@@ -11,7 +11,7 @@ use crate::spec::Resources;
 ///
 /// # Errors
 /// [`FieldError`] for a value that the kernel could not take.
-pub fn resources(
+pub(crate) fn resources(
     field: &str,
     message: Option<&cri::LinuxContainerResources>,
 ) -> Result<Resources, FieldError> {
@@ -58,7 +58,7 @@ pub fn resources(
 ///
 /// # Errors
 /// [`FieldError`] for a value that the kernel could not take.
-pub fn pod_resources(
+pub(crate) fn pod_resources(
     request: &cri::UpdatePodSandboxResourcesRequest,
 ) -> Result<PodResources, FieldError> {
     let given = |field, message: Option<&cri::LinuxContainerResources>| {
@@ -139,7 +139,7 @@ fn unified(field: &str, key: &str, value: &str) -> Result<(), FieldError> {
 }
 
 /// Limits as statuses show them.
-pub fn resources_message(resources: &Resources) -> cri::LinuxContainerResources {
+pub(super) fn resources_message(resources: &Resources) -> cri::LinuxContainerResources {
     let hugepage = |(size, limit): &(String, u64)| cri::HugepageLimit {
         page_size: size.clone(),
         limit: *limit,

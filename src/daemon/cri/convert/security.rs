@@ -18,7 +18,7 @@ use crate::spec::{
 ///
 /// # Errors
 /// [`FieldError`] for every other one.
-pub fn profile_kind(number: i32) -> Result<(), FieldError> {
+pub(crate) fn profile_kind(number: i32) -> Result<(), FieldError> {
     match SecurityProfileKind::try_from(number) {
         Ok(SecurityProfileKind::Seccomp) => Ok(()),
         Ok(SecurityProfileKind::Unspecified) | Err(_) => {

@@ -28,7 +28,7 @@ pub(super) fn signal(field: &str, number: i32) -> Result<Option<Signal>, FieldEr
 }
 
 /// The enum's value for a signal; one without a name of its own is not representable and left out.
-pub fn signal_message(signal: Signal) -> cri::Signal {
+pub(super) fn signal_message(signal: Signal) -> cri::Signal {
     /// Every value of the enum fits.
     const LAST: i32 = cri::Signal::Sigrtmax as i32;
     (1..=LAST)

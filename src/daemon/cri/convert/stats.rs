@@ -19,7 +19,7 @@ fn value(value: u64) -> Option<cri::UInt64Value> {
 }
 
 /// The statistics of a container; `layers` is the directory that its writable layer is under.
-pub fn container_stats(stats: &ContainerStats, layers: &str) -> cri::ContainerStats {
+pub(crate) fn container_stats(stats: &ContainerStats, layers: &str) -> cri::ContainerStats {
     let record = &stats.record;
     let timestamp = stats.timestamp;
     let kernel = &stats.stats;
@@ -55,7 +55,7 @@ pub fn container_stats(stats: &ContainerStats, layers: &str) -> cri::ContainerSt
 }
 
 /// The statistics of a pod and of its containers.
-pub fn pod_stats(stats: &PodStats, layers: &str) -> cri::PodSandboxStats {
+pub(crate) fn pod_stats(stats: &PodStats, layers: &str) -> cri::PodSandboxStats {
     let (timestamp, kernel) = (stats.timestamp, &stats.stats);
     let config = &stats.pod.config;
     cri::PodSandboxStats {
@@ -166,7 +166,11 @@ fn pressure(pressure: &Pressure) -> cri::PsiStats {
 }
 
 /// What images take on their file system, and what containers take in `directory` with what they write.
-pub fn image_fs(usage: &FsUsage, directory: &Path, written: TreeUsage) -> cri::ImageFsInfoResponse {
+pub(crate) fn image_fs(
+    usage: &FsUsage,
+    directory: &Path,
+    written: TreeUsage,
+) -> cri::ImageFsInfoResponse {
     let since = usage
         .timestamp
         .duration_since(UNIX_EPOCH)

@@ -33,7 +33,7 @@ use oci_spec::runtime::{
 use holdfast_wire::plan::SeccompFilter;
 
 /// How many compiled filters are kept.
-pub const MAX_FILTERS: usize = 32;
+pub(crate) const MAX_FILTERS: usize = 32;
 
 /// `BPF_MAXINSNS` of Linux: most instructions of a filter.
 const MAX_INSTRUCTIONS: usize = 4096;
@@ -100,7 +100,7 @@ pub enum FilterError {
 
 /// Compiled filters by profile: the last [`MAX_FILTERS`] that were used.
 #[derive(Debug, Default)]
-pub struct FilterCache {
+pub(crate) struct FilterCache {
     /// The latest is last.
     filters: Mutex<VecDeque<(LinuxSeccomp, SeccompFilter)>>,
 }
@@ -130,7 +130,7 @@ impl FilterCache {
     ///
     /// # Errors
     /// [`FilterError`] when the profile cannot be compiled.
-    pub fn get(&self, profile: &LinuxSeccomp) -> Result<SeccompFilter, FilterError> {
+    pub(crate) fn get(&self, profile: &LinuxSeccomp) -> Result<SeccompFilter, FilterError> {
         let mut filters = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
         let found = filters.iter().position(|(known, _)| known == profile);
         let entry = match found.and_then(|at| filters.remove(at)) {
@@ -149,7 +149,7 @@ impl FilterCache {
     ///
     /// # Errors
     /// As [`FilterCache::get`] of one of them, and the two together may be too long.
-    pub fn get_within(
+    pub(crate) fn get_within(
         &self,
         profile: &LinuxSeccomp,
         base: Option<&LinuxSeccomp>,
@@ -173,7 +173,7 @@ impl FilterCache {
 ///
 /// # Errors
 /// [`FilterError`]
-pub fn compile(profile: &LinuxSeccomp) -> Result<SeccompFilter, FilterError> {
+pub(crate) fn compile(profile: &LinuxSeccomp) -> Result<SeccompFilter, FilterError> {
     if profile.listener_path().is_some() {
         let listener = "a listener for notifications".to_owned();
         return Err(FilterError::Unsupported(listener).at("$.listenerPath"));

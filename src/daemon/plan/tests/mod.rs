@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, Process, Root, Spec};
 
+use super::seccomp::FilterCache;
 use super::*;
 use holdfast_wire::plan::{ContainerPlan, ExperimentContainerPlan, PidNamespace};
 

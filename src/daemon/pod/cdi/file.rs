@@ -14,7 +14,7 @@ const VERSIONS: [&str; 8] = [
 
 /// Whether a file of this name is a description. The reference takes `.json` and `.yaml` alone
 /// (container-device-interface 1.1.2, spec-dirs.go); `.yml` is read here as well.
-pub fn is_description(path: &Path) -> bool {
+pub(super) fn is_description(path: &Path) -> bool {
     let extension = path.extension().and_then(|text| text.to_str());
     matches!(extension, Some("json" | "yaml" | "yml"))
 }
@@ -22,7 +22,7 @@ pub fn is_description(path: &Path) -> bool {
 /// A description: one kind of device, by one vendor.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct SpecFile {
+pub(super) struct SpecFile {
     cdi_version: String,
     /// `vendor.com/class`.
     pub kind: String,
@@ -36,7 +36,7 @@ pub struct SpecFile {
 /// One device.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct Device {
+pub(super) struct Device {
     name: String,
     annotations: BTreeMap<String, String>,
     /// Changes for containers with this device.
@@ -46,7 +46,7 @@ pub struct Device {
 /// Changes of a container.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct Edits {
+pub(super) struct Edits {
     env: Vec<Option<String>>,
     /// Nodes.
     pub device_nodes: Vec<NodeEdit>,
@@ -62,7 +62,7 @@ pub struct Edits {
 /// A node.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct NodeEdit {
+pub(super) struct NodeEdit {
     /// Where, in the container.
     pub path: String,
     /// Where on the host, when that is elsewhere.
@@ -87,7 +87,7 @@ pub struct NodeEdit {
 /// A mount.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct MountEdit {
+pub(super) struct MountEdit {
     /// Path of the host.
     pub host_path: String,
     /// Where, in the container.
@@ -102,7 +102,7 @@ pub struct MountEdit {
 /// A program of the node that is run at a moment of the container's life.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct HookEdit {
+pub(super) struct HookEdit {
     /// Which moment: `createRuntime`, ….
     pub hook_name: String,
     /// The program.
@@ -145,7 +145,7 @@ const HOOKS: [&str; 6] = [
 
 impl SpecFile {
     /// The device of this name.
-    pub fn device(&self, name: &str) -> Option<&Device> {
+    pub(super) fn device(&self, name: &str) -> Option<&Device> {
         self.devices().find(|device| device.name == name)
     }
 
@@ -249,7 +249,7 @@ impl IntelRdt {
 
 impl Edits {
     /// The first part that cannot be done, in words.
-    pub fn unsupported(&self) -> Option<&'static str> {
+    pub(super) fn unsupported(&self) -> Option<&'static str> {
         if self.intel_rdt.is_some() {
             return Some("intelRdt");
         }
@@ -257,12 +257,12 @@ impl Edits {
     }
 
     /// Environment, `NAME=value` each; an entry of null is none.
-    pub fn env(&self) -> &[Option<String>] {
+    pub(super) fn env(&self) -> &[Option<String>] {
         &self.env
     }
 
     /// Further groups, each with its index in the file.
-    pub fn additional_gids(&self) -> impl Iterator<Item = (usize, u32)> {
+    pub(super) fn additional_gids(&self) -> impl Iterator<Item = (usize, u32)> {
         let all = self.additional_gids.iter().enumerate();
         all.filter_map(|(index, gid)| gid.map(|gid| (index, gid)))
     }
@@ -339,14 +339,14 @@ fn check_env(field: &str, env: &[Option<String>]) -> Result<(), String> {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn parse(text: &str) -> Result<SpecFile, String> {
+pub(super) fn parse(text: &str) -> Result<SpecFile, String> {
     let spec: SpecFile = yaml::from_str(text).map_err(|error| error.to_string())?;
     spec.check()?;
     Ok(spec)
 }
 
 /// Kind and name of a device: `vendor.com/class=name`.
-pub fn split_name(text: &str) -> Option<(&str, &str)> {
+pub(super) fn split_name(text: &str) -> Option<(&str, &str)> {
     let (kind, name) = text.split_once('=')?;
     split_kind(kind)?;
     word(name, "_-.:").then_some((kind, name))

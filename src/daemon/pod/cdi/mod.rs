@@ -107,7 +107,7 @@ struct Described {
 ///
 /// # Errors
 /// [`CdiError`] names the first device that cannot be had.
-pub fn edits(directories: &[PathBuf], names: &[&str]) -> Result<CdiEdits, CdiError> {
+pub(super) fn edits(directories: &[PathBuf], names: &[&str]) -> Result<CdiEdits, CdiError> {
     let mut out = CdiEdits::default();
     if names.is_empty() {
         return Ok(out);

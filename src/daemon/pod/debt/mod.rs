@@ -81,7 +81,7 @@ impl From<FormerDebt> for DebtRecord {
 /// What of a pod is stuck.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum DebtKind {
+pub(crate) enum DebtKind {
     /// Its address, interface, ports, or what plugins keep of it.
     Network,
     /// The pin of its network namespace, or something mounted where files are to be deleted.
@@ -96,7 +96,7 @@ pub enum DebtKind {
 
 impl DebtKind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::Network,
         Self::Mount,
         Self::Cgroup,
@@ -120,7 +120,7 @@ impl DebtKind {
     }
 
     /// One word.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Network => "network",
             Self::Mount => "mount",
@@ -139,7 +139,7 @@ impl fmt::Display for DebtKind {
 
 /// A debt as people see it.
 #[derive(Debug, Clone)]
-pub struct Debt {
+pub(crate) struct Debt {
     /// The pod whose parts are still there.
     pub pod: PodId,
     /// What of it is.
@@ -196,7 +196,7 @@ fn items(failures: &[PodError]) -> BTreeMap<DebtKind, String> {
 
 impl Debts {
     /// Takes over the debts of the first release, which kept them in the run directory.
-    pub fn adopt(run: &Dir, root: &Dir) -> Result<(), PodError> {
+    pub(super) fn adopt(run: &Dir, root: &Dir) -> Result<(), PodError> {
         let name = FileName::new("debts")?;
         if !run.exists(&name)? {
             return Ok(());
@@ -220,7 +220,7 @@ impl Debts {
     }
 
     /// Reads the debts of an earlier daemon. They are due at once.
-    pub fn open(root: &Dir) -> Result<Self, PodError> {
+    pub(super) fn open(root: &Dir) -> Result<Self, PodError> {
         let dir = root.create_subdir(&FileName::new("debts")?, 0o700)?;
         dir.sweep_temporaries()?;
         let mut owed = BTreeMap::new();
@@ -254,7 +254,7 @@ impl Debts {
     }
 
     /// Records what a release left. No failures is no debt.
-    pub fn owe(&self, pod: &PodRecord, containers: &[ContainerId], failures: Vec<PodError>) {
+    pub(super) fn owe(&self, pod: &PodRecord, containers: &[ContainerId], failures: Vec<PodError>) {
         if failures.is_empty() {
             return;
         }
@@ -303,7 +303,7 @@ impl Debts {
     ///
     /// # Errors
     /// [`PodError::State`] when the disk refuses the debt.
-    pub fn secure(&self, pod: PodId) -> Result<(), PodError> {
+    pub(super) fn secure(&self, pod: PodId) -> Result<(), PodError> {
         match self.owed().get_mut(&pod) {
             Some(debt) if !debt.kept => self.store(debt),
             _ => Ok(()),
@@ -371,12 +371,12 @@ impl Debts {
     }
 
     /// Whether anything is owed for a pod.
-    pub fn is_owed(&self, pod: PodId) -> bool {
+    pub(super) fn is_owed(&self, pod: PodId) -> bool {
         self.owed().contains_key(&pod)
     }
 
     /// Pods of other boots for which something is owed.
-    pub fn of_other_boots(&self, boot_id: &str) -> Vec<PodId> {
+    pub(super) fn of_other_boots(&self, boot_id: &str) -> Vec<PodId> {
         let owed = self.owed();
         let pods = owed.values().map(|debt| &debt.record.pod);
         pods.filter(|pod| pod.boot_id != boot_id)
@@ -385,12 +385,12 @@ impl Debts {
     }
 
     /// How often debts were tried again since the daemon's start.
-    pub fn attempts(&self) -> u64 {
+    pub(super) fn attempts(&self) -> u64 {
         self.attempts.load(Ordering::Relaxed)
     }
 
     /// What is owed, the oldest first.
-    pub fn list(&self) -> Vec<Debt> {
+    pub(super) fn list(&self) -> Vec<Debt> {
         let mut list: Vec<Debt> = self.owed().values().flat_map(Owed::show).collect();
         list.sort_by_key(|debt| (debt.since, debt.pod, debt.kind));
         list

@@ -21,7 +21,7 @@ use super::process::ProcessIdentity;
 
 /// How a container ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Exit {
+pub(crate) struct Exit {
     /// Exit code; 128 + signal for a killed process, 128 for one that never ran.
     pub code: i32,
     /// When it ended: nanoseconds since the epoch.
@@ -36,7 +36,7 @@ pub struct Exit {
 
 /// A container's running first process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
+pub(crate) struct Run {
     /// Which process.
     pub process: ProcessIdentity,
     /// When it was started: nanoseconds since the epoch.
@@ -45,7 +45,7 @@ pub struct Run {
 
 /// Where a container that is starting or running heads for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Goal {
+pub(crate) enum Goal {
     /// To run until it ends by itself.
     Run,
     /// To end.
@@ -56,7 +56,7 @@ pub enum Goal {
 
 /// What a container is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ContainerPhase {
+pub(crate) enum ContainerPhase {
     /// Prepared and never started.
     Created,
     /// The shim was asked to start it.
@@ -71,7 +71,7 @@ pub enum ContainerPhase {
 
 /// What happened to a container or was asked of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ContainerEvent {
+pub(crate) enum ContainerEvent {
     /// Somebody wants it started.
     StartAsked,
     /// Somebody wants it stopped; `true`-less: the grace period is over or was zero when `Kill`.
@@ -90,7 +90,7 @@ pub enum ContainerEvent {
 
 /// How a container is to be stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Urgency {
+pub(crate) enum Urgency {
     /// By its stop signal.
     Signal,
     /// At once, with everything in its cgroup.
@@ -99,7 +99,7 @@ pub enum Urgency {
 
 /// What the pod's task has to do after a transition, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
+pub(crate) enum Effect {
     /// Ask the shim to start it.
     Launch,
     /// Send its stop signal.
@@ -120,7 +120,7 @@ pub enum Effect {
 
 impl ContainerPhase {
     /// The next phase and what has to be done.
-    pub fn apply(self, event: ContainerEvent) -> (Self, Vec<Effect>) {
+    pub(crate) fn apply(self, event: ContainerEvent) -> (Self, Vec<Effect>) {
         match event {
             ContainerEvent::StartAsked => self.start_asked(),
             ContainerEvent::StopAsked(urgency) => self.stop_asked(urgency),
@@ -213,14 +213,14 @@ impl ContainerPhase {
     }
 
     /// Processes of this container may exist.
-    pub fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         matches!(self, Self::Starting(_) | Self::Running(..))
     }
 }
 
 /// What a pod sandbox is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PodPhase {
+pub(crate) enum PodPhase {
     /// The intent is recorded; its parts are being made.
     Creating,
     /// Its pause process runs.

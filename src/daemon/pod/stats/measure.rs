@@ -22,7 +22,7 @@ use holdfast_kernel::cgroup::{CgroupPath, Detail, IoStats, Limits, Stats};
 
 /// A cgroup's figures.
 #[derive(Debug, Clone)]
-pub struct GroupMeasures {
+pub(crate) struct GroupMeasures {
     /// When: nanoseconds since the epoch.
     pub timestamp: i64,
     /// The group's path below the roots of the cgroup trees.
@@ -47,7 +47,7 @@ pub struct GroupMeasures {
 
 /// Open files of processes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Descriptors {
+pub(crate) struct Descriptors {
     /// All of them; a file that is open twice counts twice.
     pub open: u64,
     /// Those that are sockets.
@@ -56,7 +56,7 @@ pub struct Descriptors {
 
 /// Block I/O on one device.
 #[derive(Debug, Clone)]
-pub struct BlockDevice {
+pub(crate) struct BlockDevice {
     /// Its path: `/dev/sda`; empty when the machine does not know it any more.
     pub name: String,
     /// Its major number.
@@ -69,7 +69,7 @@ pub struct BlockDevice {
 
 /// A pod's figures.
 #[derive(Debug, Clone)]
-pub struct PodMeasures {
+pub(crate) struct PodMeasures {
     /// The pod.
     pub pod: Arc<PodRecord>,
     /// Of its own cgroup.
@@ -82,7 +82,7 @@ pub struct PodMeasures {
 
 /// The file system of the containers' writable layers.
 #[derive(Debug, Clone)]
-pub struct StoreSpace {
+pub(crate) struct StoreSpace {
     /// Its device: `/dev/sda1`; empty when it has none.
     pub device: String,
     /// Its room.
@@ -91,7 +91,7 @@ pub struct StoreSpace {
 
 /// Reads pods that are ready, and the file system of their layers. Those that vanish meanwhile are left out.
 /// Blocks.
-pub fn measure(
+pub(crate) fn measure(
     node: &Node,
     wanted: &[Arc<PodSnapshot>],
 ) -> Result<(Vec<PodMeasures>, Option<StoreSpace>), PodError> {

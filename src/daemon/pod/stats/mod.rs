@@ -26,15 +26,17 @@ use holdfast_disk::TreeUsage;
 use holdfast_kernel::cgroup::{Cgroup, CgroupPath, Stats};
 use holdfast_kernel::id::ContainerId;
 
-pub use measure::{BlockDevice, Descriptors, GroupMeasures, PodMeasures, StoreSpace, measure};
-pub use samples::Samples;
-pub use traffic::Traffic;
+#[cfg(test)]
+pub(crate) use measure::Descriptors;
+pub(crate) use measure::{BlockDevice, GroupMeasures, PodMeasures, StoreSpace, measure};
+pub(super) use samples::Samples;
+pub(crate) use traffic::Traffic;
 
 use samples::{FIRST_WINDOW, Owner};
 
 /// One reading of a container.
 #[derive(Debug, Clone)]
-pub struct ContainerStats {
+pub(crate) struct ContainerStats {
     /// The container.
     pub record: Arc<ContainerRecord>,
     /// When: nanoseconds since the epoch.
@@ -49,7 +51,7 @@ pub struct ContainerStats {
 
 /// One reading of a pod.
 #[derive(Debug, Clone)]
-pub struct PodStats {
+pub(crate) struct PodStats {
     /// The pod.
     pub pod: Arc<PodRecord>,
     /// When: nanoseconds since the epoch.
@@ -86,7 +88,7 @@ impl Reading for PodStats {
 }
 
 /// Reads containers; those that vanish meanwhile are left out.
-pub async fn containers(
+pub(super) async fn containers(
     node: &Arc<Node>,
     wanted: Vec<(Arc<PodSnapshot>, Arc<ContainerRecord>)>,
 ) -> Vec<ContainerStats> {
@@ -100,7 +102,7 @@ pub async fn containers(
 }
 
 /// Reads pods; those that vanish meanwhile are left out.
-pub async fn pods(node: &Arc<Node>, wanted: Vec<Arc<PodSnapshot>>) -> Vec<PodStats> {
+pub(super) async fn pods(node: &Arc<Node>, wanted: Vec<Arc<PodSnapshot>>) -> Vec<PodStats> {
     let readings = twice(wanted, |pod| {
         let (node, pod) = (Arc::clone(node), Arc::clone(pod));
         move || self::pod(&node, &pod)
@@ -239,7 +241,7 @@ fn group_stats(
 }
 
 /// What all containers take on disk. Blocks.
-pub fn written(node: &Node) -> Result<TreeUsage, PodError> {
+pub(super) fn written(node: &Node) -> Result<TreeUsage, PodError> {
     let mut sum = TreeUsage::default();
     // One that vanishes meanwhile takes nothing.
     for usage in node.layers()?.into_iter().filter_map(|id| layer(node, id)) {

@@ -72,7 +72,7 @@ impl Cpu {
 
 /// The samples of all pods and containers.
 #[derive(Debug, Default)]
-pub struct Samples(Mutex<HashMap<Owner, Sample>>);
+pub(crate) struct Samples(Mutex<HashMap<Owner, Sample>>);
 
 impl Samples {
     fn lock(&self) -> MutexGuard<'_, HashMap<Owner, Sample>> {
@@ -80,12 +80,12 @@ impl Samples {
     }
 
     /// The container is gone.
-    pub fn forget(&self, id: ContainerId) {
+    pub(crate) fn forget(&self, id: ContainerId) {
         self.lock().remove(&Owner::Container(id));
     }
 
     /// Nothing of the pod runs any more.
-    pub fn forget_pod(&self, id: PodId) {
+    pub(crate) fn forget_pod(&self, id: PodId) {
         self.lock().remove(&Owner::Pod(id));
     }
 

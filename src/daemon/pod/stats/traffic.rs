@@ -12,7 +12,7 @@ const LIMIT: u64 = 1 << 20;
 
 /// Interfaces of a pod but its loopback.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Traffic {
+pub(crate) struct Traffic {
     /// The one with the default route.
     pub default: Option<InterfaceStats>,
     /// The others.
@@ -21,7 +21,7 @@ pub struct Traffic {
 
 impl Traffic {
     /// All interfaces.
-    pub fn all(&self) -> impl Iterator<Item = &InterfaceStats> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &InterfaceStats> {
         self.default.iter().chain(&self.others)
     }
 }

@@ -156,7 +156,7 @@ pub(super) struct Task {
 
 impl Task {
     /// A task for a pod that is to be made, or that was found on disk.
-    pub fn new(
+    pub(super) fn new(
         node: Arc<Node>,
         entry: Arc<PodEntry>,
         mailbox: mpsc::UnboundedReceiver<Command>,
@@ -187,7 +187,7 @@ impl Task {
     }
 
     /// Makes the pod and serves it until it is removed.
-    pub async fn create(mut self) {
+    pub(super) async fn create(mut self) {
         let made = match joined::owner(&self.node, &self.pod.config) {
             Ok(owner) => {
                 self.pod.network_owner = owner;
@@ -307,7 +307,7 @@ impl Task {
     }
 
     /// Serves requests until the pod is removed.
-    pub async fn serve(mut self) {
+    pub(super) async fn serve(mut self) {
         self.watch_stranger();
         self.progress();
         while !self.gone {

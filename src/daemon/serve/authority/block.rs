@@ -36,7 +36,7 @@ const CODED: u8 = 0x80;
 /// What is known of the client's dynamic table, with the newest entry in the lowest bit. A table of 4096 bytes, the
 /// most that our server allows, has at most 128 entries.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Table {
+pub(super) struct Table {
     /// The entries that are named `:authority`.
     authorities: u128,
     /// Those of them that the server does not have.
@@ -78,7 +78,7 @@ fn place(index: usize) -> Option<u128> {
 
 /// A block with another authority.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Rewritten {
+pub(super) struct Rewritten {
     /// The block.
     pub bytes: Vec<u8>,
     /// Whether an authority stood in it that is not `localhost`.
@@ -86,7 +86,7 @@ pub struct Rewritten {
 }
 
 /// Exchanges the authority in a whole block. None when it is no header block: the server says so better.
-pub fn rewrite(block: &[u8], table: &mut Table) -> Option<Rewritten> {
+pub(super) fn rewrite(block: &[u8], table: &mut Table) -> Option<Rewritten> {
     let mut input = Input(block);
     let mut out = Rewritten {
         bytes: Vec::with_capacity(block.len() + 2),

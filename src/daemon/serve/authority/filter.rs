@@ -35,7 +35,7 @@ enum Place {
 
 /// Reads what a client sends and gives what the server is to read.
 #[derive(Debug)]
-pub struct Filter {
+pub(super) struct Filter {
     place: Place,
     table: Table,
     /// Whether the log has been told that the client's authority is none.
@@ -49,7 +49,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             place: Place::Preface,
             table: Table::default(),
@@ -61,7 +61,7 @@ impl Filter {
     }
 
     /// The next bytes of the client.
-    pub fn feed(&mut self, bytes: &[u8]) {
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
         self.input.extend_from_slice(bytes);
         let mut read = 0;
         while self.place != Place::Aside {
@@ -81,18 +81,18 @@ impl Filter {
     }
 
     /// The client sends no more.
-    pub fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         self.place = Place::Aside;
         self.feed(&[]);
     }
 
     /// What the server is to read next.
-    pub fn output(&self) -> &[u8] {
+    pub(super) fn output(&self) -> &[u8] {
         self.output.get(self.taken..).unwrap_or_default()
     }
 
     /// The server has read so many bytes of the output.
-    pub fn take(&mut self, bytes: usize) {
+    pub(super) fn take(&mut self, bytes: usize) {
         self.taken += bytes;
         if self.taken >= self.output.len() {
             self.output.clear();
@@ -101,7 +101,7 @@ impl Filter {
     }
 
     /// Whether everything that comes is the server's as it is, and it has all that came.
-    pub fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.place == Place::Aside && self.output.is_empty()
     }
 

@@ -31,7 +31,7 @@ const CHUNK: usize = 16 * 1024;
 
 /// The connection of a client, as the server is to see it.
 #[derive(Debug)]
-pub struct Client {
+pub(super) struct Client {
     socket: UnixStream,
     /// None once it is known that the client does not speak HTTP/2.
     filter: Option<Box<Filter>>,
@@ -39,7 +39,7 @@ pub struct Client {
 
 impl Client {
     /// A client that has just connected.
-    pub fn new(socket: UnixStream) -> Self {
+    pub(super) fn new(socket: UnixStream) -> Self {
         Self {
             socket,
             filter: Some(Box::new(Filter::new())),

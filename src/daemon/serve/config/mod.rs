@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-pub use experiments::ExperimentsConfig;
-pub use metrics::MetricsConfig;
-pub use streaming::StreamingConfig;
+pub(super) use experiments::ExperimentsConfig;
+pub(super) use metrics::MetricsConfig;
+pub(super) use streaming::StreamingConfig;
 
 use super::quantity::{Period, Size};
 use holdfast_network::Subnet;

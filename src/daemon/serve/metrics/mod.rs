@@ -42,7 +42,7 @@ pub(super) struct MetricsServer(Option<TcpListener>);
 
 impl MetricsServer {
     /// Listens, if there is an address.
-    pub async fn bind(address: Option<SocketAddr>) -> io::Result<Self> {
+    pub(super) async fn bind(address: Option<SocketAddr>) -> io::Result<Self> {
         let Some(address) = address else {
             return Ok(Self(None));
         };
@@ -52,7 +52,7 @@ impl MetricsServer {
     }
 
     /// Serves for as long as the daemon lives.
-    pub async fn serve(self, subject: Subject) {
+    pub(super) async fn serve(self, subject: Subject) {
         let Some(listener) = self.0 else {
             return std::future::pending().await;
         };

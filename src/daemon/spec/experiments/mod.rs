@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub(super) use rules::check;
 
 /// What the keys of all experiments begin with.
-pub const PREFIX: &str = "experiments.holdfast.dev/";
+pub(crate) const PREFIX: &str = "experiments.holdfast.dev/";
 
 /// Nanoseconds of a second.
 const SECOND: i64 = 1_000_000_000;
@@ -87,7 +87,7 @@ pub struct ExperimentError {
 
 /// All experiments of one pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Experiments {
+pub(crate) struct Experiments {
     /// The pod whose network namespace is this pod's as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join_network: Option<PodReference>,
@@ -101,17 +101,17 @@ pub struct Experiments {
 
 impl Experiments {
     /// Whether the pod asks for none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
     /// What a container shares with its pod.
-    pub fn of_container(&self, name: &str) -> ContainerSharing {
+    pub(crate) fn of_container(&self, name: &str) -> ContainerSharing {
         self.namespaces.get(name).copied().unwrap_or_default()
     }
 
     /// Whether a container is to share the pod's cgroup namespace, so that the pod has to have one.
-    pub fn shares_cgroup(&self) -> bool {
+    pub(crate) fn shares_cgroup(&self) -> bool {
         let mut all = self.namespaces.values();
         all.any(|one| one.cgroup == Some(CgroupSharing::Pod))
     }
@@ -120,7 +120,7 @@ impl Experiments {
 /// Another pod, as an annotation names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum PodReference {
+pub(crate) enum PodReference {
     /// By its sandbox id, or the beginning of it.
     Id(String),
     /// By the Kubernetes namespace and name of its sandbox.
@@ -143,7 +143,7 @@ impl fmt::Display for PodReference {
 
 /// How far the clocks of a time namespace are from the machine's, in nanoseconds: time_namespaces(7).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TimeOffsets {
+pub(crate) struct TimeOffsets {
     /// CLOCK_MONOTONIC and its kin.
     pub monotonic: i64,
     /// CLOCK_BOOTTIME: uptime(1), and the start times of processes.
@@ -152,13 +152,13 @@ pub struct TimeOffsets {
 
 impl TimeOffsets {
     /// The clocks and their offsets, as the kernel names them.
-    pub fn clocks(self) -> [(&'static str, i64); 2] {
+    pub(crate) fn clocks(self) -> [(&'static str, i64); 2] {
         [("monotonic", self.monotonic), ("boottime", self.boottime)]
     }
 }
 
 /// An offset as the kernel writes it: whole seconds, rounded down, and the nanoseconds above them.
-pub fn seconds_and_nanos(offset: i64) -> (i64, u32) {
+pub(crate) fn seconds_and_nanos(offset: i64) -> (i64, u32) {
     let nanos = offset.rem_euclid(SECOND);
     // Below one second.
     (
@@ -170,7 +170,7 @@ pub fn seconds_and_nanos(offset: i64) -> (i64, u32) {
 /// What a container shares with its pod, where that is not what CRI says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct ContainerSharing {
+pub(crate) struct ContainerSharing {
     /// Host name.
     pub uts: Sharing,
     /// System V IPC, POSIX message queues and /dev/shm.
@@ -183,7 +183,7 @@ pub struct ContainerSharing {
 /// Whose namespace a container is in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Sharing {
+pub(crate) enum Sharing {
     /// The pod's, or the host's if the pod has that.
     #[default]
     Pod,
@@ -194,7 +194,7 @@ pub enum Sharing {
 /// Whose cgroup namespace a container is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum CgroupSharing {
+pub(crate) enum CgroupSharing {
     /// Its own: its cgroup is the root.
     Own,
     /// That of the pause: the pause's cgroup is the root, and this container's is beside it.

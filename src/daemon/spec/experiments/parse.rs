@@ -27,7 +27,7 @@ impl Experiments {
     ///
     /// # Errors
     /// [`ExperimentError`] for the first key below [`PREFIX`] that is not known, or whose value is not possible.
-    pub fn parse(annotations: &BTreeMap<String, String>) -> Result<Self, ExperimentError> {
+    pub(crate) fn parse(annotations: &BTreeMap<String, String>) -> Result<Self, ExperimentError> {
         let mut out = Self::default();
         for (key, value) in annotations {
             let Some(name) = key.strip_prefix(PREFIX) else {

@@ -53,7 +53,7 @@ fn refused(path: impl Into<String>, reason: impl Into<String>) -> ArtifactError 
 ///
 /// # Errors
 /// [`ArtifactError`] names the place in the JSON.
-pub fn parse_artifact(text: &str) -> Result<LinuxSeccomp, ArtifactError> {
+pub(crate) fn parse_artifact(text: &str) -> Result<LinuxSeccomp, ArtifactError> {
     let value: Value = serde_json::from_str(text).map_err(ProfileError::Json)?;
     let profile = object("$", &value)?;
     only("$", profile, PROFILE)?;

@@ -15,11 +15,11 @@ use oci_spec::runtime::{
 
 use serde_json::Value;
 
-pub use artifact::{ArtifactError, parse_artifact};
+pub(crate) use artifact::{ArtifactError, parse_artifact};
 use holdfast_disk::json_text;
 
 /// Largest profile that is parsed, in bytes.
-pub const MAX_PROFILE: usize = 1 << 20;
+pub(crate) const MAX_PROFILE: usize = 1 << 20;
 
 /// Why a profile is refused.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +67,7 @@ const ENOSYS: u32 = 38;
 ///
 /// # Errors
 /// [`ProfileError`]
-pub fn parse_profile(json: &[u8]) -> Result<LinuxSeccomp, ProfileError> {
+pub(crate) fn parse_profile(json: &[u8]) -> Result<LinuxSeccomp, ProfileError> {
     if json.len() > MAX_PROFILE {
         return Err(ProfileError::TooLarge(json.len()));
     }
@@ -108,7 +108,7 @@ fn leave_out_null(value: &mut Value) {
 }
 
 /// The default profile for a container with the bounding set `caps` on a kernel (major, minor).
-pub fn default_profile(caps: &HashSet<Capability>, kernel: (u32, u32)) -> LinuxSeccomp {
+pub(crate) fn default_profile(caps: &HashSet<Capability>, kernel: (u32, u32)) -> LinuxSeccomp {
     let mut rules = vec![allow(table::ALWAYS)];
     // Only socket(2) itself: socketcall(2) of 32-bit programs has its arguments in memory, where no filter can look.
     let below = argument(0, LinuxSeccompOperator::ScmpCmpLt, AF_ALG);

@@ -83,7 +83,7 @@ fn the_environment_is_layered() {
 fn the_environment_has_defaults_and_limits() {
     let mut world = World::new();
     let spec = world.build().unwrap();
-    let path = format!("PATH={DEFAULT_PATH}");
+    let path = format!("PATH={}", crate::spec::process::DEFAULT_PATH);
     assert_eq!(
         process(&spec).env().as_deref().unwrap(),
         [&path, "HOSTNAME=box", "HOME=/"]
@@ -102,10 +102,6 @@ fn the_environment_has_defaults_and_limits() {
             .as_ref()
             .unwrap()
             .contains(&"RAW=\u{fffd}a".into())
-    );
-    assert_eq!(
-        world.container.exact_env(),
-        [("RAW".to_owned(), vec![0xff, b'a'])]
     );
 }
 
@@ -478,7 +474,7 @@ fn namespaces_are_joined_by_path() {
     );
     world.container.security.pid = PidMode::Node;
     assert_eq!(path(&world.build().unwrap(), LinuxNamespaceType::Pid), None);
-    world.container.security.pid = PidMode::Target(world.container_id);
+    world.container.security.pid = PidMode::Target("22".repeat(32).parse().unwrap());
     assert!(world.build().unwrap_err().to_string().contains("target_id"));
     world.paths.target_pid = Some("/proc/99/ns/pid".into());
     let spec = world.build().unwrap();

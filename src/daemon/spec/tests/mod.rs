@@ -17,7 +17,6 @@ use holdfast_kernel::id::{ContainerId, PodId};
 /// A request whose parts a test changes before it builds.
 struct World {
     pod_id: PodId,
-    container_id: ContainerId,
     pod: PodConfig,
     container: ContainerConfig,
     image: ImageDefaults,
@@ -35,7 +34,6 @@ impl World {
         let ns = PathBuf::from("/proc/77/ns");
         Self {
             pod_id: "11".repeat(32).parse().unwrap(),
-            container_id: "22".repeat(32).parse().unwrap(),
             pod: PodConfig {
                 hostname: "box".into(),
                 ..PodConfig::default()
@@ -80,7 +78,6 @@ impl World {
     fn build(&self) -> Result<oci_spec::runtime::Spec, SpecError> {
         build(&SpecRequest {
             pod_id: &self.pod_id,
-            container_id: &self.container_id,
             pod: &self.pod,
             container: &self.container,
             image: &self.image,

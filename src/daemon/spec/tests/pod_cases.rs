@@ -99,7 +99,7 @@ fn the_pause_has_the_requested_user_and_filter() {
 #[test]
 fn the_pod_decides_what_its_pid_namespace_is() {
     let mut world = World::new();
-    let target = world.container_id;
+    let target: ContainerId = "22".repeat(32).parse().unwrap();
     for (pod, wish, expected) in [
         (PidMode::Pod, PidMode::Pod, PidMode::Pod),
         (PidMode::Container, PidMode::Pod, PidMode::Container),
@@ -114,6 +114,6 @@ fn the_pod_decides_what_its_pid_namespace_is() {
     ] {
         world.pod.namespaces.pid = pod;
         world.container.security.pid = wish;
-        assert_eq!(pid_mode(&world.pod, &world.container), expected);
+        assert_eq!(namespaces::pid_mode(&world.pod, &world.container), expected);
     }
 }

@@ -151,7 +151,7 @@ fn configs_survive_their_records() {
     world.volume("/data", "/srv");
     world.container.envs.push(("X".into(), vec![0xff, 0x00]));
     world.container.stop_signal = Some(Signal::TERM);
-    world.container.security.pid = PidMode::Target(world.container_id);
+    world.container.security.pid = PidMode::Target("22".repeat(32).parse().unwrap());
     let text = serde_json::to_string(&world.container).unwrap();
     assert_eq!(
         serde_json::from_str::<ContainerConfig>(&text).unwrap(),

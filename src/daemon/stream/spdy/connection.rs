@@ -29,7 +29,7 @@ const READ: usize = 32 * 1024;
 
 /// A stream that the client has opened, and what for.
 #[derive(Debug)]
-pub struct Opened {
+pub(crate) struct Opened {
     /// What the client says of it.
     pub headers: Headers,
     /// The stream.
@@ -38,7 +38,7 @@ pub struct Opened {
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
-pub enum ConnectionError {
+pub(crate) enum ConnectionError {
     /// What came is no SPDY/3.1.
     #[error("read a frame")]
     Frame(#[from] FrameError),
@@ -68,7 +68,7 @@ struct Known {
 ///
 /// # Errors
 /// The client does not speak SPDY/3.1, or the connection broke.
-pub async fn serve<S: AsyncRead + AsyncWrite, F: Future<Output = ()>>(
+pub(crate) async fn serve<S: AsyncRead + AsyncWrite, F: Future<Output = ()>>(
     socket: S,
     activity: &Activity,
     session: impl FnOnce(mpsc::Receiver<Opened>) -> F,

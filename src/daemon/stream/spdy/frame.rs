@@ -34,7 +34,7 @@ const INITIAL_WINDOW: u32 = 7;
 
 /// Why bytes are no SPDY.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FrameError {
+pub(crate) enum FrameError {
     /// Another protocol.
     #[error("control frame of SPDY version {0}; version 3 is spoken here")]
     Version(u16),
@@ -60,7 +60,7 @@ pub enum FrameError {
 
 /// What a client says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Frame {
+pub(super) enum Frame {
     /// It opens a stream.
     Open {
         /// The stream.
@@ -114,7 +114,7 @@ struct Piece {
 
 /// Reads frames from bytes as they come.
 #[derive(Debug)]
-pub struct Decoder {
+pub(super) struct Decoder {
     buffer: BytesMut,
     piece: Option<Piece>,
     headers: Inflater,
@@ -122,7 +122,7 @@ pub struct Decoder {
 
 impl Decoder {
     /// At the begin of a connection.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             buffer: BytesMut::new(),
             piece: None,
@@ -131,7 +131,7 @@ impl Decoder {
     }
 
     /// Where further bytes go. At most a control frame and what was read at once stay in it.
-    pub fn buffer(&mut self) -> &mut BytesMut {
+    pub(super) fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
     }
 
@@ -139,7 +139,7 @@ impl Decoder {
     ///
     /// # Errors
     /// The bytes are no SPDY/3.1; the connection is of no use any more.
-    pub fn next(&mut self) -> Result<Option<Frame>, FrameError> {
+    pub(super) fn next(&mut self) -> Result<Option<Frame>, FrameError> {
         if let Some(piece) = &mut self.piece {
             if self.buffer.is_empty() {
                 return Ok(None);
@@ -289,13 +289,13 @@ fn numbers(out: &mut BytesMut, kind: u16, values: [u32; 2]) {
 
 /// Writes frames. Keeps whether the zlib stream of our headers is open.
 #[derive(Debug, Default)]
-pub struct Encoder {
+pub(super) struct Encoder {
     headers_sent: bool,
 }
 
 impl Encoder {
     /// Accepts a stream: SYN_REPLY without headers.
-    pub fn accept(&mut self, out: &mut BytesMut, stream: u32) {
+    pub(super) fn accept(&mut self, out: &mut BytesMut, stream: u32) {
         let mut payload = stream.to_be_bytes().to_vec();
         payload.extend(header::empty_block(!self.headers_sent));
         self.headers_sent = true;
@@ -303,36 +303,36 @@ impl Encoder {
     }
 
     /// A data frame with nothing in it, which ends a stream.
-    pub fn end(out: &mut BytesMut, stream: u32) {
+    pub(super) fn end(out: &mut BytesMut, stream: u32) {
         out.put_u32(stream);
         out.put_u32(u32::from(FIN) << 24);
     }
 
     /// What stands in front of a stream's bytes.
-    pub fn data(out: &mut BytesMut, stream: u32, length: usize) {
+    pub(super) fn data(out: &mut BytesMut, stream: u32, length: usize) {
         out.put_u32(stream);
         // Pieces have 32 KiB at most.
         out.put_u32(u32::try_from(length).unwrap_or(0) & 0x00ff_ffff);
     }
 
     /// Breaks a stream off.
-    pub fn reset(out: &mut BytesMut, stream: u32, reason: ResetReason) {
+    pub(super) fn reset(out: &mut BytesMut, stream: u32, reason: ResetReason) {
         numbers(out, RST_STREAM, [stream, reason as u32]);
     }
 
     /// More may be sent.
-    pub fn window_update(out: &mut BytesMut, stream: u32, more: usize) {
+    pub(super) fn window_update(out: &mut BytesMut, stream: u32, more: usize) {
         let more = u32::try_from(more).unwrap_or(u32::MAX) & 0x7fff_ffff;
         numbers(out, WINDOW_UPDATE, [stream, more]);
     }
 
     /// The answer to a ping.
-    pub fn ping(out: &mut BytesMut, payload: &[u8]) {
+    pub(super) fn ping(out: &mut BytesMut, payload: &[u8]) {
         control(out, PING, payload);
     }
 
     /// Nothing more is accepted; `last` is the last stream that was.
-    pub fn go_away(out: &mut BytesMut, last: u32) {
+    pub(super) fn go_away(out: &mut BytesMut, last: u32) {
         numbers(out, GOAWAY, [last, 0]);
     }
 }

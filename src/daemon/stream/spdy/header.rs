@@ -97,7 +97,7 @@ const TAIL: &str = concat!(
 );
 
 /// The dictionary.
-pub static DICTIONARY: LazyLock<Vec<u8>> = LazyLock::new(|| {
+pub(super) static DICTIONARY: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut bytes = Vec::new();
     for word in WORDS {
         // The longest word has 19 bytes.
@@ -109,21 +109,21 @@ pub static DICTIONARY: LazyLock<Vec<u8>> = LazyLock::new(|| {
 });
 
 /// Names in lower case, and values.
-pub type Headers = Vec<(String, String)>;
+pub(super) type Headers = Vec<(String, String)>;
 
 /// The value of a header.
-pub fn value<'h>(headers: &'h Headers, name: &str) -> Option<&'h str> {
+pub(crate) fn value<'h>(headers: &'h Headers, name: &str) -> Option<&'h str> {
     let found = headers.iter().find(|(of, _)| of == name);
     found.map(|(_, value)| value.as_str())
 }
 
 /// Reads the header blocks of one direction, in their order.
 #[derive(Debug)]
-pub struct Inflater(Decompress);
+pub(super) struct Inflater(Decompress);
 
 impl Inflater {
     /// At the begin of a connection.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(Decompress::new(true))
     }
 
@@ -131,7 +131,7 @@ impl Inflater {
     ///
     /// # Errors
     /// It is no such block, or larger than any client sends.
-    pub fn read(&mut self, block: &[u8]) -> Result<Headers, FrameError> {
+    pub(super) fn read(&mut self, block: &[u8]) -> Result<Headers, FrameError> {
         let plain = self.inflate(block)?;
         parse(&plain).ok_or(FrameError::Headers)
     }
@@ -214,7 +214,7 @@ fn text(plain: &mut &[u8]) -> Option<String> {
 }
 
 /// A block without headers, as ours are: the first one opens the zlib stream.
-pub fn empty_block(first: bool) -> Vec<u8> {
+pub(super) fn empty_block(first: bool) -> Vec<u8> {
     /// CMF and FLG of a zlib stream with a dictionary, RFC 1950.
     const OPENING: [u8; 2] = [0x78, 0xbb];
     /// A stored block of four bytes, RFC 1951, 3.2.4: the count of headers, which is 0.

@@ -16,6 +16,6 @@ mod header;
 #[cfg(test)]
 mod tests;
 
-pub use connection::{ConnectionError, Opened, serve};
-pub use frame::FrameError;
-pub use header::value;
+pub(super) use connection::{ConnectionError, Opened, serve};
+pub(super) use frame::FrameError;
+pub(super) use header::value;

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// True when the tests can run; says why not otherwise.
-pub fn can_run() -> bool {
+pub(crate) fn can_run() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
         eprintln!("SKIPPED: these tests start processes in namespaces and cgroups and need root");
@@ -34,7 +34,7 @@ pub fn can_run() -> bool {
     root
 }
 
-pub struct Harness {
+pub(crate) struct Harness {
     pub directory: tempfile::TempDir,
     name: String,
     small: OwnedFd,
@@ -46,7 +46,7 @@ pub struct Harness {
     pub shim_pid: i32,
 }
 
-pub fn text(text: &str) -> CString {
+pub(crate) fn text(text: &str) -> CString {
     CString::new(text).unwrap()
 }
 
@@ -80,7 +80,7 @@ thread_local! {
 }
 
 /// From now on this test speaks as a daemon of that version.
-pub fn speak(protocol: Protocol) {
+pub(crate) fn speak(protocol: Protocol) {
     SPOKEN.set(Some(protocol));
 }
 
@@ -130,7 +130,7 @@ fn make_small_namespace(store: &Path) -> OwnedFd {
 }
 
 impl Harness {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         prepare_store(directory.path());
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -157,7 +157,7 @@ impl Harness {
     }
 
     /// A pod whose pause runs.
-    pub fn with_pause(change: impl FnOnce(&mut PausePlan)) -> Self {
+    pub(crate) fn with_pause(change: impl FnOnce(&mut PausePlan)) -> Self {
         let mut harness = Self::new();
         let mut plan = pause_plan();
         change(&mut plan);
@@ -171,7 +171,7 @@ impl Harness {
         harness
     }
 
-    pub fn start_pause(&mut self, plan: &PausePlan) -> (Reply, Vec<OwnedFd>) {
+    pub(crate) fn start_pause(&mut self, plan: &PausePlan) -> (Reply, Vec<OwnedFd>) {
         let mut descriptors = vec![
             plan_file(plan),
             descriptor::duplicate(self.small.as_fd()).unwrap(),
@@ -190,25 +190,25 @@ impl Harness {
         self.cgroups.iter().map(open).unzip()
     }
 
-    pub fn cgroup(&self, slot: CgroupSlot, name: &str) -> PathBuf {
+    pub(crate) fn cgroup(&self, slot: CgroupSlot, name: &str) -> PathBuf {
         let found = self.cgroups.iter().find(|(one, _)| *one == slot).unwrap();
         found.1.join(name)
     }
 
-    pub fn log_path(&self, container: ContainerId) -> PathBuf {
+    pub(crate) fn log_path(&self, container: ContainerId) -> PathBuf {
         self.directory
             .path()
             .join(format!("{}.log", container.short()))
     }
 
-    pub fn open_log(&self, container: ContainerId) -> OwnedFd {
+    pub(crate) fn open_log(&self, container: ContainerId) -> OwnedFd {
         let mut options = fs::OpenOptions::new();
         options.create(true).append(true);
         options.open(self.log_path(container)).unwrap().into()
     }
 
     /// A plan that runs a shell command in a root of its own.
-    pub fn plan(&self, container: ContainerId, script: &str) -> ContainerPlan {
+    pub(crate) fn plan(&self, container: ContainerId, script: &str) -> ContainerPlan {
         let own = self.directory.path().join(container.short());
         for name in ["upper", "work"] {
             fs::create_dir_all(own.join(name)).unwrap();
@@ -216,12 +216,16 @@ impl Harness {
         container_plan(&container.short(), script)
     }
 
-    pub fn start(&mut self, container: ContainerId, plan: &ContainerPlan) -> (Reply, Vec<OwnedFd>) {
+    pub(crate) fn start(
+        &mut self,
+        container: ContainerId,
+        plan: &ContainerPlan,
+    ) -> (Reply, Vec<OwnedFd>) {
         let (request, descriptors) = self.start_request(container, plan);
         self.ask(request, &descriptors)
     }
 
-    pub fn start_request(
+    pub(crate) fn start_request(
         &mut self,
         container: ContainerId,
         plan: &ContainerPlan,
@@ -238,7 +242,7 @@ impl Harness {
     }
 
     /// Starts a shell command; its process id.
-    pub fn run(&mut self, container: ContainerId, script: &str) -> i32 {
+    pub(crate) fn run(&mut self, container: ContainerId, script: &str) -> i32 {
         let plan = self.plan(container, script);
         match self.start(container, &plan).0 {
             Reply::Started { pid, .. } => pid,
@@ -247,7 +251,7 @@ impl Harness {
     }
 
     /// Sends a request and waits for its answer; events on the way are kept.
-    pub fn ask(&mut self, body: Request, descriptors: &[OwnedFd]) -> (Reply, Vec<OwnedFd>) {
+    pub(crate) fn ask(&mut self, body: Request, descriptors: &[OwnedFd]) -> (Reply, Vec<OwnedFd>) {
         let id = self.send(body, descriptors);
         loop {
             match self.receive() {
@@ -261,7 +265,7 @@ impl Harness {
     }
 
     /// Sends a request; its number.
-    pub fn send(&mut self, body: Request, descriptors: &[OwnedFd]) -> u64 {
+    pub(crate) fn send(&mut self, body: Request, descriptors: &[OwnedFd]) -> u64 {
         self.next += 1;
         let id = self.next;
         let packet = encode(protocol(), &ToShim { id, body }).unwrap();
@@ -270,16 +274,16 @@ impl Harness {
         id
     }
 
-    pub fn done(&mut self, body: Request) {
+    pub(crate) fn done(&mut self, body: Request) {
         assert_eq!(self.ask(body, &[]).0, Reply::Done);
     }
 
     /// Sends what may be no request.
-    pub fn send_bytes(&self, packet: &[u8]) {
+    pub(crate) fn send_bytes(&self, packet: &[u8]) {
         fdpass::send_packet(self.daemon.as_fd(), packet, &[]).unwrap();
     }
 
-    pub fn receive(&self) -> (FromShim, Vec<OwnedFd>) {
+    pub(crate) fn receive(&self) -> (FromShim, Vec<OwnedFd>) {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
         let mut set = [PollFd::new(self.daemon.as_fd(), PollFlags::POLLIN)];
         let ready = poll(&mut set, PollTimeout::try_from(PATIENCE).unwrap()).unwrap();
@@ -290,7 +294,7 @@ impl Harness {
         (decode(&buffer[..length]).unwrap().1, descriptors)
     }
 
-    pub fn event(&mut self) -> Event {
+    pub(crate) fn event(&mut self) -> Event {
         if let Some(event) = self.events.pop_front() {
             return event;
         }
@@ -301,7 +305,7 @@ impl Harness {
     }
 
     /// Waits for a container's end, acknowledges and forgets it.
-    pub fn wait(&mut self, wanted: ContainerId) -> ExitStatus {
+    pub(crate) fn wait(&mut self, wanted: ContainerId) -> ExitStatus {
         loop {
             if let Event::Exited {
                 sequence,
@@ -319,7 +323,7 @@ impl Harness {
     }
 
     /// Runs a command to its end and returns its log.
-    pub fn output(&mut self, script: &str) -> (ExitStatus, String) {
+    pub(crate) fn output(&mut self, script: &str) -> (ExitStatus, String) {
         let container = ContainerId::random().unwrap();
         self.run(container, script);
         let status = self.wait(container);
@@ -327,7 +331,7 @@ impl Harness {
     }
 
     /// The contents of a log's records.
-    pub fn log(&self, container: ContainerId) -> String {
+    pub(crate) fn log(&self, container: ContainerId) -> String {
         let log = fs::read_to_string(self.log_path(container)).unwrap();
         log.lines()
             .map(|line| format!("{}\n", line.splitn(4, ' ').nth(3).unwrap()))
@@ -335,13 +339,13 @@ impl Harness {
     }
 
     /// Connects anew, as a restarted daemon does.
-    pub fn reconnect(&mut self) {
+    pub(crate) fn reconnect(&mut self) {
         self.daemon = connect_to(&self.directory.path().join("shim.sock"));
         self.next = 0;
     }
 
     /// Ends the pod and checks that nothing is left of it.
-    pub fn shut_down(mut self) {
+    pub(crate) fn shut_down(mut self) {
         let shim = pidfd::open(self.shim_pid).unwrap();
         self.done(Request::Shutdown);
         wait_until("the shim is gone", || pidfd::exited(shim.as_fd()).unwrap());
@@ -391,7 +395,7 @@ fn remove_cgroup(path: &Path) {
     }
 }
 
-pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "not in time: {what}");
@@ -441,11 +445,11 @@ fn connect_to(path: &Path) -> OwnedFd {
     daemon
 }
 
-pub fn plan_file<T: Serialize>(plan: &T) -> OwnedFd {
+pub(crate) fn plan_file<T: Serialize>(plan: &T) -> OwnedFd {
     memfd::create_sealed(c"plan", &encode_plan(protocol(), plan).unwrap()).unwrap()
 }
 
-pub fn pause_plan() -> PausePlan {
+pub(crate) fn pause_plan() -> PausePlan {
     PausePlan {
         new_net: true,
         new_ipc: true,
@@ -468,7 +472,12 @@ pub fn pause_plan() -> PausePlan {
 
 const NOSUID_NOEXEC_NODEV: u64 = 2 | 8 | 4;
 
-pub fn new_mount(target: &str, fs_type: &str, options: &[(&str, &str)], attributes: u64) -> Mount {
+pub(crate) fn new_mount(
+    target: &str,
+    fs_type: &str,
+    options: &[(&str, &str)],
+    attributes: u64,
+) -> Mount {
     Mount {
         target: text(target),
         source: MountSource::New {
@@ -485,7 +494,7 @@ pub fn new_mount(target: &str, fs_type: &str, options: &[(&str, &str)], attribut
     }
 }
 
-pub fn tree_mount(target: &str, origin: TreeOrigin, path: &str, attributes: u64) -> Mount {
+pub(crate) fn tree_mount(target: &str, origin: TreeOrigin, path: &str, attributes: u64) -> Mount {
     Mount {
         target: text(target),
         source: MountSource::Tree {
@@ -580,7 +589,7 @@ fn container_plan(own: &str, script: &str) -> ContainerPlan {
 /// What containers get unless they ask for more: 14 capabilities.
 const DEFAULT_CAPABILITIES: u64 = 0xa804_25fb;
 
-pub fn process(args: &[&str]) -> Process {
+pub(crate) fn process(args: &[&str]) -> Process {
     let set = DEFAULT_CAPABILITIES;
     Process {
         args: args.iter().map(|arg| text(arg)).collect(),
@@ -609,13 +618,13 @@ pub fn process(args: &[&str]) -> Process {
 }
 
 /// The inode of a process' namespace.
-pub fn namespace(pid: i32, name: &str) -> u64 {
+pub(crate) fn namespace(pid: i32, name: &str) -> u64 {
     fs::metadata(format!("/proc/{pid}/ns/{name}"))
         .unwrap()
         .ino()
 }
 
-pub fn read_all(file: OwnedFd) -> String {
+pub(crate) fn read_all(file: OwnedFd) -> String {
     let mut content = String::new();
     fs::File::from(file).read_to_string(&mut content).unwrap();
     content

@@ -11,14 +11,14 @@ mod probe;
 mod security;
 mod volume;
 
-pub use probe::{Hook, HttpGet, Lifecycle, PortRef, Probe};
-pub use security::{PodSecurityContext, Profile, SeLinuxOptions, SecurityContext};
-pub use volume::{EmptyDir, HostPath, Volume, VolumeMount};
+pub(super) use probe::{Hook, HttpGet, Lifecycle, PortRef, Probe};
+pub(super) use security::{PodSecurityContext, Profile, SeLinuxOptions, SecurityContext};
+pub(super) use volume::{EmptyDir, HostPath, Volume, VolumeMount};
 
 /// A Pod.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Manifest {
+pub(crate) struct Manifest {
     /// `v1`; checked before the rest is read.
     #[serde(rename = "apiVersion")]
     pub _api_version: String,
@@ -46,7 +46,7 @@ impl Manifest {
     ///
     /// # Errors
     /// [`ManifestError`] for anything but exactly one Pod within the subset.
-    pub fn parse(text: &str) -> Result<Self, ManifestError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, ManifestError> {
         let documents = serde_yaml_ng::Deserializer::from_str(text)
             .map(serde_yaml_ng::Value::deserialize)
             .collect::<Result<Vec<_>, _>>()
@@ -81,7 +81,7 @@ impl Manifest {
 /// `ObjectMeta`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Metadata {
+pub(crate) struct Metadata {
     /// Name of the pod.
     pub name: String,
     /// Namespace; `default` when missing.
@@ -99,7 +99,7 @@ pub struct Metadata {
 /// `PodSpec`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct PodSpec {
+pub(crate) struct PodSpec {
     /// Host name; the pod's name when missing.
     pub hostname: Option<String>,
     /// Network namespace of the host.
@@ -147,7 +147,7 @@ pub struct PodSpec {
 /// `PodDNSConfig`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct DnsConfig {
+pub(crate) struct DnsConfig {
     /// Name servers.
     #[serde(default)]
     pub nameservers: Vec<String>,
@@ -162,7 +162,7 @@ pub struct DnsConfig {
 /// A name and, for some, a value.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct NameValue {
+pub(crate) struct NameValue {
     /// Name.
     pub name: String,
     /// Value.
@@ -172,7 +172,7 @@ pub struct NameValue {
 /// `Container`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Container {
+pub(crate) struct Container {
     /// Name, unique in the pod.
     pub name: String,
     /// Image reference.
@@ -229,7 +229,7 @@ pub struct Container {
 /// `EnvVar`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Variable {
+pub(crate) struct Variable {
     /// Name.
     pub name: String,
     /// Value.
@@ -241,7 +241,7 @@ pub struct Variable {
 /// `EnvVarSource`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct ValueFrom {
+pub(crate) struct ValueFrom {
     /// A field of the pod.
     pub field_ref: FieldRef,
 }
@@ -249,7 +249,7 @@ pub struct ValueFrom {
 /// `ObjectFieldSelector`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct FieldRef {
+pub(crate) struct FieldRef {
     /// `v1`.
     #[serde(rename = "apiVersion")]
     pub _api_version: Option<String>,
@@ -260,7 +260,7 @@ pub struct FieldRef {
 /// `ContainerPort`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Port {
+pub(crate) struct Port {
     /// What probes may call it.
     pub name: Option<String>,
     /// Port in the pod.
@@ -278,7 +278,7 @@ pub struct Port {
 /// `ResourceRequirements`: amounts as text or number.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Resources {
+pub(crate) struct Resources {
     /// Upper limits.
     #[serde(default)]
     pub limits: BTreeMap<String, Amount>,
@@ -290,7 +290,7 @@ pub struct Resources {
 /// A quantity as YAML may have it: `500m`, `"1"`, 2, 0.5.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
-pub enum Amount {
+pub(crate) enum Amount {
     /// A whole number.
     Whole(u64),
     /// A number with a fraction.

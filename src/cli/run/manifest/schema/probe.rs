@@ -7,7 +7,7 @@ use super::NameValue;
 /// `Probe`. Exactly one of `exec`, `httpGet` and `tcpSocket` has to be there.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Probe {
+pub(crate) struct Probe {
     /// A command in the container passes with exit code 0.
     pub exec: Option<Exec>,
     /// A request over plain HTTP passes with a status from 200 to 399.
@@ -30,7 +30,7 @@ pub struct Probe {
 /// `ExecAction`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Exec {
+pub(crate) struct Exec {
     /// The command and its arguments; no shell.
     pub command: Vec<String>,
 }
@@ -38,7 +38,7 @@ pub struct Exec {
 /// `HTTPGetAction`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct HttpGet {
+pub(crate) struct HttpGet {
     /// Path; `/` when missing.
     pub path: Option<String>,
     /// Port.
@@ -55,7 +55,7 @@ pub struct HttpGet {
 /// `TCPSocketAction`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TcpSocket {
+pub(crate) struct TcpSocket {
     /// Port.
     pub port: PortRef,
     /// Address; the pod's when missing.
@@ -65,7 +65,7 @@ pub struct TcpSocket {
 /// A port by number or by its name among the container's ports.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
-pub enum PortRef {
+pub(crate) enum PortRef {
     /// Its number.
     Number(u16),
     /// Its name.
@@ -75,7 +75,7 @@ pub enum PortRef {
 /// `Lifecycle`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Lifecycle {
+pub(crate) struct Lifecycle {
     /// Runs right after the start; a container whose hook fails is stopped.
     pub post_start: Option<Hook>,
     /// Runs before the stop signal.
@@ -85,7 +85,7 @@ pub struct Lifecycle {
 /// `LifecycleHandler`: only `exec`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Hook {
+pub(crate) struct Hook {
     /// A command in the container.
     pub exec: Exec,
 }

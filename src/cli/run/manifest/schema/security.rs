@@ -7,7 +7,7 @@ use super::NameValue;
 /// `PodSecurityContext`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct PodSecurityContext {
+pub(crate) struct PodSecurityContext {
     /// User of all containers that say nothing else.
     pub run_as_user: Option<i64>,
     /// Group, likewise.
@@ -37,7 +37,7 @@ pub struct PodSecurityContext {
 /// `SecurityContext` of a container.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct SecurityContext {
+pub(crate) struct SecurityContext {
     /// User.
     pub run_as_user: Option<i64>,
     /// Group.
@@ -68,7 +68,7 @@ pub struct SecurityContext {
 /// `Capabilities`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Capabilities {
+pub(crate) struct Capabilities {
     /// To add.
     #[serde(default)]
     pub add: Vec<String>,
@@ -80,7 +80,7 @@ pub struct Capabilities {
 /// `SeccompProfile` and `AppArmorProfile`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Profile {
+pub(crate) struct Profile {
     /// `RuntimeDefault`, `Unconfined` or `Localhost`.
     pub r#type: String,
     /// For `Localhost`: absolute path of a seccomp profile, or name of a loaded AppArmor profile.
@@ -90,7 +90,7 @@ pub struct Profile {
 /// `SELinuxOptions`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SeLinuxOptions {
+pub(crate) struct SeLinuxOptions {
     /// User.
     #[serde(default)]
     pub user: String,

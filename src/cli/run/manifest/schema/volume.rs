@@ -5,7 +5,7 @@ use serde::Deserialize;
 /// `Volume`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Volume {
+pub(crate) struct Volume {
     /// Name.
     pub name: String,
     /// A directory that lives as long as the pod.
@@ -19,7 +19,7 @@ pub struct Volume {
 /// `ImageVolumeSource`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct ImageVolume {
+pub(crate) struct ImageVolume {
     /// Image reference.
     pub reference: String,
     /// `IfNotPresent` (also when missing), `Always` or `Never`.
@@ -29,7 +29,7 @@ pub struct ImageVolume {
 /// `EmptyDirVolumeSource`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct EmptyDir {
+pub(crate) struct EmptyDir {
     /// Empty (disk) or `Memory`.
     #[serde(default)]
     pub medium: String,
@@ -38,7 +38,7 @@ pub struct EmptyDir {
 /// `HostPathVolumeSource`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct HostPath {
+pub(crate) struct HostPath {
     /// Absolute path.
     pub path: String,
     /// Empty (no check), `Directory`, `DirectoryOrCreate`, `File`, `FileOrCreate`, `Socket`, `CharDevice` or
@@ -50,7 +50,7 @@ pub struct HostPath {
 /// `VolumeMount`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct VolumeMount {
+pub(crate) struct VolumeMount {
     /// Name of the volume.
     pub name: String,
     /// Where.

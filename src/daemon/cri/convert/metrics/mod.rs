@@ -31,7 +31,7 @@ struct Subject<'a> {
 }
 
 /// All metrics that there are.
-pub fn descriptors() -> Vec<cri::MetricDescriptor> {
+pub(crate) fn descriptors() -> Vec<cri::MetricDescriptor> {
     let descriptor = |name: &str, help: &str, own: &[&str]| cri::MetricDescriptor {
         name: name.to_owned(),
         help: help.to_owned(),
@@ -52,7 +52,7 @@ pub fn descriptors() -> Vec<cri::MetricDescriptor> {
 }
 
 /// The metrics of a pod and of its containers.
-pub fn pod_metrics(pod: &PodMeasures, store: Option<&StoreSpace>) -> cri::PodSandboxMetrics {
+pub(crate) fn pod_metrics(pod: &PodMeasures, store: Option<&StoreSpace>) -> cri::PodSandboxMetrics {
     let labels = labels(&pod.pod, None, &pod.group);
     let subject = Subject {
         group: &pod.group,

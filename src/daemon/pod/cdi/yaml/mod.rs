@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 
 /// Why a text is not what it should be, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct YamlError {
+pub(super) struct YamlError {
     /// Line, from 1; 0 while it is not known.
     line: usize,
     /// Names and indexes down to the value, outermost last.
@@ -77,7 +77,7 @@ impl serde::de::Error for YamlError {
 ///
 /// # Errors
 /// [`YamlError`] names the line and the value.
-pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
+pub(super) fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
     let root = tree::read(text)?;
     T::deserialize(decode::Decoder(&root)).map_err(|error| YamlError {
         line: if error.line == 0 {

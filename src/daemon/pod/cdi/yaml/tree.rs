@@ -40,7 +40,7 @@ pub(super) enum Value {
 
 impl Node {
     /// What a scalar means when no type is wanted.
-    pub fn resolved(&self) -> Result<scalar::Resolved<'_>, YamlError> {
+    pub(super) fn resolved(&self) -> Result<scalar::Resolved<'_>, YamlError> {
         match &self.value {
             Value::Scalar { text, tag, quoted } => {
                 scalar::resolve(text, tag, *quoted).map_err(|why| YamlError::at(self.line, why))
@@ -51,7 +51,7 @@ impl Node {
     }
 
     /// Whether it is null, which means that it is not there.
-    pub fn is_null(&self) -> bool {
+    pub(super) fn is_null(&self) -> bool {
         matches!(self.value, Value::Scalar { .. })
             && matches!(self.resolved(), Ok(scalar::Resolved::Null))
     }

@@ -1,20 +1,29 @@
-//! A request on its way: bytes of gRPC → message → configuration → OCI Spec → launch plan, all of it pure.
+//! What the fuzzer (`e2e/fuzz`) may call of this crate, of which nothing else is public.
+//!
+//! A request is followed on its whole way, all of it pure: bytes of gRPC → message → configuration → OCI Spec →
+//! launch plan.
+#![allow(clippy::expect_used)] // A fuzzer ends by panics.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use cri_api::runtime::v1 as cri;
-use holdfastd::cri::convert;
-use holdfastd::plan::{self, CgroupMounts, ExecRequest, FilterCache, PlanContext, Stdin};
-use holdfastd::spec::{
+use crate::cri::convert;
+use crate::plan::seccomp::FilterCache;
+use crate::plan::{self, CgroupMounts, ExecRequest, PlanContext, Stdin};
+use crate::spec::{
     self, CdiEdits, CgroupMode, ContainerConfig, HostFacts, Identity, ImageDefaults, PodConfig,
     PodPaths, PodSpecRequest, SpecRequest,
 };
+use cri_api::runtime::v1 as cri;
 use holdfast_wire::plan::{
     ContainerPlan, ExecPlan, ExperimentContainerPlan, ExperimentPausePlan, PausePlan,
 };
 use holdfast_wire::{Protocol, decode_plan, encode_plan};
 use prost::Message;
+
+pub use crate::pod::fuzz::{cdi, record};
+pub use crate::serve::fuzz::configuration;
+pub use crate::stream::fuzz::{connection, spdy_frames, websocket_messages};
 
 /// The first byte says which request the rest is.
 pub fn request(bytes: &[u8]) {
@@ -132,7 +141,6 @@ fn container(request: &cri::CreateContainerRequest) {
     };
     let spec = spec::build(&SpecRequest {
         pod_id: &"11".repeat(32).parse().expect("an id"),
-        container_id: &"22".repeat(32).parse().expect("an id"),
         pod: &pod,
         container: &config,
         image: &ImageDefaults::default(),
