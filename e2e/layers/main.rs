@@ -1,8 +1,12 @@
 //! Checks what cargo cannot see: which module of a crate may use which, by `.ci/layers.toml`, and a few rules that no
 //! lint has. Which crate may use which stands in their Cargo.toml.
 //!
-//! It reads text, not syntax: comments and string literals on their own lines are passed over, everything
+//! `layers --circles` prints all circles with the names that close them, whether or not they are allowed.
+//!
+//! For modules it reads text, not syntax: comments and string literals on their own lines are passed over, everything
 //! else that names `crate::MODULE` or `CRATE::` counts as a use.
+
+mod circles;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -38,6 +42,8 @@ struct Rules {
     modules: BTreeMap<String, Module>,
     /// All packages that the workspace depends on.
     crates: BTreeSet<String>,
+    /// Files that may still stand in a circle.
+    knotted: BTreeSet<String>,
 }
 
 fn main() -> Result<ExitCode> {
@@ -59,11 +65,13 @@ fn main() -> Result<ExitCode> {
             check_uses(&rules, (name, module), (&place, &text), &mut faults);
         }
     }
+    let verbose = std::env::args().any(|argument| argument == "--circles");
+    let knotted = check_circles(&root, &rules, verbose, &mut faults)?;
     for fault in &faults {
         eprintln!("{fault}");
     }
     eprintln!(
-        "layers: {} modules, {} faults",
+        "layers: {} modules, {knotted} files in circles, {} faults",
         rules.modules.len(),
         faults.len()
     );
@@ -72,6 +80,58 @@ fn main() -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Looks for circles in all crates, and counts the files in them.
+fn check_circles(
+    root: &Path,
+    rules: &Rules,
+    verbose: bool,
+    faults: &mut Vec<String>,
+) -> Result<usize> {
+    let mut knotted = BTreeSet::new();
+    for entry in fs::read_dir(root.join("src"))? {
+        let directory = format!("src/{}", entry?.file_name().to_string_lossy());
+        if !root.join(&directory).join("lib.rs").exists() {
+            continue;
+        }
+        let edges = circles::Crate::read(root, &directory)?.edges();
+        for circle in circles::circles(&edges) {
+            if verbose {
+                print_circle(&circle, &edges);
+            }
+            for file in circle.difference(&rules.knotted) {
+                let others: Vec<&str> = edges[file]
+                    .keys()
+                    .filter(|needed| circle.contains(*needed))
+                    .map(String::as_str)
+                    .collect();
+                faults.push(format!(
+                    "{file} stands in a circle with {}; see `layers --circles`",
+                    others.join(", ")
+                ));
+            }
+            knotted.extend(circle);
+        }
+    }
+    for file in rules.knotted.difference(&knotted) {
+        faults.push(format!(
+            "{file} stands in no circle; take it out of .ci/layers.toml"
+        ));
+    }
+    Ok(knotted.len())
+}
+
+fn print_circle(circle: &BTreeSet<String>, edges: &circles::Edges) {
+    eprintln!("a circle of {} files:", circle.len());
+    for file in circle {
+        for (needed, names) in &edges[file] {
+            if circle.contains(needed) {
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                eprintln!("  {file} -> {needed}: {}", names.join(" "));
+            }
+        }
+    }
 }
 
 fn strings(value: Option<&toml::Value>) -> BTreeSet<String> {
@@ -113,6 +173,7 @@ fn read_rules(root: &Path) -> Result<Rules> {
         .and_then(toml::Value::as_table)
         .context("workspace.dependencies")?;
     Ok(Rules {
+        knotted: strings(table.get("circles").and_then(|all| all.get("files"))),
         modules,
         crates: dependencies
             .keys()
