@@ -33,7 +33,7 @@ inside holdfastd --print-config | grep -q socket || fail "holdfastd does not rea
 for file in /usr/bin/holdfast-shim /usr/lib/systemd/system/holdfastd.service /etc/holdfast/config.toml \
   /usr/lib/modules-load.d/holdfast.conf /usr/share/bash-completion/completions/holdfast \
   /usr/share/zsh/vendor-completions/_holdfast /usr/share/fish/vendor_completions.d/holdfast.fish \
-  /usr/share/holdfast/crictl.yaml /usr/share/holdfast/pods/two-containers.yaml; do
+  /usr/share/holdfast/crictl.yaml /usr/share/doc/holdfast/README.md /usr/share/holdfast/pods/two-containers.yaml; do
   [ -e "$tree$file" ] || fail "there is no $file"
 done
 grep -q '^ExecStart=/usr/bin/holdfastd$' "$tree/usr/lib/systemd/system/holdfastd.service" || fail "the unit starts another program"

@@ -112,7 +112,7 @@ fn new_mapped(world: &World) -> Subject {
 }
 
 /// What joins the network of the pod of that name.
-const JOIN: &str = "experiments.holdfast.dev/join-network";
+const JOIN: &str = "experiments.holdfast.internal/join-network";
 
 /// A pod with all experiments: in the network of another one, which runs.
 fn new_joiner(world: &World) -> Subject {
@@ -122,11 +122,11 @@ fn new_joiner(world: &World) -> Subject {
     let experiments = [
         (JOIN, format!("e2e/{name}")),
         (
-            "experiments.holdfast.dev/time-offsets",
+            "experiments.holdfast.internal/time-offsets",
             "boottime=86400s".to_owned(),
         ),
         (
-            "experiments.holdfast.dev/namespaces.c",
+            "experiments.holdfast.internal/namespaces.c",
             "uts=own ipc=own cgroup=pod".to_owned(),
         ),
     ];

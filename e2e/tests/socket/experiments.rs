@@ -17,7 +17,7 @@ use e2e::{Container, Daemon, Pod, cni, fails};
 use serde_json::{Value, json};
 use tonic::Code;
 
-const PREFIX: &str = "experiments.holdfast.dev/";
+const PREFIX: &str = "experiments.holdfast.internal/";
 
 /// How long things in the background may take.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -10,6 +10,9 @@
 //!
 //! Commands before the `holdfast run` are what has to be done once, such as making an image.
 
+/// The beginning of the annotation keys that ask for experiments.
+const EXPERIMENTS: &str = concat!("experiments.", holdfast_kernel::domain!(), "/");
+
 /// The manifests, in the order of the tour.
 const MANIFESTS: [(&str, &str); 21] = [
     (
@@ -102,7 +105,7 @@ impl Stop {
     /// The experiments that it needs a node to allow.
     pub(super) fn experiments(&self) -> Vec<&'static str> {
         let experiment = |line: &'static str| {
-            let key = line.trim().strip_prefix("experiments.holdfast.dev/")?;
+            let key = line.trim().strip_prefix(EXPERIMENTS)?;
             key.split([':', '.']).next()
         };
         self.manifest.lines().filter_map(experiment).collect()

@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+mod domain;
+
 #[cfg(test)]
 mod tests;
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use cri_api::runtime::v1 as cri;
+use holdfast_kernel::domain;
 
 use super::environment::environment;
 use super::expand::expand;
@@ -15,7 +16,7 @@ use super::{ManifestError, probe, quantity};
 use crate::run::keeper::{Kept, Restart, Role};
 
 /// The limit on processes: not a resource of Kubernetes, so its name has our domain.
-const PIDS: &str = "holdfast.dev/pids";
+const PIDS: &str = concat!(domain!(), "/pids");
 
 /// What all containers of a pod have in common.
 #[derive(Debug)]
@@ -188,7 +189,7 @@ fn resources(
                 return Err(ManifestError::field(
                     field,
                     amount,
-                    "only cpu, memory and holdfast.dev/pids are limited",
+                    concat!("only cpu, memory and ", domain!(), "/pids are limited"),
                 ));
             }
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use cri_api::runtime::v1::{self as cri, NamespaceMode};
+use holdfast_kernel::domain;
 
 use super::container::{self, Pod};
 use super::probe::Checks;
@@ -13,11 +14,11 @@ use super::{ManifestError, security, users};
 use crate::run::keeper::{Kept, Restart, Role};
 
 /// Annotation on pods that were made from a manifest: only their directories are deleted with them.
-pub(crate) const MANIFEST_ANNOTATION: &str = "holdfast.dev/manifest";
+pub(crate) const MANIFEST_ANNOTATION: &str = concat!(domain!(), "/manifest");
 /// Annotation with the restart policy of the manifest: whoever follows a log wants to know whether it goes on.
-pub(crate) const RESTART_ANNOTATION: &str = "holdfast.dev/restart-policy";
+pub(crate) const RESTART_ANNOTATION: &str = concat!(domain!(), "/restart-policy");
 /// Annotation with the grace period of the manifest in seconds.
-pub(crate) const GRACE_ANNOTATION: &str = "holdfast.dev/grace-seconds";
+pub(crate) const GRACE_ANNOTATION: &str = concat!(domain!(), "/grace-seconds");
 
 /// Where directories of pods are made.
 #[derive(Debug, Clone)]

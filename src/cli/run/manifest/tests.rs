@@ -139,7 +139,7 @@ fn values_that_do_not_fit_are_refused_by_field() {
 #[test]
 fn the_kubelets_defaults_are_sent() {
     let plan = plan(&container(
-        "    resources: {limits: {cpu: 500m, memory: 64Mi, holdfast.dev/pids: 9}}\n",
+        "    resources: {limits: {cpu: 500m, memory: 64Mi, holdfast.internal/pids: 9}}\n",
     ))
     .unwrap();
     let linux = plan.containers[0].config.linux.clone().unwrap();

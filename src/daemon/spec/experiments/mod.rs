@@ -1,9 +1,9 @@
 //! Wishes that CRI has no field for: annotations of the pod sandbox, checked.
 //!
 //! ```text
-//!   experiments.holdfast.dev/join-network: POD-ID | NAMESPACE/NAME
-//!   experiments.holdfast.dev/time-offsets: "monotonic=60s boottime=-1500000000ns"
-//!   experiments.holdfast.dev/namespaces.CONTAINER: "uts=own ipc=own cgroup=own|pod|host"
+//!   experiments.holdfast.internal/join-network: POD-ID | NAMESPACE/NAME
+//!   experiments.holdfast.internal/time-offsets: "monotonic=60s boottime=-1500000000ns"
+//!   experiments.holdfast.internal/namespaces.CONTAINER: "uts=own ipc=own cgroup=own|pod|host"
 //! ```
 //!
 //! They are read once, when a pod is asked for, and kept in its record: an annotation of a pod that an earlier
@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub(super) use rules::check;
 
 /// What the keys of all experiments begin with.
-pub(crate) const PREFIX: &str = "experiments.holdfast.dev/";
+pub(crate) const PREFIX: &str = concat!("experiments.", holdfast_kernel::domain!(), "/");
 
 /// Nanoseconds of a second.
 const SECOND: i64 = 1_000_000_000;

@@ -22,8 +22,7 @@ fn another_pod_is_named_by_id_or_by_name() {
     ] {
         let error = one("join-network", wrong).unwrap_err().to_string();
         assert!(
-            error.contains("experiments.holdfast.dev/join-network = ")
-                && error.contains("NAMESPACE/NAME"),
+            error.contains(&format!("{PREFIX}join-network = ")) && error.contains("NAMESPACE/NAME"),
             "{error}"
         );
     }
@@ -98,11 +97,8 @@ fn unknown_experiments_are_refused_and_other_annotations_passed_over() {
         assert!(error.contains("no such experiment"), "{error}");
     }
     let others = [
-        ("experiments.holdfast.dev".to_owned(), String::new()),
-        (
-            "x/experiments.holdfast.dev/join-network".to_owned(),
-            String::new(),
-        ),
+        (PREFIX.trim_end_matches('/').to_owned(), String::new()),
+        (format!("x/{PREFIX}join-network"), String::new()),
     ];
     assert!(Experiments::parse(&others.into()).unwrap().is_empty());
 }

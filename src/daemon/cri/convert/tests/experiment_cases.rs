@@ -1,7 +1,7 @@
 use super::*;
 
 fn annotation(name: &str, value: &str) -> HashMap<String, String> {
-    let key = format!("experiments.holdfast.dev/{name}");
+    let key = format!("{}{name}", crate::spec::experiments::PREFIX);
     [(key, value.to_owned())].into()
 }
 
