@@ -1,130 +1,22 @@
 //! The functions from requests to OCI runtime Specs.
 
 use std::collections::HashMap;
-use std::path::Path;
 
-use oci_spec::runtime::{
-    Linux, LinuxResources, LinuxSeccomp, LinuxTimeOffset, Mount, Process, Root, Spec,
-};
+use oci_spec::runtime::{Linux, LinuxResources, LinuxTimeOffset, Mount, Process, Root, Spec};
 
 use super::experiments::{self, TimeOffsets};
-use super::sysctl::{self, SysctlError};
+use super::mounts::{self, SHM_OPTIONS};
 use super::{
-    CdiEdits, ContainerConfig, ContainerPath, DeviceGrant, HostFacts, HostPath, Identity,
-    ImageDefaults, IpcMode, PathError, PodConfig, PodPaths, VolumePropagation, capabilities, cdi,
-    confinement, devices, mounts, namespaces, process,
+    HostPath, Identity, IpcMode, PodConfig, PodSpecRequest, SpecError, SpecRequest,
+    VolumePropagation, capabilities, cdi, confinement, devices, namespaces, process, sysctl,
 };
 use holdfast_kernel::id::PodId;
-
-/// Everything that shapes a container's Spec.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct SpecRequest<'a> {
-    /// The pod.
-    pub pod_id: &'a PodId,
-    /// The pod as requested.
-    pub pod: &'a PodConfig,
-    /// The container as requested.
-    pub container: &'a ContainerConfig,
-    /// The image's defaults.
-    pub image: &'a ImageDefaults,
-    /// What [`super::user::resolve`] found.
-    pub identity: &'a Identity,
-    /// The machine.
-    pub host: &'a HostFacts,
-    /// The pod's files and namespaces.
-    pub paths: &'a PodPaths,
-    /// Host name of the node, for pods that ask for none.
-    pub node_hostname: &'a str,
-    /// Path of the container's cgroup, from the hierarchy's root.
-    pub cgroups_path: &'a str,
-    /// The parsed profile when the choice is [`super::SeccompChoice::Localhost`].
-    pub localhost_seccomp: Option<&'a LinuxSeccomp>,
-    /// The nodes behind the requested devices.
-    pub devices: &'a [DeviceGrant],
-    /// What CDI devices change.
-    pub cdi: &'a CdiEdits,
-    /// Directories for the volumes that the image declares.
-    pub volumes: &'a [(ContainerPath, HostPath)],
-}
-
-/// Everything that shapes the Spec of a pod's pause.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PodSpecRequest<'a> {
-    /// The pod.
-    pub pod_id: &'a PodId,
-    /// The pod as requested.
-    pub pod: &'a PodConfig,
-    /// The machine.
-    pub host: &'a HostFacts,
-    /// Host name of the node, for pods that ask for none.
-    pub node_hostname: &'a str,
-    /// Path of the pause's cgroup, from the hierarchy's root.
-    pub cgroups_path: &'a str,
-    /// The parsed profile when the choice is [`super::SeccompChoice::Localhost`].
-    pub localhost_seccomp: Option<&'a LinuxSeccomp>,
-    /// The network namespace of another pod that this one joins.
-    pub joined_network: Option<&'a Path>,
-}
-
-/// Why a request cannot become a Spec.
-#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
-pub enum SpecError {
-    /// A path is refused.
-    #[error("check the paths of the request")]
-    Path(#[from] PathError),
-    /// A kernel parameter is refused.
-    #[error("check the kernel parameters of the pod")]
-    Sysctl(#[from] SysctlError),
-    /// Neither the request nor the image says what to run.
-    #[error("neither the request nor the image has a command; set command or args")]
-    NoCommand,
-    /// A privileged container needs a privileged pod.
-    #[error(
-        "linux.security_context.privileged: the pod sandbox is not privileged, so its containers cannot be"
-    )]
-    PrivilegedInPlainPod,
-    /// A value of the request is refused.
-    #[error("{field}: {reason}")]
-    Invalid {
-        /// Field of the request.
-        field: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A valid wish that this runtime or this machine cannot meet.
-    #[error("{field}: {what} cannot be had on this node")]
-    Unsupported {
-        /// Field of the request.
-        field: String,
-        /// What was asked for.
-        what: String,
-    },
-}
-
-impl SpecError {
-    pub(super) fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Invalid {
-            field: field.into(),
-            reason: reason.into(),
-        }
-    }
-
-    pub(super) fn unsupported(field: impl Into<String>, what: impl Into<String>) -> Self {
-        Self::Unsupported {
-            field: field.into(),
-            what: what.into(),
-        }
-    }
-}
 
 /// Version of the OCI runtime specification that the Specs keep to.
 const OCI_VERSION: &str = "1.2.0";
 
 /// Score of the pause: killed last, as its end is the pod's.
 const PAUSE_OOM_SCORE_ADJ: i32 = -998;
-
-/// Options of a pod's shared memory: 64 MiB, as in containerd and Docker.
-pub(super) const SHM_OPTIONS: [&str; 5] = ["noexec", "nosuid", "nodev", "mode=1777", "size=65536k"];
 
 /// The Spec of a container.
 ///

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use oci_spec::runtime::{Hook, Hooks, Mount};
 use serde::{Deserialize, Serialize};
 
-use super::mounts::check_target;
+use super::target::check_target;
 use super::{ContainerPath, DeviceGrant, SpecError};
 use holdfast_wire::plan::HookMoment;
 

@@ -1,4 +1,6 @@
-//! What an image says about how to run it: defaults that a request may override.
+//! Images as requests name them, and what an image says about how to run it.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,4 +21,17 @@ pub(crate) struct ImageDefaults {
     pub stop_signal: String,
     /// Paths that the image declares as volumes.
     pub volumes: Vec<String>,
+}
+
+/// The image reference of a request, echoed in statuses.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ImageSpec {
+    /// Reference; usually an image id.
+    pub image: String,
+    /// What the user wrote.
+    pub user_specified_image: String,
+    /// Runtime handler whose image this is.
+    pub runtime_handler: String,
+    /// Annotations.
+    pub annotations: BTreeMap<String, String>,
 }

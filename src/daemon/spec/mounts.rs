@@ -7,29 +7,18 @@ use std::path::Path;
 
 use oci_spec::runtime::Mount;
 
-use super::build::SHM_OPTIONS;
 use super::experiments::Sharing;
+use super::target::check_target;
 use super::{
     IpcMode, NetMode, SpecError, SpecRequest, VolumeMount, VolumePropagation, VolumeSource, cgroup,
 };
 use holdfast_wire::plan::IdMappings;
 
+/// Options of a pod's shared memory: 64 MiB, as in containerd and Docker.
+pub(super) const SHM_OPTIONS: [&str; 5] = ["noexec", "nosuid", "nodev", "mode=1777", "size=65536k"];
+
 /// The group of terminals: every distribution's /etc/group.
 const TTY_GROUP: u32 = 5;
-
-/// What may be mounted below the container's /proc (runc's list): single files of no harm.
-const PROC_FILES: &[&str] = &[
-    "/proc/cpuinfo",
-    "/proc/diskstats",
-    "/proc/loadavg",
-    "/proc/meminfo",
-    "/proc/slabinfo",
-    "/proc/stat",
-    "/proc/swaps",
-    "/proc/sys/crypto/fips_enabled",
-    "/proc/sys/kernel/ns_last_pid",
-    "/proc/uptime",
-];
 
 /// Type of a mount whose source is an image. OCI has none: other runtimes mount the image themselves.
 const IMAGE_TYPE: &str = "image";
@@ -239,23 +228,6 @@ fn access(
         )),
         (true, true) => Ok("rro"),
     }
-}
-
-/// Nothing is mounted over the root, and nothing over /proc that could fake it.
-pub(super) fn check_target(path: &str, source: &Path, field: &str) -> Result<(), SpecError> {
-    if path == "/" {
-        return Err(SpecError::invalid(
-            field,
-            "the root itself cannot be a volume",
-        ));
-    }
-    let below_proc = path == "/proc" || path.starts_with("/proc/");
-    let whole = path == "/proc" && source == Path::new("/proc");
-    if below_proc && !whole && !PROC_FILES.contains(&path) {
-        let reason = format!("{path:?} would cover a part of /proc that programs rely on");
-        return Err(SpecError::invalid(field, reason));
-    }
-    Ok(())
 }
 
 fn new(target: &str, kind: &str, options: &[&str]) -> Mount {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{
+use super::experiment::{
     CgroupSharing, ContainerSharing, Experiment, ExperimentError, Experiments, PREFIX,
     PodReference, SECOND, Sharing, TimeOffsets,
 };

@@ -1,6 +1,6 @@
 //! What an experiment does not go together with: fields of the same request, and the kernel.
 
-use super::Experiment;
+use super::experiment::Experiment;
 use crate::spec::{HostFacts, NetMode, PodConfig, SpecError};
 
 /// Checks the experiments of a pod against the rest of its request and the machine's facts.

@@ -7,7 +7,7 @@
 use oci_spec::runtime::LinuxSeccomp;
 use serde_json::{Map, Value};
 
-use super::{ProfileError, from_value};
+use super::profile::{ProfileError, from_value};
 
 /// Most entries of `syscalls`.
 const ENTRIES_MAX: usize = 128;

@@ -1,0 +1,186 @@
+//! The experiments that a pod can ask for.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What the keys of all experiments begin with.
+pub(crate) const PREFIX: &str = concat!("experiments.", holdfast_kernel::domain!(), "/");
+
+/// Nanoseconds of a second.
+pub(super) const SECOND: i64 = 1_000_000_000;
+
+/// An experiment that a node allows or not, by the name that its configuration has for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Experiment {
+    /// A pod in the network namespace of another pod.
+    JoinNetwork,
+    /// A pod with clocks of its own.
+    TimeOffsets,
+    /// Containers with other uts, ipc or cgroup namespaces than the pod's.
+    Namespaces,
+}
+
+impl Experiment {
+    /// The experiment that an annotation asks for; none for other annotations.
+    pub fn of_annotation(key: &str) -> Option<Self> {
+        match key.strip_prefix(PREFIX)? {
+            "join-network" => Some(Self::JoinNetwork),
+            "time-offsets" => Some(Self::TimeOffsets),
+            rest if rest.starts_with("namespaces.") => Some(Self::Namespaces),
+            _ => None,
+        }
+    }
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::JoinNetwork => "join-network",
+            Self::TimeOffsets => "time-offsets",
+            Self::Namespaces => "namespaces",
+        }
+    }
+
+    /// The key of its annotation, which for [`Self::Namespaces`] goes on with a container's name.
+    pub fn annotation(self) -> String {
+        format!("{PREFIX}{}", self.as_str())
+    }
+}
+
+impl fmt::Display for Experiment {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+/// An annotation below [`PREFIX`] that cannot be understood.
+#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
+#[error("annotation {annotation} = {value:?} is not possible; {remedy}")]
+pub struct ExperimentError {
+    /// Its key.
+    pub annotation: String,
+    /// Its value, shortened.
+    pub value: String,
+    /// What to do.
+    pub remedy: &'static str,
+}
+
+/// All experiments of one pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Experiments {
+    /// The pod whose network namespace is this pod's as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join_network: Option<PodReference>,
+    /// Own clocks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_offsets: Option<TimeOffsets>,
+    /// Namespaces of containers, by the container's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub namespaces: BTreeMap<String, ContainerSharing>,
+}
+
+impl Experiments {
+    /// Whether the pod asks for none.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What a container shares with its pod.
+    pub(crate) fn of_container(&self, name: &str) -> ContainerSharing {
+        self.namespaces.get(name).copied().unwrap_or_default()
+    }
+
+    /// Whether a container is to share the pod's cgroup namespace, so that the pod has to have one.
+    pub(crate) fn shares_cgroup(&self) -> bool {
+        let mut all = self.namespaces.values();
+        all.any(|one| one.cgroup == Some(CgroupSharing::Pod))
+    }
+}
+
+/// Another pod, as an annotation names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PodReference {
+    /// By its sandbox id, or the beginning of it.
+    Id(String),
+    /// By the Kubernetes namespace and name of its sandbox.
+    Name {
+        /// Kubernetes namespace.
+        namespace: String,
+        /// Name.
+        name: String,
+    },
+}
+
+impl fmt::Display for PodReference {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => out.write_str(id),
+            Self::Name { namespace, name } => write!(out, "{namespace}/{name}"),
+        }
+    }
+}
+
+/// How far the clocks of a time namespace are from the machine's, in nanoseconds: time_namespaces(7).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TimeOffsets {
+    /// CLOCK_MONOTONIC and its kin.
+    pub monotonic: i64,
+    /// CLOCK_BOOTTIME: uptime(1), and the start times of processes.
+    pub boottime: i64,
+}
+
+impl TimeOffsets {
+    /// The clocks and their offsets, as the kernel names them.
+    pub(crate) fn clocks(self) -> [(&'static str, i64); 2] {
+        [("monotonic", self.monotonic), ("boottime", self.boottime)]
+    }
+}
+
+/// An offset as the kernel writes it: whole seconds, rounded down, and the nanoseconds above them.
+pub(crate) fn seconds_and_nanos(offset: i64) -> (i64, u32) {
+    let nanos = offset.rem_euclid(SECOND);
+    // Below one second.
+    (
+        offset.div_euclid(SECOND),
+        u32::try_from(nanos).unwrap_or_default(),
+    )
+}
+
+/// What a container shares with its pod, where that is not what CRI says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ContainerSharing {
+    /// Host name.
+    pub uts: Sharing,
+    /// System V IPC, POSIX message queues and /dev/shm.
+    pub ipc: Sharing,
+    /// The view on cgroups; without it as CRI says: its own, and the host's for privileged containers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<CgroupSharing>,
+}
+
+/// Whose namespace a container is in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Sharing {
+    /// The pod's, or the host's if the pod has that.
+    #[default]
+    Pod,
+    /// Its own.
+    Own,
+}
+
+/// Whose cgroup namespace a container is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum CgroupSharing {
+    /// Its own: its cgroup is the root.
+    Own,
+    /// That of the pause: the pause's cgroup is the root, and this container's is beside it.
+    Pod,
+    /// The host's.
+    Host,
+}
