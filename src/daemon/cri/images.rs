@@ -9,8 +9,9 @@ use serde_json::json;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response};
 
+use super::node::Node;
 use super::observe::{Answer, observe};
-use super::{Node, batch, convert, profiles, status};
+use super::{batch, convert, profiles, status};
 use holdfast_disk::json_text;
 use holdfast_image::{Image, PullRequest};
 

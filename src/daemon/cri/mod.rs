@@ -19,6 +19,7 @@ pub(crate) mod convert;
 mod deadline;
 mod images;
 mod info;
+mod node;
 mod observe;
 mod own;
 mod profiles;
@@ -27,9 +28,7 @@ mod status;
 mod upload;
 mod watch;
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use cri_api::holdfast::v1::holdfast_server::HoldfastServer;
 use cri_api::runtime::v1::image_service_server::ImageServiceServer;
@@ -39,12 +38,11 @@ use tonic::transport::server::Router;
 use tower_layer::{Identity, Stack};
 
 use self::deadline::DeadlineLayer;
+pub(crate) use self::node::Facts;
+use self::node::Node;
 use crate::pod::Pods;
 use crate::stream::Streaming;
 use holdfast_image::ImageStore;
-
-/// The name by which kubelets know this runtime: the scheme of `containerID`.
-pub(crate) const RUNTIME_NAME: &str = "holdfast";
 
 /// The largest request, in bytes: kubelets and crictl send no more.
 const LARGEST_REQUEST: usize = 16 << 20;
@@ -54,32 +52,6 @@ const LARGEST_REPLY: usize = 2 * crate::pod::OUTPUT_LIMIT + (1 << 20);
 
 /// The largest message of an import, in bytes: a chunk of 1 MiB and what is around it.
 const LARGEST_CHUNK: usize = (1 << 20) + (64 << 10);
-
-/// What the daemon tells the services about itself.
-#[derive(Debug, Clone)]
-pub(crate) struct Facts {
-    /// Boot id of the running kernel.
-    pub boot_id: String,
-    /// The configuration in force as JSON, for verbose replies. It holds no secrets.
-    pub config: serde_json::Value,
-    /// When the daemon started.
-    pub started: Instant,
-    /// Directory of the containers' writable layers.
-    pub containers_dir: PathBuf,
-    /// The kernel makes mounts read-only recursively (Linux 5.12).
-    pub recursive_read_only: bool,
-    /// The kernel has cgroup namespaces.
-    pub cgroup_namespaces: bool,
-}
-
-/// The handlers' view of the node.
-#[derive(Debug, Clone)]
-pub(crate) struct Node {
-    pods: Pods,
-    images: ImageStore,
-    streaming: Streaming,
-    facts: Arc<Facts>,
-}
 
 /// All services, ready to be served on a socket.
 pub(crate) fn router(

@@ -6,8 +6,8 @@ use cri_api::holdfast::v1::import_image_request::Part;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::Node;
 use super::convert::FieldError;
+use super::node::Node;
 use super::observe::{Answer, observe};
 use super::upload::upload;
 use super::{status, watch};

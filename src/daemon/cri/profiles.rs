@@ -2,9 +2,10 @@
 
 use cri_api::runtime::v1 as cri;
 
+use super::convert;
+use super::node::Node;
 use super::observe::{Answer, observe};
 use super::status::{invalid_profile, of_profile, unknown_profile_kind};
-use super::{Node, convert};
 use holdfast_image::PullRequest;
 
 pub(super) async fn pull(

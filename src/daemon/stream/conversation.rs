@@ -15,7 +15,7 @@ use super::head::{self, Head, Refusal};
 use super::negotiate::{self, ChannelEnds, Codec, Forward, Transport, Version};
 use super::port_forward::{self, Pair};
 use super::remote_command::{self, RemoteCommand, Target};
-use super::server::{Socket, refuse};
+use super::socket::{Socket, refuse};
 use super::spdy::{self, ConnectionError, Opened};
 use super::token::Purpose;
 use super::websocket::{self, Form, WebSocketError};

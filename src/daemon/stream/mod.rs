@@ -20,6 +20,7 @@ mod negotiate;
 mod port_forward;
 mod remote_command;
 mod server;
+mod socket;
 mod spdy;
 mod tls;
 mod token;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use super::conversation::Conversation;
 use super::drive::Activity;
 use super::head::{self, Head, Refusal};
+use super::socket::{Socket, refuse};
 use super::tls::{Tls, TlsError};
 use super::token::{Purpose, TokenError, Tokens};
 use crate::pod::Pods;
@@ -156,11 +157,6 @@ impl StreamServer {
     }
 }
 
-/// A byte stream of a client.
-pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Socket for T {}
-
 /// What all connections have in common.
 struct Shared {
     pods: Pods,
@@ -240,11 +236,4 @@ impl Shared {
             Err(error) => tracing::debug!(kind, millis, error, "a stream broke off"),
         }
     }
-}
-
-/// Answers a request that is not served.
-pub(super) async fn refuse(socket: &mut (impl AsyncWrite + Unpin), refusal: &Refusal) {
-    // A client that is gone needs no answer.
-    let _ = socket.write_all(&refusal.to_bytes()).await;
-    let _ = socket.shutdown().await;
 }

@@ -4,7 +4,7 @@ use cri_api::runtime::v1 as cri;
 
 use super::FieldError;
 use super::field::{sorted, unsorted};
-use super::pod::runtime_handler;
+use super::handler::runtime_handler;
 use crate::spec::ImageSpec;
 use holdfast_image::{Credentials, Image};
 

@@ -14,6 +14,8 @@ mod container_status;
 mod event;
 mod field;
 mod filter;
+mod handler;
+mod id_map;
 mod image;
 mod metrics;
 mod mount;
@@ -30,6 +32,7 @@ pub(crate) use container_status::{container_item, container_state, container_sta
 pub(crate) use event::event;
 pub(crate) use field::FieldError;
 pub(crate) use filter::{ContainerQuery, PodQuery};
+pub(crate) use handler::RUNTIME_HANDLER;
 pub(crate) use image::{credentials, image_message, image_reference};
 pub(crate) use metrics::{descriptors, pod_metrics};
 pub(crate) use pod::pod_config;
@@ -37,9 +40,6 @@ pub(crate) use pod_status::{pod_item, pod_state, pod_status};
 pub(crate) use resources::{pod_resources, resources};
 pub(crate) use security::profile_kind;
 pub(crate) use stats::{container_stats, image_fs, pod_stats};
-
-/// The only runtime handler with a name; the empty name means it as well.
-pub(crate) const RUNTIME_HANDLER: &str = "holdfast";
 
 #[cfg(test)]
 mod tests;

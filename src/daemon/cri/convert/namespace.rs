@@ -3,7 +3,7 @@
 use cri_api::runtime::v1::{self as cri, NamespaceMode};
 
 use super::FieldError;
-use super::mount::id_mappings;
+use super::id_map::{id_mappings, ranges_message};
 use crate::spec::{CgroupNamespace, IpcMode, NamespaceOptions, NetMode, PidMode};
 use holdfast_wire::plan::{IdMappings, IdRange};
 
@@ -230,8 +230,8 @@ pub(super) fn namespaces_message(options: &NamespaceOptions) -> cri::NamespaceOp
     };
     let userns_options = options.userns.as_ref().map(|mappings| cri::UserNamespace {
         mode: NamespaceMode::Pod.into(),
-        uids: super::mount::ranges_message(&mappings.uids),
-        gids: super::mount::ranges_message(&mappings.gids),
+        uids: ranges_message(&mappings.uids),
+        gids: ranges_message(&mappings.gids),
     });
     cri::NamespaceOption {
         network: network.into(),

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use cri_api::runtime::v1 as cri;
 
 use super::field::{lines, name, optional_name, sorted};
+use super::handler::runtime_handler;
 use super::namespace::pod_namespaces;
 use super::security::pod_security;
-use super::{FieldError, RUNTIME_HANDLER, resources};
+use super::{FieldError, resources};
 use crate::spec::experiments::Experiments;
 use crate::spec::{DnsConfig, HostPath, PodConfig, PodMetadata, PortMapping, Protocol};
 
@@ -162,13 +163,4 @@ fn cgroup_parent(text: &str) -> Result<Option<String>, FieldError> {
         ));
     }
     Ok(Some(text.to_owned()))
-}
-
-/// The name of a runtime handler, when there is such a handler.
-pub(super) fn runtime_handler(field: &str, handler: &str) -> Result<String, FieldError> {
-    if handler.is_empty() || handler == RUNTIME_HANDLER {
-        return Ok(handler.to_owned());
-    }
-    let remedy = "there is no such runtime handler: leave it empty or give \"holdfast\"";
-    Err(FieldError::invalid(field, handler, remedy))
 }

@@ -6,8 +6,9 @@ use cri_api::runtime::v1 as cri;
 use tonic::{Response, Status};
 
 use crate::cri::convert::{self, ContainerQuery, FieldError};
+use crate::cri::node::Node;
 use crate::cri::observe::{Answer, observe};
-use crate::cri::{Node, info, status};
+use crate::cri::{info, status};
 
 pub(super) async fn create(
     node: &Node,

@@ -4,8 +4,9 @@ use cri_api::runtime::v1 as cri;
 use tonic::codegen::BoxStream;
 use tonic::{Response, Status};
 
+use crate::cri::convert;
+use crate::cri::node::Node;
 use crate::cri::observe::Answer;
-use crate::cri::{Node, convert};
 use crate::pod::{EventStream, StreamEnd};
 
 pub(super) async fn listen(

@@ -3,8 +3,9 @@
 use cri_api::runtime::v1 as cri;
 use tonic::Response;
 
+use crate::cri::convert;
+use crate::cri::node::Node;
 use crate::cri::observe::{Answer, observe};
-use crate::cri::{Node, convert};
 
 pub(super) async fn descriptors(
     _: &Node,

@@ -16,8 +16,9 @@ use cri_api::runtime::v1::runtime_service_server::RuntimeService;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response};
 
+use super::batch;
+use super::node::Node;
 use super::observe::Answer;
-use super::{Node, batch};
 
 /// The service.
 pub(super) struct Runtime(pub Node);

@@ -6,8 +6,9 @@ use tonic::Response;
 use tracing::info;
 
 use crate::cri::convert::RUNTIME_HANDLER;
+use crate::cri::info;
+use crate::cri::node::{Node, RUNTIME_NAME};
 use crate::cri::observe::Answer;
-use crate::cri::{Node, RUNTIME_NAME, info};
 use crate::pod::Debt;
 use holdfast_kernel::cgroup::Driver;
 

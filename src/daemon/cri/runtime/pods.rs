@@ -4,8 +4,9 @@ use cri_api::runtime::v1 as cri;
 use tonic::{Response, Status};
 
 use crate::cri::convert::{self, PodQuery};
+use crate::cri::node::Node;
 use crate::cri::observe::{Answer, observe};
-use crate::cri::{Node, info, status};
+use crate::cri::{info, status};
 
 pub(super) async fn run(
     node: &Node,

@@ -3,8 +3,8 @@
 use cri_api::runtime::v1 as cri;
 use tonic::Response;
 
-use crate::cri::Node;
 use crate::cri::convert::{self, ContainerQuery, PodQuery};
+use crate::cri::node::Node;
 use crate::cri::observe::{Answer, observe};
 
 pub(super) async fn one(

@@ -2,8 +2,8 @@
 
 use cri_api::runtime::v1 as cri;
 
-use crate::cri::Node;
 use crate::cri::convert::FieldError;
+use crate::cri::node::Node;
 use crate::cri::observe::{Answer, observe};
 use crate::pod::{PodError, Streams};
 use crate::stream::Purpose;

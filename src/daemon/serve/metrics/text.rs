@@ -3,8 +3,17 @@
 use std::fmt::{Display, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::Subject;
-use crate::pod::{ContainerPhase, Debt, DebtKind, PodPhase};
+use crate::pod::{ContainerPhase, Debt, DebtKind, PodPhase, Pods};
+use holdfast_image::ImageStore;
+
+/// What the metrics are about.
+#[derive(Debug, Clone)]
+pub(in crate::serve) struct Subject {
+    /// All pods.
+    pub pods: Pods,
+    /// The store of images.
+    pub images: ImageStore,
+}
 
 /// The metrics, a family after the other.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::header::{self, Headers, Inflater};
+use super::header::{self, HeaderError, Headers, Inflater};
 use crate::stream::channel::ResetReason;
 
 /// Version in control frames, also of SPDY/3.1.
@@ -44,12 +44,9 @@ pub(crate) enum FrameError {
     /// A control frame is shorter than its fields.
     #[error("control frame of type {0} is too short")]
     Short(u16),
-    /// The headers cannot be read.
-    #[error("header block of a stream is not readable")]
-    Headers,
-    /// The headers are larger than any client sends.
-    #[error("header block of a stream is too large")]
-    HeadersTooLarge,
+    /// The headers of a stream are refused.
+    #[error(transparent)]
+    Headers(#[from] HeaderError),
     /// A stream's number is not possible.
     #[error("stream number {0} is not possible here")]
     Stream(u32),

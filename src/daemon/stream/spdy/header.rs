@@ -7,8 +7,6 @@ use std::sync::LazyLock;
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::FrameError;
-
 /// Most bytes of one header block when it is inflated.
 const MAX_BLOCK: usize = 16 * 1024;
 
@@ -108,6 +106,17 @@ pub(super) static DICTIONARY: LazyLock<Vec<u8>> = LazyLock::new(|| {
     bytes
 });
 
+/// Why a header block is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HeaderError {
+    /// It cannot be inflated, or its names and values cannot be read.
+    #[error("cannot read the header block of a stream")]
+    Unreadable,
+    /// It is larger than any client sends.
+    #[error("cannot read the header block of a stream: it has more than {MAX_BLOCK} bytes")]
+    TooLarge,
+}
+
 /// Names in lower case, and values.
 pub(super) type Headers = Vec<(String, String)>;
 
@@ -131,17 +140,17 @@ impl Inflater {
     ///
     /// # Errors
     /// It is no such block, or larger than any client sends.
-    pub(super) fn read(&mut self, block: &[u8]) -> Result<Headers, FrameError> {
+    pub(super) fn read(&mut self, block: &[u8]) -> Result<Headers, HeaderError> {
         let plain = self.inflate(block)?;
-        parse(&plain).ok_or(FrameError::Headers)
+        parse(&plain).ok_or(HeaderError::Unreadable)
     }
 
-    fn inflate(&mut self, mut block: &[u8]) -> Result<Vec<u8>, FrameError> {
+    fn inflate(&mut self, mut block: &[u8]) -> Result<Vec<u8>, HeaderError> {
         let mut plain = Vec::with_capacity(1024);
         while !block.is_empty() {
             if plain.len() == plain.capacity() {
                 if plain.len() >= MAX_BLOCK {
-                    return Err(FrameError::HeadersTooLarge);
+                    return Err(HeaderError::TooLarge);
                 }
                 plain.reserve(plain.len());
             }
@@ -154,11 +163,11 @@ impl Inflater {
             match status {
                 Err(error) if error.needs_dictionary().is_some() => {
                     let set = self.0.set_dictionary(&DICTIONARY);
-                    set.map_err(|_| FrameError::Headers)?;
+                    set.map_err(|_| HeaderError::Unreadable)?;
                 }
-                Err(_) | Ok(Status::StreamEnd) => return Err(FrameError::Headers),
+                Err(_) | Ok(Status::StreamEnd) => return Err(HeaderError::Unreadable),
                 Ok(_) if (read, plain.len()) == (0, before.1) && plain.len() < plain.capacity() => {
-                    return Err(FrameError::Headers);
+                    return Err(HeaderError::Unreadable);
                 }
                 Ok(_) => {}
             }
@@ -167,10 +176,10 @@ impl Inflater {
     }
 
     /// What is inflated and did not fit yet.
-    fn flush(&mut self, mut plain: Vec<u8>) -> Result<Vec<u8>, FrameError> {
+    fn flush(&mut self, mut plain: Vec<u8>) -> Result<Vec<u8>, HeaderError> {
         while plain.len() == plain.capacity() {
             if plain.len() >= MAX_BLOCK {
-                return Err(FrameError::HeadersTooLarge);
+                return Err(HeaderError::TooLarge);
             }
             plain.reserve(plain.len());
             let before = plain.len();

@@ -17,5 +17,4 @@ mod header;
 mod tests;
 
 pub(super) use connection::{ConnectionError, Opened, serve};
-pub(super) use frame::FrameError;
 pub(super) use header::value;

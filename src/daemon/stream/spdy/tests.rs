@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::connection::{ConnectionError, Opened, serve};
 use super::frame::{Decoder, Encoder, Frame, FrameError};
-use super::header::{DICTIONARY, Headers, Inflater, empty_block, value};
+use super::header::{DICTIONARY, HeaderError, Headers, Inflater, empty_block, value};
 use crate::stream::channel::{ResetReason, WINDOW};
 use crate::stream::drive::Activity;
 
@@ -220,7 +220,10 @@ fn what_is_no_spdy_is_an_error() {
     assert_eq!(error(&numbers(3, &[0, 5])), FrameError::Stream(0));
     let mut payload = vec![0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     payload.extend(b"no zlib at all");
-    assert_eq!(error(&control(1, false, &payload)), FrameError::Headers);
+    assert_eq!(
+        error(&control(1, false, &payload)),
+        HeaderError::Unreadable.into()
+    );
 }
 
 #[test]
@@ -231,11 +234,11 @@ fn headers_have_a_limit_when_they_are_inflated() {
     let block = Deflater::new().deflate(&plain);
     assert!(block.len() < 16_000, "{}", block.len());
     let refused = Inflater::new().read(&block).unwrap_err();
-    assert_eq!(refused, FrameError::HeadersTooLarge);
+    assert_eq!(refused, HeaderError::TooLarge);
     // More headers than bytes, and lengths beyond the end.
     for plain in [&[0xff; 4][..], &[0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff]] {
         let block = Deflater::new().deflate(plain);
-        assert_eq!(Inflater::new().read(&block), Err(FrameError::Headers));
+        assert_eq!(Inflater::new().read(&block), Err(HeaderError::Unreadable));
     }
 }
 

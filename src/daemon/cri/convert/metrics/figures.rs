@@ -2,9 +2,18 @@
 
 use std::time::Duration;
 
-use super::Subject;
+use crate::pod::{ContainerRecord, GroupMeasures, StoreSpace};
 use holdfast_kernel::cgroup::{Ceiling, CpuStats, IoStats, MemoryDetail, MemoryStats, Pressure};
 use holdfast_network::InterfaceStats;
+
+/// What one set of metrics is about.
+pub(super) struct Subject<'a> {
+    pub(super) group: &'a GroupMeasures,
+    pub(super) record: Option<&'a ContainerRecord>,
+    pub(super) store: Option<&'a StoreSpace>,
+    /// When it was started: nanoseconds since the epoch.
+    pub(super) started_at: i64,
+}
 
 /// What a figure does over time.
 #[derive(Debug, Clone, Copy)]
@@ -78,9 +87,9 @@ impl Subject<'_> {
     }
 
     /// A figure of the file system of writable layers, which containers have and pods have not.
-    fn layers(&self, part: fn(&crate::pod::StoreSpace) -> u64) -> Labelled {
+    fn layers(&self, part: fn(&StoreSpace) -> u64) -> Labelled {
         let store = self.store.filter(|_| self.record.is_some());
-        let one = |store: &crate::pod::StoreSpace| (vec![store.device.clone()], part(store).into());
+        let one = |store: &StoreSpace| (vec![store.device.clone()], part(store).into());
         store.map(one).into_iter().collect()
     }
 }

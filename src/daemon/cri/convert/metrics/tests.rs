@@ -2,12 +2,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::*;
-use crate::pod::{BlockDevice, PodPhase, Traffic};
+use crate::pod::{
+    BlockDevice, GroupMeasures, PodMeasures, PodPhase, PodRecord, StoreSpace, Traffic,
+};
 use holdfast_disk::FsSpace;
 use holdfast_kernel::cgroup::{
     CpuStats, Detail, HugepageStats, IoStats, Limits, MemoryStats, Stats,
 };
 use holdfast_kernel::id::PodId;
+use holdfast_network::InterfaceStats;
 
 fn record() -> PodRecord {
     let mut config = crate::spec::PodConfig::default();

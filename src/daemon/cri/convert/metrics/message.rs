@@ -1,0 +1,140 @@
+//! The messages: descriptors of all metrics, and metrics of a pod.
+
+use cri_api::runtime::v1 as cri;
+
+use super::figures::{FIGURES, Kind, NETWORK, Network, SERIES, Subject, Value};
+use crate::pod::{
+    ContainerPhase, ContainerRecord, GroupMeasures, PodMeasures, PodRecord, StoreSpace,
+};
+use holdfast_network::InterfaceStats;
+
+/// Labels of every metric, in order; those of one metric alone follow them. A pod's own metrics have no
+/// container, as those of its cgroup have none in cAdvisor.
+const LABELS: [&str; 6] = ["id", "name", "image", "container", "pod", "namespace"];
+
+/// All metrics that there are.
+pub(crate) fn descriptors() -> Vec<cri::MetricDescriptor> {
+    let descriptor = |name: &str, help: &str, own: &[&str]| cri::MetricDescriptor {
+        name: name.to_owned(),
+        help: help.to_owned(),
+        label_keys: LABELS
+            .iter()
+            .chain(own)
+            .map(|&key| key.to_owned())
+            .collect(),
+    };
+    let figures = FIGURES.iter().map(|of| descriptor(of.name, of.help, &[]));
+    let series = SERIES
+        .iter()
+        .map(|of| descriptor(of.name, of.help, of.labels));
+    let network = NETWORK
+        .iter()
+        .map(|of| descriptor(of.name, of.help, &["interface"]));
+    figures.chain(series).chain(network).collect()
+}
+
+/// The metrics of a pod and of its containers.
+pub(crate) fn pod_metrics(pod: &PodMeasures, store: Option<&StoreSpace>) -> cri::PodSandboxMetrics {
+    let labels = labels(&pod.pod, None, &pod.group);
+    let subject = Subject {
+        group: &pod.group,
+        record: None,
+        store: None,
+        started_at: pod.pod.created_at,
+    };
+    let mut metrics = subject.metrics(&labels);
+    for interface in pod.network.iter().flat_map(|traffic| traffic.all()) {
+        metrics.extend(network(interface, &labels, pod.group.timestamp));
+    }
+    let containers = pod.containers.iter().map(|(record, group)| {
+        let subject = Subject {
+            group,
+            record: Some(record),
+            store,
+            started_at: started_at(record),
+        };
+        cri::ContainerMetrics {
+            container_id: record.id.to_string(),
+            metrics: subject.metrics(&self::labels(&pod.pod, Some(record), group)),
+        }
+    });
+    cri::PodSandboxMetrics {
+        pod_sandbox_id: pod.pod.id.to_string(),
+        container_metrics: containers.collect(),
+        metrics,
+    }
+}
+
+fn started_at(record: &ContainerRecord) -> i64 {
+    match &record.phase {
+        ContainerPhase::Running(run, _) => run.started_at,
+        _ => record.created_at,
+    }
+}
+
+/// The values of [`LABELS`].
+fn labels(
+    pod: &PodRecord,
+    container: Option<&ContainerRecord>,
+    group: &GroupMeasures,
+) -> Vec<String> {
+    let metadata = &pod.config.metadata;
+    let of = |text: fn(&ContainerRecord) -> String| container.map(text).unwrap_or_default();
+    vec![
+        group.path.clone(),
+        of(|record| record.id.to_string()),
+        of(|record| record.image.reference.clone()),
+        of(|record| record.config.metadata.name.clone()),
+        metadata.name.clone(),
+        metadata.namespace.clone(),
+    ]
+}
+
+fn metric(
+    (name, kind): (&str, Kind),
+    timestamp: i64,
+    labels: Vec<String>,
+    value: Value,
+) -> cri::Metric {
+    let kind = match kind {
+        Kind::Counter => cri::MetricType::Counter,
+        Kind::Gauge => cri::MetricType::Gauge,
+    };
+    cri::Metric {
+        name: name.to_owned(),
+        timestamp,
+        metric_type: kind.into(),
+        label_values: labels,
+        value: Some(cri::UInt64Value { value: value.whole }),
+        double_value: value.exact.map(|value| cri::DoubleValue { value }),
+    }
+}
+
+impl Subject<'_> {
+    fn metrics(&self, labels: &[String]) -> Vec<cri::Metric> {
+        let timestamp = self.group.timestamp;
+        let mut metrics = Vec::with_capacity(FIGURES.len() + SERIES.len());
+        for of in FIGURES {
+            let value = (of.read)(self);
+            metrics.extend(
+                value.map(|value| metric((of.name, of.kind), timestamp, labels.to_vec(), value)),
+            );
+        }
+        for of in SERIES {
+            for (own, value) in (of.read)(self) {
+                let labels = labels.iter().cloned().chain(own).collect();
+                metrics.push(metric((of.name, of.kind), timestamp, labels, value));
+            }
+        }
+        metrics
+    }
+}
+
+fn network(interface: &InterfaceStats, labels: &[String], timestamp: i64) -> Vec<cri::Metric> {
+    let labels: Vec<String> = labels.iter().chain([&interface.name]).cloned().collect();
+    let one = |of: &Network| {
+        let value = (of.read)(interface).into();
+        metric((of.name, Kind::Counter), timestamp, labels.clone(), value)
+    };
+    NETWORK.iter().map(one).collect()
+}
