@@ -19,7 +19,7 @@ pub const TICKS: f64 = 100.0;
 pub enum Network {
     /// Their own, on the bridge.
     Pod,
-    /// The machine's.
+    /// The network of the machine.
     Host,
 }
 

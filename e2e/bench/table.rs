@@ -12,12 +12,12 @@ pub struct Table {
 pub struct Samples(Vec<Duration>);
 
 impl Samples {
-    /// Adds one.
+    /// Adds the time of one measurement.
     pub fn add(&mut self, time: Duration) {
         self.0.push(time);
     }
 
-    /// The median.
+    /// The median of all times that were added.
     pub fn median(mut self) -> Duration {
         self.0.sort();
         self.0.get(self.0.len() / 2).copied().unwrap_or_default()
@@ -36,12 +36,12 @@ impl Samples {
 }
 
 impl Table {
-    /// An empty one.
+    /// A table without any rows.
     pub fn new() -> Self {
         Self { lines: Vec::new() }
     }
 
-    /// A headline.
+    /// Adds a headline over the rows that follow.
     pub fn title(&mut self, text: &str) {
         eprintln!("measuring: {text}");
         self.lines.push(format!("\n{text}"));
@@ -72,7 +72,7 @@ impl Table {
         ));
     }
 
-    /// Prints everything.
+    /// Prints all rows, with their columns aligned.
     #[expect(
         clippy::print_stdout,
         reason = "the table is what the benchmark is for"

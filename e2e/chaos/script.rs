@@ -47,7 +47,7 @@ pub enum Op {
     Disturb(Disturbance),
 }
 
-/// What goes wrong.
+/// What the storm does to the daemon or its surroundings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disturbance {
     KillDaemon,
@@ -102,7 +102,7 @@ pub enum Ground {
 }
 
 impl Ground {
-    /// Of a round.
+    /// The ground on which a round of this number runs.
     pub fn of(seed: u64, round: u64) -> Self {
         const ALL: [Ground; 4] = [
             Ground::Plain,

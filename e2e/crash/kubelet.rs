@@ -12,7 +12,7 @@ use e2e::must;
 use crate::world::World;
 
 /// How long a container may take to end by itself.
-const PATIENCE: Duration = Duration::from_secs(15);
+const END_DEADLINE: Duration = Duration::from_secs(15);
 
 /// A pod and a container in it, as they are wanted.
 #[derive(Debug, Clone)]
@@ -65,7 +65,7 @@ pub fn run_pod(world: &World, subject: &mut Subject) {
             metadata.attempt += 1;
         }
         // A port of the host may still be owed by the sandbox before.
-        subject.pod = until("a sandbox of the pod", PATIENCE, || {
+        subject.pod = until("a sandbox of the pod", END_DEADLINE, || {
             let owed = |status: &tonic::Status| status.message().contains("host port");
             match world.daemon.try_run(&subject.config) {
                 Err(status) if owed(&status) => None,
@@ -121,7 +121,7 @@ pub fn run_container(world: &World, subject: &mut Subject) {
     assert_works(world, &subject.id);
 }
 
-/// CreateContainer.
+/// Calls CreateContainer and returns the container's id.
 pub fn create(world: &World, subject: &Subject) -> String {
     must(
         "CreateContainer",
@@ -158,7 +158,7 @@ pub fn is_ready(world: &World, subject: &Subject) -> bool {
 
 /// The status of a container that has ended, or ends soon.
 pub fn ended(world: &World, id: &str) -> ContainerStatus {
-    let ended = until("the end of the container", PATIENCE, || {
+    let ended = until("the end of the container", END_DEADLINE, || {
         let status = status(world, id);
         (status.state() == ContainerState::ContainerExited).then_some(status)
     });

@@ -35,7 +35,7 @@ const SCRIPT: &str =
 /// An image that nothing else uses, of more than one layer.
 const OTHER: &str = "registry.holdfast.test/layers/whiteouts:1";
 
-/// All of them.
+/// All operations that are killed at each step.
 pub fn all() -> Vec<Operation> {
     let operation = |name, prepare, act, retry| Operation {
         name,

@@ -14,7 +14,7 @@ use crate::world::World;
 /// How long an armed point may be hit after the operation has answered: what is left is done in the background.
 const BACKGROUND: Duration = Duration::from_millis(700);
 
-/// What came out.
+/// What the runs of one operation found.
 #[derive(Debug, Default)]
 pub struct Report {
     name: &'static str,
@@ -130,7 +130,7 @@ fn steps(points: &[Point]) -> usize {
 pub enum Fault {
     /// The process is killed.
     Kill,
-    /// The step fails.
+    /// The step fails with this errno.
     Errno(i32),
 }
 

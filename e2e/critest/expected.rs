@@ -24,7 +24,7 @@ struct Exception {
 /// How a run compares with the list.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// How many passed.
+    /// How many specs have passed.
     pub passed: usize,
     /// Those that did what the list says, with the reason.
     pub excused: Vec<String>,

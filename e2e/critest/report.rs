@@ -21,7 +21,7 @@ pub struct Spec {
 /// The specs of the report in a directory. With `-parallel`, ginkgo puts it below the directory of the suite.
 ///
 /// # Errors
-/// There is no report, or it is none of ginkgo's, or no spec ran at all.
+/// There is no report, or another program wrote it, or no spec ran at all.
 pub fn read(dir: &Path) -> Result<Vec<Spec>> {
     let path =
         find(dir).with_context(|| format!("critest left no report below {}", dir.display()))?;

@@ -23,7 +23,7 @@ const JUNK: [&str; 7] = [
     "utils", "util", "common", "misc", "helpers", "shared", "manager",
 ];
 
-/// Packages for tests.
+/// Packages that only tests may use.
 const TESTING: [&str; 2] = ["proptest", "tempfile"];
 
 /// Where unsafe code may stand: system calls, and the pause, which has no library.

@@ -28,9 +28,9 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 /// Clients of the daemon's three services.
 #[derive(Debug, Clone)]
 pub struct Clients {
-    /// Pods and containers.
+    /// Client of the service for pods and containers.
     pub runtime: RuntimeServiceClient<Channel>,
-    /// Images.
+    /// Client of the service for images.
     pub images: ImageServiceClient<Channel>,
     /// What the CRI lacks.
     pub holdfast: HoldfastClient<Channel>,
@@ -103,7 +103,7 @@ pub fn fails<T: std::fmt::Debug>(result: Result<T, Status>, code: Code, words: &
     text.to_owned()
 }
 
-/// Asks again and again until there is an answer; panics with `what` when there is none in time.
+/// Asks again and again until there is an answer; panics with `what` when no answer comes in time.
 #[track_caller]
 pub fn until<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use crate::Daemon;
 use crate::program::{Ran, finish, tool};
 
-/// What carries streams.
+/// The transports over which clients stream.
 pub const TRANSPORTS: [&str; 2] = ["spdy", "websocket"];
 
 /// crictl, set up for one daemon.

@@ -23,14 +23,14 @@ const INSTALLED: &str = "/usr/lib/cni";
 /// Which real plugins a test runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
-    /// Debian's, of 2022.
+    /// The plugins of Debian, from 2022.
     Debian,
     /// Those that e2e/tools/install.sh builds, of 2026, with multus and flannel's.
     Built,
 }
 
 impl Release {
-    /// Both.
+    /// Both releases, for tests that run with each.
     pub const ALL: [Release; 2] = [Release::Debian, Release::Built];
 
     fn dir(self) -> PathBuf {
@@ -80,11 +80,11 @@ pub struct Plugins {
 /// One call of a scripted plugin.
 #[derive(Debug, Clone)]
 pub struct Spied {
-    /// `NAME.VERB`.
+    /// Name of the plugin and its verb: `NAME.VERB`.
     pub what: String,
     /// Its environment: `CNI_…` with values.
     pub environment: Vec<String>,
-    /// Its standard input.
+    /// The JSON that it read from standard input.
     pub stdin: Value,
 }
 

@@ -50,7 +50,7 @@ pub fn with_command(text: &str) -> Vec<i32> {
     found.collect()
 }
 
-/// All process ids.
+/// The ids of all processes on this machine.
 pub fn pids() -> Vec<i32> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
@@ -104,10 +104,10 @@ pub fn cgroup(pid: i32, controller: &str) -> Cgroup {
     }
 }
 
-/// A cgroup directory.
+/// A cgroup, read from its directory.
 #[derive(Debug, Clone)]
 pub struct Cgroup {
-    /// Its path.
+    /// Path of the cgroup's directory.
     pub dir: PathBuf,
     /// Whether it is of version 2.
     pub v2: bool,

@@ -12,9 +12,9 @@ use crate::place::Place;
 pub struct Point {
     /// `daemon`, `shim`, or `plugin` for a wrapped network plugin.
     pub process: String,
-    /// The step.
+    /// Name of the step.
     pub step: String,
-    /// `before` or `after`.
+    /// `before` or `after` the step.
     pub when: String,
     /// Which of the step's hits, from 1.
     pub hit: u64,

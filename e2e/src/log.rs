@@ -8,7 +8,7 @@ use std::path::Path;
 pub struct Line {
     /// When, as written: RFC 3339 with nanoseconds.
     pub time: String,
-    /// `stdout` or `stderr`.
+    /// The stream it came from: `stdout` or `stderr`.
     pub stream: String,
     /// Whether the container's line goes on in the next entry.
     pub partial: bool,

@@ -18,7 +18,7 @@ pub struct Mount {
     pub kind: String,
     /// Options of the file system.
     pub super_options: Vec<String>,
-    /// The whole line.
+    /// The whole line of mountinfo.
     pub line: String,
 }
 

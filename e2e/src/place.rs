@@ -103,17 +103,17 @@ impl Place {
         self.dir.join("netns")
     }
 
-    /// Directory of HOST/hosts.toml.
+    /// Directory with the HOST/hosts.toml files.
     pub fn hosts(&self) -> PathBuf {
         self.dir.join("certs.d")
     }
 
-    /// The daemon's socket.
+    /// Path of the daemon's socket.
     pub fn socket(&self) -> PathBuf {
         self.dir.join("holdfast.sock")
     }
 
-    /// The daemon's configuration.
+    /// Path of the daemon's configuration.
     pub fn config(&self) -> PathBuf {
         self.dir.join("config.toml")
     }

@@ -14,21 +14,21 @@ use crate::daemon::Daemon;
 use crate::log::{self, Line};
 
 /// How long a container may take to do what a test waits for.
-const PATIENCE: Duration = Duration::from_secs(20);
+const CONTAINER_DEADLINE: Duration = Duration::from_secs(20);
 
 /// A pod that was run. It lives until the daemon goes out of scope, or is removed.
 #[derive(Debug, Clone)]
 pub struct Pod<'d> {
-    /// Its daemon.
+    /// The daemon that runs it.
     pub daemon: &'d Daemon,
-    /// Its id.
+    /// Its identifier in the CRI.
     pub id: String,
     /// What was asked for.
     pub config: PodSandboxConfig,
 }
 
 impl<'d> Pod<'d> {
-    /// Creates a container.
+    /// Creates a container without starting it.
     #[track_caller]
     pub fn create(&self, config: ContainerConfig) -> Container<'d> {
         let image = config
@@ -87,7 +87,7 @@ impl<'d> Pod<'d> {
         container.stdout()
     }
 
-    /// PodSandboxStatus.
+    /// The status from PodSandboxStatus.
     #[track_caller]
     pub fn status(&self) -> PodSandboxStatus {
         let answer = must("PodSandboxStatus", self.daemon.try_pod_status(&self.id));
@@ -102,7 +102,7 @@ impl<'d> Pod<'d> {
         info(&must("PodSandboxStatus", self.daemon.try_pod_status(&self.id)).info)
     }
 
-    /// Primary address.
+    /// The primary address of the pod.
     #[track_caller]
     pub fn ip(&self) -> String {
         self.status().network.unwrap_or_default().ip
@@ -129,13 +129,13 @@ impl<'d> Pod<'d> {
         i32::try_from(pid).unwrap_or_else(|_| panic!("pid {pid}"))
     }
 
-    /// StopPodSandbox.
+    /// Stops the pod by StopPodSandbox.
     #[track_caller]
     pub fn stop(&self) {
         must("StopPodSandbox", self.daemon.try_stop_pod(&self.id));
     }
 
-    /// StopPodSandbox and RemovePodSandbox.
+    /// Stops and removes the pod.
     #[track_caller]
     pub fn remove(&self) {
         self.stop();
@@ -146,9 +146,9 @@ impl<'d> Pod<'d> {
 /// A container that was created.
 #[derive(Debug, Clone)]
 pub struct Container<'d> {
-    /// Its daemon.
+    /// The daemon that runs it.
     pub daemon: &'d Daemon,
-    /// Its id.
+    /// Its identifier in the CRI.
     pub id: String,
     /// What was asked for.
     pub config: ContainerConfig,
@@ -158,16 +158,16 @@ pub struct Container<'d> {
 /// What a command gave.
 #[derive(Debug, Clone)]
 pub struct Output {
-    /// Standard output.
+    /// What the command wrote to standard output.
     pub stdout: String,
-    /// Standard error.
+    /// What the command wrote to standard error.
     pub stderr: String,
-    /// Exit code.
+    /// Exit code of the command.
     pub code: i32,
 }
 
 impl Container<'_> {
-    /// StartContainer.
+    /// Starts the container by StartContainer.
     #[track_caller]
     pub fn start(&self) {
         must("StartContainer", self.daemon.try_start(&self.id));
@@ -179,13 +179,13 @@ impl Container<'_> {
         must("StopContainer", self.daemon.try_stop(&self.id, grace));
     }
 
-    /// RemoveContainer.
+    /// Removes the container by RemoveContainer.
     #[track_caller]
     pub fn remove(&self) {
         must("RemoveContainer", self.daemon.try_remove(&self.id));
     }
 
-    /// ContainerStatus.
+    /// The status from ContainerStatus.
     #[track_caller]
     pub fn status(&self) -> ContainerStatus {
         let answer = must("ContainerStatus", self.daemon.try_status(&self.id));
@@ -214,7 +214,7 @@ impl Container<'_> {
     pub fn wait(&self) -> ContainerStatus {
         until(
             &format!("the end of container {}", self.name()),
-            PATIENCE,
+            CONTAINER_DEADLINE,
             || {
                 let status = self.status();
                 (status.state() == ContainerState::ContainerExited).then_some(status)
@@ -260,7 +260,7 @@ impl Container<'_> {
         self.logs.join(&self.config.log_path)
     }
 
-    /// Its log.
+    /// The lines of the container's log.
     #[track_caller]
     pub fn log(&self) -> Vec<Line> {
         log::read(&self.log_path())
@@ -283,7 +283,7 @@ impl Container<'_> {
     pub fn wait_for(&self, text: &str) {
         until(
             &format!("{text:?} in the output of {}", self.name()),
-            PATIENCE,
+            CONTAINER_DEADLINE,
             || {
                 // The last line may be half written at this moment.
                 let log = std::fs::read(self.log_path()).ok()?;

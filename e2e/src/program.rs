@@ -9,9 +9,9 @@ use std::process::{Command, Output, Stdio};
 pub struct Ran {
     /// Its exit code; 128 + signal when a signal ended it.
     pub code: i32,
-    /// Its standard output.
+    /// What the program wrote to standard output.
     pub stdout: String,
-    /// Its standard error.
+    /// What the program wrote to standard error.
     pub stderr: String,
     line: String,
 }

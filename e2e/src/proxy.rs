@@ -10,18 +10,18 @@ use std::time::Duration;
 /// What a connection does to the bytes that come back.
 #[derive(Debug, Clone, Copy)]
 pub enum Line {
-    /// Nothing.
+    /// Passes all bytes on at once.
     Good,
     /// The first connections break after so many bytes each.
     Breaks {
-        /// How many connections.
+        /// How many connections break.
         connections: u32,
         /// Bytes that each lets through.
         after: u64,
     },
     /// The first connections fall silent after so many bytes each.
     Stalls {
-        /// How many connections.
+        /// How many connections fall silent.
         connections: u32,
         /// Bytes that each lets through.
         after: u64,
@@ -76,7 +76,7 @@ impl Proxy {
         Self { address, shared }
     }
 
-    /// HOST:PORT.
+    /// Where the proxy listens: HOST:PORT.
     pub fn address(&self) -> String {
         self.address.to_string()
     }

@@ -8,7 +8,7 @@ use crate::program;
 
 /// User of the registries that want credentials: registry.sh.
 pub const USER: &str = "holdfast";
-/// Password, likewise.
+/// Password of the same user.
 pub const PASSWORD: &str = "let-me-in";
 
 /// A program that serves a registry.
@@ -23,7 +23,7 @@ pub enum Program {
 }
 
 impl Program {
-    /// Its file.
+    /// Name of the program's file.
     fn file(self) -> &'static str {
         match self {
             Self::DockerRegistry => "docker-registry",
@@ -33,7 +33,7 @@ impl Program {
     }
 }
 
-/// One running registry.
+/// A registry that runs for a test.
 #[derive(Debug)]
 pub struct Registry {
     /// Its name for registry.sh.
@@ -142,7 +142,7 @@ impl Registry {
             .unwrap_or_else(|error| panic!("write {}: {error}", dir.display()));
     }
 
-    /// HOST:PORT.
+    /// Where the registry listens: HOST:PORT.
     pub fn address(&self) -> &str {
         &self.address
     }

@@ -82,7 +82,7 @@ pub fn image_spec(image: &str) -> ImageSpec {
     }
 }
 
-/// A bind mount.
+/// A bind mount of a host path.
 pub fn mount(host: impl AsRef<std::path::Path>, container: &str) -> Mount {
     Mount {
         host_path: host.as_ref().display().to_string(),
@@ -91,7 +91,7 @@ pub fn mount(host: impl AsRef<std::path::Path>, container: &str) -> Mount {
     }
 }
 
-/// A variable.
+/// An environment variable with its value.
 pub fn variable(key: &str, value: &str) -> KeyValue {
     KeyValue {
         key: key.to_owned(),
@@ -101,11 +101,11 @@ pub fn variable(key: &str, value: &str) -> KeyValue {
 
 /// Short ways to the inner parts of a pod's configuration.
 pub trait PodParts {
-    /// `linux`.
+    /// The message `linux`, made when missing.
     fn linux(&mut self) -> &mut LinuxPodSandboxConfig;
-    /// `linux.security_context`.
+    /// The message `linux.security_context`, made when missing.
     fn security(&mut self) -> &mut LinuxSandboxSecurityContext;
-    /// `linux.security_context.namespace_options`.
+    /// The message `linux.security_context.namespace_options`, made when missing.
     fn namespaces(&mut self) -> &mut NamespaceOption;
 }
 
@@ -125,11 +125,11 @@ impl PodParts for PodSandboxConfig {
 
 /// Short ways to the inner parts of a container's configuration.
 pub trait ContainerParts {
-    /// `linux.security_context`.
+    /// The message `linux.security_context`, made when missing.
     fn security(&mut self) -> &mut LinuxContainerSecurityContext;
-    /// `linux.security_context.namespace_options`.
+    /// The message `linux.security_context.namespace_options`, made when missing.
     fn namespaces(&mut self) -> &mut NamespaceOption;
-    /// `linux.resources`.
+    /// The message `linux.resources`, made when missing.
     fn resources(&mut self) -> &mut LinuxContainerResources;
 }
 

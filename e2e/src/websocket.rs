@@ -9,7 +9,7 @@ use std::time::Duration;
 pub struct Message {
     /// 1 text, 2 binary, 8 close.
     pub opcode: u8,
-    /// Its content.
+    /// Content of the message, without its mask.
     pub content: Vec<u8>,
 }
 

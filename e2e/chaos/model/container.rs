@@ -21,7 +21,7 @@ pub enum Kind {
     Exits(i32, u64),
     /// Ends with a code at SIGTERM.
     Obeys(i32),
-    /// Has further processes.
+    /// Starts further processes and waits for them.
     Crowd,
     /// Its program does not exist.
     Missing,
@@ -45,7 +45,7 @@ impl Kind {
         }
     }
 
-    /// Its command.
+    /// The command that makes a container behave so.
     pub fn script(self) -> Vec<String> {
         let script = match self {
             Self::Idle => "exec sleep 100000".to_owned(),
@@ -190,7 +190,7 @@ impl Container {
         self.remove_asked.by(at) || pod.remove_asked.by(at)
     }
 
-    /// It was seen.
+    /// Checks a state that the daemon has reported, and remembers it.
     pub fn seen(&mut self, pod: &Pod, seen: Seen<'_>, when: When) -> Checked {
         let was = |what: &str| {
             let id = &self.id;

@@ -37,7 +37,7 @@ pub struct When {
 /// What is wrong with the machine for a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
-    /// No daemon answers.
+    /// No daemon answers at this time.
     NoDaemon,
     /// A disk is full, a step fails or a plugin is broken.
     Broken,
@@ -121,7 +121,7 @@ impl Model {
         self.troubles.len() - 1
     }
 
-    /// It is over.
+    /// Notes that the trouble with this number has ended.
     pub fn over(&mut self, number: usize) {
         if let Some(span) = self.troubles.get_mut(number) {
             span.end = Some(Instant::now());

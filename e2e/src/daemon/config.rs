@@ -21,7 +21,7 @@ enum Upstream {
     /// To the plain http registry.
     #[default]
     Plain,
-    /// To another one.
+    /// To the given other registry.
     Other(&'static Registry),
     /// Nowhere: the test writes its own hosts.toml, or pulls nothing.
     None,

@@ -29,12 +29,12 @@ use crate::place::Place;
 use crate::program;
 
 /// How long a daemon may take until it answers, and until it is gone after SIGTERM.
-const PATIENCE: Duration = Duration::from_secs(20);
+const DAEMON_DEADLINE: Duration = Duration::from_secs(20);
 
 /// A daemon, and everything that belongs to it.
 #[derive(Debug)]
 pub struct Daemon {
-    /// Where it lives.
+    /// Where the daemon has its files.
     pub place: Place,
     clients: Clients,
     process: Mutex<Option<Child>>,
@@ -137,8 +137,8 @@ impl Daemon {
             if let Some(Ok(Some(ended))) = self.process().as_mut().map(Child::try_wait) {
                 return Err(format!("the daemon ended at its start, {ended}"));
             }
-            if start.elapsed() > PATIENCE {
-                return Err(format!("no answer within {PATIENCE:?}: {status}"));
+            if start.elapsed() > DAEMON_DEADLINE {
+                return Err(format!("no answer within {DAEMON_DEADLINE:?}: {status}"));
             }
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -180,7 +180,7 @@ impl Daemon {
             .process()
             .take()
             .unwrap_or_else(|| panic!("the daemon does not run"));
-        let ended = call::until("the daemon's end after SIGTERM", PATIENCE, || {
+        let ended = call::until("the daemon's end after SIGTERM", DAEMON_DEADLINE, || {
             child
                 .try_wait()
                 .unwrap_or_else(|error| panic!("wait for the daemon: {error}"))

@@ -44,7 +44,7 @@ impl Daemon {
         self.run(self.pod(name))
     }
 
-    /// RunPodSandbox.
+    /// Calls RunPodSandbox and returns the pod's id.
     pub fn try_run(&self, config: &PodSandboxConfig) -> Answer<String> {
         let request = RunPodSandboxRequest {
             config: Some(config.clone()),
@@ -54,7 +54,7 @@ impl Daemon {
         Ok(call(client.run_pod_sandbox(request))?.pod_sandbox_id)
     }
 
-    /// StopPodSandbox.
+    /// Calls StopPodSandbox for a pod.
     pub fn try_stop_pod(&self, id: &str) -> Answer<()> {
         let request = StopPodSandboxRequest {
             pod_sandbox_id: id.to_owned(),
@@ -62,7 +62,7 @@ impl Daemon {
         call(self.clients().runtime.stop_pod_sandbox(request)).map(|_| ())
     }
 
-    /// RemovePodSandbox.
+    /// Calls RemovePodSandbox for a pod.
     pub fn try_remove_pod(&self, id: &str) -> Answer<()> {
         let request = RemovePodSandboxRequest {
             pod_sandbox_id: id.to_owned(),
@@ -70,7 +70,7 @@ impl Daemon {
         call(self.clients().runtime.remove_pod_sandbox(request)).map(|_| ())
     }
 
-    /// PodSandboxStatus, verbose.
+    /// Calls PodSandboxStatus for the verbose answer.
     pub fn try_pod_status(&self, id: &str) -> Answer<PodSandboxStatusResponse> {
         let request = PodSandboxStatusRequest {
             pod_sandbox_id: id.to_owned(),
@@ -90,7 +90,7 @@ impl Daemon {
         .items
     }
 
-    /// CreateContainer.
+    /// Calls CreateContainer and returns the container's id.
     pub fn try_create(
         &self,
         pod: &str,
@@ -105,7 +105,7 @@ impl Daemon {
         Ok(call(self.clients().runtime.create_container(request))?.container_id)
     }
 
-    /// StartContainer.
+    /// Calls StartContainer for a container.
     pub fn try_start(&self, id: &str) -> Answer<()> {
         let request = StartContainerRequest {
             container_id: id.to_owned(),
@@ -122,7 +122,7 @@ impl Daemon {
         call(self.clients().runtime.stop_container(request)).map(|_| ())
     }
 
-    /// RemoveContainer.
+    /// Calls RemoveContainer for a container.
     pub fn try_remove(&self, id: &str) -> Answer<()> {
         let request = RemoveContainerRequest {
             container_id: id.to_owned(),
@@ -130,7 +130,7 @@ impl Daemon {
         call(self.clients().runtime.remove_container(request)).map(|_| ())
     }
 
-    /// ContainerStatus, verbose.
+    /// Calls ContainerStatus for the verbose answer.
     pub fn try_status(&self, id: &str) -> Answer<ContainerStatusResponse> {
         let request = ContainerStatusRequest {
             container_id: id.to_owned(),
@@ -169,7 +169,7 @@ impl Daemon {
         call(self.clients().runtime.exec_sync(request))
     }
 
-    /// PodNamespaces of holdfast.v1.
+    /// The namespaces of a pod's processes, by PodNamespaces of holdfast.v1.
     #[track_caller]
     pub fn namespaces(&self, pod: &str) -> Vec<ProcessNamespaces> {
         let request = PodNamespacesRequest {
@@ -182,7 +182,7 @@ impl Daemon {
         .processes
     }
 
-    /// PullImage without credentials.
+    /// Calls PullImage without credentials and returns the image's id.
     pub fn try_pull(&self, image: &str) -> Answer<String> {
         let request = PullImageRequest {
             image: Some(spec(image)),
@@ -205,7 +205,7 @@ impl Daemon {
         }
     }
 
-    /// ImageStatus.
+    /// The image as ImageStatus shows it.
     #[track_caller]
     pub fn image(&self, image: &str) -> Option<Image> {
         let request = ImageStatusRequest {
@@ -230,7 +230,7 @@ impl Daemon {
         .images
     }
 
-    /// RemoveImage.
+    /// Calls RemoveImage for an image.
     pub fn try_remove_image(&self, image: &str) -> Answer<()> {
         let request = RemoveImageRequest {
             image: Some(spec(image)),

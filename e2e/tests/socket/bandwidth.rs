@@ -12,7 +12,7 @@ use e2e::request::{idle, shell};
 use e2e::{Daemon, fails};
 use tonic::Code;
 
-const PATIENCE: Duration = Duration::from_secs(15);
+const TRAFFIC_DEADLINE: Duration = Duration::from_secs(15);
 
 /// Bytes that are sent to see a rate: much more than a bucket holds.
 const VOLUME: usize = 1_000_000;
@@ -58,7 +58,7 @@ fn what_a_pod_sends_and_receives_is_limited_on_the_hosts_side() {
         "sink",
         "while :; do nc -l -p 80 -e sh -c 'cat >/dev/null; echo done'; done",
     ));
-    let mut stream = until("the sink", PATIENCE, || {
+    let mut stream = until("the sink", TRAFFIC_DEADLINE, || {
         TcpStream::connect((pod.ip().as_str(), 80)).ok()
     });
     let start = Instant::now();
@@ -84,7 +84,7 @@ fn what_a_pod_sends_and_receives_is_limited_on_the_hosts_side() {
     assert!(took > Duration::from_millis(1200), "from the pod: {took:?}");
 
     pod.stop();
-    until("the interfaces to be gone", PATIENCE, || {
+    until("the interfaces to be gone", TRAFFIC_DEADLINE, || {
         (!run("ip", ["-o", "link"]).ok().contains(&owner)).then_some(())
     });
 }
@@ -101,7 +101,7 @@ fn limits_stay_when_the_daemon_is_replaced_and_go_with_their_pod() {
     daemon.restart();
     assert_eq!(count(), 2);
     pod.remove();
-    until("the interfaces to be gone", PATIENCE, || {
+    until("the interfaces to be gone", TRAFFIC_DEADLINE, || {
         (count() == 0).then_some(())
     });
 }

@@ -16,7 +16,7 @@ use serde_json::json;
 use tonic::Code;
 
 /// How long things in the background may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+const BACKGROUND_DEADLINE: Duration = Duration::from_secs(15);
 
 /// What Kubernetes clusters chain, with Debian's plugins.
 const CHAIN: &str = r#"{"cniVersion":"1.0.0","name":"chain","plugins":[
@@ -81,10 +81,14 @@ fn a_chain_of_real_plugins_connects_a_pod_and_lets_go_of_it() {
     assert_eq!(run.sh("cat /proc/sys/net/core/somaxconn"), "500\n");
     assert!(run.sh("ip addr show lo").contains("127.0.0.1/8"));
     // Through the port of the host, from the host.
-    until("an answer through the host port", PATIENCE, || {
-        let asked = inside(&daemon, "busybox nc -w 1 10.98.0.1 8080 </dev/null");
-        (asked.stdout == "hello\n").then_some(())
-    });
+    until(
+        "an answer through the host port",
+        BACKGROUND_DEADLINE,
+        || {
+            let asked = inside(&daemon, "busybox nc -w 1 10.98.0.1 8080 </dev/null");
+            (asked.stdout == "hello\n").then_some(())
+        },
+    );
     let limits = inside(&daemon, "tc qdisc").ok();
     assert_eq!(limits.matches("rate 10Mbit").count(), 2, "{limits}");
     let rules = inside(&daemon, "nft list ruleset").ok();
@@ -368,7 +372,7 @@ fn a_pod_stops_though_its_plugin_fails_and_the_rest_is_owed() {
     // Whatever is configured now: it joined the network with that list.
     plugins.configure("10-spies.conflist", &SPY.replace("spy-a", "spy-b"));
     plugins.act("spy-a", "DEL", "");
-    until("the debt to be paid", PATIENCE, || {
+    until("the debt to be paid", BACKGROUND_DEADLINE, || {
         (!owed().contains(&pod.id[..12])).then_some(())
     });
     let last = plugins.calls().pop().unwrap();
@@ -388,7 +392,7 @@ fn a_pod_that_was_cut_off_while_it_joined_is_released() {
     let config = daemon.pod("cut");
     std::thread::scope(|scope| {
         let asked = scope.spawn(|| daemon.try_run(&config));
-        until("ADD", PATIENCE, || {
+        until("ADD", BACKGROUND_DEADLINE, || {
             (e2e::evidence::with_command(&mark).len() == 1).then_some(())
         });
         daemon.kill9();
@@ -396,12 +400,12 @@ fn a_pod_that_was_cut_off_while_it_joined_is_released() {
     });
     assert_eq!(e2e::evidence::with_command(&mark).len(), 1);
     daemon.restart();
-    until("DEL", PATIENCE, || {
+    until("DEL", BACKGROUND_DEADLINE, || {
         (plugins.order() == ["spy-a.ADD", "spy-a.DEL"]).then_some(())
     });
     // The plugin that went on without its daemon was ended first: it cannot take an address any more.
     assert!(e2e::evidence::with_command(&mark).is_empty());
-    until("nothing to be kept", PATIENCE, || {
+    until("nothing to be kept", BACKGROUND_DEADLINE, || {
         let kept = fs::read_dir(daemon.place.root().join("cni")).unwrap();
         (kept.count() == 0).then_some(())
     });
@@ -426,10 +430,10 @@ fn what_plugins_keep_is_released_after_the_machine_was_started_anew() {
     fs::write(kept.join(format!("{id}.json")), text).unwrap();
     fs::write(leases.join("10.98.0.77"), lease.replace(&pod.id, &id)).unwrap();
     daemon.restart();
-    until("the lease to be released", PATIENCE, || {
+    until("the lease to be released", BACKGROUND_DEADLINE, || {
         (plugins.leased().len() == 2 && !leases.join("10.98.0.77").exists()).then_some(())
     });
-    until("the record to go", PATIENCE, || {
+    until("the record to go", BACKGROUND_DEADLINE, || {
         (fs::read_dir(&kept).unwrap().count() == 1).then_some(())
     });
 }
@@ -446,14 +450,14 @@ fn version_1_1_asks_for_the_status_and_collects() {
     );
     assert!(ready.message.contains("the agent is not up"), "{ready:?}");
     plugins.act("spy-a", "STATUS", "");
-    until("the network to be ready", PATIENCE, || {
+    until("the network to be ready", BACKGROUND_DEADLINE, || {
         network_ready(&daemon).status.then_some(())
     });
     let pod = daemon.run_named("valid");
     daemon.kill9();
     plugins.clear();
     daemon.restart();
-    until("GC", PATIENCE, || {
+    until("GC", BACKGROUND_DEADLINE, || {
         let gc = plugins
             .calls()
             .into_iter()
@@ -464,7 +468,7 @@ fn version_1_1_asks_for_the_status_and_collects() {
         assert_eq!(gc.stdin["cni.dev/attachments"], valid);
         Some(())
     });
-    until("CHECK", PATIENCE, || {
+    until("CHECK", BACKGROUND_DEADLINE, || {
         plugins
             .order()
             .contains(&"spy-a.CHECK".to_owned())

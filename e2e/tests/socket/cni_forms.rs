@@ -12,7 +12,7 @@ use e2e::daemon::Options;
 use serde_json::{Value, json};
 
 /// How long things in the background may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+const BACKGROUND_DEADLINE: Duration = Duration::from_secs(15);
 
 fn spied() -> (Daemon, Plugins) {
     let (daemon, plugins) = start(Options::default().set("cni.timeout", "10s"));
@@ -262,7 +262,7 @@ fn a_plugin_that_is_being_written_is_waited_for() {
         drop(writing);
         asked.join().unwrap().unwrap();
     });
-    until("ADD", PATIENCE, || {
+    until("ADD", BACKGROUND_DEADLINE, || {
         (plugins.order() == ["spy-a.ADD"]).then_some(())
     });
 }

@@ -15,7 +15,7 @@ fn holdfastd(args: &[&str]) -> Ran {
     finish(command)
 }
 
-/// The configuration in force, or why there is none.
+/// The configuration in force, or the reason why it cannot be read.
 fn print(path: &Path) -> Ran {
     holdfastd(&["--config", &path.display().to_string(), "--print-config"])
 }

@@ -346,7 +346,7 @@ fn a_start_that_fails_says_which_step_and_leaves_code_128() {
             "{name}: {after:?}"
         );
     }
-    // The pod is none the worse for it.
+    // The pod keeps running.
     pod.finish(shell("fine", "true"));
 }
 

@@ -10,7 +10,7 @@ use e2e::request::{idle, shell};
 use e2e::{Daemon, call, must};
 use tonic::{Code, Response, Status, Streaming};
 
-/// Somebody who listens.
+/// A client that listens to events.
 struct Listener(Streaming<ContainerEventResponse>);
 
 impl Listener {

@@ -20,7 +20,7 @@ use tonic::Code;
 const PREFIX: &str = "experiments.holdfast.internal/";
 
 /// How long things in the background may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+const BACKGROUND_DEADLINE: Duration = Duration::from_secs(15);
 
 fn options() -> Options {
     let all = ["join-network", "time-offsets", "namespaces"];
@@ -127,7 +127,7 @@ fn the_end_of_the_owner_leaves_the_joiner_with_loopback() {
     assert_eq!(pod.ip(), ip);
 
     owner.stop();
-    until("the end of eth0", PATIENCE, || {
+    until("the end of eth0", BACKGROUND_DEADLINE, || {
         (interfaces(&client) == "lo ").then_some(())
     });
     assert!(is_ready(&pod) && runs(&client));
@@ -217,10 +217,10 @@ fn a_joiner_outlives_the_shim_of_the_pod_that_it_joined() {
     let client = pod.start(idle("client"));
     let shim = owner.info()["shimPid"].as_i64().unwrap();
     e2e::program::sh(&format!("kill -KILL {shim}"));
-    until("the end of the owner", PATIENCE, || {
+    until("the end of the owner", BACKGROUND_DEADLINE, || {
         (!is_ready(&owner)).then_some(())
     });
-    until("the end of eth0", PATIENCE, || {
+    until("the end of eth0", BACKGROUND_DEADLINE, || {
         (interfaces(&client) == "lo ").then_some(())
     });
     assert!(is_ready(&pod) && runs(&client));
@@ -238,7 +238,7 @@ fn a_reboot_ends_owner_and_joiner() {
     std::thread::sleep(Duration::from_millis(2500));
     daemon.kill9();
     e2e::reboot::reboot(&daemon, RunDir::Emptied);
-    until("both pods are not ready", PATIENCE, || {
+    until("both pods are not ready", BACKGROUND_DEADLINE, || {
         (!is_ready(&owner) && !is_ready(&pod)).then_some(())
     });
     assert_eq!(client.status().reason, "NodeRebooted");

@@ -14,7 +14,7 @@ use e2e::request::{ContainerParts, PodParts, idle, shell};
 use e2e::{Daemon, Pod, fails};
 use tonic::Code;
 
-const PATIENCE: Duration = Duration::from_secs(15);
+const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
 
 /// The first of four ports that no other test has at the time. They lie below the range of outgoing
 /// connections, so that nobody gets them by chance.
@@ -59,7 +59,7 @@ fn ask(address: &str, port: u16) -> Option<String> {
 
 fn answers(address: &str, port: u16, word: &str) {
     let what = format!("{word} at {address} port {port}");
-    until(&what, PATIENCE, || {
+    until(&what, ANSWER_DEADLINE, || {
         (ask(address, port)? == format!("{word}\n")).then_some(())
     });
 }
@@ -90,7 +90,7 @@ fn a_port_leads_into_the_pod_from_everywhere() {
     let other = daemon.run_named("client");
     for from in [&other, &pod] {
         let client = from.start(idle("client"));
-        until("an answer in a pod", PATIENCE, || {
+        until("an answer in a pod", ANSWER_DEADLINE, || {
             let script = format!("nc -w 2 {} {port} </dev/null", gateway(&daemon));
             let out = client.exec(&["sh", "-c", &script]);
             (out.stdout == "web\n").then_some(())
@@ -183,7 +183,7 @@ fn a_udp_client_reaches_the_pod_that_came_later_and_the_next_one() {
     for name in ["later", "next"] {
         let pod = daemon.run(with_ports(&daemon, name, std::slice::from_ref(&udp)));
         echo_once(&pod, 53);
-        until(&format!("an echo of {name}"), PATIENCE, || {
+        until(&format!("an echo of {name}"), ANSWER_DEADLINE, || {
             echoed().then_some(())
         });
         pod.stop();
@@ -210,7 +210,7 @@ fn udp_and_one_address_of_the_host() {
     socket
         .set_read_timeout(Some(Duration::from_millis(500)))
         .unwrap();
-    until("an echo", PATIENCE, || {
+    until("an echo", ANSWER_DEADLINE, || {
         socket.send_to(b"hello", ("127.0.0.1", port)).ok()?;
         let mut buffer = [0; 16];
         let (count, _) = socket.recv_from(&mut buffer).ok()?;
@@ -305,7 +305,7 @@ fn ports_work_while_the_daemon_is_replaced_and_go_with_their_pod() {
         Code::FailedPrecondition,
         &["already"],
     );
-    until("the dead pod's port to be free", PATIENCE, || {
+    until("the dead pod's port to be free", ANSWER_DEADLINE, || {
         (!table(&daemon).contains(&format!(" {} :", port + 1))).then_some(())
     });
     pod.remove();
@@ -353,10 +353,10 @@ fn a_connection_goes_on_when_other_ports_change() {
     let port = free_port();
     let pod = daemon.run(with_ports(&daemon, "long", &[mapping(port, 80)]));
     pod.start(shell("server", "nc -l -p 80 -e cat"));
-    let mut stream = until("a connection", PATIENCE, || {
+    let mut stream = until("a connection", ANSWER_DEADLINE, || {
         TcpStream::connect(("127.0.0.1", port)).ok()
     });
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(ANSWER_DEADLINE)).unwrap();
     let mut echo = |word: &[u8; 4]| {
         stream.write_all(word).unwrap();
         let mut back = [0; 4];

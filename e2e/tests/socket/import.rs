@@ -80,7 +80,7 @@ fn a_directory_and_its_archives_become_images_that_run() {
     assert_eq!(daemon.image("localhost/dir:1"), None);
 }
 
-/// Debian or Ubuntu as debootstrap makes it, kept from the first time on; or why there is none.
+/// Debian or Ubuntu as debootstrap makes it, kept from the first time on; or the reason why it cannot be made.
 pub(crate) fn debootstrap() -> Result<PathBuf, String> {
     let cached = e2e::program::cache().join("debootstrap-minbase.tar");
     if cached.exists() {

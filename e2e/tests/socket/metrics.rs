@@ -35,11 +35,11 @@ fn metrics(daemon: &Daemon) -> Vec<PodSandboxMetrics> {
 /// The value of a metric, whatever its labels.
 #[track_caller]
 fn value(metrics: &[Metric], name: &str) -> u64 {
-    one(metrics, name).value.unwrap().value
+    only_metric(metrics, name).value.unwrap().value
 }
 
 #[track_caller]
-fn one<'m>(metrics: &'m [Metric], name: &str) -> &'m Metric {
+fn only_metric<'m>(metrics: &'m [Metric], name: &str) -> &'m Metric {
     let found = metrics.iter().find(|metric| metric.name == name);
     found.unwrap_or_else(|| panic!("no metric {name}"))
 }
@@ -108,7 +108,7 @@ fn figures_of_a_container_are_those_of_the_kernel() {
         .as_secs();
     assert!(value(of, "container_last_seen").abs_diff(now) < 60);
     assert!(value(of, "container_start_time_seconds").abs_diff(now) < 60);
-    let cpu = one(of, "container_cpu_usage_seconds_total");
+    let cpu = only_metric(of, "container_cpu_usage_seconds_total");
     assert_eq!(cpu.metric_type(), MetricType::Counter);
     assert!(cpu.timestamp > 0);
     let labels = labels(&described, cpu);
@@ -150,7 +150,7 @@ fn open_files_and_fractions_of_seconds_are_told() {
         value(of, "container_spec_memory_reservation_limit_bytes"),
         0
     );
-    let exact = one(of, "container_cpu_usage_seconds_total")
+    let exact = only_metric(of, "container_cpu_usage_seconds_total")
         .double_value
         .unwrap()
         .value;
@@ -168,7 +168,7 @@ fn a_pod_has_its_traffic_and_the_sum_of_its_containers() {
     let all = metrics(&daemon);
     let of = &all[0].metrics;
     let described = descriptors(&daemon);
-    let received = one(of, "container_network_receive_bytes_total");
+    let received = only_metric(of, "container_network_receive_bytes_total");
     assert!(received.value.unwrap().value >= 3000);
     assert!(value(of, "container_network_transmit_packets_total") >= 3);
     let labels = labels(&described, received);

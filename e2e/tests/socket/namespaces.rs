@@ -104,7 +104,7 @@ fn the_pause_reaps_what_a_container_orphans() {
     let zombies = || {
         let pids = evidence::cgroup(a.pid(), "pids").processes();
         let pids = pids.into_iter().chain(children(pod.pause()));
-        // One that is gone meanwhile is none.
+        // A process that is gone meanwhile does not count.
         let stat = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         pids.filter(|pid| stat(pid).contains(") Z ")).count()
     };

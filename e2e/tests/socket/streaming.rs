@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tonic::Code;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const STREAM_DEADLINE: Duration = Duration::from_secs(20);
 
 fn running(daemon: &Daemon) -> Container<'_> {
     daemon.run_named("streaming").start(idle("c"))
@@ -315,13 +315,13 @@ fn a_client_that_goes_away_ends_the_input_or_hangs_up() {
         client.kill().unwrap();
         client.wait().unwrap();
         // The process is not killed: it sees the end of its input and goes on, as with containerd.
-        until("the end of the input", PATIENCE, || {
+        until("the end of the input", STREAM_DEADLINE, || {
             (!sleeping("7650002").is_empty()).then_some(())
         });
         for pid in sleeping("7650002") {
             kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
         }
-        until("its end", PATIENCE, || {
+        until("its end", STREAM_DEADLINE, || {
             sleeping("7650002").is_empty().then_some(())
         });
 
@@ -342,12 +342,12 @@ fn a_client_that_goes_away_ends_the_input_or_hangs_up() {
             .unwrap()
             .read_exact(&mut ready)
             .unwrap();
-        until("the start", PATIENCE, || {
+        until("the start", STREAM_DEADLINE, || {
             (!sleeping("7650003").is_empty()).then_some(())
         });
         client.kill().unwrap();
         client.wait().unwrap();
-        until("the hangup", PATIENCE, || {
+        until("the hangup", STREAM_DEADLINE, || {
             sleeping("7650003").is_empty().then_some(())
         });
     }
@@ -361,7 +361,7 @@ fn a_client_that_does_not_read_holds_nobody_up() {
     let container = pod.start(idle("c"));
     for transport in TRANSPORTS {
         let mut client = crictl.spawn(&["exec", "-r", transport, &container.id, "yes", "7650004"]);
-        until("the start", PATIENCE, || {
+        until("the start", STREAM_DEADLINE, || {
             (with_command("yes\u{0}7650004").len() + with_command("yes 7650004").len() > 0)
                 .then_some(())
         });

@@ -23,7 +23,7 @@ use e2e::{Daemon, Pod, call, must};
 const MANY: usize = 70;
 
 /// How long things may take that are not stuck, on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(30);
+const ORDINARY_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The best of three reads takes no longer. Milliseconds are expected.
 const SOON: Duration = Duration::from_millis(500);
@@ -47,7 +47,7 @@ impl DeadMount {
         command.args(["-c", &script]).stdin(Stdio::null());
         let holder = command.spawn().unwrap();
         let made = Self { dir, holder };
-        until("the dead mount", PATIENCE, || {
+        until("the dead mount", ORDINARY_DEADLINE, || {
             let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
             mounts
                 .contains(&format!("{} ", made.dir.display()))
@@ -121,7 +121,7 @@ fn everything_else_goes_on(daemon: &Daemon, name: &str) {
     assert_eq!(run.sh("echo alive"), "alive\n");
     soon("verbose status", || drop(run.info()));
     pod.remove();
-    assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+    assert!(start.elapsed() < ORDINARY_DEADLINE, "{:?}", start.elapsed());
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn pods_in_a_plugin_that_hangs() {
             })
             .collect();
         let stop = scope.spawn(|| daemon.try_stop_pod(&ending.id));
-        until("all of them to hang", PATIENCE, || {
+        until("all of them to hang", ORDINARY_DEADLINE, || {
             let calls = plugins.order();
             let adds = calls.iter().filter(|call| *call == "spy-a.ADD").count();
             let dels = calls.iter().filter(|call| *call == "spy-a.DEL").count();
@@ -187,17 +187,17 @@ fn a_plugin_that_does_not_say_how_it_is() {
         assert!(!ready.status, "{ready:?}");
         ready.message.contains(text).then_some(())
     };
-    until("the wait to be told", PATIENCE, || {
+    until("the wait to be told", ORDINARY_DEADLINE, || {
         says("of network spy have not answered yet")
     });
     soon("Status", || drop(network_condition(&daemon)));
-    until("the plugin to be given up", PATIENCE, || {
+    until("the plugin to be given up", ORDINARY_DEADLINE, || {
         says("STATUS of network plugin")
     });
     let asked = plugins.order();
     assert_eq!(asked, ["spy-a.STATUS"], "asked once");
     fs::remove_file(&hang).unwrap();
-    until("the network to be ready", PATIENCE, || {
+    until("the network to be ready", ORDINARY_DEADLINE, || {
         network_ready(&daemon).status.then_some(())
     });
     everything_else_goes_on(&daemon, "healthy");
@@ -231,7 +231,7 @@ fn containers_whose_logs_are_on_a_dead_mount() {
         // A pod that is stuck can be stopped and removed all the same.
         let start = Instant::now();
         pods[0].remove();
-        assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+        assert!(start.elapsed() < ORDINARY_DEADLINE, "{:?}", start.elapsed());
         dead.release();
         for (number, start) in starts.into_iter().enumerate() {
             // The directory answers again: with an error, or as what is below the mount.
@@ -376,7 +376,7 @@ fn a_network_configuration_on_a_dead_mount() {
     });
     fs::remove_file(&link).unwrap();
     dead.release();
-    until("the network to be ready", PATIENCE, || {
+    until("the network to be ready", ORDINARY_DEADLINE, || {
         network_ready(&daemon).status.then_some(())
     });
     everything_else_goes_on(&daemon, "after");
@@ -396,7 +396,7 @@ fn a_container_that_does_not_end_can_be_stopped_and_removed_all_the_same() {
         must("RemoveContainer", daemon.try_remove(&removed.id));
     });
     // The shim has not killed them: what the daemon does itself may be a moment later than its answer.
-    until("the end of both", PATIENCE, || {
+    until("the end of both", ORDINARY_DEADLINE, || {
         pids.iter().all(|pid| !is_alive(*pid)).then_some(())
     });
     let status = stopped.status();
@@ -421,7 +421,7 @@ fn a_shim_that_hangs_does_not_hold_its_pod() {
     everything_else_goes_on(&daemon, "healthy");
     pod.stop();
     assert_eq!(pod.status().state(), PodSandboxState::SandboxNotready);
-    until("the end of its processes", PATIENCE, || {
+    until("the end of its processes", ORDINARY_DEADLINE, || {
         pids.iter().all(|pid| !is_alive(*pid)).then_some(())
     });
     pod.remove();

@@ -13,7 +13,7 @@ const CONTENT: &str = "registry.holdfast.test/layers/gzip:1";
 const WHITEOUTS: &str = "registry.holdfast.test/layers/whiteouts:1";
 /// /l with links, among them /l/root that leads to /.
 const LINKS: &str = "registry.holdfast.test/layers/links:1";
-/// One layer.
+/// An image of a single layer.
 const PROBE: &str = "registry.holdfast.test/probe:1";
 
 fn volume(image: &str, at: &str, sub_path: &str) -> Mount {

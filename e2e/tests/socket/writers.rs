@@ -23,7 +23,7 @@ struct Case {
     file: PathBuf,
     /// The name to import it as.
     reference: String,
-    /// The digest of the configuration that skopeo finds; `-` where there is none.
+    /// The digest of the configuration that skopeo finds; `-` when skopeo finds no configuration.
     id: String,
     /// What it prints, what the refusal says, or `-`.
     prints: String,
