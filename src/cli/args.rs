@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::{
-    attach, debts, doctor, events, exec, images, inspect, logs, look, manual, port_forward, ps,
-    run, stats, stop, top, tour,
+    attach, debts, doctor, events, exec, images, inspect, kernel_view, logs, manual, port_forward,
+    ps, run, stats, stop, top, tour,
 };
 
 /// Runs pods and looks into them, through the daemon's socket.
@@ -73,13 +73,13 @@ pub enum Command {
     #[command(subcommand)]
     Image(images::ImageCommand),
     /// Show which namespaces pods use and what shares them.
-    Ns(look::NsArgs),
+    Ns(kernel_view::NsArgs),
     /// Enter the namespaces of a container: nsenter(1) with names instead of pids.
-    Enter(look::EnterArgs),
+    Enter(kernel_view::EnterArgs),
     /// Show a pod's processes, with their numbers outside and inside.
-    Tree(look::TreeArgs),
+    Tree(kernel_view::TreeArgs),
     /// Explain what a container can see and what limits it.
-    Why(look::WhyArgs),
+    Why(kernel_view::WhyArgs),
     /// List what could not be released yet and is tried again.
     Debts(debts::DebtsArgs),
     /// Walk through the example pods, step by step.

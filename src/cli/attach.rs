@@ -8,9 +8,12 @@ use cri_api::runtime::v1 as cri;
 use tokio::time::{Instant, sleep};
 
 use super::connect::Daemon;
-use super::exec::{code_of, needs_terminal};
-use super::stream::{self, Outcome, Wanted};
-use super::{CliError, inspect, out, select};
+use super::exit::{FailureKind, code_of};
+use super::stream::{self, NoTerminal, Outcome, SessionError, Wanted};
+use super::{inspect, out, select};
+use crate::failure::VerbError;
+use crate::refusal::Refusal;
+use crate::select::SelectError;
 
 /// Arguments of `attach`.
 #[derive(Debug, Args)]
@@ -27,10 +30,52 @@ pub struct AttachArgs {
     pub container: String,
 }
 
+/// Why a container cannot be attached to, or was left before its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AttachError {
+    /// A name does not mean exactly one container.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// A terminal was asked for where there is none.
+    #[error(transparent)]
+    NoTerminal(#[from] NoTerminal),
+    /// The daemon refused the attachment.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The streams of the container cannot be passed on.
+    #[error("cannot attach to {container}")]
+    Session {
+        /// The container, as it was given.
+        container: String,
+        /// What happened to the streams.
+        #[source]
+        source: SessionError,
+    },
+    /// The daemon ended the attachment before the container ended.
+    #[error("detached from {container}: {why}")]
+    Detached {
+        /// The container, as it was given.
+        container: String,
+        /// What the daemon said.
+        why: String,
+    },
+}
+
+impl VerbError for AttachError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::NoTerminal(_) => FailureKind::Usage,
+            Self::Select(_) | Self::Refused(_) | Self::Session { .. } | Self::Detached { .. } => {
+                FailureKind::Failed
+            }
+        }
+    }
+}
+
 /// Attaches, until the container ends or the person leaves it. Exits as the container did.
-pub(super) async fn run(mut daemon: Daemon, args: AttachArgs) -> Result<ExitCode, CliError> {
+pub(super) async fn run(mut daemon: Daemon, args: AttachArgs) -> Result<ExitCode, AttachError> {
     if args.stdin && args.tty {
-        needs_terminal()?;
+        stream::require_terminal()?;
     }
     let container = select::container(&mut daemon, &args.container).await?;
     let request = cri::AttachRequest {
@@ -40,7 +85,7 @@ pub(super) async fn run(mut daemon: Daemon, args: AttachArgs) -> Result<ExitCode
         stdout: true,
         stderr: !args.tty,
     };
-    let refused = CliError::refused(format!("attach to {}", args.container));
+    let refused = Refusal::to(format!("attach to {}", args.container));
     let reply = daemon.runtime.attach(request).await.map_err(refused)?;
     let wanted = Wanted {
         stdin: args.stdin,
@@ -48,10 +93,13 @@ pub(super) async fn run(mut daemon: Daemon, args: AttachArgs) -> Result<ExitCode
         detach_keys: args.stdin && args.tty,
     };
     let outcome = stream::converse(&reply.into_inner().url, wanted).await;
-    let failed = CliError::stream(format!("attach to {}", args.container));
-    match outcome.map_err(failed)? {
-        Outcome::Ended(_) => exit_code(&mut daemon, &container.id).await,
-        Outcome::Failed(why) => Err(CliError::Detached {
+    let outcome = outcome.map_err(|source| AttachError::Session {
+        container: args.container.clone(),
+        source,
+    });
+    match outcome? {
+        Outcome::Ended(_) => Ok(exit_code(&mut daemon, &container.id).await?),
+        Outcome::Failed(why) => Err(AttachError::Detached {
             container: args.container,
             why,
         }),
@@ -64,14 +112,14 @@ pub(super) async fn run(mut daemon: Daemon, args: AttachArgs) -> Result<ExitCode
     }
 }
 
-/// How long an exit may take to be known after the container's streams are closed.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How often it is asked for.
+/// How long the exit of a container may stay unknown after its streams were closed.
+const EXIT_DEADLINE: Duration = Duration::from_secs(1);
+/// How often the exit is asked for.
 const POLL: Duration = Duration::from_millis(50);
 
 /// The exit code of a container; of one that closed its streams and runs on, success.
-async fn exit_code(daemon: &mut Daemon, id: &str) -> Result<ExitCode, CliError> {
-    let deadline = Instant::now() + PATIENCE;
+async fn exit_code(daemon: &mut Daemon, id: &str) -> Result<ExitCode, Refusal> {
+    let deadline = Instant::now() + EXIT_DEADLINE;
     loop {
         let status = inspect::container_status(daemon, id).await?;
         if status.state() == cri::ContainerState::ContainerExited {

@@ -9,6 +9,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
+use super::exit::FailureKind;
+use super::failure::VerbError;
+
 /// The largest answer, in bytes: two streams of ExecSync at their limits.
 const LARGEST_MESSAGE: usize = 36 << 20;
 
@@ -18,10 +21,16 @@ const LARGEST_MESSAGE: usize = 36 << 20;
     "cannot connect to the daemon at {}; is holdfastd running, and may you use its socket?",
     socket.display()
 )]
-pub struct ConnectError {
+pub(crate) struct ConnectError {
     socket: PathBuf,
     #[source]
     source: tonic::transport::Error,
+}
+
+impl VerbError for ConnectError {
+    fn kind(&self) -> FailureKind {
+        FailureKind::Unreachable
+    }
 }
 
 /// Clients of the daemon's three services over one connection.

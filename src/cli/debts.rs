@@ -4,9 +4,11 @@ use clap::Args;
 use cri_api::holdfast::v1::{self as own, DebtsRequest};
 use serde::Serialize;
 
-use super::CliError;
 use super::connect::Daemon;
 use super::out::{self, FormatArgs, table, text};
+use crate::out::PrintError;
+use crate::refusal::Refusal;
+use crate::request::RequestError;
 
 /// Arguments of `debts`.
 #[derive(Debug, Args)]
@@ -43,15 +45,15 @@ impl From<own::Debt> for Listed {
 }
 
 /// Lists the debts. No line but the headings is the usual answer.
-pub(super) async fn list(mut daemon: Daemon, args: DebtsArgs) -> Result<(), CliError> {
+pub(super) async fn list(mut daemon: Daemon, args: DebtsArgs) -> Result<(), RequestError> {
     let reply = daemon.holdfast.debts(DebtsRequest {}).await;
-    let reply = reply.map_err(CliError::refused("list the debts"))?;
+    let reply = reply.map_err(Refusal::to("list the debts"))?;
     let debts = reply.into_inner().debts.into_iter().map(Listed::from);
     let debts: Vec<_> = debts.collect();
-    out::print(args.format.output, &debts, |debts| show(debts))
+    Ok(out::print(args.format.output, &debts, |debts| show(debts))?)
 }
 
-fn show(debts: &[Listed]) -> Result<(), CliError> {
+fn show(debts: &[Listed]) -> Result<(), PrintError> {
     let mut out = table::new(&["OBJECT", "KIND", "SINCE", "ATTEMPTS", "NEXT", "REASON"]);
     for debt in debts {
         out.add_row([

@@ -9,7 +9,9 @@ use serde::Serialize;
 use super::connect::Daemon;
 use super::out::style::{BAD, FAINT, GOOD, STRONG, WARN, paint};
 use super::out::{self, FormatArgs, Reader, time};
-use super::{CliError, ps, select};
+use super::{ps, select};
+use crate::refusal::Refusal;
+use crate::request::RequestError;
 
 /// Arguments of `events`.
 #[derive(Debug, Args)]
@@ -40,7 +42,7 @@ struct Event {
 }
 
 /// Shows events until somebody has had enough.
-pub(super) async fn run(mut daemon: Daemon, args: EventsArgs) -> Result<(), CliError> {
+pub(super) async fn run(mut daemon: Daemon, args: EventsArgs) -> Result<(), RequestError> {
     let only = match &args.pod {
         Some(name) => Some(select::pod(&mut daemon, name).await?.id),
         None => None,
@@ -51,12 +53,12 @@ pub(super) async fn run(mut daemon: Daemon, args: EventsArgs) -> Result<(), CliE
         .get_container_events(cri::GetEventsRequest {});
     let mut stream = stream
         .await
-        .map_err(CliError::refused("listen to events"))?
+        .map_err(Refusal::to("listen to events"))?
         .into_inner();
     let mut names = Names::load(&mut daemon).await?;
     loop {
         let next = stream.message().await;
-        let Some(event) = next.map_err(CliError::refused("listen to events"))? else {
+        let Some(event) = next.map_err(Refusal::to("listen to events"))? else {
             return Ok(());
         };
         let event = names.tell(event);
@@ -73,7 +75,7 @@ pub(super) async fn run(mut daemon: Daemon, args: EventsArgs) -> Result<(), CliE
 struct Names(HashMap<String, String>);
 
 impl Names {
-    async fn load(daemon: &mut Daemon) -> Result<Self, CliError> {
+    async fn load(daemon: &mut Daemon) -> Result<Self, RequestError> {
         let containers = select::containers(daemon).await?.into_iter();
         Ok(Self(
             containers

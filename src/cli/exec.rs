@@ -7,8 +7,12 @@ use clap::Args;
 use cri_api::runtime::v1 as cri;
 
 use super::connect::Daemon;
-use super::stream::{self, Outcome, Wanted};
-use super::{CliError, NOT_RUN, out, select};
+use super::exit::{FailureKind, NOT_RUN, code_of};
+use super::stream::{self, NoTerminal, Outcome, SessionError, Wanted};
+use super::{out, select};
+use crate::failure::VerbError;
+use crate::refusal::Refusal;
+use crate::select::SelectError;
 
 /// Arguments of `exec`.
 #[derive(Debug, Args)]
@@ -33,10 +37,42 @@ pub struct ExecArgs {
     pub command: Vec<String>,
 }
 
+/// Why a command cannot be run in a container, or its output not be passed on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExecError {
+    /// A name does not mean exactly one container.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// A terminal was asked for where there is none.
+    #[error(transparent)]
+    NoTerminal(#[from] NoTerminal),
+    /// The streams of the command cannot be passed on.
+    #[error("cannot run the command")]
+    Session(#[from] SessionError),
+    /// The output of a command that has ended cannot be shown.
+    #[error("cannot {operation}")]
+    Output {
+        /// What was attempted, as a verb in the infinitive.
+        operation: &'static str,
+        /// The error of standard output or standard error.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl VerbError for ExecError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::NoTerminal(_) => FailureKind::Usage,
+            Self::Select(_) | Self::Session(_) | Self::Output { .. } => FailureKind::Failed,
+        }
+    }
+}
+
 /// Runs a command and passes its output and its exit code on.
-pub(super) async fn run(mut daemon: Daemon, args: ExecArgs) -> Result<ExitCode, CliError> {
+pub(super) async fn run(mut daemon: Daemon, args: ExecArgs) -> Result<ExitCode, ExecError> {
     if args.interactive && args.tty {
-        needs_terminal()?;
+        stream::require_terminal()?;
     }
     let container = select::container(&mut daemon, &args.container).await?;
     if args.sync {
@@ -61,11 +97,11 @@ pub(super) async fn run(mut daemon: Daemon, args: ExecArgs) -> Result<ExitCode, 
         Err(status) => return not_run(status),
     };
     let outcome = stream::converse(&reply.url, wanted).await;
-    exit_code(outcome.map_err(CliError::stream("run the command"))?)
+    exit_code(outcome?)
 }
 
 /// The exit code of an outcome.
-fn exit_code(outcome: Outcome) -> Result<ExitCode, CliError> {
+fn exit_code(outcome: Outcome) -> Result<ExitCode, ExecError> {
     Ok(match outcome {
         Outcome::Ended(code) => code_of(code),
         Outcome::Failed(why) => {
@@ -77,22 +113,8 @@ fn exit_code(outcome: Outcome) -> Result<ExitCode, CliError> {
     })
 }
 
-/// An exit code of a command as one of this program.
-pub(super) fn code_of(code: i32) -> ExitCode {
-    u8::try_from(code).unwrap_or(u8::MAX).into()
-}
-
-/// A session with a terminal at both ends needs one at this.
-pub(super) fn needs_terminal() -> Result<(), CliError> {
-    if stream::stdin_is_terminal() {
-        return Ok(());
-    }
-    let text = "standard input is no terminal; leave --tty out, or --interactive";
-    Err(CliError::Usage(text.to_owned()))
-}
-
-fn not_run(status: tonic::Status) -> Result<ExitCode, CliError> {
-    let error = CliError::refused("run the command")(status);
+fn not_run(status: tonic::Status) -> Result<ExitCode, ExecError> {
+    let error = Refusal::to("run the command")(status);
     out::note(&format!("holdfast: {error}"));
     Ok(NOT_RUN.into())
 }
@@ -101,7 +123,7 @@ async fn to_the_end(
     mut daemon: Daemon,
     container_id: String,
     args: ExecArgs,
-) -> Result<ExitCode, CliError> {
+) -> Result<ExitCode, ExecError> {
     let request = cri::ExecSyncRequest {
         container_id,
         cmd: args.command,
@@ -124,9 +146,9 @@ async fn to_the_end(
     Ok(code_of(reply.exit_code))
 }
 
-fn write(mut out: impl Write, bytes: &[u8], operation: &str) -> Result<(), CliError> {
+fn write(mut out: impl Write, bytes: &[u8], operation: &'static str) -> Result<(), ExecError> {
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(CliError::io(operation)),
+        result => result.map_err(|source| ExecError::Output { operation, source }),
     }
 }

@@ -9,8 +9,11 @@ use serde_json::Value;
 
 use super::connect::Daemon;
 use super::out::{self, Format};
+use super::ps;
 use super::select::{self, Target};
-use super::{CliError, ps};
+use crate::out::PrintError;
+use crate::refusal::Refusal;
+use crate::request::RequestError;
 
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
@@ -95,17 +98,18 @@ struct User {
 }
 
 /// Prints the document.
-pub(super) async fn run(mut daemon: Daemon, args: InspectArgs) -> Result<(), CliError> {
+pub(super) async fn run(mut daemon: Daemon, args: InspectArgs) -> Result<(), RequestError> {
     let daemon = &mut daemon;
     match select::target(daemon, &args.name).await? {
-        Target::Pod(pod) => print(args.output, &inspect_pod(daemon, pod).await?),
+        Target::Pod(pod) => print(args.output, &inspect_pod(daemon, pod).await?)?,
         Target::Container(container) => {
-            print(args.output, &inspect_container(daemon, container).await?)
+            print(args.output, &inspect_container(daemon, container).await?)?;
         }
     }
+    Ok(())
 }
 
-fn print<T: Serialize>(form: Form, document: &T) -> Result<(), CliError> {
+fn print<T: Serialize>(form: Form, document: &T) -> Result<(), PrintError> {
     let format = match form {
         Form::Json => Format::Json,
         Form::Yaml => Format::Yaml,
@@ -117,13 +121,13 @@ fn print<T: Serialize>(form: Form, document: &T) -> Result<(), CliError> {
 pub(super) async fn container_status(
     daemon: &mut Daemon,
     id: &str,
-) -> Result<cri::ContainerStatus, CliError> {
+) -> Result<cri::ContainerStatus, Refusal> {
     let request = cri::ContainerStatusRequest {
         container_id: id.to_owned(),
         verbose: false,
     };
     let reply = daemon.runtime.container_status(request).await;
-    let reply = reply.map_err(CliError::refused("look at the container"))?;
+    let reply = reply.map_err(Refusal::to("look at the container"))?;
     Ok(reply.into_inner().status.unwrap_or_default())
 }
 
@@ -140,13 +144,13 @@ fn known(time: i64) -> Option<i64> {
     (time > 0).then_some(time)
 }
 
-async fn inspect_pod(daemon: &mut Daemon, pod: cri::PodSandbox) -> Result<Pod, CliError> {
+async fn inspect_pod(daemon: &mut Daemon, pod: cri::PodSandbox) -> Result<Pod, Refusal> {
     let request = cri::PodSandboxStatusRequest {
         pod_sandbox_id: pod.id,
         verbose: true,
     };
     let reply = daemon.runtime.pod_sandbox_status(request).await;
-    let reply = reply.map_err(CliError::refused("look at the pod"))?;
+    let reply = reply.map_err(Refusal::to("look at the pod"))?;
     let reply = reply.into_inner();
     let status = reply.status.unwrap_or_default();
     let state = ps::pod_state_name(status.state());
@@ -173,13 +177,13 @@ async fn inspect_pod(daemon: &mut Daemon, pod: cri::PodSandbox) -> Result<Pod, C
 async fn inspect_container(
     daemon: &mut Daemon,
     container: cri::Container,
-) -> Result<Container, CliError> {
+) -> Result<Container, Refusal> {
     let request = cri::ContainerStatusRequest {
         container_id: container.id,
         verbose: true,
     };
     let reply = daemon.runtime.container_status(request).await;
-    let reply = reply.map_err(CliError::refused("look at the container"))?;
+    let reply = reply.map_err(Refusal::to("look at the container"))?;
     let reply = reply.into_inner();
     let status = reply.status.unwrap_or_default();
     let state = status.state();

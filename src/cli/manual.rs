@@ -1,33 +1,48 @@
 //! `holdfast man`: manual pages, made from what `--help` says.
 
+use std::io;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 
-use super::{Cli, CliError};
+use super::exit::FailureKind;
+use super::failure::VerbError;
 
 /// Arguments of `man`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast man /usr/local/share/man/man1")]
 pub struct ManArgs {
-    /// The directory, which has to exist; holdfast.1 and holdfast-VERB.1 are written into it.
+    /// Existing directory that holdfast.1 and holdfast-VERB.1 are written into.
     pub directory: PathBuf,
 }
 
+/// The manual pages cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write manual pages into {}", directory.display())]
+pub(crate) struct ManualError {
+    directory: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+impl VerbError for ManualError {
+    fn kind(&self) -> FailureKind {
+        FailureKind::Failed
+    }
+}
+
 /// Writes the page of the command and one for each verb.
-pub(super) fn write(args: &ManArgs) -> Result<(), CliError> {
-    let failed = CliError::io(format!(
-        "write manual pages into {}",
-        args.directory.display()
-    ));
-    clap_mangen::generate_to(Cli::command(), &args.directory).map_err(failed)
+pub(super) fn write(command: Command, args: &ManArgs) -> Result<(), ManualError> {
+    let directory = args.directory.clone();
+    clap_mangen::generate_to(command, &args.directory)
+        .map_err(|source| ManualError { directory, source })
 }
 
 #[cfg(test)]
 mod tests {
     use clap::{Command, CommandFactory};
 
-    use super::super::Cli;
+    use super::super::args::Cli;
 
     /// All verbs that do something themselves, with what is in front of them.
     fn verbs(command: &Command, path: &str, found: &mut Vec<(String, Command)>) {
@@ -75,7 +90,7 @@ mod tests {
         let args = super::ManArgs {
             directory: dir.path().to_owned(),
         };
-        super::write(&args).unwrap();
+        super::write(Cli::command(), &args).unwrap();
         let page = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
         assert!(page("holdfast.1").contains("holdfast\\-ps(1)"));
         assert!(page("holdfast-port-forward.1").contains("Example: "));

@@ -2,13 +2,13 @@
 
 use cri_api::runtime::v1 as cri;
 
-use super::CliError;
 use super::connect::Daemon;
+use super::refusal::Refusal;
 use holdfast_kernel::id::candidates;
 
 /// Why a name or id does not mean exactly one object.
-#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
-pub enum SelectError {
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SelectError {
     /// Nothing matches.
     #[error("there is no {what} {name:?}; see `holdfast ps -a`")]
     None {
@@ -27,6 +27,12 @@ pub enum SelectError {
         /// Some of the ids that match, and how many more there are.
         candidates: String,
     },
+    /// The node does not have the image.
+    #[error("there is no image {0:?}; see `holdfast images`")]
+    NoImage(String),
+    /// The daemon does not list its pods or containers.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
 }
 
 /// The one item that a name or an id prefix means; a name wins, and the newest of one name.
@@ -63,26 +69,26 @@ fn one<'a, T>(
 }
 
 /// All pods, oldest first.
-pub(super) async fn pods(daemon: &mut Daemon) -> Result<Vec<cri::PodSandbox>, CliError> {
+pub(super) async fn pods(daemon: &mut Daemon) -> Result<Vec<cri::PodSandbox>, Refusal> {
     let request = cri::ListPodSandboxRequest::default();
     let reply = daemon
         .runtime
         .list_pod_sandbox(request)
         .await
-        .map_err(CliError::refused("list pods"))?;
+        .map_err(Refusal::to("list pods"))?;
     let mut pods = reply.into_inner().items;
     pods.sort_by_key(|pod| pod.created_at);
     Ok(pods)
 }
 
 /// All containers, oldest first.
-pub(super) async fn containers(daemon: &mut Daemon) -> Result<Vec<cri::Container>, CliError> {
+pub(super) async fn containers(daemon: &mut Daemon) -> Result<Vec<cri::Container>, Refusal> {
     let request = cri::ListContainersRequest::default();
     let reply = daemon
         .runtime
         .list_containers(request)
         .await
-        .map_err(CliError::refused("list containers"))?;
+        .map_err(Refusal::to("list containers"))?;
     let mut containers = reply.into_inner().containers;
     containers.sort_by_key(|container| container.created_at);
     Ok(containers)
@@ -106,7 +112,7 @@ pub(super) fn container_name(container: &cri::Container) -> String {
 }
 
 /// One pod: NAME, NAMESPACE/NAME, or an id.
-pub(super) async fn pod(daemon: &mut Daemon, name: &str) -> Result<cri::PodSandbox, CliError> {
+pub(super) async fn pod(daemon: &mut Daemon, name: &str) -> Result<cri::PodSandbox, SelectError> {
     let pods = pods(daemon).await?;
     let describe = |pod: &cri::PodSandbox| (pod.id.clone(), name_like(pod, name), pod.created_at);
     Ok(one("pod", name, &pods, describe)?.clone())
@@ -123,7 +129,10 @@ fn name_like(pod: &cri::PodSandbox, wanted: &str) -> String {
 }
 
 /// One container: POD/CONTAINER, NAMESPACE/POD/CONTAINER, or a container id.
-pub(super) async fn container(daemon: &mut Daemon, name: &str) -> Result<cri::Container, CliError> {
+pub(super) async fn container(
+    daemon: &mut Daemon,
+    name: &str,
+) -> Result<cri::Container, SelectError> {
     let mut all = containers(daemon).await?;
     let mut wanted = name;
     if let Some((pod_part, container_part)) = name.rsplit_once('/') {
@@ -152,7 +161,7 @@ pub(super) enum Target {
 
 /// A pod by name or NAMESPACE/NAME, POD/CONTAINER, or either of them by id. A container's bare name is not enough, because
 /// many pods have one of that name.
-pub(super) async fn target(daemon: &mut Daemon, name: &str) -> Result<Target, CliError> {
+pub(super) async fn target(daemon: &mut Daemon, name: &str) -> Result<Target, SelectError> {
     if name.contains('/') {
         return match container(daemon, name).await {
             Ok(found) => Ok(Target::Container(found)),

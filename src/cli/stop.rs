@@ -4,14 +4,14 @@ use clap::Args;
 use cri_api::runtime::v1 as cri;
 
 use super::connect::Daemon;
+use super::exit::FailureKind;
+use super::failure::VerbError;
+use super::out;
+use super::refusal::Refusal;
 use super::run::{
-    GRACE_ANNOTATION, MANIFEST_ANNOTATION, RootArgs, ask_to_stop, delete_directories,
+    GRACE_ANNOTATION, GRACE_SECONDS, RemovalError, RootArgs, remove_pod, stop_container, stop_pod,
 };
-use super::select::{self, Target};
-use super::{CliError, out};
-
-/// Seconds between the stop signal and SIGKILL when nobody says.
-pub(super) const GRACE_SECONDS: u32 = 10;
+use super::select::{self, SelectError, Target};
 
 /// Arguments of `stop`.
 #[derive(Debug, Args)]
@@ -50,8 +50,35 @@ pub struct RmArgs {
     pub roots: RootArgs,
 }
 
+/// Why something cannot be stopped or removed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StopError {
+    /// A name does not mean exactly one pod or container.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// The daemon refused a call.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A pod cannot be removed.
+    #[error(transparent)]
+    Removal(#[from] RemovalError),
+    /// A running container is not removed without --force.
+    #[error("container {0} runs; stop it first, or give --force")]
+    StillRuns(String),
+}
+
+impl VerbError for StopError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Select(_) | Self::Refused(_) | Self::Removal(_) | Self::StillRuns(_) => {
+                FailureKind::Failed
+            }
+        }
+    }
+}
+
 /// Everything that is named, or all pods without names. Nothing is done when one of the names means nothing.
-async fn targets(daemon: &mut Daemon, names: Option<&[String]>) -> Result<Vec<Target>, CliError> {
+async fn targets(daemon: &mut Daemon, names: Option<&[String]>) -> Result<Vec<Target>, StopError> {
     let Some(names) = names else {
         let pods = select::pods(daemon).await?;
         if pods.is_empty() {
@@ -67,7 +94,7 @@ async fn targets(daemon: &mut Daemon, names: Option<&[String]>) -> Result<Vec<Ta
 }
 
 /// Stops what is named.
-pub(super) async fn stop(mut daemon: Daemon, args: StopArgs) -> Result<(), CliError> {
+pub(super) async fn stop(mut daemon: Daemon, args: StopArgs) -> Result<(), StopError> {
     let daemon = &mut daemon;
     let names = (!args.all).then_some(args.names.as_slice());
     for target in targets(daemon, names).await? {
@@ -89,7 +116,7 @@ pub(super) async fn stop(mut daemon: Daemon, args: StopArgs) -> Result<(), CliEr
 }
 
 /// Stops and removes what is named.
-pub(super) async fn remove(mut daemon: Daemon, args: RmArgs) -> Result<(), CliError> {
+pub(super) async fn remove(mut daemon: Daemon, args: RmArgs) -> Result<(), StopError> {
     let daemon = &mut daemon;
     let names = (!args.all).then_some(args.names.as_slice());
     for target in targets(daemon, names).await? {
@@ -108,36 +135,21 @@ fn grace_of(pod: &cri::PodSandbox) -> u32 {
         .unwrap_or(GRACE_SECONDS)
 }
 
-async fn grace_of_pod(daemon: &mut Daemon, id: &str) -> Result<u32, CliError> {
+async fn grace_of_pod(daemon: &mut Daemon, id: &str) -> Result<u32, Refusal> {
     let pods = select::pods(daemon).await?;
     let pod = pods.iter().find(|pod| pod.id == id);
     Ok(pod.map_or(GRACE_SECONDS, grace_of))
-}
-
-async fn stop_container(
-    daemon: &Daemon,
-    container: &cri::Container,
-    grace: u32,
-) -> Result<(), CliError> {
-    let request = cri::StopContainerRequest {
-        container_id: container.id.clone(),
-        timeout: grace.into(),
-    };
-    let operation = format!("stop the container {}", select::container_name(container));
-    let mut runtime = daemon.runtime.clone();
-    let stopped = runtime.stop_container(request).await;
-    stopped.map(drop).map_err(CliError::refused(operation))
 }
 
 async fn remove_container(
     daemon: &Daemon,
     container: &cri::Container,
     args: &RmArgs,
-) -> Result<(), CliError> {
+) -> Result<(), StopError> {
     let name = select::container_name(container);
     if container.state() == cri::ContainerState::ContainerRunning {
         if !args.force {
-            return Err(CliError::StillRuns(name));
+            return Err(StopError::StillRuns(name));
         }
         stop_container(daemon, container, args.timeout).await?;
     }
@@ -147,56 +159,6 @@ async fn remove_container(
     let operation = format!("remove the container {name}");
     let mut runtime = daemon.runtime.clone();
     let removed = runtime.remove_container(request).await;
-    removed.map(drop).map_err(CliError::refused(operation))
-}
-
-/// Stops a pod: its keeper does what has an order; then all containers at the same time, then the rest.
-pub(super) async fn stop_pod(
-    daemon: &mut Daemon,
-    pod: &cri::PodSandbox,
-    grace: u32,
-) -> Result<(), CliError> {
-    ask_to_stop(&pod.id, grace).await;
-    let containers = select::containers(daemon).await?;
-    let running = containers.iter().filter(|container| {
-        container.pod_sandbox_id == pod.id
-            && container.state() == cri::ContainerState::ContainerRunning
-    });
-    let stops = running.map(|container| stop_container(daemon, container, grace));
-    for result in futures_util::future::join_all(stops).await {
-        result?;
-    }
-    let request = cri::StopPodSandboxRequest {
-        pod_sandbox_id: pod.id.clone(),
-    };
-    let operation = format!("stop the pod {}", select::pod_name(pod));
-    daemon
-        .runtime
-        .stop_pod_sandbox(request)
-        .await
-        .map_err(CliError::refused(operation))?;
-    Ok(())
-}
-
-/// Stops and removes a pod. Directories go with it when it was made from a manifest.
-pub(super) async fn remove_pod(
-    daemon: &mut Daemon,
-    pod: &cri::PodSandbox,
-    grace: u32,
-    roots: &RootArgs,
-) -> Result<(), CliError> {
-    stop_pod(daemon, pod, grace).await?;
-    let request = cri::RemovePodSandboxRequest {
-        pod_sandbox_id: pod.id.clone(),
-    };
-    let operation = format!("remove the pod {}", select::pod_name(pod));
-    daemon
-        .runtime
-        .remove_pod_sandbox(request)
-        .await
-        .map_err(CliError::refused(operation))?;
-    if pod.annotations.contains_key(MANIFEST_ANNOTATION) {
-        delete_directories(pod, roots)?;
-    }
+    removed.map_err(Refusal::to(operation))?;
     Ok(())
 }

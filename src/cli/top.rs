@@ -11,7 +11,8 @@ use super::connect::Daemon;
 use super::out::style::{BAD, FAINT, STRONG, WARN, paint};
 use super::out::{self, Format, FormatArgs, Reader, table, text};
 use super::stats::{Sample, Usage, usage};
-use super::{CliError, select, stream};
+use super::{select, stream};
+use crate::request::RequestError;
 
 /// Arguments of `top`.
 #[derive(Debug, Args)]
@@ -41,7 +42,7 @@ struct Pod {
 }
 
 /// Shows what is used until somebody has had enough; once where nothing can be redrawn.
-pub(super) async fn run(mut daemon: Daemon, args: TopArgs) -> Result<(), CliError> {
+pub(super) async fn run(mut daemon: Daemon, args: TopArgs) -> Result<(), RequestError> {
     use std::io::IsTerminal;
     let daemon = &mut daemon;
     let only = match &args.pod {
@@ -60,9 +61,9 @@ pub(super) async fn run(mut daemon: Daemon, args: TopArgs) -> Result<(), CliErro
         usages.retain(|usage| usage.running && only.as_ref().is_none_or(|id| *id == usage.pod_id));
         let pods = by_pod(usages);
         if !live {
-            return out::print(args.format.output, &pods, |pods| {
+            return Ok(out::print(args.format.output, &pods, |pods| {
                 out::line(&lines(pods).join("\n"))
-            });
+            })?);
         }
         let shown = fit(lines(&pods));
         let up = match drawn {

@@ -9,7 +9,7 @@ use std::path::Path;
 use flate2::read::GzDecoder;
 use nix::fcntl::OFlag;
 
-use super::{Finding, Verdict};
+use super::finding::{Finding, Verdict};
 use holdfast_kernel::sys;
 
 const AREA: &str = "kernel";

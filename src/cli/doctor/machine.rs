@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
-use super::{Finding, Verdict};
+use super::finding::{Finding, Verdict};
 
 const CGROUPS: &str = "cgroups";
 const SECURITY: &str = "security";

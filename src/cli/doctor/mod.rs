@@ -10,6 +10,7 @@
 //! works without a daemon, and says that there is none. What this module must never do: change the machine, or
 //! make a difference for a pod that runs.
 
+mod finding;
 mod kernel;
 mod machine;
 mod setup;
@@ -19,9 +20,9 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::connect::Daemon;
-use super::out::{self, FormatArgs, style, table};
-use super::{CliError, connect::ConnectError};
+use super::connect::{ConnectError, Daemon};
+use super::out::{self, FormatArgs, PrintError, style, table};
+use finding::{Finding, Verdict};
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
@@ -34,62 +35,6 @@ pub struct DoctorArgs {
     pub format: FormatArgs,
 }
 
-/// How it stands with something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Verdict {
-    /// As it should be.
-    Ok,
-    /// Nothing here says so.
-    Unknown,
-    /// Some pods are refused or something is left out.
-    Limited,
-    /// No pod runs without it.
-    Missing,
-}
-
-/// Something that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Finding {
-    area: &'static str,
-    what: String,
-    verdict: Verdict,
-    found: String,
-    /// What it is needed for.
-    needed_for: &'static str,
-    /// What to do; empty where all is well.
-    remedy: String,
-}
-
-impl Finding {
-    /// Something that is there.
-    fn good(
-        area: &'static str,
-        what: &str,
-        found: impl Into<String>,
-        needed_for: &'static str,
-    ) -> Self {
-        Self {
-            area,
-            what: what.to_owned(),
-            verdict: Verdict::Ok,
-            found: found.into(),
-            needed_for,
-            remedy: String::new(),
-        }
-    }
-
-    /// The same, with what is wrong about it.
-    fn but(self, verdict: Verdict, remedy: impl Into<String>) -> Self {
-        Self {
-            verdict,
-            remedy: remedy.into(),
-            ..self
-        }
-    }
-}
-
 /// The document.
 #[derive(Debug, Serialize)]
 struct Document {
@@ -100,7 +45,7 @@ struct Document {
 pub(super) async fn run(
     daemon: Result<Daemon, ConnectError>,
     args: DoctorArgs,
-) -> Result<ExitCode, CliError> {
+) -> Result<ExitCode, PrintError> {
     let mut findings = kernel::findings();
     findings.extend(machine::findings());
     findings.extend(setup::findings(daemon).await);
@@ -112,7 +57,7 @@ pub(super) async fn run(
     Ok(ExitCode::from(u8::from(missing)))
 }
 
-fn people(findings: &[Finding]) -> Result<(), CliError> {
+fn people(findings: &[Finding]) -> Result<(), PrintError> {
     let mut area = "";
     let mut out = table::new(&["", "", "FOUND", "NEEDED FOR"]);
     for one in findings {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use cri_api::runtime::v1 as cri;
 use serde_json::Value;
 
-use super::{Finding, Verdict};
+use super::finding::{Finding, Verdict};
 use crate::connect::{ConnectError, Daemon};
 
 const AREA: &str = "daemon";

@@ -20,7 +20,7 @@ use holdfast_kernel::sys::hole;
 
 /// Why an archive cannot be read or made.
 #[derive(Debug, thiserror::Error)]
-pub enum ArchiveError {
+pub(crate) enum ArchiveError {
     /// A file of the tree.
     #[error("cannot {operation} {}", path.display())]
     File {

@@ -11,9 +11,12 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::archive::{self, ArchiveError};
-use crate::CliError;
 use crate::connect::Daemon;
+use crate::exit::FailureKind;
+use crate::failure::VerbError;
+use crate::out::PrintError;
 use crate::out::{self, text};
+use crate::refusal::Refusal;
 
 /// Bytes of an archive in one message.
 const CHUNK: usize = 256 << 10;
@@ -39,14 +42,42 @@ pub enum ImageCommand {
     },
 }
 
+/// Why an image cannot be made from a directory or an archive.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ImportError {
+    /// The directory or archive cannot be read.
+    #[error("cannot make an archive of {}", origin.display())]
+    Archive {
+        /// The directory or file.
+        origin: PathBuf,
+        /// What could not be read.
+        #[source]
+        source: ArchiveError,
+    },
+    /// The daemon refused the archive.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The new image cannot be shown.
+    #[error(transparent)]
+    Print(#[from] PrintError),
+}
+
+impl VerbError for ImportError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Archive { .. } | Self::Refused(_) | Self::Print(_) => FailureKind::Failed,
+        }
+    }
+}
+
 /// Carries out a command that makes images.
-pub(crate) async fn run(daemon: Daemon, command: ImageCommand) -> Result<(), CliError> {
+pub(crate) async fn run(daemon: Daemon, command: ImageCommand) -> Result<(), ImportError> {
     match command {
         ImageCommand::Import { source, name } => import(daemon, &source, name).await,
     }
 }
 
-async fn import(mut daemon: Daemon, source: &Path, name: String) -> Result<(), CliError> {
+async fn import(mut daemon: Daemon, source: &Path, name: String) -> Result<(), ImportError> {
     let (sender, receiver) = mpsc::channel(AHEAD);
     let header = ImportImageHeader { name: name.clone() };
     let owned = source.to_owned();
@@ -68,18 +99,19 @@ async fn import(mut daemon: Daemon, source: &Path, name: String) -> Result<(), C
     let reply = tokio::select! {
         reply = daemon.holdfast.import_image(ReceiverStream::new(receiver)) => reply,
         error = sent => {
-            return Err(CliError::Archive { source_name: source.display().to_string(), source: error });
+            return Err(ImportError::Archive { origin: source.to_owned(), source: error });
         }
     };
     let image = reply
-        .map_err(CliError::refused(format!("import {name}")))?
+        .map_err(Refusal::to(format!("import {name}")))?
         .into_inner();
     out::line(&format!(
         "{} {} {}",
         image.name,
         text::short(&image.image_id),
         text::size(image.size)
-    ))
+    ))?;
+    Ok(())
 }
 
 /// Sends the header and then the archive.

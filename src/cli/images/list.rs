@@ -7,9 +7,12 @@ use cri_api::runtime::v1 as cri;
 use regex::Regex;
 use serde::Serialize;
 
-use crate::CliError;
+use super::status::spec;
 use crate::connect::Daemon;
+use crate::out::PrintError;
 use crate::out::{self, Format, FormatArgs, table, text};
+use crate::refusal::Refusal;
+use crate::request::RequestError;
 
 /// Arguments of `images`.
 #[derive(Debug, Args)]
@@ -104,31 +107,34 @@ impl From<cri::Image> for Listed {
 }
 
 /// Lists images.
-pub(crate) async fn list(mut daemon: Daemon, args: ListArgs) -> Result<(), CliError> {
-    let filter = args.image.as_deref().map(|image| cri::ImageFilter {
-        image: super::spec(image),
-    });
+pub(crate) async fn list(mut daemon: Daemon, args: ListArgs) -> Result<(), RequestError> {
+    let filter = args
+        .image
+        .as_deref()
+        .map(|image| cri::ImageFilter { image: spec(image) });
     let request = cri::ListImagesRequest { filter };
     let reply = daemon
         .images
         .list_images(request)
         .await
-        .map_err(CliError::refused("list images"))?;
+        .map_err(Refusal::to("list images"))?;
     let images = reply.into_inner().images.into_iter().map(Listed::from);
     let wanted = |image: &Listed| args.filter.iter().all(|filter| filter.fits(image));
     let images: Vec<_> = images.filter(wanted).collect();
     if args.format.output == Format::Table {
         if args.quiet {
-            return out::lines(images.iter().map(|image| image.id.as_str()));
+            return Ok(out::lines(images.iter().map(|image| image.id.as_str()))?);
         }
         if args.verbose {
-            return images.iter().try_for_each(describe);
+            return Ok(images.iter().try_for_each(describe)?);
         }
     }
-    out::print(args.format.output, &images, |images| show(images, &args))
+    Ok(out::print(args.format.output, &images, |images| {
+        show(images, &args)
+    })?)
 }
 
-fn describe(image: &Listed) -> Result<(), CliError> {
+fn describe(image: &Listed) -> Result<(), PrintError> {
     let mut text = format!("ID: {}\n", image.id);
     for tag in &image.repo_tags {
         text.push_str(&format!("RepoTags: {tag}\n"));
@@ -149,7 +155,7 @@ fn describe(image: &Listed) -> Result<(), CliError> {
     out::line(&text)
 }
 
-fn show(images: &[Listed], args: &ListArgs) -> Result<(), CliError> {
+fn show(images: &[Listed], args: &ListArgs) -> Result<(), PrintError> {
     let mut headings = vec!["IMAGE", "TAG"];
     if args.digests {
         headings.push("DIGEST");

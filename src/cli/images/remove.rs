@@ -5,8 +5,11 @@ use std::collections::HashSet;
 use clap::Args;
 use cri_api::runtime::v1 as cri;
 
+use super::status;
 use crate::connect::Daemon;
-use crate::{CliError, out, select};
+use crate::refusal::Refusal;
+use crate::request::RequestError;
+use crate::{out, select};
 
 /// Arguments of `rmi`.
 #[derive(Debug, Args)]
@@ -24,7 +27,7 @@ pub struct RemoveArgs {
 }
 
 /// Removes images.
-pub(crate) async fn remove(mut daemon: Daemon, args: RemoveArgs) -> Result<(), CliError> {
+pub(crate) async fn remove(mut daemon: Daemon, args: RemoveArgs) -> Result<(), RequestError> {
     let daemon = &mut daemon;
     let images = if args.all || args.prune {
         listed(daemon, &args).await?
@@ -36,7 +39,7 @@ pub(crate) async fn remove(mut daemon: Daemon, args: RemoveArgs) -> Result<(), C
     }
     for image in images {
         let request = cri::RemoveImageRequest {
-            image: super::spec(&image.id),
+            image: status::spec(&image.id),
         };
         let names = if image.repo_tags.is_empty() {
             &image.repo_digests
@@ -50,7 +53,7 @@ pub(crate) async fn remove(mut daemon: Daemon, args: RemoveArgs) -> Result<(), C
             Err(_) if args.prune => continue,
             Err(status) => {
                 let operation = format!("remove the image {name}");
-                return Err(CliError::refused(operation)(status));
+                return Err(Refusal::to(operation)(status).into());
             }
         }
         let names = if names.is_empty() {
@@ -66,10 +69,10 @@ pub(crate) async fn remove(mut daemon: Daemon, args: RemoveArgs) -> Result<(), C
 }
 
 /// All images, or those that nobody needs.
-async fn listed(daemon: &mut Daemon, args: &RemoveArgs) -> Result<Vec<cri::Image>, CliError> {
+async fn listed(daemon: &mut Daemon, args: &RemoveArgs) -> Result<Vec<cri::Image>, RequestError> {
     let request = cri::ListImagesRequest::default();
     let reply = daemon.images.list_images(request).await;
-    let reply = reply.map_err(CliError::refused("list images"))?;
+    let reply = reply.map_err(Refusal::to("list images"))?;
     let mut images = reply.into_inner().images;
     if args.prune {
         let containers = select::containers(daemon).await?.into_iter();
@@ -82,11 +85,10 @@ async fn listed(daemon: &mut Daemon, args: &RemoveArgs) -> Result<Vec<cri::Image
 }
 
 /// Images by their names, each once. Nothing is removed when there is none of a name.
-async fn named(daemon: &mut Daemon, names: &[String]) -> Result<Vec<cri::Image>, CliError> {
+async fn named(daemon: &mut Daemon, names: &[String]) -> Result<Vec<cri::Image>, RequestError> {
     let mut images: Vec<cri::Image> = Vec::new();
     for name in names {
-        let image = super::status(daemon, name).await?;
-        let image = image.ok_or_else(|| CliError::NoImage(name.clone()))?;
+        let image = status::named(daemon, name).await?;
         if images.iter().all(|other| other.id != image.id) {
             images.push(image);
         }

@@ -1,8 +1,18 @@
 //! One record of a log: `TIME STREAM TAG CONTENT`. The tag P says that the line goes on in the next record of its
 //! stream.
 
-use super::Stream;
+use clap::ValueEnum;
+
 use crate::out::time;
+
+/// Streams of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
 
 /// A record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,8 +54,7 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Stream;
-    use super::Line;
+    use super::{Line, Stream};
 
     #[test]
     fn records_of_the_cri_format() {

@@ -5,10 +5,10 @@ use std::io::{self, Write};
 use anstream::{AutoStream, ColorChoice};
 use anstyle::Style;
 
-use super::line::Line;
-use super::which::Source;
-use super::{LogsArgs, Stream};
-use crate::CliError;
+use super::arguments::LogsArgs;
+use super::line::{Line, Stream};
+use super::logs_error::LogsError;
+use super::source::Source;
 use crate::out::Reader;
 
 /// What stands in front of each line.
@@ -50,7 +50,7 @@ impl Printer {
     }
 
     /// Shows everything that is there now, the oldest first.
-    pub(super) fn drain(&mut self, sources: &mut [Source]) -> Result<Reader, CliError> {
+    pub(super) fn drain(&mut self, sources: &mut [Source]) -> Result<Reader, LogsError> {
         loop {
             for source in sources.iter_mut() {
                 source.fill()?;
@@ -75,7 +75,7 @@ impl Printer {
             match self.print(&line, name) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Reader::Gone),
-                Err(error) => return Err(CliError::io("show a log")(error)),
+                Err(error) => return Err(LogsError::Write(error)),
             }
             if self.left == Some(0) {
                 return Ok(Reader::Gone);
@@ -84,9 +84,7 @@ impl Printer {
         let flushed = io::stdout().flush().and_then(|()| io::stderr().flush());
         match flushed {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
-            result => result
-                .map(|()| Reader::There)
-                .map_err(CliError::io("show a log")),
+            result => result.map(|()| Reader::There).map_err(LogsError::Write),
         }
     }
 

@@ -2,8 +2,7 @@
 
 use comfy_table::{Table, presets};
 
-use super::line;
-use crate::CliError;
+use super::print::{PrintError, line};
 
 /// A table without borders, under these headings.
 pub(crate) fn new(headings: &[&str]) -> Table {
@@ -29,6 +28,6 @@ pub(crate) fn text(table: &Table) -> String {
 }
 
 /// Prints a table.
-pub(crate) fn print(table: &Table) -> Result<(), CliError> {
+pub(crate) fn print(table: &Table) -> Result<(), PrintError> {
     line(&text(table))
 }

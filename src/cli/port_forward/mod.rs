@@ -19,13 +19,17 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::connect::Daemon;
-use super::stream::StreamError;
-use super::{CliError, out, select};
+use super::exit::FailureKind;
+use super::failure::VerbError;
+use super::out::PrintError;
+use super::select::SelectError;
+use super::{out, select};
 
 mod pipe;
 mod ports;
 
-use ports::{Addresses, Ports};
+use pipe::PipeError;
+use ports::{Addresses, ListenError, Ports};
 
 /// Connections at once; more wait until one has ended.
 const MOST: usize = 512;
@@ -54,11 +58,38 @@ pub struct PortForwardArgs {
 /// A connection, and the port of the pod that it is for.
 type Accepted = (TcpStream, SocketAddr, u16);
 
+/// Why ports are not forwarded, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PortForwardError {
+    /// A name does not mean exactly one pod.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// A local port cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Standard output takes no messages.
+    #[error(transparent)]
+    Print(#[from] PrintError),
+    /// The pod was not ready, or has ended meanwhile.
+    #[error("the pod {0} has ended; see `holdfast pods`")]
+    PodEnded(String),
+}
+
+impl VerbError for PortForwardError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Select(_) | Self::Listen(_) | Self::Print(_) | Self::PodEnded(_) => {
+                FailureKind::Failed
+            }
+        }
+    }
+}
+
 /// Forwards until the pod ends.
-pub(super) async fn run(mut daemon: Daemon, args: PortForwardArgs) -> Result<(), CliError> {
+pub(super) async fn run(mut daemon: Daemon, args: PortForwardArgs) -> Result<(), PortForwardError> {
     let pod = select::pod(&mut daemon, &args.pod).await?;
     if pod.state() != cri::PodSandboxState::SandboxReady {
-        return Err(CliError::PodEnded(args.pod));
+        return Err(PortForwardError::PodEnded(args.pod));
     }
     let (sender, mut accepted) = mpsc::channel(WAITING);
     let mut listeners = JoinSet::new();
@@ -74,7 +105,7 @@ pub(super) async fn run(mut daemon: Daemon, args: PortForwardArgs) -> Result<(),
     tokio::pin!(ended);
     loop {
         tokio::select! {
-            () = &mut ended => return Err(CliError::PodEnded(args.pod)),
+            () = &mut ended => return Err(PortForwardError::PodEnded(args.pod)),
             Some(_) = connections.join_next() => {}
             Some((socket, local, remote)) = accepted.recv(), if connections.len() < MOST => {
                 out::line(&format!("Handling connection for {}", local.port()))?;
@@ -107,15 +138,12 @@ async fn accept(listener: TcpListener, remote: u16, sender: mpsc::Sender<Accepte
 /// Why a connection was not forwarded.
 #[derive(Debug, thiserror::Error)]
 enum ForwardError {
-    /// The daemon refused.
+    /// The daemon refused the connection.
     #[error("{}", .0.message())]
     Refused(Box<tonic::Status>),
-    /// The stream to the daemon.
-    #[error("cannot forward the connection")]
-    Stream(#[from] StreamError),
-    /// What the daemon says of the port.
-    #[error("{0}")]
-    Port(String),
+    /// The connection to the pod ended early.
+    #[error(transparent)]
+    Pipe(#[from] PipeError),
 }
 
 async fn serve(
@@ -129,7 +157,7 @@ async fn serve(
     };
     let reply = daemon.runtime.port_forward(request).await;
     let reply = reply.map_err(|status| ForwardError::Refused(Box::new(status)))?;
-    pipe::run(&reply.into_inner().url, socket).await
+    Ok(pipe::run(&reply.into_inner().url, socket).await?)
 }
 
 /// Waits until the pod is no longer ready. A daemon that does not answer may be about to be replaced.

@@ -8,7 +8,6 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
-use super::ForwardError;
 use crate::stream::{self, Connection, Ending, StreamError, Transport};
 
 /// Channels of the only port.
@@ -21,10 +20,21 @@ const CHUNK: usize = 32 << 10;
 /// Most bytes of an error that are kept.
 const LARGEST_ERROR: usize = 4 << 10;
 
+/// Why a connection to a port of a pod ended early.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PipeError {
+    /// The stream to the daemon broke.
+    #[error("cannot forward the connection")]
+    Stream(#[from] StreamError),
+    /// The daemon says why the port cannot be used.
+    #[error("{0}")]
+    Port(String),
+}
+
 type Socket = WebSocketStream<Box<dyn Transport>>;
 
 /// Copies both ways until the pod's side ends, or this one is gone.
-pub(super) async fn run(url: &str, socket: TcpStream) -> Result<(), ForwardError> {
+pub(super) async fn run(url: &str, socket: TcpStream) -> Result<(), PipeError> {
     let Connection { socket: to, ending } = stream::open(url).await?;
     let (reader, writer) = socket.into_split();
     let (sink, source) = to.split();
@@ -51,7 +61,7 @@ impl Channel {
 async fn receive(
     mut source: SplitStream<Socket>,
     mut writer: OwnedWriteHalf,
-) -> Result<(), ForwardError> {
+) -> Result<(), PipeError> {
     let (mut data, mut error) = (Channel::default(), Channel::default());
     let mut reason = Vec::new();
     while let Some(message) = source.next().await {
@@ -81,7 +91,7 @@ async fn receive(
     if reason.is_empty() {
         return Ok(());
     }
-    Err(ForwardError::Port(
+    Err(PipeError::Port(
         String::from_utf8_lossy(&reason).into_owned(),
     ))
 }
@@ -91,7 +101,7 @@ async fn send(
     mut reader: OwnedReadHalf,
     mut sink: SplitSink<Socket, Message>,
     ending: Ending,
-) -> Result<(), ForwardError> {
+) -> Result<(), PipeError> {
     let mut chunk = vec![0; CHUNK];
     loop {
         let message = match reader.read(&mut chunk).await {

@@ -6,8 +6,6 @@ use std::str::FromStr;
 
 use tokio::net::TcpListener;
 
-use crate::CliError;
-
 /// A pair of ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ports {
@@ -57,11 +55,20 @@ impl FromStr for Addresses {
     }
 }
 
+/// A local port cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}")]
+pub(crate) struct ListenError {
+    address: SocketAddr,
+    #[source]
+    source: io::Error,
+}
+
 /// Listens on all addresses, with the same port on both of localhost's. Of these one is enough.
 pub(super) async fn listen(
     addresses: &[Addresses],
     ports: Ports,
-) -> Result<Vec<(TcpListener, SocketAddr)>, CliError> {
+) -> Result<Vec<(TcpListener, SocketAddr)>, ListenError> {
     let mut listeners = Vec::new();
     for address in addresses {
         match address {
@@ -81,12 +88,9 @@ pub(super) async fn listen(
     Ok(listeners)
 }
 
-async fn bind(address: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr), CliError> {
+async fn bind(address: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr), ListenError> {
     let address = SocketAddr::new(address, port);
-    let failed = |source: io::Error| CliError::Io {
-        operation: format!("listen on {address}"),
-        source,
-    };
+    let failed = |source| ListenError { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))

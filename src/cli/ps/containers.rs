@@ -8,9 +8,11 @@ use serde::Serialize;
 
 use super::filter::{Extent, Label, Pattern};
 use crate::connect::Daemon;
+use crate::out::PrintError;
 use crate::out::style::{BAD, FAINT, GOOD, WARN, paint};
 use crate::out::{self, Format, FormatArgs, table, text};
-use crate::{CliError, images, select};
+use crate::request::RequestError;
+use crate::{images, select};
 
 /// Arguments of `ps`.
 #[derive(Debug, Args)]
@@ -90,7 +92,7 @@ struct Listed {
 }
 
 /// Lists containers.
-pub(crate) async fn containers(mut daemon: Daemon, args: PsArgs) -> Result<(), CliError> {
+pub(crate) async fn containers(mut daemon: Daemon, args: PsArgs) -> Result<(), RequestError> {
     let daemon = &mut daemon;
     let pods = select::pods(daemon).await?;
     let pods: HashMap<_, _> = pods.iter().map(|pod| (pod.id.as_str(), pod)).collect();
@@ -99,10 +101,7 @@ pub(crate) async fn containers(mut daemon: Daemon, args: PsArgs) -> Result<(), C
         None => None,
     };
     let image = match &args.image {
-        Some(name) => match images::status(daemon, name).await? {
-            Some(image) => Some(image.id),
-            None => return Err(CliError::NoImage(name.clone())),
-        },
+        Some(name) => Some(images::named(daemon, name).await?.id),
         None => None,
     };
     let all = select::containers(daemon).await?.into_iter().rev();
@@ -124,11 +123,11 @@ pub(crate) async fn containers(mut daemon: Daemon, args: PsArgs) -> Result<(), C
     args.extent.cut(&mut shown);
     let shown: Vec<_> = shown.into_iter().map(|one| listed(one, &pods)).collect();
     if args.extent.quiet && args.format.output == Format::Table {
-        return out::lines(shown.iter().map(|one| one.id.as_str()));
+        return Ok(out::lines(shown.iter().map(|one| one.id.as_str()))?);
     }
-    out::print(args.format.output, &shown, |shown| {
+    Ok(out::print(args.format.output, &shown, |shown| {
         show(shown, &args.extent)
-    })
+    })?)
 }
 
 /// Without a flag only what runs is shown.
@@ -176,7 +175,7 @@ fn listed(container: cri::Container, pods: &HashMap<&str, &cri::PodSandbox>) -> 
     }
 }
 
-fn show(containers: &[Listed], extent: &Extent) -> Result<(), CliError> {
+fn show(containers: &[Listed], extent: &Extent) -> Result<(), PrintError> {
     let mut out = table::new(&[
         "CONTAINER",
         "IMAGE",

@@ -8,9 +8,11 @@ use serde::Serialize;
 
 use super::filter::{Extent, Label, Pattern};
 use crate::connect::Daemon;
+use crate::out::PrintError;
 use crate::out::style::{GOOD, WARN, paint};
 use crate::out::{self, Format, FormatArgs, table, text};
-use crate::{CliError, select};
+use crate::request::RequestError;
+use crate::select;
 
 /// Arguments of `pods`.
 #[derive(Debug, Args)]
@@ -66,7 +68,7 @@ struct Listed {
 }
 
 /// Lists pods.
-pub(crate) async fn pods(mut daemon: Daemon, args: PodsArgs) -> Result<(), CliError> {
+pub(crate) async fn pods(mut daemon: Daemon, args: PodsArgs) -> Result<(), RequestError> {
     let all = select::pods(&mut daemon).await?.into_iter().rev();
     let all = all.filter(|pod| Label::fit(&args.label, &pod.labels));
     let wanted = |pod: &Listed| {
@@ -83,11 +85,11 @@ pub(crate) async fn pods(mut daemon: Daemon, args: PodsArgs) -> Result<(), CliEr
     let mut shown: Vec<_> = all.map(listed).filter(wanted).collect();
     args.extent.cut(&mut shown);
     if args.extent.quiet && args.format.output == Format::Table {
-        return out::lines(shown.iter().map(|pod| pod.id.as_str()));
+        return Ok(out::lines(shown.iter().map(|pod| pod.id.as_str()))?);
     }
-    out::print(args.format.output, &shown, |shown| {
+    Ok(out::print(args.format.output, &shown, |shown| {
         show(shown, &args.extent)
-    })
+    })?)
 }
 
 fn listed(pod: cri::PodSandbox) -> Listed {
@@ -106,7 +108,7 @@ fn listed(pod: cri::PodSandbox) -> Listed {
     }
 }
 
-fn show(pods: &[Listed], extent: &Extent) -> Result<(), CliError> {
+fn show(pods: &[Listed], extent: &Extent) -> Result<(), PrintError> {
     let mut out = table::new(&[
         "POD ID",
         "CREATED",

@@ -7,8 +7,8 @@ use std::path::{Component, Path, PathBuf};
 
 use cri_api::runtime::v1 as cri;
 
-use super::RootArgs;
-use super::manifest::{Needed, NeededKind, Roots, log_directory_name};
+use super::manifest::{Needed, NeededKind, log_directory_name};
+use super::roots::RootArgs;
 use holdfast_disk::{Dir, DirError, FileName, FileNameError};
 use holdfast_kernel::domain;
 
@@ -18,7 +18,7 @@ pub(super) const DIRECTORIES_ANNOTATION: &str = concat!(domain!(), "/directories
 
 /// Why a directory of a pod cannot be made or deleted.
 #[derive(Debug, thiserror::Error)]
-pub enum DirectoryError {
+pub(crate) enum DirectoryError {
     /// It cannot be made.
     #[error("cannot make {}", path.display())]
     Make {
@@ -40,22 +40,6 @@ pub enum DirectoryError {
     /// The pod's name cannot be a directory's.
     #[error("the pod's directories cannot be named after it")]
     Name(#[from] FileNameError),
-}
-
-impl RootArgs {
-    /// The directories as the manifest wants them.
-    pub(super) fn roots(&self) -> Roots {
-        Roots {
-            logs: absolute(&self.log_root),
-            volumes: absolute(&self.volume_root),
-            memory_volumes: absolute(&self.memory_volume_root),
-        }
-    }
-}
-
-/// The daemon and the keeper have other working directories.
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Makes what a pod needs, directories with exactly their modes; what exists stays as it is.
@@ -171,7 +155,7 @@ mod tests {
 
     use cri_api::runtime::v1 as cri;
 
-    use super::super::RootArgs;
+    use super::super::roots::RootArgs;
     use super::{DIRECTORIES_ANNOTATION, record, recorded};
 
     fn metadata() -> cri::PodSandboxMetadata {

@@ -16,12 +16,15 @@ use nix::errno::Errno;
 use nix::unistd::{dup2_stdin, dup2_stdout, setsid};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
-use super::drive::{Keeper, Step, look};
+use super::drive::{Keeper, Step, TakeError, look};
+use super::prepare::{LARGEST_MANIFEST, PrepareError, Prepared};
 use super::report::{Names, sentence};
-use super::{Prepared, RootArgs};
-use crate::CliError;
+use super::roots::RootArgs;
 use crate::connect::Daemon;
-use crate::out::{self, time};
+use crate::exit::FailureKind;
+use crate::failure::VerbError;
+use crate::out::{self, PrintError, time};
+use crate::refusal::Refusal;
 
 /// Arguments of `keep`.
 #[derive(Debug, Args)]
@@ -36,14 +39,14 @@ pub struct KeepArgs {
 
 /// What the keeper says once it has the pod.
 const KEPT: &str = "kept";
-/// How long it may take until then.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a keeper may take until it says so.
+const BEGIN_DEADLINE: Duration = Duration::from_secs(20);
 /// Name of its log in the pod's log directory.
 const LOG: &str = "keeper.log";
 
 /// Why a pod has no keeper.
 #[derive(Debug, thiserror::Error)]
-pub enum KeepError {
+pub(crate) enum DetachError {
     /// Its log cannot be made.
     #[error("cannot make the keeper's log {}", path.display())]
     Log {
@@ -61,34 +64,77 @@ pub enum KeepError {
     Silent(PathBuf),
 }
 
+/// Why a pod is no longer kept by `holdfast keep`.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeepError {
+    /// A system call of the keeper's own process failed.
+    #[error("cannot {operation}")]
+    Io {
+        /// What was attempted, as a verb in the infinitive.
+        operation: &'static str,
+        /// The error of the system call.
+        #[source]
+        source: io::Error,
+    },
+    /// The manifest on standard input cannot be run.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// The keeper cannot listen for those who stop the pod.
+    #[error(transparent)]
+    Take(#[from] TakeError),
+    /// The daemon refused a call.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Nobody can be told that the pod is kept.
+    #[error(transparent)]
+    Print(#[from] PrintError),
+}
+
+impl KeepError {
+    fn io(operation: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { operation, source }
+    }
+}
+
+impl VerbError for KeepError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Prepare(error) => error.kind(),
+            Self::Io { .. } | Self::Take(_) | Self::Refused(_) | Self::Print(_) => {
+                FailureKind::Failed
+            }
+        }
+    }
+}
+
 /// Starts a keeper that outlives this process. Returns when it has the pod.
 pub(super) async fn detach(
     socket: &Path,
     pod: &str,
     prepared: &Prepared,
     roots: &RootArgs,
-) -> Result<(), KeepError> {
+) -> Result<(), DetachError> {
     let log = Path::new(&prepared.plan.sandbox.log_directory).join(LOG);
     let file = File::options().create(true).append(true).open(&log);
-    let file = file.map_err(|source| KeepError::Log {
+    let file = file.map_err(|source| DetachError::Log {
         path: log.clone(),
         source,
     })?;
-    let mut child = spawn(socket, pod, roots, file).map_err(KeepError::Start)?;
+    let mut child = spawn(socket, pod, roots, file).map_err(DetachError::Start)?;
     if let Some(mut input) = child.stdin.take() {
         let text = prepared.text.as_bytes();
-        input.write_all(text).await.map_err(KeepError::Start)?;
+        input.write_all(text).await.map_err(DetachError::Start)?;
     }
     let mut said = String::new();
     if let Some(output) = child.stdout.take() {
         let mut output = BufReader::new(output);
-        let line = tokio::time::timeout(PATIENCE, output.read_line(&mut said)).await;
-        line.ok().transpose().map_err(KeepError::Start)?;
+        let line = tokio::time::timeout(BEGIN_DEADLINE, output.read_line(&mut said)).await;
+        line.ok().transpose().map_err(DetachError::Start)?;
     }
     if said.trim_end() == KEPT {
         Ok(())
     } else {
-        Err(KeepError::Silent(log))
+        Err(DetachError::Silent(log))
     }
 }
 
@@ -121,23 +167,21 @@ fn spawn(
 }
 
 /// Keeps a pod to its end.
-pub(crate) async fn keep(daemon: Daemon, args: KeepArgs) -> Result<(), CliError> {
+pub(crate) async fn keep(daemon: Daemon, args: KeepArgs) -> Result<(), KeepError> {
     // It fails for the leader of a process group, which somebody made who started this by hand.
     match setsid() {
         Ok(_) | Err(Errno::EPERM) => {}
-        Err(errno) => return Err(CliError::io("begin a session")(errno.into())),
+        Err(errno) => return Err(KeepError::io("begin a session")(errno.into())),
     }
     let mut text = String::new();
-    let read = io::stdin()
-        .take(super::LARGEST_MANIFEST)
-        .read_to_string(&mut text);
-    read.map_err(CliError::io("read the manifest"))?;
-    let prepared = Prepared::parse(text, &args.roots).map_err(|source| CliError::Manifest {
+    let read = io::stdin().take(LARGEST_MANIFEST).read_to_string(&mut text);
+    read.map_err(KeepError::io("read the manifest"))?;
+    let prepared = Prepared::parse(text, &args.roots).map_err(|source| PrepareError::Manifest {
         file: "standard input".to_owned(),
         source,
     })?;
     let looked = look(&daemon, &args.pod).await;
-    let looked = looked.map_err(CliError::refused("look at the pod"))?;
+    let looked = looked.map_err(Refusal::to("look at the pod"))?;
     let Some(sandbox) = looked else {
         return let_go();
     };
@@ -162,7 +206,7 @@ pub(crate) async fn keep(daemon: Daemon, args: KeepArgs) -> Result<(), CliError>
 }
 
 /// Tells the one who waits that the pod is kept, and leaves the terminal, the pipes and everything else of his.
-fn let_go() -> Result<(), CliError> {
+fn let_go() -> Result<(), KeepError> {
     out::line(KEPT)?;
     let leave = || {
         io::stdout().flush()?;
@@ -171,5 +215,5 @@ fn let_go() -> Result<(), CliError> {
         dup2_stdout(&null)?;
         io::Result::Ok(())
     };
-    leave().map_err(CliError::io("leave standard input and output"))
+    leave().map_err(KeepError::io("leave standard input and output"))
 }

@@ -5,7 +5,8 @@ use cri_api::runtime::v1 as cri;
 
 use super::manifest::{PlannedContainer, PodPlan, PullPolicy};
 use crate::connect::Daemon;
-use crate::{CliError, images};
+use crate::images;
+use crate::refusal::Refusal;
 
 /// When to pull, for all images of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -28,13 +29,26 @@ impl From<Pull> for PullPolicy {
     }
 }
 
+/// Why a pod cannot have its images.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProvideError {
+    /// The daemon refused to pull an image or to look for it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A container that must not run as root would do so.
+    #[error(
+        "container {0:?} has runAsNonRoot, but would run as root; give runAsUser another number"
+    )]
+    Root(String),
+}
+
 /// Pulls what is to be pulled, each image once; `pull` wins over what the manifest says. A container that must
 /// not run as root and would is refused.
 pub(super) async fn images(
     daemon: &mut Daemon,
     plan: &PodPlan,
     pull: Option<Pull>,
-) -> Result<(), CliError> {
+) -> Result<(), ProvideError> {
     let mut pulled = Vec::new();
     let of_volumes = plan
         .images
@@ -65,9 +79,9 @@ pub(super) async fn images(
     Ok(())
 }
 
-fn check_user(container: &PlannedContainer, image: &cri::Image) -> Result<(), CliError> {
+fn check_user(container: &PlannedContainer, image: &cri::Image) -> Result<(), ProvideError> {
     if container.non_root && runs_as_root(&container.config, image) {
-        return Err(CliError::Root(container.kept.name.clone()));
+        return Err(ProvideError::Root(container.kept.name.clone()));
     }
     Ok(())
 }

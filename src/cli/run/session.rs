@@ -4,22 +4,86 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::drive::{Keeper, Step, ask_to_yield, look};
+use super::arguments::RunArgs;
+use super::drive::{Keeper, Step, TakeError, ask_to_yield, look};
 use super::follow::Logs;
 use super::interrupt::Interrupt;
-use super::keep::detach;
+use super::keep::{DetachError, detach};
 use super::keeper::{Index, News, Outcome, Role};
 use super::manifest::PodPlan;
+use super::prepare::{PrepareError, Prepared};
 use super::report::Names;
 use super::screen::Screen;
-use super::{Prepared, RunArgs, RunError};
 use crate::connect::Daemon;
-use crate::{CliError, out};
+use crate::exit::FailureKind;
+use crate::failure::VerbError;
+use crate::out::{self, PrintError};
+use crate::refusal::Refusal;
 
 /// How often logs are looked at.
 const POLL: Duration = Duration::from_millis(200);
 /// How many lines of the log of an init container that failed are shown.
 const LAST_LINES: usize = 10;
+
+/// Why a run ended before all containers of the pod ran.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionError {
+    /// The person pressed Ctrl-C, or sent SIGTERM.
+    #[error("interrupted before all containers ran")]
+    Interrupted,
+    /// A container could not be started.
+    #[error("cannot run the container {container}: {why}")]
+    Start {
+        /// Name of the container.
+        container: String,
+        /// What the daemon said.
+        why: String,
+    },
+    /// An init container failed, and the manifest wants it tried once.
+    #[error(
+        "the init container {container} exited with {code}; with restartPolicy OnFailure it would be tried again"
+    )]
+    Init {
+        /// Name of the container.
+        container: String,
+        /// Exit code of the container.
+        code: i32,
+    },
+    /// The pod was stopped or removed meanwhile.
+    #[error("the pod {0} was stopped or removed before all its containers ran")]
+    Ended(String),
+    /// The pod runs, but nobody restarts or probes its containers.
+    #[error(transparent)]
+    Detach(#[from] DetachError),
+    /// The keeper cannot listen for those who stop the pod.
+    #[error(transparent)]
+    Take(#[from] TakeError),
+    /// The manifest cannot be run with the pod's addresses.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// The daemon refused a call.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The pod's id or a log cannot be shown.
+    #[error(transparent)]
+    Print(#[from] PrintError),
+}
+
+impl VerbError for SessionError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Prepare(error) => error.kind(),
+            Self::Interrupted
+            | Self::Start { .. }
+            | Self::Init { .. }
+            | Self::Ended(_)
+            | Self::Detach(_)
+            | Self::Take(_)
+            | Self::Refused(_)
+            | Self::Print(_) => FailureKind::Failed,
+        }
+    }
+}
 
 /// A run in the foreground.
 pub(super) struct Session<'a> {
@@ -84,9 +148,9 @@ impl<'a> Session<'a> {
     }
 
     /// Starts the containers of a pod, and does what was asked for afterwards.
-    pub(super) async fn run(&mut self, id: &str) -> Result<End, CliError> {
+    pub(super) async fn run(&mut self, id: &str) -> Result<End, SessionError> {
         let looked = look(&self.daemon, id).await;
-        let looked = looked.map_err(CliError::refused("look at the pod"))?;
+        let looked = looked.map_err(Refusal::to("look at the pod"))?;
         let sandbox = looked.ok_or_else(|| self.ended())?;
         let plan = self.prepared.with_addresses(&sandbox.ips)?;
         let waits = self.args.watch || self.args.rm;
@@ -119,18 +183,17 @@ impl<'a> Session<'a> {
     }
 
     /// Leaves the pod to a keeper of its own.
-    pub(super) async fn detach(&self, id: &str) -> Result<(), CliError> {
-        let detached = detach(self.socket, id, self.prepared, &self.args.roots).await;
-        detached.map_err(|error| RunError::Keep(error).into())
+    pub(super) async fn detach(&self, id: &str) -> Result<(), DetachError> {
+        detach(self.socket, id, self.prepared, &self.args.roots).await
     }
 
     /// Waits until all containers run, and fails when one of them does not.
-    async fn bring_up(&mut self, keeper: &mut Keeper) -> Result<Begun, CliError> {
+    async fn bring_up(&mut self, keeper: &mut Keeper) -> Result<Begun, SessionError> {
         let waits = self.args.watch || self.args.rm;
         let mut failed = None;
         loop {
             let news = match self.wait(keeper).await {
-                Woken::Interrupted => return Err(RunError::Interrupted.into()),
+                Woken::Interrupted => return Err(SessionError::Interrupted),
                 Woken::Yield => return Ok(Begun::Elsewhere),
                 Woken::Logs => continue,
                 Woken::News(news) => news,
@@ -162,7 +225,7 @@ impl<'a> Session<'a> {
     }
 
     /// Shows logs and news until the pod is over.
-    async fn watch(&mut self, mut keeper: Keeper, id: &str) -> Result<End, CliError> {
+    async fn watch(&mut self, mut keeper: Keeper, id: &str) -> Result<End, SessionError> {
         let mut stopping = false;
         while keeper.outcome().is_none() {
             match self.wait(&mut keeper).await {
@@ -226,7 +289,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn show_logs(&mut self) -> Result<(), CliError> {
+    fn show_logs(&mut self) -> Result<(), PrintError> {
         let Some(logs) = &mut self.logs else {
             return Ok(());
         };
@@ -241,18 +304,18 @@ impl<'a> Session<'a> {
         self.names.role(index)
     }
 
-    fn ended(&self) -> CliError {
-        RunError::Ended(self.prepared.metadata().name).into()
+    fn ended(&self) -> SessionError {
+        SessionError::Ended(self.prepared.metadata().name)
     }
 
-    fn not_started(&self, index: Index, why: &str) -> CliError {
+    fn not_started(&self, index: Index, why: &str) -> SessionError {
         let container = self.names.get(index).to_owned();
         let why = why.to_owned();
-        RunError::Start { container, why }.into()
+        SessionError::Start { container, why }
     }
 
     /// The pod and its logs are removed then, so the end of the log is shown.
-    fn init_failed(&mut self, index: Index, code: i32) -> CliError {
+    fn init_failed(&mut self, index: Index, code: i32) -> SessionError {
         if self.logs.is_none() {
             let mut logs = Logs::new(log_directory(self.prepared), self.names.clone());
             logs.follow(index, 0);
@@ -262,7 +325,7 @@ impl<'a> Session<'a> {
             }
         }
         let container = self.names.get(index).to_owned();
-        RunError::Init { container, code }.into()
+        SessionError::Init { container, code }
     }
 }
 

@@ -16,7 +16,8 @@ use super::connect::Daemon;
 use super::out::{self, Format, FormatArgs, Reader, table, text};
 use super::ps::Label;
 use super::select::{self, Target};
-use super::{CliError, stream};
+use super::stream;
+use crate::request::RequestError;
 
 mod sample;
 
@@ -55,7 +56,7 @@ pub struct StatsArgs {
 }
 
 /// Shows what containers use.
-pub(super) async fn run(mut daemon: Daemon, args: StatsArgs) -> Result<(), CliError> {
+pub(super) async fn run(mut daemon: Daemon, args: StatsArgs) -> Result<(), RequestError> {
     let daemon = &mut daemon;
     let (pod, container) = scope(daemon, &args).await?;
     let wanted = |usage: &Usage| {
@@ -72,9 +73,9 @@ pub(super) async fn run(mut daemon: Daemon, args: StatsArgs) -> Result<(), CliEr
         let mut shown = usage(&before, &now);
         shown.retain(wanted);
         if !args.watch {
-            return out::print(args.format.output, &shown, |shown| {
+            return Ok(out::print(args.format.output, &shown, |shown| {
                 table::print(&rows(shown))
-            });
+            })?);
         }
         let clear = args.format.output == Format::Table && stream::size().is_some();
         let reader = out::each(args.format.output, &shown, |shown| {
@@ -96,7 +97,7 @@ pub(super) async fn run(mut daemon: Daemon, args: StatsArgs) -> Result<(), CliEr
 async fn scope(
     daemon: &mut Daemon,
     args: &StatsArgs,
-) -> Result<(Option<String>, Option<String>), CliError> {
+) -> Result<(Option<String>, Option<String>), RequestError> {
     let mut scope = (None, None);
     if let Some(name) = &args.pod {
         scope.0 = Some(select::pod(daemon, name).await?.id);

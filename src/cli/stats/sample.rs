@@ -6,7 +6,8 @@ use cri_api::runtime::v1 as cri;
 use serde::Serialize;
 
 use crate::connect::Daemon;
-use crate::{CliError, select};
+use crate::refusal::Refusal;
+use crate::select;
 
 /// What all containers have used so far.
 #[derive(Debug)]
@@ -68,12 +69,12 @@ pub(crate) struct Usage {
 
 impl Sample {
     /// Asks the daemon.
-    pub(crate) async fn take(daemon: &mut Daemon) -> Result<Self, CliError> {
+    pub(crate) async fn take(daemon: &mut Daemon) -> Result<Self, Refusal> {
         let pods = select::pods(daemon).await?.into_iter();
         let pods: HashMap<_, _> = pods.map(|pod| (pod.id, pod.metadata)).collect();
         let request = cri::ListContainerStatsRequest::default();
         let reply = daemon.runtime.list_container_stats(request).await;
-        let reply = reply.map_err(CliError::refused("look at what containers use"))?;
+        let reply = reply.map_err(Refusal::to("look at what containers use"))?;
         let stats = reply.into_inner().stats.into_iter();
         let stats = stats.filter_map(|stats| Some((stats.attributes.clone()?.id, stats)));
         let mut stats: HashMap<_, _> = stats.collect();
@@ -97,12 +98,12 @@ impl Sample {
 }
 
 /// Metrics by container. A daemon without them is no reason to show nothing.
-async fn metrics(daemon: &mut Daemon) -> Result<HashMap<String, HashMap<String, u64>>, CliError> {
+async fn metrics(daemon: &mut Daemon) -> Result<HashMap<String, HashMap<String, u64>>, Refusal> {
     let request = cri::ListPodSandboxMetricsRequest {};
     let reply = match daemon.runtime.list_pod_sandbox_metrics(request).await {
         Ok(reply) => reply.into_inner(),
         Err(status) if status.code() == tonic::Code::Unimplemented => return Ok(HashMap::new()),
-        Err(status) => return Err(CliError::refused("look at metrics")(status)),
+        Err(status) => return Err(Refusal::to("look at metrics")(status)),
     };
     let containers = reply
         .pod_metrics

@@ -4,6 +4,7 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::rustls::Error as TlsError;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::tungstenite::client::{ClientRequestBuilder, IntoClientRequest};
 use tokio_tungstenite::tungstenite::handshake::client::Response;
@@ -11,13 +12,46 @@ use tokio_tungstenite::tungstenite::http::Uri;
 use tokio_tungstenite::tungstenite::{self, Bytes, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use super::{StreamError, trust};
+use super::trust;
 
 /// The protocols that are spoken, the better one first: in v5 a client can end one channel.
 const CHANNELS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
 
 /// With which v5 ends a channel: this byte, then the channel.
 const END: u8 = 255;
+
+/// Why a stream cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StreamError {
+    /// The daemon gave something that is not an address.
+    #[error("the daemon gave {0:?}, which is not the address of a stream")]
+    Address(String),
+    /// Nobody listens at the address.
+    #[error(
+        "cannot connect to {address}, where the daemon serves streams ([streaming] in its configuration)"
+    )]
+    Connect {
+        /// Host and port of the address.
+        address: String,
+        /// The error of the connection.
+        #[source]
+        source: io::Error,
+    },
+    /// TLS to another machine, whose certificate nobody has vouched for.
+    #[error(
+        "{0} is not on this machine: its certificate cannot be checked; run holdfast where the daemon runs"
+    )]
+    Elsewhere(String),
+    /// The TLS library cannot be set up.
+    #[error("cannot set up TLS")]
+    Tls(#[source] TlsError),
+    /// The server at the address refused the stream.
+    #[error("the daemon refused the stream: {0}")]
+    Refused(String),
+    /// The connection broke, or the other side does not speak the protocol.
+    #[error("the connection broke")]
+    Broken(#[from] tungstenite::Error),
+}
 
 /// A byte stream to the daemon.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -10,11 +10,12 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use super::connection::{self, Connection, Ending, Transport};
+use super::connection::{self, Connection, Ending, StreamError, Transport};
 use super::detach::DetachKeys;
+use super::input;
+use super::outcome::Outcome;
 use super::output::{Output, To};
 use super::terminal::{self, Raw};
-use super::{Outcome, StreamError, input};
 
 /// Channels of exec and attach.
 const STDIN: u8 = 0;
@@ -33,6 +34,22 @@ const ENDING: [SignalKind; 3] = [
     SignalKind::hangup(),
 ];
 
+/// Why an exec or an attach ended without an outcome.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionError {
+    /// The connection to the daemon cannot be used.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// The connection ended in good order, but nobody said how the command ended.
+    #[error(
+        "the connection ended before the command's outcome was known; was the pod or the daemon ended?"
+    )]
+    NoOutcome,
+    /// The terminal or the standard streams of this process cannot be used.
+    #[error("cannot use the terminal or the standard streams")]
+    Standard(#[source] std::io::Error),
+}
+
 /// Which streams a session has beside its output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wanted {
@@ -47,29 +64,29 @@ pub(crate) struct Wanted {
 /// Passes streams on until the session ends.
 ///
 /// # Errors
-/// [`StreamError`]; the terminal is as it was before.
-pub(crate) async fn converse(url: &str, wanted: Wanted) -> Result<Outcome, StreamError> {
+/// [`SessionError`]; the terminal is as it was before.
+pub(crate) async fn converse(url: &str, wanted: Wanted) -> Result<Outcome, SessionError> {
     let Connection { socket, ending } = connection::open(url).await?;
     let raw = if wanted.stdin && wanted.terminal {
-        Raw::enter().map_err(StreamError::Standard)?
+        Raw::enter().map_err(SessionError::Standard)?
     } else {
         None
     };
     // Without a raw terminal signals end this program as they end any other.
     let mut signals = match &raw {
-        Some(_) => Some(Signals::watch().map_err(StreamError::Standard)?),
+        Some(_) => Some(Signals::watch().map_err(SessionError::Standard)?),
         None => None,
     };
     let (sink, source) = socket.split();
     let output = Output::start();
-    let mut sender = Sender::new(sink, ending, wanted).map_err(StreamError::Standard)?;
+    let mut sender = Sender::new(sink, ending, wanted).map_err(SessionError::Standard)?;
     let outcome = tokio::select! {
         outcome = receive(source, &output) => outcome,
         outcome = sender.run() => outcome,
         number = Signals::next(&mut signals) => Ok(Outcome::Signalled(number)),
     };
     if let Ok(Outcome::Ended(_) | Outcome::Failed(_)) = outcome {
-        output.finish().await.map_err(StreamError::Standard)?;
+        output.finish().await.map_err(SessionError::Standard)?;
     }
     drop(raw);
     outcome
@@ -105,7 +122,10 @@ impl Signals {
 type Socket = WebSocketStream<Box<dyn Transport>>;
 
 /// Writes what comes until the outcome is there.
-async fn receive(mut source: SplitStream<Socket>, output: &Output) -> Result<Outcome, StreamError> {
+async fn receive(
+    mut source: SplitStream<Socket>,
+    output: &Output,
+) -> Result<Outcome, SessionError> {
     let mut outcome = Vec::new();
     while let Some(message) = source.next().await {
         let bytes = match message {
@@ -118,7 +138,7 @@ async fn receive(mut source: SplitStream<Socket>, output: &Output) -> Result<Out
             Err(tungstenite::Error::Protocol(
                 tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
             )) => break,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(StreamError::from(error).into()),
         };
         let Some(channel) = bytes.first().copied() else {
             continue;
@@ -138,7 +158,7 @@ async fn receive(mut source: SplitStream<Socket>, output: &Output) -> Result<Out
             return Ok(Outcome::ReaderGone);
         }
     }
-    Outcome::parse(&outcome).ok_or(StreamError::NoOutcome)
+    Outcome::parse(&outcome).ok_or(SessionError::NoOutcome)
 }
 
 /// Sends what is typed, and the window's size.
@@ -170,7 +190,7 @@ impl Sender {
     }
 
     /// Ends only with the detach keys or the connection: the end of the input is not that of the session.
-    async fn run(&mut self) -> Result<Outcome, StreamError> {
+    async fn run(&mut self) -> Result<Outcome, SessionError> {
         if self.resized.is_some() {
             self.send_size().await?;
         }
@@ -208,7 +228,7 @@ impl Sender {
         }
     }
 
-    async fn send_size(&mut self) -> Result<(), StreamError> {
+    async fn send_size(&mut self) -> Result<(), SessionError> {
         let Some((rows, columns)) = terminal::size() else {
             return Ok(());
         };
@@ -217,7 +237,7 @@ impl Sender {
     }
 
     /// Sends a message. When the other side takes no more, what it says last is still to be read.
-    async fn send(&mut self, message: Message) -> Result<(), StreamError> {
+    async fn send(&mut self, message: Message) -> Result<(), SessionError> {
         match self.sink.send(message).await {
             Ok(()) => Ok(()),
             Err(_) => std::future::pending().await,

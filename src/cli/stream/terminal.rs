@@ -7,9 +7,20 @@ use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 
 use holdfast_kernel::sys::tty;
 
-/// Whether standard input is a terminal.
-pub(crate) fn stdin_is_terminal() -> bool {
-    io::stdin().is_terminal()
+/// A session with a terminal needs one at standard input.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "standard input is not a terminal; leave out --tty, or the option that passes standard input on"
+)]
+pub(crate) struct NoTerminal;
+
+/// Refuses a session that passes a terminal's input on when standard input is not a terminal.
+pub(crate) fn require_terminal() -> Result<(), NoTerminal> {
+    if io::stdin().is_terminal() {
+        Ok(())
+    } else {
+        Err(NoTerminal)
+    }
 }
 
 /// Rows and columns of the terminal, when there is one.
@@ -26,7 +37,7 @@ pub(super) struct Raw(Termios);
 impl Raw {
     /// Makes it raw. None when standard input is no terminal.
     pub(super) fn enter() -> io::Result<Option<Self>> {
-        if !stdin_is_terminal() {
+        if !io::stdin().is_terminal() {
             return Ok(None);
         }
         let saved = tcgetattr(io::stdin())?;

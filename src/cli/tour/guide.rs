@@ -7,11 +7,42 @@ use cri_api::runtime::v1 as cri;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
+use super::image::{self, TourImageError};
 use super::script::{self, Line, Stop};
-use super::{TourError, image};
 use crate::connect::Daemon;
-use crate::out::{self, style};
-use crate::{CliError, images};
+use crate::images;
+use crate::out::{self, PrintError, style};
+use crate::refusal::Refusal;
+
+/// Why a stop of the tour cannot be shown or run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GuideError {
+    /// A file, a process or the terminal that the tour needs cannot be used.
+    #[error("cannot {operation}")]
+    Io {
+        /// What was attempted, as a verb in the infinitive.
+        operation: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The image of the tour cannot be made.
+    #[error(transparent)]
+    Image(#[from] TourImageError),
+    /// The daemon refused a call.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Standard output takes nothing.
+    #[error(transparent)]
+    Print(#[from] PrintError),
+}
+
+impl GuideError {
+    fn io(operation: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let operation = operation.into();
+        move |source| Self::Io { operation, source }
+    }
+}
 
 /// Where the tour is and how it goes.
 struct Guide {
@@ -47,7 +78,7 @@ pub(super) async fn go(
     mut daemon: Daemon,
     stops: &[Stop],
     yes: bool,
-) -> Result<ExitCode, CliError> {
+) -> Result<ExitCode, GuideError> {
     let place = Place(directory()?);
     write_manifests(&place.0)?;
     let mut guide = Guide {
@@ -79,7 +110,7 @@ pub(super) async fn go(
 }
 
 /// Writes the manifests where the commands look for them.
-fn write_manifests(directory: &Path) -> Result<(), TourError> {
+fn write_manifests(directory: &Path) -> Result<(), GuideError> {
     use std::io::Write;
     let write = || {
         let directory = directory.join("pods");
@@ -90,14 +121,14 @@ fn write_manifests(directory: &Path) -> Result<(), TourError> {
         }
         Ok(())
     };
-    write().map_err(TourError::files("write the manifests of the tour"))
+    write().map_err(GuideError::io("write the manifests of the tour"))
 }
 
 /// A new directory for the manifests.
-fn directory() -> Result<PathBuf, TourError> {
+fn directory() -> Result<PathBuf, GuideError> {
     let directory = std::env::temp_dir().join(format!("holdfast-tour.{}", std::process::id()));
     // Not recursive: one that is there already is somebody else's.
-    std::fs::create_dir(&directory).map_err(TourError::files("make a directory for the tour"))?;
+    std::fs::create_dir(&directory).map_err(GuideError::io("make a directory for the tour"))?;
     Ok(directory)
 }
 
@@ -109,7 +140,7 @@ fn search_path() -> std::ffi::OsString {
     std::env::join_paths(all).unwrap_or(path)
 }
 
-fn title(stop: &Stop, number: usize, of: usize) -> Result<(), CliError> {
+fn title(stop: &Stop, number: usize, of: usize) -> Result<(), PrintError> {
     let title = format!("{number}/{of}  {}", stop.title);
     out::line(&format!("\n{}", style::paint(style::STRONG, title)))?;
     for line in &stop.prose {
@@ -143,7 +174,7 @@ async fn missing(
     daemon: &mut Daemon,
     stop: &Stop,
     allowed: &[String],
-) -> Result<Option<String>, CliError> {
+) -> Result<Option<String>, Refusal> {
     let denied: Vec<_> = stop.experiments();
     let denied = denied
         .iter()
@@ -167,7 +198,7 @@ async fn missing(
 
 impl Guide {
     /// Makes the image of the tour when the node does not have it, in front of everybody.
-    async fn provide_image(&mut self, daemon: &mut Daemon) -> Result<(), CliError> {
+    async fn provide_image(&mut self, daemon: &mut Daemon) -> Result<(), GuideError> {
         if images::status(daemon, image::BUSYBOX).await?.is_some() {
             return Ok(());
         }
@@ -181,7 +212,7 @@ impl Guide {
     }
 
     /// One stop. What it has made is removed however it ends.
-    async fn stop(&mut self, stop: &Stop) -> Result<Wish, CliError> {
+    async fn stop(&mut self, stop: &Stop) -> Result<Wish, GuideError> {
         let Some((remove, lines)) = stop.lines.split_last() else {
             return Ok(Wish::On);
         };
@@ -210,7 +241,7 @@ impl Guide {
     }
 
     /// Shows a command and waits until it is wanted.
-    async fn wish(&self, line: &Line) -> Result<Wish, CliError> {
+    async fn wish(&self, line: &Line) -> Result<Wish, GuideError> {
         if !self.waits {
             return Ok(Wish::On);
         }
@@ -223,7 +254,7 @@ impl Guide {
         let read = BufReader::new(tokio::io::stdin())
             .read_line(&mut text)
             .await;
-        let count = read.map_err(CliError::io("read from the terminal"))?;
+        let count = read.map_err(GuideError::io("read from the terminal"))?;
         Ok(match text.trim() {
             _ if count == 0 => Wish::Quit,
             "q" => Wish::Quit,
@@ -232,15 +263,15 @@ impl Guide {
         })
     }
 
-    async fn run(&mut self, line: &Line) -> Result<(), CliError> {
+    async fn run(&mut self, line: &Line) -> Result<(), GuideError> {
         if !self.waits {
             show(line)?;
         }
         self.run_quietly(line).await?;
-        out::line("")
+        Ok(out::line("")?)
     }
 
-    async fn run_quietly(&mut self, line: &Line) -> Result<(), CliError> {
+    async fn run_quietly(&mut self, line: &Line) -> Result<(), GuideError> {
         let mut command = tokio::process::Command::new("sh");
         command
             .args(["-c", line.command])
@@ -249,7 +280,7 @@ impl Guide {
             .env("HOLDFAST_SOCKET", &self.socket)
             .stdin(Stdio::null());
         let status = command.status().await;
-        let status = status.map_err(CliError::io(format!("run {:?}", line.command)))?;
+        let status = status.map_err(GuideError::io(format!("run {:?}", line.command)))?;
         if !status.success() {
             self.failed += 1;
             out::line(&style::paint(style::BAD, format!("({status})")))?;
@@ -258,7 +289,7 @@ impl Guide {
     }
 }
 
-fn show(line: &Line) -> Result<(), CliError> {
+fn show(line: &Line) -> Result<(), PrintError> {
     let command = style::paint(style::GOOD, format!("$ {}", line.command));
     if line.explanation.is_empty() {
         return out::line(&command);

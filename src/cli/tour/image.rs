@@ -4,7 +4,19 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::TourError;
+/// Why the image of the tour cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TourImageError {
+    /// The machine has no busybox that the image could be made of.
+    #[error(
+        "the tour needs the image localhost/busybox:latest and finds no static busybox to make it of; \
+         apt install busybox-static, or import one: holdfast image import DIRECTORY localhost/busybox:latest"
+    )]
+    NoBusybox,
+    /// The root file system cannot be written.
+    #[error("cannot make the root file system of the tour's image")]
+    Write(#[source] std::io::Error),
+}
 
 /// Its reference.
 pub(super) const BUSYBOX: &str = "localhost/busybox:latest";
@@ -17,10 +29,9 @@ const APPLETS: [&str; 33] = [
 ];
 
 /// Makes the image's root file system in a directory.
-pub(super) fn tree(directory: &Path) -> Result<(), TourError> {
-    let busybox = busybox().ok_or(TourError::NoBusybox)?;
-    let failed = TourError::files("make the root file system of the tour's image");
-    fill(directory, &busybox).map_err(failed)
+pub(super) fn tree(directory: &Path) -> Result<(), TourImageError> {
+    let busybox = busybox().ok_or(TourImageError::NoBusybox)?;
+    fill(directory, &busybox).map_err(TourImageError::Write)
 }
 
 fn fill(directory: &Path, busybox: &Path) -> std::io::Result<()> {

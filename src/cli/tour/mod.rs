@@ -15,9 +15,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::CliError;
 use super::connect::Daemon;
-use super::out::{self, table};
+use super::exit::FailureKind;
+use super::failure::VerbError;
+use super::out::{self, PrintError, table};
+use guide::GuideError;
 use script::Stop;
 
 /// Arguments of `tour`.
@@ -41,47 +43,41 @@ pub struct TourArgs {
 
 /// Why the tour cannot go on.
 #[derive(Debug, thiserror::Error)]
-pub enum TourError {
+pub(crate) enum TourError {
     /// There is no such stop.
     #[error("the tour does not stop at {0:?}; see `holdfast tour --list`")]
     Unknown(String),
-    /// The image that all stops use cannot be made.
-    #[error(
-        "the tour needs the image localhost/busybox:latest and finds no static busybox to make it of; \
-         apt install busybox-static, or import one: holdfast image import DIRECTORY localhost/busybox:latest"
-    )]
-    NoBusybox,
-    /// The tour's own files.
-    #[error("cannot {operation}")]
-    Files {
-        /// What was attempted.
-        operation: &'static str,
-        /// Why it failed.
-        #[source]
-        source: std::io::Error,
-    },
+    /// A stop could not be shown or run.
+    #[error(transparent)]
+    Guide(#[from] GuideError),
+    /// The list of stops cannot be printed.
+    #[error(transparent)]
+    Print(#[from] PrintError),
 }
 
-impl TourError {
-    fn files(operation: &'static str) -> impl FnOnce(std::io::Error) -> Self {
-        move |source| Self::Files { operation, source }
+impl VerbError for TourError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Unknown(_) | Self::Guide(_) | Self::Print(_) => FailureKind::Failed,
+        }
     }
 }
 
 /// Goes through the tour.
-pub(super) async fn run(daemon: Daemon, args: TourArgs) -> Result<ExitCode, CliError> {
+pub(super) async fn run(daemon: Daemon, args: TourArgs) -> Result<ExitCode, TourError> {
     let stops = chosen(&args.stops)?;
-    guide::go(daemon, &stops, args.yes).await
+    Ok(guide::go(daemon, &stops, args.yes).await?)
 }
 
 /// Lists the stops.
-pub(super) fn list(args: &TourArgs) -> Result<(), CliError> {
+pub(super) fn list(args: &TourArgs) -> Result<(), TourError> {
     let mut out = table::new(&["STOP", "WHAT IT SHOWS"]);
     for stop in chosen(&args.stops)? {
         out.add_row([stop.name, stop.title]);
     }
     table::print(&out)?;
-    out::line("\nholdfast tour STOP... goes there; the manifests are in pods/ of the sources.")
+    out::line("\nholdfast tour STOP... goes there; the manifests are in pods/ of the sources.")?;
+    Ok(())
 }
 
 fn chosen(names: &[String]) -> Result<Vec<Stop>, TourError> {

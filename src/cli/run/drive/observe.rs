@@ -6,7 +6,7 @@ use std::time::Duration;
 use cri_api::runtime::v1::{self as cri, ContainerEventType, ContainerState, PodSandboxState};
 use tokio::sync::mpsc;
 
-use super::look;
+use super::sandbox::look;
 use crate::connect::Daemon;
 use crate::run::keeper::{Event, Exit, Seen, SeenState};
 

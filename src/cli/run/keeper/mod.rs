@@ -39,11 +39,11 @@ pub(super) use pod::{Outcome, Pod};
 pub(super) use restart::Restart;
 
 /// Which container: its place in the order of starting.
-pub(super) type Index = usize;
+pub(crate) type Index = usize;
 
 /// What a container is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// Has to succeed before the next one starts.
     Init,
     /// An init container that keeps running: has to have started before the next one starts.
@@ -56,7 +56,7 @@ pub(super) enum Role {
 
 /// What is known of a container beforehand.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(crate) struct Kept {
     /// Its name.
     pub name: String,
     /// What it is for.
@@ -69,7 +69,7 @@ pub(super) struct Kept {
 
 /// How a container ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Exit {
+pub(crate) struct Exit {
     /// Exit code, 128 plus the signal's number when killed.
     pub code: i32,
     /// The daemon's word for it: Completed, Error, OOMKilled, …
@@ -80,7 +80,7 @@ pub(super) struct Exit {
 
 /// A container as the daemon shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// Which one.
     pub container: Index,
     /// Which attempt at it.
@@ -91,7 +91,7 @@ pub(super) struct Seen {
 
 /// States of containers, as far as they matter here.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum SeenState {
+pub(crate) enum SeenState {
     /// Made, not started.
     Created,
     /// Running.
@@ -102,7 +102,7 @@ pub(super) enum SeenState {
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Event {
+pub(crate) enum Event {
     /// The daemon was looked at. Containers of which nothing new is known may be missing.
     Seen(Vec<Seen>),
     /// The sandbox is not ready any more, or there is none.
@@ -121,7 +121,7 @@ pub(super) enum Event {
 
 /// Result of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Passed {
+pub(crate) enum Passed {
     /// It passed.
     Yes,
     /// It failed or took too long.
@@ -130,7 +130,7 @@ pub(super) enum Passed {
 
 /// What a wait is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wait {
+pub(crate) enum Wait {
     /// The end of a back-off.
     Restart,
     /// The time of a probe.
@@ -139,7 +139,7 @@ pub(super) enum Wait {
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Action {
+pub(crate) enum Action {
     /// Make the container with this attempt, start it and run its postStart hook; remove the attempts before the
     /// previous one.
     Start(Index, u32),
@@ -155,7 +155,7 @@ pub(super) enum Action {
 
 /// What people are told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum News {
+pub(crate) enum News {
     /// A container is being started.
     Starting(Index, u32),
     /// A container runs.

@@ -31,7 +31,7 @@ pub(super) use volume::{Needed, NeededKind};
 
 /// Why a manifest cannot become a pod.
 #[derive(Debug, thiserror::Error)]
-pub enum ManifestError {
+pub(crate) enum ManifestError {
     /// The text is no manifest of the subset; the cause names field, line and column.
     #[error("the manifest cannot be read")]
     Syntax(#[source] serde_yaml_ng::Error),

@@ -2,22 +2,24 @@
 
 use cri_api::runtime::v1 as cri;
 
-use super::{Document, Fact};
+use super::super::view::ViewError;
+use super::fact::{Document, Fact};
 use crate::connect::Daemon;
 use crate::out::text;
-use crate::{CliError, select};
+use crate::refusal::Refusal;
+use crate::select;
 
 const SOURCE: &str = "ContainerStatus of the daemon";
 
 /// Explains a container that does not run.
-pub(super) async fn explain(daemon: &mut Daemon, name: &str) -> Result<Document, CliError> {
+pub(super) async fn explain(daemon: &mut Daemon, name: &str) -> Result<Document, ViewError> {
     let container = select::container(daemon, name).await?;
     let request = cri::ContainerStatusRequest {
         container_id: container.id.clone(),
         verbose: false,
     };
     let reply = daemon.runtime.container_status(request).await;
-    let reply = reply.map_err(CliError::refused(format!("look at the container {name}")))?;
+    let reply = reply.map_err(Refusal::to(format!("look at the container {name}")))?;
     let status = reply.into_inner().status.unwrap_or_default();
     let pods = select::pods(daemon).await?;
     let pod = pods.iter().find(|pod| pod.id == container.pod_sandbox_id);

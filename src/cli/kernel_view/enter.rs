@@ -4,7 +4,6 @@
 //! process's rights, cgroup and, without `--mnt`, the machine's own programs. So the tools of the machine look at
 //! the network of an image that has not even a shell.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -15,10 +14,12 @@ use nix::sched::CloneFlags;
 use nix::unistd::{Gid, Uid};
 
 use super::kind::Kind;
-use super::view::{self, Member, Part};
-use super::{LookError, procfs};
+use super::procfs::{self, ProcError};
+use super::view::{self, Member, Part, ProcessMismatch, ViewError};
 use crate::connect::Daemon;
-use crate::{CliError, out};
+use crate::exit::FailureKind;
+use crate::failure::VerbError;
+use crate::out::{self, PrintError};
 use holdfast_kernel::sys;
 
 /// What is run when no command is given.
@@ -105,8 +106,62 @@ impl Which {
     }
 }
 
+/// Why a command cannot be run in the namespaces of a container.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EnterError {
+    /// The container cannot be looked at.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// A file of the kernel cannot be read.
+    #[error(transparent)]
+    Proc(#[from] ProcError),
+    /// A pod's pause has no file system that a program could be started from.
+    #[error(
+        "{0} is a pod: its pause holds namespaces and has no files; give POD/CONTAINER, or name namespaces such as --net"
+    )]
+    Pause(String),
+    /// The kernel does not let this process in.
+    #[error("cannot {operation} of process {pid}")]
+    Join {
+        /// What was attempted, as a verb in the infinitive.
+        operation: &'static str,
+        /// The process that is in the namespaces.
+        pid: i32,
+        /// The error of the system call.
+        #[source]
+        source: io::Error,
+    },
+    /// The command cannot be run.
+    #[error(
+        "cannot run {0}; without --mnt the machine's own programs are there, with it only the image's"
+    )]
+    Run(String, #[source] io::Error),
+    /// The nsenter(1) command cannot be printed.
+    #[error(transparent)]
+    Print(#[from] PrintError),
+}
+
+impl From<ProcessMismatch> for EnterError {
+    fn from(mismatch: ProcessMismatch) -> Self {
+        Self::View(mismatch.into())
+    }
+}
+
+impl VerbError for EnterError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::View(_)
+            | Self::Proc(_)
+            | Self::Pause(_)
+            | Self::Join { .. }
+            | Self::Run(..)
+            | Self::Print(_) => FailureKind::Failed,
+        }
+    }
+}
+
 /// Enters the namespaces of a container and runs a command there.
-pub(crate) async fn enter(mut daemon: Daemon, args: EnterArgs) -> Result<ExitCode, CliError> {
+pub(crate) async fn enter(mut daemon: Daemon, args: EnterArgs) -> Result<ExitCode, EnterError> {
     let (pod, at) = view::target(&mut daemon, &args.target).await?;
     let target = &pod.members[at];
     let kinds = args.which.kinds(target);
@@ -115,9 +170,9 @@ pub(crate) async fn enter(mut daemon: Daemon, args: EnterArgs) -> Result<ExitCod
         return Ok(ExitCode::SUCCESS);
     }
     if target.role == Part::Pause && kinds.contains(&Kind::Mnt) {
-        return Err(LookError::Pause(args.target).into());
+        return Err(EnterError::Pause(args.target));
     }
-    Ok(run(target, &kinds, &args.command)?)
+    run(target, &kinds, &args.command)
 }
 
 /// The same by nsenter(1), for a shell.
@@ -156,12 +211,8 @@ struct Place {
 }
 
 impl Place {
-    fn of(pid: i32) -> Result<Self, LookError> {
-        let open = |name: &str| {
-            let file = format!("/proc/{pid}/{name}");
-            let opened = File::open(&file).map(OwnedFd::from);
-            opened.map_err(|source| LookError::File { file, source })
-        };
+    fn of(pid: i32) -> Result<Self, ProcError> {
+        let open = |name: &str| procfs::open(pid, name).map(OwnedFd::from);
         let environment = procfs::text(pid, "environ")?;
         let variable = |text: &str| {
             let (name, value) = text.split_once('=')?;
@@ -183,10 +234,10 @@ impl Place {
     }
 }
 
-fn run(target: &Member, kinds: &[Kind], command: &[String]) -> Result<ExitCode, LookError> {
+fn run(target: &Member, kinds: &[Kind], command: &[String]) -> Result<ExitCode, EnterError> {
     let pid = target.pid;
     let failed = |operation| {
-        move |source: io::Error| LookError::Enter {
+        move |source: io::Error| EnterError::Join {
             operation,
             pid,
             source,
@@ -227,7 +278,7 @@ fn become_root() -> io::Result<()> {
     clippy::disallowed_methods,
     reason = "a command of the person at the terminal, with their rights and in their place"
 )]
-fn start(words: &[String], place: Option<&Place>, new_pids: bool) -> Result<ExitCode, LookError> {
+fn start(words: &[String], place: Option<&Place>, new_pids: bool) -> Result<ExitCode, EnterError> {
     let shell = [SHELL.to_owned()];
     let words = if words.is_empty() { &shell } else { words };
     let mut command = Command::new(&words[0]);
@@ -238,7 +289,7 @@ fn start(words: &[String], place: Option<&Place>, new_pids: bool) -> Result<Exit
         command.env_clear().envs(place.environment.iter().cloned());
         command.envs(term.map(|term| ("TERM", term)));
     }
-    let failed = |source| LookError::Run(words[0].clone(), source);
+    let failed = |source| EnterError::Run(words[0].clone(), source);
     if !new_pids {
         return Err(failed(command.exec()));
     }

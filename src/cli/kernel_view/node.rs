@@ -7,8 +7,7 @@ use serde::Serialize;
 use super::kind::Kind;
 use super::procfs::{self, Status};
 use super::view::Pod;
-use crate::CliError;
-use crate::out::{self, Format, style, table};
+use crate::out::{self, Format, PrintError, style, table};
 
 /// The document.
 #[derive(Debug, Serialize)]
@@ -56,7 +55,7 @@ pub(super) fn show(
     pods: &[Pod],
     machine: &BTreeMap<Kind, u64>,
     format: Format,
-) -> Result<(), CliError> {
+) -> Result<(), PrintError> {
     let document = Document {
         namespaces: list(pods, machine, &Census::take()),
     };
@@ -113,7 +112,7 @@ fn pins(mountinfo: &str) -> BTreeMap<(Kind, u64), String> {
         .collect()
 }
 
-fn people(namespaces: &[Listed]) -> Result<(), CliError> {
+fn people(namespaces: &[Listed]) -> Result<(), PrintError> {
     /// Longest command that is shown, in letters.
     const COMMAND: usize = 32;
     let mut out = table::new(&["NS", "TYPE", "NPROCS", "PID", "COMMAND", "HELD BY", "PODS"]);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::super::control_group::{Groups, Value, counter};
 use super::super::procfs;
-use super::Fact;
+use super::fact::Fact;
 use crate::out::text;
 
 /// Memory limits from here on mean none: v1 has a number for it, the largest multiple of the page size.

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use cri_api::runtime::v1 as cri;
 use tonic::Status;
 
-use super::{Sandbox, patiently, probe};
+use super::probe;
+use super::retry::until_reachable;
+use super::sandbox::Sandbox;
 use crate::connect::Daemon;
 use crate::run::keeper::{Index, ProbeKind};
 use crate::run::manifest::{Check, PlannedContainer, PodPlan};
@@ -22,7 +24,7 @@ const TRIES: u32 = 30;
 
 /// What acts on one pod.
 #[derive(Debug)]
-pub(super) struct Crew {
+pub(super) struct Executor {
     daemon: Daemon,
     pod: String,
     /// Where its ports are: its own address, or this machine for a pod in the host's network.
@@ -32,7 +34,7 @@ pub(super) struct Crew {
     grace: AtomicU32,
 }
 
-impl Crew {
+impl Executor {
     pub(super) fn new(daemon: Daemon, sandbox: &Sandbox, plan: PodPlan, grace: u32) -> Self {
         let address = sandbox.ips.first().cloned();
         Self {
@@ -83,7 +85,7 @@ impl Crew {
             let what = what.to_owned();
             move |status: Status| format!("cannot {what} it: {}", status.message())
         };
-        let created = patiently(create).await.map_err(refused("create"))?;
+        let created = until_reachable(create).await.map_err(refused("create"))?;
         self.run(&created.container_id)
             .await
             .map_err(refused("start"))?;
@@ -118,7 +120,7 @@ impl Crew {
             let (mut runtime, request) = (self.daemon.runtime.clone(), request.clone());
             async move { runtime.start_container(request).await }
         };
-        match patiently(start).await {
+        match until_reachable(start).await {
             Ok(_) => Ok(()),
             // The answer to an earlier try may have been lost with the daemon.
             Err(_) if self.has_started(id).await => Ok(()),
@@ -182,7 +184,7 @@ impl Crew {
             let (mut runtime, request) = (self.daemon.runtime.clone(), request.clone());
             async move { runtime.list_containers(request).await }
         };
-        let mut containers = match patiently(list).await {
+        let mut containers = match until_reachable(list).await {
             Ok(reply) => reply.containers,
             Err(_) => Vec::new(),
         };
@@ -243,7 +245,7 @@ impl Crew {
             let (mut runtime, request) = (self.daemon.runtime.clone(), request.clone());
             async move { runtime.exec_sync(request).await }
         };
-        patiently(exec).await.map(|reply| reply.exit_code)
+        until_reachable(exec).await.map(|reply| reply.exit_code)
     }
 
     /// Whether a probe passes.

@@ -5,20 +5,20 @@
 //! something that it has not read.
 
 mod ended;
+mod fact;
 mod files;
 mod limits;
 mod namespaces;
 mod rights;
 
 use clap::Args;
-use serde::Serialize;
 
-use super::LookError;
-use super::procfs::{self, Status};
-use super::view::{self, Member, Pod};
-use crate::CliError;
+use super::kernel_view_error::KernelViewError;
+use super::procfs::{self, ProcError, Status};
+use super::view::{self, Member, Pod, ViewError};
 use crate::connect::Daemon;
-use crate::out::{self, FormatArgs, style};
+use crate::out::{self, FormatArgs, PrintError, style};
+use fact::{Document, Fact};
 
 /// Arguments of `why`.
 #[derive(Debug, Args)]
@@ -31,47 +31,17 @@ pub struct WhyArgs {
     pub format: FormatArgs,
 }
 
-/// The document.
-#[derive(Debug, Serialize)]
-struct Document {
-    name: String,
-    pod: String,
-    id: String,
-    pid: Option<i32>,
-    facts: Vec<Fact>,
-}
-
-/// Something that is so, and where that stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Fact {
-    topic: &'static str,
-    says: String,
-    source: String,
-}
-
-impl Fact {
-    fn new(topic: &'static str, says: impl Into<String>, source: impl Into<String>) -> Self {
-        Self {
-            topic,
-            says: says.into(),
-            source: source.into(),
-        }
-    }
-}
-
 /// Explains a container.
-pub(crate) async fn why(mut daemon: Daemon, args: WhyArgs) -> Result<(), CliError> {
+pub(crate) async fn why(mut daemon: Daemon, args: WhyArgs) -> Result<(), KernelViewError> {
     let document = match view::target(&mut daemon, &args.target).await {
         Ok((pod, at)) => running(&pod, at)?,
-        Err(CliError::Look(LookError::NotRunning(_))) => {
-            ended::explain(&mut daemon, &args.target).await?
-        }
-        Err(error) => return Err(error),
+        Err(ViewError::NotRunning(_)) => ended::explain(&mut daemon, &args.target).await?,
+        Err(error) => return Err(error.into()),
     };
-    out::print(args.format.output, &document, people)
+    Ok(out::print(args.format.output, &document, people)?)
 }
 
-fn running(pod: &Pod, at: usize) -> Result<Document, LookError> {
+fn running(pod: &Pod, at: usize) -> Result<Document, ProcError> {
     let member = &pod.members[at];
     let status = Status::of(member.pid)?;
     let mut facts = vec![process(member, &status)];
@@ -101,7 +71,7 @@ fn process(member: &Member, status: &Status) -> Fact {
     Fact::new("process", says, format!("/proc/{}/status", member.pid))
 }
 
-fn people(document: &Document) -> Result<(), CliError> {
+fn people(document: &Document) -> Result<(), PrintError> {
     let title = format!("{}/{}", document.pod, document.name);
     out::line(&style::paint(style::STRONG, title))?;
     let mut topic = "";

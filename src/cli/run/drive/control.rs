@@ -21,24 +21,24 @@ use tokio::net::{UnixListener, UnixStream};
 /// The longest line.
 const LINE: usize = 32;
 /// How long somebody who connects may take to say what he wants.
-const PATIENCE: Duration = Duration::from_secs(2);
+const LINE_DEADLINE: Duration = Duration::from_secs(2);
 /// How much longer than the grace period an orderly stop may take.
 const SLACK: Duration = Duration::from_secs(10);
 
 /// What a keeper is asked.
 #[derive(Debug)]
-pub(super) enum Ask {
+pub(super) enum ControlRequest {
     /// To stop the containers with this grace period in seconds; the connection ends when it is done.
     Stop(u32, UnixStream),
-    /// To leave the pod alone. The connection ends when the door is closed: who asks wants to open the next one.
+    /// To leave the pod alone. The connection ends when the socket is closed, because the caller wants to open the next one.
     Yield(UnixStream),
 }
 
 /// The socket of a keeper.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct ControlSocket {
     listener: UnixListener,
-    callers: FuturesUnordered<BoxFuture<'static, Option<Ask>>>,
+    callers: FuturesUnordered<BoxFuture<'static, Option<ControlRequest>>>,
 }
 
 fn address(pod: &str) -> io::Result<SocketAddr> {
@@ -51,8 +51,8 @@ fn is_trusted(stream: &UnixStream) -> bool {
     stream.peer_cred().is_ok_and(|peer| trusted(peer.uid()))
 }
 
-impl Door {
-    /// Opens the door of a pod. None when there is one.
+impl ControlSocket {
+    /// Opens the socket of a pod's keeper; None when another keeper has it.
     pub(super) fn open(pod: &str) -> io::Result<Option<Self>> {
         let listener = match StdListener::bind_addr(&address(pod)?) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Ok(None),
@@ -66,7 +66,7 @@ impl Door {
     }
 
     /// The next one who asks. May be dropped while it waits.
-    pub(super) async fn next(&mut self) -> Ask {
+    pub(super) async fn next(&mut self) -> ControlRequest {
         loop {
             tokio::select! {
                 accepted = self.listener.accept() => match accepted {
@@ -87,7 +87,7 @@ impl Door {
     }
 }
 
-async fn hear(mut stream: UnixStream) -> Option<Ask> {
+async fn hear(mut stream: UnixStream) -> Option<ControlRequest> {
     let mut line = Vec::new();
     let whole = async {
         while line.last() != Some(&b'\n') && line.len() < LINE {
@@ -97,11 +97,11 @@ async fn hear(mut stream: UnixStream) -> Option<Ask> {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, whole).await.ok()?;
+    tokio::time::timeout(LINE_DEADLINE, whole).await.ok()?;
     let line = String::from_utf8(line).ok()?;
     match line.trim_end().split_once(' ') {
-        Some(("stop", seconds)) => Some(Ask::Stop(seconds.parse().ok()?, stream)),
-        None if line == "yield\n" => Some(Ask::Yield(stream)),
+        Some(("stop", seconds)) => Some(ControlRequest::Stop(seconds.parse().ok()?, stream)),
+        None if line == "yield\n" => Some(ControlRequest::Yield(stream)),
         _ => None,
     }
 }
@@ -113,8 +113,8 @@ pub(crate) async fn ask_to_stop(pod: &str, grace: u32) {
     ask(pod, &format!("stop {grace}\n"), limit).await;
 }
 
-/// Has a pod's keeper, if there is one, end. Its door is closed then.
-pub(in crate::run) async fn ask_to_yield(pod: &str) {
+/// Has a pod's keeper, if there is one, end. Its socket is closed when this returns.
+pub(crate) async fn ask_to_yield(pod: &str) {
     ask(pod, "yield\n", SLACK).await;
 }
 
@@ -137,18 +137,18 @@ async fn ask(pod: &str, line: &str, limit: Duration) {
 mod tests {
     use std::time::Duration;
 
-    use super::{Ask, Door, ask_to_stop, ask_to_yield};
+    use super::{ControlRequest, ControlSocket, ask_to_stop, ask_to_yield};
 
     #[tokio::test]
-    async fn one_door_a_pod_and_it_is_heard_through_it() {
+    async fn a_pod_has_one_control_socket_and_its_keeper_hears_through_it() {
         let pod = format!("test-{}", std::process::id());
         // Nobody is there.
         ask_to_stop(&pod, 1).await;
-        let mut door = Door::open(&pod).unwrap().unwrap();
-        assert!(Door::open(&pod).unwrap().is_none());
+        let mut control = ControlSocket::open(&pod).unwrap().unwrap();
+        assert!(ControlSocket::open(&pod).unwrap().is_none());
         let name = pod.clone();
         let caller = tokio::spawn(async move { ask_to_stop(&name, 7).await });
-        let Ask::Stop(7, stream) = door.next().await else {
+        let ControlRequest::Stop(7, stream) = control.next().await else {
             panic!("another question");
         };
         assert!(!caller.is_finished());
@@ -156,14 +156,14 @@ mod tests {
         caller.await.unwrap();
         let name = pod.clone();
         let caller = tokio::spawn(async move { ask_to_yield(&name).await });
-        let Ask::Yield(stream) = door.next().await else {
+        let ControlRequest::Yield(stream) = control.next().await else {
             panic!("another question");
         };
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert!(!caller.is_finished());
-        drop(door);
+        drop(control);
         drop(stream);
         caller.await.unwrap();
-        assert!(Door::open(&pod).unwrap().is_some());
+        assert!(ControlSocket::open(&pod).unwrap().is_some());
     }
 }

@@ -1,79 +1,28 @@
-//! Which containers' logs are shown, and which others have come since.
+//! ShownLogs containers' logs are shown, and which others have come since.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anstyle::Style;
 use cri_api::runtime::v1 as cri;
 
-use super::file::LogFile;
-use super::line::Line;
+use super::arguments::LogsArgs;
+use super::logs_error::LogsError;
 use super::print::Heads;
-use super::{FIRST_REST, LINGER, LogsArgs};
+use super::source::{ReadError, Source};
 use crate::connect::Daemon;
 use crate::inspect::container_status;
+use crate::out;
 use crate::out::style::PALETTE;
+use crate::refusal::Refusal;
 use crate::run::RESTART_ANNOTATION;
 use crate::select::{self, Target};
-use crate::{CliError, out};
 
-/// The log of one container.
-#[derive(Debug)]
-pub(super) struct Source {
-    /// The container's name.
-    pub name: String,
-    /// The colour of its name.
-    pub style: Style,
-    id: String,
-    path: PathBuf,
-    log: Option<LogFile>,
-    /// The record that is shown next.
-    next: Option<Line>,
-    /// The container had ended before the last look at its log.
-    ended: bool,
-}
-
-impl Source {
-    /// Reads the next record, unless one waits.
-    pub(super) fn fill(&mut self) -> Result<(), CliError> {
-        if self.log.is_none() {
-            // A container that has never run has none.
-            self.log = self.open(None)?;
-        }
-        let Some(log) = &mut self.log else {
-            return Ok(());
-        };
-        while self.next.is_none() {
-            let failed = CliError::io(format!("read {}", self.path.display()));
-            match log.next().map_err(failed)? {
-                Some(record) => self.next = Line::parse(&record),
-                None => return Ok(()),
-            }
-        }
-        Ok(())
-    }
-
-    /// The record that is shown next.
-    pub(super) fn peek(&self) -> Option<&Line> {
-        self.next.as_ref()
-    }
-
-    /// Takes it.
-    pub(super) fn take(&mut self) -> Option<Line> {
-        self.next.take()
-    }
-
-    fn open(&self, last: Option<u64>) -> Result<Option<LogFile>, CliError> {
-        match LogFile::open(&self.path, last) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            result => result
-                .map(Some)
-                .map_err(CliError::io(format!("open {}", self.path.display()))),
-        }
-    }
-}
+/// How long others are waited for when everything has ended: those that start after init containers, or what
+/// somebody restarts by hand.
+const LINGER: Duration = Duration::from_secs(2);
+/// Longer than the first rest between two restarts, which is 10 s as with the kubelet.
+const FIRST_REST: Duration = Duration::from_secs(12);
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +35,7 @@ enum Scope {
 
 /// The containers whose logs are shown.
 #[derive(Debug)]
-pub(super) struct Which {
+pub(super) struct ShownLogs {
     scope: Scope,
     sources: Vec<Source>,
     /// Containers that have or had a source.
@@ -120,9 +69,9 @@ impl Policy {
     }
 }
 
-impl Which {
+impl ShownLogs {
     /// Finds the containers that are meant, each name's newest.
-    pub(super) async fn find(daemon: &mut Daemon, args: &LogsArgs) -> Result<Self, CliError> {
+    pub(super) async fn find(daemon: &mut Daemon, args: &LogsArgs) -> Result<Self, LogsError> {
         let scope = match select::target(daemon, &args.name).await {
             Ok(Target::Pod(pod)) => Scope::Pod {
                 id: pod.id,
@@ -136,10 +85,10 @@ impl Which {
             // The bare name of a container, as `exec` takes it.
             Err(error) => match select::container(daemon, &args.name).await {
                 Ok(container) => Scope::Container(container.id),
-                Err(_) => return Err(error),
+                Err(_) => return Err(error.into()),
             },
         };
-        let mut which = Self {
+        let mut shown = Self {
             scope,
             sources: Vec::new(),
             known: HashSet::new(),
@@ -148,20 +97,20 @@ impl Which {
             policy: Policy::Never,
             codes: HashMap::new(),
         };
-        which.look_at_pod(daemon).await?;
+        shown.look_at_pod(daemon).await?;
         let last = u64::try_from(args.tail).ok();
-        let containers = which.containers(daemon).await?;
+        let containers = shown.containers(daemon).await?;
         for container in newest(&containers) {
             if args.previous {
-                which.add_previous(daemon, container, last).await?;
+                shown.add_previous(daemon, container, last).await?;
             } else {
-                which.add(daemon, container, last).await?;
+                shown.add(daemon, container, last).await?;
             }
         }
         // Older ones of the same names are the past.
         let ids = containers.into_iter().map(|container| container.id);
-        which.known.extend(ids);
-        Ok(which)
+        shown.known.extend(ids);
+        Ok(shown)
     }
 
     /// What stands in front of lines.
@@ -188,7 +137,7 @@ impl Which {
     }
 
     /// How long other containers are waited for when all have ended.
-    pub(super) fn patience(&self) -> Duration {
+    pub(super) fn wait_for_others(&self) -> Duration {
         if !self.pod_ready || matches!(self.scope, Scope::Container(_)) {
             return Duration::ZERO;
         }
@@ -203,14 +152,14 @@ impl Which {
 
     /// Looks which containers have ended and which have come. A daemon that does not answer may be about to be
     /// replaced: the logs go on meanwhile.
-    pub(super) async fn look(&mut self, daemon: &mut Daemon) -> Result<(), CliError> {
+    pub(super) async fn look(&mut self, daemon: &mut Daemon) -> Result<(), LogsError> {
         match self.look_now(daemon).await {
-            Err(CliError::Refused { status, .. }) if is_passing(&status) => Ok(()),
+            Err(error) if error.is_passing() => Ok(()),
             result => result,
         }
     }
 
-    async fn look_now(&mut self, daemon: &mut Daemon) -> Result<(), CliError> {
+    async fn look_now(&mut self, daemon: &mut Daemon) -> Result<(), LogsError> {
         let containers = self.containers(daemon).await?;
         for source in &mut self.sources {
             let now = containers.iter().find(|one| one.id == source.id);
@@ -229,10 +178,10 @@ impl Which {
                 self.known.insert(container.id.clone());
             }
         }
-        self.look_at_pod(daemon).await
+        Ok(self.look_at_pod(daemon).await?)
     }
 
-    async fn look_at_pod(&mut self, daemon: &mut Daemon) -> Result<(), CliError> {
+    async fn look_at_pod(&mut self, daemon: &mut Daemon) -> Result<(), Refusal> {
         if let Scope::Pod { id, .. } = &self.scope {
             let pods = select::pods(daemon).await?;
             let pod = pods.iter().find(|pod| pod.id == *id);
@@ -244,7 +193,7 @@ impl Which {
     }
 
     /// The containers that are meant, oldest first.
-    async fn containers(&self, daemon: &mut Daemon) -> Result<Vec<cri::Container>, CliError> {
+    async fn containers(&self, daemon: &mut Daemon) -> Result<Vec<cri::Container>, Refusal> {
         let mut containers = select::containers(daemon).await?;
         containers.retain(|container| match &self.scope {
             Scope::Container(id) => container.id == *id,
@@ -263,7 +212,7 @@ impl Which {
         daemon: &mut Daemon,
         container: &cri::Container,
         last: Option<u64>,
-    ) -> Result<(), CliError> {
+    ) -> Result<(), LogsError> {
         let name = select::container_name(container);
         let path = match container_status(daemon, &container.id).await {
             Ok(status) => {
@@ -273,19 +222,17 @@ impl Which {
                 status.log_path
             }
             // Removed meanwhile.
-            Err(CliError::Refused { status, .. }) if status.code() == tonic::Code::NotFound => {
-                return Ok(());
-            }
-            Err(error) => return Err(error),
+            Err(refusal) if refusal.code() == tonic::Code::NotFound => return Ok(()),
+            Err(refusal) => return Err(refusal.into()),
         };
         if path.is_empty() {
             if self.heads() == Heads::Names {
                 out::note(&format!("holdfast: container {name} has no log"));
                 return Ok(());
             }
-            return Err(CliError::NoLog(name));
+            return Err(LogsError::NoLog(name));
         }
-        self.push(container, path.into(), last)
+        Ok(self.push(container, path.into(), last)?)
     }
 
     /// The log of the container before this one: of an older one that is still there, or by the name that the
@@ -295,7 +242,7 @@ impl Which {
         daemon: &mut Daemon,
         container: &cri::Container,
         last: Option<u64>,
-    ) -> Result<(), CliError> {
+    ) -> Result<(), LogsError> {
         let name = select::container_name(container);
         let all = select::containers(daemon).await?;
         let before = all.iter().rev().find(|one| {
@@ -311,9 +258,9 @@ impl Which {
         let before = attempt.and_then(|attempt| attempt.checked_sub(1));
         let path = before.map(|before| path.with_file_name(format!("{before}.log")));
         match path.filter(|path| path.exists()) {
-            Some(path) => self.push(container, path, last),
+            Some(path) => Ok(self.push(container, path, last)?),
             None if self.heads() == Heads::Names => Ok(()),
-            None => Err(CliError::NoPrevious(name)),
+            None => Err(LogsError::NoPrevious(name)),
         }
     }
 
@@ -322,7 +269,7 @@ impl Which {
         container: &cri::Container,
         path: PathBuf,
         last: Option<u64>,
-    ) -> Result<(), CliError> {
+    ) -> Result<(), ReadError> {
         let name = select::container_name(container);
         let place = self.names.iter().position(|known| *known == name);
         let place = place.unwrap_or_else(|| {
@@ -342,12 +289,6 @@ impl Which {
         self.sources.push(source);
         Ok(())
     }
-}
-
-/// Whether a daemon is only away for a moment.
-fn is_passing(status: &tonic::Status) -> bool {
-    use tonic::Code::{Cancelled, Unavailable, Unknown};
-    matches!(status.code(), Unavailable | Unknown | Cancelled)
 }
 
 /// The newest container of each name.

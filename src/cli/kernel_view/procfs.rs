@@ -7,16 +7,30 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 
-use super::LookError;
 use super::kind::Kind;
 
 /// The largest file that is read, in bytes: a mount table of thousands of lines.
 const LARGEST_FILE: u64 = 8 << 20;
 
-/// A file of a process, as text.
-pub(super) fn text(pid: i32, file: &str) -> Result<String, LookError> {
+/// A file of the kernel cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {file}; run this as root on the pod's node")]
+pub(crate) struct ProcError {
+    file: String,
+    #[source]
+    source: io::Error,
+}
+
+/// Opens a file of a process.
+pub(super) fn open(pid: i32, file: &str) -> Result<File, ProcError> {
     let file = format!("/proc/{pid}/{file}");
-    read(&file).map_err(|source| LookError::File { file, source })
+    File::open(&file).map_err(|source| ProcError { file, source })
+}
+
+/// A file of a process, as text.
+pub(super) fn text(pid: i32, file: &str) -> Result<String, ProcError> {
+    let file = format!("/proc/{pid}/{file}");
+    read(&file).map_err(|source| ProcError { file, source })
 }
 
 /// A file of the kernel, as text.
@@ -63,7 +77,7 @@ pub(super) struct Status(BTreeMap<String, String>);
 
 impl Status {
     /// Reads it.
-    pub(super) fn of(pid: i32) -> Result<Self, LookError> {
+    pub(super) fn of(pid: i32) -> Result<Self, ProcError> {
         Ok(Self::parse(&text(pid, "status")?))
     }
 

@@ -6,11 +6,37 @@ use cri_api::holdfast::v1::process_namespaces::Role;
 use cri_api::holdfast::v1::{PodNamespacesRequest, ProcessNamespaces};
 use cri_api::runtime::v1 as cri;
 
-use super::LookError;
 use super::kind::Kind;
 use super::procfs;
 use crate::connect::Daemon;
-use crate::{CliError, select};
+use crate::refusal::Refusal;
+use crate::select::{self, SelectError};
+
+/// Why a process of a pod cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ViewError {
+    /// A name does not mean exactly one pod or container.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// The daemon refused a call.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Nothing runs that could be looked at.
+    #[error("{0} does not run; see `holdfast ps -a`")]
+    NotRunning(String),
+    /// The daemon's process number means another process here.
+    #[error(transparent)]
+    Mismatch(#[from] ProcessMismatch),
+}
+
+/// A process number of the daemon means another process, or none, to this command.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "process {pid} is not what the daemon says: it has ended, or this is another pid namespace than the daemon's"
+)]
+pub(crate) struct ProcessMismatch {
+    pid: i32,
+}
 
 /// A pod and its processes.
 #[derive(Debug, Clone)]
@@ -102,7 +128,7 @@ pub(super) fn whose(
 }
 
 /// Looks at pods by name; without names at all that are ready.
-pub(super) async fn pods(daemon: &mut Daemon, names: &[String]) -> Result<Vec<Pod>, CliError> {
+pub(super) async fn pods(daemon: &mut Daemon, names: &[String]) -> Result<Vec<Pod>, SelectError> {
     let mut found = Vec::new();
     if names.is_empty() {
         let ready = |pod: &cri::PodSandbox| pod.state() == cri::PodSandboxState::SandboxReady;
@@ -116,8 +142,7 @@ pub(super) async fn pods(daemon: &mut Daemon, names: &[String]) -> Result<Vec<Po
     for sandbox in found {
         match pod(daemon, &sandbox, &containers).await {
             // A pod may end while the others are looked at; one that was named must be there.
-            Err(CliError::Refused { status, .. })
-                if names.is_empty() && status.code() == tonic::Code::NotFound => {}
+            Err(refusal) if names.is_empty() && refusal.code() == tonic::Code::NotFound => {}
             result => pods.push(result?),
         }
     }
@@ -128,14 +153,14 @@ async fn pod(
     daemon: &mut Daemon,
     sandbox: &cri::PodSandbox,
     containers: &[cri::Container],
-) -> Result<Pod, CliError> {
+) -> Result<Pod, Refusal> {
     let operation = format!("look at the pod {}", select::pod_name(sandbox));
     let request = PodNamespacesRequest {
         pod_sandbox_id: sandbox.id.clone(),
     };
     let reply = daemon.holdfast.pod_namespaces(request).await;
     let processes = reply
-        .map_err(CliError::refused(operation.clone()))?
+        .map_err(Refusal::to(operation.clone()))?
         .into_inner()
         .processes;
     let request = cri::PodSandboxStatusRequest {
@@ -143,7 +168,7 @@ async fn pod(
         verbose: false,
     };
     let reply = daemon.runtime.pod_sandbox_status(request).await;
-    let status = reply.map_err(CliError::refused(operation))?.into_inner();
+    let status = reply.map_err(Refusal::to(operation))?.into_inner();
     let network = status.status.unwrap_or_default().network;
     let metadata = sandbox.metadata.clone().unwrap_or_default();
     Ok(Pod {
@@ -193,17 +218,17 @@ fn image_name(image: &cri::ImageSpec) -> String {
 }
 
 /// What a name means that may be a pod's or a container's: its pod, and which member of it.
-pub(super) async fn target(daemon: &mut Daemon, name: &str) -> Result<(Pod, usize), CliError> {
+pub(super) async fn target(daemon: &mut Daemon, name: &str) -> Result<(Pod, usize), ViewError> {
     let container = match select::container(daemon, name).await {
         Ok(container) => container,
         // A pod's name means its pause.
         Err(error) if !name.contains('/') => {
             let Ok(sandbox) = select::pod(daemon, name).await else {
-                return Err(error);
+                return Err(error.into());
             };
             return running(daemon, &sandbox, &sandbox.id, name).await;
         }
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     };
     let pods = select::pods(daemon).await?;
     let of = |pod: &&cri::PodSandbox| pod.id == container.pod_sandbox_id;
@@ -216,20 +241,26 @@ async fn running(
     sandbox: &cri::PodSandbox,
     id: &str,
     name: &str,
-) -> Result<(Pod, usize), CliError> {
+) -> Result<(Pod, usize), ViewError> {
     let containers = select::containers(daemon).await?;
     let pod = pod(daemon, sandbox, &containers).await?;
     let at = pod.members.iter().position(|member| member.id == id);
-    let at = at.ok_or_else(|| LookError::NotRunning(name.to_owned()))?;
+    let at = at.ok_or_else(|| ViewError::NotRunning(name.to_owned()))?;
     verify(&pod.members[at])?;
     Ok((pod, at))
 }
 
 /// Whether a process number means here what it means to the daemon: its namespaces must be the same.
-pub(super) fn verify(member: &Member) -> Result<(), LookError> {
+pub(super) fn verify(member: &Member) -> Result<(), ProcessMismatch> {
     let here = procfs::namespaces(&member.pid.to_string());
     if here.is_empty() || here != member.namespaces {
-        return Err(LookError::Elsewhere { pid: member.pid });
+        return Err(ProcessMismatch { pid: member.pid });
     }
     Ok(())
+}
+
+/// POD/NAME of a member.
+pub(super) fn full_name(pods: &[Pod], (pod, member): (usize, usize)) -> String {
+    let pod = &pods[pod];
+    format!("{}/{}", pod.title(), pod.members[member].name)
 }

@@ -1,7 +1,7 @@
 //! What a container may do: users, capabilities, seccomp, security modules.
 
 use super::super::procfs::{self, Status, id_map, inside};
-use super::Fact;
+use super::fact::Fact;
 
 /// Capabilities by number, capabilities(7), with what they are for; up to CAP_CHECKPOINT_RESTORE of Linux 5.9.
 const CAPABILITIES: [(&str, &str); 41] = [

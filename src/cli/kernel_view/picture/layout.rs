@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::kind::Kind;
-use super::super::ns::full_name;
-use super::super::view::{Member, Part, Pod, Whose, whose};
+use super::super::view::{Member, Part, Pod, Whose, full_name, whose};
 use super::svg::{Point, Rect};
 
 /// Width of every picture, in pixels.

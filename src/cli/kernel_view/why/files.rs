@@ -1,14 +1,13 @@
 //! Which files a container sees.
 
-use super::super::LookError;
-use super::super::procfs::{self, Mount};
-use super::Fact;
+use super::super::procfs::{self, Mount, ProcError};
+use super::fact::Fact;
 
 /// File systems that every container has and that tell nothing.
 const USUAL: [&str; 4] = ["proc", "devpts", "mqueue", "cgroup"];
 
 /// Facts on the root, the volumes, and what is hidden.
-pub(super) fn facts(pid: i32) -> Result<Vec<Fact>, LookError> {
+pub(super) fn facts(pid: i32) -> Result<Vec<Fact>, ProcError> {
     let source = format!("/proc/{pid}/mountinfo");
     let mounts = procfs::mounts(&procfs::text(pid, "mountinfo")?);
     let fact = |says: String| Fact::new("files", says, source.clone());

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use clap::Args;
 use serde::Serialize;
 
-use super::LookError;
+use super::kernel_view_error::KernelViewError;
 use super::procfs::{self, Status, id_map, inside};
-use super::view::{self, Member, Part, Pod};
+use super::view::{self, Member, Part, Pod, ViewError};
 use crate::connect::Daemon;
-use crate::out::{self, FormatArgs, style, table};
-use crate::{CliError, select};
+use crate::out::{self, FormatArgs, PrintError, style, table};
+use crate::select;
 
 /// Arguments of `tree`.
 #[derive(Debug, Args)]
@@ -43,17 +43,20 @@ struct Process {
 }
 
 /// Shows the tree.
-pub(crate) async fn tree(mut daemon: Daemon, args: TreeArgs) -> Result<(), CliError> {
-    let sandbox = select::pod(&mut daemon, &args.pod).await?;
-    let pod = view::pods(&mut daemon, &[sandbox.id]).await?.pop();
-    let missing = || LookError::NotRunning(args.pod.clone());
+pub(crate) async fn tree(mut daemon: Daemon, args: TreeArgs) -> Result<(), KernelViewError> {
+    let sandbox = select::pod(&mut daemon, &args.pod)
+        .await
+        .map_err(ViewError::from)?;
+    let pods = view::pods(&mut daemon, &[sandbox.id]).await;
+    let pod = pods.map_err(ViewError::from)?.pop();
+    let missing = || ViewError::NotRunning(args.pod.clone());
     let pod = pod.ok_or_else(missing)?;
     let pause = pod.members.first().ok_or_else(missing)?;
     view::verify(pause)?;
     let shim = Status::of(pause.pid)?.parent();
     let processes = census();
     let root = grow(shim, &pod, &processes).ok_or_else(missing)?;
-    out::print(args.format.output, &root, people)
+    Ok(out::print(args.format.output, &root, people)?)
 }
 
 /// All processes of the node.
@@ -94,7 +97,7 @@ fn container(pid: i32, pod: &Pod) -> String {
     member.map(|member| member.name.clone()).unwrap_or_default()
 }
 
-fn people(root: &Process) -> Result<(), CliError> {
+fn people(root: &Process) -> Result<(), PrintError> {
     let headings = [
         "PID",
         "INSIDE",

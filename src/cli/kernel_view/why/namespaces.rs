@@ -4,9 +4,8 @@ use std::os::fd::AsFd;
 
 use super::super::kind::Kind;
 use super::super::procfs::{self, Status};
-use super::super::view::{Member, Pod, Whose, whose};
-use super::Fact;
-use crate::look::ns::full_name;
+use super::super::view::{Member, Pod, Whose, full_name, whose};
+use super::fact::Fact;
 use holdfast_kernel::sys;
 
 /// What the pause is called.

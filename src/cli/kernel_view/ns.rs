@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::kernel_view_error::KernelViewError;
 use super::kind::Kind;
-use super::view::{self, Member, Part, Pod, Whose, whose};
-use super::{LookError, dot, node, picture, procfs};
-use crate::CliError;
+use super::view::{self, Member, Part, Pod, ViewError, Whose, full_name, whose};
+use super::{dot, node, picture, procfs};
 use crate::connect::Daemon;
-use crate::out::{self, Format, style, table, text};
+use crate::out::{self, Format, PrintError, style, table, text};
 
 /// Arguments of `ns`.
 #[derive(Debug, Args)]
@@ -79,8 +79,10 @@ struct NamespaceDocument {
 }
 
 /// Shows namespaces.
-pub(crate) async fn ns(mut daemon: Daemon, args: NsArgs) -> Result<(), CliError> {
-    let pods = view::pods(&mut daemon, &args.pods).await?;
+pub(crate) async fn ns(mut daemon: Daemon, args: NsArgs) -> Result<(), KernelViewError> {
+    let pods = view::pods(&mut daemon, &args.pods)
+        .await
+        .map_err(ViewError::from)?;
     let machine = procfs::of_machine();
     let format = match args.output {
         NsFormat::Dot | NsFormat::Svg if pods.is_empty() => {
@@ -89,19 +91,19 @@ pub(crate) async fn ns(mut daemon: Daemon, args: NsArgs) -> Result<(), CliError>
             } else {
                 "svg"
             };
-            return Err(LookError::NeedsPod(name).into());
+            return Err(KernelViewError::NeedsPod(name));
         }
-        NsFormat::Dot => return out::line(dot::graph(&pods, &machine).trim_end()),
-        NsFormat::Svg => return out::line(picture::draw(&pods, &machine).trim_end()),
+        NsFormat::Dot => return Ok(out::line(dot::graph(&pods, &machine).trim_end())?),
+        NsFormat::Svg => return Ok(out::line(picture::draw(&pods, &machine).trim_end())?),
         NsFormat::Table => Format::Table,
         NsFormat::Json => Format::Json,
         NsFormat::Yaml => Format::Yaml,
     };
     if args.pods.is_empty() {
-        return node::show(&pods, &machine, format);
+        return Ok(node::show(&pods, &machine, format)?);
     }
     let document = document(&pods, &machine);
-    out::print(format, &document, |_| matrix(&pods, &machine))
+    Ok(out::print(format, &document, |_| matrix(&pods, &machine))?)
 }
 
 fn document<'a>(pods: &'a [Pod], machine: &BTreeMap<Kind, u64>) -> Document<'a> {
@@ -161,14 +163,8 @@ fn namespace(
     }
 }
 
-/// POD/NAME of a member.
-pub(super) fn full_name(pods: &[Pod], (pod, member): (usize, usize)) -> String {
-    let pod = &pods[pod];
-    format!("{}/{}", pod.title(), pod.members[member].name)
-}
-
 /// The tables for people: one a pod.
-fn matrix(pods: &[Pod], machine: &BTreeMap<Kind, u64>) -> Result<(), CliError> {
+fn matrix(pods: &[Pod], machine: &BTreeMap<Kind, u64>) -> Result<(), PrintError> {
     for (number, pod) in pods.iter().enumerate() {
         if number > 0 {
             out::line("")?;

@@ -1,0 +1,36 @@
+//! What `why` states, and where each statement can be read.
+
+use serde::Serialize;
+
+/// The document.
+#[derive(Debug, Serialize)]
+pub(super) struct Document {
+    pub name: String,
+    pub pod: String,
+    pub id: String,
+    pub pid: Option<i32>,
+    pub facts: Vec<Fact>,
+}
+
+/// Something that is so, and where that stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Fact {
+    pub topic: &'static str,
+    pub says: String,
+    pub source: String,
+}
+
+impl Fact {
+    /// States something with its source.
+    pub(super) fn new(
+        topic: &'static str,
+        says: impl Into<String>,
+        source: impl Into<String>,
+    ) -> Self {
+        Self {
+            topic,
+            says: says.into(),
+            source: source.into(),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! From the file of a manifest to a plan. Nothing is asked of the daemon.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+
+use cri_api::runtime::v1 as cri;
+use sha2::{Digest, Sha256};
+
+use super::arguments::RunArgs;
+use super::directories;
+use super::manifest::{Known, Manifest, ManifestError, PodPlan};
+use super::roots::RootArgs;
+use crate::exit::FailureKind;
+use crate::failure::VerbError;
+
+/// The largest manifest, in bytes; etcd takes no larger object.
+pub(super) const LARGEST_MANIFEST: u64 = 1536 << 10;
+
+/// Seconds between the stop signal and SIGKILL when neither the manifest nor the command line says.
+pub(crate) const GRACE_SECONDS: u32 = 10;
+
+/// Why a manifest cannot be planned.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PrepareError {
+    /// The file cannot be read.
+    #[error("cannot read {file}")]
+    Read {
+        /// The file, as it was given.
+        file: String,
+        /// The error of reading it.
+        #[source]
+        source: io::Error,
+    },
+    /// What the manifest asks for cannot be run.
+    #[error("cannot run {file}")]
+    Manifest {
+        /// The file, as it was given.
+        file: String,
+        /// What is wrong with the manifest.
+        #[source]
+        source: ManifestError,
+    },
+}
+
+impl VerbError for PrepareError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Read { .. } => FailureKind::Failed,
+            Self::Manifest { .. } => FailureKind::Usage,
+        }
+    }
+}
+
+/// A manifest that can be run.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// The manifest as it was written, for the keeper.
+    pub text: String,
+    manifest: Manifest,
+    known: Known,
+    roots: RootArgs,
+    /// What to ask of the daemon, as long as the pod has no address.
+    pub plan: PodPlan,
+}
+
+impl Prepared {
+    /// Reads the text of a manifest and plans its pod.
+    pub(super) fn parse(text: String, roots: &RootArgs) -> Result<Self, ManifestError> {
+        let manifest = Manifest::parse(&text)?;
+        let namespace = manifest.metadata.namespace.as_deref().unwrap_or("default");
+        let node_name = nix::unistd::gethostname().unwrap_or_default();
+        let known = Known {
+            uid: uid(namespace, &manifest.metadata.name),
+            roots: roots.roots(),
+            node_name: node_name.to_string_lossy().into_owned(),
+            pod_ips: Vec::new(),
+        };
+        let plan = plan(&manifest, &known, roots)?;
+        Ok(Self {
+            text,
+            manifest,
+            known,
+            roots: roots.clone(),
+            plan,
+        })
+    }
+
+    /// The plan of a pod that has these addresses.
+    pub(super) fn with_addresses(&self, ips: &[String]) -> Result<PodPlan, PrepareError> {
+        let known = Known {
+            pod_ips: ips.to_vec(),
+            ..self.known.clone()
+        };
+        plan(&self.manifest, &known, &self.roots).map_err(|source| PrepareError::Manifest {
+            file: self.manifest.metadata.name.clone(),
+            source,
+        })
+    }
+
+    /// Seconds between a stop signal and SIGKILL.
+    pub(super) fn grace(&self) -> u32 {
+        let seconds = self.manifest.spec.termination_grace_period_seconds;
+        seconds.unwrap_or(GRACE_SECONDS)
+    }
+
+    /// Name, namespace and uid of the pod.
+    pub(super) fn metadata(&self) -> cri::PodSandboxMetadata {
+        self.plan.sandbox.metadata.clone().unwrap_or_default()
+    }
+}
+
+fn plan(manifest: &Manifest, known: &Known, roots: &RootArgs) -> Result<PodPlan, ManifestError> {
+    let mut plan = PodPlan::new(manifest, known)?;
+    directories::record(&mut plan.sandbox, roots);
+    Ok(plan)
+}
+
+/// Reads the manifest and plans the pod. Nothing is asked of the daemon.
+pub(crate) fn prepare(args: &RunArgs) -> Result<Prepared, PrepareError> {
+    let file = args.file.display().to_string();
+    let text = match read(&args.file) {
+        Ok(text) => text,
+        Err(source) => return Err(PrepareError::Read { file, source }),
+    };
+    Prepared::parse(text, &args.roots).map_err(|source| PrepareError::Manifest { file, source })
+}
+
+fn read(file: &Path) -> io::Result<String> {
+    let input: Box<dyn Read> = if file == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        Box::new(fs::File::open(file)?)
+    };
+    let mut text = String::new();
+    input.take(LARGEST_MANIFEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST_MANIFEST {
+        return Err(io::Error::other("a manifest has 1.5 MiB at most"));
+    }
+    Ok(text)
+}
+
+/// A uid that follows from the name: running a file twice means the same pod.
+fn uid(namespace: &str, name: &str) -> String {
+    let digits = hex::encode(Sha256::digest(format!("{namespace}/{name}")));
+    let parts = [
+        &digits[..8],
+        &digits[8..12],
+        &digits[12..16],
+        &digits[16..20],
+        &digits[20..32],
+    ];
+    parts.join("-")
+}
