@@ -1,4 +1,4 @@
-# `make demo` and `make test` do all their own set-up on a fresh Debian or Ubuntu machine, as root.
+# Run as root on Debian or Ubuntu. Each target first installs what it needs, also on a fresh machine.
 
 SHELL := /bin/bash
 CACHE := $(or $(HOLDFAST_TEST_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/holdfast-e2e)
@@ -8,8 +8,8 @@ export PATH := $(CACHE)/bin:$(HOME)/.cargo/bin:/usr/local/go/bin:$(PATH):/usr/sb
 
 all: build
 
-# The shim is built by itself, with the features that it needs alone, and linked statically: a few dozen KiB of memory
-# in each pod instead of a few hundred.
+# The shim is built separately, only with the features that it needs, and linked statically. So it takes a few dozen KiB
+# of memory in each pod instead of a few hundred.
 build:
 	cargo build --release -p holdfastd -p holdfast
 	cargo rustc --release -p holdfast-shim --bin holdfast-shim -- \
@@ -37,23 +37,23 @@ test:
 	e2e/critest.sh
 	e2e/deb.sh
 
-# Every operation, killed at every step that it takes.
+# Runs every operation again and again, killed at each step of it.
 crash:
 	e2e/tools/install.sh test
 	e2e/crash.sh
 
-# Random calls of several clients, with kills and faults: CHAOS_SEED replays, CHAOS_SECONDS says how long.
+# Random calls of several clients, with kills and faults. CHAOS_SEED repeats a run, CHAOS_SECONDS is its length.
 CHAOS_SECONDS ?= 600
 chaos:
 	e2e/tools/install.sh test
 	e2e/chaos.sh --seconds $(CHAOS_SECONDS) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 
-# Hostile input for everything that reads what strangers write, half a minute for each target.
+# Hostile input for all code that reads untrusted bytes, half a minute for each target.
 fuzz:
 	e2e/tools/install.sh test
 	e2e/fuzz/run.sh 30
 
-# The conformance suite of the CRI: by SPDY, by WebSocket, and four specs at a time.
+# The CRI conformance suite: over SPDY, over WebSocket, and with four specs in parallel.
 critest:
 	e2e/tools/install.sh test
 	$(MAKE) --no-print-directory build

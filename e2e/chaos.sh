@@ -1,6 +1,6 @@
 #!/bin/bash
-# Storms a daemon with random calls and kills, and demands that every answer is one that the model allows and that
-# nothing is left: e2e/chaos/main.rs. It needs a build in which steps can be made to fail, which is made here.
+# Runs random calls and kills against a daemon. Every answer must be one that the model allows, and nothing may be left
+# at the end (e2e/chaos/main.rs). This script makes the build in which steps can fail.
 #
 #   chaos.sh [ARGUMENT ...]     such as --seed 7 --seconds 600 --clients 4, or --round 3 of that seed
 set -euo pipefail

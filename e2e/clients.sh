@@ -1,11 +1,11 @@
 #!/bin/bash
-# Builds the clients of other makes and releases with which the tests `clients::` talk to the daemon.
+# Builds other clients, and other releases of clients, with which the tests `clients::` talk to the daemon.
 #
 #   clients.sh build    those of CI: crictl 1.34 and 1.37, a client in Go that dials the socket by its path, and grpcio
 #   clients.sh          all of them, with crictl 1.30 and 1.36 (some minutes), and runs the tests
 #
-# They are kept in $HOLDFAST_TEST_CACHE/clients (default ~/.cache/holdfast-e2e/clients). One that cannot be had is
-# said, and its test is skipped.
+# They are kept in $HOLDFAST_TEST_CACHE/clients (default ~/.cache/holdfast-e2e/clients). A client that
+# cannot be built is named, and its test is skipped.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Kills every operation before and after every step that it takes, lets every step fail, and demands that nothing
-# is lost and nothing is left: e2e/crash/main.rs. It needs a build that announces its steps, which is made here.
+# Kills every operation before and after each of its steps, and lets each step fail. Nothing may be lost, and nothing may be
+# left (e2e/crash/main.rs). This script makes the build that announces its steps.
 #
 #   crash.sh [ARGUMENT ...]     such as --only run-pod, --point 'daemon disk.replace before 3', --thorough
 set -euo pipefail

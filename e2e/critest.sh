@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs the conformance suite critest three times against what is built: as it is, with WebSocket for its
-# streams, and several specs at once. e2e/critest/expected.toml lists what may not pass.
+# Runs the conformance suite critest three times against the programs that are built: as it is, with WebSocket for its
+# streams, and with several specs in parallel. e2e/critest/expected.toml lists the specs that may be skipped or fail.
 #
 #   critest.sh [ARGUMENT ...]     for e2e/critest/main.rs, such as --focus Streaming
 set -euo pipefail

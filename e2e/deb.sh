@@ -1,6 +1,6 @@
 #!/bin/bash
-# Builds the Debian package, installs it in a Debian tree of its own, looks at what is there, and removes and purges it.
-# A machine with systemd, where the daemon is started as well, is the test VM: e2e/vm/package.sh.
+# Builds the Debian package, installs it in a separate Debian tree, checks its files, and removes and purges it.
+# e2e/vm/package.sh does the same in the test VM, where systemd also starts the daemon.
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Runs a two-container pod on a throwaway daemon and lets the kernel show what the two share.
-# Everything is made below one temporary directory and is gone at the end.
+# All files are made below one temporary directory, which is deleted at the end.
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs the black-box tests against what is built, and says how many passed, failed and were skipped.
+# Runs the black-box tests against the programs that are built, and says how many passed, failed and were skipped.
 #
 #   run.sh [FILTER ...]     only tests whose names contain a FILTER, such as `restart::`
 #

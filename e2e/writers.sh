@@ -7,7 +7,7 @@
 #
 # Everything is pinned: Go modules in writers/tools.sh, Maven's and npm's in the scripts, Debian's by the release.
 # Outputs and tools are kept in $HOLDFAST_TEST_CACHE/writers (default ~/.cache/holdfast-e2e/writers). A writer whose
-# output is newer than its scripts is not run again. What a machine lacks is said, and leaves that writer out.
+# output is newer than its scripts is not run again. A writer whose tools a machine lacks is named and left out.
 # kaniko's module is in no registry; it writes archives and layouts by go-containerregistry, as crane does.
 set -euo pipefail
 

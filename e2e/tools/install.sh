@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs what building and testing Holdfast takes, on Debian or Ubuntu. Running it again does nothing.
+# Installs what is needed to build and test Holdfast, on Debian or Ubuntu. Running it again does nothing.
 #
 #   install.sh [build|package|test]    build: enough for `cargo build` and the demo; package: for `make deb`;
 #                                      test, the default: all of it

@@ -1,7 +1,7 @@
 #!/bin/bash
-# The Debian package in the test VM, under systemd: installed, used, upgraded with a pod running, removed, purged.
+# Installs the Debian package in the test VM, under systemd, uses it, upgrades it while a pod runs, removes and purges it.
 #
-#   package.sh [PACKAGE.deb]    without it the one that deploy/package.sh makes
+#   package.sh [PACKAGE.deb]    default: the package that deploy/package.sh makes
 #
 # The VM has to be there: `test.sh critest` or `build-vm.sh`. HOLDFAST_TEST_CACHE as in e2e/run.sh; VM_* as in vm.sh.
 set -euo pipefail

@@ -1,8 +1,9 @@
 #!/bin/bash
-# A real reboot, and systemd's real watchdog, in the test VM: pods run, the machine loses its power, and the next boot has to
-# know what had ended, release what outlived the boot and run pods again. With a wedged daemon systemd has to start another.
+# Tests a real reboot and systemd's watchdog in the test VM. While pods run the machine loses its power; after the next boot
+# the daemon must know which containers had ended, release what outlived the boot, and run pods again. When the daemon hangs,
+# systemd must start another one.
 #
-# What is built is taken over, so run `make build` before, and `test.sh critest` or `build-vm.sh` once for the VM.
+# The VM gets the programs that are built, so run `make build` before, and `test.sh critest` or `build-vm.sh` once for the VM.
 # HOLDFAST_BIN_DIR, HOLDFAST_TEST_CACHE as in e2e/run.sh; VM_* as in vm.sh. About two minutes.
 set -euo pipefail
 

@@ -4,8 +4,8 @@
 #   test.sh critest [ARGUMENT ...]    arguments as in e2e/critest/main.rs, such as --set cgroup.driver=systemd
 #   test.sh e2e [FILTER ...]          tests whose names contain a FILTER
 #
-# What is built is taken over, so run `make build` before. The guest has no network: crictl and the images come
-# from the test cache of this machine. VM_PREPARED=1 says that the VM and everything else is made already.
+# The VM gets the programs that are built, so run `make build` before. The guest has no network: crictl and the images come
+# from the test cache of this machine. VM_PREPARED=1 says that the VM and the test cache are ready.
 # HOLDFAST_BIN_DIR, HOLDFAST_TEST_CACHE as in e2e/run.sh; VM_* as in vm.sh.
 set -euo pipefail
 
