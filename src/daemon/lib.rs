@@ -14,4 +14,22 @@ mod spec;
 mod stream;
 mod systemd;
 
-pub use serve::{Config, ConfigError, DEFAULT_PATH, StartError, run, runtime};
+use std::error::Error;
+
+pub use serve::{Config, ConfigError, DEFAULT_PATH};
+
+/// Makes the async runtime of the daemon.
+///
+/// # Errors
+/// Threads cannot be made.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Box<dyn Error>> {
+    Ok(serve::runtime()?)
+}
+
+/// Starts the daemon and serves until it is asked to end.
+///
+/// # Errors
+/// The daemon cannot start. Nothing that runs is touched then.
+pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
+    Ok(serve::run(config).await?)
+}

@@ -41,5 +41,5 @@ fn start(args: Args) -> Result<(), Box<dyn Error>> {
     let result = runtime.block_on(run(config));
     // A blocking thread that hangs in the kernel must not hold up the end.
     runtime.shutdown_background();
-    Ok(result?)
+    result
 }

@@ -219,7 +219,9 @@ mod tests {
 
     #[test]
     fn unknown_objects_are_not_found_and_bad_fields_invalid() {
-        let status = Status::from(PodError::UnknownContainer("abc".to_owned()));
+        let status = Status::from(PodError::Lookup(crate::pod::LookupError::UnknownContainer(
+            "abc".to_owned(),
+        )));
         assert_eq!(status.code(), Code::NotFound);
         let status = Status::from(FieldError::missing("config.metadata", "give it"));
         assert_eq!(status.code(), Code::InvalidArgument);

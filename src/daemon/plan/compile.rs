@@ -104,7 +104,7 @@ pub(crate) struct ExecRequest<'a> {
 
 /// Why a Spec cannot become a plan.
 #[derive(Debug, thiserror::Error)]
-pub enum PlanError {
+pub(crate) enum PlanError {
     /// A string has a NUL byte.
     #[error("{field} has a NUL byte: {text:?}")]
     Nul {

@@ -3,7 +3,7 @@
 //! A name is an idempotency key, never a reservation: the same request again joins the first one or gets
 //! what it made, and only a different request for the same name is refused.
 
-use super::error::PodError;
+use super::error::{PodError, Refusal};
 use super::index::PodKey;
 use super::record::{ContainerRecord, PodRecord};
 use super::state::{ContainerPhase, PodPhase};
@@ -22,15 +22,15 @@ pub(super) enum Admission {
 /// Whether the pod that has a name is what a request for that name asks for.
 ///
 /// # Errors
-/// [`PodError::PodExists`] when it is another one, or is over.
+/// [`Refusal::PodExists`] when it is another one, or is over.
 pub(super) fn same_pod(taken: &PodRecord, config: &PodConfig) -> Result<(), PodError> {
     let exists = |why| {
         let key = PodKey::from(&config.metadata).to_string();
-        Err(PodError::PodExists {
+        Err(PodError::Refused(Refusal::PodExists {
             key,
             id: taken.id,
             why,
-        })
+        }))
     };
     if *taken.config != *config {
         return exists("with another config");
@@ -52,11 +52,11 @@ pub(super) fn container<'a>(
     config: &ContainerConfig,
 ) -> Result<Admission, PodError> {
     if pod.phase != PodPhase::Ready || stopping == Stopping::Yes {
-        return Err(PodError::PodPhase {
+        return Err(PodError::Refused(Refusal::PodPhase {
             id: pod.id,
             phase: "not ready",
             wanted: "a container needs a ready sandbox; run a new one",
-        });
+        }));
     }
     let Some(taken) = containers.find(|taken| taken.config.metadata == config.metadata) else {
         return Ok(Admission::Create);
@@ -65,7 +65,7 @@ pub(super) fn container<'a>(
     if same && taken.phase == ContainerPhase::Created {
         return Ok(Admission::Same(taken.id));
     }
-    Err(PodError::ContainerExists {
+    Err(PodError::Refused(Refusal::ContainerExists {
         key: format!(
             "{} (attempt {})",
             config.metadata.name, config.metadata.attempt
@@ -76,7 +76,7 @@ pub(super) fn container<'a>(
         } else {
             "with another config"
         },
-    })
+    }))
 }
 
 /// Whether somebody has asked for the pod's end.

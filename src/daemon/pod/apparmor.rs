@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::PodError;
+use super::error::RequestError;
 
 /// Name of the default profile.
 pub(super) const DEFAULT: &str = "holdfast-default";
@@ -86,10 +86,10 @@ pub(super) fn ensure_default() -> Result<String, AppArmorError> {
 /// Checks that a profile that a request names is there.
 ///
 /// # Errors
-/// [`PodError::AppArmorProfile`] when it is not loaded. Where the list cannot be read, the launch will tell.
-pub(super) fn require(name: &str) -> Result<(), PodError> {
+/// [`RequestError::AppArmorProfile`] when it is not loaded. Where the list cannot be read, the launch will tell.
+pub(super) fn require(name: &str) -> Result<(), RequestError> {
     match is_loaded(name) {
-        Some(false) => Err(PodError::AppArmorProfile(name.to_owned())),
+        Some(false) => Err(RequestError::AppArmorProfile(name.to_owned())),
         Some(true) | None => Ok(()),
     }
 }

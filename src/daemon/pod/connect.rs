@@ -15,19 +15,20 @@ use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::error::PodError;
+use super::blocking::blocking;
+use super::error::{ConnectError, PodError};
 use super::experiments;
+use super::launch_error::{shim, unexpected};
 use super::link::ShimLink;
-use super::node::{CniUse, Node, blocking};
+use super::node::Node;
 use super::record::PodRecord;
-use super::sandbox::{shim, unexpected};
+use super::settings::CniUse;
+
 use super::state::PodPhase;
 use crate::spec::{self, NetMode, PodConfig};
 use holdfast_kernel::id::PodId;
-use holdfast_network::cni::{CniError, CniNetwork, CniPod, NetworkList};
-use holdfast_network::{
-    self as network, Bandwidth, BridgeNetwork, HostPort, Protocol, Published, Subnet,
-};
+use holdfast_network::cni::{CniError, CniPod, NetworkList};
+use holdfast_network::{self as network, Bandwidth, HostPort, Protocol, Published, Subnet};
 use holdfast_wire::Request;
 
 /// How a pod is to be connected.
@@ -57,12 +58,14 @@ pub(super) fn validate(node: &Node, config: &PodConfig) -> Result<(), PodError> 
         return Ok(());
     }
     if !ports(config)?.is_empty() {
-        return Err(PodError::NoNetwork(
+        return Err(PodError::Connect(ConnectError::NoNetwork(
             "a port of the host cannot lead into it",
-        ));
+        )));
     }
     if !limits.is_unlimited() {
-        return Err(PodError::NoNetwork("its bandwidth cannot be limited"));
+        return Err(PodError::Connect(ConnectError::NoNetwork(
+            "its bandwidth cannot be limited",
+        )));
     }
     Ok(())
 }
@@ -81,7 +84,7 @@ pub(super) async fn attach(
     let (answer, way) = tokio::join!(link.ask(Request::OpenNetlink, &[]), way(node));
     let mut answer = answer.map_err(shim(DOING))?;
     let Some(control) = answer.descriptors.pop() else {
-        return Err(unexpected(DOING, &answer));
+        return Err(unexpected(DOING, &answer).into());
     };
     let (owner, record, way) = (Arc::clone(node), pod.clone(), way?);
     let step = blocking(move || {
@@ -233,7 +236,7 @@ fn ports(config: &PodConfig) -> Result<Vec<HostPort>, PodError> {
             "" => None,
             text => Some(
                 text.parse()
-                    .map_err(|_| PodError::HostIp(text.to_owned()))?,
+                    .map_err(|_| PodError::Connect(ConnectError::HostIp(text.to_owned())))?,
             ),
         };
         Ok(HostPort {
@@ -271,22 +274,8 @@ pub(super) fn ranges(text: &str) -> Result<Vec<Subnet>, PodError> {
         .split(',')
         .map(str::trim)
         .filter(|cidr| !cidr.is_empty());
-    let range = |cidr: &str| cidr.parse().map_err(PodError::Range);
-    cidrs.map(range).collect()
-}
-
-/// Makes the built-in bridge unless the plugins' network takes its place and no pod is left on it: a machine
-/// that has another network gets no bridge that nobody uses. Blocks.
-pub(super) fn prepare(
-    bridge: &BridgeNetwork,
-    cni: &CniNetwork,
-    cni_use: CniUse,
-) -> Result<(), PodError> {
-    let plugins = cni_use == CniUse::WhenConfigured && !matches!(cni.configured(), Ok(None));
-    if plugins && !bridge.is_used() {
-        return Ok(());
-    }
-    Ok(bridge.ensure()?)
+    let range = |cidr: &str| cidr.parse().map_err(ConnectError::Range);
+    Ok(cidrs.map(range).collect::<Result<_, _>>()?)
 }
 
 /// What the networks make of the pods that were found at the daemon's start: they let go of all others.

@@ -8,40 +8,40 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use oci_spec::runtime::Spec;
 
 use super::apparmor;
+use super::blocking::blocking;
 use super::cdi;
-use super::error::PodError;
+use super::cgroups;
+use super::clock::now;
+use super::entry::PodSnapshot;
+use super::error::{HostPathError, ImageUseError, LaunchError, PodError, Refusal, RequestError};
 use super::files;
 use super::host;
 use super::image_volume;
-use super::index::PodSnapshot;
 use super::launch_error;
+use super::launch_error::unexpected;
 use super::limits;
 use super::link::{LinkError, ShimLink};
 use super::log_file;
-use super::node::{EMPTY_LAYER, Node, blocking, now};
+use super::node::{EMPTY_LAYER, Node};
 use super::patience::{DEADLINE, patiently};
 use super::process::ProcessIdentity;
 use super::propagation;
 use super::record::{self, ContainerImage, ContainerRecord, PodRecord};
-use super::sandbox::{Order, cgroup_slots, kill_and_remove, unexpected};
+use super::sandbox::Order;
 use super::seccomp::{self, Suspect};
+use super::settings::ImageVolumes;
 use super::state::{ContainerPhase, Run};
-use super::volumes::{self, ImageVolumes};
+use super::volumes;
 use crate::plan::{self, PlanContext, Stdin};
 use crate::spec::{
     self, AppArmorChoice, CdiEdits, ContainerConfig, DeviceGrant, DeviceRequest, HostDevice,
     Identity, ImageDefaults, PidMode, PodConfig, PodPaths, Signal, SpecRequest,
 };
 use holdfast_image::{Image, ImageKind};
-use holdfast_kernel::cgroup::{Cgroup, CgroupPath};
+use holdfast_kernel::cgroup::Cgroup;
 use holdfast_kernel::id::ContainerId;
 use holdfast_wire::plan::{ExperimentContainerPlan, Hooks, POD_SHM, PidNamespace};
 use holdfast_wire::{Reply, Request};
-
-/// The cgroup of a container.
-pub(super) fn cgroup_path(pod: &PodRecord, id: ContainerId) -> Result<CgroupPath, PodError> {
-    Ok(CgroupPath::new(&pod.cgroup)?.join(&id.to_string())?)
-}
 
 /// What a new record lacks: it is read from files, and so not by the thread that serves the pod.
 #[derive(Debug)]
@@ -60,10 +60,12 @@ pub(super) fn new_record(
     image: &Image,
 ) -> Result<ContainerRecord, PodError> {
     if config.security.privileged && !pod.config.security.privileged {
-        return Err(PodError::Privileged);
+        return Err(PodError::Request(RequestError::Privileged));
     }
     if image.kind == ImageKind::Artifact {
-        return Err(PodError::Artifact(config.image.image.clone()));
+        return Err(PodError::Image(ImageUseError::Artifact(
+            config.image.image.clone(),
+        )));
     }
     spec::resources::check(&config.resources)?;
     let image_volumes = image_volume::resolve(node, &config)?;
@@ -74,9 +76,11 @@ pub(super) fn new_record(
     let stop_signal = match (config.stop_signal, image.defaults.stop_signal.as_str()) {
         (Some(signal), _) => signal,
         (None, "") => Signal::TERM,
-        (None, name) => name.parse().map_err(|source| PodError::StopSignal {
-            image: config.image.image.clone(),
-            source,
+        (None, name) => name.parse().map_err(|source| {
+            PodError::Image(ImageUseError::StopSignal {
+                image: config.image.image.clone(),
+                source,
+            })
         })?,
     };
     Ok(ContainerRecord {
@@ -129,10 +133,12 @@ fn device_grants(config: &ContainerConfig) -> Result<Vec<DeviceGrant>, PodError>
 /// The nodes behind a requested device: the one that is named, or all below a directory.
 fn device_grant(request: &DeviceRequest) -> Result<Vec<DeviceGrant>, PodError> {
     let path = request.host_path.as_path();
-    let unusable = |source| PodError::RequestedFile {
-        field: "config.devices.host_path",
-        path: path.to_owned(),
-        source,
+    let unusable = |source| {
+        PodError::HostPath(HostPathError::Read {
+            field: "config.devices.host_path",
+            path: path.to_owned(),
+            source,
+        })
     };
     let real = path.canonicalize().map_err(unusable)?;
     let inside = Path::new(request.container_path.as_str());
@@ -172,7 +178,7 @@ fn launch_spec(node: &Node, pod: &PodSnapshot, record: &ContainerRecord) -> Resu
     if let PidMode::Target(id) = &record.config.security.pid
         && running(pod, *id).is_none()
     {
-        return Err(PodError::Target(id.to_string()));
+        return Err(PodError::Request(RequestError::Target(id.to_string())));
     }
     build_spec(node, pod, record, &device_grants(&record.config)?)
 }
@@ -219,7 +225,7 @@ fn build_spec(
     {
         apparmor::require(name)?;
     }
-    let cgroup = cgroup_path(&pod.pod, record.id)?;
+    let cgroup = cgroups::of_container(&pod.pod, record.id)?;
     // Updates replace the resources of the request.
     let config = ContainerConfig {
         resources: record.resources.clone(),
@@ -283,9 +289,11 @@ fn identity(node: &Node, record: &ContainerRecord) -> Result<Identity, PodError>
         passwd.as_deref(),
         group.as_deref(),
     )
-    .map_err(|source| PodError::User {
-        image: record.config.image.image.clone(),
-        source,
+    .map_err(|source| {
+        PodError::Image(ImageUseError::User {
+            image: record.config.image.image.clone(),
+            source,
+        })
     })
 }
 
@@ -351,7 +359,7 @@ fn make_cgroup(
     let limits = limits::of_spec(spec, node.cgroups.mode(), node.settings.pids_limit);
     let group = node
         .cgroups
-        .create(&cgroup_path(pod, record.id)?, &limits)?;
+        .create(&cgroups::of_container(pod, record.id)?, &limits)?;
     if spec::delegated(&pod.config, &record.config, &node.facts) {
         let inside = record.identity.uid;
         let map = pod.config.namespaces.userns.as_ref();
@@ -468,14 +476,14 @@ pub(super) async fn launch(
     if link.is_closed() {
         // The pod was stopped while the log was waited for: nothing is to be made for it any more.
         let source = LinkError::Closed;
-        return Err(PodError::Shim {
+        return Err(PodError::Launch(LaunchError::Shim {
             doing: DOING,
             source,
-        });
+        }));
     }
     let config = Arc::clone(&pod.pod.config);
     let launch = blocking(move || ready_launch(&node, &pod, &record)).await?;
-    let (slots, directories) = cgroup_slots(&launch.cgroup);
+    let (slots, directories) = cgroups::slots(&launch.cgroup);
     let mut descriptors = vec![launch.order.plan()];
     descriptors.extend(log.as_ref().map(|log| log.as_fd()));
     descriptors.extend(directories);
@@ -499,16 +507,16 @@ pub(super) async fn launch(
     };
     // Nothing is awaited from here to the sending: an end that is asked for later reaches the shim later.
     if given_up.load(Ordering::Relaxed) {
-        return Err(PodError::ContainerPhase {
+        return Err(PodError::Refused(Refusal::ContainerPhase {
             id,
             phase: "to end",
             wanted: "it was stopped before it was started",
-        });
+        }));
     }
     let answer = link.ask(request, &descriptors).await;
     let answer = answer.map_err(|error| {
         if memory_limit > 0 && launch_error::is_killed(&error) && starved(&launch.cgroup) {
-            return PodError::MemoryTooLow(memory_limit);
+            return LaunchError::MemoryTooLow(memory_limit);
         }
         seccomp::of_start(launch.suspect, |error| {
             launch_error::with_limits(launch_error::of(DOING, error), &config)
@@ -526,7 +534,7 @@ pub(super) async fn launch(
             },
             degraded,
         )),
-        _ => Err(unexpected(DOING, &answer)),
+        _ => Err(unexpected(DOING, &answer).into()),
     }
 }
 
@@ -542,7 +550,7 @@ fn ready_launch(
     record: &ContainerRecord,
 ) -> Result<Launch, PodError> {
     let spec = launch_spec(node, pod, record)?;
-    let path = cgroup_path(&pod.pod, record.id)?;
+    let path = cgroups::of_container(&pod.pod, record.id)?;
     let cgroup = match node.cgroups.open(&path)? {
         Some(cgroup) => cgroup,
         // Somebody removed it: it is made anew rather than started without limits.
@@ -565,19 +573,10 @@ fn ready_launch(
     })
 }
 
-/// Removes a container's cgroup after killing what may still be in it. Blocks; may be repeated.
-pub(super) fn release_cgroup(
-    node: &Node,
-    pod: &PodRecord,
-    id: ContainerId,
-) -> Result<(), PodError> {
-    kill_and_remove(node, &cgroup_path(pod, id)?)
-}
-
 /// Deletes everything of a container. Every step is tried; the failures come back. Blocks; may be repeated.
 pub(super) fn delete(node: &Node, pod: &PodRecord, id: ContainerId) -> Vec<PodError> {
     let mut failures = Vec::new();
-    failures.extend(release_cgroup(node, pod, id).err());
+    failures.extend(cgroups::release(&node.cgroups, pod, id).err());
     failures.extend(node.delete_layer(id).err());
     if failures.is_empty() {
         // The record goes last: as long as it is there, somebody deletes the rest.

@@ -15,9 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
 
-use super::error::PodError;
-use super::index::PodSnapshot;
-use super::node::now;
+use super::clock::now;
+use super::entry::PodSnapshot;
+use super::error::{PodError, Refusal};
 use holdfast_kernel::id::PodId;
 
 /// Most events that wait for one listener before they are thinned out.
@@ -172,7 +172,7 @@ impl Events {
         let mut listeners = self.listeners();
         listeners.retain(|listener| listener.strong_count() > 0);
         if listeners.len() >= LISTENER_LIMIT {
-            return Err(PodError::TooManyListeners(LISTENER_LIMIT));
+            return Err(PodError::Refused(Refusal::TooManyListeners(LISTENER_LIMIT)));
         }
         let queue = Arc::new(Queue::default());
         listeners.push(Arc::downgrade(&queue));
@@ -298,7 +298,10 @@ mod tests {
             .map(|_| events.listen().unwrap())
             .collect();
         let error = events.listen().unwrap_err();
-        assert!(matches!(error, PodError::TooManyListeners(LISTENER_LIMIT)));
+        assert!(matches!(
+            error,
+            PodError::Refused(Refusal::TooManyListeners(LISTENER_LIMIT))
+        ));
         drop(streams);
         events.listen().unwrap();
     }

@@ -13,12 +13,13 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 
 use super::container;
-use super::error::PodError;
-use super::index::PodSnapshot;
+use super::entry::PodSnapshot;
+use super::error::{LaunchError, PodError};
+use super::launch_error::shim;
 use super::link::ShimLink;
 use super::node::Node;
 use super::record::ContainerRecord;
-use super::sandbox::{seal, shim};
+use super::sandbox::seal;
 use super::seccomp::{self, Suspect};
 use crate::plan::{self, ExecRequest};
 use crate::spec;
@@ -112,9 +113,11 @@ pub(super) async fn run(
             read = &mut output => { read?; end.await }
         };
         // A finished `output` must not be polled again; draining reads on until the pipes end or the time is up.
-        status.map_err(|_| PodError::Shim {
-            doing: "wait for the command",
-            source: super::link::LinkError::Closed,
+        status.map_err(|_| {
+            PodError::Launch(LaunchError::Shim {
+                doing: "wait for the command",
+                source: super::link::LinkError::Closed,
+            })
         })
     };
     let finished = match timeout {

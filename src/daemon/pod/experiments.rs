@@ -3,54 +3,12 @@
 use nix::sys::time::TimeValLike;
 use nix::time::{ClockId, clock_gettime};
 
-use super::error::PodError;
+use super::error::{ExperimentRefusal, PodError, RequestError};
 use super::node::Node;
 use crate::spec::experiments::{Experiment, TimeOffsets};
 use crate::spec::{PodConfig, SpecError};
 use holdfast_network::Bandwidth;
 use holdfast_wire::Protocol;
-
-/// Why a pod cannot have the experiments that it asks for.
-#[derive(Debug, thiserror::Error)]
-pub enum ExperimentRefusal {
-    /// The node does not allow one of them.
-    #[error(
-        "annotation {annotation} = {value:?} asks for an experiment that this node does not allow; put \
-         {experiment:?} into experiments.allow of its configuration",
-        experiment = experiment.as_str()
-    )]
-    Forbidden {
-        /// Which experiment.
-        experiment: Experiment,
-        /// Key of the annotation.
-        annotation: String,
-        /// Its value.
-        value: String,
-    },
-    /// The shim program is of an earlier release.
-    #[error(
-        "the pod asks for experiments, which the installed holdfast-shim does not know (protocol {0}); install \
-         holdfastd and holdfast-shim of the same release"
-    )]
-    Shim(Protocol),
-    /// The network namespace of that pod cannot be joined.
-    #[error("annotation {} = {wanted:?}: {reason}", Experiment::JoinNetwork.annotation())]
-    Join {
-        /// What was asked for.
-        wanted: String,
-        /// Why not, and what would do.
-        reason: &'static str,
-    },
-    /// There is no one pod with the id whose network namespace is to be joined.
-    #[error("annotation {} = {wanted:?}: find that pod", Experiment::JoinNetwork.annotation())]
-    JoinId {
-        /// What was asked for.
-        wanted: String,
-        /// Why not.
-        #[source]
-        source: Box<PodError>,
-    },
-}
 
 /// The version in which the shim of a new pod is spoken to: what it needs, so that the release before this one
 /// understands every pod without experiments.
@@ -75,16 +33,20 @@ pub(super) fn check(node: &Node, config: &PodConfig) -> Result<(), PodError> {
             continue;
         };
         if !node.settings.experiments.contains(&experiment) {
-            return Err(PodError::Experiment(ExperimentRefusal::Forbidden {
-                experiment,
-                annotation: key.clone(),
-                value: value.clone(),
-            }));
+            return Err(PodError::Request(RequestError::Experiment(
+                ExperimentRefusal::Forbidden {
+                    experiment,
+                    annotation: key.clone(),
+                    value: value.clone(),
+                },
+            )));
         }
     }
     let protocol = node.spawner.protocol();
     if protocol < Protocol::THIRD {
-        return Err(PodError::Experiment(ExperimentRefusal::Shim(protocol)));
+        return Err(PodError::Request(RequestError::Experiment(
+            ExperimentRefusal::Shim(protocol),
+        )));
     }
     config.experiments.time_offsets.map_or(Ok(()), check_clocks)
 }
@@ -100,7 +62,10 @@ fn check_clocks(offsets: TimeOffsets) -> Result<(), PodError> {
                 "{name} would be before 0, as the node has run for {seconds} s; give at least {name}=-{seconds}s"
             );
             let field = Experiment::TimeOffsets.annotation();
-            return Err(PodError::Spec(SpecError::Invalid { field, reason }));
+            return Err(PodError::Request(RequestError::Spec(SpecError::Invalid {
+                field,
+                reason,
+            })));
         }
     }
     Ok(())
@@ -118,7 +83,10 @@ pub(super) fn check_bandwidth(limits: Bandwidth) -> Result<(), PodError> {
         None => "annotation kubernetes.io/egress-bandwidth",
     };
     let field = field.to_owned();
-    Err(PodError::Spec(SpecError::Invalid { field, reason }))
+    Err(PodError::Request(RequestError::Spec(SpecError::Invalid {
+        field,
+        reason,
+    })))
 }
 
 #[cfg(test)]

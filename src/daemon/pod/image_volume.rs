@@ -2,30 +2,17 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-
-use super::error::PodError;
+use super::error::{ImageUseError, PodError};
 use super::node::Node;
-use super::record::ContainerRecord;
+use super::record::{ContainerRecord, ImageVolume};
 use crate::plan::ImageTree;
 use crate::spec::{ContainerConfig, VolumeSource};
 use holdfast_image::{LayerName, lower_layers};
 
-/// An image that is a volume of a container, as it was when the container was created.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct ImageVolume {
-    /// Which of the request's mounts.
-    pub mount: usize,
-    /// The image's id. Records of earlier releases have a name with a digest here.
-    pub digest: String,
-    /// Its layers, the bottom one first.
-    pub layers: Vec<LayerName>,
-}
-
 /// Finds the images of all volumes.
 ///
 /// # Errors
-/// [`PodError::VolumeImageMissing`] names the first that is not in the store.
+/// [`ImageUseError::VolumeMissing`] names the first that is not in the store.
 pub(super) fn resolve(node: &Node, config: &ContainerConfig) -> Result<Vec<ImageVolume>, PodError> {
     let mut found = Vec::new();
     for (mount, volume) in config.mounts.iter().enumerate() {
@@ -33,10 +20,10 @@ pub(super) fn resolve(node: &Node, config: &ContainerConfig) -> Result<Vec<Image
             continue;
         };
         let Some(present) = node.images.resolve(&image.image) else {
-            return Err(PodError::VolumeImageMissing {
+            return Err(PodError::Image(ImageUseError::VolumeMissing {
                 mount,
                 image: image.image.clone(),
-            });
+            }));
         };
         found.push(ImageVolume {
             mount,
@@ -62,18 +49,18 @@ pub(super) fn layers(node: &Node, config: &ContainerConfig) -> Vec<LayerName> {
 /// Checks that every image has the directory that is asked for. Blocks.
 ///
 /// # Errors
-/// [`PodError::VolumeSubPath`] names the first that has not.
+/// [`ImageUseError::VolumeSubPath`] names the first that has not.
 pub(super) fn check(node: &Node, record: &ContainerRecord) -> Result<(), PodError> {
     for volume in &record.image_volumes {
         let source = &record.config.mounts[volume.mount].source;
         if let VolumeSource::Image { image, sub_path } = source
             && !node.images.is_directory(&volume.layers, sub_path)?
         {
-            return Err(PodError::VolumeSubPath {
+            return Err(PodError::Image(ImageUseError::VolumeSubPath {
                 mount: volume.mount,
                 image: image.image.clone(),
                 sub_path: sub_path.clone(),
-            });
+            }));
         }
     }
     Ok(())

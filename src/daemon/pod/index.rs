@@ -6,42 +6,10 @@ use std::iter;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::sync::{mpsc, watch};
-
-use super::command::Command;
-use super::error::PodError;
-use super::link::ShimLink;
-use super::record::{ContainerRecord, PodRecord};
+use super::entry::PodEntry;
+use super::error::LookupError;
 use crate::spec::PodMetadata;
 use holdfast_kernel::id::{ContainerId, ID_DIGITS, PodId, candidates};
-
-/// What readers see of a pod: immutable, replaced as a whole at every change.
-#[derive(Debug, Clone)]
-pub(crate) struct PodSnapshot {
-    /// The pod.
-    pub pod: Arc<PodRecord>,
-    /// Its containers.
-    pub containers: BTreeMap<ContainerId, Arc<ContainerRecord>>,
-}
-
-/// The outcome of making a pod; `None` while it is under way.
-pub(super) type Made = Option<Result<(), Arc<PodError>>>;
-
-/// One pod.
-#[derive(Debug)]
-pub(super) struct PodEntry {
-    /// Its identifier.
-    pub id: PodId,
-    /// What readers see.
-    pub snapshot: ArcSwap<PodSnapshot>,
-    /// Requests to its task.
-    pub mailbox: mpsc::UnboundedSender<Command>,
-    /// How its making ended.
-    pub made: watch::Receiver<Made>,
-    /// Its shim, while there is one.
-    pub link: ArcSwapOption<ShimLink>,
-}
 
 /// What the kubelet calls a pod: two pods never share it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -135,16 +103,16 @@ impl Index {
     }
 
     /// The pod with this id or with this unique prefix.
-    pub(super) fn pod(&self, id: &str) -> Result<Arc<PodEntry>, PodError> {
+    pub(super) fn pod(&self, id: &str) -> Result<Arc<PodEntry>, LookupError> {
         find(&read(&self.pods), "pod sandbox", id)?
             .map(|(_, entry)| entry)
-            .ok_or_else(|| PodError::UnknownPod(id.to_owned()))
+            .ok_or_else(|| LookupError::UnknownPod(id.to_owned()))
     }
 
     /// The container with this id or with this unique prefix, and its pod.
-    pub(super) fn container(&self, id: &str) -> Result<(ContainerId, Arc<PodEntry>), PodError> {
+    pub(super) fn container(&self, id: &str) -> Result<(ContainerId, Arc<PodEntry>), LookupError> {
         find(&read(&self.containers), "container", id)?
-            .ok_or_else(|| PodError::UnknownContainer(id.to_owned()))
+            .ok_or_else(|| LookupError::UnknownContainer(id.to_owned()))
     }
 }
 
@@ -153,13 +121,13 @@ fn find<K, V>(
     map: &BTreeMap<K, V>,
     what: &'static str,
     prefix: &str,
-) -> Result<Option<(K, V)>, PodError>
+) -> Result<Option<(K, V)>, LookupError>
 where
     K: Ord + Copy + fmt::Display + FromStr,
     V: Clone,
 {
     if prefix.is_empty() {
-        return Err(PodError::EmptyId(what));
+        return Err(LookupError::EmptyId(what));
     }
     if prefix.len() > ID_DIGITS {
         return Ok(None);
@@ -179,7 +147,7 @@ where
         return Ok(Some((*key, value.clone())));
     }
     let several = iter::once(key).chain(matching.map(|(key, _)| key));
-    Err(PodError::Ambiguous {
+    Err(LookupError::Ambiguous {
         what,
         prefix: prefix.to_owned(),
         candidates: candidates(several),
@@ -213,7 +181,7 @@ mod tests {
         );
         assert!(matches!(
             find(&map, "pod sandbox", ""),
-            Err(PodError::EmptyId(_))
+            Err(LookupError::EmptyId(_))
         ));
     }
 }

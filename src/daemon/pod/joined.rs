@@ -12,17 +12,15 @@
 
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Pods;
-use super::error::PodError;
-use super::experiments::ExperimentRefusal;
-use super::index::PodSnapshot;
+use super::entry::PodSnapshot;
+use super::error::{ExperimentRefusal, LaunchError, PodError, RequestError};
+use super::launch_error::{shim, unexpected};
 use super::link::{LinkError, ShimLink};
 use super::node::Node;
 use super::record::PodRecord;
-use super::sandbox::{shim, unexpected};
+
 use super::state::PodPhase;
 use crate::spec::experiments::PodReference;
 use crate::spec::{NetMode, PodConfig};
@@ -61,7 +59,10 @@ pub(super) fn owner(node: &Node, config: &PodConfig) -> Result<Option<PodId>, Po
 
 fn refused(wanted: &PodReference, reason: &'static str) -> PodError {
     let wanted = wanted.to_string();
-    PodError::Experiment(ExperimentRefusal::Join { wanted, reason })
+    PodError::Request(RequestError::Experiment(ExperimentRefusal::Join {
+        wanted,
+        reason,
+    }))
 }
 
 /// The ready pod that a reference means.
@@ -70,10 +71,10 @@ fn find(node: &Node, wanted: &PodReference) -> Result<Arc<PodSnapshot>, PodError
     match wanted {
         PodReference::Id(id) => {
             let unknown = |error| {
-                PodError::Experiment(ExperimentRefusal::JoinId {
+                PodError::Request(RequestError::Experiment(ExperimentRefusal::JoinId {
                     wanted: id.clone(),
-                    source: Box::new(error),
-                })
+                    source: error,
+                }))
             };
             let entry = node.index.pod(id).map_err(unknown)?;
             let found = entry.snapshot.load_full();
@@ -114,30 +115,17 @@ pub(super) async fn namespace(node: &Node, pod: &PodRecord) -> Result<Option<Own
     };
     let entry = node.index.pod(&owner.to_string())?;
     let link: Option<Arc<ShimLink>> = entry.link.load_full();
-    let link = link.ok_or(PodError::Shim {
+    let link = link.ok_or(PodError::Launch(LaunchError::Shim {
         doing: DOING,
         source: LinkError::Closed,
-    })?;
+    }))?;
     let mut answer = link
         .ask(Request::Inventory, &[])
         .await
         .map_err(shim(DOING))?;
     match (&answer.body, answer.descriptors.pop()) {
         (Reply::Inventory { pause: Some(_), .. }, Some(namespace)) => Ok(Some(namespace)),
-        _ => Err(unexpected(DOING, &answer)),
-    }
-}
-
-impl Pods {
-    /// The owner of the network namespace that a pod has joined, and whether it still connects it.
-    pub(crate) fn joined_network(&self, pod: &PodRecord) -> Option<(PodId, Connection)> {
-        let owner = pod.network_owner?;
-        Some((owner, connected(&self.0, owner).0))
-    }
-
-    /// Where the network namespace of a pod is pinned: its own, or the one that it has joined.
-    pub(crate) fn netns_path(&self, pod: &PodRecord) -> PathBuf {
-        self.0.netns_path(pod.network_owner.unwrap_or(pod.id))
+        _ => Err(unexpected(DOING, &answer).into()),
     }
 }
 
@@ -150,7 +138,7 @@ pub(crate) enum Connection {
     Lost,
 }
 
-fn connected(node: &Node, owner: PodId) -> (Connection, Vec<IpAddr>) {
+pub(super) fn connected(node: &Node, owner: PodId) -> (Connection, Vec<IpAddr>) {
     let found = node.index.pod(&owner.to_string());
     let snapshot = found.map(|entry| entry.snapshot.load_full());
     match snapshot {

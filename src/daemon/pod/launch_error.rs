@@ -6,32 +6,166 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::error::{ErrorKind, PodError};
-use super::link::LinkError;
+use super::error::ErrorKind;
+use super::link::{Answer, LinkError};
 use crate::spec::PodConfig;
 use holdfast_wire::{Failure, Step};
 
-/// The error of a launch that the shim reports, with what the daemon can find out about it.
-pub(super) fn of(doing: &'static str, error: LinkError) -> PodError {
+/// Why the shim could not start a process as the request asks.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LaunchError {
+    /// The request or the image asks the start for something that cannot be had.
+    #[error("{doing}: {remedy}")]
+    Refused {
+        /// What was attempted.
+        doing: &'static str,
+        /// Which field it is about, what is wrong, and what would do.
+        remedy: &'static str,
+        /// What the shim said.
+        #[source]
+        source: LinkError,
+    },
+    /// The kernel killed the container's process before its program ran.
+    #[error(
+        "linux.resources.memory_limit_in_bytes: invalid value {0}: the kernel killed the container's process for want of \
+         memory before its program ran; give more"
+    )]
+    MemoryTooLow(i64),
+    /// A seccomp profile forbids what the start of a process needs.
+    #[error(
+        "{place}: the profile forbids {calls}, without which the process cannot start; allow it there"
+    )]
+    SeccompForbids {
+        /// Field of the request, and the profile.
+        place: String,
+        /// The system calls.
+        calls: String,
+        /// What the shim said.
+        #[source]
+        source: LinkError,
+    },
+    /// The pod's own limits forbid its processes the namespaces that they need.
+    #[error(
+        "{doing}: linux.sysctls: {limits}; the pod's own containers need namespaces and get no further one; give at \
+         least {enough}, or leave it out"
+    )]
+    NamespaceLimits {
+        /// What was attempted.
+        doing: &'static str,
+        /// The limits that may be too low, as KEY=VALUE.
+        limits: String,
+        /// What is surely enough.
+        enough: u64,
+        /// What the shim said.
+        #[source]
+        source: LinkError,
+    },
+    /// A kernel parameter cannot be set.
+    #[error("linux.sysctls[{key:?}]: cannot set {value:?}: {remedy}")]
+    Sysctl {
+        /// Which.
+        key: String,
+        /// To what.
+        value: String,
+        /// What is wrong, and what would do.
+        remedy: &'static str,
+        /// Why.
+        #[source]
+        source: LinkError,
+    },
+    /// The owners of a volume's files cannot be mapped.
+    #[error(
+        "{doing}: the owners of files below {path} cannot be mapped by the pod's user namespace, because {file_system} \
+         mounts cannot do that; leave uidMappings and gidMappings out, or put the volume on ext4, xfs, btrfs or a tmpfs"
+    )]
+    IdMap {
+        /// What was attempted.
+        doing: &'static str,
+        /// The volume's path on the host.
+        path: String,
+        /// The type of its file system.
+        file_system: String,
+        /// What the shim said.
+        #[source]
+        source: LinkError,
+    },
+    /// The shim failed at it.
+    #[error("{doing}")]
+    Shim {
+        /// What was attempted.
+        doing: &'static str,
+        /// Why it failed.
+        #[source]
+        source: LinkError,
+    },
+}
+
+impl LaunchError {
+    /// Returns the kind of this failure.
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::MemoryTooLow(_) | Self::SeccompForbids { .. } | Self::NamespaceLimits { .. } => {
+                ErrorKind::FailedPrecondition
+            }
+            Self::Refused { source, .. }
+            | Self::Sysctl { source, .. }
+            | Self::IdMap { source, .. }
+            | Self::Shim { source, .. } => of_link(source),
+        }
+    }
+}
+
+fn of_link(error: &LinkError) -> ErrorKind {
     match error {
-        LinkError::Failed(failure) if failure.step == Step::IdMap => PodError::IdMap {
+        LinkError::Closed => ErrorKind::Unavailable,
+        LinkError::Strange(_) | LinkError::Earlier { .. } => ErrorKind::FailedPrecondition,
+        LinkError::Failed(failure) => kind(failure),
+        LinkError::Connect(_)
+        | LinkError::Send(_)
+        | LinkError::Frame(_)
+        | LinkError::Unexpected(_) => ErrorKind::Internal,
+    }
+}
+
+/// Returns a function that adds what was attempted to an error of the link.
+pub(super) fn shim(doing: &'static str) -> impl FnOnce(LinkError) -> LaunchError {
+    move |source| LaunchError::Shim { doing, source }
+}
+
+/// Returns the error of a reply that the protocol does not allow here.
+pub(super) fn unexpected(doing: &'static str, answer: &Answer) -> LaunchError {
+    let text = format!(
+        "{:?} with {} descriptors",
+        answer.body,
+        answer.descriptors.len()
+    );
+    LaunchError::Shim {
+        doing,
+        source: LinkError::Unexpected(text),
+    }
+}
+
+/// The error of a launch that the shim reports, with what the daemon can find out about it.
+pub(super) fn of(doing: &'static str, error: LinkError) -> LaunchError {
+    match error {
+        LinkError::Failed(failure) if failure.step == Step::IdMap => LaunchError::IdMap {
             doing,
             file_system: file_system(Path::new(&failure.object)),
             path: failure.object.clone(),
             source: LinkError::Failed(failure),
         },
         LinkError::Failed(failure) => match remedy(&failure) {
-            Some(remedy) => PodError::Launch {
+            Some(remedy) => LaunchError::Refused {
                 doing,
                 remedy,
                 source: LinkError::Failed(failure),
             },
-            None => PodError::Shim {
+            None => LaunchError::Shim {
                 doing,
                 source: LinkError::Failed(failure),
             },
         },
-        source => PodError::Shim { doing, source },
+        source => LaunchError::Shim { doing, source },
     }
 }
 
@@ -104,9 +238,9 @@ const ENOUGH: u64 = 256;
 
 /// A failure to make what the kernel counts, with the limits that the pod has set itself. unshare(2), fsmount(2) and
 /// open_tree(2) answer ENOSPC there.
-pub(super) fn with_limits(error: PodError, pod: &PodConfig) -> PodError {
+pub(super) fn with_limits(error: LaunchError, pod: &PodConfig) -> LaunchError {
     match error {
-        PodError::Shim {
+        LaunchError::Shim {
             doing,
             source: LinkError::Failed(failure),
         } => {
@@ -116,8 +250,8 @@ pub(super) fn with_limits(error: PodError, pod: &PodConfig) -> PodError {
             };
             let source = LinkError::Failed(failure);
             match limits.is_empty() {
-                true => PodError::Shim { doing, source },
-                false => PodError::NamespaceLimits {
+                true => LaunchError::Shim { doing, source },
+                false => LaunchError::NamespaceLimits {
                     doing,
                     limits,
                     enough: ENOUGH,
@@ -146,15 +280,15 @@ pub(super) fn is_killed(error: &LinkError) -> bool {
 }
 
 /// As [`of`], of a pod's pause and of what is done in its namespaces.
-pub(super) fn of_pod(doing: &'static str, error: LinkError) -> PodError {
+pub(super) fn of_pod(doing: &'static str, error: LinkError) -> LaunchError {
     let LinkError::Failed(failure) = &error else {
-        return PodError::Shim {
+        return LaunchError::Shim {
             doing,
             source: error,
         };
     };
     match (failure.step, failure.object.split_once('=')) {
-        (Step::Sysctl, Some((path, value))) => PodError::Sysctl {
+        (Step::Sysctl, Some((path, value))) => LaunchError::Sysctl {
             // As people write it, unless a component of it has a dot.
             key: match path.contains('.') {
                 true => path.to_owned(),
@@ -164,7 +298,7 @@ pub(super) fn of_pod(doing: &'static str, error: LinkError) -> PodError {
             remedy: sysctl_remedy(Errno::from_raw(failure.errno)),
             source: LinkError::Failed(failure.clone()),
         },
-        _ => PodError::Shim {
+        _ => LaunchError::Shim {
             doing,
             source: error,
         },
@@ -369,7 +503,7 @@ mod tests {
             ..failure
         });
         let error = of("start the container", failed);
-        let got = matches!(error, PodError::Launch { .. });
+        let got = matches!(error, LaunchError::Refused { .. });
         assert_eq!(got, wanted.is_some(), "{error}");
         let text = error.to_string();
         assert!(text.contains(wanted.unwrap_or_default()), "{text}");
@@ -437,7 +571,7 @@ mod tests {
             let error = with_limits(of("start", LinkError::Failed(failed)), &pod);
             let Some(wanted) = wanted else {
                 assert!(
-                    matches!(error, PodError::Shim { .. }),
+                    matches!(error, LaunchError::Shim { .. }),
                     "{sysctls:?}: {error}"
                 );
                 continue;

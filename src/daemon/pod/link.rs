@@ -38,7 +38,7 @@ const RESEND: [Duration; 3] = [
 
 /// Why a shim did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-pub enum LinkError {
+pub(crate) enum LinkError {
     /// There is no shim behind the socket.
     #[error("connect to the pod's shim")]
     Connect(#[source] io::Error),

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{Mode, mkdirat};
 
-use super::error::PodError;
+use super::error::{HostPathError, PodError};
 use crate::spec::{ContainerConfig, PodConfig};
 
 /// Where a container's log is, unless logging is off: both the directory and the path must be given.
@@ -28,7 +28,7 @@ pub(super) fn path(pod: &PodConfig, container: &ContainerConfig) -> Option<PathB
 /// Opens the log for appending and makes it, with the directories above, when it is missing.
 ///
 /// # Errors
-/// [`PodError::Log`] names the path.
+/// [`HostPathError::Log`] names the path.
 pub(super) fn open_log(
     pod: &PodConfig,
     container: &ContainerConfig,
@@ -38,7 +38,7 @@ pub(super) fn open_log(
     };
     open_below(directory.as_path(), Path::new(&container.log_path))
         .map(Some)
-        .map_err(|source| PodError::Log { path, source })
+        .map_err(|source| PodError::HostPath(HostPathError::Log { path, source }))
 }
 
 fn open_below(directory: &Path, relative: &Path) -> io::Result<OwnedFd> {

@@ -17,11 +17,15 @@
 mod admit;
 mod apparmor;
 mod archive;
+mod blocking;
 mod cdi;
+mod cgroups;
+mod clock;
 mod command;
 mod connect;
 mod container;
 mod debt;
+mod entry;
 mod error;
 mod events;
 mod exec;
@@ -51,6 +55,7 @@ mod sandbox;
 mod scope;
 mod seccomp;
 mod session;
+mod settings;
 mod shown;
 mod spawn;
 mod state;
@@ -64,30 +69,32 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::oneshot;
 
 pub(crate) use debt::{Debt, DebtKind};
-pub(crate) use error::{ErrorKind, PodError};
+pub(crate) use entry::PodSnapshot;
+pub(crate) use error::{ErrorKind, LookupError, PodError, RequestError};
+use error::{ImageUseError, Refusal};
 pub(crate) use events::{EventKind, EventStream, PodEvent, StreamEnd};
 pub(crate) use exec::OUTPUT_LIMIT;
-pub(crate) use index::PodSnapshot;
 pub(crate) use joined::Connection;
 pub(crate) use namespaces::{ProcessNamespaces, Role};
-pub(crate) use node::{CniUse, PodSettings};
 pub(crate) use record::{ContainerRecord, PodRecord, PodResources};
 pub(crate) use session::{Session, SessionEnd, Streams, Terminal};
+pub(crate) use settings::{CniUse, ImageVolumes, PodSettings};
 pub(crate) use state::{ContainerPhase, Exit, PodPhase};
 #[cfg(test)]
 pub(crate) use stats::Descriptors;
 pub(crate) use stats::{
     BlockDevice, ContainerStats, GroupMeasures, PodMeasures, PodStats, StoreSpace, Traffic,
 };
-pub(crate) use volumes::ImageVolumes;
 
+use blocking::blocking;
+use clock::now;
 use command::{Answer, Command};
-use index::{Made, PodEntry, PodKey};
-use node::{Node, blocking, now};
+use entry::{PodEntry, new_entry};
+use index::PodKey;
+use node::Node;
 use patience::{DEADLINE, patiently};
 use task::Task;
 
@@ -106,26 +113,6 @@ pub(crate) type Outcome<T> = Result<T, Arc<PodError>>;
 /// All pods of this machine. Clones are the same pods.
 #[derive(Debug, Clone)]
 pub(crate) struct Pods(Arc<Node>);
-
-/// A new pod's place in the index, the requests that it will get and the word that it is made.
-fn new_entry(
-    snapshot: PodSnapshot,
-) -> (
-    Arc<PodEntry>,
-    mpsc::UnboundedReceiver<Command>,
-    watch::Sender<Made>,
-) {
-    let (sender, mailbox) = mpsc::unbounded_channel();
-    let (told, made) = watch::channel(None);
-    let entry = PodEntry {
-        id: snapshot.pod.id,
-        snapshot: ArcSwap::from_pointee(snapshot),
-        mailbox: sender,
-        made,
-        link: ArcSwapOption::empty(),
-    };
-    (Arc::new(entry), mailbox, told)
-}
 
 impl Pods {
     /// Takes over what an earlier daemon left, and serves it.
@@ -182,12 +169,12 @@ impl Pods {
         let outcome = made
             .wait_for(Option::is_some)
             .await
-            .map_err(|_| PodError::Gone)?
+            .map_err(|_| PodError::Refused(Refusal::Gone))?
             .clone();
         match outcome {
             Some(Ok(())) => Ok(entry.id),
             Some(Err(error)) => Err(error),
-            None => Err(Arc::new(PodError::Gone)),
+            None => Err(Arc::new(PodError::Refused(Refusal::Gone))),
         }
     }
 
@@ -236,8 +223,8 @@ impl Pods {
     async fn ask_pod(&self, id: &str, command: impl FnOnce(Answer<()>) -> Command) -> Outcome<()> {
         match self.0.index.pod(id) {
             Ok(entry) => gone_is_done(ask(&entry, command).await),
-            Err(PodError::UnknownPod(_)) => Ok(()),
-            Err(error) => Err(Arc::new(error)),
+            Err(LookupError::UnknownPod(_)) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -248,7 +235,7 @@ impl Pods {
     pub(crate) fn pod(&self, id: &str) -> Result<Arc<PodSnapshot>, PodError> {
         let snapshot = self.0.index.pod(id)?.snapshot.load_full();
         if snapshot.pod.phase == PodPhase::Creating {
-            return Err(PodError::UnknownPod(id.to_owned()));
+            return Err(PodError::Lookup(LookupError::UnknownPod(id.to_owned())));
         }
         Ok(joined::shown(&self.0, snapshot))
     }
@@ -274,7 +261,7 @@ impl Pods {
         let entry = self.0.index.pod(pod)?;
         seccomp::pin(&self.0, &mut config.security.seccomp).await?;
         let reference = config.image.image.clone();
-        let missing = || Arc::new(PodError::ImageMissing(reference.clone()));
+        let missing = || Arc::new(PodError::Image(ImageUseError::Missing(reference.clone())));
         let image = self.0.images.resolve(&reference).ok_or_else(missing)?;
         let mut layers = image.layers.clone();
         layers.extend(image_volume::layers(&self.0, &config));
@@ -304,8 +291,8 @@ impl Pods {
             Ok((id, entry)) => {
                 gone_is_done(ask(&entry, |answer| Command::Stop(id, grace, answer)).await)
             }
-            Err(PodError::UnknownContainer(_)) => Ok(()),
-            Err(error) => Err(Arc::new(error)),
+            Err(LookupError::UnknownContainer(_)) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -318,8 +305,8 @@ impl Pods {
             Ok((id, entry)) => {
                 gone_is_done(ask(&entry, |answer| Command::Remove(id, answer)).await)
             }
-            Err(PodError::UnknownContainer(_)) => Ok(()),
-            Err(error) => Err(Arc::new(error)),
+            Err(LookupError::UnknownContainer(_)) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -374,7 +361,9 @@ impl Pods {
         let snapshot = entry.snapshot.load_full();
         match snapshot.containers.get(&id).cloned() {
             Some(record) => Ok((snapshot, record)),
-            None => Err(PodError::UnknownContainer(id.to_string())),
+            None => Err(PodError::Lookup(LookupError::UnknownContainer(
+                id.to_string(),
+            ))),
         }
     }
 
@@ -441,7 +430,7 @@ impl Pods {
     /// # Errors
     /// The disk refuses.
     pub(crate) async fn flush(&self) -> Result<(), PodError> {
-        archive::flush(&self.0).await
+        archive::flush_now(&self.0).await
     }
 }
 
@@ -450,14 +439,16 @@ async fn ask<T>(entry: &PodEntry, command: impl FnOnce(Answer<T>) -> Command) ->
     entry
         .mailbox
         .send(command(sender))
-        .map_err(|_| PodError::Gone)?;
-    receiver.await.map_err(|_| PodError::Gone)?
+        .map_err(|_| PodError::Refused(Refusal::Gone))?;
+    receiver
+        .await
+        .map_err(|_| PodError::Refused(Refusal::Gone))?
 }
 
 /// A pod that vanished under a stop or a removal is stopped and removed.
 fn gone_is_done(outcome: Outcome<()>) -> Outcome<()> {
     match outcome {
-        Err(error) if matches!(*error, PodError::Gone) => Ok(()),
+        Err(error) if matches!(*error, PodError::Refused(Refusal::Gone)) => Ok(()),
         other => other,
     }
 }

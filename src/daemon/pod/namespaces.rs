@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::index::PodSnapshot;
+use super::entry::PodSnapshot;
 use super::process::ProcessIdentity;
 use super::state::ContainerPhase;
 

@@ -1,7 +1,6 @@
 //! What all pods of this machine share: settings, stores, the network, the cgroup hierarchy.
 
 use holdfast_kernel::error_chain;
-use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,20 +11,18 @@ use nix::unistd::{AccessFlags, faccessat};
 
 use super::apparmor;
 use super::archive::Archive;
-use super::connect;
+use super::cgroups;
 use super::debt::Debts;
-use super::error::PodError;
+use super::error::{PlacementError, PodError};
 use super::events::Events;
 use super::host;
 use super::index::Index;
 use super::readiness::Readiness;
-use super::scope;
+use super::settings::{CniUse, PodSettings};
 use super::spawn::Spawner;
 use super::stats::Samples;
-use super::volumes::ImageVolumes;
 use crate::plan::CgroupMounts;
 use crate::plan::seccomp::FilterCache;
-use crate::spec::experiments::Experiment;
 use crate::spec::{self, HostFacts};
 use crate::systemd::{self, Slice, Systemd};
 use holdfast_disk::{Dir, Durability, FileName, FsSpace};
@@ -33,52 +30,9 @@ use holdfast_image::ImageStore;
 use holdfast_kernel::cgroup::{CgroupPath, Driver, Hierarchy, Mode};
 use holdfast_kernel::id::{ContainerId, PodId};
 use holdfast_kernel::sys::{path, proc};
-use holdfast_network::cni::{CniNetwork, CniSettings};
-use holdfast_network::{BridgeNetwork, BridgeSettings, NetnsName, netns};
+use holdfast_network::cni::CniNetwork;
+use holdfast_network::{BridgeNetwork, NetnsName, netns};
 use holdfast_wire::plan::STORE_MOUNT;
-
-/// What the configuration decides about pods.
-#[derive(Debug, Clone)]
-pub(crate) struct PodSettings {
-    /// Directory of volatile state, on a tmpfs where there is one.
-    pub run_dir: PathBuf,
-    /// Directory of durable state: images and the containers' writable layers.
-    pub root_dir: PathBuf,
-    /// The shim program.
-    pub shim: PathBuf,
-    /// Cgroup below which pods without a cgroup parent get theirs.
-    pub cgroup_parent: String,
-    /// Who makes the cgroups of pods; without it systemd where it runs the machine and cgroup v2 is there.
-    pub cgroup_driver: Option<Driver>,
-    /// Most tasks in a container that sets no limit; none for no limit.
-    pub pids_limit: Option<u64>,
-    /// The built-in network, for pods that join no network of plugins; without it they have a loopback
-    /// interface only.
-    pub network: Option<BridgeSettings>,
-    /// The network of plugins.
-    pub cni: CniSettings,
-    /// When pods join that one.
-    pub cni_use: CniUse,
-    /// Directories with descriptions of CDI devices; the later ones win.
-    pub cdi_dirs: Vec<PathBuf>,
-    /// Directory in which network namespaces are pinned: /run/netns, where ip-netns(8) looks.
-    pub netns_dir: PathBuf,
-    /// What is done about the volumes that images declare.
-    pub image_volumes: ImageVolumes,
-    /// What pods may ask for that CRI has no field for.
-    pub experiments: BTreeSet<Experiment>,
-}
-
-/// When pods join the network of the plugins that are installed on the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CniUse {
-    /// Never.
-    Never,
-    /// When there is a configuration at the time.
-    WhenConfigured,
-    /// Always: without a configuration there are no new pods.
-    Always,
-}
 
 /// Shared by the tasks of all pods.
 #[derive(Debug)]
@@ -138,7 +92,7 @@ impl Node {
             .transpose()?;
         let cni = Arc::new(CniNetwork::open(settings.cni.clone())?);
         if let Some(bridge) = &network {
-            connect::prepare(bridge, &cni, settings.cni_use)?;
+            prepare_bridge(bridge, &cni, settings.cni_use)?;
         }
         let spawner = Spawner::new(&settings.shim, &settings.root_dir)?;
         let mut facts = host::facts(cgroups.mode()).map_err(system("read the machine's facts"))?;
@@ -155,7 +109,7 @@ impl Node {
             boot_id: proc::boot_id().map_err(system("read the boot id"))?,
             filters: FilterCache::default(),
             spawner,
-            debts: Debts::adopt(&run, &root).and_then(|()| Debts::open(&root))?,
+            debts: Debts::open(&root)?,
             archive: Archive::open(&root)?,
             readiness: Readiness::new(settings.cni.timeout + RELEASE_MARGIN),
             samples: Samples::default(),
@@ -351,7 +305,7 @@ impl Node {
                 Some(parent) => Slice::parse(parent)?,
                 None => Slice::of_path(&self.settings.cgroup_parent)?,
             };
-            return scope::place(id, &slice);
+            return cgroups::of_scope(id, &slice);
         }
         match parent {
             Some(parent) => Ok(CgroupPath::new(parent)?),
@@ -363,11 +317,27 @@ impl Node {
 /// Who makes the cgroups of pods on this machine.
 fn driver(wanted: Option<Driver>, mode: Mode) -> Result<Driver, PodError> {
     match (wanted, mode) {
-        (Some(Driver::Systemd), Mode::Hybrid | Mode::V1) => Err(PodError::DriverMode),
+        (Some(Driver::Systemd), Mode::Hybrid | Mode::V1) => {
+            Err(PodError::Placement(PlacementError::DriverMode))
+        }
         (Some(driver), _) => Ok(driver),
         (None, Mode::V2) if systemd::is_running() => Ok(Driver::Systemd),
         (None, _) => Ok(Driver::Cgroupfs),
     }
+}
+
+/// Makes the built-in bridge unless the plugins' network takes its place and no pod is left on it: a machine
+/// that has another network gets no bridge that nobody uses. Blocks.
+fn prepare_bridge(
+    bridge: &BridgeNetwork,
+    cni: &CniNetwork,
+    cni_use: CniUse,
+) -> Result<(), PodError> {
+    let plugins = cni_use == CniUse::WhenConfigured && !matches!(cni.configured(), Ok(None));
+    if plugins && !bridge.is_used() {
+        return Ok(());
+    }
+    Ok(bridge.ensure()?)
 }
 
 /// Name under which a pod's network namespace is pinned.
@@ -398,23 +368,6 @@ impl Node {
             &NetnsName::new(&netns_name(id))?,
         )?)
     }
-}
-
-/// Runs blocking work on the thread pool made for it.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, PodError> + Send + 'static,
-) -> Result<T, PodError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        // The work panicked, or the daemon is going down.
-        Err(_) => Err(PodError::Gone),
-    }
-}
-
-/// Nanoseconds since the epoch.
-pub(super) fn now() -> i64 {
-    let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// Name of the AppArmor profile of containers that ask for the default. Without a parser a node still works,

@@ -1,19 +1,45 @@
 //! What can be seen of pods without changing them: figures, events, and whether pods can be run at all.
 
+use std::error::Error;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Pods;
-use super::error::PodError;
+use super::blocking::blocking;
+use super::entry::PodSnapshot;
+use super::error::{LookupError, PodError};
 use super::events::EventStream;
-use super::index::PodSnapshot;
-use super::node::blocking;
+use super::joined::{self, Connection};
+use super::record::PodRecord;
 use super::stats::{self, ContainerStats, PodMeasures, PodStats, StoreSpace};
+use crate::spec::seccomp::parse_artifact;
 use holdfast_disk::TreeUsage;
 use holdfast_kernel::cgroup::Driver;
-use holdfast_kernel::id::ContainerId;
+use holdfast_kernel::id::{ContainerId, PodId};
 
 impl Pods {
+    /// The owner of the network namespace that a pod has joined, and whether it still connects it.
+    pub(crate) fn joined_network(&self, pod: &PodRecord) -> Option<(PodId, Connection)> {
+        let owner = pod.network_owner?;
+        Some((owner, joined::connected(&self.0, owner).0))
+    }
+
+    /// Where the network namespace of a pod is pinned: its own, or the one that it has joined.
+    pub(crate) fn netns_path(&self, pod: &PodRecord) -> PathBuf {
+        self.0.netns_path(pod.network_owner.unwrap_or(pod.id))
+    }
+
+    /// Whether a published profile can be used here: it is read, and compiled once. Blocks.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub(crate) fn check_profile(&self, text: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let profile = parse_artifact(text)?;
+        self.0.filters.get(&profile)?;
+        Ok(())
+    }
+
     /// Resource use of a container, from the kernel.
     ///
     /// # Errors
@@ -23,7 +49,7 @@ impl Pods {
         let mut readings = stats::containers(&self.0, wanted).await;
         readings
             .pop()
-            .ok_or_else(|| PodError::UnknownContainer(id.to_owned()))
+            .ok_or_else(|| PodError::Lookup(LookupError::UnknownContainer(id.to_owned())))
     }
 
     /// Resource use of these containers. Those that vanish meanwhile are left out.
@@ -42,7 +68,7 @@ impl Pods {
         let mut readings = stats::pods(&self.0, vec![self.pod(id)?]).await;
         readings
             .pop()
-            .ok_or_else(|| PodError::UnknownPod(id.to_owned()))
+            .ok_or_else(|| PodError::Lookup(LookupError::UnknownPod(id.to_owned())))
     }
 
     /// Resource use of these pods. Those that vanish meanwhile are left out.

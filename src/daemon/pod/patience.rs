@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::error::PodError;
+use super::error::{HostPathError, PodError, Refusal};
 
 /// How long a path may take to answer, below the time that kubelets wait for a start.
 pub(super) const DEADLINE: Duration = Duration::from_secs(100);
@@ -53,15 +53,17 @@ impl Drop for Place {
 /// Does work on a thread of its own and waits for it until a deadline. `path` is for the error.
 ///
 /// # Errors
-/// That of the work; [`PodError::PathHangs`] when there is no answer, or too many others wait for one.
+/// That of the work; [`HostPathError::Hangs`] when there is no answer, or too many others wait for one.
 pub(super) async fn patiently<T: Send + 'static>(
     path: &str,
     deadline: Duration,
     work: impl FnOnce() -> Result<T, PodError> + Send + 'static,
 ) -> Result<T, PodError> {
-    let hangs = || PodError::PathHangs {
-        path: path.to_owned(),
-        deadline,
+    let hangs = || {
+        PodError::HostPath(HostPathError::Hangs {
+            path: path.to_owned(),
+            deadline,
+        })
     };
     let place = Place::take().ok_or_else(hangs)?;
     let (done, result) = oneshot::channel();
@@ -80,7 +82,7 @@ pub(super) async fn patiently<T: Send + 'static>(
     match tokio::time::timeout(deadline, result).await {
         Ok(Ok(result)) => result,
         // The work panicked.
-        Ok(Err(_)) => Err(PodError::Gone),
+        Ok(Err(_)) => Err(PodError::Refused(Refusal::Gone)),
         Err(_) => Err(hangs()),
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
-use super::error::PodError;
+use super::error::{HostPathError, PodError};
 use crate::spec::{ContainerConfig, VolumePropagation, VolumeSource};
 use holdfast_kernel::sys::proc;
 
@@ -35,7 +35,7 @@ pub(super) fn is_wanted(config: &ContainerConfig) -> bool {
 /// yet is going to be made, so the one above it counts. Blocks on the volumes' file systems.
 ///
 /// # Errors
-/// [`PodError::Propagation`] names the first such volume and the mount; [`PodError::HostPathFile`] one below a file.
+/// [`HostPathError::Propagation`] names the first such volume and the mount; [`HostPathError::File`] one below a file.
 pub(super) fn check(config: &ContainerConfig) -> Result<(), PodError> {
     if !is_wanted(config) {
         return Ok(());
@@ -57,11 +57,11 @@ pub(super) fn check(config: &ContainerConfig) -> Result<(), PodError> {
         let id = match mount_of(path) {
             Ok(id) => id,
             Err(source) if source.kind() == io::ErrorKind::NotADirectory => {
-                return Err(PodError::HostPathFile {
+                return Err(PodError::HostPath(HostPathError::File {
                     mount: index,
                     path: path.to_owned(),
                     source,
-                });
+                }));
             }
             // The start says what is wrong with the path.
             Err(_) => continue,
@@ -71,12 +71,12 @@ pub(super) fn check(config: &ContainerConfig) -> Result<(), PodError> {
         };
         let both_ways = volume.propagation == VolumePropagation::Bidirectional;
         if !(mount.is_shared || mount.is_slave && !both_ways) {
-            return Err(PodError::Propagation {
+            return Err(PodError::HostPath(HostPathError::Propagation {
                 mount: index,
                 path: path.to_owned(),
                 point: PathBuf::from(mount.point),
                 wanted,
-            });
+            }));
         }
     }
     Ok(())

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::image_volume::ImageVolume;
 use super::process::ProcessIdentity;
 use super::state::{ContainerPhase, Exit, PodPhase};
 use crate::spec::{
@@ -163,6 +162,17 @@ pub(crate) struct ContainerImage {
     pub defaults: ImageDefaults,
 }
 
+/// An image that is a volume of a container, as it was when the container was created.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ImageVolume {
+    /// Which of the request's mounts.
+    pub mount: usize,
+    /// The image's id. Records of earlier releases have a name with a digest here.
+    pub digest: String,
+    /// Its layers, the bottom one first.
+    pub layers: Vec<LayerName>,
+}
+
 fn pod_record() -> Record<PodRecord> {
     Record::new(VERSION, LIMIT)
 }
@@ -185,7 +195,7 @@ const INTENT_PREFIX: &str = "creating.";
 
 /// Why records of a pod could not be read or written.
 #[derive(Debug, thiserror::Error)]
-pub enum StateError {
+pub(crate) enum StateError {
     /// A record.
     #[error("keep the state of the pod")]
     Record(#[from] RecordError),
@@ -199,12 +209,12 @@ pub enum StateError {
 
 impl StateError {
     /// The content is not what a record is: it was torn by a power failure.
-    pub fn is_damaged(&self) -> bool {
+    pub(crate) fn is_damaged(&self) -> bool {
         matches!(self, Self::Record(RecordError::Damaged { .. }))
     }
 
     /// The disk is full.
-    pub fn is_no_space(&self) -> bool {
+    pub(crate) fn is_no_space(&self) -> bool {
         match self {
             Self::Record(error) => error.is_no_space(),
             Self::Dir(error) => error.is_no_space(),

@@ -21,13 +21,16 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::archive::ArchivedPod;
+use super::blocking::blocking;
+use super::clock::now;
 use super::connect;
 use super::container;
+use super::entry::{PodEntry, PodSnapshot};
 use super::error::PodError;
-use super::index::{PodEntry, PodKey, PodSnapshot};
+use super::index::PodKey;
 use super::link::{LinkError, ShimLink};
 use super::new_entry;
-use super::node::{Node, blocking, now};
+use super::node::Node;
 use super::process::ProcessIdentity;
 use super::record::{self, ContainerRecord, PodRecord, PodResources, StateError};
 use super::sandbox;

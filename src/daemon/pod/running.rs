@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 
 use super::Pods;
-use super::error::{ErrorKind, PodError};
+use super::entry::PodSnapshot;
+use super::error::{ErrorKind, PodError, Refusal, RequestError};
 use super::exec::{self, ExecOutput};
-use super::index::PodSnapshot;
 use super::link::ShimLink;
 use super::record::ContainerRecord;
 use super::session::{self, Session, Streams};
@@ -44,7 +44,7 @@ impl Pods {
         timeout: Option<Duration>,
     ) -> Result<ExecOutput, PodError> {
         if command.first().is_none_or(String::is_empty) {
-            return Err(PodError::EmptyCommand);
+            return Err(PodError::Request(RequestError::EmptyCommand));
         }
         let (pod, record, link) = self.running(id, "commands run in running containers")?;
         let ran = exec::run(&self.0, &pod, &record, &link, (&command, timeout)).await;
@@ -92,11 +92,11 @@ impl Pods {
         let link = self.0.index.pod(&pod.pod.id.to_string())?.link.load_full();
         match (&record.phase, link) {
             (ContainerPhase::Running(..), Some(link)) => Ok((pod, record, link)),
-            _ => Err(PodError::ContainerPhase {
+            _ => Err(PodError::Refused(Refusal::ContainerPhase {
                 id: record.id,
                 phase: "not running",
                 wanted,
-            }),
+            })),
         }
     }
 
@@ -117,11 +117,11 @@ impl Pods {
         let snapshot = self.pod(id)?;
         match snapshot.pod.phase {
             PodPhase::Ready => Ok(snapshot.pod.id),
-            _ => Err(PodError::PodPhase {
+            _ => Err(PodError::Refused(Refusal::PodPhase {
                 id: snapshot.pod.id,
                 phase: "not ready",
                 wanted: "ports of ready sandboxes are forwarded",
-            }),
+            })),
         }
     }
 
@@ -179,10 +179,10 @@ impl Pods {
 
     fn link(&self, id: PodId) -> Result<Arc<ShimLink>, PodError> {
         let link = self.0.index.pod(&id.to_string())?.link.load_full();
-        link.ok_or(PodError::PodPhase {
+        link.ok_or(PodError::Refused(Refusal::PodPhase {
             id,
             phase: "not ready",
             wanted: "ports of ready sandboxes are forwarded",
-        })
+        }))
     }
 }

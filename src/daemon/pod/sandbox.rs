@@ -14,15 +14,16 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::blocking::blocking;
+use super::cgroups;
 use super::connect;
-use super::container;
-use super::error::PodError;
+use super::error::{PodError, RequestError};
 use super::experiments;
 use super::files;
 use super::joined;
-use super::launch_error;
-use super::link::{Answer, LinkError, ShimLink};
-use super::node::{Node, blocking};
+use super::launch_error::{self, LaunchError, shim, unexpected};
+use super::link::{LinkError, ShimLink};
+use super::node::Node;
 use super::process::ProcessIdentity;
 use super::record::{self, PodRecord};
 use super::scope;
@@ -31,14 +32,14 @@ use super::sysctls;
 use crate::plan;
 use crate::spec::{self, PodConfig, PodSpecRequest};
 use holdfast_disk::Dir;
-use holdfast_kernel::cgroup::{Cgroup, CgroupPath, Limits, Role};
+use holdfast_kernel::cgroup::{Cgroup, CgroupPath, Limits};
 use holdfast_kernel::id::ContainerId;
 use holdfast_kernel::sys::memfd;
 use holdfast_wire::plan::{
     ContainerSpecials, ExperimentContainerPlan, ExperimentPausePlan, HookedContainerPlan, Hooks,
     PauseSpecials,
 };
-use holdfast_wire::{self as wire, CgroupSlot, Event, PauseReport, Protocol, Reply, Request};
+use holdfast_wire::{self as wire, Event, PauseReport, Protocol, Reply, Request};
 
 /// How long a shim may take to end everything and itself.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
@@ -72,7 +73,7 @@ pub(super) fn pause_spec(
         pod: &pod.config,
         host: &node.facts,
         node_hostname: &node.hostname,
-        cgroups_path: pause_cgroup(pod)?.as_str(),
+        cgroups_path: cgroups::of_pause(pod)?.as_str(),
         localhost_seccomp: seccomp.as_ref(),
         joined_network: network.as_deref(),
     })?)
@@ -83,17 +84,6 @@ fn pause_plan(node: &Node, pod: &PodRecord) -> Result<ExperimentPausePlan, PodEr
     let choice = &pod.config.security.seccomp;
     let base = spec::seccomp_base(choice, &spec, &node.facts);
     plan::pause(&spec, base.as_ref(), &node.filters).map_err(seccomp::of_plan(choice))
-}
-
-/// The cgroup of a pod's pause.
-pub(super) fn pause_cgroup(pod: &PodRecord) -> Result<CgroupPath, PodError> {
-    Ok(CgroupPath::new(&pod.cgroup)?.join(&pod.id.to_string())?)
-}
-
-/// The cgroup in which everything of a pod is counted: the one that the request names, if it names one.
-pub(super) fn own_cgroup(pod: &PodRecord) -> Result<CgroupPath, PodError> {
-    let slice = scope::slice(pod).filter(|_| pod.config.cgroup_parent.is_some());
-    Ok(CgroupPath::new(slice.unwrap_or(&pod.cgroup))?)
 }
 
 /// Makes everything of a pod. On failure the caller calls [`release`].
@@ -133,11 +123,11 @@ async fn prepare(
         let dir = node.make_pod_dir(pod.id)?;
         record::store_pod(&dir, &pod)?;
         files::write(&dir, &pod.config, &node.hostname)?;
-        let cgroup = match scope::slice(&pod) {
+        let cgroup = match cgroups::slice(&pod) {
             Some(_) => None,
             None => Some(
                 node.cgroups
-                    .create(&pause_cgroup(&pod)?, &Limits::default())?,
+                    .create(&cgroups::of_pause(&pod)?, &Limits::default())?,
             ),
         };
         node.spawner.shim(dir.as_fd())?;
@@ -198,9 +188,11 @@ pub(super) fn seal<T: serde::Serialize>(
     pod: &PodRecord,
     plan: &T,
 ) -> Result<OwnedFd, PodError> {
-    let protocol = pod.protocol().map_err(|unspoken| PodError::Shim {
-        doing,
-        source: LinkError::Strange(Arc::new(unspoken.into())),
+    let protocol = pod.protocol().map_err(|unspoken| {
+        PodError::Launch(LaunchError::Shim {
+            doing,
+            source: LinkError::Strange(Arc::new(unspoken.into())),
+        })
     })?;
     seal_in(protocol, doing, plan)
 }
@@ -216,48 +208,15 @@ fn seal_in<T: serde::Serialize>(
         .map_err(|source| PodError::System { doing, source })
 }
 
-/// A link's error with what was attempted.
-pub(super) fn shim(doing: &'static str) -> impl FnOnce(LinkError) -> PodError {
-    move |source| PodError::Shim { doing, source }
-}
-
-/// A reply that the protocol does not allow here.
-pub(super) fn unexpected(doing: &'static str, answer: &Answer) -> PodError {
-    let text = format!(
-        "{:?} with {} descriptors",
-        answer.body,
-        answer.descriptors.len()
-    );
-    PodError::Shim {
-        doing,
-        source: LinkError::Unexpected(text),
-    }
-}
-
-/// A cgroup's directories as a request carries them.
-pub(super) fn cgroup_slots(cgroup: &Cgroup) -> (Vec<CgroupSlot>, Vec<BorrowedFd<'_>>) {
-    let memory = cgroup.memory_entry().map(|entry| entry.role);
-    let slot = |role| match role {
-        Role::Unified => CgroupSlot::Unified,
-        Role::V1(_) if Some(role) == memory => CgroupSlot::V1Memory,
-        Role::V1(_) => CgroupSlot::V1,
-    };
-    cgroup
-        .entries()
-        .into_iter()
-        .map(|entry| (slot(entry.role), entry.dir))
-        .unzip()
-}
-
 async fn start_pause(
     node: &Node,
     link: &ShimLink,
     cgroup: &Cgroup,
     order: &Order,
     joined: Option<OwnedFd>,
-) -> Result<(PauseReport, OwnedFd), PodError> {
+) -> Result<(PauseReport, OwnedFd), LaunchError> {
     const DOING: &str = "start the pod's pause process";
-    let (slots, directories) = cgroup_slots(cgroup);
+    let (slots, directories) = cgroups::slots(cgroup);
     let mut descriptors = vec![order.plan(), node.spawner.mount_namespace()];
     descriptors.extend(joined.as_ref().map(AsFd::as_fd));
     descriptors.extend(directories);
@@ -330,35 +289,31 @@ fn end_shim(node: &Node, pod: &PodRecord) -> Result<(), PodError> {
 fn end_processes(node: &Node, pod: &PodRecord, containers: &[ContainerId]) -> Vec<PodError> {
     let mut failures = Vec::new();
     for id in containers {
-        failures.extend(container::release_cgroup(node, pod, *id).err());
+        failures.extend(cgroups::release(&node.cgroups, pod, *id).err());
     }
     failures.extend(release_pause(node, pod).err());
     failures
 }
 
 fn release_pause(node: &Node, pod: &PodRecord) -> Result<(), PodError> {
-    let path = pause_cgroup(pod)?;
-    kill_and_remove(node, &path)?;
-    if pod.config.cgroup_parent.is_none() && scope::slice(pod).is_none() {
+    let path = cgroups::of_pause(pod)?;
+    cgroups::kill_and_remove(&node.cgroups, &path)?;
+    if pod.config.cgroup_parent.is_none() && cgroups::slice(pod).is_none() {
         // The pod's own group; our parent stays for the next pod.
         node.cgroups.remove(&CgroupPath::new(&pod.cgroup)?)?;
     }
     Ok(())
 }
 
-/// Ends everything in a cgroup and removes it.
-pub(super) fn kill_and_remove(node: &Node, path: &CgroupPath) -> Result<(), PodError> {
-    if let Some(cgroup) = node.cgroups.open(path)? {
-        cgroup.kill()?;
-    }
-    Ok(node.cgroups.remove(path)?)
-}
-
 /// Checks a request before anything is made: what is wrong with it is known without the machine.
 pub(super) fn validate(node: &Node, config: &PodConfig, pod: &PodRecord) -> Result<(), PodError> {
     match config.runtime_handler.as_str() {
         "" | "holdfast" => {}
-        other => return Err(PodError::UnknownHandler(other.to_owned())),
+        other => {
+            return Err(PodError::Request(RequestError::UnknownHandler(
+                other.to_owned(),
+            )));
+        }
     }
     experiments::check(node, config)?;
     pause_plan(node, pod)?;

@@ -10,38 +10,19 @@
 
 use std::sync::Arc;
 
+use super::blocking::blocking;
+use super::cgroups;
 use super::error::PodError;
+use super::launch_error::{shim, unexpected};
 use super::link::ShimLink;
-use super::node::{Node, blocking};
+use super::node::Node;
 use super::record::PodRecord;
-use super::sandbox::{kill_and_remove, pause_cgroup, shim, unexpected};
 use crate::systemd::{Scope, Slice};
 use holdfast_kernel::cgroup::{Cgroup, CgroupPath, Limits};
-use holdfast_kernel::id::PodId;
 use holdfast_wire::{Reply, Request};
 
 /// Group of the shim within its scope.
 const SHIM: &str = "shim";
-
-fn name(id: PodId) -> String {
-    format!("holdfast-{id}.scope")
-}
-
-/// The cgroup of a pod's scope in a slice.
-pub(super) fn place(id: PodId, slice: &Slice) -> Result<CgroupPath, PodError> {
-    Ok(CgroupPath::new(&format!(
-        "{}/{}",
-        slice.cgroup(),
-        name(id)
-    ))?)
-}
-
-/// The slice of a pod whose cgroup is a scope; none with cgroupfs.
-pub(super) fn slice(pod: &PodRecord) -> Option<&str> {
-    pod.cgroup
-        .strip_suffix(&name(pod.id))
-        .map(|slice| slice.trim_end_matches('/'))
-}
 
 /// Makes the scope around the pod's shim, and the pause's cgroup in it.
 pub(super) async fn enter(
@@ -55,15 +36,15 @@ pub(super) async fn enter(
         .await
         .map_err(shim(DOING))?;
     let Reply::Identity(process) = answer.body else {
-        return Err(unexpected(DOING, &answer));
+        return Err(unexpected(DOING, &answer).into());
     };
     let Ok(process) = u32::try_from(process) else {
-        return Err(unexpected(DOING, &answer));
+        return Err(unexpected(DOING, &answer).into());
     };
     let metadata = &pod.config.metadata;
     let scope = Scope {
-        name: &name(pod.id),
-        slice: &Slice::parse(slice(pod).unwrap_or_default())?,
+        name: &cgroups::scope_name(pod.id),
+        slice: &Slice::parse(cgroups::slice(pod).unwrap_or_default())?,
         description: &format!("pod {}/{}", metadata.namespace, metadata.name),
         process,
     };
@@ -74,17 +55,17 @@ pub(super) async fn enter(
         // A group with processes cannot hand controllers to others, so the shim goes aside first.
         let own = CgroupPath::new(&pod.cgroup)?.join(SHIM)?;
         cgroups.set_aside(&own, process)?;
-        Ok(cgroups.create(&pause_cgroup(&pod)?, &Limits::default())?)
+        Ok(cgroups.create(&cgroups::of_pause(&pod)?, &Limits::default())?)
     })
     .await
 }
 
 /// Ends the scope with what is left in it. May be repeated.
 pub(super) async fn leave(node: &Arc<Node>, pod: &PodRecord) -> Result<(), PodError> {
-    if slice(pod).is_none() {
+    if cgroups::slice(pod).is_none() {
         return Ok(());
     }
-    node.systemd.stop(&name(pod.id)).await?;
+    node.systemd.stop(&cgroups::scope_name(pod.id)).await?;
     let (node, path) = (Arc::clone(node), CgroupPath::new(&pod.cgroup)?);
-    blocking(move || kill_and_remove(&node, &path)).await
+    blocking(move || cgroups::kill_and_remove(&node.cgroups, &path)).await
 }

@@ -1,13 +1,11 @@
 //! Seccomp profiles that requests name: files of the host, and profiles that were pulled.
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use oci_spec::runtime::{Capability, LinuxSeccomp, LinuxSeccompAction, Spec};
 
-use super::Pods;
-use super::error::PodError;
+use super::error::{HostPathError, LaunchError, PodError, SeccompError};
 use super::link::LinkError;
 use super::node::Node;
 use super::patience::{DEADLINE, patiently};
@@ -35,15 +33,19 @@ pub(super) fn localhost_profile(choice: &SeccompChoice) -> Result<Option<LinuxSe
 fn read(field: &'static str, path: &HostPath) -> Result<LinuxSeccomp, PodError> {
     let path = PathBuf::from(path.as_str());
     let bytes = regular::read(&path, MAX_PROFILE as u64);
-    let bytes = bytes.map_err(|source| PodError::RequestedFile {
-        field,
-        path: path.clone(),
-        source,
+    let bytes = bytes.map_err(|source| {
+        PodError::HostPath(HostPathError::Read {
+            field,
+            path: path.clone(),
+            source,
+        })
     })?;
-    parse_profile(&bytes).map_err(|source| PodError::SeccompProfile {
-        field,
-        path,
-        source,
+    parse_profile(&bytes).map_err(|source| {
+        PodError::Seccomp(SeccompError::Format {
+            field,
+            path,
+            source,
+        })
     })
 }
 
@@ -55,7 +57,7 @@ pub(super) async fn pin(node: &Arc<Node>, choice: &mut SeccompChoice) -> Result<
         return Ok(());
     };
     let found = node.images.profile(&pulled.reference)?;
-    let missing = || PodError::ProfileMissing(pulled.reference.clone());
+    let missing = || PodError::Seccomp(SeccompError::Missing(pulled.reference.clone()));
     let profile = parse_artifact(&found.ok_or_else(missing)?.text)?;
     let base = match pulled.base.clone() {
         Some(path) => {
@@ -71,10 +73,10 @@ pub(super) async fn pin(node: &Arc<Node>, choice: &mut SeccompChoice) -> Result<
 /// The error of a launch plan. Where a profile cannot be compiled, it names the field and the profile.
 pub(super) fn of_plan(choice: &SeccompChoice) -> impl FnOnce(PlanError) -> PodError {
     move |error| match error {
-        PlanError::Seccomp { part, source } => PodError::SeccompFilter {
+        PlanError::Seccomp { part, source } => PodError::Seccomp(SeccompError::Compile {
             place: place(choice, part),
             source,
-        },
+        }),
         other => other.into(),
     }
 }
@@ -142,7 +144,7 @@ impl Suspect {
     }
 
     /// The error of a failed start, when the filter explains it.
-    fn explain(self, error: LinkError) -> Result<PodError, LinkError> {
+    fn explain(self, error: LinkError) -> Result<LaunchError, LinkError> {
         let LinkError::Failed(failure) = &error else {
             return Err(error);
         };
@@ -153,7 +155,7 @@ impl Suspect {
             [_, ..] if follows_from_refusal(failure) => self.forbidden.join(" and "),
             _ => return Err(error),
         };
-        Ok(PodError::SeccompForbids {
+        Ok(LaunchError::SeccompForbids {
             place: self.place,
             calls,
             source: error,
@@ -164,8 +166,8 @@ impl Suspect {
 /// The error of a failed start: what its filter explains, and otherwise what `other` makes of it.
 pub(super) fn of_start(
     suspect: Option<Suspect>,
-    other: impl FnOnce(LinkError) -> PodError,
-) -> impl FnOnce(LinkError) -> PodError {
+    other: impl FnOnce(LinkError) -> LaunchError,
+) -> impl FnOnce(LinkError) -> LaunchError {
     move |error| match suspect {
         Some(suspect) => suspect.explain(error).unwrap_or_else(other),
         None => other(error),
@@ -217,18 +219,6 @@ fn forbids(profile: &LinuxSeccomp, call: &str) -> bool {
         refused |= always && !lets(rule.action());
     }
     !allowed && (refused || !lets(profile.default_action()))
-}
-
-impl Pods {
-    /// Whether a published profile can be used here: it is read, and compiled once. Blocks.
-    ///
-    /// # Errors
-    /// Says what is wrong with it.
-    pub(crate) fn check_profile(&self, text: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let profile = parse_artifact(text)?;
-        self.0.filters.get(&profile)?;
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -411,9 +401,9 @@ mod tests {
                 errno,
                 object,
             });
-            let other = super::super::sandbox::shim("start the container");
+            let other = super::super::launch_error::shim("start the container");
             let error = of_start(suspect, other)(failed);
-            let explained = matches!(error, PodError::SeccompForbids { .. });
+            let explained = matches!(error, LaunchError::SeccompForbids { .. });
             assert_eq!(explained, wanted.is_some(), "{error:?}");
             let text = error.to_string();
             assert!(

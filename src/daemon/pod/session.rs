@@ -18,12 +18,13 @@ use tokio::net::{TcpSocket, TcpStream as AsyncTcpStream};
 use tokio::sync::oneshot;
 
 use super::container;
-use super::error::PodError;
-use super::index::PodSnapshot;
+use super::entry::PodSnapshot;
+use super::error::{PodError, Refusal};
+use super::launch_error::{shim, unexpected};
 use super::link::ShimLink;
 use super::node::Node;
 use super::record::ContainerRecord;
-use super::sandbox::{seal, shim, unexpected};
+use super::sandbox::seal;
 use super::seccomp::{self, Suspect};
 use crate::plan::{self, ExecRequest};
 use crate::spec;
@@ -228,7 +229,7 @@ pub(super) async fn exec(
         let mut answer = answer.map_err(failed)?;
         // The pidfd comes first.
         let Some(main) = answer.descriptors.drain(..).nth(1) else {
-            return Err(unexpected(DOING, &answer));
+            return Err(unexpected(DOING, &answer).into());
         };
         return at_terminal(main, streams, SessionEnd::Process(end));
     }
@@ -312,7 +313,7 @@ pub(super) async fn attach(
     let answer = link.ask(request, &descriptors).await;
     let mut answer = answer.map_err(shim(DOING))?;
     let Reply::Attached { input } = answer.body else {
-        return Err(unexpected(DOING, &answer));
+        return Err(unexpected(DOING, &answer).into());
     };
     let end = SessionEnd::Output(end);
     let mut session = match (input, answer.descriptors.pop()) {
@@ -357,7 +358,7 @@ pub(super) async fn dial(link: &ShimLink, port: u16) -> Result<AsyncTcpStream, P
             Err(error) => first = first.or(Some(error)),
         }
     }
-    Err(first.unwrap_or(PodError::Gone))
+    Err(first.unwrap_or(PodError::Refused(Refusal::Gone)))
 }
 
 async fn dial_one(
@@ -369,11 +370,11 @@ async fn dial_one(
     let answer = link.ask(Request::OpenTcp { family }, &[]).await;
     let mut answer = answer.map_err(shim(DOING))?;
     let Some(socket) = answer.descriptors.pop() else {
-        return Err(unexpected(DOING, &answer));
+        return Err(unexpected(DOING, &answer).into());
     };
     let socket = TcpSocket::from_std_stream(TcpStream::from(socket));
     let connected = tokio::time::timeout(CONNECT_TIMEOUT, socket.connect(address)).await;
     connected
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-        .map_err(|source| PodError::Connect { address, source })
+        .map_err(|source| PodError::Port { address, source })
 }

@@ -25,7 +25,7 @@ const PROGRAM_LIMIT: u64 = 64 << 20;
 
 /// Why a shim could not be started.
 #[derive(Debug, thiserror::Error)]
-pub enum SpawnError {
+pub(crate) enum SpawnError {
     /// The program cannot be read.
     #[error("read the shim program {}", path.display())]
     Program {

@@ -1,11 +1,11 @@
 //! Changing the resources of a container that is there.
 
-use super::container;
+use super::entry::PodSnapshot;
 use super::error::PodError;
-use super::index::PodSnapshot;
 use super::limits;
 use super::node::Node;
 use super::record::ContainerRecord;
+use super::{cgroups, container};
 use crate::spec::{Resources, resources};
 use holdfast_kernel::cgroup::{Ceiling, CgroupError, Limits};
 
@@ -55,7 +55,7 @@ pub(super) fn apply(
         devices: Vec::new(),
         ..limits
     };
-    let path = container::cgroup_path(&pod.pod, record.id)?;
+    let path = cgroups::of_container(&pod.pod, record.id)?;
     let Some(cgroup) = node.cgroups.open(&path)? else {
         let path = path.to_string();
         return Err(CgroupError::Gone { path }.into());

@@ -4,20 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use super::error::PodError;
+use super::error::{ImageUseError, PodError};
 use super::node::Node;
 use super::record::ContainerRecord;
 use crate::spec::{ContainerPath, HostPath, PathError};
-
-/// What is done about the volumes that images declare.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum ImageVolumes {
-    /// Each container gets a directory for each.
-    #[default]
-    Bind,
-    /// Nothing.
-    Ignore,
-}
 
 /// The declared places that no mount of the request takes, with the number of each.
 fn places(record: &ContainerRecord) -> Result<BTreeMap<ContainerPath, usize>, PodError> {
@@ -39,9 +29,11 @@ fn places(record: &ContainerRecord) -> Result<BTreeMap<ContainerPath, usize>, Po
 
 /// The error of a volume that the container's image declares.
 fn of_image(record: &ContainerRecord) -> impl FnOnce(PathError) -> PodError {
-    |source| PodError::ImageVolume {
-        image: record.config.image.image.clone(),
-        source,
+    |source| {
+        PodError::Image(ImageUseError::DeclaredVolume {
+            image: record.config.image.image.clone(),
+            source,
+        })
     }
 }
 

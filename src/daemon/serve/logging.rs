@@ -9,7 +9,7 @@ use super::config::{LogConfig, LogFormat};
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
-pub enum LogError {
+pub(crate) enum LogError {
     /// The level is none.
     #[error(
         "configuration: log.level = {level:?} is no level; give error, warn, info, debug or trace"

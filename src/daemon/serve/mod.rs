@@ -24,7 +24,7 @@ mod watchdog;
 pub use config::{Config, ConfigError, DEFAULT_PATH};
 pub(crate) use logging::LogError;
 pub(crate) use socket::SocketError;
-pub use startup::{StartError, run, runtime};
+pub(crate) use startup::{run, runtime};
 
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ use tokio::net::UnixListener;
 
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
-pub enum SocketError {
+pub(crate) enum SocketError {
     /// The system refused.
     #[error("cannot {operation} {}", path.display())]
     Io {

@@ -31,7 +31,7 @@ use holdfast_network::cni::CniSettings;
 
 /// Why the daemon does not run.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// The log.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -75,7 +75,7 @@ fn system(operation: &'static str) -> impl FnOnce(io::Error) -> StartError {
 ///
 /// # Errors
 /// [`StartError::System`] when threads cannot be made.
-pub fn runtime() -> Result<Runtime, StartError> {
+pub(crate) fn runtime() -> Result<Runtime, StartError> {
     /// Enough for handlers; the pool of blocking threads does what waits for the kernel.
     const WORKERS: usize = 2;
     /// Bounds what a hanging file system can hold up: beyond that requests wait.
@@ -102,7 +102,7 @@ pub fn runtime() -> Result<Runtime, StartError> {
 ///
 /// # Errors
 /// [`StartError`] when it cannot start. Nothing that runs is touched then.
-pub async fn run(config: Config) -> Result<(), StartError> {
+pub(crate) async fn run(config: Config) -> Result<(), StartError> {
     let started = Instant::now();
     logging::start(&config.log)?;
     #[cfg(feature = "fault")]

@@ -5,7 +5,7 @@ use super::sysctl::SysctlError;
 
 /// Why a request cannot become a Spec.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
-pub enum SpecError {
+pub(crate) enum SpecError {
     /// A path is refused.
     #[error("check the paths of the request")]
     Path(#[from] PathError),

@@ -12,7 +12,7 @@ use super::{IpcMode, NetMode, PodConfig};
 
 /// Why a kernel parameter is refused.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
-pub enum SysctlError {
+pub(crate) enum SysctlError {
     /// The key has an empty component, `..` or an unusual character.
     #[error(
         "linux.sysctls: key {0:?} is no name of a kernel parameter; write it like net.ipv4.ip_forward"

@@ -28,7 +28,7 @@ pub(crate) struct Identity {
 
 /// Why a user cannot be resolved.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
-pub enum UserError {
+pub(crate) enum UserError {
     /// A group is given without a user.
     #[error("run_as_group is set without run_as_user or run_as_username; set one of them")]
     GroupWithoutUser,

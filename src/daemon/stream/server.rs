@@ -42,7 +42,7 @@ pub(crate) struct ServerSettings {
 
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
-pub enum ServerError {
+pub(crate) enum ServerError {
     /// The address cannot be used.
     #[error("listen for streaming clients on {address}")]
     Listen {

@@ -20,7 +20,7 @@ pub(crate) struct Tls {
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
-pub enum TlsError {
+pub(crate) enum TlsError {
     /// A file cannot be read.
     #[error("read {}", path.display())]
     Read {

@@ -47,7 +47,7 @@ const NO_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
 /// Why systemd did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-pub enum SystemdError {
+pub(crate) enum SystemdError {
     /// Its bus cannot be reached.
     #[error("connect to systemd over the system's D-Bus")]
     Connect(#[source] zbus::Error),

@@ -11,7 +11,7 @@ const LONGEST: usize = 255;
 /// Why a text is no slice.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name:?} is no systemd slice: {reason}")]
-pub struct SliceError {
+pub(crate) struct SliceError {
     name: String,
     reason: &'static str,
 }

@@ -46,7 +46,7 @@ pub(super) async fn exec(node: &Node, request: cri::ExecRequest) -> Answer<cri::
             terminal: request.tty,
         })?;
         if request.cmd.first().is_none_or(String::is_empty) {
-            return Err(PodError::EmptyCommand.into());
+            return Err(PodError::Request(crate::pod::RequestError::EmptyCommand).into());
         }
         let url = node.streaming.url(Purpose::Exec {
             container: node.pods.running_container(&id)?,

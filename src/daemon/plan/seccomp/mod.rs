@@ -54,7 +54,7 @@ const FLAG_SPEC_ALLOW: u32 = 4;
 
 /// Which of the two profiles of a process an error is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FilterPart {
+pub(crate) enum FilterPart {
     /// The profile that the Spec has.
     Profile,
     /// The profile that has to allow a call as well.
@@ -65,7 +65,7 @@ pub enum FilterPart {
 
 /// Why a profile cannot be compiled.
 #[derive(Debug, thiserror::Error)]
-pub enum FilterError {
+pub(crate) enum FilterError {
     /// A part of the profile cannot be compiled.
     #[error("{path}")]
     Part {
@@ -114,7 +114,7 @@ impl FilterError {
     }
 
     /// Whether this machine is at fault, not the profile.
-    pub fn is_local(&self) -> bool {
+    pub(crate) fn is_local(&self) -> bool {
         match self {
             Self::Part { source, .. } => source.is_local(),
             Self::Memory(..) => true,

@@ -34,7 +34,7 @@ const FILES_LIMIT: usize = 4096;
 
 /// Why a device cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum CdiError {
+pub(crate) enum CdiError {
     /// The name is none.
     #[error("CDI_devices: {0:?} is no name of a CDI device; write it like vendor.com/class=name")]
     Name(String),

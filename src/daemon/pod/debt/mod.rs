@@ -13,23 +13,24 @@
 //! just the pod that it belongs to; whatever of it is gone already costs nothing to try. Debts are below
 //! root_dir, because what network plugins keep outlives the machine's boot.
 
+mod pay;
+
+pub(super) use pay::collect;
+
 use holdfast_kernel::error_chain;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::error::PodError;
-use super::node::{Node, blocking, now};
+use super::clock::now;
+use super::error::{ConnectError, PodError, StorageError};
 use super::record::{PodRecord, StateError};
-use super::state::PodPhase;
-use super::{container, sandbox};
 use holdfast_disk::{Dir, DirError, Durability, FileName, Record};
 use holdfast_kernel::id::{ContainerId, PodId};
 
@@ -40,8 +41,6 @@ const RECORD: Record<DebtRecord> = Record::new(1, 8 << 20);
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// See [`FIRST_PAUSE`].
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// Debts that are tried at the same time: one that hangs does not hold up the others.
-const AT_ONCE: usize = 8;
 
 /// What is owed for one pod.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -52,30 +51,6 @@ struct DebtRecord {
     items: BTreeMap<DebtKind, String>,
     since: i64,
     attempts: u32,
-}
-
-/// As the first release wrote it.
-#[derive(Serialize, Deserialize)]
-struct FormerDebt {
-    pod: PodRecord,
-    containers: Vec<ContainerId>,
-    reason: String,
-    since: i64,
-    attempts: u32,
-}
-
-const FORMER_RECORD: Record<FormerDebt> = Record::new(1, 8 << 20);
-
-impl From<FormerDebt> for DebtRecord {
-    fn from(debt: FormerDebt) -> Self {
-        Self {
-            pod: debt.pod,
-            containers: debt.containers,
-            items: BTreeMap::from([(DebtKind::Other, debt.reason)]),
-            since: debt.since,
-            attempts: debt.attempts,
-        }
-    }
 }
 
 /// What of a pod is stuck.
@@ -106,16 +81,32 @@ impl DebtKind {
 
     /// Of what failed.
     fn of(failure: &PodError) -> Self {
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "a release fails in these ways only"
-        )]
         match failure {
-            PodError::Network(_) | PodError::Cni(_) | PodError::Loopback(_) => Self::Network,
-            PodError::Netns(_) | PodError::Dir(DirError::MountPoint { .. }) => Self::Mount,
-            PodError::Cgroup(_) | PodError::Systemd(_) | PodError::Slice(_) => Self::Cgroup,
-            PodError::Dir(_) | PodError::State(_) | PodError::Name(_) => Self::Files,
-            _ => Self::Other,
+            PodError::Connect(ConnectError::Netns(_))
+            | PodError::Storage(StorageError::Dir(DirError::MountPoint { .. })) => Self::Mount,
+            PodError::Connect(
+                ConnectError::Bridge(_) | ConnectError::Cni(_) | ConnectError::Loopback(_),
+            ) => Self::Network,
+            PodError::Placement(_) => Self::Cgroup,
+            PodError::Storage(_) => Self::Files,
+            PodError::Connect(
+                ConnectError::Bandwidth(_)
+                | ConnectError::NoNetwork(_)
+                | ConnectError::Range(_)
+                | ConnectError::HostIp(_),
+            )
+            | PodError::Lookup(_)
+            | PodError::Refused(_)
+            | PodError::Request(_)
+            | PodError::Image(_)
+            | PodError::HostPath(_)
+            | PodError::Seccomp(_)
+            | PodError::Spawn(_)
+            | PodError::Launch(_)
+            | PodError::System { .. }
+            | PodError::Port { .. }
+            | PodError::ExecTimeout(_)
+            | PodError::Overtaken { .. } => Self::Other,
         }
     }
 
@@ -195,30 +186,6 @@ fn items(failures: &[PodError]) -> BTreeMap<DebtKind, String> {
 }
 
 impl Debts {
-    /// Takes over the debts of the first release, which kept them in the run directory.
-    pub(super) fn adopt(run: &Dir, root: &Dir) -> Result<(), PodError> {
-        let name = FileName::new("debts")?;
-        if !run.exists(&name)? {
-            return Ok(());
-        }
-        let (former, dir) = (run.subdir(&name)?, root.create_subdir(&name, 0o700)?);
-        for entry in former.entries()? {
-            match FORMER_RECORD.load(&former, &entry.name) {
-                Ok(Some(debt)) => {
-                    let debt = DebtRecord::from(debt);
-                    RECORD
-                        .store(&dir, &entry.name, &debt, Durability::Volatile)
-                        .map_err(|error| PodError::State(StateError::Record(error)))?;
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::error!(error = error_chain(&error), "a debt cannot be read");
-                }
-            }
-        }
-        Ok(run.remove_tree(&name)?)
-    }
-
     /// Reads the debts of an earlier daemon. They are due at once.
     pub(super) fn open(root: &Dir) -> Result<Self, PodError> {
         let dir = root.create_subdir(&FileName::new("debts")?, 0o700)?;
@@ -294,7 +261,7 @@ impl Debts {
         // that could be owed.
         let stored = RECORD.store(&self.dir, &name, &debt.record, Durability::Volatile);
         debt.kept = stored.is_ok();
-        stored.map_err(|error| PodError::State(StateError::Record(error)))
+        stored.map_err(|error| PodError::Storage(StorageError::State(StateError::Record(error))))
     }
 
     /// Sees to it that what is owed for a pod is on disk. Whoever is about to write that nothing is to be done for
@@ -302,7 +269,7 @@ impl Debts {
     /// memory. No debt is success.
     ///
     /// # Errors
-    /// [`PodError::State`] when the disk refuses the debt.
+    /// [`StorageError::State`] when the disk refuses the debt.
     pub(super) fn secure(&self, pod: PodId) -> Result<(), PodError> {
         match self.owed().get_mut(&pod) {
             Some(debt) if !debt.kept => self.store(debt),
@@ -418,61 +385,6 @@ impl Owed {
         };
         items.iter().map(show).collect()
     }
-}
-
-/// Tries debts again for as long as the daemon lives.
-pub(super) async fn collect(node: Arc<Node>) {
-    let mut attempts = FuturesUnordered::new();
-    loop {
-        for debt in node
-            .debts
-            .take_due(Instant::now(), AT_ONCE - attempts.len())
-        {
-            attempts.push(pay(&node, debt));
-        }
-        let due = node.debts.next_due().filter(|_| attempts.len() < AT_ONCE);
-        tokio::select! {
-            Some(()) = attempts.next(), if !attempts.is_empty() => {}
-            () = node.debts.changed.notified() => {}
-            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
-        }
-    }
-}
-
-async fn pay(node: &Arc<Node>, debt: DebtRecord) {
-    let entry = node.index.pod(&debt.pod.id.to_string());
-    // The debt's own copy of the pod is from before the stop had ended.
-    let phase = entry.map(|entry| entry.snapshot.load().pod.phase).ok();
-    let known = phase.is_some();
-    let mut failures = Vec::new();
-    match phase {
-        // The pod's own task is at it, and may leave the same again.
-        Some(PodPhase::Creating | PodPhase::Stopping | PodPhase::Removing) => {
-            return node.debts.postpone(debt.pod.id);
-        }
-        // Only what was of removed containers is owed.
-        Some(PodPhase::Ready) => {}
-        Some(PodPhase::NotReady) | None => {
-            failures.extend(sandbox::release(node, &debt.pod, debt.containers.clone(), None).await);
-        }
-    }
-    let (owner, copy, released) = (Arc::clone(node), debt.clone(), failures.is_empty());
-    let deleted = blocking(move || {
-        let mut failures = Vec::new();
-        for id in &copy.containers {
-            if owner.index.container(&id.to_string()).is_err() {
-                failures.extend(container::delete(&owner, &copy.pod, *id));
-            }
-        }
-        if !known && released && failures.is_empty() {
-            // What the debt was is paid, whether the disk has taken it or not.
-            failures.extend(owner.forget_pod_dir(copy.pod.id).err());
-        }
-        Ok(failures)
-    });
-    failures.extend(deleted.await.unwrap_or_else(|error| vec![error]));
-    node.debts.settle(&debt, &failures, &node.boot_id);
-    node.readiness.released(debt.pod.id);
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::pod::error::PlacementError;
+use crate::pod::state::PodPhase;
 use holdfast_disk::Dir;
 
 fn pod() -> PodRecord {
@@ -23,7 +25,7 @@ fn pod() -> PodRecord {
 }
 
 fn failure() -> PodError {
-    PodError::NoNetwork("made up")
+    PodError::Connect(ConnectError::NoNetwork("made up"))
 }
 
 fn root() -> (tempfile::TempDir, Dir) {
@@ -43,8 +45,15 @@ fn pauses_grow_to_five_minutes() {
 #[test]
 fn a_debt_says_what_is_stuck() {
     let dir = holdfast_disk::DirError::MountPoint { path: "/m".into() };
-    let cgroup = PodError::Cgroup(holdfast_kernel::cgroup::CgroupError::NoHierarchy);
-    let items = items(&[PodError::Dir(dir), cgroup, failure(), failure()]);
+    let cgroup = PodError::Placement(PlacementError::Cgroup(
+        holdfast_kernel::cgroup::CgroupError::NoHierarchy,
+    ));
+    let items = items(&[
+        PodError::Storage(StorageError::Dir(dir)),
+        cgroup,
+        failure(),
+        failure(),
+    ]);
     let kinds: Vec<_> = items.keys().copied().collect();
     let wanted = [DebtKind::Mount, DebtKind::Cgroup, DebtKind::Other];
     assert_eq!(kinds, wanted);
@@ -140,34 +149,4 @@ fn a_debt_is_owed_until_its_record_is_gone() {
     dir.remove_tree(&name).unwrap();
     pay();
     assert!(!debts.is_owed(pod.id));
-}
-
-/// An upgrade lost what was owed: the first release kept it elsewhere, and without kinds.
-#[test]
-fn debts_of_the_first_release_are_taken_over() {
-    let (_run_guard, run) = root();
-    let (_root_guard, root) = root();
-    let former = run
-        .create_subdir(&FileName::new("debts").unwrap(), 0o700)
-        .unwrap();
-    let debt = FormerDebt {
-        pod: pod(),
-        containers: Vec::new(),
-        reason: "it hangs".to_owned(),
-        since: 7,
-        attempts: 3,
-    };
-    let name = FileName::new(debt.pod.id.to_string()).unwrap();
-    FORMER_RECORD
-        .store(&former, &name, &debt, Durability::Volatile)
-        .unwrap();
-    Debts::adopt(&run, &root).unwrap();
-    let debts = Debts::open(&root).unwrap();
-    let shown = debts.list();
-    assert_eq!(
-        (shown[0].pod, shown[0].reason.as_str(), shown[0].since),
-        (debt.pod.id, "it hangs", 7)
-    );
-    assert!(run.entries().unwrap().is_empty());
-    Debts::adopt(&run, &root).unwrap();
 }

@@ -10,12 +10,12 @@ use nix::sys::stat::{major, minor};
 
 use super::samples::Owner;
 use super::{Traffic, group_stats, layer, running, traffic};
-use crate::pod::container;
+use crate::pod::cgroups;
+use crate::pod::clock::now;
+use crate::pod::entry::PodSnapshot;
 use crate::pod::error::PodError;
-use crate::pod::index::PodSnapshot;
-use crate::pod::node::{Node, now};
+use crate::pod::node::Node;
 use crate::pod::record::{ContainerRecord, PodRecord};
-use crate::pod::sandbox;
 use crate::pod::state::{ContainerPhase, PodPhase};
 use holdfast_disk::{FsSpace, TreeUsage};
 use holdfast_kernel::cgroup::{CgroupPath, Detail, IoStats, Limits, Stats};
@@ -104,12 +104,12 @@ pub(crate) fn measure(
 
 fn of_pod(node: &Node, snapshot: &PodSnapshot) -> Result<Option<PodMeasures>, PodError> {
     let pod = &snapshot.pod;
-    let Some((_, group)) = of_group(node, Owner::Pod(pod.id), &sandbox::own_cgroup(pod)?)? else {
+    let Some((_, group)) = of_group(node, Owner::Pod(pod.id), &cgroups::of_pod(pod)?)? else {
         return Ok(None);
     };
     let mut containers = Vec::new();
     for record in running(snapshot) {
-        let path = container::cgroup_path(pod, record.id)?;
+        let path = cgroups::of_container(pod, record.id)?;
         if let Some(group) = of_group(node, Owner::Container(record.id), &path)? {
             containers.push((Arc::clone(record), of_container(node, record, group)));
         }

@@ -15,12 +15,13 @@ mod traffic;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::container;
+use super::blocking::blocking;
+use super::cgroups;
+use super::clock::now;
+use super::entry::PodSnapshot;
 use super::error::PodError;
-use super::index::PodSnapshot;
-use super::node::{Node, blocking, now};
+use super::node::Node;
 use super::record::{ContainerRecord, PodRecord};
-use super::sandbox;
 use super::state::{ContainerPhase, PodPhase};
 use holdfast_disk::TreeUsage;
 use holdfast_kernel::cgroup::{Cgroup, CgroupPath, Stats};
@@ -157,7 +158,7 @@ fn container(
     record: &Arc<ContainerRecord>,
 ) -> Result<ContainerStats, PodError> {
     let owner = Owner::Container(record.id);
-    let path = container::cgroup_path(pod, record.id)?;
+    let path = cgroups::of_container(pod, record.id)?;
     let (_, stats) = group_stats(node, owner, &path)?;
     let usage = stats.cpu.map(|cpu| cpu.usage_ns);
     Ok(ContainerStats {
@@ -174,9 +175,7 @@ fn pod(node: &Node, snapshot: &PodSnapshot) -> Result<PodStats, PodError> {
     let pod = &snapshot.pod;
     let owner = Owner::Pod(pod.id);
     let (cgroup, stats) = match pod.phase {
-        PodPhase::Ready | PodPhase::Stopping => {
-            group_stats(node, owner, &sandbox::own_cgroup(pod)?)?
-        }
+        PodPhase::Ready | PodPhase::Stopping => group_stats(node, owner, &cgroups::of_pod(pod)?)?,
         PodPhase::Creating | PodPhase::NotReady | PodPhase::Removing => (None, Stats::default()),
     };
     let usage = stats.cpu.map(|cpu| cpu.usage_ns);

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{Answer, Done, KILLED_CODE, Member, PodGoal, Task, answer_all, exit_of, reply};
+use crate::pod::clock::now as now_nanos;
 use crate::pod::container;
-use crate::pod::error::PodError;
+use crate::pod::error::{LaunchError, PodError, Refusal};
 use crate::pod::events::EventKind;
 use crate::pod::link::LinkError;
-use crate::pod::node::now as now_nanos;
 use crate::pod::recover;
 use crate::pod::state::{ContainerEvent, ContainerPhase, Exit, Goal, PodPhase, Urgency};
 use crate::spec::Resources;
@@ -85,10 +85,10 @@ impl Task {
         if let Some(member) = self.members.get_mut(&id).filter(starting) {
             let waiting = std::mem::take(&mut member.waiting.start);
             let source = LinkError::Closed;
-            let error = PodError::Shim {
+            let error = PodError::Launch(LaunchError::Shim {
                 doing: "start the container",
                 source,
-            };
+            });
             answer_all(waiting, &Err(Arc::new(self.explained(id, error))));
         }
         self.apply(id, ContainerEvent::Exited(exit));
@@ -303,7 +303,10 @@ impl Task {
         };
         self.publish();
         self.announce(EventKind::Deleted, &id);
-        answer_all(member.waiting.start, &Err(Arc::new(PodError::Gone)));
+        answer_all(
+            member.waiting.start,
+            &Err(Arc::new(PodError::Refused(Refusal::Gone))),
+        );
         answer_all(member.waiting.stop, &Ok(()));
         answer_all(member.waiting.remove, &Ok(()));
         self.ask(Request::Forget { container: id });

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{Done, PATIENCE, PodGoal, Task, answer_all};
+use crate::pod::blocking::blocking;
 use crate::pod::error::PodError;
 use crate::pod::events::EventKind;
 use crate::pod::index::PodKey;
-use crate::pod::node::blocking;
 use crate::pod::sandbox;
 use crate::pod::state::{ContainerEvent, PodPhase, Urgency};
 

@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Member, Task};
-use crate::pod::error::PodError;
+use crate::pod::clock::now;
+use crate::pod::entry::PodSnapshot;
+use crate::pod::error::{LookupError, PodError, Refusal};
 use crate::pod::events::EventKind;
-use crate::pod::index::PodSnapshot;
 use crate::pod::joined;
-use crate::pod::node::now;
 use crate::pod::record::{self, ContainerRecord};
 use crate::pod::state::{ContainerPhase, Effect, Goal, PodPhase};
 use holdfast_disk::Dir;
@@ -39,7 +39,7 @@ impl Task {
         }
         match &self.dir {
             Some(dir) => Ok(dir.try_clone()?),
-            None => Err(PodError::Gone),
+            None => Err(PodError::Refused(Refusal::Gone)),
         }
     }
 
@@ -105,7 +105,8 @@ impl Task {
     ) -> Result<(), PodError> {
         let dir = self.state_dir()?;
         let member = self.members.get_mut(&id);
-        let member = member.ok_or_else(|| PodError::UnknownContainer(id.to_string()))?;
+        let member = member
+            .ok_or_else(|| PodError::Lookup(LookupError::UnknownContainer(id.to_string())))?;
         let mut next = member.record.clone();
         change(&mut next);
         record::store_container(&dir, &next)?;

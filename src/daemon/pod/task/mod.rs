@@ -30,14 +30,16 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::blocking::blocking;
 use super::command::{Answer, Command};
 use super::container;
+use super::entry::{Made as MadeState, PodEntry};
 use super::error::PodError;
 use super::events::EventKind;
-use super::index::{Made as MadeState, PodEntry, PodKey};
+use super::index::PodKey;
 use super::joined;
 use super::link::ShimLink;
-use super::node::{Node, blocking};
+use super::node::Node;
 use super::record::{ContainerRecord, PodRecord};
 use super::sandbox::{self, Made};
 use super::state::{ContainerPhase, Effect, Exit, Goal, PodPhase, Run};

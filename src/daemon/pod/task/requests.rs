@@ -9,12 +9,12 @@ use tokio::time::Instant;
 
 use super::{Answer, Command, Done, Member, PodGoal, Task, reply};
 use crate::pod::admit::{self, Admission, Stopping};
-use crate::pod::error::PodError;
+use crate::pod::blocking::blocking;
+use crate::pod::error::{LookupError, PodError, Refusal};
 use crate::pod::link::ShimLink;
-use crate::pod::node::blocking;
 use crate::pod::record::ContainerRecord;
 use crate::pod::state::{ContainerEvent, ContainerPhase, Goal, PodPhase, Urgency};
-use crate::pod::{container, sandbox, update};
+use crate::pod::{container, launch_error, update};
 use crate::spec::{ContainerConfig, PodConfig, Resources};
 use holdfast_image::Image;
 use holdfast_kernel::id::ContainerId;
@@ -98,11 +98,11 @@ impl Task {
             return unknown(id, answer);
         };
         if !ready && member.record.phase == ContainerPhase::Created {
-            let error = PodError::PodPhase {
+            let error = PodError::Refused(Refusal::PodPhase {
                 id: pod,
                 phase: "not ready",
                 wanted: "containers start in a ready sandbox; run a new one",
-            };
+            });
             return reply(answer, Err(Arc::new(error)));
         }
         if member.record.phase == ContainerPhase::Created
@@ -207,14 +207,16 @@ async fn reopen(
     let request = Request::ReopenLog { container };
     link.ask(request, &[log.as_fd()])
         .await
-        .map_err(sandbox::shim("reopen the container's log"))?;
+        .map_err(launch_error::shim("reopen the container's log"))?;
     Ok(())
 }
 
 fn unknown<T>(id: ContainerId, answer: Answer<T>) {
     reply(
         answer,
-        Err(Arc::new(PodError::UnknownContainer(id.to_string()))),
+        Err(Arc::new(PodError::Lookup(LookupError::UnknownContainer(
+            id.to_string(),
+        )))),
     );
 }
 
@@ -227,9 +229,9 @@ pub(super) fn phase_error(record: &ContainerRecord, wanted: &'static str) -> Pod
         ContainerPhase::Exited(_) => "exited",
         ContainerPhase::Removing => "being removed",
     };
-    PodError::ContainerPhase {
+    PodError::Refused(Refusal::ContainerPhase {
         id: record.id,
         phase,
         wanted,
-    }
+    })
 }

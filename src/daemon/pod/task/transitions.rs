@@ -8,11 +8,12 @@ use tokio::time::Instant;
 
 use super::requests::phase_error;
 use super::{Answer, Done, PATIENCE, Task, Waiting, answer_all};
+use crate::pod::blocking::blocking;
+use crate::pod::cgroups;
 use crate::pod::container;
-use crate::pod::error::PodError;
+use crate::pod::error::{LaunchError, PodError};
 use crate::pod::events::EventKind;
 use crate::pod::link::LinkError;
-use crate::pod::node::blocking;
 use crate::pod::state::{ContainerEvent, ContainerPhase, Effect, Exit, Goal};
 use crate::spec::Signal;
 use holdfast_kernel::id::ContainerId;
@@ -100,7 +101,7 @@ impl Task {
             }
             Effect::ReleaseCgroup => {
                 let (node, pod) = (Arc::clone(&self.node), self.pod.clone());
-                self.background(move || container::release_cgroup(&node, &pod, id));
+                self.background(move || cgroups::release(&node.cgroups, &pod, id));
             }
             Effect::Delete => {
                 let (node, pod) = (Arc::clone(&self.node), self.pod.clone());
@@ -150,10 +151,10 @@ impl Task {
                 (Some(record), Some(link)) => {
                     container::launch(node, pod, record, (link, given_up)).await
                 }
-                _ => Err(PodError::Shim {
+                _ => Err(PodError::Launch(LaunchError::Shim {
                     doing: "start the container",
                     source: LinkError::Closed,
-                }),
+                })),
             };
             Done::Launched(id, result)
         }));

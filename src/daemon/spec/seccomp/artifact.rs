@@ -28,7 +28,7 @@ const NOTIFY: &str = "SCMP_ACT_NOTIFY";
 
 /// Why a published profile is refused.
 #[derive(Debug, thiserror::Error)]
-pub enum ArtifactError {
+pub(crate) enum ArtifactError {
     /// It is no linux.seccomp of the OCI runtime specification in JSON.
     #[error(transparent)]
     Profile(#[from] ProfileError),

@@ -9,7 +9,7 @@ pub(crate) const MAX_PROFILE: usize = 1 << 20;
 
 /// Why a profile is refused.
 #[derive(Debug, thiserror::Error)]
-pub enum ProfileError {
+pub(crate) enum ProfileError {
     /// It is larger than [`MAX_PROFILE`].
     #[error("it has {0} bytes or more; at most 1 MiB is read")]
     TooLarge(usize),

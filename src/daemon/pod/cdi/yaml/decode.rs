@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::YamlError;
+use super::fault::YamlError;
 use super::scalar::{self, Resolved};
 use super::tree::{Node, Pair, Value};
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
-use super::YamlError;
+use super::fault::YamlError;
 use super::scalar;
 
 /// Deepest nesting; a description of CDI has six levels.

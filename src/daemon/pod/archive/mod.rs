@@ -13,17 +13,20 @@
 //!
 //! This module must never decide what becomes of a pod: `recover` does.
 
+mod keep;
+
+pub(super) use keep::{flush_now, keep};
+
 use holdfast_kernel::error_chain;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use super::error::PodError;
-use super::index::{Index, PodSnapshot};
-use super::node::{Node, blocking};
+use super::entry::PodSnapshot;
+use super::error::{PodError, StorageError};
+use super::index::Index;
 use super::record::{ContainerRecord, PodRecord, StateError};
 use holdfast_disk::{Dir, Draft, FileName, FileNameError, Record, RecordError};
 use holdfast_kernel::id::PodId;
@@ -32,10 +35,6 @@ use holdfast_kernel::id::PodId;
 const RECORD: Record<ArchivedPod> = Record::new(1, 64 << 20);
 /// What the files of pods end in.
 const SUFFIX: &str = ".json";
-/// How long changes are gathered. Longer than a pod that only runs a test lives.
-const MOMENT: Duration = Duration::from_secs(1);
-/// How long after a failure it is tried again.
-const RETRY: Duration = Duration::from_secs(10);
 /// Most pods of one write: they are in memory and have an open file each.
 const BATCH: usize = 64;
 
@@ -78,7 +77,7 @@ fn file_name(id: PodId) -> Result<FileName, FileNameError> {
 }
 
 fn failed(error: RecordError) -> PodError {
-    PodError::State(StateError::Record(error))
+    PodError::Storage(StorageError::State(StateError::Record(error)))
 }
 
 impl Archive {
@@ -217,26 +216,4 @@ impl Archive {
         }
         Ok(Some(self.dir.draft(&name, &bytes)?))
     }
-}
-
-/// Writes what changes for as long as the daemon lives.
-pub(super) async fn keep(node: Arc<Node>) {
-    loop {
-        node.archive.wake.notified().await;
-        tokio::time::sleep(MOMENT).await;
-        if let Err(error) = flush(&node).await {
-            tracing::error!(
-                error = error_chain(&error),
-                "pods are not kept for the next boot; it is tried again"
-            );
-            tokio::time::sleep(RETRY).await;
-            node.archive.wake.notify_one();
-        }
-    }
-}
-
-/// As [`Archive::flush`], on a thread for what waits for the disk.
-pub(super) async fn flush(node: &Arc<Node>) -> Result<(), PodError> {
-    let owner = Arc::clone(node);
-    blocking(move || owner.archive.flush(&owner.index)).await
 }

@@ -1,0 +1,37 @@
+//! Writing the archive in the background.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_kernel::error_chain;
+
+use crate::pod::blocking::blocking;
+use crate::pod::error::PodError;
+use crate::pod::node::Node;
+
+/// How long changes are gathered. Longer than a pod that only runs a test lives.
+const MOMENT: Duration = Duration::from_secs(1);
+/// How long after a failure it is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Writes what changes for as long as the daemon lives.
+pub(in crate::pod) async fn keep(node: Arc<Node>) {
+    loop {
+        node.archive.wake.notified().await;
+        tokio::time::sleep(MOMENT).await;
+        if let Err(error) = flush_now(&node).await {
+            tracing::error!(
+                error = error_chain(&error),
+                "pods are not kept for the next boot; it is tried again"
+            );
+            tokio::time::sleep(RETRY).await;
+            node.archive.wake.notify_one();
+        }
+    }
+}
+
+/// As [`Archive::flush`], on a thread for what waits for the disk.
+pub(in crate::pod) async fn flush_now(node: &Arc<Node>) -> Result<(), PodError> {
+    let owner = Arc::clone(node);
+    blocking(move || owner.archive.flush(&owner.index)).await
+}

@@ -1,0 +1,47 @@
+//! Allowing a pod the experiments that its annotations ask for.
+
+use super::LookupError;
+use crate::spec::experiments::Experiment;
+use holdfast_wire::Protocol;
+
+/// Why a pod cannot have the experiments that it asks for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExperimentRefusal {
+    /// The node does not allow one of them.
+    #[error(
+        "annotation {annotation} = {value:?} asks for an experiment that this node does not allow; put \
+         {experiment:?} into experiments.allow of its configuration",
+        experiment = experiment.as_str()
+    )]
+    Forbidden {
+        /// Which experiment.
+        experiment: Experiment,
+        /// Key of the annotation.
+        annotation: String,
+        /// Its value.
+        value: String,
+    },
+    /// The shim program is of an earlier release.
+    #[error(
+        "the pod asks for experiments, which the installed holdfast-shim does not know (protocol {0}); install \
+         holdfastd and holdfast-shim of the same release"
+    )]
+    Shim(Protocol),
+    /// The network namespace of that pod cannot be joined.
+    #[error("annotation {} = {wanted:?}: {reason}", Experiment::JoinNetwork.annotation())]
+    Join {
+        /// What was asked for.
+        wanted: String,
+        /// Why not, and what would do.
+        reason: &'static str,
+    },
+    /// There is no one pod with the id whose network namespace is to be joined.
+    #[error("annotation {} = {wanted:?}: find that pod", Experiment::JoinNetwork.annotation())]
+    JoinId {
+        /// What was asked for.
+        wanted: String,
+        /// Why not.
+        #[source]
+        source: LookupError,
+    },
+}
