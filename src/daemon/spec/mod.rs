@@ -64,4 +64,4 @@ pub(crate) use security::{
 };
 pub(crate) use signal::{Signal, SignalError};
 pub(crate) use user::{Identity, UserError};
-pub(crate) use volume::{MountOption, VolumeMount, VolumePropagation, VolumeSource};
+pub(crate) use volume::{MountOption, VolumeAccess, VolumeMount, VolumePropagation, VolumeSource};

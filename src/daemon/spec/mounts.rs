@@ -10,7 +10,8 @@ use oci_spec::runtime::Mount;
 use super::experiments::Sharing;
 use super::target::check_target;
 use super::{
-    IpcMode, NetMode, SpecError, SpecRequest, VolumeMount, VolumePropagation, VolumeSource, cgroup,
+    IpcMode, NetMode, SpecError, SpecRequest, VolumeAccess, VolumeMount, VolumePropagation,
+    VolumeSource, cgroup,
 };
 use holdfast_wire::plan::IdMappings;
 
@@ -168,10 +169,6 @@ fn bind_volume(
     let source = volume.source.spec_name();
     check_target(path, &source, &field("container_path"))?;
     if let VolumeSource::Image { .. } = volume.source {
-        if !volume.readonly {
-            let reason = "a volume from an image has to be read-only";
-            return Err(SpecError::invalid(field("readonly"), reason));
-        }
         let mut options = vec!["ro", "nodev"];
         let further = volume.options.iter().map(|option| option.as_str());
         options.extend(further.filter(|option| *option != "nodev"));
@@ -207,26 +204,20 @@ fn map_owners(mount: &mut Mount, map: &IdMappings) {
         .set_gid_mappings(Some(super::namespaces::mappings(&map.gids)));
 }
 
+/// The option for a volume's access. Whether the kernel has it is all that is left to check.
 fn access(
     request: &SpecRequest<'_>,
     volume: &VolumeMount,
     field: &str,
 ) -> Result<&'static str, SpecError> {
-    match (volume.readonly, volume.recursive_read_only) {
-        (false, false) => Ok("rw"),
-        (true, false) => Ok("ro"),
-        (false, true) => Err(SpecError::invalid(
-            field,
-            "it needs readonly to be set as well",
-        )),
-        (true, true) if volume.propagation != VolumePropagation::Private => {
-            Err(SpecError::invalid(field, "it needs private propagation"))
+    match volume.access {
+        VolumeAccess::ReadWrite => Ok("rw"),
+        VolumeAccess::ReadOnly => Ok("ro"),
+        VolumeAccess::RecursiveReadOnly if !request.host.recursive_read_only => {
+            let what = "recursive read-only mounts (Linux 5.12)";
+            Err(SpecError::unsupported(field, what))
         }
-        (true, true) if !request.host.recursive_read_only => Err(SpecError::unsupported(
-            field,
-            "recursive read-only mounts (Linux 5.12)",
-        )),
-        (true, true) => Ok("rro"),
+        VolumeAccess::RecursiveReadOnly => Ok("rro"),
     }
 }
 

@@ -7,29 +7,101 @@ use serde::{Deserialize, Serialize};
 use super::{ContainerPath, HostPath, ImageSpec};
 use holdfast_wire::plan::IdMappings;
 
-/// A volume: CRI `Mount`.
+/// A volume of a container: CRI's `Mount`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct VolumeMount {
-    /// Where, in the container.
+    /// The path in the container at which the volume is mounted.
     pub container_path: ContainerPath,
-    /// What.
+    /// The host path or the image that is mounted.
     pub source: VolumeSource,
-    /// Read-only.
-    pub readonly: bool,
-    /// Mounts below are read-only as well.
-    pub recursive_read_only: bool,
-    /// Mount propagation.
+    /// Whether the container may write to the volume.
+    pub access: VolumeAccess,
+    /// Which later mounts pass between the host and the container.
     pub propagation: VolumePropagation,
-    /// The files get the container's SELinux label.
+    /// Whether the files get the container's SELinux label.
     pub selinux_relabel: bool,
-    /// Id mappings for this mount alone.
+    /// The id mappings of this mount alone.
     pub id_map: Option<IdMappings>,
-    /// What else the mount forbids.
+    /// What the mount forbids besides writing.
     #[serde(default)]
     pub options: Vec<MountOption>,
 }
 
-/// What a mount can forbid: CRI `Mount.mount_options`.
+/// Whether a container may write to a volume.
+///
+/// ```text
+///   readonly   recursive_read_only   host path                             image
+///   false      false                 ReadWrite                             refused
+///   true       false                 ReadOnly                              ReadOnly
+///   true       true                  RecursiveReadOnly, if propagation     RecursiveReadOnly, if propagation
+///                                    is PRIVATE, otherwise refused         is PRIVATE, otherwise refused
+///   false      true                  refused                               refused
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum VolumeAccess {
+    /// The container may write to the volume.
+    ReadWrite,
+    /// The volume is read-only. Mounts below it stay as they are on the host.
+    ReadOnly,
+    /// The volume and all mounts below it are read-only.
+    RecursiveReadOnly,
+}
+
+/// The flags of a volume do not go together. `field` and `value` are those of the flag at fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AccessError {
+    /// Name of the field in CRI's `Mount`.
+    pub field: &'static str,
+    /// Value of the field.
+    pub value: &'static str,
+    /// What is allowed, as an imperative.
+    pub remedy: &'static str,
+}
+
+impl VolumeAccess {
+    /// The access that the flags of a request mean. This is the only place that decides which flags go together.
+    ///
+    /// # Errors
+    /// [`AccessError`] for flags that the protocol excludes.
+    pub(crate) fn of_request(
+        (readonly, recursive_read_only): (bool, bool),
+        propagation: VolumePropagation,
+        source: &VolumeSource,
+    ) -> Result<Self, AccessError> {
+        let is_private = propagation == VolumePropagation::Private;
+        let recursive = |remedy| AccessError {
+            field: "recursive_read_only",
+            value: "true",
+            remedy,
+        };
+        match (readonly, recursive_read_only, source) {
+            (false, _, VolumeSource::Image { .. }) => Err(AccessError {
+                field: "readonly",
+                value: "false",
+                remedy: "a volume from an image is read-only; set readonly to true",
+            }),
+            (false, false, VolumeSource::Host(_)) => Ok(Self::ReadWrite),
+            (true, false, _) => Ok(Self::ReadOnly),
+            (false, true, VolumeSource::Host(_)) => Err(recursive(
+                "a writable volume cannot be recursively read-only; set readonly as well",
+            )),
+            (true, true, _) if is_private => Ok(Self::RecursiveReadOnly),
+            (true, true, _) => Err(recursive(
+                "a recursively read-only volume has no mount propagation; set propagation to PRIVATE",
+            )),
+        }
+    }
+
+    /// Whether the volume itself is read-only.
+    pub(crate) fn is_read_only(self) -> bool {
+        match self {
+            Self::ReadWrite => false,
+            Self::ReadOnly | Self::RecursiveReadOnly => true,
+        }
+    }
+}
+
+/// An option by which a mount forbids something: CRI's `Mount.mount_options`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(
@@ -37,19 +109,19 @@ pub(crate) struct VolumeMount {
     reason = "the options of mount(8) have these names"
 )]
 pub(crate) enum MountOption {
-    /// Nothing on it is executed.
+    /// Files of the volume cannot be executed.
     NoExec,
-    /// Its device nodes are no devices.
+    /// Device nodes of the volume give no access to devices.
     NoDev,
-    /// Its set-user-id and set-group-id bits and file capabilities have no effect.
+    /// Set-user-id bits, set-group-id bits and file capabilities of the volume have no effect.
     NoSuid,
 }
 
 impl MountOption {
-    /// All that there are.
+    /// All options that a request may give.
     pub(crate) const ALL: [Self; 3] = [Self::NoExec, Self::NoDev, Self::NoSuid];
 
-    /// Its name, which CRI and OCI share.
+    /// The option's name, which is the same in CRI and OCI.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::NoExec => "noexec",
@@ -62,7 +134,7 @@ impl MountOption {
 /// Where a volume's content comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum VolumeSource {
-    /// A path of the host; a missing one becomes a directory, as in containerd.
+    /// A path of the host. A directory is made where the path is missing, as in containerd.
     Host(HostPath),
     /// An image, with a path below its root (empty: all of it).
     Image {
@@ -74,7 +146,7 @@ pub(crate) enum VolumeSource {
 }
 
 impl VolumeSource {
-    /// What the Spec calls it: the path, or for an image its reference with the path below it.
+    /// The volume's source in the Spec: the host path, or the image reference followed by the path in the image.
     pub(crate) fn spec_name(&self) -> PathBuf {
         match self {
             Self::Host(path) => path.as_path().to_owned(),
@@ -83,14 +155,60 @@ impl VolumeSource {
     }
 }
 
-/// CRI `MountPropagation`.
+/// Which later mounts are seen on the other side: CRI's `MountPropagation`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum VolumePropagation {
-    /// None: `rprivate`.
+    /// Later mounts are not seen on the other side: `rprivate`.
     #[default]
     Private,
-    /// Later mounts of the host show up: `rslave`.
+    /// The container sees later mounts of the host: `rslave`.
     HostToContainer,
-    /// In both directions: `rshared`.
+    /// Host and container see each other's later mounts: `rshared`.
     Bidirectional,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::VolumePropagation::{Bidirectional, HostToContainer, Private};
+    use super::*;
+
+    /// The comments on `readonly`, `recursive_read_only` and `image` of CRI's `Mount` (cri-api v0.37.2). An error is
+    /// given by its field.
+    #[test]
+    fn all_combinations_of_flags_are_decided() {
+        use VolumeAccess::{ReadOnly, ReadWrite, RecursiveReadOnly};
+        let host = VolumeSource::Host(HostPath::new("host_path", "/srv").unwrap());
+        let image = VolumeSource::Image {
+            image: ImageSpec::default(),
+            sub_path: String::new(),
+        };
+        let (readonly, recursive) = (Err("readonly"), Err("recursive_read_only"));
+        // Flags (readonly, recursive_read_only), then the outcome for a host path and for an image.
+        let cases = [
+            ((false, false), Private, Ok(ReadWrite), readonly),
+            ((false, false), HostToContainer, Ok(ReadWrite), readonly),
+            ((false, false), Bidirectional, Ok(ReadWrite), readonly),
+            ((false, true), Private, recursive, readonly),
+            ((false, true), HostToContainer, recursive, readonly),
+            ((false, true), Bidirectional, recursive, readonly),
+            ((true, false), Private, Ok(ReadOnly), Ok(ReadOnly)),
+            ((true, false), HostToContainer, Ok(ReadOnly), Ok(ReadOnly)),
+            ((true, false), Bidirectional, Ok(ReadOnly), Ok(ReadOnly)),
+            (
+                (true, true),
+                Private,
+                Ok(RecursiveReadOnly),
+                Ok(RecursiveReadOnly),
+            ),
+            ((true, true), HostToContainer, recursive, recursive),
+            ((true, true), Bidirectional, recursive, recursive),
+        ];
+        for (flags, propagation, of_host, of_image) in cases {
+            for (source, wanted) in [(&host, of_host), (&image, of_image)] {
+                let found = VolumeAccess::of_request(flags, propagation, source);
+                let found = found.map_err(|error| error.field);
+                assert_eq!(found, wanted, "{flags:?} {propagation:?} {source:?}");
+            }
+        }
+    }
 }

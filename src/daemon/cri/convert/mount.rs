@@ -6,8 +6,8 @@ use super::FieldError;
 use super::id_map::{id_mappings, ranges_message};
 use super::image::{image_spec, image_spec_message};
 use crate::spec::{
-    ContainerPath, HostPath, MountOption, NamespaceOptions, VolumeMount, VolumePropagation,
-    VolumeSource,
+    ContainerPath, HostPath, MountOption, NamespaceOptions, VolumeAccess, VolumeMount,
+    VolumePropagation, VolumeSource,
 };
 
 /// One volume of a request.
@@ -29,17 +29,21 @@ pub(super) fn volume(
         ));
     }
     let propagation = propagation(field, mount.propagation)?;
-    if mount.recursive_read_only {
-        recursive_read_only(field, mount.readonly, propagation)?;
-    }
+    let flags = (mount.readonly, mount.recursive_read_only);
+    let access = VolumeAccess::of_request(flags, propagation, &source).map_err(|error| {
+        FieldError::invalid(
+            format!("{field}.{}", error.field),
+            error.value,
+            error.remedy,
+        )
+    })?;
     Ok(VolumeMount {
         container_path: ContainerPath::new(
             &format!("{field}.container_path"),
             &mount.container_path,
         )?,
         source,
-        readonly: mount.readonly,
-        recursive_read_only: mount.recursive_read_only,
+        access,
         propagation,
         selinux_relabel: mount.selinux_relabel,
         id_map,
@@ -64,14 +68,6 @@ fn source(field: &str, mount: &cri::Mount) -> Result<VolumeSource, FieldError> {
         return Err(FieldError::invalid(
             format!("{field}.host_path"),
             &mount.host_path,
-            remedy,
-        ));
-    }
-    if !mount.readonly {
-        let remedy = "a volume from an image is read-only: set it to true";
-        return Err(FieldError::invalid(
-            format!("{field}.readonly"),
-            "false",
             remedy,
         ));
     }
@@ -118,30 +114,6 @@ fn propagation(field: &str, number: i32) -> Result<VolumePropagation, FieldError
     }
 }
 
-/// The protocol asks for an error when a recursively read-only mount is writable or propagates.
-fn recursive_read_only(
-    field: &str,
-    readonly: bool,
-    propagation: VolumePropagation,
-) -> Result<(), FieldError> {
-    let field = format!("{field}.recursive_read_only");
-    if !readonly {
-        return Err(FieldError::invalid(
-            field,
-            "true",
-            "it needs readonly as well",
-        ));
-    }
-    if propagation != VolumePropagation::Private {
-        return Err(FieldError::invalid(
-            field,
-            "true",
-            "it needs propagation PRIVATE",
-        ));
-    }
-    Ok(())
-}
-
 /// A volume as the container's status echoes it.
 pub(super) fn volume_message(volume: &VolumeMount) -> cri::Mount {
     let (host_path, image, image_sub_path) = match &volume.source {
@@ -161,7 +133,7 @@ pub(super) fn volume_message(volume: &VolumeMount) -> cri::Mount {
     cri::Mount {
         container_path: volume.container_path.as_str().to_owned(),
         host_path,
-        readonly: volume.readonly,
+        readonly: volume.access.is_read_only(),
         selinux_relabel: volume.selinux_relabel,
         propagation: propagation.into(),
         uid_mappings: mappings
@@ -170,7 +142,7 @@ pub(super) fn volume_message(volume: &VolumeMount) -> cri::Mount {
         gid_mappings: mappings
             .map(|map| ranges_message(&map.gids))
             .unwrap_or_default(),
-        recursive_read_only: volume.recursive_read_only,
+        recursive_read_only: volume.access == VolumeAccess::RecursiveReadOnly,
         image,
         image_sub_path,
         mount_options: volume

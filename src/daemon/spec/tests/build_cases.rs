@@ -161,7 +161,7 @@ fn requested_mounts_replace_defaults() {
     world.volume("/deep/er/path", "/srv/c");
     world.volume("/etc/hosts", "/srv/hosts");
     world.volume("/dev", "/dev");
-    world.volume("/sys", "/srv/sys").readonly = true;
+    world.volume("/sys", "/srv/sys").access = VolumeAccess::ReadOnly;
     let spec = world.build().unwrap();
     let targets: Vec<_> = mounts(&spec)
         .into_iter()
@@ -220,26 +220,16 @@ fn propagation_reaches_the_root() {
 }
 
 #[test]
-fn recursive_read_only_has_conditions() {
+fn recursive_read_only_needs_a_kernel_that_has_it() {
     let mut world = World::new();
-    world.volume("/a", "/a").recursive_read_only = true;
-    assert!(
-        world
-            .build()
-            .unwrap_err()
-            .to_string()
-            .starts_with("mounts[0].recursive_read_only")
-    );
-    world.container.mounts[0].readonly = true;
-    assert_eq!(
-        mount_at(&world.build().unwrap(), "/a").2,
-        ["rbind", "rprivate", "rro"]
-    );
-    world.container.mounts[0].propagation = VolumePropagation::HostToContainer;
-    assert!(world.build().is_err());
-    world.container.mounts[0].propagation = VolumePropagation::Private;
+    world.volume("/a", "/a").access = VolumeAccess::RecursiveReadOnly;
+    let spec = world.build().unwrap();
+    assert_eq!(mount_at(&spec, "/a").2, ["rbind", "rprivate", "rro"]);
     world.host.recursive_read_only = false;
-    assert!(matches!(world.build(), Err(SpecError::Unsupported { .. })));
+    let refused = world.build().unwrap_err();
+    assert!(matches!(refused, SpecError::Unsupported { .. }));
+    let refused = refused.to_string();
+    assert!(refused.starts_with("mounts[0].recursive_read_only"));
 }
 
 /// A volume over /proc would fake what the runtime and programs read there.
@@ -286,9 +276,7 @@ fn volumes_from_images_are_read_only() {
         },
         sub_path: "dir".into(),
     };
-    let refused = world.build().unwrap_err().to_string();
-    assert!(refused.starts_with("mounts[0].readonly"), "{refused}");
-    world.container.mounts[0].readonly = true;
+    volume.access = VolumeAccess::ReadOnly;
     let (kind, source, options) = mount_at(&world.build().unwrap(), "/v");
     assert_eq!((kind.as_str(), source.as_str()), ("image", "image:1/dir"));
     assert_eq!(options, ["ro", "nodev"]);
@@ -552,18 +540,8 @@ fn limits_out_of_bounds_say_what_the_kernel_takes() {
         ),
         (17_592_186_044_415, 0, 0, None),
         (-1, 0, 0, None),
-        (
-            0,
-            0,
-            1 << 20,
-            Some("needs a memory limit; set memory_limit_in_bytes too"),
-        ),
-        (
-            0,
-            -1,
-            1 << 20,
-            Some("needs a memory limit; set memory_limit_in_bytes too"),
-        ),
+        (0, 0, 1 << 20, Some("needs a memory limit; set memory_limit_in_bytes too")),
+        (0, -1, 1 << 20, Some("needs a memory limit; set memory_limit_in_bytes too")),
         (
             0,
             2 << 20,
@@ -784,25 +762,29 @@ fn labels_of_security_modules() {
 #[test]
 fn options_of_volumes_follow_their_access() {
     use crate::spec::MountOption::{NoDev, NoExec, NoSuid};
-    let options = |readonly, recursive, asked: &[crate::spec::MountOption]| {
+    use VolumeAccess::{ReadOnly, ReadWrite, RecursiveReadOnly};
+    let options = |access, asked: &[crate::spec::MountOption]| {
         let mut world = World::new();
         let volume = world.volume("/c", "/h");
-        (volume.readonly, volume.recursive_read_only) = (readonly, recursive);
+        volume.access = access;
         volume.options = asked.to_vec();
         mount_at(&world.build().unwrap(), "/c").2.join(",")
     };
     let all = [NoExec, NoDev, NoSuid];
-    assert_eq!(options(false, false, &[]), "rbind,rprivate,rw");
-    assert_eq!(options(false, false, &[NoExec]), "rbind,rprivate,rw,noexec");
-    assert_eq!(
-        options(true, false, &all),
-        "rbind,rprivate,ro,noexec,nodev,nosuid"
-    );
-    assert_eq!(options(true, true, &[]), "rbind,rprivate,rro");
-    assert_eq!(
-        options(true, true, &all),
-        "rbind,rprivate,rro,rnoexec,rnodev,rnosuid"
-    );
+    let cases = [
+        (ReadWrite, &all[..0], "rbind,rprivate,rw"),
+        (ReadWrite, &all[..1], "rbind,rprivate,rw,noexec"),
+        (ReadOnly, &all, "rbind,rprivate,ro,noexec,nodev,nosuid"),
+        (RecursiveReadOnly, &all[..0], "rbind,rprivate,rro"),
+        (
+            RecursiveReadOnly,
+            &all,
+            "rbind,rprivate,rro,rnoexec,rnodev,rnosuid",
+        ),
+    ];
+    for (access, asked, wanted) in cases {
+        assert_eq!(options(access, asked), wanted);
+    }
     let mut world = World::new();
     let volume = world.volume("/c", "/h");
     volume.propagation = crate::spec::VolumePropagation::Bidirectional;

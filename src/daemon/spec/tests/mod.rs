@@ -109,8 +109,7 @@ impl World {
         self.container.mounts.push(VolumeMount {
             container_path: ContainerPath::new("container_path", container_path).unwrap(),
             source: VolumeSource::Host(HostPath::new("host_path", host_path).unwrap()),
-            readonly: false,
-            recursive_read_only: false,
+            access: VolumeAccess::ReadWrite,
             propagation: VolumePropagation::Private,
             selinux_relabel: false,
             id_map: None,
