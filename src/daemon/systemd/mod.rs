@@ -18,11 +18,11 @@
 mod slice;
 
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use holdfast_kernel::fault;
-use tokio::sync::Mutex;
 use zbus::message::Type;
 use zbus::{Connection, MatchRule, Message, MessageStream, OwnedObjectPath, Variant};
 
@@ -45,39 +45,37 @@ const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 /// Errors of systemd that mean that there is no such unit.
 const NO_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
-/// Why systemd did not do what it was asked.
+/// Why systemd did not carry out a call.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SystemdError {
-    /// Its bus cannot be reached.
-    #[error("connect to systemd over the system's D-Bus")]
+    /// The system's D-Bus cannot be reached.
+    #[error("cannot connect to systemd over the system's D-Bus")]
     Connect(#[source] zbus::Error),
-    /// It refused.
-    #[error("ask systemd for {method} of {unit}")]
+    /// systemd refused the call, or the connection broke.
+    #[error("cannot call {method} of systemd for {unit}")]
     Call {
-        /// What was asked.
+        /// Name of the D-Bus method.
         method: &'static str,
-        /// Of which unit.
         unit: String,
-        /// Why it refused.
         #[source]
         source: zbus::Error,
     },
-    /// It did not answer in time.
-    #[error("systemd did not finish {method} of {unit} within {DEADLINE:?}")]
+    /// systemd did not answer within the deadline.
+    #[error(
+        "systemd did not finish {method} for {unit} within {DEADLINE:?}; see `systemctl status {unit}`"
+    )]
     Deadline {
-        /// What was asked.
+        /// Name of the D-Bus method.
         method: &'static str,
-        /// Of which unit.
         unit: String,
     },
     /// The job ended otherwise than with `done`.
     #[error(
-        "systemd's job for {method} of {unit} ended with {result:?}; see `systemctl status {unit}`"
+        "systemd's job {method} for {unit} ended with {result:?}; see `systemctl status {unit}`"
     )]
     Job {
-        /// What was asked.
+        /// Name of the D-Bus method.
         method: &'static str,
-        /// Of which unit.
         unit: String,
         /// systemd's word for it: `failed`, `canceled`, `timeout`, …
         result: String,
@@ -102,7 +100,8 @@ pub(crate) fn is_running() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
-/// The connection: made when it is first needed, and anew after it broke.
+/// The connection to systemd: made when it is first needed, and again after it broke. The lock is held for a moment only,
+/// never while systemd is waited for.
 #[derive(Debug, Default)]
 pub(crate) struct Systemd {
     connection: Mutex<Option<Connection>>,
@@ -166,12 +165,18 @@ impl Systemd {
     }
 
     async fn connection(&self) -> Result<Connection, SystemdError> {
-        let mut kept = self.connection.lock().await;
-        if let Some(connection) = kept.as_ref() {
+        if let Some(connection) = self.kept().as_ref() {
             return Ok(connection.clone());
         }
+        // Two calls may connect at the same time: the first connection is kept, and the other ends with its call.
         let connection = Connection::system().await.map_err(SystemdError::Connect)?;
-        Ok(kept.insert(connection).clone())
+        Ok(self.kept().get_or_insert(connection).clone())
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Connection>> {
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for a call no longer than the deadline. A connection that failed is made anew the next time.
@@ -197,7 +202,7 @@ impl Systemd {
             Err(_) => false,
         };
         if !sound {
-            *self.connection.lock().await = None;
+            *self.kept() = None;
         }
         outcome
     }

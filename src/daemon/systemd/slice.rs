@@ -1,4 +1,4 @@
-//! Slices: where a unit stands in systemd's tree, and which cgroup that is (systemd.slice(5)).
+//! Slices: the place of a unit in systemd's tree, and the cgroup that belongs to it (systemd.slice(5)).
 
 use std::fmt;
 
@@ -8,9 +8,9 @@ const SUFFIX: &str = ".slice";
 /// Longest name of a unit, in bytes: UNIT_NAME_MAX without the closing NUL.
 const LONGEST: usize = 255;
 
-/// Why a text is no slice.
+/// Why a text is not the name of a slice.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{name:?} is no systemd slice: {reason}")]
+#[error("invalid systemd slice {name:?}: {reason}")]
 pub(crate) struct SliceError {
     name: String,
     reason: &'static str,
@@ -32,17 +32,17 @@ impl Slice {
             name: parent.chars().take(LONGEST).collect(),
             reason,
         };
-        let stem = name
-            .strip_suffix(SUFFIX)
-            .ok_or_else(|| wrong("with the systemd cgroup driver a cgroup parent ends in .slice; give such a one, or set cgroup.driver = \"cgroupfs\""))?;
+        let stem = name.strip_suffix(SUFFIX).ok_or_else(|| {
+            wrong("give a name that ends in .slice, or set cgroup.driver = \"cgroupfs\"")
+        })?;
         let letters = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\".contains(&byte);
         if name.len() > LONGEST || !stem.bytes().all(letters) {
             return Err(wrong(
-                "it has up to 255 letters, digits and the characters :-_.\\",
+                "give up to 255 letters, digits and the characters :-_.\\",
             ));
         }
         if stem != "-" && stem.split('-').any(str::is_empty) {
-            return Err(wrong("every dash has to stand between two names"));
+            return Err(wrong("write each dash between two names"));
         }
         Ok(Self(name.to_owned()))
     }
@@ -59,7 +59,7 @@ impl Slice {
         Self::parse(&format!("{}{SUFFIX}", parts.join("-")))
     }
 
-    /// The unit's name.
+    /// Name of the slice's unit.
     pub(crate) fn name(&self) -> &str {
         &self.0
     }
