@@ -38,6 +38,19 @@ fn failed(method: &str, object: &dyn fmt::Display, micros: u128, status: &Status
         | Code::ResourceExhausted => {
             warn!(method, %object, micros, ?code, error, "failed");
         }
-        _ => info!(method, %object, micros, ?code, error, "refused"),
+        Code::Ok
+        | Code::Cancelled
+        | Code::InvalidArgument
+        | Code::DeadlineExceeded
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::Unauthenticated => {
+            info!(method, %object, micros, ?code, error, "refused");
+        }
     }
 }

@@ -102,7 +102,15 @@ fn failed_pull(kind: PullErrorKind, error: &dyn Error) -> Status {
     let text = status_text(error);
     let text = match kind {
         PullErrorKind::Unavailable => format!("{REGISTRY_UNAVAILABLE}: {text}"),
-        _ => text,
+        PullErrorKind::InvalidReference
+        | PullErrorKind::NotFound
+        | PullErrorKind::Unauthorized
+        | PullErrorKind::Corrupt
+        | PullErrorKind::NoSpace
+        | PullErrorKind::TooLarge
+        | PullErrorKind::Unsupported
+        | PullErrorKind::Misconfigured
+        | PullErrorKind::Internal => text,
     };
     pull_status(image_code(kind), text)
 }
