@@ -280,7 +280,7 @@ fn what_cannot_be_a_profile_is_refused_for_good() {
             "$.defaultAction: unknown variant `SCMP_ACT_WHATEVER`",
             r#"{"defaultAction":"SCMP_ACT_WHATEVER"}"#,
         ),
-        ("it is no JSON", "defaultAction: SCMP_ACT_ALLOW"),
+        ("the profile is not JSON", "defaultAction: SCMP_ACT_ALLOW"),
         (
             "args: index 9 is no argument",
             r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_ERRNO",

@@ -1,4 +1,4 @@
-//! CRI `ImageService`.
+//! Handlers of the CRI's `ImageService`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::{batch, convert, profiles, status};
 use holdfast_disk::json_text;
 use holdfast_image::{Image, PullRequest};
 
-/// The service.
+/// The image service of the CRI.
 pub(super) struct Images(pub Node);
 
 #[tonic::async_trait]

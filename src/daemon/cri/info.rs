@@ -93,11 +93,11 @@ fn sharing(pods: &Pods, record: &ContainerRecord) -> Option<Value> {
 
 /// Inode and path of each namespace, by its kind.
 fn namespaces(process: &ProcessNamespaces) -> Value {
-    let one = |(kind, inode): (&String, &u64)| {
+    let entry = |(kind, inode): (&String, &u64)| {
         let path = format!("/proc/{}/ns/{kind}", process.pid);
         (kind.clone(), json!({ "inode": inode, "path": path }))
     };
-    Value::Object(process.inodes.iter().map(one).collect::<Map<_, _>>())
+    Value::Object(process.inodes.iter().map(entry).collect::<Map<_, _>>())
 }
 
 fn spec(spec: Option<Spec>) -> Value {

@@ -14,7 +14,7 @@ use super::{status, watch};
 use crate::pod::{Debt, ProcessNamespaces, Role};
 use holdfast_image::PullRequest;
 
-/// The service.
+/// The service `holdfast.v1`.
 pub(super) struct Own(pub Node);
 
 #[tonic::async_trait]

@@ -10,23 +10,21 @@ use super::config::{LogConfig, LogFormat};
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LogError {
-    /// The level is none.
+    /// The configured level cannot be understood.
     #[error(
-        "configuration: log.level = {level:?} is no level; give error, warn, info, debug or trace"
+        "configuration: log.level: invalid value {level:?}: give error, warn, info, debug or trace"
     )]
     Level {
-        /// As configured.
         level: String,
-        /// What is wrong with it.
         #[source]
         source: ParseError,
     },
-    /// Somebody logs already.
-    #[error("a log was set up before")]
+    /// The process has set up its log before.
+    #[error("cannot set up the log: it was set up before")]
     Twice,
 }
 
-/// Sets the log up.
+/// Sets up the log of this process.
 pub(super) fn start(config: &LogConfig) -> Result<(), LogError> {
     let failed = |source| LogError::Level {
         level: config.level.clone(),

@@ -6,14 +6,18 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a text is no time or size.
+/// Why a text is not a duration or size.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 pub enum QuantityError {
-    /// It is no time.
-    #[error("{0:?} is no time; give numbers with ms, s, m or h, such as 90s or 1m30s")]
+    /// The text is not a duration.
+    #[error(
+        "invalid duration {0:?}: give numbers with the units ms, s, m or h, such as 90s or 1m30s"
+    )]
     Period(String),
-    /// It is no size.
-    #[error("{0:?} is no size; give a number with B, KiB, MiB, GiB or TiB, such as 64MiB")]
+    /// The text is not a size.
+    #[error(
+        "invalid size {0:?}: give a number with the unit B, KiB, MiB, GiB or TiB, such as 64MiB"
+    )]
     Size(String),
 }
 
@@ -26,12 +30,12 @@ pub struct Period(Duration);
 const TIMES: [(&str, u64); 4] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
 
 impl Period {
-    /// So many seconds.
+    /// Makes a period of whole seconds.
     pub const fn from_secs(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }
 
-    /// As the standard library has it.
+    /// The period as a [`Duration`].
     pub fn get(self) -> Duration {
         self.0
     }

@@ -14,25 +14,25 @@ use tokio::net::UnixListener;
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SocketError {
-    /// The system refused.
+    /// A system call on the socket's path failed.
     #[error("cannot {operation} {}", path.display())]
     Io {
-        /// What was attempted.
+        /// The operation, as an infinitive.
         operation: &'static str,
-        /// On what.
         path: PathBuf,
-        /// Why it failed.
         #[source]
         source: io::Error,
     },
-    /// Somebody serves there.
+    /// Another process serves on this socket.
     #[error("another process serves on {}; stop it or configure another socket", .0.display())]
     InUse(PathBuf),
     /// There is something that is no socket.
-    #[error("{} exists and is no socket; remove it or configure another socket", .0.display())]
+    #[error("{} exists and is not a socket; remove it or configure another socket", .0.display())]
     Occupied(PathBuf),
     /// The configured group does not exist.
-    #[error("configuration: socket_group = {0:?}: there is no such group on this machine")]
+    #[error(
+        "configuration: socket_group: invalid value {0:?}: this machine has no such group; create it or name another group"
+    )]
     Group(String),
 }
 
@@ -89,7 +89,7 @@ fn share(path: &Path, gid: Gid, mode: u32) -> Result<(), SocketError> {
         .map_err(io_error("set the mode of", path))
 }
 
-/// Removes what an earlier daemon left.
+/// Removes the socket of an earlier daemon, if nobody listens on it.
 fn clear(path: &Path) -> Result<(), SocketError> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,

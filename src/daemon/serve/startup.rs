@@ -32,10 +32,10 @@ use holdfast_network::cni::CniSettings;
 /// Why the daemon does not run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
-    /// The log.
+    /// The log cannot be set up.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// The socket.
+    /// The daemon cannot listen on its socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
     /// The root directory, or another daemon uses it.
@@ -44,18 +44,18 @@ pub(crate) enum StartError {
     /// A name within the root directory; it is a constant and fits.
     #[error("cannot take the root directory")]
     Name(#[from] FileNameError),
-    /// The images.
+    /// The store of images cannot be opened.
     #[error("cannot open the images")]
     Images(#[from] StoreError),
-    /// The pods.
+    /// The pods of an earlier daemon cannot be taken over.
     #[error("cannot take over the pods")]
     Pods(#[from] PodError),
-    /// The system refused something.
+    /// A system call at the start failed.
     #[error("cannot {operation}")]
     System {
-        /// What was attempted.
+        /// The operation, as an infinitive.
         operation: &'static str,
-        /// Why it failed.
+        /// Why the system refused it.
         #[source]
         source: io::Error,
     },

@@ -91,7 +91,7 @@ fn values_that_do_not_fit_name_their_key() {
     ] {
         let error = load(&[("config.toml", text)]).unwrap_err();
         assert!(
-            error.contains(&format!("configuration: {key} = ")),
+            error.contains(&format!("configuration: {key}: invalid value ")),
             "{text}: {error}"
         );
     }

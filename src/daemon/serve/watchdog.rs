@@ -27,14 +27,14 @@ use tracing::{debug, error, warn};
 /// The largest list of pods that is read, in bytes.
 const LARGEST_LIST: usize = 64 << 20;
 /// How long the first worker waits for the others: they only have to end what they are at.
-const MEETING: Duration = Duration::from_millis(50);
+const BARRIER_TIMEOUT: Duration = Duration::from_millis(50);
 /// Time between two tries to have all workers together.
 const REST: Duration = Duration::from_millis(200);
 
 /// Why the daemon is not healthy.
 #[derive(Debug, thiserror::Error)]
-enum Sickness {
-    #[error("connect to the daemon's own socket")]
+enum HealthError {
+    #[error("cannot connect to the daemon's own socket")]
     Connect(#[from] tonic::transport::Error),
     #[error("{call}")]
     Call {
@@ -74,7 +74,7 @@ fn guard(socket: &Path, workers: &Handle, period: Duration) {
         let checked = runtime.block_on(async {
             tokio::time::timeout(period, check(socket, workers))
                 .await
-                .unwrap_or(Err(Sickness::Late(period)))
+                .unwrap_or(Err(HealthError::Late(period)))
         });
         match checked {
             Ok(()) => {
@@ -83,9 +83,9 @@ fn guard(socket: &Path, workers: &Handle, period: Duration) {
                     warn!(%error, "cannot feed the watchdog");
                 }
             }
-            Err(sickness) => {
+            Err(cause) => {
                 error!(
-                    error = error_chain(&sickness),
+                    error = error_chain(&cause),
                     "the daemon does not answer itself; the service manager is not told that it is well"
                 );
             }
@@ -95,7 +95,7 @@ fn guard(socket: &Path, workers: &Handle, period: Duration) {
 }
 
 /// Whether the daemon answers on a new connection, and all its workers work.
-async fn check(socket: &Path, workers: &Handle) -> Result<(), Sickness> {
+async fn check(socket: &Path, workers: &Handle) -> Result<(), HealthError> {
     let path = socket.to_owned();
     let connect = move |_: Uri| connect(path.clone());
     // The name is only what HTTP/2 wants to see as the authority.
@@ -103,7 +103,7 @@ async fn check(socket: &Path, workers: &Handle) -> Result<(), Sickness> {
         .connect_with_connector(tower::service_fn(connect))
         .await?;
     let mut runtime = RuntimeServiceClient::new(channel).max_decoding_message_size(LARGEST_LIST);
-    let failed = |call| move |source| Sickness::Call { call, source };
+    let failed = |call| move |source| HealthError::Call { call, source };
     let version = runtime.version(VersionRequest::default()).await;
     version.map_err(failed("Version"))?;
     let list = runtime
@@ -112,7 +112,7 @@ async fn check(socket: &Path, workers: &Handle) -> Result<(), Sickness> {
     list.map_err(failed("ListPodSandbox"))?;
     let status = runtime.status(StatusRequest { verbose: false }).await;
     status.map_err(failed("Status"))?;
-    while !meet(workers).await? {
+    while !workers_respond(workers).await? {
         tokio::time::sleep(REST).await;
     }
     Ok(())
@@ -122,14 +122,14 @@ async fn connect(path: PathBuf) -> std::io::Result<TokioIo<UnixStream>> {
     UnixStream::connect(path).await.map(TokioIo::new)
 }
 
-/// Where the workers of a runtime meet: who comes first waits for the others, and so occupies its thread.
+/// A barrier for the workers of a runtime. A worker that arrives early waits for the others, and so occupies its thread.
 #[derive(Debug, Default)]
-struct Meeting {
+struct WorkerBarrier {
     arrived: Mutex<usize>,
     all: Condvar,
 }
 
-impl Meeting {
+impl WorkerBarrier {
     /// Whether so many came in time.
     fn join(&self, wanted: usize) -> bool {
         let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,25 +137,25 @@ impl Meeting {
         self.all.notify_all();
         let waited = self
             .all
-            .wait_timeout_while(arrived, MEETING, |arrived| *arrived < wanted)
+            .wait_timeout_while(arrived, BARRIER_TIMEOUT, |arrived| *arrived < wanted)
             .unwrap_or_else(PoisonError::into_inner);
         *waited.0 >= wanted
     }
 }
 
 /// Whether all workers could be had at the same time, each for a moment.
-async fn meet(workers: &Handle) -> Result<bool, Sickness> {
+async fn workers_respond(workers: &Handle) -> Result<bool, HealthError> {
     let wanted = workers.metrics().num_workers();
-    let meeting = Arc::new(Meeting::default());
-    let one = || {
-        let meeting = Arc::clone(&meeting);
-        workers.spawn(async move { meeting.join(wanted) })
+    let barrier = Arc::new(WorkerBarrier::default());
+    let join = || {
+        let barrier = Arc::clone(&barrier);
+        workers.spawn(async move { barrier.join(wanted) })
     };
-    let guests: Vec<_> = (0..wanted).map(|_| one()).collect();
+    let tasks: Vec<_> = (0..wanted).map(|_| join()).collect();
     let mut all = true;
-    for guest in guests {
+    for task in tasks {
         // The runtime ends: nobody asks any more.
-        all &= guest.await.map_err(|_| Sickness::Workers)?;
+        all &= task.await.map_err(|_| HealthError::Workers)?;
     }
     Ok(all)
 }
@@ -175,7 +175,7 @@ mod tests {
         let own = Builder::new_current_thread().enable_all().build().unwrap();
         let met = own.block_on(async {
             for _ in 0..100 {
-                if meet(watched.handle()).await.unwrap() {
+                if workers_respond(watched.handle()).await.unwrap() {
                     return true;
                 }
             }
@@ -192,7 +192,7 @@ mod tests {
         });
         let met = own.block_on(async {
             begun.notified().await;
-            meet(watched.handle()).await.unwrap()
+            workers_respond(watched.handle()).await.unwrap()
         });
         assert!(!met, "one of the two is stuck");
         drop(stuck);
@@ -200,11 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn nobody_who_listens_is_sick() {
+    fn a_daemon_that_answers_is_healthy() {
         let watched = runtime();
         let own = Builder::new_current_thread().enable_all().build().unwrap();
         let path = Path::new("/nonexistent/holdfast.sock");
         let checked = own.block_on(check(path, watched.handle()));
-        assert!(matches!(checked, Err(Sickness::Connect(_))), "{checked:?}");
+        assert!(
+            matches!(checked, Err(HealthError::Connect(_))),
+            "{checked:?}"
+        );
     }
 }

@@ -75,7 +75,7 @@ pub(crate) fn build_pod(request: &PodSpecRequest<'_>) -> Result<Spec, SpecError>
     if let Some(map) = &pod.namespaces.userns {
         if let Some(problem) = &request.host.user_namespace_problem {
             let field = "linux.security_context.namespace_options.userns_options";
-            let what = format!("a user namespace of a pod's own ({problem})");
+            let what = format!("user namespaces of pods ({problem})");
             return Err(SpecError::unsupported(field, what));
         }
         namespaces::check_identity(map, &identity)?;
@@ -127,13 +127,13 @@ pub(crate) fn build_pod(request: &PodSpecRequest<'_>) -> Result<Spec, SpecError>
 }
 
 fn time_offsets(offsets: TimeOffsets) -> HashMap<String, LinuxTimeOffset> {
-    let one = |(clock, offset): (&str, i64)| {
+    let entry = |(clock, offset): (&str, i64)| {
         let (seconds, nanos) = experiments::seconds_and_nanos(offset);
         let mut out = LinuxTimeOffset::default();
         out.set_secs(Some(seconds)).set_nanosecs(Some(nanos));
         (clock.to_owned(), out)
     };
-    offsets.clocks().into_iter().map(one).collect()
+    offsets.clocks().into_iter().map(entry).collect()
 }
 
 /// Whether the root may be written.
@@ -216,10 +216,8 @@ fn pause_identity(pod: &PodConfig) -> Result<Identity, SpecError> {
     let field = "linux.security_context.run_as_group";
     let security = &pod.security;
     if security.run_as_group.is_some() && security.run_as_user.is_none() {
-        return Err(SpecError::invalid(
-            field,
-            "it needs run_as_user to be set as well",
-        ));
+        let reason = "run_as_user is not set; set it as well, or leave both out";
+        return Err(SpecError::invalid(field, reason));
     }
     let gid = security.run_as_group.unwrap_or(0);
     let mut groups = vec![gid];

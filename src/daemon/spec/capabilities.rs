@@ -142,10 +142,8 @@ fn parse(field: &str, names: &[String]) -> Result<Names, SpecError> {
             continue;
         }
         let cap = short.parse().map_err(|_| {
-            SpecError::invalid(
-                field,
-                format!("{name:?} is no capability; see capabilities(7)"),
-            )
+            let value = format!("{name:?}");
+            SpecError::value(field, value, "give a name of capabilities(7), or ALL")
         })?;
         out.single.push(cap);
     }

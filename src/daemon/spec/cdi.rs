@@ -18,7 +18,6 @@ pub(crate) const CDI_ANNOTATION: &str = "cdi.k8s.io/";
 pub(crate) struct CdiEdits {
     /// Environment, `NAME=value` each; they win over the request's.
     pub env: Vec<String>,
-    /// Device nodes.
     pub devices: Vec<DeviceGrant>,
     /// Mounts of the host's files, after the request's at the same depth.
     pub mounts: Vec<CdiMount>,
@@ -32,13 +31,11 @@ pub(crate) struct CdiEdits {
 /// A hook of a device: a program of the node, named by a file in one of the node's directories of descriptions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CdiHook {
-    /// When it is run.
+    /// When the hook is run.
     pub moment: HookMoment,
-    /// The program.
     pub path: PathBuf,
     /// Its arguments, its own name first; none at all means its path.
     pub args: Vec<String>,
-    /// Its environment.
     pub env: Vec<String>,
     /// Seconds after which it has failed.
     pub timeout: Option<u32>,
@@ -49,7 +46,7 @@ pub(crate) struct CdiHook {
 pub(crate) struct CdiMount {
     /// Path of the host.
     pub host_path: PathBuf,
-    /// Where, in the container.
+    /// Path in the container.
     pub container_path: String,
     /// Type; empty for a bind mount.
     pub kind: String,

@@ -39,7 +39,7 @@ fn of(pod: &PodConfig, container: &ContainerConfig) -> Result<CgroupSharing, Spe
         (Some(field), Some(annotation)) if field != annotation => {
             let annotation = Experiment::Namespaces.annotation();
             let reason = format!(
-                "the annotation {annotation}.{name} of the pod asks for another one; leave one out"
+                "the pod's annotation {annotation}.{name} asks for another namespace; leave one of them out"
             );
             Err(SpecError::invalid(NAMESPACE, reason))
         }
@@ -57,17 +57,18 @@ pub(super) fn access(request: &SpecRequest<'_>) -> Result<&'static str, SpecErro
         (CgroupAccess::Usual | CgroupAccess::ReadOnly, false) => Ok("ro"),
         (CgroupAccess::ReadOnly, true) => {
             let reason = "a privileged container can always write to its cgroups; \
-                          leave CGROUP_MOUNT_MODE_READ_ONLY out or make it unprivileged";
+                          leave CGROUP_MOUNT_MODE_READ_ONLY out, or make the container unprivileged";
             Err(SpecError::invalid(ACCESS, reason))
         }
         (CgroupAccess::ReadWrite, privileged) => {
             if !privileged && sharing(request)? != CgroupSharing::Own {
                 let reason = "CGROUP_MOUNT_MODE_READ_WRITE needs a cgroup namespace of the \
-                              container's own; ask for CONTAINER";
+                              container's own; set cgroupns_options.mode to CONTAINER";
                 return Err(SpecError::invalid(ACCESS, reason));
             }
             if !request.host.cgroup_delegation {
-                let what = "CGROUP_MOUNT_MODE_READ_WRITE (cgroup v2 mounted with nsdelegate)";
+                let what =
+                    "CGROUP_MOUNT_MODE_READ_WRITE, which needs cgroup v2 mounted with nsdelegate";
                 return Err(SpecError::unsupported(ACCESS, what));
             }
             Ok("rw")

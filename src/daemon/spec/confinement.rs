@@ -96,7 +96,7 @@ pub(super) fn apparmor(request: &SpecRequest<'_>) -> Result<Option<String>, Spec
         AppArmorChoice::Localhost(name) if request.host.apparmor => Ok(Some(name.clone())),
         AppArmorChoice::Localhost(name) => Err(SpecError::unsupported(
             "linux.security_context.apparmor",
-            format!("AppArmor profile {name:?}"),
+            format!("the AppArmor profile {name:?}, as its kernel has no AppArmor"),
         )),
     }
 }
@@ -116,7 +116,7 @@ pub(super) fn selinux(request: &SpecRequest<'_>) -> Result<Option<String>, SpecE
         .iter()
         .any(|part| part.is_empty() || part.contains(':'))
     {
-        let reason = "user, role and type all have to be given, without colons";
+        let reason = "give user, role and type, none of them with a colon";
         return Err(SpecError::invalid(
             "linux.security_context.selinux_options",
             reason,

@@ -12,9 +12,9 @@ use super::{
 /// A container as requested. It is kept in the container's record and echoed in its status.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ContainerConfig {
-    /// Who it is in its pod.
+    /// The container's name and attempt, its key in the pod.
     pub metadata: ContainerMetadata,
-    /// Image as requested, echoed.
+    /// The image as requested, which statuses echo.
     pub image: ImageSpec,
     /// Replaces the image's entry point.
     pub command: Vec<String>,
@@ -24,15 +24,15 @@ pub(crate) struct ContainerConfig {
     pub working_dir: Option<String>,
     /// Environment: name and value. Values are bytes and need not be UTF-8.
     pub envs: Vec<(String, Vec<u8>)>,
-    /// Volumes.
+    /// The volumes of the request, in its order.
     pub mounts: Vec<VolumeMount>,
-    /// Devices of the host.
+    /// Requested devices of the host.
     pub devices: Vec<DeviceRequest>,
-    /// Names of CDI devices.
+    /// Requested devices by the Container Device Interface.
     pub cdi_devices: Vec<String>,
-    /// Labels, echoed.
+    /// Labels, which statuses echo.
     pub labels: BTreeMap<String, String>,
-    /// Annotations, echoed byte for byte.
+    /// Annotations, which statuses echo byte for byte.
     pub annotations: BTreeMap<String, String>,
     /// Log file, relative to the pod's log directory; empty: none.
     pub log_path: String,
@@ -42,9 +42,7 @@ pub(crate) struct ContainerConfig {
     pub stdin_once: bool,
     /// A terminal is the process's standard streams.
     pub tty: bool,
-    /// Resource limits.
     pub resources: Resources,
-    /// Security context.
     pub security: ContainerSecurity,
     /// Signal that asks it to stop; without it the image's, else SIGTERM.
     pub stop_signal: Option<Signal>,
@@ -62,7 +60,7 @@ pub(crate) struct ContainerMetadata {
 /// A device of the host: CRI `Device`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DeviceRequest {
-    /// Where, in the container.
+    /// Path in the container.
     pub container_path: ContainerPath,
     /// Path of the host.
     pub host_path: HostPath,
@@ -70,7 +68,7 @@ pub(crate) struct DeviceRequest {
     pub permissions: String,
 }
 
-/// CRI `LinuxContainerSecurityContext`.
+/// The checked form of CRI's `LinuxContainerSecurityContext`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ContainerSecurity {
     /// Capabilities to add, with or without `CAP_`, or `ALL`.
@@ -79,30 +77,28 @@ pub(crate) struct ContainerSecurity {
     pub drop_capabilities: Vec<String>,
     /// Ambient capabilities to add.
     pub add_ambient_capabilities: Vec<String>,
-    /// All of the host: capabilities, devices, no masks, no filters.
+    /// Whether the container has all capabilities and devices of the host, and neither masked paths nor filters.
     pub privileged: bool,
     /// Pid mode of this container; the others are the pod's.
     pub pid: PidMode,
-    /// User and group.
+    /// The requested user and groups of the process.
     pub run_as: RunAs,
-    /// The root is read-only.
+    /// Whether the root file system is read-only.
     pub readonly_rootfs: bool,
-    /// Set no_new_privs.
+    /// Whether the process cannot gain privileges: no_new_privs of prctl(2).
     pub no_new_privs: bool,
     /// Paths to hide, verbatim.
     pub masked_paths: Vec<String>,
     /// Paths to make read-only, verbatim.
     pub readonly_paths: Vec<String>,
-    /// Seccomp profile.
     pub seccomp: SeccompChoice,
-    /// AppArmor profile.
     pub apparmor: AppArmorChoice,
     /// SELinux label; without it the pod's.
     pub selinux: Option<SelinuxOptions>,
     /// Cgroup namespace; without it its own, and the host's for a privileged container.
     #[serde(default)]
     pub cgroup_namespace: Option<CgroupNamespace>,
-    /// How it sees its cgroups.
+    /// Whether the container can write to its cgroups.
     #[serde(default)]
     pub cgroup_access: CgroupAccess,
 }
@@ -119,32 +115,30 @@ pub(crate) enum CgroupNamespace {
 /// How a container sees the cgroup file system: CRI `CgroupMountMode`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum CgroupAccess {
-    /// Read-only, and writable for a privileged container.
+    /// A privileged container can write to its cgroups, another cannot.
     #[default]
     Usual,
-    /// Read-only.
+    /// The container cannot write to its cgroups.
     ReadOnly,
-    /// Writable.
+    /// The container can write to its cgroups.
     ReadWrite,
 }
 
-/// Who the process is to be, as requested.
+/// The user and groups of a process, as requested.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RunAs {
-    /// The user.
     pub user: RequestedUser,
     /// The primary group; it needs a user.
     pub group: Option<u32>,
-    /// Supplementary groups.
     pub supplemental_groups: Vec<u32>,
-    /// How the image's memberships count.
+    /// Whether group memberships of the image's /etc/group are added.
     pub policy: GroupsPolicy,
 }
 
 /// The user of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum RequestedUser {
-    /// The image's user.
+    /// The user that the image names.
     #[default]
     Image,
     /// By number; it need not exist in the image.

@@ -112,8 +112,9 @@ pub(super) fn rules(request: &SpecRequest<'_>) -> Vec<LinuxDeviceCgroup> {
 fn check_permissions(text: &str) -> Result<(), SpecError> {
     let letters = text.bytes().all(|byte| matches!(byte, b'r' | b'w' | b'm'));
     if text.is_empty() || text.len() > 3 || !letters {
-        let reason = format!("{text:?} is not made of r, w and m");
-        return Err(SpecError::invalid("devices.permissions", reason));
+        let allowed = "give some of the letters r, w and m";
+        let value = format!("{text:?}");
+        return Err(SpecError::value("devices.permissions", value, allowed));
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Facts of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HostFacts {
-    /// Which cgroup tree counts.
+    /// The version of cgroups that limits containers.
     pub cgroup_mode: CgroupMode,
     /// A container can be given its part of the cgroup tree: version 2, mounted with `nsdelegate`.
     pub cgroup_delegation: bool,
@@ -31,12 +31,12 @@ pub(crate) struct HostFacts {
     pub devices: Vec<HostDevice>,
 }
 
-/// Which cgroup tree counts.
+/// The version of cgroups that limits containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CgroupMode {
-    /// Version 1, with or without an unused version 2 tree beside it.
+    /// The machine has cgroup version 1, with or without an unused version 2 tree beside it.
     V1,
-    /// Version 2 alone.
+    /// The machine has cgroup version 2 alone.
     V2,
 }
 
@@ -45,39 +45,32 @@ pub(crate) enum CgroupMode {
 pub(crate) struct HostDevice {
     /// Path of the host; in a container of a privileged pod it is the same.
     pub path: PathBuf,
-    /// Kind.
     pub kind: DeviceKind,
-    /// Major number.
     pub major: u32,
-    /// Minor number.
     pub minor: u32,
-    /// Permission bits.
     pub mode: u32,
-    /// Owner; the container's user where nothing says it.
+    /// Owning user; the container's user where the request names none.
     pub uid: Option<u32>,
-    /// Group; likewise.
+    /// Owning group; the group of the container's user where the request names none.
     pub gid: Option<u32>,
 }
 
 /// Kind of a device node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum DeviceKind {
-    /// Character device.
     Character,
-    /// Block device.
     Block,
-    /// Named pipe.
     Fifo,
 }
 
 /// Paths of the pod that its containers' Specs name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PodPaths {
-    /// The pod's /etc/hosts.
+    /// The file that containers see as /etc/hosts.
     pub hosts: PathBuf,
-    /// The pod's /etc/hostname.
+    /// The file that containers see as /etc/hostname.
     pub hostname: PathBuf,
-    /// The pod's /etc/resolv.conf.
+    /// The file that containers see as /etc/resolv.conf.
     pub resolv_conf: PathBuf,
     /// Name of the pod's shared memory in Specs. It is no file of the host: give the same path to `plan`.
     pub shm: PathBuf,

@@ -9,9 +9,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct ImageDefaults {
     /// `user`, `uid`, `user:group`, `uid:gid`, … or empty.
     pub user: String,
-    /// `NAME=value` each.
+    /// Environment, with `NAME=value` in each entry.
     pub env: Vec<String>,
-    /// Entry point.
     pub entrypoint: Vec<String>,
     /// Default arguments, or the whole command without an entry point.
     pub cmd: Vec<String>,
@@ -32,6 +31,5 @@ pub(crate) struct ImageSpec {
     pub user_specified_image: String,
     /// Runtime handler whose image this is.
     pub runtime_handler: String,
-    /// Annotations.
     pub annotations: BTreeMap<String, String>,
 }

@@ -17,7 +17,7 @@ pub(crate) struct Resources {
     pub memory_limit: i64,
     /// Memory plus swap limit in bytes; -1: unlimited.
     pub memory_swap_limit: i64,
-    /// Value for /proc/PID/oom_score_adj.
+    /// The value to write to /proc/PID/oom_score_adj.
     pub oom_score_adj: i64,
     /// CPUs, in the list format of cpuset(7).
     pub cpuset_cpus: String,

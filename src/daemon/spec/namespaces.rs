@@ -13,7 +13,7 @@ use super::{
 };
 use holdfast_wire::plan::{IdMappings, IdRange};
 
-/// `HOST_NAME_MAX` of Linux.
+/// Longest host name: `HOST_NAME_MAX` of Linux.
 const MAX_HOSTNAME: usize = 64;
 
 /// The pid mode that counts for a container: its wish for the pod's namespace means what the pod chose.
@@ -32,11 +32,9 @@ pub(super) fn hostname<'a>(pod: &'a PodConfig, node: &'a str) -> Result<&'a str,
     }
     let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     if pod.hostname.len() > MAX_HOSTNAME || !pod.hostname.chars().all(letters) {
-        let reason = format!(
-            "{:?} has more than 64 characters or one that no host name has",
-            pod.hostname
-        );
-        return Err(SpecError::invalid("hostname", reason));
+        let allowed = "give at most 64 letters, digits, dots, hyphens and underscores";
+        let value = format!("{:?}", pod.hostname);
+        return Err(SpecError::value("hostname", value, allowed));
     }
     Ok(&pod.hostname)
 }
@@ -112,8 +110,8 @@ pub(super) fn of_container(request: &SpecRequest<'_>) -> Result<Vec<LinuxNamespa
                 .as_deref()
                 .map(Path::to_owned)
                 .ok_or_else(|| {
-                    let reason = format!("container {id} does not run in this pod");
-                    SpecError::invalid("linux.security_context.namespace_options.target_id", reason)
+                    let field = "linux.security_context.namespace_options.target_id";
+                    SpecError::value(field, id, "give the id of a running container of this pod")
                 })?;
             out.push(namespace(LinuxNamespaceType::Pid, Some(path)));
         }
@@ -134,10 +132,8 @@ pub(super) fn of_container(request: &SpecRequest<'_>) -> Result<Vec<LinuxNamespa
 /// A process can only be somebody whom its user namespace has: the kernel would refuse it at the start.
 pub(super) fn check_identity(map: &IdMappings, identity: &Identity) -> Result<(), SpecError> {
     let missing = |field: &str, what: &str, id: u32| {
-        let reason = format!(
-            "{what} {id} is outside of the pod's user namespace; take one that its mappings have"
-        );
-        SpecError::invalid(format!("linux.security_context.{field}"), reason)
+        let allowed = format!("give a {what} that the mappings of the pod's user namespace have");
+        SpecError::value(format!("linux.security_context.{field}"), id, &allowed)
     };
     if map.outside_user(identity.uid).is_none() {
         return Err(missing("run_as_user", "user", identity.uid));
@@ -154,7 +150,7 @@ pub(super) fn check_identity(map: &IdMappings, identity: &Identity) -> Result<()
 
 /// Mappings in OCI's form.
 pub(super) fn mappings(ranges: &[IdRange]) -> Vec<LinuxIdMapping> {
-    let one = |range: &IdRange| {
+    let mapping = |range: &IdRange| {
         // The builder fails for fields without a default only, and there is none.
         LinuxIdMappingBuilder::default()
             .container_id(range.inside)
@@ -163,7 +159,7 @@ pub(super) fn mappings(ranges: &[IdRange]) -> Vec<LinuxIdMapping> {
             .build()
             .unwrap_or_default()
     };
-    ranges.iter().map(one).collect()
+    ranges.iter().map(mapping).collect()
 }
 
 fn namespace(kind: LinuxNamespaceType, path: Option<PathBuf>) -> LinuxNamespace {

@@ -9,35 +9,33 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 pub enum PathError {
     /// The path is empty.
-    #[error("{field}: the path is empty")]
+    #[error("{field}: the path is empty; give a path")]
     Empty {
         /// Field of the request.
         field: String,
     },
     /// The path has to start with a slash.
-    #[error("{field}: path {path:?} is relative; give an absolute path")]
+    #[error("{field}: invalid value {path:?}: give an absolute path")]
     Relative {
         /// Field of the request.
         field: String,
-        /// The path.
         path: String,
     },
     /// The components `..` of a container path lead out of the root.
     #[error(
-        "{field}: path {path:?} leads out of the container's root; give a path that stays in it"
+        "{field}: invalid value {path:?}: the path leads out of the container's root; give a path within it"
     )]
     Escape {
         /// Field of the request.
         field: String,
-        /// The path.
         path: String,
     },
     /// The path has a NUL byte or is longer than `PATH_MAX`.
-    #[error("{field}: path {path:?} has a NUL byte or more than 4095 bytes")]
+    #[error("{field}: invalid value {path:?}: give a path of at most 4095 bytes without NUL bytes")]
     Unusable {
         /// Field of the request.
         field: String,
-        /// Its first characters.
+        /// The first characters of the path.
         path: String,
     },
 }
@@ -118,7 +116,7 @@ impl HostPath {
         &self.0
     }
 
-    /// The path.
+    /// The path as [`Path`].
     pub fn as_path(&self) -> &Path {
         Path::new(&self.0)
     }

@@ -22,17 +22,16 @@ pub(crate) struct PodConfig {
     pub dns: Option<DnsConfig>,
     /// Ports of the host that lead into the pod.
     pub port_mappings: Vec<PortMapping>,
-    /// Labels, echoed.
+    /// Labels, which statuses echo.
     pub labels: BTreeMap<String, String>,
-    /// Annotations, echoed byte for byte.
+    /// Annotations, which statuses echo byte for byte.
     pub annotations: BTreeMap<String, String>,
     /// Parent cgroup; without it the daemon's default.
     pub cgroup_parent: Option<String>,
     /// Kernel parameters as written in the request; [`super::sysctl`] checks them.
     pub sysctls: BTreeMap<String, String>,
-    /// Namespace modes.
+    /// The pod's or the node's namespace, for each kind.
     pub namespaces: NamespaceOptions,
-    /// Security context.
     pub security: PodSecurity,
     /// Requested runtime handler; empty: the default one.
     pub runtime_handler: String,
@@ -71,41 +70,32 @@ impl PodConfig {
 pub(crate) struct PodMetadata {
     /// Name of the pod.
     pub name: String,
-    /// Kubernetes uid.
     pub uid: String,
-    /// Kubernetes namespace.
     pub namespace: String,
     /// Which attempt at this sandbox.
     pub attempt: u32,
 }
 
-/// Content of /etc/resolv.conf.
+/// The content of the pod's /etc/resolv.conf.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DnsConfig {
-    /// Name servers.
     pub servers: Vec<String>,
-    /// Search domains.
     pub searches: Vec<String>,
-    /// Resolver options.
     pub options: Vec<String>,
 }
 
 /// Transport protocol of a port.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Protocol {
-    /// TCP.
     #[default]
     Tcp,
-    /// UDP.
     Udp,
-    /// SCTP.
     Sctp,
 }
 
 /// A port of the host that leads into the pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PortMapping {
-    /// Protocol.
     pub protocol: Protocol,
     /// Port in the pod.
     pub container_port: u16,
@@ -122,7 +112,7 @@ pub(crate) struct NamespaceOptions {
     pub network: NetMode,
     /// System V IPC, POSIX message queues and /dev/shm.
     pub ipc: IpcMode,
-    /// Process ids.
+    /// Whose process ids the containers see.
     pub pid: PidMode,
     /// Own user namespace; without it the host's.
     pub userns: Option<IdMappings>,
@@ -131,24 +121,24 @@ pub(crate) struct NamespaceOptions {
 /// Network and UTS namespaces.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum NetMode {
-    /// The pod's own.
+    /// The pod has a namespace of its own.
     #[default]
     Pod,
-    /// The host's.
+    /// The pod is in the host's namespace.
     Node,
 }
 
-/// IPC namespace.
+/// Whose IPC namespace a pod is in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum IpcMode {
-    /// The pod's own.
+    /// The pod has a namespace of its own.
     #[default]
     Pod,
-    /// The host's.
+    /// The pod is in the host's namespace.
     Node,
 }
 
-/// Pid namespace.
+/// Whose pid namespace a container is in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum PidMode {
     /// One that all containers of the pod share; the pause is its process 1.
@@ -156,13 +146,13 @@ pub(crate) enum PidMode {
     Pod,
     /// One for each container.
     Container,
-    /// The host's.
+    /// The pod is in the host's namespace.
     Node,
     /// That of another container of the same pod.
     Target(ContainerId),
 }
 
-/// CRI `LinuxSandboxSecurityContext`.
+/// The checked form of CRI's `LinuxSandboxSecurityContext`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PodSecurity {
     /// User of the pause process.

@@ -58,9 +58,11 @@ fn args(container: &ContainerConfig, image: &ImageDefaults) -> Result<Vec<String
     let all: Vec<String> = command.iter().chain(args).cloned().collect();
     match all.first() {
         None => Err(SpecError::NoCommand),
-        Some(program) if program.is_empty() => {
-            Err(SpecError::invalid("command", "the program's name is empty"))
-        }
+        Some(program) if program.is_empty() => Err(SpecError::value(
+            "command",
+            "\"\"",
+            "give the name of a program",
+        )),
         Some(_) => Ok(all),
     }
 }
@@ -106,20 +108,16 @@ fn env(request: &SpecRequest<'_>) -> Result<Vec<String>, SpecError> {
     }
     if let Some(entry) = env.0.iter().find(|entry| entry.contains('\0')) {
         let name: String = entry.chars().take_while(|c| *c != '=').collect();
-        return Err(SpecError::invalid(
-            "envs",
-            format!("the value of {name:?} has a NUL byte"),
-        ));
+        let reason = format!("the value of {name:?} has a NUL byte; remove it");
+        return Err(SpecError::invalid("envs", reason));
     }
     Ok(env.0)
 }
 
 fn check_name(field: &str, name: &str) -> Result<(), SpecError> {
     if name.is_empty() || name.contains(['=', '\0']) {
-        return Err(SpecError::invalid(
-            field,
-            format!("{name:?} is no name of a variable"),
-        ));
+        let allowed = "give the name of a variable, without \"=\" and NUL bytes";
+        return Err(SpecError::value(field, format!("{name:?}"), allowed));
     }
     Ok(())
 }

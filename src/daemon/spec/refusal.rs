@@ -7,17 +7,17 @@ use super::sysctl::SysctlError;
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 pub(crate) enum SpecError {
     /// A path is refused.
-    #[error("check the paths of the request")]
+    #[error(transparent)]
     Path(#[from] PathError),
     /// A kernel parameter is refused.
-    #[error("check the kernel parameters of the pod")]
+    #[error(transparent)]
     Sysctl(#[from] SysctlError),
     /// Neither the request nor the image says what to run.
     #[error("neither the request nor the image has a command; set command or args")]
     NoCommand,
     /// A privileged container needs a privileged pod.
     #[error(
-        "linux.security_context.privileged: the pod sandbox is not privileged, so its containers cannot be"
+        "linux.security_context.privileged: invalid value true: the pod sandbox is not privileged; make the pod privileged as well"
     )]
     PrivilegedInPlainPod,
     /// A value of the request is refused.
@@ -28,8 +28,8 @@ pub(crate) enum SpecError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A valid wish that this runtime or this machine cannot meet.
-    #[error("{field}: {what} cannot be had on this node")]
+    /// A valid request that this node cannot meet.
+    #[error("{field}: this node does not support {what}")]
     Unsupported {
         /// Field of the request.
         field: String,
@@ -44,6 +44,15 @@ impl SpecError {
             field: field.into(),
             reason: reason.into(),
         }
+    }
+
+    /// A value of the request is refused. `allowed` says which values are allowed, as an imperative.
+    pub(super) fn value(
+        field: impl Into<String>,
+        value: impl std::fmt::Display,
+        allowed: &str,
+    ) -> Self {
+        Self::invalid(field, format!("invalid value {value}: {allowed}"))
     }
 
     pub(super) fn unsupported(field: impl Into<String>, what: impl Into<String>) -> Self {

@@ -13,17 +13,14 @@ use holdfast_kernel::id::PodId;
 /// Everything that shapes a container's Spec.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SpecRequest<'a> {
-    /// The pod.
     pub pod_id: &'a PodId,
     /// The pod as requested.
     pub pod: &'a PodConfig,
     /// The container as requested.
     pub container: &'a ContainerConfig,
-    /// The image's defaults.
     pub image: &'a ImageDefaults,
-    /// What [`super::user::resolve`] found.
+    /// The user and groups that [`super::user::resolve`] found.
     pub identity: &'a Identity,
-    /// The machine.
     pub host: &'a HostFacts,
     /// The pod's files and namespaces.
     pub paths: &'a PodPaths,
@@ -44,11 +41,9 @@ pub(crate) struct SpecRequest<'a> {
 /// Everything that shapes the Spec of a pod's pause.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PodSpecRequest<'a> {
-    /// The pod.
     pub pod_id: &'a PodId,
     /// The pod as requested.
     pub pod: &'a PodConfig,
-    /// The machine.
     pub host: &'a HostFacts,
     /// Host name of the node, for pods that ask for none.
     pub node_hostname: &'a str,

@@ -19,10 +19,7 @@ const MOST_QUOTA: i64 = (1 << 44) - 1;
 pub(crate) fn check(resources: &Resources) -> Result<(), SpecError> {
     let refuse = |field: &str, value: &dyn std::fmt::Display, allowed: &str| {
         let field = format!("linux.resources.{field}");
-        Err(SpecError::invalid(
-            field,
-            format!("invalid value {value}: {allowed}"),
-        ))
+        Err(SpecError::value(field, value, allowed))
     };
     let Resources {
         cpu_period: period,
@@ -68,7 +65,7 @@ pub(crate) fn check(resources: &Resources) -> Result<(), SpecError> {
 /// The limits as OCI writes them, for a new container and for an update of a running one.
 ///
 /// # Errors
-/// [`SpecError::Invalid`] for negative values, strange cpu lists and keys of `unified` that are no file names.
+/// [`SpecError::Invalid`] for negative values, malformed CPU lists and keys of `unified` that are not file names.
 pub(crate) fn to_oci(resources: &Resources) -> Result<LinuxResources, SpecError> {
     let mut out = LinuxResources::default();
     out.set_cpu(cpu(resources)?).set_memory(memory(resources)?);
@@ -86,7 +83,8 @@ pub(crate) fn to_oci(resources: &Resources) -> Result<LinuxResources, SpecError>
             || key.contains("..")
             || !key.chars().all(letters)
         {
-            let reason = format!("key {key:?} is no file of cgroup v2, such as memory.high");
+            let reason =
+                format!("invalid key {key:?}: give a file of cgroup v2, such as memory.high");
             return Err(SpecError::invalid("linux.resources.unified", reason));
         }
     }
@@ -105,13 +103,8 @@ pub(super) fn oom_score_adj(resources: &Resources) -> Result<i32, SpecError> {
         .ok()
         .filter(|score| (-1000..=1000).contains(score))
         .ok_or_else(|| {
-            SpecError::invalid(
-                "linux.resources.oom_score_adj",
-                format!(
-                    "invalid value {}: give -1000 to 1000",
-                    resources.oom_score_adj
-                ),
-            )
+            let field = "linux.resources.oom_score_adj";
+            SpecError::value(field, resources.oom_score_adj, "give -1000 to 1000")
         })
 }
 
@@ -143,17 +136,15 @@ fn memory(resources: &Resources) -> Result<Option<LinuxMemory>, SpecError> {
     )?;
     if let Some(swap) = swap.filter(|swap| *swap >= 0) {
         let wrong = match bytes.filter(|bytes| *bytes >= 0) {
-            None => Some("it counts memory plus swap, so it needs a memory limit; set memory_limit_in_bytes too, or leave it out".to_owned()),
+            None => Some("the limit is of memory plus swap; set memory_limit_in_bytes as well, or leave both out".to_owned()),
             Some(bytes) if swap < bytes => Some(format!(
-                "it counts memory plus swap; give at least the memory limit, {bytes}"
+                "the limit is of memory plus swap; give at least the memory limit, {bytes}"
             )),
             Some(_) => None,
         };
         if let Some(wrong) = wrong {
-            return Err(SpecError::invalid(
-                "linux.resources.memory_swap_limit_in_bytes",
-                format!("invalid value {swap}: {wrong}"),
-            ));
+            let field = "linux.resources.memory_swap_limit_in_bytes";
+            return Err(SpecError::value(field, swap, &wrong));
         }
     }
     let mut memory = LinuxMemory::default();
@@ -167,10 +158,8 @@ fn hugepage(size: &str, bytes: u64) -> Result<LinuxHugepageLimit, SpecError> {
     let unit = &size[digits.len()..];
     let number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     if !number || !matches!(unit, "KB" | "MB" | "GB") {
-        return Err(SpecError::invalid(
-            field,
-            format!("page size {size:?} is not like 2MB or 1GB"),
-        ));
+        let reason = format!("invalid page size {size:?}: give a size such as 2MB or 1GB");
+        return Err(SpecError::invalid(field, reason));
     }
     let mut out = LinuxHugepageLimit::default();
     // The kernel's page counter ends at the largest signed value, which reads as no limit.
@@ -183,7 +172,7 @@ fn positive(field: &str, value: i64) -> Result<Option<u64>, SpecError> {
     match u64::try_from(value) {
         Ok(0) => Ok(None),
         Ok(value) => Ok(Some(value)),
-        Err(_) => Err(SpecError::invalid(field, format!("{value} is negative"))),
+        Err(_) => Err(SpecError::value(field, value, "give 0 or more")),
     }
 }
 
@@ -192,9 +181,10 @@ fn limit(field: &str, value: i64) -> Result<Option<i64>, SpecError> {
     match value {
         0 => Ok(None),
         value if value >= -1 => Ok(Some(value)),
-        value => Err(SpecError::invalid(
+        value => Err(SpecError::value(
             field,
-            format!("{value} is neither a limit nor -1"),
+            value,
+            "give 0 or more, or -1 for no limit",
         )),
     }
 }
@@ -204,10 +194,8 @@ fn list(field: &str, text: &str) -> Result<Option<String>, SpecError> {
         .bytes()
         .any(|byte| !byte.is_ascii_digit() && !matches!(byte, b',' | b'-'))
     {
-        return Err(SpecError::invalid(
-            field,
-            format!("{text:?} is no list such as 0-3,7"),
-        ));
+        let value = format!("{text:?}");
+        return Err(SpecError::value(field, value, "give a list such as 0-3,7"));
     }
     Ok((!text.is_empty()).then(|| text.to_owned()))
 }

@@ -34,7 +34,6 @@ pub(crate) struct PulledProfile {
 /// The content of a [`PulledProfile`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PinnedProfile {
-    /// The profile.
     pub profile: LinuxSeccomp,
     /// The base, where it is a file.
     pub base: Option<LinuxSeccomp>,
@@ -45,7 +44,7 @@ pub(crate) struct PinnedProfile {
 pub(crate) enum AppArmorChoice {
     /// The built-in default profile, when the kernel has AppArmor.
     RuntimeDefault,
-    /// No profile.
+    /// No AppArmor profile is applied.
     #[default]
     Unconfined,
     /// A profile that is loaded in the kernel, by name.
@@ -55,13 +54,10 @@ pub(crate) enum AppArmorChoice {
 /// Parts of an SELinux label.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SelinuxOptions {
-    /// SELinux user.
     pub user: String,
-    /// Role.
     pub role: String,
-    /// Type.
+    /// The type, which is a keyword in Rust.
     pub kind: String,
-    /// Level with categories.
     pub level: String,
 }
 

@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 #[serde(into = "u8", try_from = "u8")]
 pub struct Signal(u8);
 
-/// Why something is no signal.
+/// Why a text or number is not a signal.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 pub enum SignalError {
     /// Neither a name nor a number of a signal.
-    #[error("{0:?} is no signal; give a name such as SIGTERM or RTMIN+3, or a number from 1 to 64")]
+    #[error(
+        "invalid signal {0:?}: give a name such as SIGTERM or RTMIN+3, or a number from 1 to 64"
+    )]
     Unknown(String),
 }
 
@@ -63,16 +65,13 @@ const NAMES: &[(&str, u8)] = &[
 
 /// First real-time signal that programs may use: the C libraries keep 32 and 33.
 const RTMIN: u8 = 34;
-/// Last real-time signal.
 const RTMAX: u8 = 64;
 
 impl Signal {
-    /// SIGTERM.
     pub const TERM: Self = Self(15);
-    /// SIGKILL.
     pub const KILL: Self = Self(9);
 
-    /// The number.
+    /// The signal's number on Linux.
     pub fn number(self) -> i32 {
         i32::from(self.0 & !SECOND)
     }

@@ -15,18 +15,18 @@ use super::{IpcMode, NetMode, PodConfig};
 pub(crate) enum SysctlError {
     /// The key has an empty component, `..` or an unusual character.
     #[error(
-        "linux.sysctls: key {0:?} is no name of a kernel parameter; write it like net.ipv4.ip_forward"
+        "linux.sysctls: invalid key {0:?}: give the name of a kernel parameter, such as net.ipv4.ip_forward"
     )]
     Key(String),
     /// The key does not belong to a namespace: setting it would change the host.
     #[error(
-        "linux.sysctls: {0:?} does not belong to a namespace and would change the node; \
-         kernel.shm*, kernel.msg*, kernel.sem, kernel.domainname, fs.mqueue.*, net.* and user.* do"
+        "linux.sysctls: {0:?} does not belong to a namespace and would change the node; leave it out. Allowed are \
+         kernel.shm*, kernel.msg*, kernel.sem, kernel.domainname, fs.mqueue.*, net.* and user.*"
     )]
     NotNamespaced(String),
     /// The pod has the host's namespace of that kind.
     #[error(
-        "linux.sysctls: {key:?} cannot be set while the pod shares the node's {namespace} namespace"
+        "linux.sysctls: cannot set {key:?} in the node's {namespace} namespace, which the pod shares; leave it out, or give the pod a namespace of its own"
     )]
     HostNamespace {
         /// The key as given.
@@ -35,7 +35,7 @@ pub(crate) enum SysctlError {
         namespace: &'static str,
     },
     /// The host name has its own field.
-    #[error("linux.sysctls: {0:?} is set by the field hostname; use that")]
+    #[error("linux.sysctls: {0:?} is set by the field hostname; set that field instead")]
     HostName(String),
     /// The same parameter in both spellings, with two values.
     #[error(
@@ -44,11 +44,11 @@ pub(crate) enum SysctlError {
     Twice {
         /// One key as given.
         first: String,
-        /// The other.
+        /// The other key as given.
         second: String,
     },
     /// The value has a character that is not printable ASCII, or is too long.
-    #[error("linux.sysctls: the value of {0:?} has to be at most 4095 printable ASCII characters")]
+    #[error("linux.sysctls: invalid value of {0:?}: give at most 4095 printable ASCII characters")]
     Value(String),
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::SpecError;
 
-/// What may be mounted below the container's /proc (runc's list): single files of no harm.
+/// Files below the container's /proc that a mount may replace, because programs do not rely on them (runc's list).
 const PROC_FILES: &[&str] = &[
     "/proc/cpuinfo",
     "/proc/diskstats",
@@ -18,19 +18,17 @@ const PROC_FILES: &[&str] = &[
     "/proc/uptime",
 ];
 
-/// Nothing is mounted over the root, and nothing over /proc that could fake it.
+/// Refuses mounts over the root, and mounts that could fake what programs read in /proc.
 pub(super) fn check_target(path: &str, source: &Path, field: &str) -> Result<(), SpecError> {
     if path == "/" {
-        return Err(SpecError::invalid(
-            field,
-            "the root itself cannot be a volume",
-        ));
+        let allowed = "nothing can be mounted over the root; give a path below it";
+        return Err(SpecError::value(field, "\"/\"", allowed));
     }
     let below_proc = path == "/proc" || path.starts_with("/proc/");
     let whole = path == "/proc" && source == Path::new("/proc");
     if below_proc && !whole && !PROC_FILES.contains(&path) {
-        let reason = format!("{path:?} would cover a part of /proc that programs rely on");
-        return Err(SpecError::invalid(field, reason));
+        let allowed = "a mount would hide a part of /proc that programs rely on; give another path";
+        return Err(SpecError::value(field, format!("{path:?}"), allowed));
     }
     Ok(())
 }

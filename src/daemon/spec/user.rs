@@ -1,7 +1,7 @@
-//! Who a process is: a request and an image's /etc/passwd and /etc/group become numbers.
+//! Resolves the user and groups of a process from the request and the image's /etc/passwd and /etc/group.
 //!
-//! A number is a number of 32 bits or an error, and is
-//! never looked up as a name; a name that is not in the image is an error; nothing that fails becomes root.
+//! A number has 32 bits and is never looked up as a name. A name that is not in the image is an error. No failure makes a
+//! process run as root.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,15 +10,13 @@ use super::{GroupsPolicy, RequestedUser, RunAs};
 /// Largest /etc/passwd or /etc/group that is read, in bytes: that of containerd 2.4 (`maxUserFileBytes`).
 pub(crate) const MAX_FILE: usize = 10 << 20;
 
-/// `NGROUPS_MAX` of Linux.
+/// Most groups of a process: `NGROUPS_MAX` of Linux.
 pub(crate) const MAX_GROUPS: usize = 65536;
 
 /// Resolved user, groups and home.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
-    /// User id.
     pub uid: u32,
-    /// Primary group id.
     pub gid: u32,
     /// Supplementary groups; the primary one is the first of them.
     pub groups: Vec<u32>,
@@ -33,39 +31,36 @@ pub(crate) enum UserError {
     #[error("run_as_group is set without run_as_user or run_as_username; set one of them")]
     GroupWithoutUser,
     /// A number does not fit.
-    #[error("{what} {text:?} is no id from 0 to 4294967294")]
+    #[error("invalid {what} id {text:?}: give a number from 0 to 4294967294")]
     Range {
-        /// `user` or `group`.
+        /// Either `user` or `group`.
         what: &'static str,
-        /// What was given.
+        /// The text as given, shortened.
         text: String,
     },
     /// The string is neither a name nor a number.
-    #[error("{text:?} is no {what}; give a name or a number, for an image as USER or USER:GROUP")]
+    #[error("invalid {what} {text:?}: give a name or a number, in an image as USER or USER:GROUP")]
     Malformed {
-        /// `user` or `group`.
+        /// Either `user` or `group`.
         what: &'static str,
-        /// What was given.
+        /// The text as given, shortened.
         text: String,
     },
     /// The name is not in the image.
     #[error("{what} {name:?} is not in the image's {file}; add it or use a number")]
     Unknown {
-        /// `user` or `group`.
+        /// Either `user` or `group`.
         what: &'static str,
-        /// The name.
+        /// The name as given, shortened.
         name: String,
         /// The file that was searched.
         file: &'static str,
     },
     /// A file of the image is beyond what is read.
     #[error("the image's {file} has more than 10 MiB; make it smaller in the image")]
-    TooLarge {
-        /// The file.
-        file: &'static str,
-    },
+    TooLarge { file: &'static str },
     /// More groups than a process can have.
-    #[error("the user has more than 65536 supplementary groups")]
+    #[error("the user has more than 65536 supplementary groups; remove some of them")]
     TooManyGroups,
 }
 

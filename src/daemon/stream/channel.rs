@@ -181,7 +181,7 @@ pub(super) struct SendWindow {
 }
 
 impl SendWindow {
-    /// A full window.
+    /// Creates a window that allows `initial` bytes.
     pub(super) fn new(counting: Arc<Counting>, initial: i64) -> Self {
         Self {
             left: Mutex::new(initial),
@@ -217,7 +217,7 @@ impl SendWindow {
         allowed
     }
 
-    /// Waits for more.
+    /// Waits until the client allows more bytes, or is found not to update windows.
     async fn wait(&self) {
         let more = self.more.notified();
         if *self.left() > 0 {
@@ -269,11 +269,11 @@ impl Credits {
 /// What a stream of a transport with windows has more than others.
 #[derive(Debug, Clone)]
 pub(super) struct Windows {
-    /// Of the stream.
+    /// The send window of this stream.
     pub stream: Arc<SendWindow>,
-    /// Of the connection.
+    /// The send window of the whole connection.
     pub connection: Arc<SendWindow>,
-    /// What was read.
+    /// Bytes that were read and are to be reported to the client.
     pub credits: Arc<Credits>,
 }
 
@@ -380,8 +380,6 @@ impl Stream {
         self.outbox.send(empty).await.map_err(|_| Gone)
     }
 
-    /// Sends nothing more.
-    ///
     /// # Errors
     /// The client is gone.
     pub(super) async fn finish(&self) -> Result<(), Gone> {

@@ -36,13 +36,11 @@ const MOST_PORTS: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConversationError {
     /// The connection broke before the protocol was changed.
-    #[error("answer the request")]
+    #[error("cannot answer the request")]
     Answer(#[from] io::Error),
-    /// Over SPDY.
-    #[error("speak SPDY with the client")]
+    #[error("the SPDY connection broke")]
     Spdy(#[from] ConnectionError),
-    /// Over WebSocket.
-    #[error("speak WebSocket with the client")]
+    #[error("the WebSocket connection broke")]
     WebSocket(#[from] WebSocketError),
     /// The request cannot be served.
     #[error("the request was refused with {0}")]
@@ -51,9 +49,8 @@ pub(super) enum ConversationError {
 
 /// A client and what it may do.
 pub(super) struct Conversation<'a> {
-    /// All pods.
     pub pods: &'a Pods,
-    /// Its request.
+    /// The HTTP request of the client.
     pub head: &'a Head,
     /// What its token is for.
     pub purpose: &'a Purpose,
@@ -152,8 +149,8 @@ impl Conversation<'_> {
                     streams,
                     version,
                 };
-                let patience = remote_command::patience_for_size(asked.elapsed());
-                command.run(channels, patience).await;
+                let size_timeout = remote_command::first_size_timeout(asked.elapsed());
+                command.run(channels, size_timeout).await;
             }
         };
         spdy::serve(socket, self.activity, session).await
@@ -194,8 +191,8 @@ impl Conversation<'_> {
                 if let Some(first) = first.or(channels.error.as_ref()) {
                     let _ = first.greet().await;
                 }
-                let patience = remote_command::patience_for_size(Duration::ZERO);
-                command.run(channels, patience).await;
+                let size_timeout = remote_command::first_size_timeout(Duration::ZERO);
+                command.run(channels, size_timeout).await;
             }
         };
         let socket = websocket::open(socket).await;

@@ -71,7 +71,7 @@ pub(super) struct Activity {
 }
 
 impl Activity {
-    /// Used now.
+    /// Starts the clock of a connection that was used just now.
     pub(super) fn new() -> Self {
         Self {
             started: Instant::now(),
@@ -79,7 +79,7 @@ impl Activity {
         }
     }
 
-    /// It is used.
+    /// Records that the connection is used now.
     pub(super) fn note(&self) {
         let passed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last.store(passed, Ordering::Relaxed);

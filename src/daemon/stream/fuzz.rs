@@ -32,7 +32,7 @@ pub async fn spdy_frames(bytes: &[u8]) {
     let _ = spdy::serve(join(bytes, sink()), &activity, session).await;
 }
 
-/// Messages of WebSocket.
+/// Reads the input as messages of a WebSocket client.
 pub async fn websocket_messages(bytes: &[u8]) {
     let activity = Activity::new();
     for codec in [negotiate::Codec::Binary, negotiate::Codec::Base64] {

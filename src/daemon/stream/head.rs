@@ -15,10 +15,10 @@ const MAX_HEADERS: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HeadError {
     /// The connection broke or ended.
-    #[error("read the request")]
+    #[error("cannot read the request")]
     Read(#[from] io::Error),
     /// It is no HTTP/1.1.
-    #[error("the request is no HTTP/1.1")]
+    #[error("the request is not HTTP/1.1")]
     Syntax,
     /// It is too large.
     #[error("the head of the request is larger than {MAX_HEAD} bytes")]
@@ -28,7 +28,6 @@ pub(super) enum HeadError {
 /// The head of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Head {
-    /// The method.
     pub method: String,
     /// The path with its query.
     pub target: String,
@@ -123,11 +122,10 @@ fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, HeadError> {
 /// An answer that ends the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// Code and reason.
+    /// The status code with its reason phrase.
     pub status: &'static str,
     /// What to do about it.
     pub text: String,
-    /// Further headers.
     pub headers: Vec<(&'static str, String)>,
 }
 
@@ -141,7 +139,7 @@ impl Refusal {
         }
     }
 
-    /// Its bytes.
+    /// Encodes the answer as it is sent.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let Self {
             status,

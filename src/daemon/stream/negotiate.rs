@@ -5,15 +5,15 @@ use super::head::{Head, Refusal};
 /// Versions of the remote command protocol: what the `error` stream says, and whether there is `resize`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Version {
-    /// Errors as text, no resize.
+    /// Errors are text, and there is no `resize` stream.
     V1,
-    /// As before, with streams that end one by one.
+    /// As version 1, with streams that end one by one.
     V2,
-    /// With resize.
+    /// As version 2, with a `resize` stream.
     V3,
     /// The outcome as a Status in JSON, with the exit code.
     V4,
-    /// With the end of single streams over WebSocket.
+    /// As version 4, and single streams can be ended over WebSocket.
     V5,
 }
 
@@ -40,16 +40,14 @@ pub(super) enum Codec {
     Base64,
 }
 
-/// What carries the streams.
+/// The protocol that carries the streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Transport {
-    /// SPDY/3.1.
     Spdy,
-    /// WebSocket, RFC 6455.
     WebSocket,
 }
 
-/// What a client wants to change to.
+/// Finds the protocol that a client wants to change to.
 ///
 /// # Errors
 /// Neither of the two.
@@ -151,7 +149,7 @@ pub(super) enum Forward {
     Tunnel,
 }
 
-/// The protocol of a port-forward over WebSocket.
+/// Chooses the protocol of a port-forward over WebSocket.
 ///
 /// # Errors
 /// None is served.

@@ -45,25 +45,22 @@ const FIRST_SIZE_FROM_AFAR: Duration = Duration::from_millis(300);
 /// Largest message of a resize stream.
 const MAX_RESIZE: usize = 1024;
 
-/// What a client wants of a container.
+/// Whether a client runs a command in a container or attaches to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Target {
-    /// Run a command in it.
+    /// Run this command in the container.
     Exec(Vec<String>),
-    /// Attach to it.
+    /// Attach to the container's first process.
     Attach,
 }
 
 /// The streams of a client.
 #[derive(Debug, Default)]
 pub(super) struct Channels {
-    /// Gets the outcome.
+    /// The stream on which the outcome is sent.
     pub error: Option<Stream>,
-    /// Standard input.
     pub stdin: Option<Stream>,
-    /// Standard output.
     pub stdout: Option<Stream>,
-    /// Standard error.
     pub stderr: Option<Stream>,
     /// Sizes of the terminal.
     pub resize: Option<Stream>,
@@ -117,7 +114,7 @@ impl Channels {
     }
 }
 
-/// How it went.
+/// The end of an exec or attach, as the client is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Outcome {
     /// The process ended with this code; the container's output ended.
@@ -129,13 +126,11 @@ enum Outcome {
 /// The client's view of a container.
 #[derive(Debug)]
 pub(super) struct RemoteCommand<'a> {
-    /// All pods.
     pub pods: &'a Pods,
-    /// The container.
     pub container: holdfast_kernel::id::ContainerId,
-    /// What is wanted of it.
+    /// Whether a command is run or the client attaches.
     pub target: &'a Target,
-    /// Which streams.
+    /// The streams that the client asked for.
     pub streams: Streams,
     /// How the outcome is told.
     pub version: Version,
@@ -143,14 +138,14 @@ pub(super) struct RemoteCommand<'a> {
 
 /// How long the first size of a terminal is waited for, when the client took so long to open its streams: it waits for
 /// our answer to each of them, so that this is some of its round trips.
-pub(super) fn patience_for_size(opening: Duration) -> Duration {
+pub(super) fn first_size_timeout(opening: Duration) -> Duration {
     opening.clamp(FIRST_SIZE, FIRST_SIZE_FROM_AFAR)
 }
 
 impl RemoteCommand<'_> {
     /// Runs to the end and tells the outcome. Dropping it closes the process' streams. The size of a terminal is
-    /// waited for as long as `patience`.
-    pub(super) async fn run(&self, channels: Channels, patience: Duration) {
+    /// waited for as long as `size_timeout`.
+    pub(super) async fn run(&self, channels: Channels, size_timeout: Duration) {
         let Channels {
             error,
             stdin,
@@ -159,7 +154,7 @@ impl RemoteCommand<'_> {
             resize,
         } = channels;
         let mut sizes = Sizes::new(resize);
-        let size = timeout(patience, sizes.next()).await.ok().flatten();
+        let size = timeout(size_timeout, sizes.next()).await.ok().flatten();
         let outcome = match self.start(size).await {
             Ok(session) => {
                 if let (Some(terminal), Some(size)) = (&session.terminal, size) {
@@ -588,7 +583,7 @@ mod tests {
             (30_000, 300),
         ] {
             let opening = Duration::from_millis(opening);
-            assert_eq!(patience_for_size(opening), Duration::from_millis(wanted));
+            assert_eq!(first_size_timeout(opening), Duration::from_millis(wanted));
         }
     }
 

@@ -44,16 +44,15 @@ pub(crate) struct ServerSettings {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServerError {
     /// The address cannot be used.
-    #[error("listen for streaming clients on {address}")]
+    #[error("cannot listen on {address}")]
     Listen {
-        /// The address.
+        /// The configured listen address.
         address: SocketAddr,
-        /// Why.
         #[source]
         source: io::Error,
     },
     /// The certificate or the key cannot be used.
-    #[error("set up TLS for streaming clients")]
+    #[error("cannot set up TLS")]
     Tls(#[from] TlsError),
 }
 

@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{Error as UseError, ServerConfig};
 pub(crate) struct Tls {
     /// The certificate, and those that lead from it to a root.
     pub certificate: PathBuf,
-    /// Its private key.
+    /// File of the certificate's private key.
     pub key: PathBuf,
 }
 
@@ -22,20 +22,17 @@ pub(crate) struct Tls {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
     /// A file cannot be read.
-    #[error("read {}", path.display())]
+    #[error("cannot read {}", path.display())]
     Read {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: pem::Error,
     },
     /// Certificate and key cannot be used.
-    #[error("use the certificate {} with its key", path.display())]
+    #[error("cannot use the certificate {} with its key", path.display())]
     Use {
-        /// The certificate.
+        /// File of the certificate.
         path: PathBuf,
-        /// Why.
         #[source]
         source: UseError,
     },

@@ -21,23 +21,17 @@ pub(crate) const MOST_PENDING: usize = 1000;
 pub(crate) enum Purpose {
     /// Run a command in a container.
     Exec {
-        /// Which container.
         container: ContainerId,
-        /// The command.
         command: Vec<String>,
-        /// Its streams.
         streams: Streams,
     },
     /// Attach to a container.
     Attach {
-        /// Which container.
         container: ContainerId,
-        /// Which streams.
         streams: Streams,
     },
     /// Connect to ports of a pod.
     PortForward {
-        /// Which pod.
         pod: PodId,
         /// The ports, for clients that do not name them per stream.
         ports: Vec<u16>,
@@ -60,11 +54,11 @@ impl Purpose {
 pub enum TokenError {
     /// Too many were asked for and not connected to.
     #[error(
-        "{MOST_PENDING} streams wait for their clients already; connect to one of them, or try again in a minute"
+        "{MOST_PENDING} requested streams have no client yet; connect to them, or try again in a minute"
     )]
     Pending,
     /// No token could be made.
-    #[error("make a token")]
+    #[error("cannot make a token")]
     Random(#[from] IdError),
 }
 
@@ -77,7 +71,7 @@ impl Tokens {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A new token.
+    /// Draws a token that cannot be guessed.
     ///
     /// # Errors
     /// Too many are pending.

@@ -38,10 +38,10 @@ const TUNNEL: usize = WINDOW;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WebSocketError {
     /// It broke, or the client does not speak the protocol.
-    #[error("use the WebSocket connection")]
+    #[error("cannot read from or write to the WebSocket connection")]
     Protocol(#[from] tungstenite::Error),
     /// The end of the tunnel.
-    #[error("use the tunnel within the WebSocket connection")]
+    #[error("cannot read from or write to the tunnel in the WebSocket connection")]
     Tunnel(#[from] io::Error),
 }
 

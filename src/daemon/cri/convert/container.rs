@@ -1,4 +1,4 @@
-//! `CreateContainerRequest` inwards.
+//! Converts a `CreateContainerRequest` to a checked `ContainerConfig`.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -74,8 +74,8 @@ fn indexed<M, T>(
     messages: &[M],
     convert: impl Fn(&str, &M) -> Result<T, FieldError>,
 ) -> Result<Vec<T>, FieldError> {
-    let one = |(index, message)| convert(&format!("{field}[{index}]"), message);
-    messages.iter().enumerate().map(one).collect()
+    let item = |(index, message)| convert(&format!("{field}[{index}]"), message);
+    messages.iter().enumerate().map(item).collect()
 }
 
 fn metadata(metadata: Option<&cri::ContainerMetadata>) -> Result<ContainerMetadata, FieldError> {

@@ -1,4 +1,4 @@
-//! Events outwards.
+//! Converts events of pods to messages.
 
 use cri_api::runtime::v1 as cri;
 

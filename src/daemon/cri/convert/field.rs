@@ -17,17 +17,17 @@ pub enum FieldError {
     Missing {
         /// Path of the field.
         field: String,
-        /// What to do.
+        /// What is allowed, as an imperative.
         remedy: &'static str,
     },
     /// A field has a value that has no meaning there.
-    #[error("{field}: {value:?} is not possible; {remedy}")]
+    #[error("{field}: invalid value {value:?}: {remedy}")]
     Invalid {
         /// Path of the field.
         field: String,
-        /// Its value, shortened.
+        /// The value, shortened for the error.
         value: String,
-        /// What to do.
+        /// What is allowed, as an imperative.
         remedy: &'static str,
     },
     /// A field asks for what this version does not do.
@@ -37,7 +37,7 @@ pub enum FieldError {
         field: String,
         /// What was asked for.
         what: &'static str,
-        /// What to do.
+        /// What is allowed, as an imperative.
         remedy: &'static str,
     },
     /// A path is not usable; the text names the field.
@@ -125,7 +125,7 @@ pub(super) fn id(field: &str, value: i64) -> Result<u32, FieldError> {
         .ok_or_else(|| FieldError::invalid(field, value, "give a number from 0 to 4294967294"))
 }
 
-/// Several group ids.
+/// Checks each of several group ids.
 pub(super) fn ids(field: &str, values: &[i64]) -> Result<Vec<u32>, FieldError> {
     values
         .iter()

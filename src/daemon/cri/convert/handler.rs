@@ -10,6 +10,6 @@ pub(super) fn runtime_handler(field: &str, handler: &str) -> Result<String, Fiel
     if handler.is_empty() || handler == RUNTIME_HANDLER {
         return Ok(handler.to_owned());
     }
-    let remedy = "there is no such runtime handler: leave it empty or give \"holdfast\"";
+    let remedy = "there is no such runtime handler; give \"holdfast\", or leave the field empty";
     Err(FieldError::invalid(field, handler, remedy))
 }

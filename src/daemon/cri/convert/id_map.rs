@@ -55,7 +55,7 @@ fn ranges(field: &str, mappings: &[cri::IdMapping]) -> Result<Vec<IdRange>, Fiel
     mappings.iter().enumerate().map(range).collect()
 }
 
-/// Ranges as messages.
+/// Converts ranges of ids to messages.
 pub(super) fn ranges_message(ranges: &[IdRange]) -> Vec<cri::IdMapping> {
     let message = |range: &IdRange| cri::IdMapping {
         host_id: range.outside,

@@ -1,4 +1,4 @@
-//! `RunPodSandboxRequest` inwards.
+//! Converts a `RunPodSandboxRequest` to a checked `PodConfig`.
 
 use std::net::IpAddr;
 

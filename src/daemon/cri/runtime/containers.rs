@@ -1,4 +1,4 @@
-//! Containers.
+//! Handlers of calls about containers.
 
 use std::time::Duration;
 

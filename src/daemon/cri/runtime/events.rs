@@ -1,4 +1,4 @@
-//! GetContainerEvents.
+//! The handler of `GetContainerEvents`.
 
 use cri_api::runtime::v1 as cri;
 use tonic::codegen::BoxStream;

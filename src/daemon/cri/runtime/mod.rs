@@ -20,7 +20,7 @@ use super::batch;
 use super::node::Node;
 use super::observe::Answer;
 
-/// The service.
+/// The runtime service of the CRI.
 pub(super) struct Runtime(pub Node);
 
 /// Methods that only hand the message over.
@@ -110,7 +110,7 @@ handlers! {
     attach => streaming::attach(AttachRequest) -> AttachResponse;
     port_forward => streaming::port_forward(PortForwardRequest) -> PortForwardResponse;
     exec_sync => containers::exec_sync(ExecSyncRequest) -> ExecSyncResponse;
-    container_stats => stats::one(ContainerStatsRequest) -> ContainerStatsResponse;
+    container_stats => stats::container(ContainerStatsRequest) -> ContainerStatsResponse;
     list_container_stats => stats::list(ListContainerStatsRequest) -> ListContainerStatsResponse;
     pod_sandbox_stats => stats::pod(PodSandboxStatsRequest) -> PodSandboxStatsResponse;
     list_pod_sandbox_stats => stats::list_pods(ListPodSandboxStatsRequest) -> ListPodSandboxStatsResponse;

@@ -1,4 +1,4 @@
-//! Pod sandboxes.
+//! Handlers of calls about pod sandboxes.
 
 use cri_api::runtime::v1 as cri;
 use tonic::{Response, Status};

@@ -7,7 +7,7 @@ use crate::cri::convert::{self, ContainerQuery, PodQuery};
 use crate::cri::node::Node;
 use crate::cri::observe::{Answer, observe};
 
-pub(super) async fn one(
+pub(super) async fn container(
     node: &Node,
     request: cri::ContainerStatsRequest,
 ) -> Answer<cri::ContainerStatsResponse> {

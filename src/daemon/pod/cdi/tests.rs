@@ -375,7 +375,7 @@ fn mistakes_name_the_device_and_the_file() {
         ),
         (
             "{mounts: [{hostPath: etc, containerPath: /a}]}",
-            &["mounts[0].hostPath", "relative"],
+            &["mounts[0].hostPath", "absolute path"],
         ),
         (
             "{mounts: [{hostPath: /etc, containerPath: /a, options: [ro, nonsuchopt]}]}",

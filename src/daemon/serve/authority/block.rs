@@ -79,7 +79,6 @@ fn place(index: usize) -> Option<u128> {
 /// A block with another authority.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Rewritten {
-    /// The block.
     pub bytes: Vec<u8>,
     /// Whether an authority stood in it that is not `localhost`.
     pub odd: bool,

@@ -40,9 +40,9 @@ pub(super) struct Filter {
     table: Table,
     /// Whether the log has been told that the client's authority is none.
     told: bool,
-    /// Not yet understood.
+    /// Bytes of the client that are not examined yet.
     input: Vec<u8>,
-    /// For the server.
+    /// Bytes that the server reads next.
     output: Vec<u8>,
     /// How much of the output the server has.
     taken: usize,

@@ -1,4 +1,4 @@
-//! What pods may ask for that CRI has no field for.
+//! Experiments: what pods may ask for by annotations, because CRI has no field for it.
 
 use std::collections::BTreeSet;
 
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::pod::Experiment;
 
-/// Experiments: nobody has them unless they are named here.
+/// The table `experiments`: no experiment is allowed unless it is named here.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExperimentsConfig {
-    /// Those that pods may ask for by annotations.
+    /// Experiments that pods may ask for by annotations.
     pub allow: BTreeSet<Experiment>,
 }

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-/// The daemon's own metrics.
+/// The table `metrics`: where the daemon's own metrics are served.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MetricsConfig {
-    /// Where they are served over HTTP at /metrics; without it nowhere.
+    /// Address that serves /metrics over HTTP; without it there is no server.
     pub address: Option<SocketAddr>,
 }

@@ -11,14 +11,14 @@ pub enum ConfigError {
     Read {
         /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// Why the system could not read it.
         #[source]
         source: io::Error,
     },
-    /// A file is no configuration.
+    /// A file is not a valid configuration.
     #[error("{}:{line}: {message}", path.display())]
     Syntax {
-        /// The file.
+        /// The file with the error.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
@@ -26,13 +26,13 @@ pub enum ConfigError {
         message: String,
     },
     /// A value cannot be used.
-    #[error("configuration: {key} = {value:?} is not possible; {remedy}")]
+    #[error("configuration: {key}: invalid value {value:?}: {remedy}")]
     Value {
-        /// The key.
+        /// Key of the value, with the names of its tables.
         key: &'static str,
-        /// Its value.
+        /// The value as configured.
         value: String,
-        /// What to do.
+        /// What is allowed, as an imperative.
         remedy: &'static str,
     },
     /// The configuration cannot be shown.

@@ -20,27 +20,27 @@ pub struct Config {
     pub run_dir: PathBuf,
     /// The socket to serve on.
     pub socket: PathBuf,
-    /// Group that may use the socket; without it only root may.
+    /// Members of this group may use the socket, which amounts to root on this machine; without it only root may.
     pub socket_group: Option<String>,
-    /// The shim program; without it the one beside the daemon's own program.
+    /// The shim program; without it `holdfast-shim` beside the daemon's own program.
     pub shim: Option<PathBuf>,
-    /// Network of pods.
+    /// Settings of the pods' network.
     pub network: NetworkConfig,
-    /// Network plugins.
+    /// Settings of network plugins (CNI).
     pub cni: CniConfig,
-    /// Devices by the Container Device Interface.
+    /// Settings of devices by the Container Device Interface.
     pub cdi: CdiConfig,
-    /// Control groups.
+    /// Settings of control groups.
     pub cgroup: CgroupConfig,
-    /// Images.
+    /// Settings of images and their downloads.
     pub image: ImageConfig,
     /// Exec, attach and port-forward.
     pub streaming: StreamingConfig,
     /// The daemon's own metrics.
     pub metrics: MetricsConfig,
-    /// What pods may ask for that CRI has no field for.
+    /// Experiments that pods may ask for by annotations.
     pub experiments: ExperimentsConfig,
-    /// Log.
+    /// Level and format of the daemon's log.
     pub log: LogConfig,
 }
 
@@ -65,25 +65,25 @@ impl Default for Config {
     }
 }
 
-/// What connects pods.
+/// How pods are connected to a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NetworkKind {
-    /// The installed plugins when there is a configuration of them, otherwise the built-in bridge.
+    /// Network plugins connect pods when a plugin configuration is installed, otherwise the built-in bridge.
     Auto,
-    /// The built-in bridge.
+    /// The built-in bridge connects pods.
     Bridge,
-    /// The installed plugins.
+    /// The installed network plugins connect pods.
     Cni,
-    /// Nothing: pods have a loopback interface only.
+    /// Pods are not connected: they have a loopback interface only.
     None,
 }
 
-/// Network of pods.
+/// The table `network`: how pods are connected.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkConfig {
-    /// What connects pods.
+    /// How pods are connected to a network.
     pub kind: NetworkKind,
     /// Name of the bridge. Two daemons on one machine need two names.
     pub bridge: String,
@@ -113,13 +113,13 @@ impl Default for NetworkConfig {
     }
 }
 
-/// Network plugins (CNI).
+/// The table `cni`: settings of network plugins.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CniConfig {
-    /// Where their configuration is: the first file by name is the network.
+    /// Directory of network configurations; the first file by name is used.
     pub conf_dir: PathBuf,
-    /// Where they are, in the order of the search.
+    /// Directories with plugins, in the order in which they are searched.
     pub bin_dirs: Vec<PathBuf>,
     /// How long one call of one plugin may take.
     pub timeout: Period,
@@ -135,25 +135,25 @@ impl Default for CniConfig {
     }
 }
 
-/// How cgroups are made.
+/// Who makes the cgroups of pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CgroupDriver {
-    /// As systemd where it runs the machine and cgroup v2 is there, else as directories.
+    /// `systemd` where systemd runs the machine and cgroup v2 is mounted, otherwise `cgroupfs`.
     Auto,
-    /// By making directories.
+    /// The daemon makes directories in the cgroup file system.
     Cgroupfs,
-    /// By asking systemd for a scope in the slice that the request names.
+    /// The daemon asks systemd for a scope in the slice that the request names.
     Systemd,
 }
 
-/// Control groups.
+/// The table `cgroup`: settings of control groups.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CgroupConfig {
-    /// Cgroup of pods that ask for none.
+    /// Parent cgroup of pods that name none.
     pub parent: String,
-    /// How cgroups are made.
+    /// Who makes the cgroups of pods.
     pub driver: CgroupDriver,
     /// Most tasks in a container that sets no limit; without it there is none.
     pub pids_limit: Option<u64>,
@@ -169,7 +169,7 @@ impl Default for CgroupConfig {
     }
 }
 
-/// Devices by the Container Device Interface.
+/// The table `cdi`: devices by the Container Device Interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CdiConfig {
@@ -185,37 +185,37 @@ impl Default for CdiConfig {
     }
 }
 
-/// What is done about the volumes that images declare.
+/// How volumes that images declare are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum VolumesConfig {
-    /// Each container gets a directory for each, with what the image has there.
+    /// Each container gets a directory for each declared volume, with the image's content at that path.
     Bind,
-    /// Nothing.
+    /// Volumes that images declare are ignored.
     Ignore,
 }
 
-/// Images.
+/// The table `image`: settings of images and their downloads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImageConfig {
-    /// Directories of `HOST/hosts.toml` in containerd's format; the first that exists counts.
+    /// Directories of `HOST/hosts.toml` in containerd's format; the first directory that exists is used.
     pub hosts_dir: Vec<PathBuf>,
-    /// Layers of one image under way at once.
+    /// Most layers of one image that are downloaded at the same time.
     pub max_parallel_layers: usize,
-    /// A connection that brings nothing for so long is broken off, and the download resumed.
+    /// A download that receives nothing for this long is reconnected and resumed.
     pub stall_timeout: Period,
-    /// Likewise a download that brings less than so much a second; zero lets it be as slow as it likes.
+    /// A download that receives less than this a second is reconnected and resumed; zero allows any rate.
     pub min_download_rate: Size,
-    /// The time over which that rate is measured.
+    /// The time over which `min_download_rate` is measured.
     pub download_rate_window: Period,
-    /// References of images that kubelets must not collect; `*` stands for any characters.
+    /// References of images that kubelets must not remove; `*` stands for any characters.
     pub pinned: Vec<String>,
-    /// What is done about the volumes that images declare.
+    /// How volumes that images declare are treated.
     pub volumes: VolumesConfig,
-    /// Most files in one layer.
+    /// Most files that one layer may have.
     pub max_layer_entries: u64,
-    /// Most content of one layer, unpacked.
+    /// Most bytes that one layer may have when it is unpacked.
     pub max_layer_size: Size,
 }
 
@@ -238,23 +238,23 @@ impl Default for ImageConfig {
     }
 }
 
-/// Form of the log.
+/// Format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// Lines for people.
+    /// Readable lines, as for a terminal or the journal.
     Text,
     /// One JSON object a line.
     Json,
 }
 
-/// Log.
+/// The table `log`: level and format of the log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
     /// `error`, `warn`, `info`, `debug` or `trace`, also by module: `info,holdfast_image=debug`.
     pub level: String,
-    /// Form.
+    /// Format of the log's lines.
     pub format: LogFormat,
 }
 
@@ -267,7 +267,7 @@ impl Default for LogConfig {
     }
 }
 
-/// A subnet as text; the empty text is none, which TOML has no value for.
+/// Reads and writes a subnet as text. Empty text means no subnet, since TOML has no null.
 mod optional_subnet {
     use serde::{Deserialize, Deserializer, Serializer, de};
 

@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 use crate::serve::quantity::Period;
 use crate::stream::{ServerSettings, Tls};
 
-/// Exec, attach and port-forward.
+/// The table `streaming`: the server for exec, attach and port-forward.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StreamingConfig {
-    /// Where clients are sent to: an address of this machine and a port; 0 for any that is free.
+    /// Address and port of the streaming server, which clients are told to connect to; port 0 takes a free port.
     pub address: SocketAddr,
     /// File of a TLS certificate in PEM, with `tls_key`; without them it is plain HTTP.
     pub tls_cert: Option<PathBuf>,
-    /// File of its key.
+    /// File of the certificate's private key in PEM.
     pub tls_key: Option<PathBuf>,
-    /// A stream that is not used for so long is closed.
+    /// A stream that is not used for this long is closed.
     pub idle_timeout: Period,
 }
 
@@ -34,7 +34,7 @@ impl Default for StreamingConfig {
 }
 
 impl StreamingConfig {
-    /// As the server wants it.
+    /// Converts the table to the settings of the streaming server.
     pub(in crate::serve) fn settings(&self) -> ServerSettings {
         let tls = self.tls_cert.clone().zip(self.tls_key.clone());
         ServerSettings {

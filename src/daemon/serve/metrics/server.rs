@@ -16,7 +16,7 @@ use super::text::{self, Subject};
 /// Most connections at once; the others wait.
 const MOST_CONNECTIONS: usize = 16;
 /// How long a connection may take in all.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the server rests when the machine is out of descriptors.
 const REST: Duration = Duration::from_millis(100);
 /// Most bytes of a request's head.
@@ -52,7 +52,7 @@ impl MetricsServer {
                     let subject = subject.clone();
                     tokio::spawn(async move {
                         // A client that breaks off or is slow has its own reasons.
-                        let _ = timeout(PATIENCE, answer(stream, &subject)).await;
+                        let _ = timeout(CONNECTION_TIMEOUT, answer(stream, &subject)).await;
                         drop(place);
                     });
                 }

@@ -9,9 +9,7 @@ use holdfast_image::ImageStore;
 /// What the metrics are about.
 #[derive(Debug, Clone)]
 pub(in crate::serve) struct Subject {
-    /// All pods.
     pub pods: Pods,
-    /// The store of images.
     pub images: ImageStore,
 }
 

@@ -34,7 +34,7 @@ impl Experiment {
         }
     }
 
-    /// Its name.
+    /// The experiment's name in annotations and in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::JoinNetwork => "join-network",
@@ -43,7 +43,7 @@ impl Experiment {
         }
     }
 
-    /// The key of its annotation, which for [`Self::Namespaces`] goes on with a container's name.
+    /// The key of the experiment's annotation. For [`Self::Namespaces`] a container's name follows.
     pub fn annotation(self) -> String {
         format!("{PREFIX}{}", self.as_str())
     }
@@ -57,13 +57,13 @@ impl fmt::Display for Experiment {
 
 /// An annotation below [`PREFIX`] that cannot be understood.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
-#[error("annotation {annotation} = {value:?} is not possible; {remedy}")]
+#[error("annotation {annotation}: invalid value {value:?}: {remedy}")]
 pub struct ExperimentError {
-    /// Its key.
+    /// Key of the annotation.
     pub annotation: String,
-    /// Its value, shortened.
+    /// Value of the annotation, shortened.
     pub value: String,
-    /// What to do.
+    /// What is allowed, as an imperative.
     pub remedy: &'static str,
 }
 
@@ -73,7 +73,7 @@ pub(crate) struct Experiments {
     /// The pod whose network namespace is this pod's as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join_network: Option<PodReference>,
-    /// Own clocks.
+    /// Offsets of the pod's clocks from the machine's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_offsets: Option<TimeOffsets>,
     /// Namespaces of containers, by the container's name.
@@ -82,7 +82,7 @@ pub(crate) struct Experiments {
 }
 
 impl Experiments {
-    /// Whether the pod asks for none.
+    /// Whether the pod asks for no experiment.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -103,15 +103,10 @@ impl Experiments {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum PodReference {
-    /// By its sandbox id, or the beginning of it.
+    /// The sandbox id of the pod, or the beginning of it.
     Id(String),
-    /// By the Kubernetes namespace and name of its sandbox.
-    Name {
-        /// Kubernetes namespace.
-        namespace: String,
-        /// Name.
-        name: String,
-    },
+    /// The Kubernetes namespace and name of the pod.
+    Name { namespace: String, name: String },
 }
 
 impl fmt::Display for PodReference {
@@ -153,7 +148,7 @@ pub(crate) fn seconds_and_nanos(offset: i64) -> (i64, u32) {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct ContainerSharing {
-    /// Host name.
+    /// The UTS namespace, which has the host name.
     pub uts: Sharing,
     /// System V IPC, POSIX message queues and /dev/shm.
     pub ipc: Sharing,
@@ -169,7 +164,7 @@ pub(crate) enum Sharing {
     /// The pod's, or the host's if the pod has that.
     #[default]
     Pod,
-    /// Its own.
+    /// The container has a namespace of its own.
     Own,
 }
 
@@ -181,6 +176,6 @@ pub(crate) enum CgroupSharing {
     Own,
     /// That of the pause: the pause's cgroup is the root, and this container's is beside it.
     Pod,
-    /// The host's.
+    /// The container is in the host's cgroup namespace.
     Host,
 }

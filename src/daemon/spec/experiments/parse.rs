@@ -56,7 +56,7 @@ impl Experiments {
             }
             None => {
                 return Err(
-                    "there is no such experiment: join-network, time-offsets and namespaces.CONTAINER are there",
+                    "no such experiment; give join-network, time-offsets or namespaces.CONTAINER",
                 );
             }
         }
@@ -95,7 +95,7 @@ fn words<'a>(text: &'a str, remedy: &'static str) -> Found<Vec<(&'a str, &'a str
     for word in text.split_ascii_whitespace() {
         let (key, value) = word.split_once('=').ok_or(remedy)?;
         if found.iter().any(|(known, _)| *known == key) {
-            return Err("name each only once");
+            return Err("give each key only once");
         }
         found.push((key, value));
     }

@@ -4,14 +4,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn one(name: &str, value: &str) -> Result<Experiments, ExperimentError> {
+fn parse(name: &str, value: &str) -> Result<Experiments, ExperimentError> {
     let key = format!("{PREFIX}{name}");
     Experiments::parse(&BTreeMap::from([(key, value.to_owned())]))
 }
 
 #[test]
 fn another_pod_is_named_by_id_or_by_name() {
-    let found = |value| one("join-network", value).unwrap().join_network.unwrap();
+    let found = |value| parse("join-network", value).unwrap().join_network.unwrap();
     assert_eq!(found("0a1b2c"), PodReference::Id("0a1b2c".into()));
     let named = found("default/web");
     assert_eq!(named.to_string(), "default/web");
@@ -20,9 +20,10 @@ fn another_pod_is_named_by_id_or_by_name() {
     for wrong in [
         "", "web", "0A", "/web", "default/", "a/b/c", "a b/c", "a/b\n", &long,
     ] {
-        let error = one("join-network", wrong).unwrap_err().to_string();
+        let error = parse("join-network", wrong).unwrap_err().to_string();
         assert!(
-            error.contains(&format!("{PREFIX}join-network = ")) && error.contains("NAMESPACE/NAME"),
+            error.contains(&format!("{PREFIX}join-network: invalid value "))
+                && error.contains("NAMESPACE/NAME"),
             "{error}"
         );
     }
@@ -30,7 +31,7 @@ fn another_pod_is_named_by_id_or_by_name() {
 
 #[test]
 fn offsets_have_units() {
-    let found = |value| one("time-offsets", value).map(|all| all.time_offsets.unwrap());
+    let found = |value| parse("time-offsets", value).map(|all| all.time_offsets.unwrap());
     let offsets = found("monotonic=-3600s boottime=86400s").unwrap();
     assert_eq!(
         (offsets.monotonic, offsets.boottime),
@@ -67,13 +68,17 @@ fn negative_offsets_are_seconds_below_and_nanoseconds_above() {
 
 #[test]
 fn containers_share_as_they_are_told() {
-    let all = one("namespaces.web", "uts=own ipc=pod cgroup=host").unwrap();
+    let all = parse("namespaces.web", "uts=own ipc=pod cgroup=host").unwrap();
     let web = all.of_container("web");
     assert_eq!((web.uts, web.ipc), (Sharing::Own, Sharing::Pod));
     assert_eq!(web.cgroup, Some(CgroupSharing::Host));
     assert_eq!(all.of_container("other"), ContainerSharing::default());
     assert!(!all.shares_cgroup());
-    assert!(one("namespaces.web", "cgroup=pod").unwrap().shares_cgroup());
+    assert!(
+        parse("namespaces.web", "cgroup=pod")
+            .unwrap()
+            .shares_cgroup()
+    );
     for wrong in [
         "",
         "uts",
@@ -82,10 +87,10 @@ fn containers_share_as_they_are_told() {
         "uts=own uts=pod",
         "uts=own,ipc=own",
     ] {
-        assert!(one("namespaces.web", wrong).is_err(), "{wrong}");
+        assert!(parse("namespaces.web", wrong).is_err(), "{wrong}");
     }
     for name in ["namespaces.", "namespaces.a/b", "namespaces.a b"] {
-        let error = one(name, "uts=own").unwrap_err();
+        let error = parse(name, "uts=own").unwrap_err();
         assert!(error.remedy.contains("namespaces.CONTAINER"), "{error}");
     }
 }
@@ -93,7 +98,7 @@ fn containers_share_as_they_are_told() {
 #[test]
 fn unknown_experiments_are_refused_and_other_annotations_passed_over() {
     for name in ["", "join", "joinnetwork", "namespaces", "time-offsets.web"] {
-        let error = one(name, "x").unwrap_err().to_string();
+        let error = parse(name, "x").unwrap_err().to_string();
         assert!(error.contains("no such experiment"), "{error}");
     }
     let others = [
@@ -118,7 +123,7 @@ proptest! {
         name in "(join-network|time-offsets|namespaces\\.[a-z.]{0,4}|.{0,12})",
         value in "(.{0,24}|[a-z]{2,9}=-?[0-9]{1,21}n?s( [a-z]{3,9}=[a-z0-9]{1,5}){0,2})",
     ) {
-        match one(&name, &value) {
+        match parse(&name, &value) {
             Ok(all) => {
                 prop_assert!(!all.is_empty() || name == "time-offsets" || name.starts_with("namespaces."));
                 let text = serde_json::to_string(&all).unwrap();

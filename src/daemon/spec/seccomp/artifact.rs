@@ -1,8 +1,7 @@
-//! Seccomp profiles that strangers publish: read strictly, since what is passed over might have forbidden something.
+//! Seccomp profiles of a registry: read strictly, because a key that is ignored might have forbidden something.
 //!
-//! A profile of the node's administrator is read as runc reads it. One from a registry has to say nothing that is not
-//! done: no field that is not known, no listener, no notification, and not more rules than publishers are told to
-//! keep to (security-profiles-operator 3421).
+//! A profile of the node's administrator is read as runc reads it. A profile of a registry must have no unknown field, no
+//! listener and no notification, and not more rules than publishers are advised to use (security-profiles-operator 3421).
 
 use oci_spec::runtime::LinuxSeccomp;
 use serde_json::{Map, Value};
@@ -29,10 +28,10 @@ const NOTIFY: &str = "SCMP_ACT_NOTIFY";
 /// Why a published profile is refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ArtifactError {
-    /// It is no linux.seccomp of the OCI runtime specification in JSON.
+    /// The profile is not `linux.seccomp` of the OCI runtime specification in JSON.
     #[error(transparent)]
     Profile(#[from] ProfileError),
-    /// It says something that is not done.
+    /// The profile asks for something that is not supported.
     #[error("{path}: {reason}")]
     Refused {
         /// Where, as a JSON path.
@@ -55,43 +54,46 @@ fn refused(path: impl Into<String>, reason: impl Into<String>) -> ArtifactError 
 /// [`ArtifactError`] names the place in the JSON.
 pub(crate) fn parse_artifact(text: &str) -> Result<LinuxSeccomp, ArtifactError> {
     let value: Value = serde_json::from_str(text).map_err(ProfileError::Json)?;
-    let profile = object("$", &value)?;
+    let profile = expect_object("$", &value)?;
     only("$", profile, PROFILE)?;
     action("$.defaultAction", profile.get("defaultAction"))?;
-    let entries = list("$.syscalls", profile.get("syscalls"))?;
+    let entries = expect_array("$.syscalls", profile.get("syscalls"))?;
     if entries.len() > ENTRIES_MAX {
         let reason = format!(
-            "it has {} entries, and at most {ENTRIES_MAX} are taken; put names with the same action into one",
+            "the profile has {} entries, more than the {ENTRIES_MAX} that are allowed; put names with the same action into one entry",
             entries.len()
         );
         return Err(refused("$.syscalls", reason));
     }
     for (index, entry) in entries.iter().enumerate() {
         let path = format!("$.syscalls[{index}]");
-        let entry = object(&path, entry)?;
+        let entry = expect_object(&path, entry)?;
         only(&path, entry, ENTRY)?;
         action(&format!("{path}.action"), entry.get("action"))?;
-        let arguments = list(&format!("{path}.args"), entry.get("args"))?;
+        let arguments = expect_array(&format!("{path}.args"), entry.get("args"))?;
         for (index, argument) in arguments.iter().enumerate() {
             let path = format!("{path}.args[{index}]");
-            only(&path, object(&path, argument)?, ARGUMENT)?;
+            only(&path, expect_object(&path, argument)?, ARGUMENT)?;
         }
     }
     Ok(from_value(value)?)
 }
 
-fn object<'v>(path: &str, value: &'v Value) -> Result<&'v Map<String, Value>, ArtifactError> {
+fn expect_object<'v>(
+    path: &str,
+    value: &'v Value,
+) -> Result<&'v Map<String, Value>, ArtifactError> {
     value
         .as_object()
-        .ok_or_else(|| refused(path, "it is no JSON object; give one"))
+        .ok_or_else(|| refused(path, "the value is not a JSON object; give one"))
 }
 
 /// A list; null and nothing are an empty one, as for readers in Go.
-fn list<'v>(path: &str, value: Option<&'v Value>) -> Result<&'v [Value], ArtifactError> {
+fn expect_array<'v>(path: &str, value: Option<&'v Value>) -> Result<&'v [Value], ArtifactError> {
     match value {
         None | Some(Value::Null) => Ok(&[]),
         Some(Value::Array(list)) => Ok(list),
-        Some(_) => Err(refused(path, "it is no JSON array; give one")),
+        Some(_) => Err(refused(path, "the value is not a JSON array; give one")),
     }
 }
 
@@ -100,7 +102,7 @@ fn only(path: &str, object: &Map<String, Value>, known: &[&str]) -> Result<(), A
         None => Ok(()),
         Some(key) => {
             let reason = format!(
-                "it is not known here; leave it out, or use {}",
+                "unknown key; leave it out, or use one of {}",
                 known.join(", ")
             );
             Err(refused(format!("{path}.{key}"), reason))

@@ -31,7 +31,7 @@ const AF_ALG: u64 = 38;
 /// host of a virtual machine past the network namespace, is not, and neither is what later kernels may bring.
 const LATER_FAMILIES: [u64; 6] = [39, 41, 42, 43, 44, 45];
 
-/// `ENOSYS`.
+/// Error number `ENOSYS` of Linux.
 const ENOSYS: u32 = 38;
 
 /// The default profile for a container with the bounding set `caps` on a kernel (major, minor).

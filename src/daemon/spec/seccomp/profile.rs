@@ -10,13 +10,13 @@ pub(crate) const MAX_PROFILE: usize = 1 << 20;
 /// Why a profile is refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProfileError {
-    /// It is larger than [`MAX_PROFILE`].
-    #[error("it has {0} bytes or more; at most 1 MiB is read")]
+    /// The profile is larger than [`MAX_PROFILE`].
+    #[error("the profile has at least {0} bytes; make it 1 MiB at most")]
     TooLarge(usize),
-    /// It is no JSON.
-    #[error("it is no JSON")]
+    /// The profile is not JSON.
+    #[error("the profile is not JSON")]
     Json(#[source] serde_json::Error),
-    /// A part of it is none of linux.seccomp in the OCI runtime specification.
+    /// A part of the profile is not what `linux.seccomp` of the OCI runtime specification allows there.
     #[error("{path}")]
     Part {
         /// Where, as a JSON path.

@@ -311,7 +311,7 @@ fn a_user_namespace_bounds_who_processes_can_be() {
             home: None,
         };
         let text = world.build().unwrap_err().to_string();
-        assert!(text.contains(field) && text.contains("outside"), "{text}");
+        assert!(text.contains(field) && text.contains("mappings"), "{text}");
     }
     assert_eq!(world.pod.root_owner(), (100_000, 100_000));
     world.host.user_namespace_problem = Some("it needs Linux 5.19".into());
@@ -540,8 +540,8 @@ fn limits_out_of_bounds_say_what_the_kernel_takes() {
         ),
         (17_592_186_044_415, 0, 0, None),
         (-1, 0, 0, None),
-        (0, 0, 1 << 20, Some("needs a memory limit; set memory_limit_in_bytes too")),
-        (0, -1, 1 << 20, Some("needs a memory limit; set memory_limit_in_bytes too")),
+        (0, 0, 1 << 20, Some("set memory_limit_in_bytes as well")),
+        (0, -1, 1 << 20, Some("set memory_limit_in_bytes as well")),
         (
             0,
             2 << 20,

@@ -219,7 +219,7 @@ fn published_profiles_are_read_strictly() {
         ("$.syscalls", format!(r#"{{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{}]}}"#, entries(129))),
         ("$.syscalls", r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":{}}"#.to_owned()),
         ("$", "[]".to_owned()),
-        ("it is no JSON", "{".to_owned()),
+        ("the profile is not JSON", "{".to_owned()),
         ("$.defaultAction", r#"{"defaultAction":"SCMP_ACT_NOPE"}"#.to_owned()),
         ("$", r#"{"syscalls":[]}"#.to_owned()),
     ];

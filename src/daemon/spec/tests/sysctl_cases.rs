@@ -88,7 +88,7 @@ fn the_host_namespace_is_not_touched() {
     assert!(
         error
             .to_string()
-            .contains("shares the node's network namespace"),
+            .contains("in the node's network namespace"),
         "{error}"
     );
     let mut pod = with("fs.mqueue.msg_max", "1");
@@ -161,8 +161,7 @@ fn each_namespace_of_the_pods_own_has_its_parameters() {
     }
     let user = sysctl::for_pod(&with("user.max_user_namespaces", "1")).unwrap_err();
     assert!(
-        user.to_string()
-            .contains("shares the node's user namespace"),
+        user.to_string().contains("in the node's user namespace"),
         "{user}"
     );
 }

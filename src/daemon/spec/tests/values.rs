@@ -67,13 +67,13 @@ fn paths_are_checked_and_name_their_field() {
     assert!(
         error
             .to_string()
-            .starts_with("mounts[3].host_path: path \"data\" is relative"),
+            .starts_with("mounts[3].host_path: invalid value \"data\": give an absolute path"),
         "{error}"
     );
     let error = ContainerPath::new("mounts[0].container_path", "/a/../../etc").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "mounts[0].container_path: path \"/a/../../etc\" leads out of the container's root; give a path that stays in it"
+        "mounts[0].container_path: invalid value \"/a/../../etc\": the path leads out of the container's root; give a path within it"
     );
     assert!(HostPath::new("f", "").is_err());
     assert!(HostPath::new("f", "/a\0b").is_err());

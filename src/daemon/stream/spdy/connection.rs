@@ -32,7 +32,6 @@ const READ: usize = 32 * 1024;
 pub(crate) struct Opened {
     /// What the client says of it.
     pub headers: Headers,
-    /// The stream.
     pub stream: Stream,
 }
 
@@ -40,10 +39,10 @@ pub(crate) struct Opened {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectionError {
     /// What came is no SPDY/3.1.
-    #[error("read a frame")]
+    #[error("cannot read a frame")]
     Frame(#[from] FrameError),
-    /// The connection broke.
-    #[error("use the connection")]
+    /// The connection to the client broke.
+    #[error("cannot read from or write to the connection")]
     Io(#[from] io::Error),
 }
 

@@ -29,17 +29,17 @@ const GOAWAY: u16 = 7;
 const HEADERS: u16 = 8;
 const WINDOW_UPDATE: u16 = 9;
 
-/// `SETTINGS_INITIAL_WINDOW_SIZE`.
+/// Number of the setting `SETTINGS_INITIAL_WINDOW_SIZE`.
 const INITIAL_WINDOW: u32 = 7;
 
-/// Why bytes are no SPDY.
+/// Why bytes are not frames of SPDY.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FrameError {
-    /// Another protocol.
-    #[error("control frame of SPDY version {0}; version 3 is spoken here")]
+    /// The frame is of another version of SPDY.
+    #[error("control frame of SPDY version {0}; only version 3 is supported")]
     Version(u16),
     /// A control frame is larger than any client sends.
-    #[error("control frame of {0} bytes; {MAX_CONTROL} are read")]
+    #[error("control frame of {0} bytes; at most {MAX_CONTROL} are allowed")]
     TooLarge(usize),
     /// A control frame is shorter than its fields.
     #[error("control frame of type {0} is too short")]
@@ -47,8 +47,8 @@ pub(crate) enum FrameError {
     /// The headers of a stream are refused.
     #[error(transparent)]
     Headers(#[from] HeaderError),
-    /// A stream's number is not possible.
-    #[error("stream number {0} is not possible here")]
+    /// The number of a stream is not allowed.
+    #[error("invalid stream number {0}")]
     Stream(u32),
     /// A window is larger than 2^31 - 1.
     #[error("the window of stream {0} overflows")]
@@ -60,7 +60,6 @@ pub(crate) enum FrameError {
 pub(super) enum Frame {
     /// It opens a stream.
     Open {
-        /// The stream.
         stream: u32,
         /// What it is for.
         headers: Headers,
@@ -69,7 +68,6 @@ pub(super) enum Frame {
     },
     /// A piece of a stream's content.
     Data {
-        /// The stream.
         stream: u32,
         /// The piece; may be empty.
         bytes: Bytes,
@@ -77,10 +75,7 @@ pub(super) enum Frame {
         fin: bool,
     },
     /// It breaks a stream off.
-    Reset {
-        /// The stream.
-        stream: u32,
-    },
+    Reset { stream: u32 },
     /// A sign of life, to be sent back as it is when the number is odd.
     Ping(u32),
     /// It ends the connection.
@@ -89,7 +84,7 @@ pub(super) enum Frame {
     WindowUpdate {
         /// The stream; 0 for the connection.
         stream: u32,
-        /// Bytes.
+        /// How many more bytes the client takes.
         more: u32,
     },
     /// The window with which streams begin.

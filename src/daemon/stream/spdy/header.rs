@@ -94,7 +94,7 @@ const TAIL: &str = concat!(
     "charset=iso-8859-1,utf-,*,enq=0.",
 );
 
-/// The dictionary.
+/// The dictionary of SPDY/3, with which both sides compress.
 pub(super) static DICTIONARY: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut bytes = Vec::new();
     for word in WORDS {

@@ -16,7 +16,7 @@ use crate::stream::channel::{ResetReason, WINDOW};
 use crate::stream::drive::Activity;
 
 /// Long enough for anything that happens at all.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The client's side of header blocks.
 struct Deflater(Compress);
@@ -289,7 +289,7 @@ struct Client {
 
 impl Client {
     async fn send(&mut self, bytes: &[u8]) {
-        let sent = timeout(PATIENCE, self.socket.write_all(bytes)).await;
+        let sent = timeout(TIMEOUT, self.socket.write_all(bytes)).await;
         sent.unwrap().unwrap();
     }
 
@@ -305,7 +305,7 @@ impl Client {
                 return Some(frame);
             }
             let read = self.socket.read_buf(self.received.buffer());
-            if timeout(PATIENCE, read).await.unwrap().unwrap() == 0 {
+            if timeout(TIMEOUT, read).await.unwrap().unwrap() == 0 {
                 return None;
             }
         }
@@ -433,8 +433,8 @@ async fn what_nobody_reads_stops_the_client_and_not_the_memory() {
         client.open(1).await;
         let mut sent = 0;
         let piece = data(1, false, &[0; 1016]);
-        let patience = Duration::from_millis(300);
-        while let Ok(done) = timeout(patience, client.socket.write_all(&piece)).await {
+        let pause = Duration::from_millis(300);
+        while let Ok(done) = timeout(pause, client.socket.write_all(&piece)).await {
             done.unwrap();
             sent += piece.len();
             assert!(sent < 1 << 20);

@@ -18,9 +18,9 @@ pub(super) struct Subject<'a> {
 /// What a figure does over time.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
-    /// It only grows.
+    /// The figure only grows.
     Counter,
-    /// It goes up and down.
+    /// The figure goes up and down.
     Gauge,
 }
 
@@ -81,16 +81,16 @@ impl Subject<'_> {
 
     /// Each device with a part of what was read or written on it.
     fn devices(&self, part: fn(&IoStats) -> u64) -> Labelled {
-        let one =
+        let value =
             |device: &crate::pod::BlockDevice| (vec![device.name.clone()], part(&device.io).into());
-        self.group.devices.iter().map(one).collect()
+        self.group.devices.iter().map(value).collect()
     }
 
     /// A figure of the file system of writable layers, which containers have and pods have not.
     fn layers(&self, part: fn(&StoreSpace) -> u64) -> Labelled {
         let store = self.store.filter(|_| self.record.is_some());
-        let one = |store: &StoreSpace| (vec![store.device.clone()], part(store).into());
-        store.map(one).into_iter().collect()
+        let value = |store: &StoreSpace| (vec![store.device.clone()], part(store).into());
+        store.map(value).into_iter().collect()
     }
 }
 

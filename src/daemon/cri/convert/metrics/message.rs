@@ -132,9 +132,9 @@ impl Subject<'_> {
 
 fn network(interface: &InterfaceStats, labels: &[String], timestamp: i64) -> Vec<cri::Metric> {
     let labels: Vec<String> = labels.iter().chain([&interface.name]).cloned().collect();
-    let one = |of: &Network| {
+    let message = |of: &Network| {
         let value = (of.read)(interface).into();
         metric((of.name, Kind::Counter), timestamp, labels.clone(), value)
     };
-    NETWORK.iter().map(one).collect()
+    NETWORK.iter().map(message).collect()
 }
