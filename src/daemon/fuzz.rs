@@ -11,8 +11,8 @@ use crate::cri::convert;
 use crate::plan::seccomp::FilterCache;
 use crate::plan::{self, CgroupMounts, ExecRequest, PlanContext, Stdin};
 use crate::spec::{
-    self, CdiEdits, CgroupMode, ContainerConfig, HostFacts, Identity, ImageDefaults, PodConfig,
-    PodPaths, PodSpecRequest, SpecRequest,
+    self, CdiEdits, ContainerConfig, HostFacts, Identity, ImageDefaults, PodConfig, PodPaths,
+    PodSpecRequest, SpecRequest,
 };
 use cri_api::runtime::v1 as cri;
 use holdfast_wire::plan::{
@@ -78,19 +78,7 @@ fn travel<T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::f
 
 fn host() -> &'static HostFacts {
     static HOST: OnceLock<HostFacts> = OnceLock::new();
-    HOST.get_or_init(|| HostFacts {
-        cgroup_mode: CgroupMode::V2,
-        cgroup_delegation: true,
-        last_cap: 40,
-        kernel: (6, 1),
-        recursive_read_only: true,
-        user_namespace_problem: None,
-        time_namespaces: true,
-        apparmor: true,
-        apparmor_default: None,
-        selinux: true,
-        devices: Vec::new(),
-    })
+    HOST.get_or_init(HostFacts::complete)
 }
 
 fn filters() -> &'static FilterCache {

@@ -1,4 +1,4 @@
-//! What the machine and the pod's directory contribute to a Spec. The caller looks, `spec` only reads.
+//! Facts of the machine and paths of the pod that shape a Spec. The caller finds them out.
 
 use std::path::PathBuf;
 
@@ -29,6 +29,26 @@ pub(crate) struct HostFacts {
     pub selinux: bool,
     /// All devices below the host's /dev, for privileged containers.
     pub devices: Vec<HostDevice>,
+}
+
+#[cfg(any(test, feature = "fuzz"))]
+impl HostFacts {
+    /// The facts of a machine with everything that a request can ask for. Tests change what they are about.
+    pub(crate) fn complete() -> Self {
+        Self {
+            cgroup_mode: CgroupMode::V2,
+            cgroup_delegation: true,
+            last_cap: 40,
+            kernel: (6, 1),
+            recursive_read_only: true,
+            user_namespace_problem: None,
+            time_namespaces: true,
+            apparmor: true,
+            apparmor_default: None,
+            selinux: true,
+            devices: Vec::new(),
+        }
+    }
 }
 
 /// The version of cgroups that limits containers.
@@ -72,7 +92,7 @@ pub(crate) struct PodPaths {
     pub hostname: PathBuf,
     /// The file that containers see as /etc/resolv.conf.
     pub resolv_conf: PathBuf,
-    /// Name of the pod's shared memory in Specs. It is no file of the host: give the same path to `plan`.
+    /// Name of the pod's shared memory in Specs. It is not a file of the host; `plan` must be given the same path.
     pub shm: PathBuf,
     /// Directory with the namespaces of the pause: `/proc/PID/ns`.
     pub namespaces: PathBuf,

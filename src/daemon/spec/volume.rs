@@ -1,4 +1,4 @@
-//! Volumes of a container: CRI `Mount`, checked.
+//! Volumes of a container: CRI's `Mount`, checked.
 
 use std::path::{Path, PathBuf};
 
@@ -25,6 +25,22 @@ pub(crate) struct VolumeMount {
     /// What the mount forbids besides writing.
     #[serde(default)]
     pub options: Vec<MountOption>,
+}
+
+#[cfg(test)]
+impl VolumeMount {
+    /// A writable volume of a host path, for tests that change what they are about.
+    pub(super) fn writable(container_path: &str, host_path: &str) -> Self {
+        Self {
+            container_path: ContainerPath::new("container_path", container_path).unwrap(),
+            source: VolumeSource::Host(HostPath::new("host_path", host_path).unwrap()),
+            access: VolumeAccess::ReadWrite,
+            propagation: VolumePropagation::Private,
+            selinux_relabel: false,
+            id_map: None,
+            options: Vec::new(),
+        }
+    }
 }
 
 /// Whether a container may write to a volume.
@@ -131,7 +147,7 @@ impl MountOption {
     }
 }
 
-/// Where a volume's content comes from.
+/// The source of a volume's content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum VolumeSource {
     /// A path of the host. A directory is made where the path is missing, as in containerd.

@@ -49,16 +49,9 @@ impl World {
             },
             host: HostFacts {
                 cgroup_delegation: false,
-                cgroup_mode: CgroupMode::V2,
-                last_cap: 40,
-                kernel: (6, 1),
-                recursive_read_only: true,
-                user_namespace_problem: None,
-                time_namespaces: true,
                 apparmor: false,
-                apparmor_default: None,
                 selinux: false,
-                devices: Vec::new(),
+                ..HostFacts::complete()
             },
             paths: PodPaths {
                 hosts: "/run/pod/hosts".into(),
@@ -106,15 +99,8 @@ impl World {
     }
 
     fn volume(&mut self, container_path: &str, host_path: &str) -> &mut VolumeMount {
-        self.container.mounts.push(VolumeMount {
-            container_path: ContainerPath::new("container_path", container_path).unwrap(),
-            source: VolumeSource::Host(HostPath::new("host_path", host_path).unwrap()),
-            access: VolumeAccess::ReadWrite,
-            propagation: VolumePropagation::Private,
-            selinux_relabel: false,
-            id_map: None,
-            options: Vec::new(),
-        });
+        let volume = VolumeMount::writable(container_path, host_path);
+        self.container.mounts.push(volume);
         self.container.mounts.last_mut().unwrap()
     }
 }
