@@ -107,7 +107,7 @@ fn it_is_not_fed_while_a_thread_of_the_daemon_is_stuck() {
             (manager.fed(WATCHDOG) > 0).then_some(())
         });
     }
-    assert!(daemon.log().contains("does not answer itself"));
+    assert!(daemon.log().contains("does not answer its own request"));
     manager.assert_fed();
 }
 

@@ -22,7 +22,7 @@ where
     stream_by(BATCH, items, message)
 }
 
-/// As [`stream`], with `size` items a message.
+/// Streams items as [`stream`] does, with `size` items in each message.
 pub(super) fn stream_by<T, M>(
     size: usize,
     items: Vec<T>,

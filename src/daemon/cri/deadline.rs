@@ -18,7 +18,7 @@ use tower_layer::Layer;
 /// Header of a deadline: "gRPC over HTTP2", Requests.
 const HEADER: &str = "grpc-timeout";
 
-/// Most digits of the header's number, likewise.
+/// Most digits of the header's number, by the same specification.
 const MOST_DIGITS: usize = 8;
 
 /// Puts a [`Deadline`] around services.
@@ -73,7 +73,7 @@ fn exceeded() -> Response<Body> {
     Status::deadline_exceeded(text).into_http()
 }
 
-/// The header's value; `None` when there is none, or one that is none.
+/// Reads the deadline of a request. `None` when the header is missing or malformed.
 fn timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(HEADER)?.to_str().ok()?;
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

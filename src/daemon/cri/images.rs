@@ -129,7 +129,7 @@ impl ImageService for Images {
 }
 
 impl Images {
-    /// All images, or the one that a filter means. A reference that means none gives an empty list.
+    /// Lists all images, or the image that a filter names. The list is empty when no image has that name.
     fn list(&self, filter: Option<cri::ImageFilter>) -> Vec<cri::Image> {
         let wanted = filter
             .and_then(|filter| filter.image)

@@ -1,4 +1,4 @@
-//! The `info` of verbose replies: JSON for people and scripts, with what the CRI has no field for.
+//! The `info` of verbose replies: JSON for people and scripts, with values for which the CRI has no field.
 
 use holdfast_kernel::error_chain;
 use std::collections::HashMap;
@@ -23,7 +23,7 @@ pub(super) async fn pod(pods: &Pods, record: &PodRecord) -> HashMap<String, Stri
     let id = record.id.to_string();
     let namespaces = pods.namespaces(&id).unwrap_or_default();
     let runtime = pods.pause_spec(&id).await;
-    // One that has ended has no namespaces, and its number may be somebody else's.
+    // A process that has ended has no namespaces, and its number may be another process's.
     let pause = namespaces
         .iter()
         .find(|process| process.role == Role::Pause && !process.inodes.is_empty());

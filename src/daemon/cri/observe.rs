@@ -1,4 +1,4 @@
-//! What is logged of requests: method, object, duration and outcome. Never their content.
+//! Logs each request with its method, object, duration and outcome, and never its content.
 
 use std::fmt;
 use std::future::Future;
@@ -7,7 +7,7 @@ use std::time::Instant;
 use tonic::{Code, Response, Status};
 use tracing::{debug, info, warn};
 
-/// What a handler returns.
+/// The return type of handlers.
 pub(super) type Answer<T> = Result<Response<T>, Status>;
 
 /// Carries out a request and logs how it went.

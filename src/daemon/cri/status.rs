@@ -97,7 +97,7 @@ pub(super) fn of_pull(error: PullError) -> Status {
     failed_pull(error.kind(), &error)
 }
 
-/// The status of a pull that failed so. Where the registry is down, the text begins with the word for it.
+/// The status of a failed pull. When the registry is down, its text begins with the word that the kubelet knows.
 fn failed_pull(kind: PullErrorKind, error: &dyn Error) -> Status {
     let text = status_text(error);
     let text = match kind {
@@ -115,17 +115,17 @@ fn failed_pull(kind: PullErrorKind, error: &dyn Error) -> Status {
     pull_status(image_code(kind), text)
 }
 
-/// The status of a failed pull, of which the kubelet understands the first word where there is one.
+/// The status of a failed pull. Its code is UNKNOWN when the text begins with a word that the kubelet knows.
 fn pull_status(code: Code, text: String) -> Status {
     let is_known = WORDS_OF_A_PULL.iter().any(|word| text.starts_with(word));
     Status::new(if is_known { Code::Unknown } else { code }, text)
 }
 
-/// What kubelets look for in front of a profile that will never be taken (cri-api pkg/errors, 1.38).
+/// The first word by which kubelets know a security profile that will never be accepted (cri-api pkg/errors, 1.38).
 const SECURITY_PROFILE_INVALID: &str = "SecurityProfileInvalid";
 
-/// The refusal of a security profile that pulling it again does not cure. Its code is that of pulls with a word, since
-/// cri-client v0.38.0-beta.0 treats both alike.
+/// The status for a security profile that stays invalid however often it is pulled. Its code is that of failed pulls
+/// with a word, since cri-client v0.38.0-beta.0 treats both alike.
 pub(super) fn invalid_profile(error: &dyn Error) -> Status {
     let text = format!("{SECURITY_PROFILE_INVALID}: {}", status_text(error));
     pull_status(Code::InvalidArgument, text)
@@ -223,6 +223,30 @@ mod tests {
             let status = pull_status(Code::Unavailable, text.to_owned());
             assert_eq!((status.code(), status.message()), (code, text));
         }
+    }
+
+    /// The codes by which clients decide whether to try again: gRPC's "Status codes and their use".
+    #[test]
+    fn each_kind_of_failed_pull_has_its_code() {
+        let cases = [
+            (PullErrorKind::InvalidReference, Code::InvalidArgument),
+            (PullErrorKind::NotFound, Code::NotFound),
+            (PullErrorKind::Unauthorized, Code::PermissionDenied),
+            (PullErrorKind::Corrupt, Code::DataLoss),
+            (PullErrorKind::NoSpace, Code::ResourceExhausted),
+            (PullErrorKind::TooLarge, Code::ResourceExhausted),
+            (PullErrorKind::Unsupported, Code::FailedPrecondition),
+            (PullErrorKind::Misconfigured, Code::FailedPrecondition),
+            (PullErrorKind::Internal, Code::Internal),
+        ];
+        let error = Outer(std::io::Error::other("inner"));
+        for (kind, code) in cases {
+            let status = failed_pull(kind, &error);
+            assert_eq!((status.code(), status.message()), (code, "outer: inner"));
+        }
+        let down = failed_pull(PullErrorKind::Unavailable, &error);
+        let wanted = (Code::Unknown, "RegistryUnavailable: outer: inner");
+        assert_eq!((down.code(), down.message()), wanted);
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl Upload {
                 return Ok(());
             }
         }
-        // A reader that has gone has its own reason, which the import's result tells.
+        // When the reader is gone, the import's result says why.
         let _ = self.pieces.send(Piece::End).await;
         Ok(())
     }

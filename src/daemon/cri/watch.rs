@@ -9,18 +9,18 @@ use tonic::codegen::BoxStream;
 use super::status::of_pull;
 use holdfast_image::{LayerProgress, Pulling};
 
-/// How often it is looked how far a pull is: often enough for a bar that moves.
+/// How often the progress of a pull is reported: often enough for a progress bar.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// Where a stream is.
+/// The state of a stream of progress messages.
 enum Watch {
-    /// The pull is under way; with what was said last.
+    /// The pull is under way; the list is the progress that was sent last.
     Running(Pulling, Vec<LayerProgress>),
     /// The last message was sent.
     Over,
 }
 
-/// A message whenever something has changed, and a last one with the image or the error.
+/// Streams a message whenever the progress has changed, and at the end a message with the image or the error.
 pub(super) fn pull(pulling: Pulling) -> BoxStream<own::PullImageProgress> {
     let begin = Watch::Running(pulling, Vec::new());
     Box::pin(futures_util::stream::unfold(begin, next))

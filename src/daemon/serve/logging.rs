@@ -7,7 +7,7 @@ use tracing_subscriber::filter::{EnvFilter, ParseError};
 
 use super::config::{LogConfig, LogFormat};
 
-/// Why there is no log.
+/// Why the log cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LogError {
     /// The configured level cannot be understood.

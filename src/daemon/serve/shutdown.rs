@@ -31,6 +31,6 @@ impl Signals {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         };
-        info!(signal = name, "stopping; pods go on running");
+        info!(signal = name, "stopping; pods keep running");
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{Gid, Group, chown};
 use tokio::net::UnixListener;
 
-/// Why there is no socket.
+/// Why the daemon cannot listen on its socket.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SocketError {
     /// A system call on the socket's path failed.
@@ -26,7 +26,7 @@ pub(crate) enum SocketError {
     /// Another process serves on this socket.
     #[error("another process serves on {}; stop it or configure another socket", .0.display())]
     InUse(PathBuf),
-    /// There is something that is no socket.
+    /// The path exists and is not a socket.
     #[error("{} exists and is not a socket; remove it or configure another socket", .0.display())]
     Occupied(PathBuf),
     /// The configured group does not exist.

@@ -29,7 +29,7 @@ use holdfast_kernel::sys::proc;
 use holdfast_network::BridgeSettings;
 use holdfast_network::cni::CniSettings;
 
-/// Why the daemon does not run.
+/// Why the daemon cannot start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
     /// The log cannot be set up.
@@ -38,10 +38,10 @@ pub(crate) enum StartError {
     /// The daemon cannot listen on its socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
-    /// The root directory, or another daemon uses it.
+    /// The root directory cannot be used, or another daemon uses it.
     #[error("cannot take the root directory")]
     Root(#[from] DirError),
-    /// A name within the root directory; it is a constant and fits.
+    /// A name in the root directory is refused. The names are constants, so that this does not happen.
     #[error("cannot take the root directory")]
     Name(#[from] FileNameError),
     /// The store of images cannot be opened.
@@ -59,7 +59,7 @@ pub(crate) enum StartError {
         #[source]
         source: io::Error,
     },
-    /// The server of streams.
+    /// The streaming server cannot start.
     #[error("cannot serve streams")]
     Streaming(#[from] ServerError),
     /// The server ended by itself.
@@ -101,7 +101,7 @@ pub(crate) fn runtime() -> Result<Runtime, StartError> {
 /// Starts the daemon and serves until it is asked to end.
 ///
 /// # Errors
-/// [`StartError`] when it cannot start. Nothing that runs is touched then.
+/// [`StartError`] when the daemon cannot start. Running pods are not touched then.
 pub(crate) async fn run(config: Config) -> Result<(), StartError> {
     let started = Instant::now();
     logging::start(&config.log)?;
@@ -153,13 +153,13 @@ pub(crate) async fn run(config: Config) -> Result<(), StartError> {
             pods.close_events();
             let _ = stop.send(());
             if tokio::time::timeout(GRACE, serving).await.is_err() {
-                warn!("requests under way were broken off");
+                warn!("the daemon ended before all requests were answered");
             }
             // The machine may be going down, and what only the run directory knows with it.
             match tokio::time::timeout(GRACE, pods.flush()).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => warn!(error = error_chain(&error), "pods are not kept for the next boot"),
-                Err(_) => warn!("the disk is too slow to keep the pods for the next boot"),
+                Ok(Err(error)) => warn!(error = error_chain(&error), "cannot keep the records of pods for the next boot"),
+                Err(_) => warn!("cannot keep the records of pods for the next boot: the disk is too slow"),
             }
         }
     }
@@ -167,7 +167,7 @@ pub(crate) async fn run(config: Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Tells systemd, when it wants to know. A daemon that cannot tell serves all the same.
+/// Notifies systemd, when systemd asked for notifications. A daemon that cannot notify systemd serves all the same.
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         warn!(%error, "cannot notify systemd");
@@ -180,7 +180,7 @@ fn remove_socket(path: &Path) {
     }
 }
 
-/// One daemon a root directory: the kernel drops the lock with the process.
+/// Locks the root directory, so that only one daemon uses it. The kernel drops the lock when the process ends.
 fn lock(root: &Path) -> Result<LockFile, StartError> {
     Ok(Dir::create_root(root)?.lock(&FileName::new("daemon.lock")?)?)
 }

@@ -59,7 +59,7 @@ pub(super) fn start(socket: &Path) {
         .name("watchdog".to_owned())
         .spawn(guard);
     if let Err(error) = spawned {
-        // The service manager will find that nobody feeds it, and start the daemon anew.
+        // The service manager will miss the notification and restart the daemon.
         error!(%error, "cannot start the watchdog's thread");
     }
 }
@@ -80,13 +80,13 @@ fn guard(socket: &Path, workers: &Handle, period: Duration) {
             Ok(()) => {
                 debug!(micros = begun.elapsed().as_micros(), "healthy");
                 if let Err(error) = sd_notify::notify(&[NotifyState::Watchdog]) {
-                    warn!(%error, "cannot feed the watchdog");
+                    warn!(%error, "cannot notify systemd's watchdog");
                 }
             }
             Err(cause) => {
                 error!(
                     error = error_chain(&cause),
-                    "the daemon does not answer itself; the service manager is not told that it is well"
+                    "the daemon does not answer its own request; systemd's watchdog is not notified"
                 );
             }
         }
@@ -130,7 +130,7 @@ struct WorkerBarrier {
 }
 
 impl WorkerBarrier {
-    /// Whether so many came in time.
+    /// Whether `wanted` workers arrive in time.
     fn join(&self, wanted: usize) -> bool {
         let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
         *arrived += 1;
@@ -143,7 +143,7 @@ impl WorkerBarrier {
     }
 }
 
-/// Whether all workers could be had at the same time, each for a moment.
+/// Whether all workers of a runtime respond at the same time.
 async fn workers_respond(workers: &Handle) -> Result<bool, HealthError> {
     let wanted = workers.metrics().num_workers();
     let barrier = Arc::new(WorkerBarrier::default());
@@ -154,7 +154,7 @@ async fn workers_respond(workers: &Handle) -> Result<bool, HealthError> {
     let tasks: Vec<_> = (0..wanted).map(|_| join()).collect();
     let mut all = true;
     for task in tasks {
-        // The runtime ends: nobody asks any more.
+        // The join fails only when the runtime ends.
         all &= task.await.map_err(|_| HealthError::Workers)?;
     }
     Ok(all)

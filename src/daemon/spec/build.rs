@@ -136,7 +136,7 @@ fn time_offsets(offsets: TimeOffsets) -> HashMap<String, LinuxTimeOffset> {
     offsets.clocks().into_iter().map(entry).collect()
 }
 
-/// Whether the root may be written.
+/// Whether the root file system is writable.
 enum Access {
     ReadOnly,
     ReadWrite,

@@ -49,7 +49,7 @@ const ALL: [Capability; 41] = [
     Capability::CheckpointRestore,
 ];
 
-/// What a container has when the request says nothing: the set of Docker and containerd.
+/// The capabilities of a container that asks for nothing else: the set of Docker and containerd.
 const DEFAULT: [Capability; 14] = [
     Capability::Chown,
     Capability::DacOverride,
@@ -67,7 +67,7 @@ const DEFAULT: [Capability; 14] = [
     Capability::AuditWrite,
 ];
 
-/// What a container gets that asks for nothing. Every kernel that is supported knows these.
+/// The bounding set of a container that asks for nothing else. Every supported kernel has these capabilities.
 pub(super) fn usual() -> Capabilities {
     DEFAULT.into_iter().collect()
 }

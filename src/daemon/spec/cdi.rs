@@ -1,5 +1,5 @@
-//! What the descriptions of CDI devices change in a container: `containerEdits` of the Container Device
-//! Interface, version 1.1. Who reads the descriptions and finds the nodes is the caller.
+//! Changes that CDI devices make to a container: `containerEdits` of the Container Device Interface, version 1.1. The
+//! caller reads the descriptions and finds the device nodes.
 
 use std::path::PathBuf;
 
@@ -68,7 +68,7 @@ pub(super) fn check_user_namespace(edits: &CdiEdits) -> Result<(), SpecError> {
     }
 }
 
-/// The hooks as OCI writes them; `None` when there is none.
+/// The hooks in OCI's form; `None` without hooks.
 pub(super) fn hooks(edits: &CdiEdits) -> Option<Hooks> {
     if edits.hooks.is_empty() {
         return None;
@@ -99,10 +99,10 @@ fn hook(edit: &CdiHook) -> Hook {
 }
 
 impl CdiMount {
-    /// Checks where it is to be mounted; `field` names that in the error.
+    /// Checks the path at which the mount is made; `field` names that path in the error.
     ///
     /// # Errors
-    /// [`SpecError`] for a path outside of the root and for one that nothing may cover.
+    /// [`SpecError`] for a path outside of the root and for a path that no mount may cover.
     pub(crate) fn check(&self, field: &str) -> Result<(), SpecError> {
         self.target(field).map(drop)
     }

@@ -63,7 +63,7 @@ fn profile(
     }
 }
 
-/// What has to allow a call besides the filter of a Spec. OCI has no place for it there.
+/// The profile that must allow a system call besides the filter of the Spec. OCI has no field for it.
 pub(crate) fn seccomp_base(
     choice: &SeccompChoice,
     spec: &Spec,

@@ -1,4 +1,4 @@
-//! What CRI asks of a container: `ContainerConfig`, checked.
+//! The request for a container: CRI's `ContainerConfig`, checked.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::{
     SeccompChoice, SelinuxOptions, Signal, VolumeMount,
 };
 
-/// A container as requested. It is kept in the container's record and echoed in its status.
+/// A container as requested. The container's record keeps it, and its status echoes it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ContainerConfig {
     /// The container's name and attempt, its key in the pod.
@@ -95,7 +95,8 @@ pub(crate) struct ContainerSecurity {
     pub apparmor: AppArmorChoice,
     /// SELinux label; without it the pod's.
     pub selinux: Option<SelinuxOptions>,
-    /// Cgroup namespace; without it its own, and the host's for a privileged container.
+    /// The requested cgroup namespace. Without a request, a privileged container is in the host's and another has its
+    /// own.
     #[serde(default)]
     pub cgroup_namespace: Option<CgroupNamespace>,
     /// Whether the container can write to its cgroups.
@@ -103,12 +104,12 @@ pub(crate) struct ContainerSecurity {
     pub cgroup_access: CgroupAccess,
 }
 
-/// Whose cgroup namespace a container is in: CRI `CgroupNamespace`.
+/// Whose cgroup namespace a container is in: CRI's `CgroupNamespace`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum CgroupNamespace {
-    /// Its own, with its cgroup as the root: CRI's CONTAINER.
+    /// The container has a namespace of its own, with its cgroup as the root: CRI's CONTAINER.
     Own,
-    /// The host's: CRI's NODE.
+    /// The container is in the host's namespace: CRI's NODE.
     Host,
 }
 

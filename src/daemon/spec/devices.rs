@@ -69,7 +69,7 @@ fn granted<'a>(request: &SpecRequest<'a>) -> impl Iterator<Item = &'a DeviceGran
     request.devices.iter().chain(&request.cdi.devices)
 }
 
-/// Access rules in order; the last one that matches counts.
+/// The access rules in order; the last rule that matches is applied.
 pub(super) fn rules(request: &SpecRequest<'_>) -> Vec<LinuxDeviceCgroup> {
     if request.container.security.privileged {
         return vec![rule(

@@ -25,11 +25,11 @@ pub(crate) struct ImageDefaults {
 /// The image reference of a request, echoed in statuses.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ImageSpec {
-    /// Reference; usually an image id.
+    /// Reference of the image, usually its id.
     pub image: String,
-    /// What the user wrote.
+    /// The reference as the user wrote it.
     pub user_specified_image: String,
-    /// Runtime handler whose image this is.
+    /// Runtime handler for which the image was pulled.
     pub runtime_handler: String,
     pub annotations: BTreeMap<String, String>,
 }

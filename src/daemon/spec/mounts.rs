@@ -130,7 +130,7 @@ fn defaults(request: &SpecRequest<'_>, cgroup_access: &str) -> Vec<(&'static str
     ]
 }
 
-/// What containers of a pod share through files. /dev/shm stays writable under a read-only root.
+/// Mounts of the pod's files, which its containers share. /dev/shm stays writable under a read-only root.
 fn pod_files(request: &SpecRequest<'_>) -> [(&'static str, Mount); 4] {
     let access = if request.container.security.readonly_rootfs {
         "ro"

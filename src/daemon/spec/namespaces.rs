@@ -16,7 +16,7 @@ use holdfast_wire::plan::{IdMappings, IdRange};
 /// Longest host name: `HOST_NAME_MAX` of Linux.
 const MAX_HOSTNAME: usize = 64;
 
-/// The pid mode that counts for a container: its wish for the pod's namespace means what the pod chose.
+/// The pid mode of a container. POD means the mode that the pod has.
 pub(crate) fn pid_mode(pod: &PodConfig, container: &ContainerConfig) -> PidMode {
     match (container.security.pid, pod.namespaces.pid) {
         (PidMode::Pod, PidMode::Target(_)) => PidMode::Pod,
@@ -39,7 +39,7 @@ pub(super) fn hostname<'a>(pod: &'a PodConfig, node: &'a str) -> Result<&'a str,
     Ok(&pod.hostname)
 }
 
-/// What the pause makes, and the network namespace of another pod that it joins. The host's are not listed.
+/// Namespaces that the pause makes or, for the network of another pod, joins. The host's namespaces are not listed.
 pub(super) fn of_pod(request: &PodSpecRequest<'_>) -> Vec<LinuxNamespace> {
     let pod = request.pod;
     let options = &pod.namespaces;
@@ -69,7 +69,7 @@ pub(super) fn of_pod(request: &PodSpecRequest<'_>) -> Vec<LinuxNamespace> {
     out
 }
 
-/// What a container makes and joins.
+/// Namespaces that a container makes or joins.
 pub(super) fn of_container(request: &SpecRequest<'_>) -> Result<Vec<LinuxNamespace>, SpecError> {
     let SpecRequest {
         pod,
@@ -129,7 +129,8 @@ pub(super) fn of_container(request: &SpecRequest<'_>) -> Result<Vec<LinuxNamespa
     Ok(out)
 }
 
-/// A process can only be somebody whom its user namespace has: the kernel would refuse it at the start.
+/// Checks that the pod's user namespace has the user and groups of a process. The kernel would refuse others at the
+/// start.
 pub(super) fn check_identity(map: &IdMappings, identity: &Identity) -> Result<(), SpecError> {
     let missing = |field: &str, what: &str, id: u32| {
         let allowed = format!("give a {what} that the mappings of the pod's user namespace have");
@@ -151,7 +152,7 @@ pub(super) fn check_identity(map: &IdMappings, identity: &Identity) -> Result<()
 /// Mappings in OCI's form.
 pub(super) fn mappings(ranges: &[IdRange]) -> Vec<LinuxIdMapping> {
     let mapping = |range: &IdRange| {
-        // The builder fails for fields without a default only, and there is none.
+        // The builder fails only for fields without a default, and all fields have one.
         LinuxIdMappingBuilder::default()
             .container_id(range.inside)
             .host_id(range.outside)

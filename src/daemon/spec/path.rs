@@ -60,8 +60,8 @@ fn shown(text: &str) -> String {
     text.chars().take(200).collect()
 }
 
-/// Cleans a path that starts at the root, as Go's path.Clean does: `..` takes the component before it away,
-/// whatever that is on the disk. `None` when there is no component before it.
+/// Cleans a path that starts at the root, as Go's path.Clean does: `..` removes the component before it, without a
+/// look at the disk. `None` when there is no component before it.
 fn clean(text: &str) -> Option<String> {
     let (cleaned, climbs) = clean_at_root(text);
     (!climbs).then_some(cleaned)

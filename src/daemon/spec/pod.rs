@@ -1,4 +1,4 @@
-//! What CRI asks of a pod: `PodSandboxConfig`, checked.
+//! The request for a pod: CRI's `PodSandboxConfig`, checked.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,16 @@ use super::{AppArmorChoice, GroupsPolicy, HostPath, Resources, SeccompChoice, Se
 use holdfast_kernel::id::ContainerId;
 use holdfast_wire::plan::IdMappings;
 
-/// A pod sandbox as requested. It is kept in the pod's record and echoed in its status.
+/// A pod sandbox as requested. The pod's record keeps it, and its status echoes it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PodConfig {
-    /// Who it is to the kubelet.
+    /// The key by which the kubelet knows the pod.
     pub metadata: PodMetadata,
-    /// Host name; empty: the node's.
+    /// The requested host name; empty for the node's.
     pub hostname: String,
-    /// Where the containers' logs go; without it there are none.
+    /// Directory of the containers' logs; without it there are no logs.
     pub log_directory: Option<HostPath>,
-    /// resolv.conf; without it the node's is copied. Present and empty means an empty file.
+    /// The content of resolv.conf. Without it the node's file is copied; an empty value makes an empty file.
     pub dns: Option<DnsConfig>,
     /// Ports of the host that lead into the pod.
     pub port_mappings: Vec<PortMapping>,
@@ -39,7 +39,7 @@ pub(crate) struct PodConfig {
     pub resources: Option<Resources>,
     /// Overhead of the pod itself: kept and echoed.
     pub overhead: Option<Resources>,
-    /// Wishes that CRI has no field for.
+    /// Experiments that the pod's annotations ask for.
     #[serde(default, skip_serializing_if = "Experiments::is_empty")]
     pub experiments: Experiments,
 }
@@ -141,14 +141,14 @@ pub(crate) enum IpcMode {
 /// Whose pid namespace a container is in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum PidMode {
-    /// One that all containers of the pod share; the pause is its process 1.
+    /// All containers of the pod share a namespace, whose process 1 is the pause.
     #[default]
     Pod,
-    /// One for each container.
+    /// Each container has a namespace of its own.
     Container,
     /// The pod is in the host's namespace.
     Node,
-    /// That of another container of the same pod.
+    /// The container is in the namespace of another container of the same pod.
     Target(ContainerId),
 }
 

@@ -25,7 +25,7 @@ pub(crate) enum SpecError {
     Invalid {
         /// Field of the request.
         field: String,
-        /// What is wrong with it.
+        /// What is wrong with the value, and what is allowed.
         reason: String,
     },
     /// A valid request that this node cannot meet.
@@ -33,7 +33,7 @@ pub(crate) enum SpecError {
     Unsupported {
         /// Field of the request.
         field: String,
-        /// What was asked for.
+        /// The feature that the request asks for.
         what: String,
     },
 }

@@ -1,4 +1,4 @@
-//! What a Spec is built from: the request, and all that was found out for it beforehand.
+//! The input of a Spec: the request, and what was found out for it beforehand.
 
 use std::path::Path;
 
@@ -32,7 +32,7 @@ pub(crate) struct SpecRequest<'a> {
     pub localhost_seccomp: Option<&'a LinuxSeccomp>,
     /// The nodes behind the requested devices.
     pub devices: &'a [DeviceGrant],
-    /// What CDI devices change.
+    /// Changes that CDI devices make.
     pub cdi: &'a CdiEdits,
     /// Directories for the volumes that the image declares.
     pub volumes: &'a [(ContainerPath, HostPath)],

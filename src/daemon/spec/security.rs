@@ -26,8 +26,8 @@ pub(crate) struct PulledProfile {
     pub reference: String,
     /// A profile in this file of the host; without it the built-in default profile.
     pub base: Option<HostPath>,
-    /// What both were when they were looked for: what was checked is what is applied, whatever becomes of the
-    /// store and of the file.
+    /// The content of both when they were resolved. What was checked is applied, even if the store or the file
+    /// changes later.
     pub pinned: Option<Box<PinnedProfile>>,
 }
 
@@ -61,12 +61,12 @@ pub(crate) struct SelinuxOptions {
     pub level: String,
 }
 
-/// How the image's group memberships count: CRI `SupplementalGroupsPolicy`.
+/// Whether group memberships of the image are added: CRI's `SupplementalGroupsPolicy`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum GroupsPolicy {
     /// Memberships of the user in the image's /etc/group are added to the list.
     #[default]
     Merge,
-    /// The list alone counts.
+    /// The groups of the request alone are used.
     Strict,
 }

@@ -42,7 +42,7 @@ pub(crate) enum SysctlError {
         "linux.sysctls: {first:?} and {second:?} are the same parameter and differ; leave one out"
     )]
     Twice {
-        /// One key as given.
+        /// The first key as given.
         first: String,
         /// The other key as given.
         second: String,
@@ -108,13 +108,13 @@ pub(crate) fn for_pod(pod: &PodConfig) -> Result<BTreeMap<String, String>, Sysct
     Ok(out)
 }
 
-/// Whether the request sets parameters of the pod's network. Those that pods have anyway do not count.
+/// Whether the request sets parameters of the pod's network, besides the defaults.
 pub(crate) fn asks_of_network(pod: &PodConfig) -> bool {
     let mut paths = pod.sysctls.keys().filter_map(|key| path_of(key).ok());
     paths.any(|path| owner(&path) == Some(Owner::Network))
 }
 
-/// Whether the request takes IPv6 from an interface. All its addresses go with it (ip-sysctl, disable_ipv6).
+/// Whether the request disables IPv6 on an interface, which then loses its IPv6 addresses (ip-sysctl, disable_ipv6).
 pub(crate) fn disables_ipv6(pod: &PodConfig, interface: &str) -> bool {
     let of_interface = format!("net/ipv6/conf/{interface}/disable_ipv6");
     let set = |value: &str| value.trim().parse().is_ok_and(|number: i32| number != 0);
@@ -124,7 +124,7 @@ pub(crate) fn disables_ipv6(pod: &PodConfig, interface: &str) -> bool {
     })
 }
 
-/// What containerd sets unless told otherwise: ports below 1024 and ping work without capabilities.
+/// The defaults of containerd: ports below 1024 and ping work without capabilities.
 fn defaults(pod: &PodConfig) -> BTreeMap<String, String> {
     if !pod.owns_network() || pod.namespaces.userns.is_some() {
         return BTreeMap::new();

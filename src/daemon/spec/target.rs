@@ -1,4 +1,4 @@
-//! Where in a container something may be mounted.
+//! Paths of a container at which something may be mounted.
 
 use std::path::Path;
 

@@ -154,8 +154,8 @@ impl<'a> Wanted<'a> {
         })
     }
 
-    /// The user of an image, as `USER` or `USER:GROUP`. An empty half, which a build leaves where one of two variables
-    /// has no value, counts as not given (moby and CRI-O; containerd 2.4.2 takes an empty group as group 0).
+    /// Parses the user of an image, `USER` or `USER:GROUP`. An empty half, which a build leaves when a variable is
+    /// empty, counts as not given (moby and CRI-O; containerd 2.4.2 takes an empty group as group 0).
     fn of_image(text: &'a str) -> Result<Self, UserError> {
         if text.is_empty() {
             return Ok(Self {
@@ -205,7 +205,7 @@ fn key(what: &'static str, text: &str) -> Result<Option<u32>, UserError> {
     checked_id(what, id).map(Some)
 }
 
-/// All ones means "leave it as it is" to setresuid(2) and chown(2), so it is no id.
+/// Refuses the id with all bits set, which means "no change" to setresuid(2) and chown(2).
 fn checked_id(what: &'static str, id: u32) -> Result<u32, UserError> {
     if id == u32::MAX {
         return Err(UserError::Range {

@@ -1,4 +1,4 @@
-//! One stream of a connection: bytes both ways, each bounded.
+//! A stream of a connection: bytes in both directions, with bounded buffers.
 //!
 //! What the client sends waits in the inbox until it is read; a full one stops the connection's reader, and with
 //! it the client. What is written waits for the connection's writer, which waits for the client.
@@ -55,7 +55,7 @@ pub(super) enum Message {
 pub(super) enum ResetReason {
     /// There are too many streams.
     Refused = 3,
-    /// Nobody wants it any more.
+    /// The stream is not needed any more.
     Cancel = 5,
 }
 
@@ -64,11 +64,11 @@ struct InboxState {
     bytes: BytesMut,
     ended: bool,
     reset: bool,
-    /// Nobody reads any more.
+    /// The reader of the stream is gone.
     closed: bool,
 }
 
-/// What a client has sent on one stream.
+/// Bytes that a client has sent on a stream and that are not read yet.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     state: Mutex<InboxState>,
@@ -82,8 +82,8 @@ impl Inbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes bytes, as soon as less than a window waits. Those for a stream that nobody reads are discarded;
-    /// false then.
+    /// Takes bytes as soon as less than a window is unread. Returns false when the stream has no reader any more and
+    /// the bytes are discarded.
     pub(super) async fn push(&self, bytes: &[u8]) -> bool {
         loop {
             // Registered before the look, so that no room that is made in between is missed.
@@ -121,12 +121,12 @@ impl Inbox {
         self.broken.notify_waiters();
     }
 
-    /// Nobody reads any more.
+    /// The reader of the stream is gone.
     pub(super) fn is_closed(&self) -> bool {
         self.state().closed
     }
 
-    /// From now on nobody reads. Says how many bytes were not read.
+    /// Ends reading. Returns how many bytes were not read.
     fn close(&self) -> usize {
         let mut state = self.state();
         state.closed = true;
@@ -158,7 +158,7 @@ impl Inbox {
     }
 }
 
-/// Whether a client keeps count of windows.
+/// Whether a client sends window updates.
 #[derive(Debug, Default)]
 pub(super) struct Counting {
     counts: AtomicBool,
@@ -166,13 +166,13 @@ pub(super) struct Counting {
 }
 
 impl Counting {
-    /// It has shown that it does.
+    /// Records that the client has sent a window update.
     pub(super) fn shown(&self) {
         self.counts.store(true, Ordering::Relaxed);
     }
 }
 
-/// How much the client allows to be sent.
+/// How many more bytes the client allows to be sent.
 #[derive(Debug)]
 pub(super) struct SendWindow {
     left: Mutex<i64>,
@@ -204,7 +204,7 @@ impl SendWindow {
         possible
     }
 
-    /// Takes up to so many bytes of it; 0 when there is nothing left.
+    /// Takes up to `wanted` bytes of the window; 0 when the window is used up.
     fn take(&self, wanted: usize) -> usize {
         let mut left = self.left();
         let judged = self.counting.judged.load(Ordering::Relaxed);
@@ -233,7 +233,7 @@ impl SendWindow {
     }
 }
 
-/// Room that was read free, for the writer to tell the client.
+/// Counts of bytes that were read, which the writer reports to the client as window updates.
 #[derive(Debug, Default)]
 pub(super) struct Credits {
     owed: Mutex<Vec<(u32, usize)>>,
@@ -241,7 +241,7 @@ pub(super) struct Credits {
 }
 
 impl Credits {
-    /// This much of a stream was read.
+    /// Records that `bytes` of a stream were read.
     pub(super) fn give(&self, stream: u32, bytes: usize) {
         let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
         match owed.iter_mut().find(|(id, _)| *id == stream) {
@@ -266,7 +266,7 @@ impl Credits {
     }
 }
 
-/// What a stream of a transport with windows has more than others.
+/// The windows of a stream, for transports that have windows.
 #[derive(Debug, Clone)]
 pub(super) struct Windows {
     /// The send window of this stream.
@@ -277,7 +277,7 @@ pub(super) struct Windows {
     pub credits: Arc<Credits>,
 }
 
-/// One stream of a client. Dropping it says that nobody reads any more; it does not end it.
+/// A stream of a client. Dropping it stops reading; it does not end the stream for the client.
 #[derive(Debug)]
 pub(super) struct Stream {
     id: u32,
@@ -297,7 +297,7 @@ impl Stream {
         }
     }
 
-    /// Where the connection's reader puts what comes in.
+    /// The inbox that the connection's reader fills.
     pub(super) fn inbox(&self) -> Arc<Inbox> {
         Arc::clone(&self.inbox)
     }
@@ -307,7 +307,7 @@ impl Stream {
         self.id
     }
 
-    /// What the client has sent; `None` when nothing more comes. Nothing is lost when this is cancelled.
+    /// Reads what the client has sent; `None` at the end of the stream. Nothing is lost when this is cancelled.
     pub(super) async fn read(&self) -> Option<Bytes> {
         let bytes = self.inbox.read().await?;
         if let Some(windows) = &self.windows {
@@ -356,7 +356,7 @@ impl Stream {
         }
     }
 
-    /// How much of so many bytes both windows allow now.
+    /// How many of `wanted` bytes both windows allow now.
     fn allowed(&self, wanted: usize) -> usize {
         let Some(windows) = &self.windows else {
             return wanted;

@@ -1,4 +1,4 @@
-//! One client after its request: the protocol is changed, and what it asked for is served.
+//! Serves a client after its request: changes the protocol, then runs exec, attach or port-forward.
 
 use holdfast_kernel::error_chain;
 use std::io;
@@ -32,7 +32,7 @@ const RESIZE: u8 = 4;
 /// Most ports of a port-forward with channels: each has two, and a channel is a byte.
 const MOST_PORTS: usize = 64;
 
-/// Why a conversation ended before its time.
+/// Why a conversation with a client broke off.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConversationError {
     /// The connection broke before the protocol was changed.
@@ -47,14 +47,14 @@ pub(super) enum ConversationError {
     Refused(&'static str),
 }
 
-/// A client and what it may do.
+/// A client, its request, and what its token allows.
 pub(super) struct Conversation<'a> {
     pub pods: &'a Pods,
     /// The HTTP request of the client.
     pub head: &'a Head,
-    /// What its token is for.
+    /// The exec, attach or port-forward that the client's token allows.
     pub purpose: &'a Purpose,
-    /// When it was last used.
+    /// When the connection was last used.
     pub activity: &'a Activity,
 }
 
@@ -139,7 +139,7 @@ impl Conversation<'_> {
             };
             let asked = Instant::now();
             let channels = remote_command::Channels::collect(&mut opened, streams, version).await;
-            // One more stream has no meaning: the client finds it closed.
+            // Further streams have no meaning: the client finds them closed.
             drop(opened);
             if let Some(channels) = channels {
                 let command = RemoteCommand {
@@ -261,7 +261,7 @@ impl Conversation<'_> {
     }
 }
 
-/// What is going to be spoken, and the answer that says so.
+/// The protocol that was chosen, and the answer that announces it.
 struct Plan {
     answer: Vec<u8>,
     protocol: Protocol,

@@ -17,8 +17,8 @@ const FLUSH: Duration = Duration::from_secs(30);
 /// way to it, tcp(7).
 const LINGER: Duration = Duration::from_secs(30);
 
-/// How often a sign of life is sent. A client that goes while nobody reads what it sent is found out by it: the end
-/// of its connection stands behind those bytes.
+/// How often a ping is sent. It finds a client that is gone while its bytes are not read: the end of its connection
+/// is queued behind those bytes.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Runs a connection until the session or the client ends. What the session wrote is sent first.
@@ -85,7 +85,7 @@ impl Activity {
         self.last.store(passed, Ordering::Relaxed);
     }
 
-    /// Waits until it was not used for so long.
+    /// Waits until the connection has not been used for `limit`.
     pub(super) async fn idle(&self, limit: Duration) {
         loop {
             let last = Duration::from_millis(self.last.load(Ordering::Relaxed));

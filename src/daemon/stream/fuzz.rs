@@ -1,4 +1,4 @@
-//! What of this module clients feed, for the fuzzer: see `e2e/fuzz`.
+//! Entry points of the fuzzer to what reads bytes of clients: see `e2e/fuzz`.
 
 use tokio::io::{join, sink};
 

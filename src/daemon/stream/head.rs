@@ -1,4 +1,4 @@
-//! One HTTP/1.1 request a connection: its head, and the answer. A body is not expected.
+//! The head of the one HTTP/1.1 request of a connection, and the answer to it. A request has no body.
 
 use std::io;
 
@@ -11,16 +11,16 @@ const MAX_HEAD: usize = 16 * 1024;
 /// Most headers of a request.
 const MAX_HEADERS: usize = 64;
 
-/// Why there is no request.
+/// Why the head of a request cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HeadError {
     /// The connection broke or ended.
     #[error("cannot read the request")]
     Read(#[from] io::Error),
-    /// It is no HTTP/1.1.
+    /// The request is not HTTP/1.1.
     #[error("the request is not HTTP/1.1")]
     Syntax,
-    /// It is too large.
+    /// The head of the request is too large.
     #[error("the head of the request is larger than {MAX_HEAD} bytes")]
     Large,
 }
@@ -64,17 +64,17 @@ impl Head {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Whether a header has a word, in whatever case.
+    /// Whether a header has a word, in upper or lower case.
     pub(super) fn has_word(&self, name: &str, word: &str) -> bool {
         self.words(name)
             .any(|found| found.eq_ignore_ascii_case(word))
     }
 }
 
-/// Reads a head, and what came behind it.
+/// Reads the head of a request and the bytes that follow it.
 ///
 /// # Errors
-/// It is none, or none comes.
+/// [`HeadError`] when the head is malformed, too large or incomplete.
 pub(super) async fn read<R: AsyncRead + Unpin>(
     reader: &mut R,
 ) -> Result<(Head, BytesMut), HeadError> {
@@ -124,7 +124,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, HeadError> {
 pub(super) struct Refusal {
     /// The status code with its reason phrase.
     pub status: &'static str,
-    /// What to do about it.
+    /// The body of the answer: what to do instead.
     pub text: String,
     pub headers: Vec<(&'static str, String)>,
 }

@@ -50,7 +50,7 @@ pub(super) enum Transport {
 /// Finds the protocol that a client wants to change to.
 ///
 /// # Errors
-/// Neither of the two.
+/// [`Refusal`] when the client asks for neither SPDY nor WebSocket.
 pub(super) fn transport(head: &Head) -> Result<Transport, Refusal> {
     let upgrades = head.has_word("Connection", "upgrade");
     if upgrades && head.has_word("Upgrade", "SPDY/3.1") {
@@ -97,7 +97,7 @@ fn choose<'h, T: Copy>(
 /// The protocol of an exec or attach over SPDY.
 ///
 /// # Errors
-/// None is served.
+/// [`Refusal`] when no offered protocol is supported.
 pub(super) fn spdy_command(head: &Head) -> Result<(Option<&'static str>, Version), Refusal> {
     choose(head.words(PROTOCOL_HEADER), &COMMAND, Version::V1)
 }
@@ -105,7 +105,7 @@ pub(super) fn spdy_command(head: &Head) -> Result<(Option<&'static str>, Version
 /// The protocol of a port-forward over SPDY.
 ///
 /// # Errors
-/// None is served.
+/// [`Refusal`] when no offered protocol is supported.
 pub(super) fn spdy_port_forward(head: &Head) -> Result<Option<&'static str>, Refusal> {
     let served = [(PORT_FORWARD, ())];
     choose(head.words(PROTOCOL_HEADER), &served, ()).map(|(name, ())| name)
@@ -114,7 +114,7 @@ pub(super) fn spdy_port_forward(head: &Head) -> Result<Option<&'static str>, Ref
 /// The protocol of an exec or attach over WebSocket.
 ///
 /// # Errors
-/// None is served.
+/// [`Refusal`] when no offered protocol is supported.
 pub(super) fn websocket_command(
     head: &Head,
 ) -> Result<(Option<&'static str>, (Version, Codec)), Refusal> {
@@ -152,7 +152,7 @@ pub(super) enum Forward {
 /// Chooses the protocol of a port-forward over WebSocket.
 ///
 /// # Errors
-/// None is served.
+/// [`Refusal`] when no offered protocol is supported.
 pub(super) fn websocket_port_forward(
     head: &Head,
 ) -> Result<(Option<&'static str>, Forward), Refusal> {

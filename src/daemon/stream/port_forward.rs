@@ -30,7 +30,7 @@ const MOST_HALVES: usize = 64;
 pub(super) struct Pair {
     /// The port of the pod.
     pub port: u16,
-    /// What goes through it.
+    /// The stream of the forwarded bytes.
     pub data: Stream,
     /// Gets the reason when it fails.
     pub error: Stream,
@@ -146,7 +146,7 @@ impl Halves {
     }
 }
 
-/// One connection, from its begin to its end.
+/// Forwards one connection from its beginning to its end.
 pub(super) async fn forward(pods: &Pods, pod: PodId, pair: Pair) {
     let Pair { port, data, error } = pair;
     match pods.dial(pod, port).await {
@@ -200,9 +200,9 @@ async fn to_client(mut from: impl AsyncRead + Unpin, data: &Stream) {
 /// How the client's side ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ClientEnd {
-    /// It has sent everything, or the pod takes no more.
+    /// The client has sent everything, or the pod takes no more.
     Finished,
-    /// It has broken the connection off.
+    /// The client has reset the connection.
     Reset,
 }
 

@@ -35,11 +35,11 @@ const DRAIN: Duration = Duration::from_millis(200);
 /// Bytes that may be waiting in a pipe or terminal when its process ends: pipe(7).
 const LEFT_OVER: usize = 64 * 1024;
 
-/// How long a client may take to tell the size of its terminal before the command starts without one. It tells it at
-/// once when it has one; those that never do lose this time.
+/// How long a client may take to send the size of its terminal before the command starts without a size. A client
+/// with a terminal sends it at once; every other client loses this time.
 const FIRST_SIZE: Duration = Duration::from_millis(100);
 
-/// The same for a client that is far away.
+/// As [`FIRST_SIZE`], for a client that is far away.
 const FIRST_SIZE_FROM_AFAR: Duration = Duration::from_millis(300);
 
 /// Largest message of a resize stream.
@@ -89,8 +89,8 @@ impl Channels {
         all.iter().filter(|stream| stream.is_some()).count()
     }
 
-    /// Waits for all streams that a client of SPDY opens. A client with a terminal opens `resize` last, and one
-    /// that finds the connection closed before would wait for the answer.
+    /// Waits for all streams that a client of SPDY opens. A client with a terminal opens `resize` last, and waits for
+    /// the answer even when the connection is closed before.
     pub(super) async fn collect(
         opened: &mut mpsc::Receiver<Opened>,
         wanted: Streams,
@@ -106,7 +106,7 @@ impl Channels {
             let kind = value(&headers, "streamtype").unwrap_or_default();
             match channels.place(kind) {
                 Some(place) if place.is_none() => *place = Some(stream),
-                // One that has no meaning, or has one already.
+                // A stream of an unknown kind, or a second stream of a kind.
                 _ => stream.reset().await.ok()?,
             }
         }
@@ -114,12 +114,12 @@ impl Channels {
     }
 }
 
-/// The end of an exec or attach, as the client is told.
+/// The outcome of an exec or attach, as it is sent to the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Outcome {
     /// The process ended with this code; the container's output ended.
     Ended(i32),
-    /// It could not be started, or nobody knows.
+    /// The command could not be started, or its outcome is not known.
     Failed(String),
 }
 
@@ -132,19 +132,19 @@ pub(super) struct RemoteCommand<'a> {
     pub target: &'a Target,
     /// The streams that the client asked for.
     pub streams: Streams,
-    /// How the outcome is told.
+    /// The version of the protocol, which decides the form of the outcome.
     pub version: Version,
 }
 
-/// How long the first size of a terminal is waited for, when the client took so long to open its streams: it waits for
-/// our answer to each of them, so that this is some of its round trips.
+/// How long to wait for the first size of a terminal. `opening` is the time in which the client opened its streams.
+/// It waits for the answer to each of them, so that the time is some of its round trips.
 pub(super) fn first_size_timeout(opening: Duration) -> Duration {
     opening.clamp(FIRST_SIZE, FIRST_SIZE_FROM_AFAR)
 }
 
 impl RemoteCommand<'_> {
-    /// Runs to the end and tells the outcome. Dropping it closes the process' streams. The size of a terminal is
-    /// waited for as long as `size_timeout`.
+    /// Runs to the end and sends the outcome. Dropping it closes the process' streams. It waits at most
+    /// `size_timeout` for the first size of a terminal.
     pub(super) async fn run(&self, channels: Channels, size_timeout: Duration) {
         let Channels {
             error,
@@ -240,7 +240,7 @@ async fn until_end((output, errors): &mut (Output<'_>, Output<'_>), end: Session
     }
 }
 
-/// One output on its way to the client.
+/// An output of the process on its way to the client.
 struct Output<'a> {
     from: Option<Receiver>,
     to: Option<&'a Stream>,
@@ -306,8 +306,8 @@ impl<'a> Output<'a> {
     }
 }
 
-/// Writes what the client sends. The end of it is the end of the input; what nobody reads is discarded, so that
-/// the client's other streams go on.
+/// Writes what the client sends to the process. The end of the stream ends the input. Bytes that the process does not
+/// read are discarded, so that the client's other streams go on.
 async fn write_input(stream: Option<Stream>, mut pipe: Option<Sender>) {
     let Some(stream) = stream else {
         return;
@@ -384,7 +384,7 @@ struct Sizes {
     stream: Option<Stream>,
     /// The beginning of a message.
     pending: BytesMut,
-    /// Whole ones that nobody has taken.
+    /// Complete sizes that have not been taken yet.
     read: VecDeque<Size>,
 }
 
@@ -397,7 +397,7 @@ impl Sizes {
         }
     }
 
-    /// The next size; None when none comes any more. A size of nothing is none. Nothing is lost when this is
+    /// The next size; `None` at the end of the stream. A size of 0 by 0 is passed over. Nothing is lost when this is
     /// cancelled.
     async fn next(&mut self) -> Option<TerminalSize> {
         loop {
@@ -416,7 +416,7 @@ impl Sizes {
     }
 }
 
-/// Takes the whole sizes off a stream of JSON. What is none is thrown away.
+/// Takes the complete sizes off a stream of JSON values. Other values are thrown away.
 fn sizes(pending: &mut BytesMut) -> Vec<Size> {
     let mut found = Vec::new();
     let mut values = serde_json::Deserializer::from_slice(pending).into_iter::<Size>();

@@ -29,18 +29,18 @@ const REQUEST: Duration = Duration::from_secs(30);
 /// How long the server rests when the machine is out of descriptors.
 const REST: Duration = Duration::from_millis(100);
 
-/// What a server needs to know.
+/// Settings of the streaming server.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerSettings {
-    /// Where to listen; port 0 for any that is free. Clients are sent there.
+    /// Address to listen on, which clients are told to connect to; port 0 takes a free port.
     pub address: SocketAddr,
     /// The files of a certificate and its key; without them it is plain HTTP.
     pub tls: Option<Tls>,
-    /// A connection that is not used for so long is closed.
+    /// A connection that is not used for this long is closed.
     pub idle: Duration,
 }
 
-/// Why there is no server.
+/// Why the streaming server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServerError {
     /// The address cannot be used.
@@ -56,7 +56,7 @@ pub(crate) enum ServerError {
     Tls(#[from] TlsError),
 }
 
-/// Hands out addresses of streams. Clones are the same.
+/// Hands out addresses of streams. All clones hand out the same server's addresses.
 #[derive(Debug, Clone)]
 pub(crate) struct Streaming {
     tokens: Arc<Tokens>,
@@ -64,10 +64,10 @@ pub(crate) struct Streaming {
 }
 
 impl Streaming {
-    /// The absolute URL at which a client gets what it asked for: once, and within a minute.
+    /// The absolute URL at which a client is served once, within a minute.
     ///
     /// # Errors
-    /// Too many were asked for and not connected to.
+    /// [`TokenError`] when too many requested streams have no client yet.
     pub(crate) fn url(&self, purpose: Purpose) -> Result<String, TokenError> {
         let path = purpose.path();
         let token = self.tokens.insert(purpose, Instant::now())?;
@@ -92,7 +92,7 @@ impl std::fmt::Debug for StreamServer {
 }
 
 impl StreamServer {
-    /// Listens, and gives the way to hand out addresses.
+    /// Listens, and returns the server with the [`Streaming`] that hands out its addresses.
     ///
     /// # Errors
     /// The address or the certificate cannot be used.
@@ -140,9 +140,12 @@ impl StreamServer {
                 Some(_) = connections.join_next() => continue,
             };
             match accepted {
-                // One too many finds its connection closed.
+                // A client beyond the limit finds its connection closed.
                 Ok(_) if connections.len() >= MOST_CONNECTIONS => {
-                    tracing::warn!(most = MOST_CONNECTIONS, "too many streaming connections");
+                    tracing::warn!(
+                        most = MOST_CONNECTIONS,
+                        "refused a streaming client: too many connections"
+                    );
                 }
                 Ok((socket, _)) => {
                     connections.spawn(Arc::clone(&shared).connection(socket));
@@ -156,7 +159,7 @@ impl StreamServer {
     }
 }
 
-/// What all connections have in common.
+/// The state that all connections share.
 struct Shared {
     pods: Pods,
     tls: Option<TlsAcceptor>,
@@ -197,7 +200,7 @@ impl Shared {
         refuse(&mut socket, &answer).await;
     }
 
-    /// What a request's token is for.
+    /// Finds what the token of a request allows. The token is used up.
     fn purpose(&self, head: &Head) -> Result<Purpose, Refusal> {
         if !matches!(head.method.as_str(), "GET" | "POST") {
             return Err(Refusal::new("405 Method Not Allowed", "use GET or POST"));
@@ -230,8 +233,8 @@ impl Shared {
         };
         let millis = started.elapsed().as_millis();
         match outcome {
-            Ok(()) => tracing::debug!(kind, millis, "streamed"),
-            // Clients go as they like: that is no failure of ours.
+            Ok(()) => tracing::debug!(kind, millis, "a stream ended"),
+            // A client may leave at any time: that is not a failure of the daemon.
             Err(error) => tracing::debug!(kind, millis, error, "a stream broke off"),
         }
     }

@@ -18,7 +18,7 @@ pub(crate) struct Tls {
     pub key: PathBuf,
 }
 
-/// Why there is no TLS.
+/// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
     /// A file cannot be read.
@@ -39,7 +39,7 @@ pub(crate) enum TlsError {
 }
 
 impl Tls {
-    /// What accepts TLS with them.
+    /// Loads the certificate and key into an acceptor of TLS connections.
     pub(super) fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
         let unreadable = |path: &PathBuf| {
             let path = path.clone();

@@ -16,7 +16,7 @@ pub(super) const LIFETIME: Duration = Duration::from_secs(60);
 /// Most tokens at once.
 pub(crate) const MOST_PENDING: usize = 1000;
 
-/// What a client may do with a token.
+/// The exec, attach or port-forward that a token allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Run a command in a container.
@@ -88,7 +88,7 @@ impl Tokens {
         Ok(token)
     }
 
-    /// What a token is good for. It is then no longer.
+    /// Takes what a token allows. The token cannot be used again.
     pub(super) fn take(&self, token: &str, now: Instant) -> Option<Purpose> {
         let (since, purpose) = self.all().remove(token)?;
         (now.duration_since(since) < LIFETIME).then_some(purpose)

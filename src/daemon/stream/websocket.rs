@@ -37,7 +37,7 @@ const TUNNEL: usize = WINDOW;
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WebSocketError {
-    /// It broke, or the client does not speak the protocol.
+    /// The connection broke, or the client violated the protocol.
     #[error("cannot read from or write to the WebSocket connection")]
     Protocol(#[from] tungstenite::Error),
     /// The end of the tunnel.
@@ -48,7 +48,7 @@ pub(super) enum WebSocketError {
 /// The header that accepts a client's request.
 ///
 /// # Errors
-/// It is none of WebSocket 13.
+/// [`Refusal`] when the request is not one of WebSocket 13.
 pub(super) fn accept(head: &Head) -> Result<(&'static str, String), Refusal> {
     let refused = |text: &str| Err(Refusal::new("400 Bad Request", text));
     if head.method != "GET" {
@@ -154,7 +154,7 @@ async fn read<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(())
 }
 
-/// What a message says.
+/// A message of the client, decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Incoming {
     /// Bytes of a channel.

@@ -28,21 +28,21 @@ use zbus::{Connection, MatchRule, Message, MessageStream, OwnedObjectPath, Varia
 
 pub(crate) use slice::{Slice, SliceError};
 
-/// How long systemd may take for one unit. It does it in milliseconds, or is in trouble.
+/// How long systemd may take for one unit. It needs milliseconds unless it is in trouble.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// How long systemd waits for the processes of a scope that it stops, in microseconds. Nothing but a shim that
 /// hangs is left in it by then.
 const STOP_TIMEOUT_US: u64 = 2_000_000;
 
-/// Signals that may wait while a job is waited for: only our own jobs are told to us.
+/// Most D-Bus signals that are queued while a job is waited for. The daemon receives those of its own jobs only.
 const SIGNALS: usize = 64;
 
 const DESTINATION: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 
-/// Errors of systemd that mean that there is no such unit.
+/// Name of systemd's error for a unit that does not exist.
 const NO_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
 /// Why systemd did not carry out a call.
@@ -82,16 +82,16 @@ pub(crate) enum SystemdError {
     },
 }
 
-/// A scope: a unit around processes that somebody else started (systemd.scope(5)).
+/// A scope: a unit around processes that systemd did not start (systemd.scope(5)).
 #[derive(Debug)]
 pub(crate) struct Scope<'a> {
-    /// Its name, with `.scope`.
+    /// Name of the scope, with `.scope`.
     pub name: &'a str,
-    /// The slice that it lies in.
+    /// The slice that contains the scope.
     pub slice: &'a Slice,
-    /// What people read in `systemctl`.
+    /// The description that `systemctl` shows.
     pub description: &'a str,
-    /// The process that it is made around.
+    /// The process around which the scope is made.
     pub process: u32,
 }
 
@@ -108,7 +108,7 @@ pub(crate) struct Systemd {
 }
 
 impl Systemd {
-    /// Whether systemd can be asked.
+    /// Checks that systemd answers on D-Bus.
     ///
     /// # Errors
     /// [`SystemdError::Connect`] or [`SystemdError::Deadline`].
@@ -149,7 +149,7 @@ impl Systemd {
         self.bounded(METHOD, scope.name, job).await
     }
 
-    /// Stops a unit with everything that is left in it, and forgets it. One that does not exist is stopped.
+    /// Stops a unit with all processes that are left in it. A unit that does not exist counts as stopped.
     ///
     /// # Errors
     /// [`SystemdError`].

@@ -15,8 +15,8 @@ use crate::spec::{
     ContainerConfig, ContainerMetadata, ContainerPath, DeviceRequest, HostPath, NamespaceOptions,
 };
 
-/// The container that a request describes, for a pod with these namespaces. The request's copy of the
-/// pod's configuration is not read: the one the pod was made by counts.
+/// Converts the container of a request, for a pod with these namespaces. The request's copy of the pod's
+/// configuration is not read; the configuration that the pod was made with is used.
 ///
 /// # Errors
 /// [`FieldError`] names the first field that cannot be met.
@@ -139,7 +139,7 @@ fn device(field: &str, device: &cri::Device) -> Result<DeviceRequest, FieldError
     })
 }
 
-/// What a name has to be like is known to who reads the descriptions.
+/// Checks that a CDI device has a name. The reader of CDI descriptions checks its form.
 fn cdi_device(field: &str, device: &cri::CdiDevice) -> Result<String, FieldError> {
     if device.name.is_empty() {
         let remedy = "give the name of a device like vendor.com/class=name";

@@ -96,7 +96,7 @@ fn mounts(record: &ContainerRecord) -> Vec<cri::Mount> {
     mounts
 }
 
-/// What the phase says about times and the end. Before a start all of it is zero.
+/// Times, exit code and reason of a container, as its phase has them. All are zero before the start.
 #[derive(Default)]
 struct Times {
     started_at: i64,

@@ -20,7 +20,7 @@ pub enum FieldError {
         /// What is allowed, as an imperative.
         remedy: &'static str,
     },
-    /// A field has a value that has no meaning there.
+    /// A field has a value that is not allowed.
     #[error("{field}: invalid value {value:?}: {remedy}")]
     Invalid {
         /// Path of the field.
@@ -35,15 +35,15 @@ pub enum FieldError {
     Unsupported {
         /// Path of the field.
         field: String,
-        /// What was asked for.
+        /// The feature that the request asks for.
         what: &'static str,
         /// What is allowed, as an imperative.
         remedy: &'static str,
     },
-    /// A path is not usable; the text names the field.
+    /// A path is refused; the text names the field.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// An experiment is not usable; the text names the annotation.
+    /// An experiment is refused; the text names the annotation.
     #[error(transparent)]
     Experiment(#[from] ExperimentError),
 }
@@ -57,7 +57,7 @@ impl FieldError {
         }
     }
 
-    /// A field has an impossible value.
+    /// A field has a value that is not allowed.
     pub fn invalid(field: impl Into<String>, value: impl ToString, remedy: &'static str) -> Self {
         let value = value.to_string().chars().take(SHOWN).collect();
         Self::Invalid {
@@ -68,7 +68,7 @@ impl FieldError {
     }
 }
 
-/// A text that must be there and must not hold control characters.
+/// Checks a name that must not be empty or hold control characters.
 pub(super) fn name(field: &str, text: &str) -> Result<String, FieldError> {
     /// The longest name that Kubernetes makes is a DNS subdomain of 253 bytes.
     const LONGEST: usize = 253;
@@ -78,7 +78,7 @@ pub(super) fn name(field: &str, text: &str) -> Result<String, FieldError> {
     optional_name(field, text, LONGEST)
 }
 
-/// A text that may be empty and must not hold control characters.
+/// Checks a name that may be empty but must not hold control characters.
 pub(super) fn optional_name(field: &str, text: &str, longest: usize) -> Result<String, FieldError> {
     if text.len() > longest || text.chars().any(char::is_control) {
         return Err(FieldError::invalid(
@@ -90,7 +90,7 @@ pub(super) fn optional_name(field: &str, text: &str, longest: usize) -> Result<S
     Ok(text.to_owned())
 }
 
-/// Texts that end up in lines of a file or in C strings: no NUL and no line breaks.
+/// Checks texts that become lines of a file: they have no NUL and no line breaks.
 pub(super) fn lines(field: &str, texts: &[String]) -> Result<Vec<String>, FieldError> {
     for (index, text) in texts.iter().enumerate() {
         if text.contains(['\0', '\n', '\r']) {
@@ -105,7 +105,7 @@ pub(super) fn lines(field: &str, texts: &[String]) -> Result<Vec<String>, FieldE
     Ok(texts.to_vec())
 }
 
-/// Texts that end up in C strings: no NUL.
+/// Checks texts that become C strings: they have no NUL.
 pub(super) fn no_nul(field: &str, texts: &[String]) -> Result<Vec<String>, FieldError> {
     match texts.iter().position(|text| text.contains('\0')) {
         None => Ok(texts.to_vec()),
@@ -117,7 +117,7 @@ pub(super) fn no_nul(field: &str, texts: &[String]) -> Result<Vec<String>, Field
     }
 }
 
-/// A user or group id. All bits set means "no change" to the kernel, so it is no id.
+/// Checks a user or group id. All bits set means "no change" to the kernel, so that number is refused.
 pub(super) fn id(field: &str, value: i64) -> Result<u32, FieldError> {
     u32::try_from(value)
         .ok()
@@ -134,14 +134,14 @@ pub(super) fn ids(field: &str, values: &[i64]) -> Result<Vec<u32>, FieldError> {
         .collect()
 }
 
-/// A map as it is, in order.
+/// Converts a map of a message to a sorted map.
 pub(super) fn sorted(map: &HashMap<String, String>) -> BTreeMap<String, String> {
     map.iter()
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect()
 }
 
-/// A map as messages have it.
+/// Converts a sorted map to a map of a message.
 pub(super) fn unsorted(map: &BTreeMap<String, String>) -> HashMap<String, String> {
     map.iter()
         .map(|(key, value)| (key.clone(), value.clone()))

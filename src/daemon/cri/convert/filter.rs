@@ -6,7 +6,7 @@ use cri_api::runtime::v1 as cri;
 
 use super::FieldError;
 
-/// Which pods are asked for.
+/// The pods that a List call selects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct PodQuery {
     id: String,
@@ -44,7 +44,7 @@ impl PodQuery {
         })
     }
 
-    /// Whether a pod is asked for.
+    /// Whether the filter selects this pod.
     pub(crate) fn matches(
         &self,
         id: &str,
@@ -57,7 +57,7 @@ impl PodQuery {
     }
 }
 
-/// Which containers are asked for.
+/// The containers that a List call selects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ContainerQuery {
     id: String,
@@ -98,12 +98,12 @@ impl ContainerQuery {
         })
     }
 
-    /// Whether the containers of a pod can be asked for.
+    /// Whether the filter can select containers of this pod.
     pub(crate) fn matches_pod(&self, pod: &str) -> bool {
         pod.starts_with(&self.pod)
     }
 
-    /// Whether a container of such a pod is asked for.
+    /// Whether the filter selects a container, if it selects its pod.
     pub(crate) fn matches(
         &self,
         id: &str,

@@ -46,10 +46,10 @@ pub(crate) fn image_reference(spec: Option<&cri::ImageSpec>) -> Result<String, F
     image_spec("image", spec).map(|spec| spec.image)
 }
 
-/// The credentials of a pull; none when nothing is filled in. What they are never gets into an error.
+/// The credentials of a pull; `None` when all fields are empty. No error shows them.
 ///
 /// # Errors
-/// [`FieldError`] when `auth` is no base64 text of USER:PASSWORD.
+/// [`FieldError`] when `auth` is not base64 of USER:PASSWORD.
 pub(crate) fn credentials(
     auth: Option<&cri::AuthConfig>,
 ) -> Result<Option<Credentials>, FieldError> {

@@ -10,9 +10,10 @@ use crate::spec::{
     VolumePropagation, VolumeSource,
 };
 
-/// One volume of a request.
+/// Converts a volume of a request.
 ///
-/// The kernel maps a volume's owners by a user namespace, and the one at hand is the pod's.
+/// The kernel maps the owners of a volume's files by a user namespace. Only the pod's user namespace exists, so that
+/// a volume must have the pod's mappings or none.
 pub(super) fn volume(
     field: &str,
     mount: &cri::Mount,
@@ -87,7 +88,7 @@ fn source(field: &str, mount: &cri::Mount) -> Result<VolumeSource, FieldError> {
     })
 }
 
-/// An option that is not known may be one that protects, so that none is passed over.
+/// Converts mount options. An unknown option is refused, because it may be one that protects.
 fn options(field: &str, names: &[String]) -> Result<Vec<MountOption>, FieldError> {
     let option = |(index, name): (usize, &String)| {
         let known = MountOption::ALL
@@ -114,7 +115,7 @@ fn propagation(field: &str, number: i32) -> Result<VolumePropagation, FieldError
     }
 }
 
-/// A volume as the container's status echoes it.
+/// Converts a volume for the container's status, which echoes the request.
 pub(super) fn volume_message(volume: &VolumeMount) -> cri::Mount {
     let (host_path, image, image_sub_path) = match &volume.source {
         VolumeSource::Host(path) => (path.as_str().to_owned(), None, String::new()),

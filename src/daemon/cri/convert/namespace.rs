@@ -7,7 +7,7 @@ use super::id_map::{id_mappings, ranges_message};
 use crate::spec::{CgroupNamespace, IpcMode, NamespaceOptions, NetMode, PidMode};
 use holdfast_wire::plan::{IdMappings, IdRange};
 
-/// Modes of a pod.
+/// Converts the namespace modes of a pod.
 pub(super) fn pod_namespaces(
     field: &str,
     options: Option<&cri::NamespaceOption>,
@@ -81,7 +81,7 @@ pub(super) fn container_pid(
     }
     let userns_field = format!("{field}.userns_options");
     let mapping = userns(&userns_field, options.userns_options.as_ref())?;
-    // Without the message the pod's counts, as for the other namespaces.
+    // Without the message the pod's mapping is used, as for the other namespaces.
     if options.userns_options.is_some() && mapping != pod.userns {
         let remedy = "give the same mappings as for the pod, or leave it out";
         return Err(FieldError::invalid(
@@ -97,7 +97,7 @@ pub(super) fn container_pid(
     Ok(pid)
 }
 
-/// The cgroup namespace that a container asks for. The zero value of its mode is POD, which is none.
+/// The cgroup namespace that a container asks for. POD, the zero value of the mode, is refused.
 pub(super) fn container_cgroup(
     field: &str,
     options: Option<&cri::NamespaceOption>,
@@ -123,7 +123,7 @@ fn contradiction(field: String) -> FieldError {
     )
 }
 
-/// Whether a network or ipc mode is the host's.
+/// Whether a network or ipc mode asks for the host's namespace.
 fn host(field: &str, mode: i32) -> Result<bool, FieldError> {
     match NamespaceMode::try_from(mode) {
         Ok(NamespaceMode::Pod) => Ok(false),

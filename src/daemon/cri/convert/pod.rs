@@ -148,7 +148,7 @@ fn host_ip(field: &str, text: &str) -> Result<String, FieldError> {
     ))
 }
 
-/// What can be a cgroup is known to the cgroup module; here only what leaves the tree is refused.
+/// Refuses a parent cgroup that leads out of the tree. The cgroup module checks the rest.
 fn cgroup_parent(text: &str) -> Result<Option<String>, FieldError> {
     if text.is_empty() {
         return Ok(None);

@@ -7,7 +7,7 @@ use super::namespace::namespaces_message;
 use crate::pod::{PodPhase, PodRecord};
 use crate::spec::{NetMode, PodMetadata};
 
-/// READY only for a pod whose pause runs and that nobody has begun to stop.
+/// The state READY is only for a pod whose pause runs and whose stop has not begun.
 pub(crate) fn pod_state(record: &PodRecord) -> cri::PodSandboxState {
     match record.phase {
         PodPhase::Ready => cri::PodSandboxState::SandboxReady,
@@ -62,7 +62,7 @@ fn network(record: &PodRecord) -> cri::PodSandboxNetworkStatus {
     }
 }
 
-/// What the kubelet calls a pod.
+/// Converts the key by which the kubelet knows a pod.
 pub(super) fn pod_metadata(metadata: &PodMetadata) -> cri::PodSandboxMetadata {
     cri::PodSandboxMetadata {
         name: metadata.name.clone(),

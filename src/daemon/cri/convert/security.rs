@@ -14,7 +14,7 @@ use crate::spec::{
     PodSecurity, PulledProfile, RequestedUser, RunAs, SeccompChoice, SelinuxOptions,
 };
 
-/// Whether a kind of profile is one that is pulled.
+/// Checks that a kind of security profile can be pulled.
 ///
 /// # Errors
 /// [`FieldError`] for every other one.
@@ -28,7 +28,7 @@ pub(crate) fn profile_kind(number: i32) -> Result<(), FieldError> {
     }
 }
 
-/// What a profile is called in the deprecated fields, in front of its file or name.
+/// The prefix of a profile's file or name in the deprecated fields.
 const LOCALHOST: &str = "localhost/";
 
 /// The security context of a pod.

@@ -5,7 +5,7 @@ use cri_api::runtime::v1 as cri;
 use super::FieldError;
 use crate::spec::Signal;
 
-/// The signal of a request; the runtime's default is none.
+/// Converts the stop signal of a request; `None` for the runtime's default.
 pub(super) fn signal(field: &str, number: i32) -> Result<Option<Signal>, FieldError> {
     let unknown = || {
         FieldError::invalid(

@@ -144,7 +144,7 @@ fn swap(timestamp: i64, memory: &MemoryStats) -> Option<cri::SwapUsage> {
     })
 }
 
-/// What is left below a limit; nothing is known without one.
+/// The bytes that are left below a limit; `None` without a limit.
 fn below(limit: Option<Ceiling>, used: u64) -> Option<cri::UInt64Value> {
     match limit? {
         Ceiling::Unlimited => None,
@@ -165,7 +165,7 @@ fn pressure(pressure: &Pressure) -> cri::PsiStats {
     }
 }
 
-/// What images take on their file system, and what containers take in `directory` with what they write.
+/// The disk usage of images, and that of the containers' writable layers in `directory`.
 pub(crate) fn image_fs(
     usage: &FsUsage,
     directory: &Path,

@@ -1,4 +1,4 @@
-//! What the runtime is and how it does.
+//! Handlers of calls about the runtime itself: version, status and configuration.
 
 use cri_api::runtime::v1 as cri;
 use holdfast_kernel::error_chain;
@@ -34,7 +34,7 @@ pub(super) async fn status(
     let user_namespaces = node.pods.user_namespace_problem().is_none();
     let features = cri::RuntimeHandlerFeatures {
         recursive_read_only_mounts: node.facts.recursive_read_only,
-        // It stands for idmapped mounts as well, which volumes need in such a pod.
+        // The feature includes idmapped mounts, which volumes of such a pod need.
         user_namespaces,
         cgroup_namespaces: node.facts.cgroup_namespaces,
     };
@@ -69,7 +69,7 @@ pub(super) async fn status(
     }))
 }
 
-/// Whether pods can be run at all.
+/// The condition RuntimeReady: whether pods can be run.
 async fn runtime_ready(node: &Node) -> cri::RuntimeCondition {
     let problem = match node.pods.unreleased() {
         Some(unreleased) => Some(("ReleasingEarlierBoot", unreleased)),
@@ -93,8 +93,8 @@ fn condition(name: &str, problem: Option<(&str, String)>) -> cri::RuntimeConditi
     }
 }
 
-/// Whether all that was stopped is released. Kubelets show it and go on: only the two others make a node
-/// ready.
+/// The condition that nothing of stopped pods is still to be released. Kubelets show it, but it does not make a node
+/// unready.
 fn no_debts(debts: &[Debt]) -> cri::RuntimeCondition {
     /// Most debts that the message names.
     const NAMED: usize = 3;
@@ -149,7 +149,7 @@ pub(super) async fn update_runtime_config(
         .filter(|cidr| !cidr.is_empty())
     {
         node.pods.set_ranges(&pod_cidr).await?;
-        info!(%pod_cidr, "later pods get it from the network plugins that take ranges");
+        info!(%pod_cidr, "stored the pod CIDR; network plugins that take ranges use it for later pods");
     }
     Ok(Response::new(cri::UpdateRuntimeConfigResponse {}))
 }

@@ -11,8 +11,8 @@
 //!
 //! The server's table is never the fuller one, so it drops no entry that the client still refers to.
 
-/// What stands in the place of an authority: a literal that goes into no table, with the name of entry 1 and a host
-/// of one letter.
+/// The replacement of an authority: a literal that goes into no table, with the name of entry 1 and a host of one
+/// letter.
 const EXCHANGED: [u8; 3] = [1, 1, b'h'];
 
 /// `:authority` as it is and in the Huffman code.
@@ -33,13 +33,13 @@ const INCREMENTAL: u8 = 0x40;
 const SIZE_UPDATE: u8 = 0x20;
 const CODED: u8 = 0x80;
 
-/// What is known of the client's dynamic table, with the newest entry in the lowest bit. A table of 4096 bytes, the
+/// The known state of the client's dynamic table, with the newest entry in the lowest bit. A table of 4096 bytes, the
 /// most that our server allows, has at most 128 entries.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Table {
     /// The entries that are named `:authority`.
     authorities: u128,
-    /// Those of them that the server does not have.
+    /// The entries that the server's table does not have.
     missing: u128,
 }
 
@@ -80,11 +80,11 @@ fn place(index: usize) -> Option<u128> {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Rewritten {
     pub bytes: Vec<u8>,
-    /// Whether an authority stood in it that is not `localhost`.
+    /// Whether the block had an authority other than `localhost`.
     pub odd: bool,
 }
 
-/// Exchanges the authority in a whole block. None when it is no header block: the server says so better.
+/// Replaces the authority in a complete block. `None` when the block is malformed: the server reports that.
 pub(super) fn rewrite(block: &[u8], table: &mut Table) -> Option<Rewritten> {
     let mut input = Input(block);
     let mut out = Rewritten {
@@ -145,7 +145,7 @@ fn put_integer(out: &mut Vec<u8>, first: u8, prefix: u32, value: usize) {
     }
 }
 
-/// What is left of a block.
+/// The bytes of a block that are not read yet.
 struct Input<'b>(&'b [u8]);
 
 impl<'b> Input<'b> {
@@ -155,7 +155,8 @@ impl<'b> Input<'b> {
         Some(*first)
     }
 
-    /// An integer whose first byte has so many bits for it (section 5.1). None is as large as four more bytes make it.
+    /// Reads an integer whose first byte has `prefix` bits for it (section 5.1). No valid integer here needs more
+    /// than four further bytes.
     fn integer(&mut self, prefix: u32) -> Option<usize> {
         let most = (1_usize << prefix) - 1;
         let first = usize::from(self.byte()?) & most;
@@ -278,7 +279,7 @@ mod tests {
             // More of the name of a: c is 62 at both ends, the localhost 63 at both, a 66 and 64.
             (b"\x7f\x02\x01c\xbe\xbf\xc2", b"\x7f\x00\x01c\xbe\xbf\xc0"),
             (b"\x20\x3f\xe1\x1f\xbe", b"\x20\x3f\xe1\x1f\xbe"),
-            // Entries beyond the table's end are nobody's.
+            // Entries beyond the table's end do not exist.
             (b"\x0f\xaf\x02\x02/y", b"\x0f\xaf\x02\x02/y"),
         ];
         for (given, wanted) in blocks {

@@ -2,7 +2,7 @@
 
 use super::block::{Table, rewrite};
 
-/// What a client says first (section 3.4).
+/// The connection preface of a client (section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Bytes of a frame's head (section 4.1).
@@ -22,12 +22,12 @@ const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 
-/// Where the next byte of the input belongs.
+/// The part of the protocol to which the next byte of the input belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Preface,
     Head,
-    /// So many bytes of a frame that is of no interest.
+    /// This many bytes are left of a frame that passes unchanged.
     Payload(usize),
     /// Whatever comes is the server's alone.
     Aside,
@@ -38,7 +38,7 @@ enum Place {
 pub(super) struct Filter {
     place: Place,
     table: Table,
-    /// Whether the log has been told that the client's authority is none.
+    /// Whether a replaced authority has been logged for this client.
     told: bool,
     /// Bytes of the client that are not examined yet.
     input: Vec<u8>,
@@ -86,12 +86,12 @@ impl Filter {
         self.feed(&[]);
     }
 
-    /// What the server is to read next.
+    /// The bytes that the server reads next.
     pub(super) fn output(&self) -> &[u8] {
         self.output.get(self.taken..).unwrap_or_default()
     }
 
-    /// The server has read so many bytes of the output.
+    /// Removes bytes of the output that the server has read.
     pub(super) fn take(&mut self, bytes: usize) {
         self.taken += bytes;
         if self.taken >= self.output.len() {
@@ -100,7 +100,7 @@ impl Filter {
         }
     }
 
-    /// Whether everything that comes is the server's as it is, and it has all that came.
+    /// Whether all further input passes unchanged and all output has been read.
     pub(super) fn is_done(&self) -> bool {
         self.place == Place::Aside && self.output.is_empty()
     }
@@ -147,7 +147,7 @@ impl Filter {
         let fields = Fields::read(input.get(..length)?)?;
         let rewritten = rewrite(&fields.block, &mut self.table)?;
         if rewritten.odd && !self.told {
-            tracing::debug!("a client names something else than localhost as the authority");
+            tracing::debug!("a client sends an authority other than localhost");
             self.told = true;
         }
         fields.write(&rewritten.bytes, &mut self.output)?;
@@ -157,7 +157,7 @@ impl Filter {
 
 /// How much of the input one header block is.
 enum Extent {
-    /// So many bytes of frames.
+    /// Complete frames of this many bytes.
     Whole(usize),
     /// More than what there is.
     Cut,
@@ -220,7 +220,7 @@ impl Head {
 #[derive(Debug)]
 struct Fields {
     head: Head,
-    /// What PRIORITY says of the stream.
+    /// The priority fields of the HEADERS frame.
     priority: Vec<u8>,
     block: Vec<u8>,
 }
@@ -306,7 +306,7 @@ mod tests {
     #[track_caller]
     fn check(what: &str, sent: &[Vec<u8>], wanted: &[Vec<u8>], aside: bool) {
         let (sent, wanted) = (sent.concat(), wanted.concat());
-        // One byte at a time takes long for those that are large.
+        // Large frames would take too long one byte at a time.
         let pieces = [1, 2, 7, 10, 100, 5000, sent.len()];
         for piece in pieces.into_iter().filter(|piece| sent.len() / piece < 4000) {
             let (read, stepped) = through(&sent, piece);

@@ -1,4 +1,4 @@
-//! What types alone cannot say about a configuration.
+//! Checks of a configuration that types cannot express.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::{Config, ConfigError, NetworkKind};
 const LONGEST_SOCKET: usize = 107;
 
 impl Config {
-    /// Whether the values can be used together.
+    /// Checks that all values can be used, alone and together.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         self.paths()?;
         self.networks()?;

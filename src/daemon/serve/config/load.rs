@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::refusal::ConfigError;
 use super::settings::Config;
 
-/// Where the configuration is looked for when nobody says.
+/// The configuration file that is read unless another one is named.
 pub const DEFAULT_PATH: &str = "/etc/holdfast/config.toml";
 
 impl Config {
@@ -80,7 +80,7 @@ fn drop_ins(file: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     Ok(paths)
 }
 
-/// One file as a table. It is read as a configuration of its own first, so that an error has its line.
+/// Parses a file as a table. The file is read as a whole configuration first, so that an error has its line.
 fn parse(path: &Path, text: &str) -> Result<Table, ConfigError> {
     toml::from_str::<Config>(text).map_err(|error| syntax(path, text, &error))?;
     toml::from_str(text).map_err(|error| syntax(path, text, &error))

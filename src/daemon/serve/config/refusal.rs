@@ -1,9 +1,9 @@
-//! Why there is no configuration.
+//! Why the configuration cannot be used.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Why there is no configuration.
+/// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A file cannot be read.
@@ -22,7 +22,7 @@ pub enum ConfigError {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong there.
+        /// The message of the TOML reader.
         message: String,
     },
     /// A value cannot be used.

@@ -87,15 +87,15 @@ pub struct NetworkConfig {
     pub kind: NetworkKind,
     /// Name of the bridge. Two daemons on one machine need two names.
     pub bridge: String,
-    /// Where IPv4 addresses come from; empty: none.
+    /// Subnet of the pods' IPv4 addresses; without it pods have no IPv4 address.
     #[serde(with = "optional_subnet")]
     pub subnet4: Option<Subnet>,
-    /// Where IPv6 addresses come from; empty: none.
+    /// Subnet of the pods' IPv6 addresses; without it pods have no IPv6 address.
     #[serde(with = "optional_subnet")]
     pub subnet6: Option<Subnet>,
     /// MTU of the bridge; without it the kernel's.
     pub mtu: Option<u32>,
-    /// Where network namespaces are pinned; ip-netns(8) looks in /run/netns.
+    /// Directory in which network namespaces are pinned; ip-netns(8) looks in /run/netns.
     pub netns_dir: PathBuf,
 }
 
@@ -155,7 +155,7 @@ pub struct CgroupConfig {
     pub parent: String,
     /// Who makes the cgroups of pods.
     pub driver: CgroupDriver,
-    /// Most tasks in a container that sets no limit; without it there is none.
+    /// Most tasks in a container that sets no limit of its own; without it there is no limit.
     pub pids_limit: Option<u64>,
 }
 
@@ -244,7 +244,7 @@ impl Default for ImageConfig {
 pub enum LogFormat {
     /// Readable lines, as for a terminal or the journal.
     Text,
-    /// One JSON object a line.
+    /// One JSON object in each line.
     Json,
 }
 

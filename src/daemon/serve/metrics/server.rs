@@ -57,7 +57,7 @@ impl MetricsServer {
                     });
                 }
                 Err(error) => {
-                    warn!(%error, "cannot accept a client of the metrics");
+                    warn!(%error, "cannot accept a metrics client");
                     sleep(REST).await;
                 }
             }
@@ -86,7 +86,7 @@ async fn answer(mut stream: TcpStream, subject: &Subject) -> io::Result<()> {
     stream.shutdown().await
 }
 
-/// Whether the first line of a request asks for the metrics; otherwise the answer's status.
+/// Checks that the first line of a request asks for the metrics. The error is the status of the answer.
 fn wanted(line: &[u8]) -> Result<(), &'static str> {
     let text = String::from_utf8_lossy(line);
     let mut words = text.split(' ');

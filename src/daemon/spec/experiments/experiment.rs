@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What the keys of all experiments begin with.
+/// The prefix of the annotation keys of all experiments.
 pub(crate) const PREFIX: &str = concat!("experiments.", holdfast_kernel::domain!(), "/");
 
 /// Nanoseconds of a second.
@@ -87,7 +87,7 @@ impl Experiments {
         *self == Self::default()
     }
 
-    /// What a container shares with its pod.
+    /// Which namespaces a container shares with its pod.
     pub(crate) fn of_container(&self, name: &str) -> ContainerSharing {
         self.namespaces.get(name).copied().unwrap_or_default()
     }
@@ -121,9 +121,9 @@ impl fmt::Display for PodReference {
 /// How far the clocks of a time namespace are from the machine's, in nanoseconds: time_namespaces(7).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TimeOffsets {
-    /// CLOCK_MONOTONIC and its kin.
+    /// Offset of CLOCK_MONOTONIC and the clocks that follow it.
     pub monotonic: i64,
-    /// CLOCK_BOOTTIME: uptime(1), and the start times of processes.
+    /// Offset of CLOCK_BOOTTIME, which uptime(1) and the start times of processes use.
     pub boottime: i64,
 }
 
@@ -144,7 +144,7 @@ pub(crate) fn seconds_and_nanos(offset: i64) -> (i64, u32) {
     )
 }
 
-/// What a container shares with its pod, where that is not what CRI says.
+/// Which namespaces a container shares with its pod, where that differs from CRI's rules.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct ContainerSharing {
@@ -152,7 +152,8 @@ pub(crate) struct ContainerSharing {
     pub uts: Sharing,
     /// System V IPC, POSIX message queues and /dev/shm.
     pub ipc: Sharing,
-    /// The view on cgroups; without it as CRI says: its own, and the host's for privileged containers.
+    /// The cgroup namespace. Without it CRI's rule applies: a privileged container is in the host's, another has its
+    /// own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<CgroupSharing>,
 }
@@ -161,7 +162,7 @@ pub(crate) struct ContainerSharing {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Sharing {
-    /// The pod's, or the host's if the pod has that.
+    /// The container is in the pod's namespace, or in the host's if the pod is.
     #[default]
     Pod,
     /// The container has a namespace of its own.
@@ -172,9 +173,10 @@ pub(crate) enum Sharing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum CgroupSharing {
-    /// Its own: its cgroup is the root.
+    /// The container has a namespace of its own, whose root is its cgroup.
     Own,
-    /// That of the pause: the pause's cgroup is the root, and this container's is beside it.
+    /// The container is in the namespace of the pause, whose root is the pause's cgroup; the container's cgroup is
+    /// beside it.
     Pod,
     /// The container is in the host's cgroup namespace.
     Host,

@@ -1,4 +1,4 @@
-//! Wishes that CRI has no field for: annotations of the pod sandbox, checked.
+//! Experiments: requests for which CRI has no field, as annotations of the pod sandbox, checked.
 //!
 //! ```text
 //!   experiments.holdfast.internal/join-network: POD-ID | NAMESPACE/NAME
@@ -6,9 +6,9 @@
 //!   experiments.holdfast.internal/namespaces.CONTAINER: "uts=own ipc=own cgroup=own|pod|host"
 //! ```
 //!
-//! They are read once, when a pod is asked for, and kept in its record: an annotation of a pod that an earlier
-//! release made has no meaning. Whether this node allows them is decided elsewhere. A key below the prefix that
-//! is not known here is refused, because a misspelt experiment is none.
+//! The annotations are read once, when a pod is requested, and kept in its record: annotations of a pod that an
+//! earlier release made are ignored. Another module decides whether this node allows them. An unknown key with the
+//! prefix is refused, because a misspelt experiment would be ignored otherwise.
 
 mod experiment;
 mod parse;

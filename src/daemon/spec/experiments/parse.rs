@@ -19,14 +19,14 @@ const LONGEST_NAME: usize = 253;
 /// Largest offset in nanoseconds, about 146 years. The kernel refuses clocks beyond (KTIME_MAX / 2).
 const LARGEST_OFFSET: i128 = (i64::MAX / 2) as i128;
 
-/// What was found out about a value: it, or the remedy.
+/// A parsed value, or what is allowed instead.
 type Found<T> = Result<T, &'static str>;
 
 impl Experiments {
-    /// Reads the annotations of a pod. Those of others are passed over.
+    /// Reads the experiments among the annotations of a pod. Other annotations are ignored.
     ///
     /// # Errors
-    /// [`ExperimentError`] for the first key below [`PREFIX`] that is not known, or whose value is not possible.
+    /// [`ExperimentError`] for the first key with [`PREFIX`] that is unknown, or whose value is not allowed.
     pub(crate) fn parse(annotations: &BTreeMap<String, String>) -> Result<Self, ExperimentError> {
         let mut out = Self::default();
         for (key, value) in annotations {
@@ -64,7 +64,7 @@ impl Experiments {
     }
 }
 
-/// A name of Kubernetes, as far as one can be told apart from a mistake.
+/// Whether a text can be a name of Kubernetes. This finds mistakes; it does not apply all rules of Kubernetes.
 fn is_name(text: &str) -> bool {
     let odd = |letter: char| letter == '/' || letter.is_control() || letter.is_whitespace();
     !text.is_empty() && text.len() <= LONGEST_NAME && !text.chars().any(odd)

@@ -11,7 +11,7 @@ use super::profile::{ProfileError, from_value};
 /// Most entries of `syscalls`.
 const ENTRIES_MAX: usize = 128;
 
-/// What a profile, an entry of `syscalls` and an entry of its `args` may have. A comment is for people.
+/// Allowed keys of a profile, of an entry of `syscalls` and of an entry of `args`. A comment is for people.
 const PROFILE: &[&str] = &[
     "defaultAction",
     "defaultErrnoRet",
@@ -34,9 +34,9 @@ pub(crate) enum ArtifactError {
     /// The profile asks for something that is not supported.
     #[error("{path}: {reason}")]
     Refused {
-        /// Where, as a JSON path.
+        /// Place of the value, as a JSON path.
         path: String,
-        /// What is wrong, and what to do.
+        /// What is wrong there, and what to do.
         reason: String,
     },
 }

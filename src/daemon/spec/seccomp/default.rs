@@ -114,6 +114,6 @@ fn argument(index: usize, op: LinuxSeccompOperator, value: u64) -> LinuxSeccompA
     if op == LinuxSeccompOperator::ScmpCmpMaskedEq {
         out = out.value_two(0_u64);
     }
-    // The builder fails for fields without a default only, and there is none.
+    // The builder fails only for fields without a default, and all fields have one.
     out.build().unwrap_or_default()
 }

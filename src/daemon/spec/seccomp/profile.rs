@@ -19,9 +19,9 @@ pub(crate) enum ProfileError {
     /// A part of the profile is not what `linux.seccomp` of the OCI runtime specification allows there.
     #[error("{path}")]
     Part {
-        /// Where, as a JSON path.
+        /// Place of the value, as a JSON path.
         path: String,
-        /// What is wrong there.
+        /// What is wrong at that place.
         #[source]
         source: serde_json::Error,
     },

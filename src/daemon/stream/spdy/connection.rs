@@ -21,7 +21,7 @@ use crate::stream::channel::{
 /// Most streams of one connection at once. A port-forward has two for each connection.
 const MOST_STREAMS: usize = 512;
 
-/// Streams that were opened and that nobody has looked at yet.
+/// Most opened streams that wait to be accepted.
 const UNSEEN: usize = 16;
 
 /// Bytes read at once.
@@ -30,7 +30,7 @@ const READ: usize = 32 * 1024;
 /// A stream that the client has opened, and what for.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    /// What the client says of it.
+    /// The headers with which the client opened the stream.
     pub headers: Headers,
     pub stream: Stream,
 }
@@ -38,7 +38,7 @@ pub(crate) struct Opened {
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectionError {
-    /// What came is no SPDY/3.1.
+    /// The client sent something that is not SPDY/3.1.
     #[error("cannot read a frame")]
     Frame(#[from] FrameError),
     /// The connection to the client broke.
@@ -46,7 +46,7 @@ pub(crate) enum ConnectionError {
     Io(#[from] io::Error),
 }
 
-/// What reader and writer have in common.
+/// The state that reader and writer share.
 #[derive(Debug, Clone)]
 struct Shared {
     outbox: mpsc::Sender<Message>,

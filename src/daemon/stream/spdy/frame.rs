@@ -55,15 +55,15 @@ pub(crate) enum FrameError {
     Window(u32),
 }
 
-/// What a client says.
+/// A frame of the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Frame {
-    /// It opens a stream.
+    /// The client opens a stream.
     Open {
         stream: u32,
-        /// What it is for.
+        /// Headers that say what the stream is for.
         headers: Headers,
-        /// It sends nothing on it.
+        /// Whether the client sends nothing on the stream.
         fin: bool,
     },
     /// A piece of a stream's content.
@@ -71,14 +71,14 @@ pub(super) enum Frame {
         stream: u32,
         /// The piece; may be empty.
         bytes: Bytes,
-        /// It is the last.
+        /// Whether this is the last piece.
         fin: bool,
     },
-    /// It breaks a stream off.
+    /// The client resets a stream.
     Reset { stream: u32 },
     /// A sign of life, to be sent back as it is when the number is odd.
     Ping(u32),
-    /// It ends the connection.
+    /// The client ends the connection.
     GoAway,
     /// More may be sent.
     WindowUpdate {
@@ -89,7 +89,7 @@ pub(super) enum Frame {
     },
     /// The window with which streams begin.
     InitialWindow(u32),
-    /// It ends a stream with headers, or says something that does not matter here.
+    /// The client ends a stream with headers, or sends a frame that does not matter here.
     Other {
         /// The stream that ends with it, if one does.
         ends: Option<u32>,
@@ -122,7 +122,7 @@ impl Decoder {
         }
     }
 
-    /// Where further bytes go. At most a control frame and what was read at once stay in it.
+    /// The buffer for further bytes. It keeps a control frame and the bytes of one read at most.
     pub(super) fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
     }
@@ -300,7 +300,7 @@ impl Encoder {
         out.put_u32(u32::from(FIN) << 24);
     }
 
-    /// What stands in front of a stream's bytes.
+    /// Writes the header of a data frame.
     pub(super) fn data(out: &mut BytesMut, stream: u32, length: usize) {
         out.put_u32(stream);
         // Pieces have 32 KiB at most.

@@ -109,10 +109,10 @@ pub(super) static DICTIONARY: LazyLock<Vec<u8>> = LazyLock::new(|| {
 /// Why a header block is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HeaderError {
-    /// It cannot be inflated, or its names and values cannot be read.
+    /// The block cannot be inflated, or its names and values cannot be read.
     #[error("cannot read the header block of a stream")]
     Unreadable,
-    /// It is larger than any client sends.
+    /// The block is larger than any client sends.
     #[error("cannot read the header block of a stream: it has more than {MAX_BLOCK} bytes")]
     TooLarge,
 }
@@ -139,7 +139,7 @@ impl Inflater {
     /// Inflates and parses one block.
     ///
     /// # Errors
-    /// It is no such block, or larger than any client sends.
+    /// [`HeaderError`] when the block cannot be read or is larger than any client sends.
     pub(super) fn read(&mut self, block: &[u8]) -> Result<Headers, HeaderError> {
         let plain = self.inflate(block)?;
         parse(&plain).ok_or(HeaderError::Unreadable)
@@ -175,7 +175,7 @@ impl Inflater {
         self.flush(plain)
     }
 
-    /// What is inflated and did not fit yet.
+    /// Takes the inflated bytes that did not fit before.
     fn flush(&mut self, mut plain: Vec<u8>) -> Result<Vec<u8>, HeaderError> {
         while plain.len() == plain.capacity() {
             if plain.len() >= MAX_BLOCK {

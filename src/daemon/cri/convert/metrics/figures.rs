@@ -6,7 +6,7 @@ use crate::pod::{ContainerRecord, GroupMeasures, StoreSpace};
 use holdfast_kernel::cgroup::{Ceiling, CpuStats, IoStats, MemoryDetail, MemoryStats, Pressure};
 use holdfast_network::InterfaceStats;
 
-/// What one set of metrics is about.
+/// The pod or container that a set of metrics describes.
 pub(super) struct Subject<'a> {
     pub(super) group: &'a GroupMeasures,
     pub(super) record: Option<&'a ContainerRecord>,
@@ -15,7 +15,7 @@ pub(super) struct Subject<'a> {
     pub(super) started_at: i64,
 }
 
-/// What a figure does over time.
+/// Whether a figure only grows.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
     /// The figure only grows.
@@ -39,7 +39,7 @@ impl From<u64> for Value {
     }
 }
 
-/// One figure of a cgroup.
+/// A figure of a cgroup: a metric without labels of its own.
 pub(super) struct Figure {
     pub(super) name: &'static str,
     pub(super) help: &'static str,
@@ -59,7 +59,7 @@ pub(super) struct Series {
     pub(super) read: fn(&Subject<'_>) -> Labelled,
 }
 
-/// One figure of a network interface, a counter.
+/// A counter of a network interface.
 pub(super) struct Network {
     pub(super) name: &'static str,
     pub(super) help: &'static str,
