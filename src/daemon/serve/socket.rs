@@ -1,6 +1,6 @@
 //! The socket that the services are on.
 //!
-//! Whoever can connect is root on this machine, so it is for root alone, or for one group when configured.
+//! A client that can connect can become root on this machine. So only root can connect, or one configured group.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -105,5 +105,46 @@ fn clear(path: &Path) -> Result<(), SocketError> {
             fs::remove_file(path).map_err(io_error("remove the stale socket", path))
         }
         Err(error) => Err(io_error("try", path)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[tokio::test]
+    async fn the_socket_of_an_earlier_daemon_is_replaced_unless_it_is_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run").join("holdfast.sock");
+        let first = listen(&path, None).unwrap();
+        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+        let refused = listen(&path, None).unwrap_err();
+        assert!(matches!(refused, SocketError::InUse(_)), "{refused}");
+        drop(first);
+        assert!(path.exists(), "a daemon that is killed leaves its socket");
+        listen(&path, None).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_a_socket_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notes");
+        fs::create_dir(&path).unwrap();
+        let refused = listen(&path, None).unwrap_err();
+        assert!(matches!(refused, SocketError::Occupied(_)), "{refused}");
+        assert!(path.is_dir());
+    }
+
+    #[test]
+    fn an_unknown_group_is_refused_before_anything_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run").join("holdfast.sock");
+        let refused = listen(&path, Some("no-such-group")).unwrap_err();
+        assert!(refused.to_string().contains("\"no-such-group\""));
+        assert!(!path.parent().unwrap().exists());
     }
 }
