@@ -1,8 +1,8 @@
-//! The deadline that a client gives a request, answered as gRPC wants it.
+//! Ends requests at the client's deadline with the code that gRPC demands.
 //!
-//! tonic knows the header and ends a request that is late, but with CANCELLED. This layer sits inside of its
-//! timer, starts its own first, and so answers DEADLINE_EXCEEDED before that. The work itself goes on: operations
-//! do not hang on the request that began them.
+//! tonic reads the header too and ends a late request, but with CANCELLED. This layer lies inside of tonic's timer
+//! and starts its own timer first, so that DEADLINE_EXCEEDED is answered before. The operation itself goes on: it
+//! does not depend on the request that began it.
 
 use std::future::Future;
 use std::pin::Pin;

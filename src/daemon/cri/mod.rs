@@ -11,8 +11,8 @@
 //! - `observe`: the only place that logs requests.
 //! - `runtime`, `images`, `own`: the handlers of the three services.
 //!
-//! What this module must never do: decide anything about a pod. A handler converts, makes one call of the
-//! domain and converts back. RPCs that are not served answer UNIMPLEMENTED, which callers know how to take.
+//! This module must never decide anything about a pod. A handler converts, makes one call of the domain and converts
+//! back. Calls that are not supported answer UNIMPLEMENTED, which clients handle.
 
 mod batch;
 pub(crate) mod convert;

@@ -1,4 +1,4 @@
-//! holdfast.v1: what the CRI lacks.
+//! Handlers of holdfast.v1, the service for what the CRI lacks.
 
 use cri_api::holdfast::v1 as own;
 use cri_api::holdfast::v1::holdfast_server::Holdfast;
@@ -14,7 +14,7 @@ use super::{status, watch};
 use crate::pod::{Debt, ProcessNamespaces, Role};
 use holdfast_image::PullRequest;
 
-/// The service `holdfast.v1`.
+/// Handlers of the service `holdfast.v1`.
 pub(super) struct Own(pub Node);
 
 #[tonic::async_trait]

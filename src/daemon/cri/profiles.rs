@@ -1,4 +1,4 @@
-//! CRI `ImageService`: security profiles (KEP-6061), which are no images.
+//! Handlers of the CRI's `ImageService` for security profiles (KEP-6061).
 
 use cri_api::runtime::v1 as cri;
 

@@ -1,4 +1,4 @@
-//! From errors to gRPC codes: the only place that chooses one.
+//! Converts errors to gRPC statuses: the only place that chooses a code.
 //!
 //! The text of a status is the whole chain, `operation: cause: cause`, because clients see nothing else.
 

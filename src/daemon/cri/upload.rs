@@ -1,7 +1,7 @@
-//! A client's stream of chunks as a reader for code that blocks.
+//! Turns a client's stream of chunks into a reader for code that blocks.
 //!
-//! An upload that breaks off must not look like one that ended: the reader sees the end only when the client
-//! said so, and an error when the sending side just disappears.
+//! An upload that breaks off must not look complete: the reader sees the end only when the client has ended the
+//! stream, and an error when the client just disappears.
 
 use std::io::{self, Read};
 
@@ -46,7 +46,7 @@ pub(super) fn upload() -> (Upload, UploadReader) {
 }
 
 impl Upload {
-    /// Passes chunks on until the client ends the stream or nobody reads any more.
+    /// Passes chunks on until the client ends the stream or the reader is gone.
     pub(super) async fn feed(
         self,
         mut messages: Streaming<ImportImageRequest>,

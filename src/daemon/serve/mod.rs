@@ -5,9 +5,9 @@
 //!                                                                                  └─ watchdog
 //! ```
 //!
-//! Reading the configuration has no side effects; what starts, starts in this order, so that nobody is
-//! answered before what runs is known again. What this module must never do: end a pod. A daemon that stops
-//! leaves everything running, and the next one takes it over.
+//! Reading the configuration has no side effects. The parts start in this order, so that no request is answered
+//! before all running pods are known again. This module must never end a pod. A daemon that stops leaves all pods
+//! running, and the next daemon takes them over.
 
 mod authority;
 mod config;

@@ -1,4 +1,4 @@
-//! Times and sizes as people write them: `90s`, `1m30s`, `64MiB`.
+//! Durations and sizes as users write them: `90s`, `1m30s`, `64MiB`.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! The end of the daemon, which is not the end of anything that it runs.
+//! The end of the daemon. Pods keep running.
 
 use std::io;
 use std::time::Duration;

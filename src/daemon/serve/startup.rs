@@ -1,4 +1,4 @@
-//! From a configuration to a daemon that serves.
+//! Starts the parts of the daemon from a configuration.
 
 use holdfast_kernel::error_chain;
 use std::env;

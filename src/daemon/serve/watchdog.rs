@@ -1,4 +1,4 @@
-//! The service manager's watchdog, fed only while the daemon can answer its own calls.
+//! Notifies the watchdog of the service manager, as long as the daemon answers its own calls.
 //!
 //! ```text
 //!   a thread of its own ── every third of the time ──▶ connect ─▶ Version ─▶ ListPodSandbox ─▶ Status
@@ -6,9 +6,9 @@
 //!          └── all of it within a third of the time ──▶ WATCHDOG=1, otherwise nothing
 //! ```
 //!
-//! The thread shares nothing with what it watches but the socket: a runtime whose workers are stuck, a server
-//! that accepts nobody and a handler that waits for ever are all seen. Pods that hang are not: what is asked
-//! here is answered whatever a plugin or a mount does.
+//! The thread shares nothing but the socket with the daemon's runtime. So it finds workers that are stuck, a server
+//! that accepts no connection and a handler that never answers. A pod that hangs does not matter here: the calls are
+//! answered whatever a plugin or a mount does.
 
 use holdfast_kernel::error_chain;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What a container sees of its cgroups: the namespace, and whether it may write.
+//! The view of a container on its cgroups: the namespace, and whether the container may write.
 //!
 //! ```text
 //!   privileged   namespace asked for   read-only   as usual   read-write
@@ -7,8 +7,8 @@
 //!   yes          any                   refused     rw         rw, with nsdelegate
 //! ```
 //!
-//! Without a wish a container has a namespace of its own, and a privileged one the host's. The rules are those of
-//! the comments on `CgroupNamespace` and `CgroupMountMode` in the proto.
+//! A container that asks for no namespace has a namespace of its own; a privileged container is in the host's. The
+//! rules are those of the comments on `CgroupNamespace` and `CgroupMountMode` in the proto.
 
 use super::experiments::{CgroupSharing, Experiment};
 use super::{

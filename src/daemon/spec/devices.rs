@@ -1,7 +1,7 @@
-//! Device nodes of a container and what its cgroup lets it do with devices.
+//! Device nodes of a container, and the device rules of its cgroup.
 //!
-//! The nodes that every container has (/dev/null and the like) are left to the runtime, as the OCI
-//! specification says; their access rules are here, because the default is to deny.
+//! The launcher makes the nodes that every container has (/dev/null and the like), as the OCI specification says.
+//! Their access rules are here, because access is denied by default.
 
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType};
 

@@ -1,4 +1,4 @@
-//! Images as requests name them, and what an image says about how to run it.
+//! Images as requests name them, and the defaults that an image has for its containers.
 
 use std::collections::BTreeMap;
 

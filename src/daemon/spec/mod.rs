@@ -1,4 +1,4 @@
-//! What CRI asks, as checked types, and the pure function from it to one OCI runtime Spec.
+//! Requests of the CRI as checked types, and the pure function that makes an OCI runtime Spec of them.
 //!
 //! ```text
 //!   PodConfig ─────────┐
@@ -8,8 +8,8 @@
 //!   HostFacts, paths ──┘
 //! ```
 //!
-//! This module does no input or output, asks no clock and knows no protobuf: what it needs to know of the
-//! machine is handed in. It never drops a wish silently: what cannot be met is an error that names the field.
+//! This module does no input or output, reads no clock and knows no protobuf. The caller passes in the facts of the
+//! machine. No part of a request is dropped silently: a part that cannot be met is an error that names the field.
 
 mod build;
 mod capabilities;

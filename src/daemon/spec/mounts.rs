@@ -1,7 +1,8 @@
 //! Mounts of a container: the defaults, the pod's files, the volumes.
 //!
-//! Order matters: defaults first, then everything that was asked for, the shallow before the deep. What a
-//! request mounts replaces the default at the same place, and a volume at /dev replaces all of /dev.
+//! The order of the mounts matters: the defaults come first, then all requested mounts, with parent directories
+//! before their children. A requested mount replaces the default at the same path, and a volume at /dev replaces all
+//! of /dev.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Paths of a request, checked once: both are cleaned, a host path is absolute, a container path stays in
+//! Paths of a request, checked once. Both kinds are cleaned; a host path is absolute, and a container path stays in
 //! the root.
 
 use std::path::Path;

@@ -1,9 +1,9 @@
 //! Kernel parameters of a pod: which keys belong to a namespace, and which values are harmless.
 //!
-//! A value must not bring a second key, which could be the host's. Keys and values are checked apart, stay apart until
-//! they are written, and a key that is not known to belong to a namespace is refused.
+//! A value must not smuggle in a second key, which could be the host's. Keys and values are checked and kept apart
+//! until they are written. A key that is not known to belong to a namespace is refused.
 //!
-//! What is accepted is what Kubernetes 1.37 calls namespaced: net.*, the parameters of System V IPC and of message
+//! Accepted are the parameters that Kubernetes 1.37 calls namespaced: net.*, those of System V IPC and of message
 //! queues, kernel.domainname, and user.* in a pod with a user namespace of its own.
 
 use std::collections::BTreeMap;

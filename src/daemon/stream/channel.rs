@@ -1,7 +1,7 @@
 //! A stream of a connection: bytes in both directions, with bounded buffers.
 //!
-//! What the client sends waits in the inbox until it is read; a full one stops the connection's reader, and with
-//! it the client. What is written waits for the connection's writer, which waits for the client.
+//! Bytes of the client wait in the inbox until they are read. A full inbox stops the connection's reader, and so the
+//! client. Written bytes wait for the connection's writer, which waits for the client.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,5 @@
-//! The three parts of a connection, run together in one task: what reads, what writes, and what the streams are
-//! for. Whichever ends takes the others with it.
+//! Runs the three parts of a connection in one task: the reader, the writer and the session that uses the streams.
+//! When one of them ends, the others end too.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};

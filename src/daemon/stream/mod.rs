@@ -1,9 +1,9 @@
 //! Streams of clients to processes in pods: exec, attach and port-forward, over HTTP.
 //!
-//! The CRI hands out an address with a token; the client connects there and changes to SPDY/3.1 or WebSocket.
-//! Everything that a connection needs is a child of the one task that serves it: when the client, the process,
-//! the pod or the daemon ends, all of it is dropped together. What this module must never do: wait for a client
-//! while holding something that others need, or buffer without a limit.
+//! The CRI hands out an address with a token; the client connects there and changes to SPDY/3.1 or WebSocket. One
+//! task owns everything of a connection: when the client, the process, the pod or the daemon ends, all of it is
+//! dropped together. This module must never wait for a client while it holds something that others need, or buffer
+//! without a limit.
 //!
 //! ```text
 //!   CRI ──▶ Tokens ──▶ URL ──▶ client ──▶ server ── http ─┬─ spdy ──────┬──▶ remote_command ──▶ exec, attach

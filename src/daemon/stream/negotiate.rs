@@ -1,4 +1,4 @@
-//! Which protocol a client and this server have in common.
+//! Chooses a protocol that both a client and this server support.
 
 use super::head::{Head, Refusal};
 

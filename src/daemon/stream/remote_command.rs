@@ -1,4 +1,4 @@
-//! Exec and attach: a client's streams at those of a process.
+//! Exec and attach: connects the streams of a client with those of a process.
 //!
 //! ```text
 //!   stdin ──▶ pipe or terminal ──▶ process ──▶ pipes or terminal ──▶ stdout, stderr

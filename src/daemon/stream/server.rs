@@ -1,4 +1,4 @@
-//! The server: accepts connections, reads a request, and serves what its token is for.
+//! The streaming server: accepts connections, reads the request of each, and serves what its token allows.
 
 use holdfast_kernel::error_chain;
 use std::io;

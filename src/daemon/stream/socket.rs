@@ -1,4 +1,4 @@
-//! The connection to a client, before it is known what will be spoken on it.
+//! The connection to a client, before its protocol is known.
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 

@@ -1,7 +1,7 @@
-//! Streams that were asked for and not yet connected to.
+//! Tokens of streams that were requested and have no client yet.
 //!
-//! A token is 256 random bits, good once and for a minute. It is all that a client has to show, so it must not be
-//! guessable, and it is never logged.
+//! A token has 256 random bits and is valid once, within a minute. A client needs nothing but the token, so that a
+//! token must not be guessable and is never logged.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,7 @@
 //! WebSocket, RFC 6455: channels in messages, or a whole connection of SPDY in them.
 //!
-//! The first byte of a message is its channel. There are no windows: a channel that nobody reads stops the others,
-//! and with them the client, as the protocol has it.
+//! The first byte of a message is its channel. The protocol has no windows: a channel that is not read stops the
+//! other channels, and so the client.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -8,12 +8,12 @@
 //!          └─ container …
 //! ```
 //!
-//! A pod costs one unit, whatever runs in it: containers are groups inside the delegated scope, and systemd
-//! is asked about none of them. It neither rewrites their limits nor removes the group of one that has just
-//! ended before its last figures are read. Every call has a deadline: a systemd that hangs fails a pod, and
-//! hangs nothing.
+//! A pod costs one unit, whatever runs in it: containers are groups inside the delegated scope, of which systemd
+//! knows nothing. So systemd neither rewrites their limits nor removes the group of a container that has just ended,
+//! before its last figures are read. Every call has a deadline: when systemd hangs, the pod fails and nothing else
+//! waits.
 //!
-//! This module must never touch a cgroup itself, and knows nothing of pods.
+//! This module must never touch a cgroup itself, and knows nothing about pods.
 
 mod slice;
 

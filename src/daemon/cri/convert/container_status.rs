@@ -1,4 +1,4 @@
-//! Containers outwards: what List and Status say.
+//! Converts containers to the messages of the List and Status calls.
 
 use cri_api::runtime::v1 as cri;
 

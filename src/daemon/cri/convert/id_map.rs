@@ -33,7 +33,7 @@ fn ranges(field: &str, mappings: &[cri::IdMapping]) -> Result<Vec<IdRange>, Fiel
         return Err(FieldError::invalid(
             field,
             mappings.len(),
-            "the kernel takes 340 ranges at most",
+            "give at most 340 ranges, which is the limit of the kernel",
         ));
     }
     let range = |(index, mapping): (usize, &cri::IdMapping)| {

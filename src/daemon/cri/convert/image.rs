@@ -1,4 +1,4 @@
-//! Image references and registry credentials inwards, images outwards.
+//! Converts image references and registry credentials of requests, and images to messages.
 
 use cri_api::runtime::v1 as cri;
 

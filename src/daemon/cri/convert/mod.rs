@@ -1,13 +1,12 @@
-//! CRI messages ⇄ domain values. Pure and total.
+//! Converts CRI messages to domain values and back, with pure functions that never panic.
 //!
-//! Inwards every field of a request is either carried over or refused by a [`FieldError`] that names the
-//! path of the field (`config.linux.security_context.namespace_options.pid`), what it holds and what to do.
-//! Fields for Windows are the only ones that are passed over. Outwards every value has a message. Fields that are newer
-//! than the proto cannot be seen here, since decoding leaves them out: clients have to look at the features in
-//! Status before they send one, as kubelets do.
+//! Every field of a request is either converted or refused by a [`FieldError`], which names the path of the field
+//! (`config.linux.security_context.namespace_options.pid`), its value and what is allowed. Only fields for Windows
+//! are ignored. Fields that are newer than the proto are lost in decoding: clients have to look at the features in
+//! Status before they send such a field, as kubelets do.
 //!
-//! What this module must never do: look at the machine, ask another module for state, or panic on what a
-//! client sent. Enum numbers of a message are not trusted: an unknown one is refused, not taken for zero.
+//! This module must never look at the machine, ask another module for state, or panic on what a client sent. An
+//! unknown number of an enum is refused; it is not taken for zero.
 
 mod container;
 mod container_status;

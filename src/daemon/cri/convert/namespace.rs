@@ -202,7 +202,7 @@ fn one_with_root(field: &str, ranges: &[IdRange]) -> Result<(), FieldError> {
         [one] => Err(FieldError::invalid(
             format!("{field}[0].container_id"),
             one.inside,
-            "a user namespace needs container id 0: let the range begin there",
+            "a user namespace needs container id 0; let the range begin there",
         )),
         _ => Err(FieldError::invalid(
             field,

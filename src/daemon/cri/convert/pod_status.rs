@@ -1,4 +1,4 @@
-//! Pods outwards: what List and Status say.
+//! Converts pods to the messages of the List and Status calls.
 
 use cri_api::runtime::v1 as cri;
 

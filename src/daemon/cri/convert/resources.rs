@@ -1,4 +1,4 @@
-//! Resource limits, inwards and as statuses echo them.
+//! Converts resource limits of requests, and back for statuses.
 
 use cri_api::runtime::v1 as cri;
 

@@ -255,7 +255,7 @@ fn seccomp(
 
 /// Fields that only a profile of type OCI has.
 fn no_pulled_profile(field: &str, profile: &cri::SecurityProfile) -> Result<(), FieldError> {
-    let remedy = "it belongs to profile_type OCI (3); leave it out";
+    let remedy = "the field is only for profile_type OCI (3); leave it out";
     if !profile.oci_ref.is_empty() {
         let field = format!("{field}.oci_ref");
         return Err(FieldError::invalid(field, &profile.oci_ref, remedy));
@@ -277,7 +277,7 @@ fn pulled_profile(
         return Err(FieldError::missing(format!("{field}.oci_ref"), remedy));
     }
     if !profile.localhost_ref.is_empty() {
-        let remedy = "it belongs to profile_type Localhost (2); leave it out";
+        let remedy = "the field is only for profile_type Localhost (2); leave it out";
         let field = format!("{field}.localhost_ref");
         return Err(FieldError::invalid(field, &profile.localhost_ref, remedy));
     }
@@ -299,7 +299,7 @@ fn base_profile(
     match BaseType::try_from(base.r#type) {
         Ok(BaseType::RuntimeDefault) if base.localhost_ref.is_empty() => Ok(None),
         Ok(BaseType::RuntimeDefault) => {
-            let remedy = "it belongs to a base of type Localhost (1); leave it out";
+            let remedy = "the field is only for a base of type Localhost (1); leave it out";
             Err(FieldError::invalid(file, &base.localhost_ref, remedy))
         }
         Ok(BaseType::Localhost) => {

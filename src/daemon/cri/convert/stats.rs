@@ -1,4 +1,4 @@
-//! Statistics outwards. What the kernel does not provide is left out, not zero.
+//! Converts statistics to messages. A figure that the kernel does not provide is left out, not zero.
 
 use std::path::Path;
 use std::time::UNIX_EPOCH;

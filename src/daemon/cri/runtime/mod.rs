@@ -1,7 +1,7 @@
-//! CRI `RuntimeService`: the handlers, by what they are about.
+//! Handlers of the CRI's `RuntimeService`, in a module for each subject.
 //!
-//! The trait is one, so its methods are all here; each is a line that hands over to `pods`, `containers`,
-//! `streaming`, `stats`, `metrics`, `events` or `node`. What is not here answers UNIMPLEMENTED.
+//! The trait has all methods, so all of them are listed here. Each calls a function of `pods`, `containers`,
+//! `streaming`, `stats`, `metrics`, `events` or `node`. Methods that are not listed answer UNIMPLEMENTED.
 
 mod containers;
 mod events;

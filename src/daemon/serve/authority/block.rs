@@ -1,15 +1,16 @@
-//! A header block (HPACK, RFC 7541) with another value for `:authority`.
+//! Replaces `:authority` in a header block (HPACK, RFC 7541).
 //!
-//! The block is not decoded: its representations are walked over, and only `:authority` is exchanged where it is not
-//! `localhost`. The exchanged one goes into no table. So the server's dynamic table lacks some of the entries that
-//! the client counts, and what the client says of the older ones is counted anew:
+//! The block is not decoded. Its representations are walked, and only an `:authority` other than `localhost` is
+//! replaced. The replacement goes into no table. So the server's dynamic table lacks some of the client's entries,
+//! and the client's indexes of older entries are renumbered:
 //!
 //! ```text
 //!   client    62 :authority=/run/x   63 user-agent=a   64 :authority=/run/y   65 grpc-timeout=1S
 //!   server            (h)            62 user-agent=a           (h)            63 grpc-timeout=1S
 //! ```
 //!
-//! The server's table is never the fuller one, so it drops no entry that the client still refers to.
+//! The server's table never has more entries than the client's, so it drops no entry to which the client still
+//! refers.
 
 /// The replacement of an authority: a literal that goes into no table, with the name of entry 1 and a host of one
 /// letter.

@@ -1,4 +1,4 @@
-//! The frames of a client (RFC 9113), with another authority in their header blocks.
+//! Passes on the frames of a client (RFC 9113), with the authority in their header blocks replaced.
 
 use super::block::{Table, rewrite};
 

@@ -1,11 +1,11 @@
 //! Clients that name the socket's path as the authority of their requests.
 //!
-//! Over a unix socket there is no host to name, and clients fill `:authority` with what they have: the path with its
-//! slashes or with percent signs for them, nothing at all, a name with an underscore (grpc-go with a dialer of its
-//! own, grpc-java, older Python). The servers of containerd and CRI-O do not look at it. Ours parses it as a host and
-//! answers such requests with PROTOCOL_ERROR (hyperium/h2#487), with no setting for it. So the head of each request is
-//! read, and an authority that is not `localhost`, as kubelet and crictl say, is exchanged, which nobody reads. Each
-//! request may name another one: a proxy brings those of several clients over one connection.
+//! A unix socket has no host name, and clients fill `:authority` with something else: the path with its slashes or
+//! with percent signs for them, nothing at all, a name with an underscore (grpc-go with a dialer of its own,
+//! grpc-java, older Python). The servers of containerd and CRI-O ignore it. h2 parses it as a host and answers such
+//! requests with PROTOCOL_ERROR (hyperium/h2#487), without a setting for it. So this module reads the head of each
+//! request and replaces every authority other than `localhost`, which kubelet and crictl send. Requests of one
+//! connection may have different authorities, because a proxy can carry several clients.
 //!
 //! ```text
 //!   client ──▶ Client ── HTTP/2 ──▶ Filter, rewrite ──┐

@@ -1,8 +1,8 @@
 //! The configuration file: TOML, with drop-ins.
 //!
-//! Every key has a default, so there need not be a file at all. `config.d/*.toml` beside the file are merged
-//! over it in the order of their names: tables key by key, everything else as a whole. A key that is not
-//! known and a value of the wrong type are errors with file and line. Nothing here has side effects.
+//! Every key has a default, so that no file is needed. Files in `config.d/*.toml` beside the file are merged over it
+//! in the order of their names: tables key by key, everything else as a whole. An unknown key and a value of the
+//! wrong type are errors with file and line. Reading the configuration has no side effects.
 
 mod check;
 mod experiments;

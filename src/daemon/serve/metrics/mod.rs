@@ -1,8 +1,9 @@
-//! The daemon's own metrics over HTTP, for Prometheus: what it owes, what it runs. Off unless configured.
+//! The daemon's own metrics over HTTP, for Prometheus: pods, images and debts. The server is off unless it is
+//! configured.
 //!
-//! A connection is one request: `GET /metrics`. It is served from what memory has, so a scrape costs nothing
-//! that pods could feel. What this must never do is to tell anything of a pod's content: whoever reaches the
-//! address reads it.
+//! A connection has one request: `GET /metrics`. The answer is made from memory, so that a scrape does not disturb
+//! pods. The metrics must never contain anything of a pod's content, because everybody who reaches the address can
+//! read them.
 
 mod server;
 mod text;

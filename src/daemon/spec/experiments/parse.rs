@@ -1,4 +1,4 @@
-//! From annotations to [`Experiments`].
+//! Parses annotations into [`Experiments`].
 
 use std::collections::BTreeMap;
 

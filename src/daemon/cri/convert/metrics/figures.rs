@@ -1,4 +1,4 @@
-//! The tables of metrics: what each is called and where it is read from.
+//! The tables of metrics: the name, help and source of each figure.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The messages: descriptors of all metrics, and metrics of a pod.
+//! Makes the messages: descriptors of all metrics, and the metrics of a pod.
 
 use cri_api::runtime::v1 as cri;
 

@@ -1,13 +1,13 @@
-//! Metrics outwards, under the names that cAdvisor has for them, so that dashboards made for it go on working.
+//! Converts metrics to messages, under the names of cAdvisor, so that dashboards made for cAdvisor keep working.
 //!
 //! ```text
 //!   figures: name, help, kind ──┬──▶ descriptors
 //!                               └──▶ with a reading ──▶ metrics
 //! ```
 //!
-//! Descriptors and metrics come from the same tables, so no metric is without its descriptor. A figure that
-//! the kernel does not give is left out, never made up. Fractions are there twice: whole for consumers that
-//! know nothing else, and exact.
+//! Descriptors and metrics come from the same tables, so that each metric has its descriptor. A figure that the
+//! kernel does not provide is left out. Fractions are sent twice: as a whole number for consumers that know nothing
+//! else, and exactly.
 
 mod figures;
 mod message;
