@@ -22,6 +22,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 
+mod annotations;
 mod args;
 mod attach;
 mod connect;

@@ -3,14 +3,13 @@
 use clap::Args;
 use cri_api::runtime::v1 as cri;
 
+use super::annotations::GRACE_ANNOTATION;
 use super::connect::Daemon;
 use super::exit::FailureKind;
 use super::failure::VerbError;
 use super::out;
 use super::refusal::Refusal;
-use super::run::{
-    GRACE_ANNOTATION, GRACE_SECONDS, RemovalError, RootArgs, remove_pod, stop_container, stop_pod,
-};
+use super::run::{GRACE_SECONDS, RemovalError, RootArgs, remove_pod, stop_container, stop_pod};
 use super::select::{self, SelectError, Target};
 
 /// Arguments of `stop`.

@@ -10,12 +10,12 @@ use super::arguments::LogsArgs;
 use super::logs_error::LogsError;
 use super::print::Heads;
 use super::source::{ReadError, Source};
+use crate::annotations::RESTART_ANNOTATION;
 use crate::connect::Daemon;
 use crate::inspect::container_status;
 use crate::out;
 use crate::out::style::PALETTE;
 use crate::refusal::Refusal;
-use crate::run::RESTART_ANNOTATION;
 use crate::select::{self, Target};
 
 /// How long others are waited for when everything has ended: those that start after init containers, or what

@@ -9,12 +9,8 @@ use cri_api::runtime::v1 as cri;
 
 use super::manifest::{Needed, NeededKind, log_directory_name};
 use super::roots::RootArgs;
+use crate::annotations::DIRECTORIES_ANNOTATION;
 use holdfast_disk::{Dir, DirError, FileName, FileNameError};
-use holdfast_kernel::domain;
-
-/// Annotation with the absolute paths of a pod's directories, a line each: they may be below other roots than
-/// those of the command that removes the pod.
-pub(super) const DIRECTORIES_ANNOTATION: &str = concat!(domain!(), "/directories");
 
 /// Why a directory of a pod cannot be made or deleted.
 #[derive(Debug, thiserror::Error)]

@@ -29,7 +29,6 @@ mod start;
 
 pub(crate) use arguments::RunArgs;
 pub(crate) use keep::{KeepArgs, keep};
-pub(crate) use manifest::{GRACE_ANNOTATION, RESTART_ANNOTATION};
 pub(crate) use prepare::{GRACE_SECONDS, prepare};
 pub(crate) use removal::{RemovalError, remove_pod, stop_container, stop_pod};
 pub(crate) use roots::RootArgs;

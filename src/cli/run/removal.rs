@@ -4,8 +4,8 @@ use cri_api::runtime::v1 as cri;
 
 use super::directories::{DirectoryError, delete};
 use super::drive::ask_to_stop;
-use super::manifest::MANIFEST_ANNOTATION;
 use super::roots::RootArgs;
+use crate::annotations::MANIFEST_ANNOTATION;
 use crate::connect::Daemon;
 use crate::refusal::Refusal;
 use crate::select;

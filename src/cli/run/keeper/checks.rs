@@ -1,59 +1,6 @@
 //! What the results of a container's probes amount to.
 
-use std::time::Duration;
-
-use super::Passed;
-
-/// Which probe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ProbeKind {
-    /// Has to pass once before the others begin.
-    Startup,
-    /// Says whether the container can do its work.
-    Readiness,
-    /// A container that fails it is stopped, and restarted by its policy.
-    Liveness,
-}
-
-impl ProbeKind {
-    /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::Startup, Self::Readiness, Self::Liveness];
-}
-
-/// Pace and thresholds of a probe.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Probe {
-    /// Wait before the first one: after the start, or after the startup probe has passed.
-    pub delay: Duration,
-    /// Wait between two.
-    pub period: Duration,
-    /// So many failures in a row count.
-    pub failures: u32,
-    /// So many successes in a row count.
-    pub successes: u32,
-}
-
-/// The probes of a container.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Probes {
-    /// `startupProbe`.
-    pub startup: Option<Probe>,
-    /// `readinessProbe`.
-    pub readiness: Option<Probe>,
-    /// `livenessProbe`.
-    pub liveness: Option<Probe>,
-}
-
-impl Probes {
-    /// One of them.
-    pub(crate) fn get(&self, kind: ProbeKind) -> Option<&Probe> {
-        match kind {
-            ProbeKind::Startup => self.startup.as_ref(),
-            ProbeKind::Readiness => self.readiness.as_ref(),
-            ProbeKind::Liveness => self.liveness.as_ref(),
-        }
-    }
-}
+use super::probe::{Passed, ProbeKind, Probes};
 
 /// Where the probes of a running container stand.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,8 +1,11 @@
 //! The machine: one pod, its containers, and what follows from each event.
 
-use super::checks::{Checks, ProbeKind, Verdict};
+use super::checks::{Checks, Verdict};
+use super::container::{Index, Kept, Role, Seen, SeenState};
+use super::event::{Action, Event, News, Outcome, Wait};
+use super::exit::Exit;
+use super::probe::{Passed, ProbeKind};
 use super::restart::Backoff;
-use super::{Action, Event, Exit, Index, Kept, News, Passed, Role, Seen, SeenState, Wait};
 
 /// Where a container is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,19 +42,6 @@ pub(super) enum Phase {
         /// Exit code.
         code: Option<i32>,
     },
-}
-
-/// How it ended with a pod.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// All containers have succeeded.
-    Succeeded,
-    /// A container has failed for good.
-    Failed,
-    /// Somebody stopped it.
-    Stopped,
-    /// The sandbox is not ready any more, or there is none.
-    Gone,
 }
 
 /// Where a pod is.

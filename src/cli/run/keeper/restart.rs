@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Exit;
+use super::exit::Exit;
 
 /// The first wait. The restart after the first exit comes at once.
 const FIRST: Duration = Duration::from_secs(10);

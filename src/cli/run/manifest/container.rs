@@ -1,43 +1,22 @@
 //! One container of a manifest as a CRI configuration, with the defaults that a kubelet would send.
 
-use std::collections::HashMap;
-
 use cri_api::runtime::v1 as cri;
 use holdfast_kernel::domain;
 
 use super::environment::environment;
 use super::expand::expand;
+use super::manifest_error::ManifestError;
 use super::mount::mounts;
-use super::plan::{Known, PlannedContainer, PullPolicy, Restarts};
-use super::schema::{self, Container, Manifest, PodSpec};
+use super::planned::{PlannedContainer, Restarts};
+use super::pod::Pod;
+use super::pull::pull_policy;
+use super::schema::{self, Container, PodSpec};
 use super::security::security;
-use super::volume::Volumes;
-use super::{ManifestError, probe, quantity};
+use super::{probe, quantity};
 use crate::run::keeper::{Kept, Restart, Role};
 
 /// The limit on processes: not a resource of Kubernetes, so its name has our domain.
 const PIDS: &str = concat!(domain!(), "/pids");
-
-/// What all containers of a pod have in common.
-#[derive(Debug)]
-pub(super) struct Pod<'a> {
-    /// All that was written.
-    pub manifest: &'a Manifest,
-    /// Its spec.
-    pub spec: &'a PodSpec,
-    /// What the manifest cannot know.
-    pub known: &'a Known,
-    /// Name, namespace and uid.
-    pub metadata: &'a cri::PodSandboxMetadata,
-    /// Namespaces of the pod.
-    pub namespaces: cri::NamespaceOption,
-    /// Volumes by name.
-    pub volumes: Volumes,
-    /// Labels of the pod.
-    pub labels: HashMap<String, String>,
-    /// Restart policy of the pod.
-    pub restarts: Restarts,
-}
 
 /// Plans a container.
 pub(super) fn plan(
@@ -147,20 +126,6 @@ fn config(
             .collect(),
         ..Default::default()
     })
-}
-
-/// When to pull an image.
-pub(super) fn pull_policy(field: &str, policy: Option<&str>) -> Result<PullPolicy, ManifestError> {
-    match policy {
-        None | Some("IfNotPresent") => Ok(PullPolicy::IfNotPresent),
-        Some("Always") => Ok(PullPolicy::Always),
-        Some("Never") => Ok(PullPolicy::Never),
-        Some(other) => Err(ManifestError::field(
-            field,
-            other,
-            "give IfNotPresent, Always or Never",
-        )),
-    }
 }
 
 fn resources(

@@ -1,8 +1,8 @@
 //! Environment variables: values, and fields of the pod.
 
-use super::ManifestError;
-use super::container::Pod;
 use super::expand::expand;
+use super::manifest_error::ManifestError;
+use super::pod::Pod;
 use super::schema::Container;
 
 /// The variables of a container in order.

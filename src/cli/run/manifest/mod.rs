@@ -12,61 +12,26 @@
 mod container;
 mod environment;
 mod expand;
+mod manifest_error;
 mod mount;
+mod name;
 mod plan;
+mod planned;
+mod pod;
 mod probe;
+mod pull;
 mod quantity;
 mod schema;
 mod security;
+mod start_order;
 mod users;
 mod volume;
 
-pub(crate) use plan::{
-    GRACE_ANNOTATION, Known, MANIFEST_ANNOTATION, PlannedContainer, PodPlan, PullPolicy,
-    RESTART_ANNOTATION, Roots, log_directory_name,
-};
+pub(super) use manifest_error::ManifestError;
+pub(super) use name::log_directory_name;
+pub(super) use planned::{Known, Needed, NeededKind, PlannedContainer, PodPlan, PullPolicy, Roots};
 pub(super) use probe::Check;
 pub(super) use schema::Manifest;
-pub(super) use volume::{Needed, NeededKind};
-
-/// Why a manifest cannot become a pod.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ManifestError {
-    /// The text is no manifest of the subset; the cause names field, line and column.
-    #[error("the manifest cannot be read")]
-    Syntax(#[source] serde_yaml_ng::Error),
-    /// The text has no document or several of them.
-    #[error("the file has {0} documents; give one Pod a file")]
-    Documents(usize),
-    /// The document is something other than a Pod.
-    #[error("the file describes {kind:?} ({version:?}); only kind Pod of apiVersion v1 is run")]
-    Kind {
-        /// Its kind.
-        kind: String,
-        /// Its apiVersion.
-        version: String,
-    },
-    /// A field has a value that cannot be used.
-    #[error("{field}: {value:?} is not possible; {remedy}")]
-    Field {
-        /// Path of the field.
-        field: String,
-        /// Its value.
-        value: String,
-        /// What to do.
-        remedy: &'static str,
-    },
-}
-
-impl ManifestError {
-    fn field(field: impl Into<String>, value: impl ToString, remedy: &'static str) -> Self {
-        Self::Field {
-            field: field.into(),
-            value: value.to_string(),
-            remedy,
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;

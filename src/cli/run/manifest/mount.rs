@@ -1,13 +1,66 @@
-//! Where containers have the pod's volumes.
+//! Where containers have the pod's volumes, and how they may use them.
 
 use std::path::Path;
 
 use cri_api::runtime::v1::{self as cri, MountPropagation};
 
-use super::ManifestError;
-use super::container::Pod;
+use super::manifest_error::ManifestError;
+use super::pod::{Pod, Source};
 use super::schema::{self, Container};
-use super::volume::Source;
+
+/// How a container may use a mounted volume. [`Access::of`] alone checks the fields that say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// The container reads and writes; the propagation says which later mounts it shares with the host.
+    ReadWrite(MountPropagation),
+    /// The container only reads the volume itself; mounts below it may be writable.
+    ReadOnly(MountPropagation),
+    /// The container only reads, in mounts below the volume too.
+    RecursiveReadOnly,
+}
+
+impl Access {
+    /// Reads `readOnly`, `recursiveReadOnly` and `mountPropagation` of a mount of this volume. An image is read-only
+    /// whatever the mount says.
+    fn of(
+        field: &str,
+        mount: &schema::VolumeMount,
+        volume: &Source,
+    ) -> Result<Self, ManifestError> {
+        let read_only = mount.read_only || matches!(volume, Source::Image(_));
+        let propagation = propagation(field, mount)?;
+        let recursive = recursive(field, mount)?;
+        let field = format!("{field}.recursiveReadOnly");
+        match (read_only, recursive, propagation) {
+            (false, false, propagation) => Ok(Self::ReadWrite(propagation)),
+            (true, false, propagation) => Ok(Self::ReadOnly(propagation)),
+            (true, true, MountPropagation::PropagationPrivate) => Ok(Self::RecursiveReadOnly),
+            (false, true, _) => {
+                let remedy = "set readOnly: true as well";
+                Err(ManifestError::field(field, "Enabled", remedy))
+            }
+            (true, true, _) => {
+                let remedy = "leave mountPropagation out, or set it to None";
+                Err(ManifestError::field(field, "Enabled", remedy))
+            }
+        }
+    }
+
+    /// Writes the access into a mount of the CRI.
+    fn apply(self, mount: cri::Mount) -> cri::Mount {
+        let (readonly, recursive_read_only, propagation) = match self {
+            Self::ReadWrite(propagation) => (false, false, propagation),
+            Self::ReadOnly(propagation) => (true, false, propagation),
+            Self::RecursiveReadOnly => (true, true, MountPropagation::PropagationPrivate),
+        };
+        cri::Mount {
+            readonly,
+            recursive_read_only,
+            propagation: propagation.into(),
+            ..mount
+        }
+    }
+}
 
 /// Where a container has the pod's volumes.
 pub(super) fn mounts(
@@ -21,13 +74,10 @@ pub(super) fn mounts(
             let remedy = "spec.volumes has no such volume";
             ManifestError::field(format!("{field}.name"), &mount.name, remedy)
         })?;
-        let common = cri::Mount {
+        let common = Access::of(&field, mount, volume)?.apply(cri::Mount {
             container_path: mount.mount_path.clone(),
-            readonly: mount.read_only,
-            recursive_read_only: recursive(&field, mount)?,
-            propagation: propagation(&field, mount)?.into(),
             ..Default::default()
-        };
+        });
         match volume {
             Source::Host(path) => host(&field, mount, path, (common, pod)),
             Source::Image(reference) => Ok(image(mount, reference, common)),
@@ -65,7 +115,7 @@ fn host(
     })
 }
 
-/// An image, always read-only.
+/// Mounts an image, or the part of it that the mount names.
 fn image(mount: &schema::VolumeMount, reference: &str, common: cri::Mount) -> cri::Mount {
     cri::Mount {
         image: Some(cri::ImageSpec {
@@ -74,7 +124,6 @@ fn image(mount: &schema::VolumeMount, reference: &str, common: cri::Mount) -> cr
             ..Default::default()
         }),
         image_sub_path: mount.sub_path.clone(),
-        readonly: true,
         ..common
     }
 }

@@ -1,115 +1,18 @@
 //! From a manifest to the requests that run it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 
 use cri_api::runtime::v1::{self as cri, NamespaceMode};
-use holdfast_kernel::domain;
 
-use super::container::{self, Pod};
+use super::manifest_error::ManifestError;
+use super::name::{log_directory_name, plain};
+use super::planned::{Known, Needed, PodPlan, Restarts};
+use super::pod::Pod;
 use super::probe::Checks;
-use super::schema::{Container, Manifest, PodSecurityContext, PodSpec};
-use super::volume::{self, Needed};
-use super::{ManifestError, security, users};
-use crate::run::keeper::{Kept, Restart, Role};
-
-/// Annotation on pods that were made from a manifest: only their directories are deleted with them.
-pub(crate) const MANIFEST_ANNOTATION: &str = concat!(domain!(), "/manifest");
-/// Annotation with the restart policy of the manifest: whoever follows a log wants to know whether it goes on.
-pub(crate) const RESTART_ANNOTATION: &str = concat!(domain!(), "/restart-policy");
-/// Annotation with the grace period of the manifest in seconds.
-pub(crate) const GRACE_ANNOTATION: &str = concat!(domain!(), "/grace-seconds");
-
-/// Where directories of pods are made.
-#[derive(Debug, Clone)]
-pub(crate) struct Roots {
-    /// Logs, a directory a pod.
-    pub logs: PathBuf,
-    /// `emptyDir` volumes, a directory a pod.
-    pub volumes: PathBuf,
-    /// `emptyDir` volumes in memory, a directory a pod.
-    pub memory_volumes: PathBuf,
-}
-
-/// What a manifest cannot know of its pod.
-#[derive(Debug, Clone)]
-pub(crate) struct Known {
-    /// The pod's uid when the manifest has none.
-    pub uid: String,
-    /// Where its directories are.
-    pub roots: Roots,
-    /// Name of this machine.
-    pub node_name: String,
-    /// Addresses of the pod; none before it has some.
-    pub pod_ips: Vec<String>,
-}
-
-/// When containers are started again: `restartPolicy` of the pod.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Restarts {
-    /// However they ended.
-    Always,
-    /// When they failed.
-    OnFailure,
-    /// Not at all.
-    Never,
-}
-
-/// When to pull an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PullPolicy {
-    /// When it is missing.
-    IfNotPresent,
-    /// Every time.
-    Always,
-    /// Never: it has to be there.
-    Never,
-}
-
-/// An image that is needed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PlannedImage {
-    /// Its reference.
-    pub reference: String,
-    /// When to pull it.
-    pub pull: PullPolicy,
-}
-
-/// A container to be made.
-#[derive(Debug, Clone)]
-pub(crate) struct PlannedContainer {
-    /// The request's configuration, of attempt 0.
-    pub config: cri::ContainerConfig,
-    /// When to pull its image.
-    pub pull: PullPolicy,
-    /// Refuse to run it as root.
-    pub non_root: bool,
-    /// What the keeper knows of it.
-    pub kept: Kept,
-    /// Name of the container whose pid namespace it joins.
-    pub target: Option<String>,
-    /// What its probes do.
-    pub checks: Checks,
-    /// Command after the start.
-    pub post_start: Option<Vec<String>>,
-    /// Command before the stop.
-    pub pre_stop: Option<Vec<String>>,
-}
-
-/// Everything that `holdfast run` asks of the daemon.
-#[derive(Debug, Clone)]
-pub(crate) struct PodPlan {
-    /// The sandbox.
-    pub sandbox: cri::PodSandboxConfig,
-    /// Runtime handler.
-    pub runtime_handler: String,
-    /// The containers, in the order of starting: init containers and sidecars, then the others.
-    pub containers: Vec<PlannedContainer>,
-    /// Images of volumes.
-    pub images: Vec<PlannedImage>,
-    /// What to make before.
-    pub needed: Vec<Needed>,
-}
+use super::schema::{Container, Manifest, NameValue, PodSecurityContext, PodSpec};
+use super::{container, security, users, volume};
+use crate::annotations::{GRACE_ANNOTATION, MANIFEST_ANNOTATION, RESTART_ANNOTATION};
+use crate::run::keeper::{Restart, Role};
 
 impl PodPlan {
     /// Plans a manifest.
@@ -176,45 +79,6 @@ fn sandbox(pod: &Pod<'_>, log_directory: &str) -> Result<cri::PodSandboxConfig, 
     })
 }
 
-impl PodSpec {
-    /// The containers in the order of starting, with their fields and what they are for.
-    pub(super) fn in_order(&self) -> Result<Vec<(String, &Container, Role)>, ManifestError> {
-        let mut all = Vec::new();
-        for (index, container) in self.init_containers.iter().enumerate() {
-            let field = format!("spec.initContainers[{index}]");
-            let role = match container.restart_policy.as_deref() {
-                None => Role::Init,
-                Some("Always") => Role::Sidecar,
-                Some(other) => {
-                    let field = format!("{field}.restartPolicy");
-                    let remedy = "give Always for a sidecar, or nothing";
-                    return Err(ManifestError::field(field, other, remedy));
-                }
-            };
-            all.push((field, container, role));
-        }
-        for (index, container) in self.containers.iter().enumerate() {
-            let field = format!("spec.containers[{index}]");
-            if let Some(policy) = &container.restart_policy {
-                let field = format!("{field}.restartPolicy");
-                let remedy = "only init containers have one of their own: use spec.restartPolicy";
-                return Err(ManifestError::field(field, policy, remedy));
-            }
-            all.push((field, container, Role::App));
-        }
-        for (index, container) in self.ephemeral_containers.iter().enumerate() {
-            let field = format!("spec.ephemeralContainers[{index}]");
-            all.push((field, container, Role::Ephemeral));
-        }
-        Ok(all)
-    }
-}
-
-/// `NAMESPACE_NAME_UID`: what the kubelet calls a pod's log directory.
-pub(crate) fn log_directory_name(metadata: &cri::PodSandboxMetadata) -> String {
-    format!("{}_{}_{}", metadata.namespace, metadata.name, metadata.uid)
-}
-
 fn restarts(spec: &PodSpec) -> Result<Restarts, ManifestError> {
     match spec.restart_policy.as_deref() {
         None | Some("Always") => Ok(Restarts::Always),
@@ -225,17 +89,6 @@ fn restarts(spec: &PodSpec) -> Result<Restarts, ManifestError> {
             Err(ManifestError::field("spec.restartPolicy", other, remedy))
         }
     }
-}
-
-/// A name that can be part of a directory's name: DNS label characters and dots.
-pub(super) fn plain(field: &str, text: &str) -> Result<String, ManifestError> {
-    let fits =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
-    if text.is_empty() || text.len() > 253 || !text.bytes().all(fits) || text.starts_with('.') {
-        let remedy = "give lower-case letters, digits, hyphens and dots";
-        return Err(ManifestError::field(field, text, remedy));
-    }
-    Ok(text.to_owned())
 }
 
 fn metadata(manifest: &Manifest, uid: &str) -> Result<cri::PodSandboxMetadata, ManifestError> {
@@ -323,7 +176,7 @@ fn dns(spec: &PodSpec) -> Result<Option<cri::DnsConfig>, ManifestError> {
     }
 }
 
-fn dns_option(option: &super::schema::NameValue) -> String {
+fn dns_option(option: &NameValue) -> String {
     match &option.value {
         Some(value) => format!("{}:{value}", option.name),
         None => option.name.clone(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ManifestError;
+use super::manifest_error::ManifestError;
 use super::schema::{self, Container, PortRef};
 use crate::run::keeper::{Probe, ProbeKind, Probes, Role};
 

@@ -1,6 +1,6 @@
 //! Quantities of the Kubernetes API: `500m`, `64Mi`, `1.5`, `2e3`.
 
-use super::ManifestError;
+use super::manifest_error::ManifestError;
 use super::schema::Amount;
 
 /// Units and what they multiply by, in thousandths so that `m` is whole.

@@ -3,8 +3,8 @@
 use cri_api::runtime::v1::security_profile::ProfileType;
 use cri_api::runtime::v1::{self as cri, SupplementalGroupsPolicy};
 
-use super::ManifestError;
-use super::container::Pod;
+use super::manifest_error::ManifestError;
+use super::pod::Pod;
 use super::schema::{self, Container, Profile};
 
 /// What the kubelet hides below /proc and /sys unless procMount is Unmasked.

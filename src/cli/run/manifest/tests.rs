@@ -337,6 +337,24 @@ fn values_of_pods_that_cannot_be_kept_are_refused_by_field() {
 }
 
 #[test]
+fn a_mount_that_is_recursively_read_only_is_read_only_and_private() {
+    let mount = |flags: &str| {
+        container(&format!(
+            "    volumeMounts: [{{name: v, mountPath: /v, recursiveReadOnly: Enabled{flags}}}]\n  \
+             volumes: [{{name: v, emptyDir: {{}}}}]\n"
+        ))
+    };
+    for flags in ["", ", readOnly: true, mountPropagation: HostToContainer"] {
+        let found = error(&mount(flags));
+        let field = "spec.containers[0].volumeMounts[0].recursiveReadOnly";
+        assert!(found.starts_with(field), "{found:?} does not name {field}");
+    }
+    let planned = plan(&mount(", readOnly: true")).unwrap();
+    let mount = &planned.containers[0].config.mounts[0];
+    assert!(mount.readonly && mount.recursive_read_only);
+}
+
+#[test]
 fn probes_have_the_kubelets_defaults() {
     let plan = plan(&container(
         "    ports: [{name: web, containerPort: 8080}]\n    livenessProbe: {httpGet: {port: web}}\n",

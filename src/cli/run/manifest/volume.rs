@@ -1,62 +1,15 @@
 //! Volumes: what they are, and what has to be made for them.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::ManifestError;
-use super::container::pull_policy;
-use super::plan::{PlannedImage, Roots, plain};
+use super::manifest_error::ManifestError;
+use super::name::plain;
+use super::planned::{Needed, NeededKind, PlannedImage, Roots};
+use super::pod::{Source, Volumes};
+use super::pull::pull_policy;
 use super::schema::{EmptyDir, HostPath, PodSecurityContext, PodSpec, Volume};
-
-/// Something that has to exist before the pod runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Needed {
-    /// Its path.
-    pub path: PathBuf,
-    /// What it is.
-    pub kind: NeededKind,
-}
-
-/// What is needed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum NeededKind {
-    /// A directory.
-    Directory {
-        /// Permission bits of a new one.
-        mode: u32,
-        /// Group of a new one, when it is not the caller's.
-        group: Option<u32>,
-    },
-    /// A file, empty when it is new.
-    File,
-}
-
-impl Needed {
-    /// A directory that everybody may read.
-    pub(super) fn plain_directory(path: PathBuf) -> Self {
-        Self {
-            path,
-            kind: NeededKind::Directory {
-                mode: 0o755,
-                group: None,
-            },
-        }
-    }
-}
-
-/// What a volume's mounts show.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Source {
-    /// A path of the host.
-    Host(PathBuf),
-    /// An image.
-    Image(String),
-}
-
-/// Volumes of the pod by name.
-pub(super) type Volumes = BTreeMap<String, Source>;
 
 /// What a pod's volumes come to.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::NameValue;
+use super::name_value::NameValue;
 
 /// `Probe`. Exactly one of `exec`, `httpGet` and `tcpSocket` has to be there.
 #[derive(Debug, Clone, Deserialize)]

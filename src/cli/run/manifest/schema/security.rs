@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::NameValue;
+use super::name_value::NameValue;
 
 /// `PodSecurityContext`.
 #[derive(Debug, Clone, Default, Deserialize)]

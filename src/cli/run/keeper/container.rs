@@ -1,0 +1,56 @@
+//! A container of a pod: what is known beforehand, and what the daemon shows of it.
+
+use super::exit::Exit;
+use super::probe::Probes;
+use super::restart::Restart;
+
+/// Which container: its place in the order of starting.
+pub(crate) type Index = usize;
+
+/// What a container is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Has to succeed before the next one starts.
+    Init,
+    /// An init container that keeps running: has to have started before the next one starts.
+    Sidecar,
+    /// One of the pod's containers.
+    App,
+    /// Joins a running pod to look at it: nothing waits for it, and nothing follows from how it ends.
+    Ephemeral,
+}
+
+/// What is known of a container beforehand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub role: Role,
+    /// When it is started again.
+    pub restart: Restart,
+    /// Pace and thresholds of its probes.
+    pub probes: Probes,
+}
+
+/// A container as the daemon shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Which one.
+    pub container: Index,
+    /// Which attempt at it.
+    pub attempt: u32,
+    /// How it is.
+    pub state: SeenState,
+}
+
+/// States of containers, as far as they matter here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SeenState {
+    /// Made, not started.
+    Created,
+    /// Running.
+    Running,
+    /// Ended, or removed by somebody.
+    Exited(Exit),
+}

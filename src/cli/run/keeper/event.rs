@@ -1,0 +1,91 @@
+//! What happens to a pod, and what follows from it.
+
+use std::time::Duration;
+
+use super::container::{Index, Seen};
+use super::exit::Exit;
+use super::probe::{Passed, ProbeKind};
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The daemon was looked at. Containers of which nothing new is known may be missing.
+    Seen(Vec<Seen>),
+    /// The sandbox is not ready any more, or there is none.
+    Gone,
+    /// Somebody stops the pod and wants it done in order.
+    StopAsked,
+    /// [`Action::Start`] is done.
+    Started(Index, u32),
+    /// [`Action::Start`] failed, and why.
+    StartFailed(Index, u32, String),
+    /// [`Action::Wait`] is over.
+    Waited(Index, u32, Wait),
+    /// [`Action::Probe`] has passed or not.
+    Probed(Index, u32, ProbeKind, Passed),
+}
+
+/// How it ended with a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// All containers have succeeded.
+    Succeeded,
+    /// A container has failed for good.
+    Failed,
+    /// Somebody stopped it.
+    Stopped,
+    /// The sandbox is not ready any more, or there is none.
+    Gone,
+}
+
+/// What a wait is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// The end of a back-off.
+    Restart,
+    /// The time of a probe.
+    Probe(ProbeKind),
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Make the container with this attempt, start it and run its postStart hook; remove the attempts before the
+    /// previous one.
+    Start(Index, u32),
+    /// Run its preStop hook and stop it. Its end is seen.
+    Stop(Index, u32),
+    /// Run a probe.
+    Probe(Index, u32, ProbeKind),
+    /// Wait.
+    Wait(Index, u32, Wait, Duration),
+    /// Tell people.
+    Tell(News),
+}
+
+/// What people are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum News {
+    /// A container is being started.
+    Starting(Index, u32),
+    /// A container runs.
+    Started(Index, u32),
+    /// A container could not be started, and is tried again after this time.
+    StartFailed(Index, String, Duration),
+    /// A container has ended, and is started again after this time, if at all.
+    Exited(Index, Exit, Option<Duration>),
+    /// The startup probe has passed.
+    StartupPassed(Index),
+    /// The readiness probe has passed.
+    Ready(Index),
+    /// The readiness probe has failed.
+    NotReady(Index),
+    /// A container is stopped because this probe failed too often.
+    Unhealthy(Index, ProbeKind),
+    /// A container is stopped because the pod ends.
+    Stopping(Index),
+    /// All containers have been started.
+    Up,
+    /// The pod is over.
+    Over(Outcome),
+}

@@ -1,0 +1,42 @@
+//! What all containers of a pod have in common.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use cri_api::runtime::v1 as cri;
+
+use super::planned::{Known, Restarts};
+use super::schema::{Manifest, PodSpec};
+
+/// What a volume's mounts show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A path of the host.
+    Host(PathBuf),
+    /// An image.
+    Image(String),
+}
+
+/// Volumes of the pod by name.
+pub(super) type Volumes = BTreeMap<String, Source>;
+
+/// What all containers of a pod have in common.
+#[derive(Debug)]
+pub(super) struct Pod<'a> {
+    /// All that was written.
+    pub manifest: &'a Manifest,
+    /// Its spec.
+    pub spec: &'a PodSpec,
+    /// What the manifest cannot know.
+    pub known: &'a Known,
+    /// Name, namespace and uid.
+    pub metadata: &'a cri::PodSandboxMetadata,
+    /// Namespaces of the pod.
+    pub namespaces: cri::NamespaceOption,
+    /// Volumes by name.
+    pub volumes: Volumes,
+    /// Labels of the pod.
+    pub labels: HashMap<String, String>,
+    /// Restart policy of the pod.
+    pub restarts: Restarts,
+}

@@ -1,0 +1,155 @@
+//! A pod, and reading one from the text of a file.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::super::manifest_error::ManifestError;
+use super::container::Container;
+use super::name_value::NameValue;
+use super::security::PodSecurityContext;
+use super::volume::Volume;
+
+/// A Pod.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Manifest {
+    /// `v1`; checked before the rest is read.
+    #[serde(rename = "apiVersion")]
+    pub _api_version: String,
+    /// `Pod`; checked before the rest is read.
+    #[serde(rename = "kind")]
+    pub _kind: String,
+    /// Name, namespace, labels, annotations.
+    pub metadata: Metadata,
+    /// What to run.
+    pub spec: PodSpec,
+}
+
+/// What a document says it is, before the rest of it is read.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head {
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    kind: String,
+}
+
+impl Manifest {
+    /// Reads one Pod.
+    ///
+    /// # Errors
+    /// [`ManifestError`] for anything but exactly one Pod within the subset.
+    pub(crate) fn parse(text: &str) -> Result<Self, ManifestError> {
+        let documents = serde_yaml_ng::Deserializer::from_str(text)
+            .map(serde_yaml_ng::Value::deserialize)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(ManifestError::Syntax)?;
+        let count = documents
+            .iter()
+            .filter(|document| !document.is_null())
+            .count();
+        if count != 1 {
+            return Err(ManifestError::Documents(count));
+        }
+        if documents.len() == 1 {
+            let head: Head = serde_yaml_ng::from_str(text).map_err(ManifestError::Syntax)?;
+            if head.kind != "Pod" || head.api_version != "v1" {
+                return Err(ManifestError::Kind {
+                    kind: head.kind,
+                    version: head.api_version,
+                });
+            }
+        }
+        // Read from the text once more, not from the value, because only so errors have line numbers.
+        let document = serde_yaml_ng::Deserializer::from_str(text)
+            .zip(&documents)
+            .find(|(_, document)| !document.is_null())
+            .map(|(document, _)| Self::deserialize(document));
+        document
+            .ok_or(ManifestError::Documents(0))?
+            .map_err(ManifestError::Syntax)
+    }
+}
+
+/// `ObjectMeta`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Metadata {
+    /// Name of the pod.
+    pub name: String,
+    /// Namespace; `default` when missing.
+    pub namespace: Option<String>,
+    /// Uid; made from namespace and name when missing, so that running a file twice means one pod.
+    pub uid: Option<String>,
+    /// Labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// `PodSpec`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct PodSpec {
+    /// Host name; the pod's name when missing.
+    pub hostname: Option<String>,
+    /// Network namespace of the host.
+    #[serde(default)]
+    pub host_network: bool,
+    /// Pid namespace of the host.
+    #[serde(default, rename = "hostPID")]
+    pub host_pid: bool,
+    /// IPC namespace of the host.
+    #[serde(default, rename = "hostIPC")]
+    pub host_ipc: bool,
+    /// One pid namespace for all containers.
+    #[serde(default)]
+    pub share_process_namespace: bool,
+    /// `Default` (the host's resolv.conf) or `None` (dnsConfig alone).
+    pub dns_policy: Option<String>,
+    /// Content of resolv.conf.
+    pub dns_config: Option<DnsConfig>,
+    /// `Always` (also when missing), `OnFailure` or `Never`.
+    pub restart_policy: Option<String>,
+    /// Seconds between the stop signal and SIGKILL for `holdfast stop`.
+    pub termination_grace_period_seconds: Option<u32>,
+    /// Runtime handler.
+    pub runtime_class_name: Option<String>,
+    /// Security context of the pod and default for its containers.
+    #[serde(default)]
+    pub security_context: PodSecurityContext,
+    /// `false`: a user namespace for the pod.
+    pub host_users: Option<bool>,
+    /// Containers that have to succeed one after the other before the others start; with restartPolicy Always
+    /// they are sidecars, which keep running.
+    #[serde(default)]
+    pub init_containers: Vec<Container>,
+    /// Containers, started in this order.
+    pub containers: Vec<Container>,
+    /// Containers that join the running pod, for debugging. On a node they are added later; here they are part
+    /// of the manifest and started last.
+    #[serde(default)]
+    pub ephemeral_containers: Vec<Container>,
+    /// Volumes.
+    #[serde(default)]
+    pub volumes: Vec<Volume>,
+}
+
+/// `PodDNSConfig`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct DnsConfig {
+    /// Name servers.
+    #[serde(default)]
+    pub nameservers: Vec<String>,
+    /// Search domains.
+    #[serde(default)]
+    pub searches: Vec<String>,
+    /// Options.
+    #[serde(default)]
+    pub options: Vec<NameValue>,
+}
