@@ -1,4 +1,4 @@
-//! The command line: which verbs there are. What a verb takes stands with the verb.
+//! The command line: the list of verbs. The arguments of a verb stand beside its code.
 
 use std::path::PathBuf;
 
@@ -10,11 +10,11 @@ use super::{
     ps, run, stats, stop, top, tour,
 };
 
-/// Runs pods and looks into them, through the daemon's socket.
+/// Runs pods and shows what they do, through the daemon's socket.
 #[derive(Debug, Parser)]
-#[command(name = "holdfast", version, about = "Runs pods and looks into them", after_help = EXIT_CODES)]
+#[command(name = "holdfast", version, about = "Runs pods and shows what they do", after_help = EXIT_CODES)]
 pub struct Cli {
-    /// Socket of the daemon.
+    /// Path of the daemon's socket.
     #[arg(
         long,
         global = true,
@@ -22,69 +22,69 @@ pub struct Cli {
         default_value = "/run/holdfast/holdfast.sock"
     )]
     pub socket: PathBuf,
-    /// What to do.
+    /// The verb and its arguments.
     #[command(subcommand)]
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 the daemon refused or the operation failed; 2 wrong usage or \
-a manifest that cannot be run; 3 the daemon cannot be reached. `exec`, `attach` and `enter` exit as the command did, and with \
-125 when the command could not be run.";
+const EXIT_CODES: &str = "Exit codes: 0 for success; 1 when the operation failed or the daemon refused it; 2 for wrong usage or a \
+manifest that cannot be run; 3 when the daemon cannot be reached. `exec`, `attach` and `enter` pass on the exit code of \
+the command in the container; `exec` ends with 125 when that command could not be run.";
 
-/// What can be done.
+/// The verbs of the command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run a Kubernetes Pod manifest.
+    /// Run a pod from a Kubernetes manifest.
     Run(run::RunArgs),
-    /// Restart and probe the containers of a pod: what `run` leaves behind.
+    /// Restart and probe the containers of a pod; `run` starts this in the background.
     #[command(hide = true)]
     Keep(run::KeepArgs),
-    /// List pods.
+    /// List the pods of this node.
     Pods(ps::PodsArgs),
-    /// List containers.
+    /// List the containers of this node.
     Ps(ps::PsArgs),
-    /// Stop pods or containers: signal, kill what is left after the grace period, release the rest.
+    /// Stop pods or containers: send the stop signal, and kill what still runs after the grace period.
     Stop(stop::StopArgs),
-    /// Remove pods, which are stopped first, or containers.
+    /// Remove pods or containers; pods are stopped first.
     Rm(stop::RmArgs),
     /// Run a command in a container.
     Exec(exec::ExecArgs),
-    /// Attach to the first process of a container.
+    /// Connect to the input and output of a container's first process.
     Attach(attach::AttachArgs),
-    /// Show what containers have written.
+    /// Show the logs of containers.
     Logs(logs::LogsArgs),
-    /// Lead ports of this machine to ports of a pod.
+    /// Forward local ports to a pod.
     PortForward(port_forward::PortForwardArgs),
-    /// Show what happens to pods and containers, as it happens.
+    /// Show events of pods and containers as they happen.
     Events(events::EventsArgs),
-    /// Show what containers use.
+    /// Show the CPU, memory and disk use of containers.
     Stats(stats::StatsArgs),
-    /// Show what pods and containers use, live, the busiest first.
+    /// Show the resource use of pods and containers live, the busiest first.
     Top(top::TopArgs),
-    /// Show everything that the daemon knows of a pod or a container.
+    /// Show everything that the daemon knows about a pod or a container.
     Inspect(inspect::InspectArgs),
-    /// List images.
+    /// List the images of this node.
     Images(images::ListArgs),
     /// Pull an image from its registry.
     Pull(images::PullArgs),
-    /// Remove images with all their names.
+    /// Remove images from the node.
     Rmi(images::RemoveArgs),
-    /// Make images by hand.
+    /// Make images from directories and archives.
     #[command(subcommand)]
     Image(images::ImageCommand),
-    /// Show which namespaces pods use and what shares them.
+    /// Show which namespaces pods use, and who shares them.
     Ns(kernel_view::NsArgs),
-    /// Enter the namespaces of a container: nsenter(1) with names instead of pids.
+    /// Run a command in the namespaces of a container, as nsenter(1) does.
     Enter(kernel_view::EnterArgs),
-    /// Show a pod's processes, with their numbers outside and inside.
+    /// Show the processes of a pod, with their ids on the node and in the container.
     Tree(kernel_view::TreeArgs),
-    /// Explain what a container can see and what limits it.
+    /// Explain what a container can see and which limits it has.
     Why(kernel_view::WhyArgs),
-    /// List what could not be released yet and is tried again.
+    /// List resources that could not be released yet; the daemon keeps trying.
     Debts(debts::DebtsArgs),
-    /// Walk through the example pods, step by step.
+    /// Show the example pods, step by step.
     Tour(tour::TourArgs),
-    /// Show what this machine's kernel and set-up offer to containers.
+    /// Check what this machine's kernel and setup offer to containers.
     Doctor(doctor::DoctorArgs),
     /// Write the manual pages of all verbs into a directory.
     #[command(hide = true)]
@@ -92,7 +92,7 @@ pub enum Command {
     /// Print the completion script for a shell.
     #[command(after_help = "Example: holdfast completion bash > /etc/bash_completion.d/holdfast")]
     Completion {
-        /// The shell.
+        /// Shell that the script is for.
         shell: Shell,
     },
 }

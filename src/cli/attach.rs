@@ -15,12 +15,12 @@ use crate::failure::VerbError;
 use crate::refusal::Refusal;
 use crate::select::SelectError;
 
-/// Arguments of `attach`.
+/// The command line of `holdfast attach`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast attach -it shell/main\n\n\
-    With -it, ctrl-p ctrl-q leaves the container running. Without a terminal, ctrl-c does.")]
+    With -it, press ctrl-p ctrl-q to leave the container running. Without a terminal, press ctrl-c.")]
 pub struct AttachArgs {
-    /// Pass standard input on, to a container that was made with one.
+    /// Pass standard input on, to a container that was created with one.
     #[arg(short = 'i', long, alias = "interactive")]
     pub stdin: bool,
     /// Use the container's terminal.
@@ -36,7 +36,7 @@ pub(crate) enum AttachError {
     /// A name does not mean exactly one container.
     #[error(transparent)]
     Select(#[from] SelectError),
-    /// A terminal was asked for where there is none.
+    /// Standard input is not a terminal, but a terminal was asked for.
     #[error(transparent)]
     NoTerminal(#[from] NoTerminal),
     /// The daemon refused the attachment.
@@ -72,7 +72,7 @@ impl VerbError for AttachError {
     }
 }
 
-/// Attaches, until the container ends or the person leaves it. Exits as the container did.
+/// Attaches until the container ends or the person leaves it, and passes on the container's exit code.
 pub(super) async fn run(mut daemon: Daemon, args: AttachArgs) -> Result<ExitCode, AttachError> {
     if args.stdin && args.tty {
         stream::require_terminal()?;
@@ -117,7 +117,7 @@ const EXIT_DEADLINE: Duration = Duration::from_secs(1);
 /// How often the exit is asked for.
 const POLL: Duration = Duration::from_millis(50);
 
-/// The exit code of a container; of one that closed its streams and runs on, success.
+/// The exit code of a container; success for a container that closed its streams and still runs.
 async fn exit_code(daemon: &mut Daemon, id: &str) -> Result<ExitCode, Refusal> {
     let deadline = Instant::now() + EXIT_DEADLINE;
     loop {

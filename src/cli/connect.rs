@@ -1,4 +1,4 @@
-//! The connection to the daemon and what it answers with.
+//! The connection to the daemon: one gRPC client for each of its services.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use super::failure::VerbError;
 /// The largest answer, in bytes: two streams of ExecSync at their limits.
 const LARGEST_MESSAGE: usize = 36 << 20;
 
-/// Why the daemon cannot be reached.
+/// Nobody answers at the daemon's socket.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "cannot connect to the daemon at {}; is holdfastd running, and may you use its socket?",
@@ -36,13 +36,13 @@ impl VerbError for ConnectError {
 /// Clients of the daemon's three services over one connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Daemon {
-    /// Where it listens.
+    /// Path of the daemon's socket.
     pub socket: PathBuf,
-    /// Pods and containers.
+    /// Client for pods and containers.
     pub runtime: RuntimeServiceClient<Channel>,
-    /// Images.
+    /// Client for the image service.
     pub images: ImageServiceClient<Channel>,
-    /// What the CRI lacks.
+    /// Client for what the CRI lacks.
     pub holdfast: HoldfastClient<Channel>,
 }
 

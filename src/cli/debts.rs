@@ -1,4 +1,4 @@
-//! `holdfast debts`: what the daemon could not release yet, and tries again.
+//! `holdfast debts`: what the daemon could not release yet, and keeps trying to release.
 
 use clap::Args;
 use cri_api::holdfast::v1::{self as own, DebtsRequest};
@@ -10,16 +10,16 @@ use crate::out::PrintError;
 use crate::refusal::Refusal;
 use crate::request::RequestError;
 
-/// Arguments of `debts`.
+/// The command line of `holdfast debts`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast debts -o json")]
 pub struct DebtsArgs {
-    /// How to print.
+    /// Format of the output.
     #[command(flatten)]
     pub format: FormatArgs,
 }
 
-/// A debt in the list. Times are Unix nanoseconds.
+/// A debt as the list shows it. Times are in Unix nanoseconds.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Listed {
@@ -44,7 +44,7 @@ impl From<own::Debt> for Listed {
     }
 }
 
-/// Lists the debts. No line but the headings is the usual answer.
+/// Lists the debts. Usually there are none, and only the headings are printed.
 pub(super) async fn list(mut daemon: Daemon, args: DebtsArgs) -> Result<(), RequestError> {
     let reply = daemon.holdfast.debts(DebtsRequest {}).await;
     let reply = reply.map_err(Refusal::to("list the debts"))?;

@@ -1,4 +1,4 @@
-//! `holdfast events`: what happens to pods and containers, as the daemon tells it.
+//! `holdfast events`: the daemon's events of pods and containers.
 
 use std::collections::HashMap;
 
@@ -13,18 +13,18 @@ use super::{ps, select};
 use crate::refusal::Refusal;
 use crate::request::RequestError;
 
-/// Arguments of `events`.
+/// The command line of `holdfast events`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast events -o json")]
 pub struct EventsArgs {
-    /// Show events of this pod only: its name or id.
+    /// Show only events of this pod, given by name or id.
     pub pod: Option<String>,
-    /// How to print: each event is a line, or a document of its own.
+    /// Output format; each event is one line, or one document.
     #[command(flatten)]
     pub format: FormatArgs,
 }
 
-/// An event. What is not known of an object that is gone is absent.
+/// An event as it is printed. Fields that nobody knows of a removed container are absent.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Event {
@@ -33,7 +33,7 @@ struct Event {
     pod_id: String,
     pod: String,
     namespace: String,
-    /// None for events of the pod itself.
+    /// Id of the container; None for events of the pod itself.
     container_id: Option<String>,
     container: Option<String>,
     state: Option<&'static str>,
@@ -41,13 +41,13 @@ struct Event {
     reason: Option<String>,
 }
 
-/// Shows events until somebody has had enough.
+/// Shows events until the reader or the daemon goes away.
 pub(super) async fn run(mut daemon: Daemon, args: EventsArgs) -> Result<(), RequestError> {
     let only = match &args.pod {
         Some(name) => Some(select::pod(&mut daemon, name).await?.id),
         None => None,
     };
-    // Asked for first, so that nothing happens between the names and the events.
+    // The events are asked for before the names, so that none is missed in between.
     let stream = daemon
         .runtime
         .get_container_events(cri::GetEventsRequest {});
@@ -71,7 +71,7 @@ pub(super) async fn run(mut daemon: Daemon, args: EventsArgs) -> Result<(), Requ
     }
 }
 
-/// Names of containers by their ids: the event that one was removed does not have it any more.
+/// Names of containers by their ids, because the event of a removal has no name.
 struct Names(HashMap<String, String>);
 
 impl Names {
@@ -94,7 +94,7 @@ impl Names {
         let of_pod = pod.id == event.container_id;
         let mut statuses = event.containers_statuses.into_iter();
         let status = statuses.find(|status| status.id == event.container_id);
-        // One that has ended at once is over already where its start is told.
+        // A container that ended at once has already exited when its start is reported.
         let exited = status
             .as_ref()
             .filter(|_| kind == ContainerEventType::ContainerStoppedEvent)

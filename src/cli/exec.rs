@@ -1,4 +1,4 @@
-//! `holdfast exec`: a command in a container, to its end.
+//! `holdfast exec`: runs a command in a container until it ends.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use crate::failure::VerbError;
 use crate::refusal::Refusal;
 use crate::select::SelectError;
 
-/// Arguments of `exec`.
+/// The command line of `holdfast exec`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast exec -it two-containers/a sh")]
 pub struct ExecArgs {
@@ -24,10 +24,10 @@ pub struct ExecArgs {
     /// Give the command a terminal.
     #[arg(short, long)]
     pub tty: bool,
-    /// Wait for the command's end and show its output then: ExecSync, as the kubelet's probes do.
+    /// Show the output only when the command has ended, as the kubelet's probes do (ExecSync).
     #[arg(short, long, conflicts_with_all = ["interactive", "tty"])]
     pub sync: bool,
-    /// With --sync: seconds after which the command is killed; 0: never.
+    /// With --sync, kill the command after this many seconds; 0 means never.
     #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "sync")]
     pub timeout: u32,
     /// POD/CONTAINER by name, or a container id or a unique prefix of it.
@@ -43,7 +43,7 @@ pub(crate) enum ExecError {
     /// A name does not mean exactly one container.
     #[error(transparent)]
     Select(#[from] SelectError),
-    /// A terminal was asked for where there is none.
+    /// Standard input is not a terminal, but a terminal was asked for.
     #[error(transparent)]
     NoTerminal(#[from] NoTerminal),
     /// The streams of the command cannot be passed on.
@@ -69,7 +69,7 @@ impl VerbError for ExecError {
     }
 }
 
-/// Runs a command and passes its output and its exit code on.
+/// Runs a command and passes on its output and its exit code.
 pub(super) async fn run(mut daemon: Daemon, args: ExecArgs) -> Result<ExitCode, ExecError> {
     if args.interactive && args.tty {
         stream::require_terminal()?;
@@ -100,7 +100,7 @@ pub(super) async fn run(mut daemon: Daemon, args: ExecArgs) -> Result<ExitCode, 
     exit_code(outcome?)
 }
 
-/// The exit code of an outcome.
+/// The exit code that an outcome leads to.
 fn exit_code(outcome: Outcome) -> Result<ExitCode, ExecError> {
     Ok(match outcome {
         Outcome::Ended(code) => code_of(code),

@@ -15,18 +15,18 @@ use crate::out::PrintError;
 use crate::refusal::Refusal;
 use crate::request::RequestError;
 
-/// Arguments of `inspect`.
+/// The command line of `holdfast inspect`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast inspect two-containers/a")]
 pub struct InspectArgs {
-    /// POD, POD/CONTAINER, or the id of either.
+    /// Pod or container: POD, POD/CONTAINER, or an id.
     pub name: String,
-    /// How to print.
+    /// Format of the output.
     #[arg(short, long, value_enum, default_value = "json")]
     pub output: Form,
 }
 
-/// Forms of a document.
+/// Output formats of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Form {
     /// One JSON document; docs/json.md describes it.
@@ -35,7 +35,7 @@ pub enum Form {
     Yaml,
 }
 
-/// A pod.
+/// A pod as `inspect` prints it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Pod {
@@ -53,7 +53,7 @@ struct Pod {
     info: BTreeMap<String, Value>,
 }
 
-/// A container.
+/// A container as `inspect` prints it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Container {
@@ -88,7 +88,7 @@ struct Mount {
     read_only: bool,
 }
 
-/// Who the first process is.
+/// The user of a container's first process.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct User {
@@ -97,7 +97,7 @@ struct User {
     supplemental_groups: Vec<i64>,
 }
 
-/// Prints the document.
+/// Prints the document of one pod or container.
 pub(super) async fn run(mut daemon: Daemon, args: InspectArgs) -> Result<(), RequestError> {
     let daemon = &mut daemon;
     match select::target(daemon, &args.name).await? {
@@ -117,7 +117,7 @@ fn print<T: Serialize>(form: Form, document: &T) -> Result<(), PrintError> {
     out::print(format, document, |_| Ok(()))
 }
 
-/// The status of a container.
+/// Asks the daemon for the status of a container.
 pub(super) async fn container_status(
     daemon: &mut Daemon,
     id: &str,
@@ -127,11 +127,11 @@ pub(super) async fn container_status(
         verbose: false,
     };
     let reply = daemon.runtime.container_status(request).await;
-    let reply = reply.map_err(Refusal::to("look at the container"))?;
+    let reply = reply.map_err(Refusal::to("inspect the container"))?;
     Ok(reply.into_inner().status.unwrap_or_default())
 }
 
-/// What the daemon adds to a status: mostly JSON, and text where it is none.
+/// The info that the daemon adds to a verbose status: JSON where it can be parsed, otherwise text.
 fn info(info: HashMap<String, String>) -> BTreeMap<String, Value> {
     let value = |text: String| serde_json::from_str(&text).unwrap_or(Value::String(text));
     info.into_iter()
@@ -139,7 +139,7 @@ fn info(info: HashMap<String, String>) -> BTreeMap<String, Value> {
         .collect()
 }
 
-/// A time that may not have come yet.
+/// A time in Unix nanoseconds; None when it has not come yet.
 fn known(time: i64) -> Option<i64> {
     (time > 0).then_some(time)
 }
@@ -150,7 +150,7 @@ async fn inspect_pod(daemon: &mut Daemon, pod: cri::PodSandbox) -> Result<Pod, R
         verbose: true,
     };
     let reply = daemon.runtime.pod_sandbox_status(request).await;
-    let reply = reply.map_err(Refusal::to("look at the pod"))?;
+    let reply = reply.map_err(Refusal::to("inspect the pod"))?;
     let reply = reply.into_inner();
     let status = reply.status.unwrap_or_default();
     let state = ps::pod_state_name(status.state());
@@ -183,7 +183,7 @@ async fn inspect_container(
         verbose: true,
     };
     let reply = daemon.runtime.container_status(request).await;
-    let reply = reply.map_err(Refusal::to("look at the container"))?;
+    let reply = reply.map_err(Refusal::to("inspect the container"))?;
     let reply = reply.into_inner();
     let status = reply.status.unwrap_or_default();
     let state = status.state();

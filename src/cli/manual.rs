@@ -8,7 +8,7 @@ use clap::{Args, Command};
 use super::exit::FailureKind;
 use super::failure::VerbError;
 
-/// Arguments of `man`.
+/// The command line of `holdfast man`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast man /usr/local/share/man/man1")]
 pub struct ManArgs {

@@ -1,4 +1,4 @@
-//! From what people type to one pod or one container.
+//! Finds the pod or container that a name or an id on the command line means.
 
 use cri_api::runtime::v1 as cri;
 
@@ -6,23 +6,23 @@ use super::connect::Daemon;
 use super::refusal::Refusal;
 use holdfast_kernel::id::candidates;
 
-/// Why a name or id does not mean exactly one object.
+/// Why a name or id does not mean exactly one pod, container or image.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SelectError {
-    /// Nothing matches.
+    /// No pod or container matches.
     #[error("there is no {what} {name:?}; see `holdfast ps -a`")]
     None {
-        /// Of what.
+        /// What was looked for: a pod, a container, or either.
         what: &'static str,
-        /// What was given.
+        /// The name or id that was given.
         name: String,
     },
-    /// Several match.
+    /// Several ids begin with what was given.
     #[error("{name:?} means several {what}s: {candidates}; give more of the id")]
     Several {
-        /// Of what.
+        /// What was looked for: a pod, a container, or either.
         what: &'static str,
-        /// What was given.
+        /// The name or id that was given.
         name: String,
         /// Some of the ids that match, and how many more there are.
         candidates: String,
@@ -35,8 +35,9 @@ pub(crate) enum SelectError {
     Refused(#[from] Refusal),
 }
 
-/// The one item that a name or an id prefix means; a name wins, and the newest of one name.
-fn one<'a, T>(
+/// The item that a name or the beginning of an id means. A name wins over an id; of several items with that name the
+/// newest wins.
+fn find<'a, T>(
     what: &'static str,
     name: &str,
     items: &'a [T],
@@ -68,7 +69,7 @@ fn one<'a, T>(
     }
 }
 
-/// All pods, oldest first.
+/// Lists all pods, the oldest first.
 pub(super) async fn pods(daemon: &mut Daemon) -> Result<Vec<cri::PodSandbox>, Refusal> {
     let request = cri::ListPodSandboxRequest::default();
     let reply = daemon
@@ -81,7 +82,7 @@ pub(super) async fn pods(daemon: &mut Daemon) -> Result<Vec<cri::PodSandbox>, Re
     Ok(pods)
 }
 
-/// All containers, oldest first.
+/// Lists all containers, the oldest first.
 pub(super) async fn containers(daemon: &mut Daemon) -> Result<Vec<cri::Container>, Refusal> {
     let request = cri::ListContainersRequest::default();
     let reply = daemon
@@ -94,7 +95,7 @@ pub(super) async fn containers(daemon: &mut Daemon) -> Result<Vec<cri::Container
     Ok(containers)
 }
 
-/// Name of a pod.
+/// The name in the metadata of a pod.
 pub(super) fn pod_name(pod: &cri::PodSandbox) -> String {
     pod.metadata
         .as_ref()
@@ -102,7 +103,7 @@ pub(super) fn pod_name(pod: &cri::PodSandbox) -> String {
         .unwrap_or_default()
 }
 
-/// Name of a container.
+/// The name in the metadata of a container.
 pub(super) fn container_name(container: &cri::Container) -> String {
     container
         .metadata
@@ -111,11 +112,11 @@ pub(super) fn container_name(container: &cri::Container) -> String {
         .unwrap_or_default()
 }
 
-/// One pod: NAME, NAMESPACE/NAME, or an id.
+/// Finds a pod by NAME, NAMESPACE/NAME or id.
 pub(super) async fn pod(daemon: &mut Daemon, name: &str) -> Result<cri::PodSandbox, SelectError> {
     let pods = pods(daemon).await?;
     let describe = |pod: &cri::PodSandbox| (pod.id.clone(), name_like(pod, name), pod.created_at);
-    Ok(one("pod", name, &pods, describe)?.clone())
+    Ok(find("pod", name, &pods, describe)?.clone())
 }
 
 /// Name of a pod, with its namespace where the name that is looked for has one.
@@ -128,7 +129,7 @@ fn name_like(pod: &cri::PodSandbox, wanted: &str) -> String {
     }
 }
 
-/// One container: POD/CONTAINER, NAMESPACE/POD/CONTAINER, or a container id.
+/// Finds a container by POD/CONTAINER, NAMESPACE/POD/CONTAINER or id.
 pub(super) async fn container(
     daemon: &mut Daemon,
     name: &str,
@@ -147,20 +148,20 @@ pub(super) async fn container(
             container.created_at,
         )
     };
-    Ok(one("container", wanted, &all, named)?.clone())
+    Ok(find("container", wanted, &all, named)?.clone())
 }
 
 /// What `stop`, `rm` and `inspect` take: a pod or a container.
 #[derive(Debug, Clone)]
 pub(super) enum Target {
-    /// A pod.
+    /// The name means a pod.
     Pod(cri::PodSandbox),
-    /// A container.
+    /// The name means a container.
     Container(cri::Container),
 }
 
-/// A pod by name or NAMESPACE/NAME, POD/CONTAINER, or either of them by id. A container's bare name is not enough, because
-/// many pods have one of that name.
+/// Finds a pod by NAME or NAMESPACE/NAME, a container by POD/CONTAINER, or either by id. The bare name of a container is
+/// not enough, because containers of many pods may have it.
 pub(super) async fn target(daemon: &mut Daemon, name: &str) -> Result<Target, SelectError> {
     if name.contains('/') {
         return match container(daemon, name).await {
@@ -175,25 +176,25 @@ pub(super) async fn target(daemon: &mut Daemon, name: &str) -> Result<Target, Se
         Target::Pod(pod) => (pod.id.clone(), pod_name(pod), pod.created_at),
         Target::Container(one) => (one.id.clone(), one.id.clone(), one.created_at),
     };
-    Ok(one("pod or container", name, &all, describe)?.clone())
+    Ok(find("pod or container", name, &all, describe)?.clone())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{SelectError, one};
+    use super::{SelectError, find};
 
     #[test]
     fn a_name_wins_over_an_id_and_the_newest_over_the_older() {
         let items = [("abc1", "web", 1), ("abc2", "web", 2), ("web", "other", 3)];
         let describe = |item: &(&str, &str, i64)| (item.0.to_owned(), item.1.to_owned(), item.2);
-        assert_eq!(one("pod", "web", &items, describe).unwrap().0, "abc2");
-        assert_eq!(one("pod", "abc1", &items, describe).unwrap().2, 1);
+        assert_eq!(find("pod", "web", &items, describe).unwrap().0, "abc2");
+        assert_eq!(find("pod", "abc1", &items, describe).unwrap().2, 1);
         assert!(matches!(
-            one("pod", "abc", &items, describe),
+            find("pod", "abc", &items, describe),
             Err(SelectError::Several { .. })
         ));
         assert!(matches!(
-            one("pod", "", &items, describe),
+            find("pod", "", &items, describe),
             Err(SelectError::None { .. })
         ));
     }

@@ -1,4 +1,4 @@
-//! `holdfast stop` and `holdfast rm`.
+//! `holdfast stop` and `holdfast rm`: stopping and removing pods and containers.
 
 use clap::Args;
 use cri_api::runtime::v1 as cri;
@@ -12,39 +12,39 @@ use super::refusal::Refusal;
 use super::run::{GRACE_SECONDS, RemovalError, RootArgs, remove_pod, stop_container, stop_pod};
 use super::select::{self, SelectError, Target};
 
-/// Arguments of `stop`.
+/// The command line of `holdfast stop`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast stop --timeout 5 two-containers web/nginx")]
 pub struct StopArgs {
-    /// Pods by name or id, containers as POD/CONTAINER or by id.
+    /// Pods by name or id; containers as POD/CONTAINER or by id.
     #[arg(value_name = "NAME", required_unless_present = "all")]
     pub names: Vec<String>,
-    /// Stop all pods.
+    /// Stop all pods of this node.
     #[arg(short, long, conflicts_with = "names")]
     pub all: bool,
-    /// Seconds between the stop signal and SIGKILL; without it the manifest's, else 10.
+    /// Grace period: seconds between the stop signal and SIGKILL [default: the manifest's, or 10].
     #[arg(short, long, value_name = "SECONDS")]
     pub timeout: Option<u32>,
 }
 
-/// Arguments of `rm`.
+/// The command line of `holdfast rm`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast rm two-containers")]
 pub struct RmArgs {
-    /// Pods by name or id, containers as POD/CONTAINER or by id. A pod is stopped first; a container that
-    /// runs is refused without --force.
+    /// Pods by name or id; containers as POD/CONTAINER or by id. Pods are stopped first; a running container is only
+    /// removed with --force.
     #[arg(value_name = "NAME", required_unless_present = "all")]
     pub names: Vec<String>,
-    /// Remove all pods.
+    /// Remove all pods of this node.
     #[arg(short, long, conflicts_with = "names")]
     pub all: bool,
-    /// Remove containers that run, too.
+    /// Remove running containers too.
     #[arg(short, long)]
     pub force: bool,
-    /// Seconds between the stop signal and SIGKILL.
+    /// Grace period: seconds between the stop signal and SIGKILL.
     #[arg(short, long, value_name = "SECONDS", default_value_t = 0)]
     pub timeout: u32,
-    /// Where the directories of pods are that do not say so themselves.
+    /// Directories of pods that have no record of them.
     #[command(flatten)]
     pub roots: RootArgs,
 }
@@ -62,7 +62,7 @@ pub(crate) enum StopError {
     #[error(transparent)]
     Removal(#[from] RemovalError),
     /// A running container is not removed without --force.
-    #[error("container {0} runs; stop it first, or give --force")]
+    #[error("container {0} is running; stop it first, or give --force")]
     StillRuns(String),
 }
 
@@ -76,7 +76,7 @@ impl VerbError for StopError {
     }
 }
 
-/// Everything that is named, or all pods without names. Nothing is done when one of the names means nothing.
+/// Finds everything that is named, or all pods without names. Fails before anything is done when a name means nothing.
 async fn targets(daemon: &mut Daemon, names: Option<&[String]>) -> Result<Vec<Target>, StopError> {
     let Some(names) = names else {
         let pods = select::pods(daemon).await?;

@@ -1,4 +1,4 @@
-//! `holdfast top`: pods and containers by what they use, redrawn in place.
+//! `holdfast top`: the resource use of pods and containers, redrawn in place.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,16 +14,16 @@ use super::stats::{Sample, Usage, usage};
 use super::{select, stream};
 use crate::request::RequestError;
 
-/// Arguments of `top`.
+/// The command line of `holdfast top`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast top --interval 5")]
 pub struct TopArgs {
-    /// Show this pod only: its name or id.
+    /// Show only this pod, given by name or id.
     pub pod: Option<String>,
-    /// Seconds between two looks.
+    /// Seconds between two samples.
     #[arg(short, long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub interval: u32,
-    /// How to print. JSON and YAML, or a standard output that is no terminal, are one look.
+    /// Output format. With JSON or YAML, or without a terminal, one sample is printed.
     #[command(flatten)]
     pub format: FormatArgs,
 }
@@ -41,7 +41,7 @@ struct Pod {
     containers: Vec<Usage>,
 }
 
-/// Shows what is used until somebody has had enough; once where nothing can be redrawn.
+/// Shows the use until the reader goes away; once where nothing can be redrawn.
 pub(super) async fn run(mut daemon: Daemon, args: TopArgs) -> Result<(), RequestError> {
     use std::io::IsTerminal;
     let daemon = &mut daemon;
@@ -53,7 +53,7 @@ pub(super) async fn run(mut daemon: Daemon, args: TopArgs) -> Result<(), Request
     let mut before = Sample::take(daemon).await?;
     let mut drawn = 0;
     loop {
-        // The first look is soon there, and the later ones when they were asked for.
+        // The first sample is shown after a second, the later ones at the interval that was asked for.
         let rest = if live && drawn == 0 { 1 } else { args.interval };
         sleep(Duration::from_secs(rest.into())).await;
         let now = Sample::take(daemon).await?;
@@ -144,7 +144,7 @@ fn lines(pods: &[Pod]) -> Vec<String> {
     table::lines(&out)
 }
 
-/// A share, the more striking the larger it is; what nobody measures is a hyphen.
+/// A share in percent, in a colour that warns from 10 and 50 percent on; a hyphen when it is not measured.
 fn percent(share: Option<f64>) -> String {
     match share {
         None => paint(FAINT, "-"),
@@ -154,7 +154,7 @@ fn percent(share: Option<f64>) -> String {
     }
 }
 
-/// As many lines, as wide, as the terminal has: otherwise it would scroll, and the place be lost.
+/// Cuts lines to the rows and columns of the terminal, which would scroll otherwise.
 fn fit(mut lines: Vec<String>) -> Vec<String> {
     let Some((rows, columns)) = stream::size() else {
         return lines;
@@ -171,7 +171,7 @@ fn fit(mut lines: Vec<String>) -> Vec<String> {
         .collect()
 }
 
-/// The first so many characters of a line; the colours among them take no room.
+/// Cuts a line to this many characters; colours count as none.
 fn cut(line: &str, width: usize) -> String {
     let mut shown = String::new();
     let mut room = width;

@@ -235,7 +235,7 @@ fn entering_everything_is_being_there() {
     assert_eq!(sh(&printed), "a b\n", "{printed}");
     c.stop(0);
     let said = daemon.holdfast(&["enter", "inside/c"]).fails(1);
-    assert!(said.contains("does not run"), "{said}");
+    assert!(said.contains("is not running"), "{said}");
 }
 
 fn user_namespace(daemon: &Daemon, name: &str) -> PodSandboxConfig {

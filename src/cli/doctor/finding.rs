@@ -2,21 +2,21 @@
 
 use serde::Serialize;
 
-/// How it stands with something.
+/// How good or bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Verdict {
-    /// As it should be.
+    /// All is as it should be.
     Ok,
-    /// Nothing here says so.
+    /// Nothing on this machine tells.
     Unknown,
-    /// Some pods are refused or something is left out.
+    /// Some pods are refused, or lack something.
     Limited,
     /// No pod runs without it.
     Missing,
 }
 
-/// Something that was looked at.
+/// Something that was checked, and the result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Finding {
@@ -24,14 +24,14 @@ pub(super) struct Finding {
     pub what: String,
     pub verdict: Verdict,
     pub found: String,
-    /// What it is needed for.
+    /// What the checked thing is needed for.
     pub needed_for: &'static str,
     /// What to do; empty where all is well.
     pub remedy: String,
 }
 
 impl Finding {
-    /// Something that is there.
+    /// A finding with which all is well.
     pub(super) fn good(
         area: &'static str,
         what: &str,
@@ -48,7 +48,7 @@ impl Finding {
         }
     }
 
-    /// The same, with what is wrong about it.
+    /// Adds what is wrong and what to do about it.
     pub(super) fn but(self, verdict: Verdict, remedy: impl Into<String>) -> Self {
         Self {
             verdict,

@@ -13,7 +13,7 @@ use super::finding::{Finding, Verdict};
 use holdfast_kernel::sys;
 
 const AREA: &str = "kernel";
-/// The floor.
+/// The oldest kernel on which pods run.
 const OLDEST: (u32, u32) = (5, 15);
 
 /// Everything on the kernel.
@@ -56,7 +56,7 @@ fn version() -> Finding {
         AREA,
         "Linux",
         release.trim(),
-        "everything: 5.15 is the floor",
+        "everything; 5.15 is the oldest that works",
     );
     if found >= OLDEST {
         return finding;
@@ -111,9 +111,11 @@ fn calls() -> Vec<Finding> {
         Err(errno) => {
             let remedy = match errno {
                 nix::errno::Errno::EPERM | nix::errno::Errno::EACCES => {
-                    "run this as root, outside of other containers' seccomp filters"
+                    "run this as root, outside of other containers and their seccomp filters"
                 }
-                _ => "boot a kernel of 5.15 or later, or lift the filter that refuses it",
+                _ => {
+                    "boot a kernel of 5.15 or later, or remove the seccomp filter that refuses the call"
+                }
             };
             Finding::good(AREA, what, errno.to_string(), needed_for).but(Verdict::Missing, remedy)
         }

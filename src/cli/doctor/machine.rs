@@ -137,7 +137,7 @@ fn rights() -> Finding {
     let remedy = match worst.2 {
         Verdict::Missing => "run this and the daemon as root",
         Verdict::Ok | Verdict::Unknown | Verdict::Limited => {
-            "limits above the machine's and OOM scores below 0 cannot be set; give the daemon's service these"
+            "give the daemon's service these capabilities; without them, limits above the machine's and OOM scores below 0 cannot be set"
         }
     };
     finding(format!("without {}", names.join(", "))).but(worst.2, remedy)

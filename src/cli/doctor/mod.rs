@@ -1,4 +1,4 @@
-//! `holdfast doctor`: what this kernel and this machine can and cannot do for pods, and what to do about it.
+//! `holdfast doctor`: checks what this kernel and this machine can do for pods, and says what to do about the rest.
 //!
 //! ```text
 //!   kernel   calls that are tried, features of the kernel's configuration ─┐
@@ -7,7 +7,7 @@
 //! ```
 //!
 //! What can be tried without a trace is tried; only what cannot is inferred, from the kernel's configuration. It
-//! works without a daemon, and says that there is none. What this module must never do: change the machine, or
+//! works without a daemon, and says so. What this module must never do: change the machine, or
 //! make a difference for a pod that runs.
 
 mod finding;
@@ -24,24 +24,24 @@ use super::connect::{ConnectError, Daemon};
 use super::out::{self, FormatArgs, PrintError, style, table};
 use finding::{Finding, Verdict};
 
-/// Arguments of `doctor`.
+/// The command line of `holdfast doctor`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: holdfast doctor\n\nExit code 1 when something is missing without which pods do not run."
+    after_help = "Example: holdfast doctor\n\nEnds with exit code 1 when something is missing that every pod needs."
 )]
 pub struct DoctorArgs {
-    /// How to print.
+    /// Format of the output.
     #[command(flatten)]
     pub format: FormatArgs,
 }
 
-/// The document.
+/// What `doctor` prints as JSON.
 #[derive(Debug, Serialize)]
 struct Document {
     findings: Vec<Finding>,
 }
 
-/// Looks at everything.
+/// Checks everything and prints the findings.
 pub(super) async fn run(
     daemon: Result<Daemon, ConnectError>,
     args: DoctorArgs,

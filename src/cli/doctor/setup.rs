@@ -31,7 +31,7 @@ pub(super) async fn findings(daemon: Result<Daemon, ConnectError>) -> Vec<Findin
 }
 
 fn unreachable(error: &ConnectError) -> Finding {
-    Finding::good(AREA, "socket", "nobody answers", "everything but this page").but(
+    Finding::good(AREA, "socket", "nobody answers", "everything but `doctor`").but(
         Verdict::Limited,
         format!("{error}; start it: systemctl start holdfastd"),
     )
@@ -132,7 +132,7 @@ fn network(configuration: &Value) -> Vec<Finding> {
         Ok(plugins) => findings.extend(plugins.iter().map(|name| plugin(name, &bin_dirs))),
         Err(problem) => {
             let finding = Finding::good(NETWORK, "configuration", problem, needed_for);
-            findings.push(finding.but(Verdict::Limited, format!("mend {}", found.display())));
+            findings.push(finding.but(Verdict::Limited, format!("correct {}", found.display())));
         }
     }
     findings
@@ -216,7 +216,10 @@ fn registries(configuration: &Value) -> Finding {
     }
     finding.but(
         Verdict::Limited,
-        format!("these are no TOML: {}", broken.join(", ")),
+        format!(
+            "correct these files, which are not valid TOML: {}",
+            broken.join(", ")
+        ),
     )
 }
 

@@ -24,15 +24,11 @@ pub(crate) enum ArchiveError {
     /// A file of the tree.
     #[error("cannot {operation} {}", path.display())]
     File {
-        /// What was attempted.
         operation: &'static str,
-        /// The file.
         path: PathBuf,
-        /// Why it failed.
         #[source]
         source: io::Error,
     },
-    /// The archive itself.
     #[error("cannot read the archive")]
     Read(#[source] io::Error),
     /// The pipe between the two threads.
@@ -56,9 +52,7 @@ fn at<'a>(
 pub(super) enum Archive {
     /// A tree, made into a tar by another thread.
     Tree(PipeReader, JoinHandle<Result<(), ArchiveError>>),
-    /// A file.
     File(File),
-    /// Standard input.
     Stdin(io::Stdin),
 }
 

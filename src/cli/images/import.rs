@@ -25,7 +25,7 @@ const AHEAD: usize = 4;
 /// How often progress is shown.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Making images.
+/// The ways to make an image.
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
     /// Make an image from a directory or an archive.
@@ -33,9 +33,8 @@ pub enum ImageCommand {
         after_help = "Example: holdfast image import ./busybox-tree localhost/busybox:latest"
     )]
     Import {
-        /// A directory that becomes the root file system, or one that is an OCI layout; or a tar archive (a root
-        /// file system, an OCI layout or a docker archive; plain, gzip or zstd); or - for an archive on standard
-        /// input.
+        /// A directory (a root file system or an OCI layout), a tar archive (a root file system, an OCI layout or a
+        /// docker archive; plain, gzip or zstd), or - for an archive on standard input.
         source: PathBuf,
         /// Reference of the new image, such as localhost/busybox:latest.
         name: String,
@@ -153,7 +152,7 @@ fn send(
     }
 }
 
-/// How much was sent, in a line that is wiped at the end. Without a terminal there is none.
+/// How much was sent, in a line that is wiped at the end. Nothing is shown without a terminal.
 struct Progress {
     bytes: u64,
     shown: Option<Instant>,
@@ -177,7 +176,6 @@ impl Progress {
         }
     }
 
-    /// Replaces the line.
     fn line(&self, text: &str) {
         // Nobody is left to be told when standard error is gone.
         let _ = write!(io::stderr(), "\r\x1b[K{text}");

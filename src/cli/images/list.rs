@@ -1,4 +1,4 @@
-//! `holdfast images`.
+//! `holdfast images`: the list of images.
 
 use std::str::FromStr;
 
@@ -14,39 +14,39 @@ use crate::out::{self, Format, FormatArgs, table, text};
 use crate::refusal::Refusal;
 use crate::request::RequestError;
 
-/// Arguments of `images`.
+/// The command line of `holdfast images`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast images --digests -o json")]
 pub struct ListArgs {
-    /// Show this image only: its reference or id.
+    /// Show only this image, given by reference or id.
     pub image: Option<String>,
-    /// Print the ids only.
+    /// Print only the ids.
     #[arg(short, long)]
     pub quiet: bool,
-    /// Print all that is known of each image, one below the other.
+    /// Print all that is known about each image.
     #[arg(short, long, conflicts_with = "quiet")]
     pub verbose: bool,
-    /// Show digests.
+    /// Show a column with digests.
     #[arg(long)]
     pub digests: bool,
-    /// Print ids and digests in full length.
+    /// Print ids and digests in full.
     #[arg(long)]
     pub no_trunc: bool,
-    /// Show which images are never removed to make room.
+    /// Show a column with pinned images, which the kubelet never removes to free space.
     #[arg(long)]
     pub pinned: bool,
-    /// reference=REGEX or dangling=true|false; all of those given count.
+    /// Show images that match reference=REGEX or dangling=true|false; several filters must all match.
     #[arg(short, long, value_name = "KEY=VALUE")]
     pub filter: Vec<Filter>,
-    /// How to print.
+    /// Format of the output.
     #[command(flatten)]
     pub format: FormatArgs,
 }
 
-/// One of `--filter`.
+/// One value of the option `--filter`.
 #[derive(Debug, Clone)]
 pub enum Filter {
-    /// A tag or digest has this pattern.
+    /// A tag or digest matches this regular expression.
     Reference(Regex),
     /// Whether the image has no tag.
     Dangling(bool),
@@ -79,7 +79,7 @@ impl Filter {
     }
 }
 
-/// An image in the list.
+/// An image as the list shows it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Listed {
@@ -106,7 +106,7 @@ impl From<cri::Image> for Listed {
     }
 }
 
-/// Lists images.
+/// Lists the images of the node.
 pub(crate) async fn list(mut daemon: Daemon, args: ListArgs) -> Result<(), RequestError> {
     let filter = args
         .image

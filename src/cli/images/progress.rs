@@ -12,7 +12,7 @@ use crate::out::{self, text};
 const TURN: Duration = Duration::from_millis(120);
 /// Before the size is known.
 const SPINNER: &str = "{spinner} {msg}";
-/// From then on.
+/// The template once the size is known.
 const BAR: &str = "[{bar:24}] {msg}";
 
 /// The line of one pull.

@@ -1,4 +1,4 @@
-//! `holdfast pull`.
+//! `holdfast pull`: pulling an image from its registry.
 
 use clap::Args;
 use cri_api::holdfast::v1 as own;
@@ -9,11 +9,11 @@ use crate::out;
 use crate::refusal::Refusal;
 use crate::request::RequestError;
 
-/// Arguments of `pull`.
+/// The command line of `holdfast pull`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast pull registry.k8s.io/pause:3.10")]
 pub struct PullArgs {
-    /// Reference.
+    /// Reference of the image, such as registry.k8s.io/pause:3.10.
     pub image: String,
 }
 

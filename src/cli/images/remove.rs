@@ -1,4 +1,4 @@
-//! `holdfast rmi`.
+//! `holdfast rmi`: removing images.
 
 use std::collections::HashSet;
 
@@ -11,14 +11,14 @@ use crate::refusal::Refusal;
 use crate::request::RequestError;
 use crate::{out, select};
 
-/// Arguments of `rmi`.
+/// The command line of `holdfast rmi`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast rmi localhost/busybox:latest")]
 pub struct RemoveArgs {
-    /// References or ids. An image goes with all its names.
+    /// Images by reference or id; an image is removed with all its names.
     #[arg(value_name = "IMAGE", required_unless_present_any = ["all", "prune"])]
     pub images: Vec<String>,
-    /// Remove all images.
+    /// Remove all images of the node.
     #[arg(short, long, conflicts_with_all = ["images", "prune"])]
     pub all: bool,
     /// Remove images that no container uses and that are not pinned.
@@ -26,7 +26,7 @@ pub struct RemoveArgs {
     pub prune: bool,
 }
 
-/// Removes images.
+/// Removes images, and prints the names that are gone.
 pub(crate) async fn remove(mut daemon: Daemon, args: RemoveArgs) -> Result<(), RequestError> {
     let daemon = &mut daemon;
     let images = if args.all || args.prune {
@@ -68,7 +68,7 @@ pub(crate) async fn remove(mut daemon: Daemon, args: RemoveArgs) -> Result<(), R
     Ok(())
 }
 
-/// All images, or those that nobody needs.
+/// Lists all images, or those that no container uses.
 async fn listed(daemon: &mut Daemon, args: &RemoveArgs) -> Result<Vec<cri::Image>, RequestError> {
     let request = cri::ListImagesRequest::default();
     let reply = daemon.images.list_images(request).await;
@@ -84,7 +84,7 @@ async fn listed(daemon: &mut Daemon, args: &RemoveArgs) -> Result<Vec<cri::Image
     Ok(images)
 }
 
-/// Images by their names, each once. Nothing is removed when there is none of a name.
+/// Finds images by their names, each once. Fails before anything is removed when a name means no image.
 async fn named(daemon: &mut Daemon, names: &[String]) -> Result<Vec<cri::Image>, RequestError> {
     let mut images: Vec<cri::Image> = Vec::new();
     for name in names {

@@ -25,7 +25,7 @@ use holdfast_kernel::sys;
 /// What is run when no command is given.
 const SHELL: &str = "/bin/sh";
 
-/// Arguments of `enter`.
+/// The command line of `holdfast enter`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples: holdfast enter two-containers/a                       a shell in all its namespaces
@@ -34,14 +34,14 @@ const SHELL: &str = "/bin/sh";
           holdfast enter two-containers/a --print               the nsenter(1) command that does the same"
 )]
 pub struct EnterArgs {
-    /// POD/CONTAINER, a container id, or a pod for its pause.
+    /// POD/CONTAINER or a container id; a pod means its pause.
     pub target: String,
     #[command(flatten)]
     which: Which,
     /// Print the nsenter(1) command that does the same, and run nothing.
     #[arg(long)]
     pub print: bool,
-    /// The command and its arguments; a shell when missing.
+    /// The command and its arguments; a shell by default.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<String>,
 }
@@ -53,28 +53,28 @@ pub struct EnterArgs {
     reason = "each is an option of the command line"
 )]
 struct Which {
-    /// Network namespace.
+    /// Enter the network namespace.
     #[arg(short = 'n', long)]
     net: bool,
-    /// IPC namespace.
+    /// Enter the IPC namespace.
     #[arg(short = 'i', long)]
     ipc: bool,
-    /// UTS namespace: host name.
+    /// Enter the UTS namespace, which holds the host name.
     #[arg(short = 'u', long)]
     uts: bool,
-    /// Pid namespace.
+    /// Enter the pid namespace.
     #[arg(short = 'p', long)]
     pid: bool,
-    /// Mount namespace, with the container's root and working directory.
+    /// Enter the mount namespace, with the container's root and working directory.
     #[arg(short = 'm', long, visible_alias = "mount")]
     mnt: bool,
-    /// Cgroup namespace.
+    /// Enter the cgroup namespace.
     #[arg(short = 'C', long)]
     cgroup: bool,
-    /// User namespace, as its root.
+    /// Enter the user namespace, as its root.
     #[arg(short = 'U', long)]
     user: bool,
-    /// Time namespace.
+    /// Enter the time namespace.
     #[arg(short = 'T', long)]
     time: bool,
 }
@@ -117,7 +117,7 @@ pub(crate) enum EnterError {
     Proc(#[from] ProcError),
     /// A pod's pause has no file system that a program could be started from.
     #[error(
-        "{0} is a pod: its pause holds namespaces and has no files; give POD/CONTAINER, or name namespaces such as --net"
+        "{0} is a pod, and its pause has no files; give POD/CONTAINER, or name the namespaces to enter, such as --net"
     )]
     Pause(String),
     /// The kernel does not let this process in.
@@ -133,7 +133,7 @@ pub(crate) enum EnterError {
     },
     /// The command cannot be run.
     #[error(
-        "cannot run {0}; without --mnt the machine's own programs are there, with it only the image's"
+        "cannot run {0}; with --mnt give a program of the image, without it one of the machine"
     )]
     Run(String, #[source] io::Error),
     /// The nsenter(1) command cannot be printed.

@@ -16,7 +16,7 @@ pub(crate) enum KernelViewError {
     #[error(transparent)]
     Proc(#[from] ProcError),
     /// The picture or graph was asked for without a pod to draw.
-    #[error("-o {0} draws pods: name at least one")]
+    #[error("-o {0} draws the pods that you name; give at least one")]
     NeedsPod(&'static str),
     /// The result cannot be printed.
     #[error(transparent)]

@@ -9,13 +9,11 @@ use super::procfs::{self, Status};
 use super::view::Pod;
 use crate::out::{self, Format, PrintError, style, table};
 
-/// The document.
 #[derive(Debug, Serialize)]
 struct Document {
     namespaces: Vec<Listed>,
 }
 
-/// A namespace.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Listed {
@@ -50,7 +48,6 @@ impl Census {
     }
 }
 
-/// Shows them.
 pub(super) fn show(
     pods: &[Pod],
     machine: &BTreeMap<Kind, u64>,

@@ -13,17 +13,17 @@ use super::{dot, node, picture, procfs};
 use crate::connect::Daemon;
 use crate::out::{self, Format, PrintError, style, table, text};
 
-/// Arguments of `ns`.
+/// The command line of `holdfast ns`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples: holdfast ns                                    every namespace that pods use
+    after_help = "Examples: holdfast ns                                    all namespaces that pods use
           holdfast ns two-containers                     who shares what
           holdfast ns two-containers -o svg > pod.svg    the same as a picture"
 )]
 pub struct NsArgs {
-    /// Names or ids of pods; without any, the namespaces of the node that pods use.
+    /// Pods by name or id; by default, all namespaces that pods use on the node.
     pub pods: Vec<String>,
-    /// How to print.
+    /// Format of the output.
     #[arg(short, long, value_enum, default_value = "table")]
     pub output: NsFormat,
 }
@@ -31,15 +31,15 @@ pub struct NsArgs {
 /// How namespaces are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum NsFormat {
-    /// For people.
+    /// A table for people.
     Table,
     /// One JSON document; docs/json.md describes it.
     Json,
     /// The same document as YAML.
     Yaml,
-    /// A graph for dot(1).
+    /// A graph for Graphviz' dot(1).
     Dot,
-    /// A picture.
+    /// A picture in SVG format.
     Svg,
 }
 
@@ -78,7 +78,6 @@ struct NamespaceDocument {
     shared_with: Vec<String>,
 }
 
-/// Shows namespaces.
 pub(crate) async fn ns(mut daemon: Daemon, args: NsArgs) -> Result<(), KernelViewError> {
     let pods = view::pods(&mut daemon, &args.pods)
         .await
@@ -183,7 +182,7 @@ fn matrix(pods: &[Pod], machine: &BTreeMap<Kind, u64>) -> Result<(), PrintError>
         table::print(&table)?;
     }
     out::line(
-        "\n= in the pause's    =NAME in that one's    host: in the machine's    otherwise in one of its own",
+        "\n=: shared with the pause    =NAME: shared with NAME    host: the machine's    bare number: its own",
     )
 }
 

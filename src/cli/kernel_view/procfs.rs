@@ -71,12 +71,11 @@ pub(super) fn all() -> Vec<i32> {
     pids
 }
 
-/// Fields of /proc/PID/status.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Status(BTreeMap<String, String>);
 
 impl Status {
-    /// Reads it.
+    /// Reads the status file of a process.
     pub(super) fn of(pid: i32) -> Result<Self, ProcError> {
         Ok(Self::parse(&text(pid, "status")?))
     }
@@ -117,7 +116,7 @@ impl Status {
     }
 }
 
-/// The command line; the name in brackets when there is none, as ps(1) shows it.
+/// The command line; without one the name in brackets, as ps(1) shows it.
 pub(super) fn command(pid: i32, status: &Status) -> String {
     let line = text(pid, "cmdline").unwrap_or_default();
     let words: Vec<_> = line.split('\0').filter(|word| !word.is_empty()).collect();

@@ -12,13 +12,13 @@ use crate::connect::Daemon;
 use crate::out::{self, FormatArgs, PrintError, style, table};
 use crate::select;
 
-/// Arguments of `tree`.
+/// The command line of `holdfast tree`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast tree two-containers")]
 pub struct TreeArgs {
-    /// Name or id.
+    /// Name or id of the pod.
     pub pod: String,
-    /// How to print.
+    /// Format of the output.
     #[command(flatten)]
     pub format: FormatArgs,
 }
@@ -42,7 +42,6 @@ struct Process {
     children: Vec<Process>,
 }
 
-/// Shows the tree.
 pub(crate) async fn tree(mut daemon: Daemon, args: TreeArgs) -> Result<(), KernelViewError> {
     let sandbox = select::pod(&mut daemon, &args.pod)
         .await

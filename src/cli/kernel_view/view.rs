@@ -22,7 +22,7 @@ pub(crate) enum ViewError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// Nothing runs that could be looked at.
-    #[error("{0} does not run; see `holdfast ps -a`")]
+    #[error("{0} is not running; see `holdfast ps -a`")]
     NotRunning(String),
     /// The daemon's process number means another process here.
     #[error(transparent)]
@@ -32,7 +32,7 @@ pub(crate) enum ViewError {
 /// A process number of the daemon means another process, or none, to this command.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "process {pid} is not what the daemon says: it has ended, or this is another pid namespace than the daemon's"
+    "process {pid} is not the one that the daemon means: it has ended, or this command runs in another pid namespace than the daemon"
 )]
 pub(crate) struct ProcessMismatch {
     pid: i32,
@@ -73,7 +73,7 @@ pub(super) enum Part {
 /// Whose a namespace is, from one member's place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Whose {
-    /// The machine's own.
+    /// The namespace belongs to the machine itself.
     Machine,
     /// This one's, whoever else is in it.
     Own,
@@ -154,7 +154,7 @@ async fn pod(
     sandbox: &cri::PodSandbox,
     containers: &[cri::Container],
 ) -> Result<Pod, Refusal> {
-    let operation = format!("look at the pod {}", select::pod_name(sandbox));
+    let operation = format!("inspect the pod {}", select::pod_name(sandbox));
     let request = PodNamespacesRequest {
         pod_sandbox_id: sandbox.id.clone(),
     };

@@ -14,12 +14,12 @@ use super::tail;
 /// Longest record, in bytes; the CRI format breaks lines at 16 KiB.
 const LONGEST: usize = 1 << 20;
 
-/// An open log.
+/// An open log file and the place in it.
 #[derive(Debug)]
 pub(crate) struct LogFile {
     path: PathBuf,
     reader: BufReader<File>,
-    /// Device and inode.
+    /// Device and inode number of the open file.
     identity: (u64, u64),
     /// The beginning of a record that is not complete.
     pending: Vec<u8>,

@@ -5,32 +5,32 @@ use clap::ValueEnum;
 
 use crate::out::time;
 
-/// Streams of a log.
+/// The output streams in a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Stream {
-    /// Standard output.
+    /// Only the standard output.
     Stdout,
-    /// Standard error.
+    /// Only the standard error.
     Stderr,
 }
 
-/// A record.
+/// A record of a log file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
-    /// Its time as it is written.
+    /// Time of the record, as it is written.
     pub time: Vec<u8>,
-    /// Its time in Unix nanoseconds; 0 when it cannot be read.
+    /// Time of the record in Unix nanoseconds; 0 when it cannot be parsed.
     pub nanos: i64,
-    /// Where the container wrote it to.
+    /// The stream that the container wrote to.
     pub stream: Stream,
-    /// It goes on in the next record of its stream.
+    /// Whether the line goes on in the next record of the same stream.
     pub partial: bool,
     /// What the container wrote, without the end of the line.
     pub content: Vec<u8>,
 }
 
 impl Line {
-    /// Reads a record. None for what is none.
+    /// Parses a record; None for a line that is not a record.
     pub(crate) fn parse(record: &[u8]) -> Option<Self> {
         let record = record.strip_suffix(b"\n")?;
         let mut parts = record.splitn(4, |byte| *byte == b' ');

@@ -18,16 +18,18 @@ pub(crate) enum LogsError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The container writes no log that could be shown.
-    #[error("container {0} has no log: its pod has no log directory or it has no log path")]
+    #[error(
+        "container {0} has no log: its pod has no log directory, or the container has no log path"
+    )]
     NoLog(String),
     /// The container was never restarted, or its earlier log was removed.
-    #[error("container {0} was not restarted, or its log of before is gone")]
+    #[error("container {0} was not restarted, or its earlier log was removed")]
     NoPrevious(String),
     /// A log file cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
     /// Standard output or standard error takes nothing.
-    #[error("cannot show a log")]
+    #[error("cannot write the logs to standard output")]
     Write(#[source] io::Error),
 }
 

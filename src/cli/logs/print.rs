@@ -14,13 +14,10 @@ use crate::out::Reader;
 /// What stands in front of each line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Heads {
-    /// The container's name.
     Names,
-    /// Nothing.
     Nothing,
 }
 
-/// What writes records.
 #[derive(Debug)]
 pub(super) struct Printer {
     timestamps: bool,

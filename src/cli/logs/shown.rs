@@ -55,7 +55,7 @@ enum Policy {
     Never,
     /// Another one, when it failed.
     OnFailure,
-    /// Another one.
+    /// It is always followed by another one.
     Always,
 }
 

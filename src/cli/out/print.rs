@@ -8,21 +8,21 @@ use serde::Serialize;
 use crate::exit::FailureKind;
 use crate::failure::VerbError;
 
-/// How a result is printed.
+/// The formats of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// A table for people.
     Table,
-    /// One JSON document; docs/json.md describes each.
+    /// One JSON document, as docs/json.md describes it.
     Json,
     /// The same document as YAML.
     Yaml,
 }
 
-/// The option for it.
+/// The option that selects the format.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct FormatArgs {
-    /// How to print the result.
+    /// Format of the output.
     #[arg(short, long, value_enum, default_value = "table")]
     pub output: Format,
 }
@@ -68,9 +68,8 @@ pub(crate) fn print<T: Serialize>(
 /// Whether anybody is left to read standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reader {
-    /// It may go on.
     There,
-    /// The other end of the pipe is closed: what goes on for ever ends here.
+    /// The other end of the pipe is closed, so a verb that would go on for ever ends.
     Gone,
 }
 
@@ -109,7 +108,7 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
 }
 
-/// Prints lines.
+/// Prints lines until the reader has gone.
 pub(crate) fn lines<'a>(texts: impl Iterator<Item = &'a str>) -> Result<(), PrintError> {
     for text in texts {
         if tell(text)? == Reader::Gone {

@@ -8,9 +8,9 @@ pub(crate) const STRONG: Style = Style::new().bold();
 pub(crate) const FAINT: Style = Style::new().dimmed();
 /// In order, running, the same.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
-/// Worth a look.
+/// Something that deserves a look.
 pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
-/// Failed, missing.
+/// Something that failed or is missing.
 pub(crate) const BAD: Style = AnsiColor::Red.on_default();
 
 /// Colours that tell things of one kind from each other: containers in a log, namespaces in a matrix.

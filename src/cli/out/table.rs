@@ -27,7 +27,6 @@ pub(crate) fn text(table: &Table) -> String {
     lines(table).join("\n")
 }
 
-/// Prints a table.
 pub(crate) fn print(table: &Table) -> Result<(), PrintError> {
     line(&text(table))
 }

@@ -126,7 +126,7 @@ pub(crate) fn span(text: &str) -> Option<i64> {
     (!text.is_empty()).then_some(total)
 }
 
-/// The time now.
+/// The time now in Unix nanoseconds.
 pub(crate) fn now() -> i64 {
     let since = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)

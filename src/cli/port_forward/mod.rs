@@ -1,4 +1,4 @@
-//! `holdfast port-forward`: connections to this machine's localhost go to a port of a pod's.
+//! `holdfast port-forward`: connections to local ports go to ports on the pod's localhost.
 //!
 //! ```text
 //!   client ──TCP──▶ listener ──▶ PortForward, a WebSocket of its own ──▶ port on the pod's localhost
@@ -31,26 +31,26 @@ mod ports;
 use pipe::PipeError;
 use ports::{Addresses, ListenError, Ports};
 
-/// Connections at once; more wait until one has ended.
-const MOST: usize = 512;
-/// Connections that were accepted and not begun.
+/// Most connections at once; further ones wait until one has ended.
+const MOST_CONNECTIONS: usize = 512;
+/// Most connections that are accepted and not yet served.
 const WAITING: usize = 16;
-/// Rest after a connection could not be accepted, mostly for want of descriptors.
-const REST: Duration = Duration::from_millis(100);
-/// How often it is asked whether the pod is still there.
-const LOOK: Duration = Duration::from_secs(2);
+/// Pause after a connection could not be accepted, mostly for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often the daemon is asked whether the pod is still ready.
+const POD_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Arguments of `port-forward`.
+/// The command line of `holdfast port-forward`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast port-forward two-containers 8080:80 :9090")]
 pub struct PortForwardArgs {
-    /// Addresses to listen on, separated by commas; localhost is 127.0.0.1 and ::1.
+    /// Local addresses to listen on, separated by commas; localhost means 127.0.0.1 and ::1.
     #[arg(long, value_delimiter = ',', default_value = "localhost")]
     pub address: Vec<Addresses>,
     /// Name or id of the pod.
     pub pod: String,
-    /// [LOCAL:]REMOTE: the port here, the same without one, any that is free with an empty one or 0; and the
-    /// port in the pod.
+    /// Ports as [LOCAL:]REMOTE: the local port and the port in the pod. Without LOCAL both are the same; with an
+    /// empty LOCAL or 0, a free local port is chosen.
     #[arg(required = true)]
     pub ports: Vec<Ports>,
 }
@@ -107,7 +107,7 @@ pub(super) async fn run(mut daemon: Daemon, args: PortForwardArgs) -> Result<(),
         tokio::select! {
             () = &mut ended => return Err(PortForwardError::PodEnded(args.pod)),
             Some(_) = connections.join_next() => {}
-            Some((socket, local, remote)) = accepted.recv(), if connections.len() < MOST => {
+            Some((socket, local, remote)) = accepted.recv(), if connections.len() < MOST_CONNECTIONS => {
                 out::line(&format!("Handling connection for {}", local.port()))?;
                 let (daemon, pod) = (daemon.clone(), pod.id.clone());
                 connections.spawn(async move {
@@ -123,7 +123,7 @@ pub(super) async fn run(mut daemon: Daemon, args: PortForwardArgs) -> Result<(),
 async fn accept(listener: TcpListener, remote: u16, sender: mpsc::Sender<Accepted>) {
     loop {
         let Ok((socket, _)) = listener.accept().await else {
-            sleep(REST).await;
+            sleep(ACCEPT_PAUSE).await;
             continue;
         };
         let Ok(local) = socket.local_addr() else {
@@ -163,7 +163,7 @@ async fn serve(
 /// Waits until the pod is no longer ready. A daemon that does not answer may be about to be replaced.
 async fn until_end(mut daemon: Daemon, id: String) {
     loop {
-        sleep(LOOK).await;
+        sleep(POD_CHECK_INTERVAL).await;
         let request = cri::PodSandboxStatusRequest {
             pod_sandbox_id: id.clone(),
             verbose: false,

@@ -1,4 +1,4 @@
-//! Which ports, on which addresses.
+//! The ports and addresses of the command line, and listening on them.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -6,12 +6,12 @@ use std::str::FromStr;
 
 use tokio::net::TcpListener;
 
-/// A pair of ports.
+/// A local port and the pod's port that it leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ports {
-    /// Here; 0 for any that is free.
+    /// The local port; 0 for any free one.
     pub local: u16,
-    /// In the pod.
+    /// The port in the pod.
     pub remote: u16,
 }
 
@@ -21,23 +21,23 @@ impl FromStr for Ports {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (local, remote) = text.split_once(':').unwrap_or((text, text));
         let remote = remote.parse().ok().filter(|port| *port > 0);
-        let remote = remote.ok_or("the port of the pod has to be from 1 to 65535")?;
+        let remote = remote.ok_or("the pod's port must be from 1 to 65535")?;
         let local = match local {
             "" => 0,
             local => local
                 .parse()
-                .map_err(|_| "the port here has to be from 0 to 65535")?,
+                .map_err(|_| "the local port must be from 0 to 65535")?,
         };
         Ok(Self { local, remote })
     }
 }
 
-/// One of `--address`.
+/// One value of the option `--address`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Addresses {
-    /// 127.0.0.1 and ::1.
+    /// Both 127.0.0.1 and ::1.
     Localhost,
-    /// This one.
+    /// A single IP address.
     One(IpAddr),
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct ListenError {
     source: io::Error,
 }
 
-/// Listens on all addresses, with the same port on both of localhost's. Of these one is enough.
+/// Listens on all addresses. On localhost, IPv4 and IPv6 have the same port, and one of them is enough.
 pub(super) async fn listen(
     addresses: &[Addresses],
     ports: Ports,

@@ -1,4 +1,4 @@
-//! `holdfast ps`.
+//! `holdfast ps`: the list of containers.
 
 use std::collections::HashMap;
 
@@ -14,52 +14,52 @@ use crate::out::{self, Format, FormatArgs, table, text};
 use crate::request::RequestError;
 use crate::{images, select};
 
-/// Arguments of `ps`.
+/// The command line of `holdfast ps`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast ps --all --pod two-containers")]
 pub struct PsArgs {
-    /// Show containers in all states, not only those that run.
+    /// Show containers in all states, not only running ones.
     #[arg(short, long)]
     pub all: bool,
-    /// How many, and how much of them.
+    /// How many containers are shown, and how.
     #[command(flatten)]
     pub extent: Extent,
-    /// Show containers whose name has this regular expression.
+    /// Show containers whose name matches this regular expression.
     #[arg(long, value_name = "REGEX")]
     pub name: Option<Pattern>,
     /// Show containers in this state.
     #[arg(short, long, value_enum, ignore_case = true)]
     pub state: Option<State>,
-    /// Show containers of this pod: its name or id.
+    /// Show containers of this pod, given by name or id.
     #[arg(short, long)]
     pub pod: Option<String>,
-    /// Show containers of pods in a namespace that has this regular expression.
+    /// Show containers of pods whose namespace matches this regular expression.
     #[arg(long, value_name = "REGEX")]
     pub namespace: Option<Pattern>,
-    /// Show containers with this label; may be given several times.
+    /// Show containers that have this label; repeat it for several labels.
     #[arg(long, value_name = "KEY=VALUE")]
     pub label: Vec<Label>,
-    /// Show containers of this image: its reference or id.
+    /// Show containers of this image, given by reference or id.
     #[arg(long)]
     pub image: Option<String>,
-    /// Show the container with this id or prefix of it.
+    /// Show the container whose id begins with this.
     #[arg(long)]
     pub id: Option<String>,
-    /// How to print.
+    /// Format of the output.
     #[command(flatten)]
     pub format: FormatArgs,
 }
 
-/// States of a container.
+/// The states of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum State {
-    /// Made and not started.
+    /// The container was created and not started.
     Created,
-    /// Its first process runs.
+    /// The first process of the container runs.
     Running,
-    /// Its first process has ended.
+    /// The first process of the container has ended.
     Exited,
-    /// Nobody can tell.
+    /// The daemon cannot tell the state.
     Unknown,
 }
 
@@ -74,7 +74,7 @@ impl State {
     }
 }
 
-/// A container in the list.
+/// A container as the list shows it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Listed {
@@ -91,7 +91,7 @@ struct Listed {
     labels: std::collections::BTreeMap<String, String>,
 }
 
-/// Lists containers.
+/// Lists containers, the newest first.
 pub(crate) async fn containers(mut daemon: Daemon, args: PsArgs) -> Result<(), RequestError> {
     let daemon = &mut daemon;
     let pods = select::pods(daemon).await?;
@@ -130,7 +130,7 @@ pub(crate) async fn containers(mut daemon: Daemon, args: PsArgs) -> Result<(), R
     })?)
 }
 
-/// Without a flag only what runs is shown.
+/// Whether a container in this state is shown: only running ones are, unless a flag says otherwise.
 fn state_fits(args: &PsArgs, state: cri::ContainerState) -> bool {
     if args.extent.any_state() {
         return true;
@@ -208,7 +208,7 @@ fn show(containers: &[Listed], extent: &Extent) -> Result<(), PrintError> {
     table::print(&out)
 }
 
-/// A state as documents have it.
+/// The name of a state in JSON and YAML.
 pub(crate) fn state_name(state: cri::ContainerState) -> &'static str {
     match state {
         cri::ContainerState::ContainerCreated => "created",
@@ -218,7 +218,7 @@ pub(crate) fn state_name(state: cri::ContainerState) -> &'static str {
     }
 }
 
-/// A state as people see it.
+/// The name of a state in tables, coloured.
 fn coloured(state: &str) -> String {
     match state {
         "running" => paint(GOOD, "Running"),

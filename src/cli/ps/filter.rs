@@ -1,4 +1,4 @@
-//! What of a list is shown.
+//! The filters of the lists of pods and containers.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::Args;
 use regex::Regex;
 
-/// A pattern of `--name`, found anywhere in a name, as crictl has it.
+/// A regular expression of `--name`, which may match anywhere in a name, as with crictl.
 #[derive(Debug, Clone)]
 pub struct Pattern(Regex);
 
@@ -19,13 +19,13 @@ impl FromStr for Pattern {
 }
 
 impl Pattern {
-    /// Whether a text has it; nothing that is not given is missed.
+    /// Whether a text matches; without a pattern every text does.
     pub(crate) fn fits(pattern: Option<&Self>, text: &str) -> bool {
         pattern.is_none_or(|pattern| pattern.0.is_match(text))
     }
 }
 
-/// A label of `--label`.
+/// A label that `--label` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label {
     key: String,
@@ -45,7 +45,7 @@ impl FromStr for Label {
 }
 
 impl Label {
-    /// Whether an object has all of these.
+    /// Whether an object has all the wanted labels.
     pub(crate) fn fit(wanted: &[Self], labels: &HashMap<String, String>) -> bool {
         wanted
             .iter()
@@ -53,30 +53,30 @@ impl Label {
     }
 }
 
-/// Flags of both lists that say how many are shown, and how much of them.
+/// Flags of both lists that say how many objects are shown, and how.
 #[derive(Debug, Args)]
 pub struct Extent {
-    /// Print the ids only.
+    /// Print only the ids.
     #[arg(short, long)]
     pub quiet: bool,
-    /// Show the one that was created last, in whatever state.
+    /// Show only the newest one, whatever its state.
     #[arg(short, long)]
     pub latest: bool,
-    /// Show so many that were created last, in whatever state; 0 for all.
+    /// Show only this many of the newest, whatever their state; 0 means all.
     #[arg(short = 'n', long, value_name = "COUNT", conflicts_with = "latest")]
     pub last: Option<usize>,
-    /// Print ids in full length.
+    /// Print ids in full.
     #[arg(long)]
     pub no_trunc: bool,
 }
 
 impl Extent {
-    /// States do not count for the last so many.
+    /// Whether objects in any state are shown, as `--latest` and `--last` want it.
     pub(super) fn any_state(&self) -> bool {
         self.latest || self.last.is_some()
     }
 
-    /// Keeps the last so many of a list that begins with the newest.
+    /// Keeps the newest of a list that begins with the newest, as many as the flags ask for.
     pub(super) fn cut<T>(&self, items: &mut Vec<T>) {
         match (self.latest, self.last) {
             (true, _) => items.truncate(1),
@@ -85,7 +85,7 @@ impl Extent {
         }
     }
 
-    /// An id as it is shown.
+    /// Shortens an id, unless --no-trunc was given.
     pub(super) fn id<'a>(&self, id: &'a str) -> &'a str {
         if self.no_trunc {
             id

@@ -1,4 +1,4 @@
-//! `holdfast pods`.
+//! `holdfast pods`: the list of pods.
 
 use std::collections::BTreeMap;
 
@@ -14,44 +14,44 @@ use crate::out::{self, Format, FormatArgs, table, text};
 use crate::request::RequestError;
 use crate::select;
 
-/// Arguments of `pods`.
+/// The command line of `holdfast pods`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast pods --state ready -o json")]
 pub struct PodsArgs {
-    /// How many, and how much of them.
+    /// How many pods are shown, and how.
     #[command(flatten)]
     pub extent: Extent,
-    /// Show pods whose name has this regular expression.
+    /// Show pods whose name matches this regular expression.
     #[arg(long, value_name = "REGEX")]
     pub name: Option<Pattern>,
     /// Show pods in this state.
     #[arg(short, long, value_enum, ignore_case = true)]
     pub state: Option<State>,
-    /// Show pods whose namespace has this regular expression.
+    /// Show pods whose namespace matches this regular expression.
     #[arg(long, value_name = "REGEX")]
     pub namespace: Option<Pattern>,
-    /// Show pods with this label; may be given several times.
+    /// Show pods that have this label; repeat it for several labels.
     #[arg(long, value_name = "KEY=VALUE")]
     pub label: Vec<Label>,
-    /// Show the pod with this id or prefix of it.
+    /// Show the pod whose id begins with this.
     #[arg(long)]
     pub id: Option<String>,
-    /// How to print.
+    /// Format of the output.
     #[command(flatten)]
     pub format: FormatArgs,
 }
 
-/// States of a pod.
+/// The states of a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum State {
-    /// Its namespaces are there.
+    /// The pod's pause runs and holds its namespaces.
     Ready,
-    /// It was stopped, or its pause has died.
+    /// The pod was stopped, or its pause has died.
     #[value(name = "notready")]
     NotReady,
 }
 
-/// A pod in the list.
+/// A pod as the list shows it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Listed {
@@ -67,7 +67,7 @@ struct Listed {
     annotations: BTreeMap<String, String>,
 }
 
-/// Lists pods.
+/// Lists pods, the newest first.
 pub(crate) async fn pods(mut daemon: Daemon, args: PodsArgs) -> Result<(), RequestError> {
     let all = select::pods(&mut daemon).await?.into_iter().rev();
     let all = all.filter(|pod| Label::fit(&args.label, &pod.labels));
@@ -140,7 +140,7 @@ fn show(pods: &[Listed], extent: &Extent) -> Result<(), PrintError> {
     table::print(&out)
 }
 
-/// A state as documents have it.
+/// The name of a state in JSON and YAML.
 pub(crate) fn state_name(state: cri::PodSandboxState) -> &'static str {
     match state {
         cri::PodSandboxState::SandboxReady => "ready",

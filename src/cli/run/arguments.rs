@@ -7,23 +7,23 @@ use clap::Args;
 use super::provide::Pull;
 use super::roots::RootArgs;
 
-/// Arguments of `run`.
+/// The command line of `holdfast run`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast run --watch --rm pods/two-containers.yaml")]
 pub struct RunArgs {
-    /// The manifest, or - for standard input.
+    /// File with the manifest, or - for standard input.
     pub file: PathBuf,
-    /// Show the logs of all containers and what happens to them, until the pod has ended. Exits with 0 when all
-    /// containers have succeeded, else with 1. Ctrl-C leaves the pod running.
+    /// Show the logs and events of all containers until the pod has ended. The exit code is 0 when all containers
+    /// have succeeded, otherwise 1. Ctrl-C leaves the pod running.
     #[arg(short, long)]
     pub watch: bool,
-    /// Wait until the pod has ended and remove it with its directories, also after Ctrl-C.
+    /// Remove the pod and its directories when it has ended, or after Ctrl-C.
     #[arg(long)]
     pub rm: bool,
-    /// Remove a pod of the same name and namespace first.
+    /// First remove a pod that has the same name and namespace.
     #[arg(long)]
     pub replace: bool,
-    /// When to pull images, whatever the manifest says.
+    /// When to pull images, instead of what the manifest says.
     #[arg(long, value_enum)]
     pub pull: Option<Pull>,
     /// Where the directories of pods are.

@@ -16,20 +16,17 @@ use holdfast_disk::{Dir, DirError, FileName, FileNameError};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DirectoryError {
     /// It cannot be made.
-    #[error("cannot make {}", path.display())]
+    #[error("cannot create {}", path.display())]
     Make {
         /// The directory or file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
     /// It cannot be deleted.
     #[error("cannot delete the pod's directory below {}", root.display())]
     Delete {
-        /// The directory above.
         root: PathBuf,
-        /// Why.
         #[source]
         source: DirError,
     },

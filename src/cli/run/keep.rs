@@ -26,7 +26,7 @@ use crate::failure::VerbError;
 use crate::out::{self, PrintError, time};
 use crate::refusal::Refusal;
 
-/// Arguments of `keep`.
+/// The command line of `holdfast keep`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast keep 5f0c… < pods/two-containers.yaml")]
 pub struct KeepArgs {
@@ -37,7 +37,7 @@ pub struct KeepArgs {
     pub roots: RootArgs,
 }
 
-/// What the keeper says once it has the pod.
+/// What the keeper prints once it has the pod.
 const KEPT: &str = "kept";
 /// How long a keeper may take until it says so.
 const BEGIN_DEADLINE: Duration = Duration::from_secs(20);
@@ -50,9 +50,7 @@ pub(crate) enum DetachError {
     /// Its log cannot be made.
     #[error("cannot make the keeper's log {}", path.display())]
     Log {
-        /// The log.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
@@ -60,7 +58,7 @@ pub(crate) enum DetachError {
     #[error("cannot start the keeper of the pod")]
     Start(#[source] io::Error),
     /// It ended or said nothing.
-    #[error("the keeper of the pod did not begin; its log {} says why", .0.display())]
+    #[error("the keeper of the pod did not start; see its log {}", .0.display())]
     Silent(PathBuf),
 }
 
@@ -181,7 +179,7 @@ pub(crate) async fn keep(daemon: Daemon, args: KeepArgs) -> Result<(), KeepError
         source,
     })?;
     let looked = look(&daemon, &args.pod).await;
-    let looked = looked.map_err(Refusal::to("look at the pod"))?;
+    let looked = looked.map_err(Refusal::to("inspect the pod"))?;
     let Some(sandbox) = looked else {
         return let_go();
     };

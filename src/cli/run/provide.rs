@@ -8,14 +8,14 @@ use crate::connect::Daemon;
 use crate::images;
 use crate::refusal::Refusal;
 
-/// When to pull, for all images of a run.
+/// When a run pulls its images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Pull {
-    /// Every time.
+    /// Pull every image, each time.
     Always,
-    /// What the node has not.
+    /// Pull only images that the node lacks.
     Missing,
-    /// Nothing: what the node has not is an error.
+    /// Pull nothing; an image that the node lacks is an error.
     Never,
 }
 

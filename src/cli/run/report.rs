@@ -23,7 +23,6 @@ pub(super) struct Sentence {
 }
 
 impl Sentence {
-    /// Without colours.
     pub(super) fn plain(&self) -> String {
         let space = if self.name.is_empty() { "" } else { " " };
         format!("{}{space}{}", self.name, self.rest)
@@ -51,7 +50,6 @@ impl Names {
         Self(plan.containers.iter().map(|one| name(&one.kept)).collect())
     }
 
-    /// One name.
     pub(super) fn get(&self, index: Index) -> &str {
         self.0.get(index).map_or("?", |(name, _)| name)
     }
@@ -61,7 +59,6 @@ impl Names {
         self.0.get(index).map(|(_, role)| *role)
     }
 
-    /// Its colour.
     pub(super) fn style(&self, index: Index) -> Style {
         style::PALETTE[index % style::PALETTE.len()]
     }

@@ -9,17 +9,17 @@ use super::manifest::Roots;
 /// Where directories of pods are made.
 #[derive(Debug, Args, Clone)]
 pub struct RootArgs {
-    /// Directory of the pods' logs.
+    /// Directory for the logs of pods.
     #[arg(long, env = "HOLDFAST_LOG_ROOT", default_value = "/var/log/pods")]
     pub log_root: PathBuf,
-    /// Directory of emptyDir volumes.
+    /// Directory for emptyDir volumes on disk.
     #[arg(
         long,
         env = "HOLDFAST_VOLUME_ROOT",
         default_value = "/var/lib/holdfast-volumes"
     )]
     pub volume_root: PathBuf,
-    /// Directory of emptyDir volumes with medium Memory; it has to be on a tmpfs.
+    /// Directory for emptyDir volumes with medium Memory; it must be on a tmpfs.
     #[arg(
         long,
         env = "HOLDFAST_MEMORY_VOLUME_ROOT",

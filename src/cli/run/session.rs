@@ -41,7 +41,7 @@ pub(crate) enum SessionError {
     },
     /// An init container failed, and the manifest wants it tried once.
     #[error(
-        "the init container {container} exited with {code}; with restartPolicy OnFailure it would be tried again"
+        "the init container {container} exited with {code}; use restartPolicy OnFailure to have it tried again"
     )]
     Init {
         /// Name of the container.
@@ -150,7 +150,7 @@ impl<'a> Session<'a> {
     /// Starts the containers of a pod, and does what was asked for afterwards.
     pub(super) async fn run(&mut self, id: &str) -> Result<End, SessionError> {
         let looked = look(&self.daemon, id).await;
-        let looked = looked.map_err(Refusal::to("look at the pod"))?;
+        let looked = looked.map_err(Refusal::to("inspect the pod"))?;
         let sandbox = looked.ok_or_else(|| self.ended())?;
         let plan = self.prepared.with_addresses(&sandbox.ips)?;
         let waits = self.args.watch || self.args.rm;
@@ -236,7 +236,7 @@ impl<'a> Session<'a> {
                 }
                 Woken::Interrupted if !self.args.rm => {
                     drop(keeper);
-                    out::note("the pod goes on; `holdfast rm` removes it");
+                    out::note("the pod keeps running; `holdfast rm` removes it");
                     if self.prepared.plan.needs_keeping() {
                         self.detach(id).await?;
                     }

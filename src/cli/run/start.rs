@@ -92,7 +92,7 @@ pub(crate) async fn run(
         Err(error) if made || args.rm => {
             if let Err(failure) = remove(&mut daemon, &id, &args.roots).await {
                 out::note(&format!(
-                    "what was made of the pod is still there: {failure}"
+                    "cannot remove what was created of the pod: {failure}"
                 ));
             }
             Err(error.into())

@@ -1,4 +1,4 @@
-//! `holdfast stats`: what containers use, as crictl shows it.
+//! `holdfast stats`: the resource use of containers, as crictl shows it.
 //!
 //! ```text
 //!   ListContainerStats + ListPodSandboxMetrics ──▶ Sample ── two of them ──▶ Usage
@@ -26,36 +26,36 @@ pub(super) use sample::{Sample, Usage, usage};
 /// Clears the terminal and goes to its first line: ECMA-48.
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
-/// Arguments of `stats`.
+/// The command line of `holdfast stats`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast stats --watch two-containers")]
 pub struct StatsArgs {
-    /// Show the containers of this pod, or this container: POD, POD/CONTAINER or an id.
+    /// Pod or container to show: POD, POD/CONTAINER or an id.
     pub name: Option<String>,
-    /// Show containers that do not run, too.
+    /// Show containers in all states, not only running ones.
     #[arg(short, long)]
     pub all: bool,
-    /// Show the container with this id or prefix of it.
+    /// Show the container whose id begins with this.
     #[arg(long)]
     pub id: Option<String>,
-    /// Show containers of this pod: its name or id.
+    /// Show containers of this pod, given by name or id.
     #[arg(short, long)]
     pub pod: Option<String>,
-    /// Show containers with this label; may be given several times.
+    /// Show containers that have this label; repeat it for several labels.
     #[arg(long, value_name = "KEY=VALUE")]
     pub label: Vec<Label>,
-    /// Seconds over which the CPU use is taken.
+    /// Seconds over which CPU use is measured.
     #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub seconds: u32,
-    /// Go on until somebody has had enough.
+    /// Repeat the measurement until interrupted.
     #[arg(short, long)]
     pub watch: bool,
-    /// How to print; with --watch each sample is a line of JSON.
+    /// Format of the output; with --watch each sample is one line of JSON.
     #[command(flatten)]
     pub format: FormatArgs,
 }
 
-/// Shows what containers use.
+/// Shows the resource use of containers.
 pub(super) async fn run(mut daemon: Daemon, args: StatsArgs) -> Result<(), RequestError> {
     let daemon = &mut daemon;
     let (pod, container) = scope(daemon, &args).await?;

@@ -28,53 +28,53 @@ struct One {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Usage {
-    /// The container.
+    /// Id of the container.
     pub id: String,
-    /// Its name.
+    /// Name of the container.
     pub name: String,
-    /// Name of its pod.
+    /// Name of the container's pod.
     pub pod: String,
-    /// Its pod.
+    /// Id of the container's pod.
     pub pod_id: String,
-    /// Namespace of its pod.
+    /// Namespace of the container's pod.
     pub namespace: String,
-    /// Its first process runs.
+    /// Whether the first process of the container runs.
     pub running: bool,
-    /// Of one CPU; not known of a container that is new.
+    /// CPU use in percent of one CPU; not known of a new container.
     pub cpu_percent: Option<f64>,
-    /// CPU time so far.
+    /// CPU time used so far.
     pub cpu_nanos: u64,
-    /// Working set.
+    /// Size of the working set.
     pub memory_bytes: u64,
-    /// Writable layer.
+    /// Size of the writable layer.
     pub disk_bytes: u64,
-    /// Inodes of the writable layer.
+    /// Inodes in the writable layer.
     pub inodes: u64,
     /// Swap in use; not known without the controller.
     pub swap_bytes: Option<u64>,
-    /// Processes.
+    /// Number of processes and threads.
     pub processes: Option<u64>,
     /// Share of the CPU limit's periods in which it was reached, since the sample before.
     pub throttled_percent: Option<f64>,
-    /// Some task waited for a CPU.
+    /// Share of the time in which some task waited for a CPU.
     pub cpu_pressure: Option<f64>,
-    /// Some task waited for memory.
+    /// Share of the time in which some task waited for memory.
     pub memory_pressure: Option<f64>,
-    /// Some task waited for a disk.
+    /// Share of the time in which some task waited for a disk.
     pub io_pressure: Option<f64>,
-    /// For filters only.
+    /// Labels, which only filters need.
     #[serde(skip)]
     pub labels: HashMap<String, String>,
 }
 
 impl Sample {
-    /// Asks the daemon.
+    /// Asks the daemon for the use so far.
     pub(crate) async fn take(daemon: &mut Daemon) -> Result<Self, Refusal> {
         let pods = select::pods(daemon).await?.into_iter();
         let pods: HashMap<_, _> = pods.map(|pod| (pod.id, pod.metadata)).collect();
         let request = cri::ListContainerStatsRequest::default();
         let reply = daemon.runtime.list_container_stats(request).await;
-        let reply = reply.map_err(Refusal::to("look at what containers use"))?;
+        let reply = reply.map_err(Refusal::to("read the statistics of containers"))?;
         let stats = reply.into_inner().stats.into_iter();
         let stats = stats.filter_map(|stats| Some((stats.attributes.clone()?.id, stats)));
         let mut stats: HashMap<_, _> = stats.collect();
@@ -103,7 +103,7 @@ async fn metrics(daemon: &mut Daemon) -> Result<HashMap<String, HashMap<String, 
     let reply = match daemon.runtime.list_pod_sandbox_metrics(request).await {
         Ok(reply) => reply.into_inner(),
         Err(status) if status.code() == tonic::Code::Unimplemented => return Ok(HashMap::new()),
-        Err(status) => return Err(Refusal::to("look at metrics")(status)),
+        Err(status) => return Err(Refusal::to("read the metrics of pods")(status)),
     };
     let containers = reply
         .pod_metrics

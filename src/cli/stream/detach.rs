@@ -10,7 +10,7 @@ pub(super) struct DetachKeys {
     begun: bool,
 }
 
-/// What was found.
+/// What was typed, and whether the detach keys followed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Typed {
     /// What goes to the container.

@@ -13,9 +13,7 @@ const AHEAD: usize = 16;
 /// One of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum To {
-    /// Standard output.
     Stdout,
-    /// Standard error.
     Stderr,
 }
 
@@ -23,7 +21,7 @@ pub(super) enum To {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ReaderGone;
 
-/// The way there.
+/// Hands output to the thread that writes it.
 #[derive(Debug)]
 pub(super) struct Output {
     sender: mpsc::Sender<(To, Bytes)>,
@@ -31,7 +29,6 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Starts the thread.
     pub(super) fn start() -> Self {
         let (sender, mut receiver) = mpsc::channel::<(To, Bytes)>(AHEAD);
         let thread = std::thread::spawn(move || {
@@ -46,7 +43,6 @@ impl Output {
         Self { sender, thread }
     }
 
-    /// Hands bytes over.
     pub(super) async fn write(&self, to: To, bytes: Bytes) -> Result<(), ReaderGone> {
         self.sender.send((to, bytes)).await.map_err(|_| ReaderGone)
     }

@@ -22,7 +22,6 @@ pub(crate) enum GuideError {
     Io {
         /// What was attempted, as a verb in the infinitive.
         operation: String,
-        /// Why it failed.
         #[source]
         source: std::io::Error,
     },
@@ -128,7 +127,7 @@ fn write_manifests(directory: &Path) -> Result<(), GuideError> {
 fn directory() -> Result<PathBuf, GuideError> {
     let directory = std::env::temp_dir().join(format!("holdfast-tour.{}", std::process::id()));
     // Not recursive: one that is there already is somebody else's.
-    std::fs::create_dir(&directory).map_err(GuideError::io("make a directory for the tour"))?;
+    std::fs::create_dir(&directory).map_err(GuideError::io("create a directory for the tour"))?;
     Ok(directory)
 }
 
@@ -181,14 +180,14 @@ async fn missing(
         .find(|name| !allowed.iter().any(|one| one == *name));
     if let Some(name) = denied {
         return Ok(Some(format!(
-            "Left out: this node does not allow the experiment {name:?}. In its configuration: [experiments] allow = [{name:?}]"
+            "Skipped: this node does not allow the experiment {name:?}. To allow it, configure [experiments] allow = [{name:?}]"
         )));
     }
     for image in stop.images() {
         if images::status(daemon, image).await?.is_none() {
             let how: Vec<_> = stop.before.iter().map(|line| line.command).collect();
             return Ok(Some(format!(
-                "Left out: there is no image {image}. To make it: {}",
+                "Skipped: there is no image {image}. To make it, run: {}",
                 how.join("; ")
             )));
         }
@@ -248,7 +247,7 @@ impl Guide {
         show(line)?;
         out::note(&style::paint(
             style::FAINT,
-            "Enter runs it, s goes to the next stop, q ends the tour",
+            "Press Enter to run it, s for the next stop, q to end the tour",
         ));
         let mut text = String::new();
         let read = BufReader::new(tokio::io::stdin())

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 pub(crate) enum TourImageError {
     /// The machine has no busybox that the image could be made of.
     #[error(
-        "the tour needs the image localhost/busybox:latest and finds no static busybox to make it of; \
-         apt install busybox-static, or import one: holdfast image import DIRECTORY localhost/busybox:latest"
+        "cannot make the image localhost/busybox:latest, which the tour needs: there is no static busybox; \
+         run `apt install busybox-static`, or `holdfast image import DIRECTORY localhost/busybox:latest`"
     )]
     NoBusybox,
     /// The root file system cannot be written.
@@ -18,7 +18,6 @@ pub(crate) enum TourImageError {
     Write(#[source] std::io::Error),
 }
 
-/// Its reference.
 pub(super) const BUSYBOX: &str = "localhost/busybox:latest";
 
 /// The programs that busybox stands for in the image.
@@ -66,7 +65,7 @@ fn busybox() -> Option<PathBuf> {
 
 /// Whether an ELF file names no interpreter: elf(5), the program headers of a 64-bit file.
 fn is_static(program: &[u8]) -> bool {
-    /// `PT_INTERP`.
+    /// The program header `PT_INTERP`, which names ld.so.
     const INTERPRETER: u32 = 3;
     let half = |at: usize| {
         Some(u16::from_le_bytes(

@@ -22,21 +22,21 @@ use super::out::{self, PrintError, table};
 use guide::GuideError;
 use script::Stop;
 
-/// Arguments of `tour`.
+/// The command line of `holdfast tour`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples: holdfast tour                       all of it, Enter by Enter
-          holdfast tour --list                what there is to see
-          holdfast tour oom cpu-throttling    only these
-          holdfast tour --yes | less -R       without waiting"
+    after_help = "Examples: holdfast tour                       all of it; Enter runs each command
+          holdfast tour --list                the list of stops
+          holdfast tour oom cpu-throttling    only these stops
+          holdfast tour --yes | less -R       without waiting for Enter"
 )]
 pub struct TourArgs {
-    /// Names of stops; all of them when missing.
+    /// Stops of the tour to show; all of them by default.
     pub stops: Vec<String>,
-    /// List the stops.
+    /// List the stops of the tour.
     #[arg(short, long)]
     pub list: bool,
-    /// Wait for nobody.
+    /// Run all commands without waiting for Enter.
     #[arg(short, long)]
     pub yes: bool,
 }
@@ -45,7 +45,7 @@ pub struct TourArgs {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TourError {
     /// There is no such stop.
-    #[error("the tour does not stop at {0:?}; see `holdfast tour --list`")]
+    #[error("the tour has no stop {0:?}; see `holdfast tour --list`")]
     Unknown(String),
     /// A stop could not be shown or run.
     #[error(transparent)]
@@ -69,14 +69,15 @@ pub(super) async fn run(daemon: Daemon, args: TourArgs) -> Result<ExitCode, Tour
     Ok(guide::go(daemon, &stops, args.yes).await?)
 }
 
-/// Lists the stops.
 pub(super) fn list(args: &TourArgs) -> Result<(), TourError> {
     let mut out = table::new(&["STOP", "WHAT IT SHOWS"]);
     for stop in chosen(&args.stops)? {
         out.add_row([stop.name, stop.title]);
     }
     table::print(&out)?;
-    out::line("\nholdfast tour STOP... goes there; the manifests are in pods/ of the sources.")?;
+    out::line(
+        "\nRun `holdfast tour STOP...` to see a stop. Its manifest is in pods/ of the sources.",
+    )?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use super::svg::{Point, Rect};
 
 /// Width of every picture, in pixels.
 pub(super) const WIDTH: f64 = 1240.0;
-/// Space around everything.
+/// Space around the whole picture, in pixels.
 pub(super) const MARGIN: f64 = 24.0;
 
 const COLUMN: f64 = 360.0;
@@ -28,17 +28,14 @@ const FOOTER: f64 = 30.0;
 const GAP: f64 = 22.0;
 const LEGEND: f64 = 44.0;
 
-/// The picture.
 #[derive(Debug)]
 pub(super) struct Layout {
     pub height: f64,
-    /// A pod each.
     pub frames: Vec<Rect>,
     pub panels: Vec<Panel>,
     pub links: Vec<Link>,
 }
 
-/// A process.
 #[derive(Debug)]
 pub(super) struct Panel {
     pub at: Rect,
@@ -73,14 +70,13 @@ pub(super) struct Port {
     pub labelled: bool,
 }
 
-/// Left or right.
+/// The side of a port that its label is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     Left,
     Right,
 }
 
-/// A line.
 #[derive(Debug)]
 pub(super) struct Link {
     pub kind: Kind,
@@ -95,7 +91,7 @@ pub(super) struct Link {
 struct Sorted {
     /// Its own: kind and inode.
     own: Vec<(Kind, u64)>,
-    /// The pause's.
+    /// Kinds of namespaces shared with the pause.
     pause: Vec<Kind>,
     /// Another one's: kind, inode, whose.
     others: Vec<(Kind, u64, (usize, usize))>,

@@ -67,7 +67,6 @@ impl Svg {
         );
     }
 
-    /// A filled circle.
     pub(super) fn circle(&mut self, at: Point, radius: f64, fill: &str) {
         let Point { x, y } = at;
         let _ = writeln!(

@@ -19,7 +19,7 @@ pub(super) async fn explain(daemon: &mut Daemon, name: &str) -> Result<Document,
         verbose: false,
     };
     let reply = daemon.runtime.container_status(request).await;
-    let reply = reply.map_err(Refusal::to(format!("look at the container {name}")))?;
+    let reply = reply.map_err(Refusal::to(format!("inspect the container {name}")))?;
     let status = reply.into_inner().status.unwrap_or_default();
     let pods = select::pods(daemon).await?;
     let pod = pods.iter().find(|pod| pod.id == container.pod_sandbox_id);

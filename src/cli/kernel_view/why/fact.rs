@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-/// The document.
 #[derive(Debug, Serialize)]
 pub(super) struct Document {
     pub name: String,

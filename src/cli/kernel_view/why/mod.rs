@@ -20,18 +20,17 @@ use crate::connect::Daemon;
 use crate::out::{self, FormatArgs, PrintError, style};
 use fact::{Document, Fact};
 
-/// Arguments of `why`.
+/// The command line of `holdfast why`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast why two-containers/a")]
 pub struct WhyArgs {
-    /// POD/CONTAINER, a container id, or a pod for its pause.
+    /// POD/CONTAINER or a container id; a pod means its pause.
     pub target: String,
-    /// How to print.
+    /// Format of the output.
     #[command(flatten)]
     pub format: FormatArgs,
 }
 
-/// Explains a container.
 pub(crate) async fn why(mut daemon: Daemon, args: WhyArgs) -> Result<(), KernelViewError> {
     let document = match view::target(&mut daemon, &args.target).await {
         Ok((pod, at)) => running(&pod, at)?,

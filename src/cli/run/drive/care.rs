@@ -40,7 +40,7 @@ pub(crate) enum Step {
 
 /// The keeper cannot listen for those who stop the pod.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen for those who stop the pod")]
+#[error("cannot listen on the control socket of the pod's keeper")]
 pub(crate) struct TakeError(#[source] io::Error);
 
 impl Keeper {

@@ -18,7 +18,7 @@ use nix::unistd::geteuid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
-/// The longest line.
+/// Most bytes in the line of a request.
 const LINE: usize = 32;
 /// How long somebody who connects may take to say what he wants.
 const LINE_DEADLINE: Duration = Duration::from_secs(2);

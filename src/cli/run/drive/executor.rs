@@ -57,7 +57,7 @@ impl Executor {
 
     fn planned(&self, index: Index) -> Result<&PlannedContainer, String> {
         let planned = self.plan.containers.get(index);
-        planned.ok_or_else(|| "there is no such container in the manifest".to_owned())
+        planned.ok_or_else(|| "the manifest has no such container".to_owned())
     }
 
     /// Makes and starts a container, and runs its postStart hook. Repeating it is safe.
@@ -103,7 +103,7 @@ impl Executor {
             .into_iter()
             .filter(running)
             .max_by_key(|one| one.created_at)
-            .ok_or_else(|| format!("cannot create it: its target {target} does not run"))?;
+            .ok_or_else(|| format!("cannot create it: its target {target} is not running"))?;
         let linux = config.linux.get_or_insert_default();
         let security = linux.security_context.get_or_insert_default();
         let options = security.namespace_options.get_or_insert_default();
@@ -144,7 +144,7 @@ impl Executor {
         let failure = match self.exec(id, command, Duration::ZERO).await {
             Ok(0) => return Ok(()),
             Ok(code) => format!("its postStart hook exited with {code}"),
-            Err(status) => format!("its postStart hook cannot run: {}", status.message()),
+            Err(status) => format!("cannot run its postStart hook: {}", status.message()),
         };
         self.stop_id(id, self.grace().into()).await;
         Err(failure)

@@ -14,7 +14,6 @@ use crate::run::keeper::{Event, Exit, Seen, SeenState};
 const AHEAD: usize = 16;
 /// The wait after the stream has ended, since the daemon is away then: doubled up to [`LONGEST`].
 const PAUSE: Duration = Duration::from_millis(100);
-/// The longest wait.
 const LONGEST: Duration = Duration::from_secs(5);
 /// Exit code of a container that somebody removed: by SIGKILL, as the daemon does it.
 const KILLED: i32 = 137;

@@ -7,11 +7,8 @@ use crate::connect::Daemon;
 /// A pod that is there.
 #[derive(Debug)]
 pub(crate) struct Sandbox {
-    /// Its id.
     pub id: String,
-    /// Its addresses.
     pub ips: Vec<String>,
-    /// Its containers.
     pub containers: Vec<cri::ContainerStatus>,
 }
 

@@ -20,7 +20,6 @@ struct Streak {
 /// What a result changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Nothing.
     Same,
     /// The startup probe has passed: the others begin.
     StartupPassed,

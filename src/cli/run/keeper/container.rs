@@ -23,7 +23,6 @@ pub(crate) enum Role {
 /// What is known of a container beforehand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Kept {
-    /// Its name.
     pub name: String,
     /// What it is for.
     pub role: Role,
@@ -36,20 +35,18 @@ pub(crate) struct Kept {
 /// A container as the daemon shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// Which one.
+    /// The container, by its place in the order.
     pub container: Index,
     /// Which attempt at it.
     pub attempt: u32,
-    /// How it is.
     pub state: SeenState,
 }
 
 /// States of containers, as far as they matter here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SeenState {
-    /// Made, not started.
+    /// The container was created and not started.
     Created,
-    /// Running.
     Running,
     /// Ended, or removed by somebody.
     Exited(Exit),

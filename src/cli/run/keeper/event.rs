@@ -6,20 +6,18 @@ use super::container::{Index, Seen};
 use super::exit::Exit;
 use super::probe::{Passed, ProbeKind};
 
-/// What happened.
+/// What the keeper learns about its pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
     /// The daemon was looked at. Containers of which nothing new is known may be missing.
     Seen(Vec<Seen>),
-    /// The sandbox is not ready any more, or there is none.
+    /// The sandbox is no longer ready, or was removed.
     Gone,
     /// Somebody stops the pod and wants it done in order.
     StopAsked,
-    /// [`Action::Start`] is done.
     Started(Index, u32),
     /// [`Action::Start`] failed, and why.
     StartFailed(Index, u32, String),
-    /// [`Action::Wait`] is over.
     Waited(Index, u32, Wait),
     /// [`Action::Probe`] has passed or not.
     Probed(Index, u32, ProbeKind, Passed),
@@ -32,9 +30,9 @@ pub(crate) enum Outcome {
     Succeeded,
     /// A container has failed for good.
     Failed,
-    /// Somebody stopped it.
+    /// The pod was stopped on request.
     Stopped,
-    /// The sandbox is not ready any more, or there is none.
+    /// The sandbox is no longer ready, or was removed.
     Gone,
 }
 
@@ -55,11 +53,9 @@ pub(crate) enum Action {
     Start(Index, u32),
     /// Run its preStop hook and stop it. Its end is seen.
     Stop(Index, u32),
-    /// Run a probe.
     Probe(Index, u32, ProbeKind),
-    /// Wait.
     Wait(Index, u32, Wait, Duration),
-    /// Tell people.
+    /// Tells the person who runs the pod.
     Tell(News),
 }
 
@@ -68,7 +64,6 @@ pub(crate) enum Action {
 pub(crate) enum News {
     /// A container is being started.
     Starting(Index, u32),
-    /// A container runs.
     Started(Index, u32),
     /// A container could not be started, and is tried again after this time.
     StartFailed(Index, String, Duration),

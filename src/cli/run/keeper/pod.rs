@@ -20,7 +20,6 @@ pub(super) enum Phase {
         /// The attempt it is.
         attempt: u32,
     },
-    /// It runs.
     Running {
         /// The attempt it is.
         attempt: u32,
@@ -39,7 +38,7 @@ pub(super) enum Phase {
     },
     /// It has ended and is not started again; without a code it never ran.
     Ended {
-        /// Exit code.
+        /// Exit code of the last attempt that ran.
         code: Option<i32>,
     },
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Which probe.
+/// The three kinds of probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProbeKind {
     /// Has to pass once before the others begin.
@@ -14,7 +14,6 @@ pub(crate) enum ProbeKind {
 }
 
 impl ProbeKind {
-    /// All of them.
     pub(crate) const ALL: [Self; 3] = [Self::Startup, Self::Readiness, Self::Liveness];
 }
 
@@ -23,7 +22,7 @@ impl ProbeKind {
 pub(crate) struct Probe {
     /// Wait before the first one: after the start, or after the startup probe has passed.
     pub delay: Duration,
-    /// Wait between two.
+    /// Wait between one probe and the next.
     pub period: Duration,
     /// So many failures in a row count.
     pub failures: u32,
@@ -34,16 +33,12 @@ pub(crate) struct Probe {
 /// The probes of a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Probes {
-    /// `startupProbe`.
     pub startup: Option<Probe>,
-    /// `readinessProbe`.
     pub readiness: Option<Probe>,
-    /// `livenessProbe`.
     pub liveness: Option<Probe>,
 }
 
 impl Probes {
-    /// One of them.
     pub(crate) fn get(&self, kind: ProbeKind) -> Option<&Probe> {
         match kind {
             ProbeKind::Startup => self.startup.as_ref(),
@@ -56,7 +51,6 @@ impl Probes {
 /// Result of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Passed {
-    /// It passed.
     Yes,
     /// It failed or took too long.
     No,

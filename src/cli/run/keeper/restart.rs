@@ -6,7 +6,6 @@ use super::exit::Exit;
 
 /// The first wait. The restart after the first exit comes at once.
 const FIRST: Duration = Duration::from_secs(10);
-/// The longest wait.
 const LONGEST: Duration = Duration::from_secs(300);
 /// A container that ran so long begins anew.
 const SETTLED: Duration = Duration::from_secs(600);
@@ -14,11 +13,11 @@ const SETTLED: Duration = Duration::from_secs(600);
 /// When a container is started again: `restartPolicy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Restart {
-    /// However it ended.
+    /// Restart a container however it ended.
     Always,
     /// When its exit code is not 0.
     OnFailure,
-    /// Not at all.
+    /// Restart nothing, whatever happens.
     Never,
 }
 

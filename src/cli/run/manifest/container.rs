@@ -18,7 +18,6 @@ use crate::run::keeper::{Kept, Restart, Role};
 /// The limit on processes: not a resource of Kubernetes, so its name has our domain.
 const PIDS: &str = concat!(domain!(), "/pids");
 
-/// Plans a container.
 pub(super) fn plan(
     field: &str,
     container: &Container,

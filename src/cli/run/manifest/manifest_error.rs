@@ -3,28 +3,28 @@
 /// Why a manifest cannot become a pod.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ManifestError {
-    /// The text is no manifest of the subset; the cause names field, line and column.
-    #[error("the manifest cannot be read")]
+    /// The text is not a manifest of the subset; the cause names field, line and column.
+    #[error("cannot read the manifest")]
     Syntax(#[source] serde_yaml_ng::Error),
     /// The text has no document or several of them.
-    #[error("the file has {0} documents; give one Pod a file")]
+    #[error("the file has {0} documents; give exactly one Pod")]
     Documents(usize),
     /// The document is something other than a Pod.
-    #[error("the file describes {kind:?} ({version:?}); only kind Pod of apiVersion v1 is run")]
+    #[error("the file describes {kind:?} ({version:?}); give kind Pod of apiVersion v1")]
     Kind {
-        /// Its kind.
+        /// The kind that the document names.
         kind: String,
-        /// Its apiVersion.
+        /// The apiVersion that the document names.
         version: String,
     },
     /// A field has a value that cannot be used.
-    #[error("{field}: {value:?} is not possible; {remedy}")]
+    #[error("{field}: invalid value {value:?}: {remedy}")]
     Field {
         /// Path of the field.
         field: String,
-        /// Its value.
+        /// The value that the field has.
         value: String,
-        /// What to do.
+        /// What is allowed, or what to do.
         remedy: &'static str,
     },
 }

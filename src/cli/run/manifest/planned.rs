@@ -34,11 +34,11 @@ pub(crate) struct Known {
 /// When containers are started again: `restartPolicy` of the pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Restarts {
-    /// However they ended.
+    /// Restart containers however they ended.
     Always,
-    /// When they failed.
+    /// Restart only containers that failed.
     OnFailure,
-    /// Not at all.
+    /// Restart nothing, whatever happens.
     Never,
 }
 
@@ -47,7 +47,6 @@ pub(super) enum Restarts {
 pub(crate) enum PullPolicy {
     /// When it is missing.
     IfNotPresent,
-    /// Every time.
     Always,
     /// Never: it has to be there.
     Never,
@@ -56,7 +55,6 @@ pub(crate) enum PullPolicy {
 /// An image that is needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PlannedImage {
-    /// Its reference.
     pub reference: String,
     /// When to pull it.
     pub pull: PullPolicy,
@@ -86,13 +84,11 @@ pub(crate) struct PlannedContainer {
 /// Everything that `holdfast run` asks of the daemon.
 #[derive(Debug, Clone)]
 pub(crate) struct PodPlan {
-    /// The sandbox.
     pub sandbox: cri::PodSandboxConfig,
-    /// Runtime handler.
+    /// Name of the runtime handler to use.
     pub runtime_handler: String,
     /// The containers, in the order of starting: init containers and sidecars, then the others.
     pub containers: Vec<PlannedContainer>,
-    /// Images of volumes.
     pub images: Vec<PlannedImage>,
     /// What to make before.
     pub needed: Vec<Needed>,
@@ -101,16 +97,13 @@ pub(crate) struct PodPlan {
 /// Something that has to exist before the pod runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Needed {
-    /// Its path.
     pub path: PathBuf,
-    /// What it is.
     pub kind: NeededKind,
 }
 
-/// What is needed.
+/// The kinds of things that a pod needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NeededKind {
-    /// A directory.
     Directory {
         /// Permission bits of a new one.
         mode: u32,

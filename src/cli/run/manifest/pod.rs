@@ -13,7 +13,6 @@ use super::schema::{Manifest, PodSpec};
 pub(super) enum Source {
     /// A path of the host.
     Host(PathBuf),
-    /// An image.
     Image(String),
 }
 
@@ -25,7 +24,6 @@ pub(super) type Volumes = BTreeMap<String, Source>;
 pub(super) struct Pod<'a> {
     /// All that was written.
     pub manifest: &'a Manifest,
-    /// Its spec.
     pub spec: &'a PodSpec,
     /// What the manifest cannot know.
     pub known: &'a Known,
@@ -33,7 +31,6 @@ pub(super) struct Pod<'a> {
     pub metadata: &'a cri::PodSandboxMetadata,
     /// Namespaces of the pod.
     pub namespaces: cri::NamespaceOption,
-    /// Volumes by name.
     pub volumes: Volumes,
     /// Labels of the pod.
     pub labels: HashMap<String, String>,

@@ -15,18 +15,13 @@ pub(crate) enum Check {
     Http {
         /// Address; the pod's when empty.
         host: String,
-        /// Port.
         port: u16,
-        /// Path.
         path: String,
-        /// Headers.
         headers: Vec<(String, String)>,
     },
-    /// Connects.
     Tcp {
         /// Address; the pod's when empty.
         host: String,
-        /// Port.
         port: u16,
     },
 }
@@ -34,7 +29,6 @@ pub(crate) enum Check {
 /// A probe of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PlannedProbe {
-    /// What it does.
     pub check: Check,
     /// How long it may take.
     pub timeout: Duration,
@@ -51,7 +45,6 @@ pub(crate) struct Checks {
 }
 
 impl Checks {
-    /// One of them.
     pub(crate) fn get(&self, kind: ProbeKind) -> Option<&PlannedProbe> {
         match kind {
             ProbeKind::Startup => self.startup.as_ref(),
@@ -60,7 +53,6 @@ impl Checks {
         }
     }
 
-    /// Their paces.
     pub(super) fn paces(&self) -> Probes {
         let pace = |probe: &Option<PlannedProbe>| probe.as_ref().map(|probe| probe.pace.clone());
         Probes {

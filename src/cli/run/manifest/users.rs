@@ -14,7 +14,7 @@ const RANGES: u32 = 0x0ffe;
 /// The ids of a pod: 65536 users and as many groups, from 0 in the pod. Where they begin on the host follows from
 /// the pod's uid, so that a pod that is run again finds its files as its own: the range's number is SHA-256 of the
 /// uid modulo 4094, counted from id 1879048192. Two pods have the same range once in 4094; all that this
-/// takes away is that their processes are strangers to each other on the host.
+/// takes away is that the host tells their processes apart by their ids.
 pub(super) fn of(uid: &str) -> cri::UserNamespace {
     let digest = Sha256::digest(uid);
     let number = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]) % RANGES;

@@ -14,7 +14,6 @@ use super::schema::{EmptyDir, HostPath, PodSecurityContext, PodSpec, Volume};
 /// What a pod's volumes come to.
 #[derive(Debug, Default)]
 pub(super) struct Planned {
-    /// The volumes.
     pub volumes: Volumes,
     /// What has to be made.
     pub needed: Vec<Needed>,

@@ -8,13 +8,12 @@ use super::probe::{Lifecycle, Probe};
 use super::security::SecurityContext;
 use super::volume::VolumeMount;
 
-/// `Container`.
+/// `Container` of the Kubernetes API, as far as it is supported.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Container {
     /// Name, unique in the pod.
     pub name: String,
-    /// Image reference.
     pub image: String,
     /// `IfNotPresent` (also when missing), `Always` or `Never`.
     pub image_pull_policy: Option<String>,
@@ -24,21 +23,15 @@ pub(crate) struct Container {
     /// Replaces the image's command.
     #[serde(default)]
     pub args: Vec<String>,
-    /// Environment.
     #[serde(default)]
     pub env: Vec<Variable>,
-    /// Working directory.
     pub working_dir: Option<String>,
-    /// Ports.
     #[serde(default)]
     pub ports: Vec<Port>,
-    /// Volumes.
     #[serde(default)]
     pub volume_mounts: Vec<VolumeMount>,
-    /// Limits.
     #[serde(default)]
     pub resources: Resources,
-    /// Security context.
     #[serde(default)]
     pub security_context: SecurityContext,
     /// `Always`, of an init container only: it is a sidecar.
@@ -60,24 +53,22 @@ pub(crate) struct Container {
     /// Standard input ends with the first client.
     #[serde(default)]
     pub stdin_once: bool,
-    /// A terminal.
+    /// Whether the container has a terminal.
     #[serde(default)]
     pub tty: bool,
 }
 
-/// `EnvVar`.
+/// `EnvVar` of the Kubernetes API, as far as it is supported.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Variable {
-    /// Name.
     pub name: String,
-    /// Value.
     pub value: Option<String>,
     /// A field of the pod instead of a value.
     pub value_from: Option<ValueFrom>,
 }
 
-/// `EnvVarSource`.
+/// `EnvVarSource` of the Kubernetes API, as far as it is supported.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct ValueFrom {
@@ -85,18 +76,18 @@ pub(crate) struct ValueFrom {
     pub field_ref: FieldRef,
 }
 
-/// `ObjectFieldSelector`.
+/// `ObjectFieldSelector` of the Kubernetes API, as far as it is supported.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct FieldRef {
-    /// `v1`.
+    /// Always `v1`, and not used.
     #[serde(rename = "apiVersion")]
     pub _api_version: Option<String>,
     /// Path of the field, such as `metadata.labels['app']`.
     pub field_path: String,
 }
 
-/// `ContainerPort`.
+/// `ContainerPort` of the Kubernetes API, as far as it is supported.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Port {
@@ -118,7 +109,7 @@ pub(crate) struct Port {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Resources {
-    /// Upper limits.
+    /// Most that the container may use.
     #[serde(default)]
     pub limits: BTreeMap<String, Amount>,
     /// What it needs; the CPU part becomes its weight.
@@ -130,7 +121,6 @@ pub(crate) struct Resources {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Amount {
-    /// A whole number.
     Whole(u64),
     /// A number with a fraction.
     Fraction(f64),

@@ -6,8 +6,6 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NameValue {
-    /// Name.
     pub name: String,
-    /// Value.
     pub value: Option<String>,
 }

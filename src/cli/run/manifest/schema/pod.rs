@@ -10,7 +10,7 @@ use super::name_value::NameValue;
 use super::security::PodSecurityContext;
 use super::volume::Volume;
 
-/// A Pod.
+/// A Pod manifest, as it is written.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Manifest {
@@ -22,7 +22,7 @@ pub(crate) struct Manifest {
     pub _kind: String,
     /// Name, namespace, labels, annotations.
     pub metadata: Metadata,
-    /// What to run.
+    /// Containers, volumes and settings of the pod.
     pub spec: PodSpec,
 }
 
@@ -73,7 +73,7 @@ impl Manifest {
     }
 }
 
-/// `ObjectMeta`.
+/// `ObjectMeta` of the Kubernetes API, as far as it is supported.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Metadata {
@@ -83,15 +83,13 @@ pub(crate) struct Metadata {
     pub namespace: Option<String>,
     /// Uid; made from namespace and name when missing, so that running a file twice means one pod.
     pub uid: Option<String>,
-    /// Labels.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// Annotations.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
 }
 
-/// `PodSpec`.
+/// `PodSpec` of the Kubernetes API, as far as it is supported.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct PodSpec {
@@ -111,13 +109,13 @@ pub(crate) struct PodSpec {
     pub share_process_namespace: bool,
     /// `Default` (the host's resolv.conf) or `None` (dnsConfig alone).
     pub dns_policy: Option<String>,
-    /// Content of resolv.conf.
+    /// Content of the resolv.conf of containers.
     pub dns_config: Option<DnsConfig>,
     /// `Always` (also when missing), `OnFailure` or `Never`.
     pub restart_policy: Option<String>,
     /// Seconds between the stop signal and SIGKILL for `holdfast stop`.
     pub termination_grace_period_seconds: Option<u32>,
-    /// Runtime handler.
+    /// Name of the runtime handler to use.
     pub runtime_class_name: Option<String>,
     /// Security context of the pod and default for its containers.
     #[serde(default)]
@@ -134,22 +132,18 @@ pub(crate) struct PodSpec {
     /// of the manifest and started last.
     #[serde(default)]
     pub ephemeral_containers: Vec<Container>,
-    /// Volumes.
     #[serde(default)]
     pub volumes: Vec<Volume>,
 }
 
-/// `PodDNSConfig`.
+/// `PodDNSConfig` of the Kubernetes API, as far as it is supported.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct DnsConfig {
-    /// Name servers.
     #[serde(default)]
     pub nameservers: Vec<String>,
-    /// Search domains.
     #[serde(default)]
     pub searches: Vec<String>,
-    /// Options.
     #[serde(default)]
     pub options: Vec<NameValue>,
 }

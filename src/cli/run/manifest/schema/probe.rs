@@ -27,7 +27,7 @@ pub(crate) struct Probe {
     pub success_threshold: Option<u32>,
 }
 
-/// `ExecAction`.
+/// `ExecAction` of the Kubernetes API, as far as it is supported.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Exec {
@@ -35,28 +35,25 @@ pub(crate) struct Exec {
     pub command: Vec<String>,
 }
 
-/// `HTTPGetAction`.
+/// `HTTPGetAction` of the Kubernetes API, as far as it is supported.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct HttpGet {
     /// Path; `/` when missing.
     pub path: Option<String>,
-    /// Port.
     pub port: PortRef,
     /// Address; the pod's when missing.
     pub host: Option<String>,
     /// Only `HTTP`, which it also is when missing.
     pub scheme: Option<String>,
-    /// Headers.
     #[serde(default)]
     pub http_headers: Vec<NameValue>,
 }
 
-/// `TCPSocketAction`.
+/// `TCPSocketAction` of the Kubernetes API, as far as it is supported.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TcpSocket {
-    /// Port.
     pub port: PortRef,
     /// Address; the pod's when missing.
     pub host: Option<String>,
@@ -66,13 +63,11 @@ pub(crate) struct TcpSocket {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum PortRef {
-    /// Its number.
     Number(u16),
-    /// Its name.
     Name(String),
 }
 
-/// `Lifecycle`.
+/// `Lifecycle` of the Kubernetes API, as far as it is supported.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Lifecycle {
@@ -82,7 +77,7 @@ pub(crate) struct Lifecycle {
     pub pre_stop: Option<Hook>,
 }
 
-/// `LifecycleHandler`: only `exec`.
+/// `LifecycleHandler` of the Kubernetes API, as far as it is supported.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Hook {

@@ -2,31 +2,29 @@
 
 use serde::Deserialize;
 
-/// `Volume`.
+/// `Volume` of the Kubernetes API, as far as it is supported.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Volume {
-    /// Name.
     pub name: String,
     /// A directory that lives as long as the pod.
     pub empty_dir: Option<EmptyDir>,
     /// A path of the host.
     pub host_path: Option<HostPath>,
-    /// An image, read-only.
+    /// An image, which is always mounted read-only.
     pub image: Option<ImageVolume>,
 }
 
-/// `ImageVolumeSource`.
+/// `ImageVolumeSource` of the Kubernetes API, as far as it is supported.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct ImageVolume {
-    /// Image reference.
     pub reference: String,
     /// `IfNotPresent` (also when missing), `Always` or `Never`.
     pub pull_policy: Option<String>,
 }
 
-/// `EmptyDirVolumeSource`.
+/// `EmptyDirVolumeSource` of the Kubernetes API, as far as it is supported.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EmptyDir {
@@ -35,11 +33,10 @@ pub(crate) struct EmptyDir {
     pub medium: String,
 }
 
-/// `HostPathVolumeSource`.
+/// `HostPathVolumeSource` of the Kubernetes API, as far as it is supported.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HostPath {
-    /// Absolute path.
     pub path: String,
     /// Empty (no check), `Directory`, `DirectoryOrCreate`, `File`, `FileOrCreate`, `Socket`, `CharDevice` or
     /// `BlockDevice`.
@@ -47,18 +44,18 @@ pub(crate) struct HostPath {
     pub r#type: String,
 }
 
-/// `VolumeMount`.
+/// `VolumeMount` of the Kubernetes API, as far as it is supported.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct VolumeMount {
     /// Name of the volume.
     pub name: String,
-    /// Where.
+    /// Path in the container to mount the volume at.
     pub mount_path: String,
     /// Directory or file below an image volume's root; other volumes have none.
     #[serde(default)]
     pub sub_path: String,
-    /// Read-only.
+    /// Whether the container may only read the volume.
     #[serde(default)]
     pub read_only: bool,
     /// `Disabled` (also when missing) or `Enabled`.
