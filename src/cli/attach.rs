@@ -20,13 +20,13 @@ use crate::select::SelectError;
 #[command(after_help = "Example: holdfast attach -it shell/main\n\n\
     With -it, press ctrl-p ctrl-q to leave the container running. Without a terminal, press ctrl-c.")]
 pub struct AttachArgs {
-    /// Pass standard input on, to a container that was created with one.
+    /// Pass standard input to the container, if it was created with `stdin: true`.
     #[arg(short = 'i', long, alias = "interactive")]
     pub stdin: bool,
     /// Use the container's terminal.
     #[arg(short, long)]
     pub tty: bool,
-    /// POD/CONTAINER by name, or a container id or a unique prefix of it.
+    /// Container: POD/CONTAINER, or the beginning of its id.
     pub container: String,
 }
 

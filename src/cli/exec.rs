@@ -18,7 +18,7 @@ use crate::select::SelectError;
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast exec -it two-containers/a sh")]
 pub struct ExecArgs {
-    /// Pass standard input on.
+    /// Pass standard input to the command.
     #[arg(short, long, alias = "stdin")]
     pub interactive: bool,
     /// Give the command a terminal.
@@ -30,7 +30,7 @@ pub struct ExecArgs {
     /// With --sync, kill the command after this many seconds; 0 means never.
     #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "sync")]
     pub timeout: u32,
-    /// POD/CONTAINER by name, or a container id or a unique prefix of it.
+    /// Container: POD/CONTAINER, or the beginning of its id.
     pub container: String,
     /// The command and its arguments.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]

@@ -9,7 +9,7 @@ use crate::out::time;
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast logs --follow --tail 20 two-containers")]
 pub struct LogsArgs {
-    /// POD for all its containers, POD/CONTAINER, or a container id or the beginning of one.
+    /// POD for all its containers; or one container: POD/CONTAINER, or the beginning of its id.
     pub name: String,
     /// Follow the logs until all containers have ended; by name, restarted containers are followed too.
     #[arg(short, long)]
@@ -17,7 +17,7 @@ pub struct LogsArgs {
     /// Show only this many of the last lines of each container; -1 means all.
     #[arg(long, value_name = "LINES", default_value_t = -1, allow_negative_numbers = true)]
     pub tail: i64,
-    /// Show only lines since this RFC 3339 time, or since a duration before now, such as 90s, 10m or 1h30m.
+    /// Show only lines written since this RFC 3339 time, or within the last 90s, 10m or 1h30m, for example.
     #[arg(long, value_name = "TIME", value_parser = since)]
     pub since: Option<i64>,
     /// Begin each line with its time.

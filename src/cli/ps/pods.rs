@@ -44,9 +44,9 @@ pub struct PodsArgs {
 /// The states of a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum State {
-    /// The pod's pause runs and holds its namespaces.
+    /// The pod can run containers.
     Ready,
-    /// The pod was stopped, or its pause has died.
+    /// The pod was stopped or has died.
     #[value(name = "notready")]
     NotReady,
 }
