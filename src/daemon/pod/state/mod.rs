@@ -1,4 +1,4 @@
-//! What a container and a pod are doing, and what an event makes of that. Pure.
+//! What a container is doing, and what an event makes of that; `pod` has the same for a pod. Pure.
 //!
 //! ```text
 //!                StartAsked           Started                 Exited
@@ -14,6 +14,10 @@
 //!
 //! Asking again is always legal: it joins what is under way. A stop or a removal that arrives while a start
 //! is under way becomes the goal that the container heads for next.
+
+mod pod;
+
+pub(crate) use pod::{PodEffect, PodEvent, PodPhase};
 
 use serde::{Deserialize, Serialize};
 
@@ -74,7 +78,7 @@ pub(crate) enum ContainerPhase {
 pub(crate) enum ContainerEvent {
     /// Somebody wants it started.
     StartAsked,
-    /// Somebody wants it stopped; `true`-less: the grace period is over or was zero when `Kill`.
+    /// Somebody wants it stopped. `Kill` follows when the grace period has passed, or at once when it is zero.
     StopAsked(Urgency),
     /// Somebody wants it removed.
     RemoveAsked,
@@ -216,21 +220,6 @@ impl ContainerPhase {
     pub(crate) fn is_alive(&self) -> bool {
         matches!(self, Self::Starting(_) | Self::Running(..))
     }
-}
-
-/// What a pod sandbox is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum PodPhase {
-    /// The intent is recorded; its parts are being made.
-    Creating,
-    /// Its pause process runs.
-    Ready,
-    /// Its containers are being ended and its parts released.
-    Stopping,
-    /// Nothing of it runs.
-    NotReady,
-    /// What it left is being deleted.
-    Removing,
 }
 
 #[cfg(test)]

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Answer, Done, KILLED_CODE, Member, PodGoal, Task, answer_all, exit_of, reply};
+use super::{
+    Answer, Done, KILLED_CODE, Member, MemberStage, PodGoal, PodStage, Task, answer_all, exit_of,
+    reply,
+};
 use crate::pod::clock::now as now_nanos;
 use crate::pod::container;
 use crate::pod::error::{LaunchError, PodError, Refusal};
@@ -57,7 +60,7 @@ impl Task {
         self.events = None;
         self.link = None;
         self.entry.link.store(None);
-        if self.releasing
+        if self.stage == PodStage::Releasing
             || self.pod.phase != PodPhase::Ready && self.pod.phase != PodPhase::Stopping
         {
             return;
@@ -240,7 +243,7 @@ impl Task {
             Ok(found) => {
                 member.record.cdi = found.cdi;
                 member.record.identity = found.identity;
-                member.preparing = false;
+                member.stage = MemberStage::Kept;
                 self.node.index.add_container(id, Arc::clone(&self.entry));
                 self.publish();
                 self.announce(EventKind::Created, &id);
@@ -288,7 +291,7 @@ impl Task {
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
-        member.deleting = false;
+        member.stage = MemberStage::Kept;
         if member.unkept && !failures.is_empty() {
             // The disk knows neither that it is gone nor that it is to go: it is not gone.
             let error = Arc::new(failures.swap_remove(0));

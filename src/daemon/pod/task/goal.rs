@@ -5,34 +5,65 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Done, PATIENCE, PodGoal, Task, answer_all};
+use super::{Done, KILL_DEADLINE, MemberStage, PodGoal, PodStage, Task, answer_all};
 use crate::pod::blocking::blocking;
 use crate::pod::error::PodError;
 use crate::pod::events::EventKind;
 use crate::pod::index::PodKey;
 use crate::pod::sandbox;
-use crate::pod::state::{ContainerEvent, PodPhase, Urgency};
+use crate::pod::state::{ContainerEvent, PodEffect, PodEvent, PodPhase, Urgency};
 
 impl Task {
     /// Takes the next step towards the pod's goal, when nothing is in its way.
     pub(super) fn progress(&mut self) {
         if self.goal >= PodGoal::Stop && self.pod.phase == PodPhase::Ready {
-            self.begin_stopping();
+            self.pod_event(PodEvent::StopAsked);
         }
-        let busy =
-            self.alive().next().is_some() || self.members.values().any(|member| member.preparing);
         match self.pod.phase {
-            PodPhase::Stopping if !busy && !self.releasing => self.release(),
+            PodPhase::Stopping if !self.is_busy() => self.pod_event(PodEvent::ContainersEnded),
             PodPhase::NotReady => self.stopped(),
-            _ => {}
+            PodPhase::Creating | PodPhase::Ready | PodPhase::Stopping | PodPhase::Removing => {}
         }
     }
 
-    /// Ends the containers, at first by asking. Also goes on where an earlier daemon was cut off.
-    pub(super) fn begin_stopping(&mut self) {
-        self.pod.phase = PodPhase::Stopping;
-        self.force = Some(Instant::now() + PATIENCE);
-        self.keep_pod();
+    /// Whether a container runs or is being prepared, or the pod is being released already.
+    fn is_busy(&self) -> bool {
+        let mut stages = self.members.values().map(|member| member.stage);
+        self.stage == PodStage::Releasing
+            || self.alive().next().is_some()
+            || stages.any(|stage| stage == MemberStage::Preparing)
+    }
+
+    /// Applies an event to the pod and carries out what follows from it. The new phase is on disk first.
+    pub(super) fn pod_event(&mut self, event: PodEvent) {
+        let (phase, effect) = self.pod.phase.apply(event);
+        let is_new = phase != self.pod.phase || event == PodEvent::StopAsked;
+        self.pod.phase = phase;
+        if event == PodEvent::StopAsked {
+            self.force = Some(Instant::now() + KILL_DEADLINE);
+        }
+        if is_new {
+            self.keep_pod();
+        }
+        match effect {
+            Some(PodEffect::EndContainers) => self.end_containers(),
+            Some(PodEffect::Release) => self.release(),
+            Some(PodEffect::AnnounceStopped) => {
+                self.node.readiness.released(self.pod.id);
+                self.node.samples.forget_pod(self.pod.id);
+                self.announce(EventKind::Stopped, &self.pod.id);
+            }
+            Some(PodEffect::Delete) => {
+                let (node, id) = (Arc::clone(&self.node), self.pod.id);
+                self.work.push(Box::pin(async move {
+                    Done::Forgotten(blocking(move || node.delete_pod_dir(id)).await)
+                }));
+            }
+            None => {}
+        }
+    }
+
+    fn end_containers(&mut self) {
         let alive: Vec<_> = self.alive().collect();
         for id in alive {
             self.apply(id, ContainerEvent::StopAsked(Urgency::Kill));
@@ -40,7 +71,7 @@ impl Task {
     }
 
     fn release(&mut self) {
-        self.releasing = true;
+        self.stage = PodStage::Releasing;
         self.force = None;
         let (node, pod, link) = (Arc::clone(&self.node), self.pod.clone(), self.link.take());
         let containers = self.members.keys().copied().collect();
@@ -52,17 +83,13 @@ impl Task {
     pub(super) fn released(&mut self, failures: Vec<PodError>) {
         let containers: Vec<_> = self.members.keys().copied().collect();
         self.node.debts.owe(&self.pod, &containers, failures);
-        self.releasing = false;
+        self.stage = PodStage::Kept;
         self.events = None;
         self.entry.link.store(None);
-        self.pod.phase = PodPhase::NotReady;
         self.pod.pause = None;
         self.pod.shim = None;
         self.pod.ips.clear();
-        self.keep_pod();
-        self.node.readiness.released(self.pod.id);
-        self.node.samples.forget_pod(self.pod.id);
-        self.announce(EventKind::Stopped, &self.pod.id);
+        self.pod_event(PodEvent::Released);
     }
 
     /// The pod is stopped: tells those who wait, and goes on to the removal when that is the goal.
@@ -73,14 +100,8 @@ impl Task {
         }
         let waiting: Vec<_> = self.members.keys().copied().collect();
         if waiting.is_empty() {
-            self.pod.phase = PodPhase::Removing;
             // Whoever finds the record goes on with the removal, and shows the pod to nobody.
-            self.keep_pod();
-            let (node, id) = (Arc::clone(&self.node), self.pod.id);
-            self.work.push(Box::pin(async move {
-                Done::Forgotten(blocking(move || node.delete_pod_dir(id)).await)
-            }));
-            return;
+            return self.pod_event(PodEvent::Emptied);
         }
         for id in waiting {
             self.apply(id, ContainerEvent::RemoveAsked);
@@ -91,9 +112,8 @@ impl Task {
         if let (true, Err(error)) = (self.unkept, &result) {
             tracing::warn!(pod = %self.pod.id, error = error_chain(error), "the pod is not removed yet");
             // The disk says that the pod is stopped, and so it is until the disk takes something else.
-            self.pod.phase = PodPhase::NotReady;
             self.goal = PodGoal::Stop;
-            self.keep_pod();
+            self.pod_event(PodEvent::RemovalRefused);
             let outcome = result.map_err(Arc::new);
             return answer_all(std::mem::take(&mut self.remove_waiting), &outcome);
         }
@@ -107,6 +127,6 @@ impl Task {
         self.announce(EventKind::Deleted, &self.pod.id);
         answer_all(std::mem::take(&mut self.stop_waiting), &Ok(()));
         answer_all(std::mem::take(&mut self.remove_waiting), &Ok(()));
-        self.gone = true;
+        self.stage = PodStage::Gone;
     }
 }

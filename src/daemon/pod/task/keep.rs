@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Member, Task};
+use super::{Member, MemberStage, Task};
 use crate::pod::clock::now;
 use crate::pod::entry::PodSnapshot;
 use crate::pod::error::{LookupError, PodError, Refusal};
@@ -24,13 +24,15 @@ const REST: Duration = Duration::from_secs(1);
 impl Member {
     /// Its deletion was tried, and what the disk says would bring it back.
     fn removal_failed(&self) -> bool {
-        self.record.phase == ContainerPhase::Removing && !self.deleting
+        self.record.phase == ContainerPhase::Removing && self.stage != MemberStage::Deleting
     }
 }
 
 impl Task {
     pub(super) fn visible(&mut self, id: ContainerId) -> Option<&mut Member> {
-        self.members.get_mut(&id).filter(|member| !member.preparing)
+        self.members
+            .get_mut(&id)
+            .filter(|member| member.stage != MemberStage::Preparing)
     }
 
     pub(super) fn state_dir(&mut self) -> Result<Dir, PodError> {
@@ -83,7 +85,7 @@ impl Task {
         }
         let members = self.members.values();
         // What is being deleted would come back.
-        let still = members.filter(|member| !member.deleting);
+        let still = members.filter(|member| member.stage != MemberStage::Deleting);
         let unkept = still.filter(|member| member.unkept || member.removal_failed());
         let unkept: Vec<_> = unkept.map(|member| member.record.id).collect();
         for id in unkept {
@@ -150,7 +152,10 @@ impl Task {
     }
 
     pub(super) fn snapshot(&self) -> Arc<PodSnapshot> {
-        let visible = self.members.values().filter(|member| !member.preparing);
+        let visible = self
+            .members
+            .values()
+            .filter(|member| member.stage != MemberStage::Preparing);
         let containers = visible
             .map(|member| (member.record.id, Arc::new(member.record.clone())))
             .collect();

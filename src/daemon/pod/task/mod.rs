@@ -42,7 +42,7 @@ use super::link::ShimLink;
 use super::node::Node;
 use super::record::{ContainerRecord, PodRecord};
 use super::sandbox::{self, Made};
-use super::state::{ContainerPhase, Effect, Exit, Goal, PodPhase, Run};
+use super::state::{ContainerPhase, Effect, Exit, Goal, PodEvent, PodPhase, Run};
 use crate::spec::Resources;
 use holdfast_disk::Dir;
 use holdfast_image::ImageHold;
@@ -51,7 +51,7 @@ use holdfast_wire::{Event, ExitStatus};
 
 /// How long the end of all containers may take in a pod that is being stopped. After it they are killed
 /// through their cgroups and counted as ended.
-const PATIENCE: Duration = Duration::from_secs(15);
+const KILL_DEADLINE: Duration = Duration::from_secs(15);
 
 /// Time that a container gets whose stop an earlier daemon had begun.
 const RESUMED_GRACE: Duration = Duration::from_secs(10);
@@ -90,14 +90,35 @@ struct Waiting {
     remove: Vec<Answer<()>>,
 }
 
+/// What the task is doing with the files of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MemberStage {
+    /// Its directories are still being made, so nobody sees it yet.
+    Preparing,
+    /// Its files stay as they are.
+    Kept,
+    /// Its files are being deleted.
+    Deleting,
+}
+
+/// What the task is doing with the pod's parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PodStage {
+    /// They stay as they are.
+    Kept,
+    /// They are being released.
+    Releasing,
+    /// They are gone, and the task ends.
+    Gone,
+}
+
 /// A container and who waits for it.
 struct Member {
     record: ContainerRecord,
-    /// Its directories are still being made; nobody sees it yet.
-    preparing: bool,
+    stage: MemberStage,
     /// When it is killed.
     deadline: Option<Instant>,
-    /// When the patience with one that was killed is over.
+    /// When a killed container counts as ended although a process of it still hangs.
     kill_until: Option<Instant>,
     /// The disk refused its record as it is now.
     unkept: bool,
@@ -105,8 +126,6 @@ struct Member {
     unacknowledged: Option<u64>,
     /// Its start is not to be sent any more: the end that was asked for came first.
     given_up: Arc<AtomicBool>,
-    /// What it left is being deleted right now.
-    deleting: bool,
     waiting: Waiting,
     /// Keeps its layers. None when they are gone: then it has ended and only its status is left.
     _hold: Option<ImageHold>,
@@ -116,13 +135,12 @@ impl Member {
     fn new(record: ContainerRecord, hold: Option<ImageHold>) -> Self {
         Self {
             record,
-            preparing: false,
+            stage: MemberStage::Kept,
             deadline: None,
             kill_until: None,
             unkept: false,
             unacknowledged: None,
             given_up: Arc::default(),
-            deleting: false,
             waiting: Waiting::default(),
             _hold: hold,
         }
@@ -146,12 +164,11 @@ pub(super) struct Task {
     /// When what the disk refused is tried again.
     again: Option<Instant>,
     work: FuturesUnordered<Work>,
-    /// When the patience with a pod that is being stopped is over.
+    /// When what still runs in a pod that is being stopped is counted as ended.
     force: Option<Instant>,
     /// When it is looked whether what runs past a shim that is not understood still does.
     look: Option<Instant>,
-    releasing: bool,
-    gone: bool,
+    stage: PodStage,
     stop_waiting: Vec<Answer<()>>,
     remove_waiting: Vec<Answer<()>>,
 }
@@ -181,8 +198,7 @@ impl Task {
             work: FuturesUnordered::new(),
             force: None,
             look: None,
-            releasing: false,
-            gone: false,
+            stage: PodStage::Kept,
             stop_waiting: Vec::new(),
             remove_waiting: Vec::new(),
         }
@@ -210,7 +226,7 @@ impl Task {
 
     /// The pod is ready once its record says so: without it the next daemon would take it back.
     fn adopt(&mut self, made: Made) -> Result<(), PodError> {
-        self.pod.phase = PodPhase::Ready;
+        self.pod.phase = self.pod.phase.apply(PodEvent::Made).0;
         self.pod.pause = Some(made.pause);
         self.pod.shim = Some(made.shim);
         self.pod.ips = made.ips;
@@ -279,7 +295,7 @@ impl Task {
         }
         if self.pod.phase == PodPhase::Stopping {
             self.goal = self.goal.max(PodGoal::Stop);
-            self.begin_stopping();
+            self.pod_event(PodEvent::StopAsked);
         }
         self.keep_pod();
         self.tell(Ok(()));
@@ -312,7 +328,7 @@ impl Task {
     pub(super) async fn serve(mut self) {
         self.watch_stranger();
         self.progress();
-        while !self.gone {
+        while self.stage != PodStage::Gone {
             let members = self.members.values();
             let deadlines = members.flat_map(|member| [member.deadline, member.kill_until]);
             let own = [self.force, self.again, self.look];

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 
 use tokio::time::Instant;
 
-use super::{Answer, Command, Done, Member, PodGoal, Task, reply};
+use super::{Answer, Command, Done, Member, MemberStage, PodGoal, Task, reply};
 use crate::pod::admit::{self, Admission, Stopping};
 use crate::pod::blocking::blocking;
 use crate::pod::error::{LookupError, PodError, Refusal};
@@ -76,7 +76,7 @@ impl Task {
         let (id, node, pod) = (record.id, Arc::clone(&self.node), self.snapshot());
         let copy = record.clone();
         let mut member = Member::new(record, Some(hold));
-        member.preparing = true;
+        member.stage = MemberStage::Preparing;
         member.waiting.created.push(answer);
         self.members.insert(id, member);
         self.work.push(Box::pin(async move {
@@ -86,7 +86,9 @@ impl Task {
 
     fn join_creation(&mut self, id: ContainerId, answer: Answer<ContainerId>) {
         match self.members.get_mut(&id) {
-            Some(member) if member.preparing => member.waiting.created.push(answer),
+            Some(member) if member.stage == MemberStage::Preparing => {
+                member.waiting.created.push(answer)
+            }
             _ => reply(answer, Ok(id)),
         }
     }

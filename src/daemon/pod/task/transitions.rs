@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 use super::requests::phase_error;
-use super::{Answer, Done, PATIENCE, Task, Waiting, answer_all};
+use super::{Answer, Done, KILL_DEADLINE, MemberStage, Task, Waiting, answer_all};
 use crate::pod::blocking::blocking;
 use crate::pod::cgroups;
 use crate::pod::container;
@@ -95,7 +95,7 @@ impl Task {
                     member.given_up.store(true, Ordering::Relaxed);
                     member
                         .kill_until
-                        .get_or_insert_with(|| Instant::now() + PATIENCE);
+                        .get_or_insert_with(|| Instant::now() + KILL_DEADLINE);
                 }
                 self.ask(Request::Kill { container: id });
             }
@@ -106,7 +106,7 @@ impl Task {
             Effect::Delete => {
                 let (node, pod) = (Arc::clone(&self.node), self.pod.clone());
                 if let Some(member) = self.members.get_mut(&id) {
-                    member.deleting = true;
+                    member.stage = MemberStage::Deleting;
                 }
                 self.work.push(Box::pin(async move {
                     let deleted = blocking(move || Ok(container::delete(&node, &pod, id))).await;
