@@ -4,8 +4,8 @@
 #   older.sh COMMIT
 #   HOLDFAST_OLDER=$(e2e/older.sh COMMIT) cargo test -p e2e --test socket upgrade::
 #
-# The first commit whose pods this release serves in full is that of protocol 1 as src/wire/recorded has it. Kept in
-# $HOLDFAST_TEST_CACHE/older (default ~/.cache/holdfast-e2e/older).
+# The first release whose pods are served is 0.1.0: src/wire/tests/protocol-1.txt has its protocol. Pods of builds
+# before that are left alone. Kept in $HOLDFAST_TEST_CACHE/older (default ~/.cache/holdfast-e2e/older).
 set -euo pipefail
 
 cd "$(dirname "$0")/.."

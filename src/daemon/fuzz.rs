@@ -15,10 +15,7 @@ use crate::spec::{
     PodSpecRequest, SpecRequest,
 };
 use cri_api::runtime::v1 as cri;
-use holdfast_wire::plan::{
-    ContainerPlan, ExecPlan, ExperimentContainerPlan, ExperimentPausePlan, PausePlan,
-};
-use holdfast_wire::{Protocol, decode_plan, encode_plan};
+use holdfast_wire::{Growing, Protocol, decode_plan, encode_plan};
 use prost::Message;
 
 pub use crate::pod::fuzz::{cdi, record};
@@ -66,14 +63,9 @@ pub fn request(bytes: &[u8]) {
 }
 
 /// What a plan says is what the shim reads.
-fn travel<T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug>(
-    plan: &T,
-) {
+fn travel<T: Growing + PartialEq + std::fmt::Debug>(plan: &T) {
     let bytes = encode_plan(Protocol::CURRENT, plan).expect("a plan is written");
-    assert_eq!(
-        &decode_plan::<T>(Protocol::CURRENT, &bytes).expect("a plan is read"),
-        plan
-    );
+    assert_eq!(&decode_plan::<T>(&bytes).expect("a plan is read"), plan);
 }
 
 fn host() -> &'static HostFacts {
@@ -102,9 +94,8 @@ fn pod(request: &cri::RunPodSandboxRequest) {
     });
     if let Ok(plan) = spec.map(|spec| plan::pause(&spec, None, filters())) {
         let Ok(plan) = plan else { return };
-        travel::<ExperimentPausePlan>(&plan);
-        travel::<PausePlan>(&plan.base);
-        for sysctl in &plan.base.sysctls {
+        travel(&plan);
+        for sysctl in &plan.sysctls {
             let path = sysctl.path.to_string_lossy();
             let own = [
                 "kernel/shm",
@@ -176,18 +167,17 @@ fn compile(spec: &oci_spec::runtime::Spec, config: &ContainerConfig) {
         seccomp_base: None,
     };
     if let Ok(plan) = plan::compile(spec, &context) {
-        travel::<ExperimentContainerPlan>(&plan);
-        let plan = plan.base;
-        travel::<ContainerPlan>(&plan);
+        travel(&plan);
         let args = ["true".to_owned()];
         let exec = ExecRequest {
             args: &args,
             terminal: false,
+            terminal_size: None,
             exact_env: &config.envs,
             seccomp_base: None,
         };
         if let Ok(exec) = plan::exec(spec, &exec, filters()) {
-            travel::<ExecPlan>(&exec);
+            travel(&exec);
             // A further process never has more than the first.
             let (first, later) = (plan.process.capabilities, exec.process.capabilities);
             assert_eq!(later.bounding & !first.bounding, 0);

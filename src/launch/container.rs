@@ -17,9 +17,7 @@ use holdfast_kernel::sys::credential;
 use holdfast_kernel::sys::mount::{self, Depth, Spread};
 use holdfast_kernel::sys::namespace::{self, CloneFlags};
 use holdfast_kernel::sys::path;
-use holdfast_wire::plan::{
-    ContainerPlan, ContainerSpecials, Hook, HookMoment, Hooks, PidNamespace,
-};
+use holdfast_wire::plan::{ContainerPlan, Hook, HookMoment, Hooks, PidNamespace};
 use holdfast_wire::{Failure, Step};
 
 /// What starting a container needs.
@@ -27,8 +25,6 @@ use holdfast_wire::{Failure, Step};
 pub struct ContainerLaunch<'a> {
     /// The plan.
     pub plan: &'a ContainerPlan,
-    /// What only a container with experiments has.
-    pub special: ContainerSpecials,
     /// Namespaces that this pod's pause has of its own and other pods' have not.
     pub further: CloneFlags,
     /// Its standard streams.
@@ -43,15 +39,14 @@ pub struct ContainerLaunch<'a> {
     pub pid_namespace: Option<BorrowedFd<'a>>,
     /// The shim's namespaces.
     pub places: &'a Places,
-    /// Hooks for which the child waits.
-    pub hooks: Option<&'a Hooks>,
 }
 
 impl ContainerLaunch<'_> {
     /// The hooks, when there is one of this kind.
     fn hooks_with(&self, kind: impl Fn(HookMoment) -> bool) -> Option<&Hooks> {
         let of_kind = |hook: &Hook| kind(hook.moment);
-        self.hooks.filter(|hooks| hooks.hooks.iter().any(of_kind))
+        let hooks = self.plan.hooks.as_ref();
+        hooks.filter(|hooks| hooks.hooks.iter().any(of_kind))
     }
 
     /// The hooks for which the root lies beside the host's files before it becomes the root.
@@ -160,7 +155,7 @@ impl Walk<'_> {
         let mut shared =
             CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
         shared |= launch.further;
-        shared.set(CloneFlags::CLONE_NEWCGROUP, launch.special.join_cgroup);
+        shared.set(CloneFlags::CLONE_NEWCGROUP, launch.plan.join_cgroup);
         namespace::join(launch.pause, shared)?;
         if launch.user.is_some() {
             self.mount_guarded_early(reporter)?;
@@ -170,8 +165,8 @@ impl Walk<'_> {
         }
         let mut own = CloneFlags::CLONE_NEWNS;
         own.set(CloneFlags::CLONE_NEWCGROUP, launch.plan.new_cgroup);
-        own.set(CloneFlags::CLONE_NEWUTS, launch.special.new_uts);
-        own.set(CloneFlags::CLONE_NEWIPC, launch.special.new_ipc);
+        own.set(CloneFlags::CLONE_NEWUTS, launch.plan.new_uts);
+        own.set(CloneFlags::CLONE_NEWIPC, launch.plan.new_ipc);
         namespace::unshare(own)?;
         if hooked {
             // What is mounted for the container stays in it.
@@ -187,7 +182,7 @@ impl Walk<'_> {
     fn mount_guarded_early(&mut self, reporter: &Reporter<'_>) -> nix::Result<()> {
         let mounts = &self.launch.plan.mounts;
         for (index, (mount, tree)) in mounts.iter().zip(&mut self.trees).enumerate() {
-            let outer = !(self.launch.plan.new_cgroup || self.launch.special.join_cgroup);
+            let outer = !(self.launch.plan.new_cgroup || self.launch.plan.join_cgroup);
             if rootfs::is_guarded(mount) || outer && rootfs::is_new(mount, &[c"cgroup", c"cgroup2"])
             {
                 reporter.at(Step::Mount, index);

@@ -13,7 +13,7 @@ use super::user_namespace;
 use holdfast_kernel::sys::mount::{self, Depth, NewFileSystem, Spread};
 use holdfast_kernel::sys::namespace::{self, CloneFlags};
 use holdfast_kernel::sys::{fdpass, path};
-use holdfast_wire::{Greeting, Protocol};
+use holdfast_wire::{Greeting, Protocols};
 
 /// Why the small mount namespace could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +62,7 @@ pub fn serve_mount_namespace(
     let made = path::open(c"/proc/self/ns/mnt", OFlag::O_RDONLY)
         .map_err(step("open the new mount namespace"))?;
     let greeting = Greeting {
-        protocol: Protocol::CURRENT,
+        protocols: Protocols::OWN,
         user_namespace_problem: user_namespace::try_out().err().unwrap_or_default(),
     };
     fdpass::send_packet(socket, &greeting.encode(), &[made.as_fd()])

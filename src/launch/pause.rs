@@ -20,7 +20,7 @@ use holdfast_kernel::sys::exec::{Strings, execute_file};
 use holdfast_kernel::sys::mount::{self, Depth, NewFileSystem};
 use holdfast_kernel::sys::namespace::{self, CloneFlags};
 use holdfast_kernel::sys::{descriptor, path, seccomp, signal};
-use holdfast_wire::plan::{PausePlan, PauseSpecials};
+use holdfast_wire::plan::PausePlan;
 use holdfast_wire::{Failure, Step};
 
 /// What starting a pause needs.
@@ -28,8 +28,6 @@ use holdfast_wire::{Failure, Step};
 pub struct PauseLaunch<'a> {
     /// The plan.
     pub plan: &'a PausePlan,
-    /// What only a pod with experiments has.
-    pub special: PauseSpecials,
     /// The network namespace of another pod, when it joins one.
     pub network: Option<BorrowedFd<'a>>,
     /// The pause program, sealed.
@@ -77,7 +75,7 @@ pub fn start_pause(launch: &PauseLaunch<'_>) -> Result<Launch, Failure> {
         unified: None,
         places: launch.places,
     };
-    let started = time_namespace::within(launch.special.time.as_ref(), || {
+    let started = time_namespace::within(launch.plan.time.as_ref(), || {
         start.run(|reporter| prepared.walk(reporter))
     })?;
     if let Some(user) = &plan.user {
@@ -125,7 +123,7 @@ impl Prepared<'_> {
             reporter.await_release()?;
             set_identity(&[], 0, 0)?;
         }
-        if self.launch.special.new_cgroup {
+        if self.launch.plan.new_cgroup {
             // Not with the clone: its root is the cgroup that this process has entered since.
             reporter.at(Step::Join, 1);
             namespace::unshare(CloneFlags::CLONE_NEWCGROUP)?;

@@ -44,16 +44,12 @@ impl Connection {
         Self {
             socket,
             waiting: VecDeque::new(),
-            protocol: Protocol::FIRST,
+            protocol: Protocol::OLDEST,
         }
     }
 
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
-    }
-
-    pub(super) fn protocol(&self) -> Protocol {
-        self.protocol
     }
 
     /// Reads one packet.

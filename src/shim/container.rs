@@ -11,17 +11,13 @@ use super::exit_record;
 use super::hooks::{ContainerHooks, Turn};
 use super::launched::complete;
 use super::output::{Output, SourceIndex};
-use super::pause::PlanKind;
 use super::process::Process;
 use super::run::{Shim, Token, failed};
 use super::state::State;
 use holdfast_kernel::id::ContainerId;
 use holdfast_kernel::sys::descriptor;
 use holdfast_launch::{CgroupDirectories, ContainerLaunch, Streams, start_container};
-use holdfast_wire::plan::{
-    ContainerPlan, ContainerSpecials, ExperimentContainerPlan, HookedContainerPlan, Hooks,
-    PidNamespace,
-};
+use holdfast_wire::plan::{ContainerPlan, PidNamespace};
 use holdfast_wire::{CgroupSlot, Failure, Step};
 
 /// Bytes asked for each output pipe: a burst fits while the log is written.
@@ -59,15 +55,11 @@ pub(super) struct Container {
 /// What a start request brings.
 pub(super) struct StartRequest {
     pub(super) request: u64,
-    pub(super) kind: PlanKind,
     pub(super) container: ContainerId,
     pub(super) log: bool,
     pub(super) slots: Vec<CgroupSlot>,
     pub(super) descriptors: Vec<OwnedFd>,
 }
-
-/// What the plan of a start request says.
-type Plans = (Box<ContainerPlan>, ContainerSpecials, Option<Hooks>);
 
 /// Both ends of a container's standard streams.
 struct StreamEnds {
@@ -83,7 +75,7 @@ impl Shim {
             return self.join_start(slot, asked.request);
         }
         let mut descriptors = asked.descriptors.into_iter();
-        let (plan, special, hooks) = self.container_plan(asked.kind, descriptors.next())?;
+        let mut plan: Box<ContainerPlan> = self.decode_plan(descriptors.next())?;
         let log = if asked.log { descriptors.next() } else { None };
         let cgroup = CgroupDirectories::new(asked.slots, descriptors);
         let mut ends = self
@@ -95,8 +87,8 @@ impl Shim {
         // A disk that is full now stops no pod; it may have room when the container ends.
         let _ = exit_record::reserve(self.state_directory.as_fd(), asked.container);
         let oom_kills_before = cgroup::oom_kills(&cgroup);
-        let plans = (&*plan, special, hooks.as_ref());
-        let process = self.launch_container(plans, &cgroup, &ends, asked.request)?;
+        let process = self.launch_container(&plan, &cgroup, &ends, asked.request)?;
+        let hooks = plan.hooks.take();
         let slot = self.next_slot();
         let container = Container {
             id: asked.container,
@@ -116,21 +108,6 @@ impl Shim {
         self.watch_container(slot, &container);
         self.containers.insert(slot, container);
         Ok(())
-    }
-
-    fn container_plan(&self, kind: PlanKind, memfd: Option<OwnedFd>) -> Result<Plans, Failure> {
-        match kind {
-            PlanKind::Plain => Ok((self.decode_plan(memfd)?, ContainerSpecials::default(), None)),
-            PlanKind::Experiment => {
-                let plan: Box<ExperimentContainerPlan> = self.decode_plan(memfd)?;
-                Ok((Box::new(plan.base), plan.special, None))
-            }
-            PlanKind::Hooked => {
-                let plan: Box<HookedContainerPlan> = self.decode_plan(memfd)?;
-                let HookedContainerPlan { container, hooks } = *plan;
-                Ok((Box::new(container.base), container.special, Some(hooks)))
-            }
-        }
     }
 
     /// A start that is asked for again, by a daemon that does not know what became of the first request.
@@ -170,7 +147,7 @@ impl Shim {
 
     fn launch_container(
         &self,
-        (plan, special, hooks): (&ContainerPlan, ContainerSpecials, Option<&Hooks>),
+        plan: &ContainerPlan,
         cgroup: &CgroupDirectories,
         ends: &StreamEnds,
         request: u64,
@@ -192,7 +169,6 @@ impl Shim {
         };
         let launch = start_container(&ContainerLaunch {
             plan,
-            special,
             further: pause.further(),
             streams,
             cgroup,
@@ -200,7 +176,6 @@ impl Shim {
             user: pause.user.as_ref().map(AsFd::as_fd),
             pid_namespace,
             places: &self.places,
-            hooks,
         })?;
         Process::new(launch, request).map_err(|errno| failed(Step::Clone, errno, "pidfd"))
     }

@@ -9,14 +9,14 @@ use super::cgroup;
 use super::connection::Incoming;
 use super::container::StartRequest;
 use super::exec::ExecRequest;
-use super::pause::{PauseRequest, PlanKind};
+use super::pause::PauseRequest;
 use super::run::{Shim, failed};
 use super::state::{Event, State};
 use holdfast_kernel::fault;
 use holdfast_kernel::id::ContainerId;
 use holdfast_kernel::sys::{errno_of, pidfd, process, tty};
 use holdfast_wire::plan::Sysctl;
-use holdfast_wire::{CgroupSlot, ContainerReport, Failure, Phase, Reply, Request, Step, ToShim};
+use holdfast_wire::{ContainerReport, Failure, Phase, Reply, Request, Step, ToShim};
 
 /// Requests read before other descriptors have their turn.
 const REQUESTS_PER_TURN: usize = 16;
@@ -58,27 +58,28 @@ impl Shim {
     }
 
     fn answer(&mut self, id: u64, request: Request, descriptors: Vec<OwnedFd>) -> Answer {
-        let kind = PlanKind::of(&request);
         match request {
-            Request::StartPause { cgroup } | Request::StartExperimentPause { cgroup } => {
-                self.begin_pause((id, kind), cgroup, descriptors)
-            }
+            Request::StartPause { cgroup } => self
+                .start_pause(PauseRequest {
+                    request: id,
+                    slots: cgroup,
+                    descriptors,
+                })
+                .map(|()| None),
             Request::OpenNetlink => Ok(Some((Reply::Netlink, vec![self.open_netlink()?]))),
             Request::StartContainer {
                 container,
                 log,
                 cgroup,
-            }
-            | Request::StartExperimentContainer {
-                container,
-                log,
-                cgroup,
-            }
-            | Request::StartHookedContainer {
-                container,
-                log,
-                cgroup,
-            } => self.begin_container((id, kind), (container, log), cgroup, descriptors),
+            } => self
+                .start_container(StartRequest {
+                    request: id,
+                    container,
+                    log,
+                    slots: cgroup,
+                    descriptors,
+                })
+                .map(|()| None),
             Request::Exec {
                 container,
                 exec,
@@ -127,39 +128,6 @@ impl Shim {
             Request::SetNetworkSysctls { sysctls } => self.set_sysctls(&sysctls),
             Request::Identify => Ok(Some((Reply::Identity(process::own_pid()), Vec::new()))),
         }
-    }
-
-    fn begin_pause(
-        &mut self,
-        (request, kind): (u64, PlanKind),
-        slots: Vec<CgroupSlot>,
-        descriptors: Vec<OwnedFd>,
-    ) -> Answer {
-        let asked = PauseRequest {
-            request,
-            kind,
-            slots,
-            descriptors,
-        };
-        self.start_pause(asked).map(|()| None)
-    }
-
-    fn begin_container(
-        &mut self,
-        (request, kind): (u64, PlanKind),
-        (container, log): (ContainerId, bool),
-        slots: Vec<CgroupSlot>,
-        descriptors: Vec<OwnedFd>,
-    ) -> Answer {
-        let asked = StartRequest {
-            request,
-            kind,
-            container,
-            log,
-            slots,
-            descriptors,
-        };
-        self.start_container(asked).map(|()| None)
     }
 
     fn set_sysctls(&self, sysctls: &[Sysctl]) -> Answer {
@@ -253,7 +221,6 @@ impl Shim {
     }
 
     fn inventory(&mut self) -> Answer {
-        let protocol = self.protocol();
         let containers = self.containers.values().filter_map(|container| {
             let phase = match container.process.state {
                 State::Running => Phase::Running {
@@ -269,7 +236,6 @@ impl Shim {
                 phase,
             })
         });
-        let containers = containers.filter(|report| report.phase.since() <= protocol);
         let containers = containers.collect();
         let pause = self.running_pause().ok();
         let descriptors = pause.map_or_else(|| Ok(Vec::new()), |pause| pause.descriptors());

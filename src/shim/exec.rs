@@ -15,7 +15,7 @@ use holdfast_kernel::id::ContainerId;
 use holdfast_kernel::sys::namespace::CloneFlags;
 use holdfast_kernel::sys::path;
 use holdfast_launch::{ExecLaunch, Streams, start_exec};
-use holdfast_wire::plan::{ExecPlan, TerminalSize};
+use holdfast_wire::plan::ExecPlan;
 use holdfast_wire::{ExecStdio, Failure, Step};
 
 /// A further process.
@@ -53,13 +53,9 @@ impl Shim {
         let plan: Box<ExecPlan> = self.decode_plan(descriptors.next())?;
         let slot = self.find_container(asked.container).unwrap_or(u32::MAX);
         let container = self.running_container(asked.container)?;
-        let mut files: Vec<OwnedFd> = descriptors.collect();
+        let files: Vec<OwnedFd> = descriptors.collect();
         let streams = match (asked.stdio, files.as_slice()) {
-            (ExecStdio::Terminal, []) => Streams::Terminal(None),
-            (ExecStdio::Terminal, [..]) => {
-                let size: Box<TerminalSize> = self.decode_plan(files.pop())?;
-                Streams::Terminal(Some(*size))
-            }
+            (ExecStdio::Terminal, _) => Streams::Terminal(plan.terminal_size),
             (ExecStdio::Descriptors, [input, output, error, ..]) => {
                 Streams::Files([input.as_fd(), output.as_fd(), error.as_fd()])
             }

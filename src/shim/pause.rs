@@ -12,8 +12,8 @@ use super::state::State;
 use holdfast_kernel::sys::namespace::{CloneFlags, TIME};
 use holdfast_kernel::sys::{descriptor, path, proc, process};
 use holdfast_launch::{CgroupDirectories, PauseLaunch, set_in_network, start_pause};
-use holdfast_wire::plan::{ExperimentPausePlan, PausePlan, PauseSpecials, Sysctl};
-use holdfast_wire::{CgroupSlot, Failure, IpFamily, PauseReport, Reply, Request, Step};
+use holdfast_wire::plan::{PausePlan, Sysctl};
+use holdfast_wire::{CgroupSlot, Failure, IpFamily, PauseReport, Reply, Step};
 
 /// What an error of it is about.
 const POD_NETWORK: &str = "network namespace of the pod";
@@ -23,38 +23,15 @@ const POD_NETWORK: &str = "network namespace of the pod";
 pub(super) struct Pause {
     pub(super) process: Process,
     pub(super) plan: Box<PausePlan>,
-    pub(super) special: PauseSpecials,
     /// The pod's network namespace, once the process runs.
     pub(super) network: Option<OwnedFd>,
     /// The pod's user namespace when it has its own.
     pub(super) user: Option<OwnedFd>,
 }
 
-/// Which plan a start request brings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PlanKind {
-    Plain,
-    Experiment,
-    Hooked,
-}
-
-impl PlanKind {
-    /// Of a request. One that brings no plan has the usual kind.
-    pub(super) fn of(request: &Request) -> Self {
-        match request {
-            Request::StartExperimentPause { .. } | Request::StartExperimentContainer { .. } => {
-                Self::Experiment
-            }
-            Request::StartHookedContainer { .. } => Self::Hooked,
-            _ => Self::Plain,
-        }
-    }
-}
-
 /// What a request to start the pause brings.
 pub(super) struct PauseRequest {
     pub(super) request: u64,
-    pub(super) kind: PlanKind,
     pub(super) slots: Vec<CgroupSlot>,
     pub(super) descriptors: Vec<OwnedFd>,
 }
@@ -70,11 +47,11 @@ impl Shim {
             ));
         }
         let mut descriptors = asked.descriptors.into_iter();
-        let (plan, special) = self.pause_plan(asked.kind, descriptors.next())?;
+        let plan: Box<PausePlan> = self.decode_plan(descriptors.next())?;
         let small = descriptors
             .next()
             .ok_or_else(|| failed(Step::MountNamespace, Errno::EBADF, "no descriptor came"))?;
-        let network = match special.join_net.then(|| descriptors.next()) {
+        let network = match plan.join_net.then(|| descriptors.next()) {
             Some(None) => return Err(failed(Step::Join, Errno::EBADF, "no descriptor came")),
             joined => joined.flatten(),
         };
@@ -84,7 +61,6 @@ impl Shim {
         let cgroup = CgroupDirectories::new(asked.slots, descriptors);
         let launch = start_pause(&PauseLaunch {
             plan: &plan,
-            special,
             network: network.as_ref().map(AsFd::as_fd),
             program: self.program.as_fd(),
             cgroup: &cgroup,
@@ -99,28 +75,10 @@ impl Shim {
         self.pause = Some(Pause {
             process,
             plan,
-            special,
             network: None,
             user: None,
         });
         Ok(())
-    }
-
-    fn pause_plan(
-        &self,
-        kind: PlanKind,
-        memfd: Option<OwnedFd>,
-    ) -> Result<(Box<PausePlan>, PauseSpecials), Failure> {
-        match kind {
-            // A pause has no hooks.
-            PlanKind::Plain | PlanKind::Hooked => {
-                Ok((self.decode_plan(memfd)?, PauseSpecials::default()))
-            }
-            PlanKind::Experiment => {
-                let plan: Box<ExperimentPausePlan> = self.decode_plan(memfd)?;
-                Ok((Box::new(plan.base), plan.special))
-            }
-        }
     }
 
     /// The pause, when it runs.
@@ -170,7 +128,7 @@ impl Shim {
 impl Pause {
     /// Namespaces that it has of its own and that the pauses of most pods have not.
     pub(super) fn further(&self) -> CloneFlags {
-        match self.special.time {
+        match self.plan.time {
             Some(_) => TIME,
             None => CloneFlags::empty(),
         }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signalfd::SignalFd;
-use serde::de::DeserializeOwned;
 
 use super::connection::Connection;
 use super::container::Container;
@@ -21,7 +20,7 @@ use holdfast_kernel::fault;
 use holdfast_kernel::sys::descriptor;
 use holdfast_kernel::sys::memory::Buffer;
 use holdfast_launch::Places;
-use holdfast_wire::{self as wire, Failure, FromShim, MAX_PACKET, Protocol, Reply, Step};
+use holdfast_wire::{self as wire, Failure, FromShim, Growing, MAX_PACKET, Reply, Step};
 
 /// Largest launch plan in bytes; the sizes of its parts are the daemon's to bound.
 const MAX_PLAN: usize = 8 * 1024 * 1024;
@@ -123,7 +122,7 @@ pub(super) fn failed(step: Step, errno: Errno, object: &str) -> Failure {
 impl Shim {
     /// Reads the launch plan of the present request from its memfd. The bytes are given back before the launch
     /// begins.
-    pub(super) fn decode_plan<T: DeserializeOwned>(
+    pub(super) fn decode_plan<T: Growing>(
         &self,
         memfd: Option<OwnedFd>,
     ) -> Result<Box<T>, Failure> {
@@ -136,15 +135,9 @@ impl Shim {
                     "read the plan",
                 )
             })?;
-        wire::decode_plan(self.protocol(), &content)
+        wire::decode_plan(&content)
             .map(Box::new)
             .map_err(|error| failed(Step::Plan, Errno::EBADMSG, &error.to_string()))
-    }
-
-    /// The version in which the daemon speaks.
-    pub(super) fn protocol(&self) -> Protocol {
-        let daemon = self.daemon.as_ref();
-        daemon.map_or(Protocol::FIRST, Connection::protocol)
     }
 
     /// Answers a packet that is not understood.

@@ -1,47 +1,52 @@
 //! What a shim program says of itself when the daemon tries it out: the packet that brings the small mount
 //! namespace.
+//!
+//! ```text
+//!   'v' · oldest version (2 bytes, little endian) · newest version (2 bytes) · problem (text to the end)
+//! ```
+//!
+//! This layout stays: a daemon reads the versions of any later program, and can say that it speaks none of them.
 
-use super::protocol::{Protocol, UnspokenProtocol};
+use super::protocol::{Protocols, UnspokenProtocol};
 
-/// First byte of a packet of the first version, which has none in it.
-const FIRST: u8 = b'm';
+/// First byte of a greeting.
+const MARK: u8 = b'v';
 
-/// First byte of a packet with a version.
-const MARKED: u8 = b'v';
-
-/// Which protocol a shim program speaks, and what it found out about the machine.
+/// Which versions of the protocol a shim program speaks, and what it found out about the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Greeting {
-    /// The newest version that it speaks.
-    pub protocol: Protocol,
+    /// The versions that it speaks.
+    pub protocols: Protocols,
     /// Why pods cannot have user namespaces of their own on this machine; empty when they can.
     pub user_namespace_problem: String,
 }
 
 impl Greeting {
-    /// As a packet.
+    /// Writes the greeting as a packet.
     pub fn encode(&self) -> Vec<u8> {
-        let [low, high] = self.protocol.number().to_le_bytes();
-        let mut packet = vec![MARKED, low, high];
+        let Protocols { oldest, newest } = self.protocols;
+        let mut packet = vec![MARK];
+        packet.extend(oldest.to_le_bytes());
+        packet.extend(newest.to_le_bytes());
         packet.extend(self.user_namespace_problem.as_bytes());
         packet
     }
 
-    /// From a packet.
+    /// Reads a greeting from a packet.
     ///
     /// # Errors
-    /// The program speaks a version that this build does not; the number is 0 when the packet has none.
+    /// The program speaks no version that this build speaks; the number is 0 when the packet is no greeting.
     pub fn decode(packet: &[u8]) -> Result<Self, UnspokenProtocol> {
-        let (protocol, problem) = match packet {
-            [FIRST, problem @ ..] => (Protocol::FIRST, problem),
-            [MARKED, low, high, problem @ ..] => {
-                let number = u16::from_le_bytes([*low, *high]);
-                (Protocol::spoken(number)?, problem)
-            }
-            _ => return Err(UnspokenProtocol(0)),
+        let [MARK, o0, o1, n0, n1, problem @ ..] = packet else {
+            return Err(UnspokenProtocol(0));
         };
+        let protocols = Protocols {
+            oldest: u16::from_le_bytes([*o0, *o1]),
+            newest: u16::from_le_bytes([*n0, *n1]),
+        };
+        protocols.common()?;
         Ok(Self {
-            protocol,
+            protocols,
             user_namespace_problem: String::from_utf8_lossy(problem).into_owned(),
         })
     }

@@ -15,21 +15,24 @@
 //!
 //! # Versions
 //!
-//! Pods outlive the daemon that started them, so a daemon speaks to each shim in the shim's version, which it
-//! learns from the shim program when it starts one ([`Greeting`]) and keeps in the pod's record. A shim answers
-//! in the version of the last request. Both speak [`Protocol::OLDEST`] to [`Protocol::CURRENT`].
+//! Pods outlive the daemon that started them. A shim program tells in its [`Greeting`] which versions of the protocol it
+//! speaks, the pod's record keeps them, and every daemon speaks the newest version that both know
+//! ([`Protocols::common`]). A shim answers in the version of the last request.
 //!
-//! - Nothing that has a number moves: postcard numbers variants by position and fields have none, so variants are
-//!   appended and fields are never added, removed or reordered, in plans as well.
-//! - Whatever is appended raises [`Protocol::CURRENT`], and [`Request::since`] and [`Event::since`] name it: a shim or
-//!   a daemon that does not know it never gets it. So does a change of what something means.
-//! - A plan that needs another shape gets a new type; the old one stays while its version is spoken.
-//! - Whoever gets what he does not understand changes nothing, says so, and leaves the pod alone.
+//! - Messages are postcard, which numbers variants by position and names no fields. So variants are appended, and the
+//!   fields of a variant stay as they are. Whoever appends one raises [`Protocol::CURRENT`], and [`Request::since`] or
+//!   [`Event::since`] names that version: a shim or a daemon that does not know the variant never gets it. A reply
+//!   answers a request, and so needs no version of its own.
+//! - Launch plans get fields by the rule in `growing.rs`.
+//! - A packet of a version that is not spoken, or that is not understood, changes nothing. The daemon says so to
+//!   whoever asks, and leaves the pod as it is.
 //!
-//! `recorded/` has a conversation of each version that is spoken: the bytes must go on meaning the same.
+//! `tests/protocol-1.txt` has the bytes of all messages and plans of version 1. They keep their meaning.
 
+mod exit_record;
 mod frame;
 mod greeting;
+mod growing;
 mod message;
 pub mod plan;
 mod protocol;
@@ -37,13 +40,12 @@ mod protocol;
 #[cfg(test)]
 mod tests;
 
-pub use frame::{
-    FrameError, MAX_DESCRIPTORS, MAX_PACKET, decode, decode_exit, decode_plan, encode, encode_exit,
-    encode_plan,
-};
+pub use exit_record::{decode_exit, encode_exit};
+pub use frame::{FrameError, MAX_DESCRIPTORS, MAX_PACKET, decode, encode};
 pub use greeting::Greeting;
+pub use growing::{Growing, decode_plan, encode_plan};
 pub use message::{
     AttachedInput, CgroupSlot, ContainerReport, Event, ExecStdio, ExitStatus, Failure, FromShim,
     IpFamily, PauseReport, Phase, Reply, Request, Step, ToShim,
 };
-pub use protocol::{Protocol, UnspokenProtocol};
+pub use protocol::{Protocol, Protocols, UnspokenProtocol};

@@ -44,14 +44,16 @@ pub enum CgroupSlot {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Request {
     /// Start the pause process. Descriptors: the plan (memfd with a [`super::plan::PausePlan`]), the small
-    /// mount namespace in which the shim is to live, then one cgroup directory for each slot.
+    /// mount namespace in which the shim is to live, then the network namespace of another pod when the plan joins
+    /// one, then one cgroup directory for each slot.
     StartPause {
         /// Meaning of the cgroup descriptors.
         cgroup: Vec<CgroupSlot>,
     },
     /// Open a `NETLINK_ROUTE` socket inside the pod's network namespace. The reply has it as descriptor.
     OpenNetlink,
-    /// Start a container. Asked again while it is being started or runs, it joins that. Descriptors: the plan (memfd with a [`super::plan::ContainerPlan`]), then the log
+    /// Start a container. A request for one that is being started or runs joins that. The answer comes when the hooks
+    /// of the start have been run. Descriptors: the plan (memfd with a [`super::plan::ContainerPlan`]), then the log
     /// file when `log`, then one cgroup directory for each slot.
     StartContainer {
         /// Which container.
@@ -141,32 +143,6 @@ pub enum Request {
     },
     /// Tell which process the shim is.
     Identify,
-    /// As [`Self::StartPause`], for a pod with experiments. Descriptors: the plan (memfd with a
-    /// [`super::plan::ExperimentPausePlan`]), the small mount namespace, then the network namespace of another
-    /// pod when the plan joins one, then one cgroup directory for each slot.
-    StartExperimentPause {
-        /// Meaning of the cgroup descriptors.
-        cgroup: Vec<CgroupSlot>,
-    },
-    /// As [`Self::StartContainer`] with a [`super::plan::ExperimentContainerPlan`].
-    StartExperimentContainer {
-        /// Which container.
-        container: ContainerId,
-        /// As in [`Self::StartContainer`].
-        log: bool,
-        /// Meaning of the cgroup descriptors.
-        cgroup: Vec<CgroupSlot>,
-    },
-    /// As [`Self::StartContainer`] with a [`super::plan::HookedContainerPlan`]. The answer comes when the hooks have
-    /// been run that belong to the start.
-    StartHookedContainer {
-        /// Which container.
-        container: ContainerId,
-        /// As in [`Self::StartContainer`].
-        log: bool,
-        /// Meaning of the cgroup descriptors.
-        cgroup: Vec<CgroupSlot>,
-    },
     /// Set sysctls of the pod's network namespace, in this order.
     SetNetworkSysctls {
         /// Which.
@@ -193,11 +169,8 @@ impl Request {
             | Self::Shutdown
             | Self::Attach { .. }
             | Self::OpenTcp { .. }
-            | Self::Identify => Protocol::FIRST,
-            Self::StartExperimentPause { .. } | Self::StartExperimentContainer { .. } => {
-                Protocol::THIRD
-            }
-            Self::StartHookedContainer { .. } | Self::SetNetworkSysctls { .. } => Protocol::FOURTH,
+            | Self::Identify
+            | Self::SetNetworkSysctls { .. } => Protocol::OLDEST,
         }
     }
 }
@@ -229,9 +202,7 @@ pub enum ExecStdio {
     /// Descriptors: standard input, output and error. Passed to the process as they are.
     Descriptors,
     /// A new terminal in the container. The reply has its main side as descriptor, and nobody else keeps it:
-    /// when the daemon closes it, the terminal hangs up. One descriptor more may come with the request: a memfd with
-    /// the [`super::plan::TerminalSize`] that it begins with. Shims of the first releases close it unread, and the
-    /// terminal has no size until the daemon sets one.
+    /// when the daemon closes it, the terminal hangs up.
     Terminal,
 }
 
@@ -309,16 +280,6 @@ pub enum Phase {
     Launching,
 }
 
-impl Phase {
-    /// The first version that has it; others are not told of the container.
-    pub fn since(&self) -> Protocol {
-        match self {
-            Self::Running { .. } | Self::Exited => Protocol::FIRST,
-            Self::Launching => Protocol::SECOND,
-        }
-    }
-}
-
 /// Something happened in the pod.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Event {
@@ -364,7 +325,7 @@ impl Event {
             Self::Exited { .. }
             | Self::ExecExited { .. }
             | Self::PauseExited { .. }
-            | Self::ClientDropped { .. } => Protocol::FIRST,
+            | Self::ClientDropped { .. } => Protocol::OLDEST,
         }
     }
 }

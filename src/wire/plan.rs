@@ -2,11 +2,15 @@
 //!
 //! The daemon makes them from an OCI runtime Spec; the shim decodes them before it clones, so that the
 //! child allocates nothing. Paths named `target` are inside the container's root and are resolved there.
+//!
+//! The parts that may get further fields number them: `growing.rs` has the rule. Fields of the other parts are those of
+//! the kernel's interfaces, and stay.
 
 use std::ffi::CString;
 
 use serde::{Deserialize, Serialize};
 
+use super::growing::{growing, plain};
 use holdfast_kernel::id::ContainerId;
 
 /// Directory of the shim's small mount namespace where the daemon's root directory is bound.
@@ -15,55 +19,43 @@ pub const STORE_MOUNT: &str = "/store";
 /// Directory of the pause's mount namespace with the pod's shared memory file system.
 pub const POD_SHM: &str = "/shm";
 
-/// The pause process and the namespaces that it owns.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PausePlan {
-    /// Own network namespace; otherwise the host's.
-    pub new_net: bool,
-    /// Own IPC namespace and shared memory file system; otherwise the host's.
-    pub new_ipc: bool,
-    /// Own UTS namespace; otherwise the host's.
-    pub new_uts: bool,
-    /// The pause is process 1 of a pid namespace that the pod's containers share.
-    pub new_pid: bool,
-    /// Own user namespace with these mappings, which owns the other namespaces.
-    pub user: Option<IdMappings>,
-    /// Host name to set in the own UTS namespace.
-    pub hostname: Option<CString>,
-    /// Files below /proc/sys and the values to write, after the namespaces were made.
-    pub sysctls: Vec<Sysctl>,
-    /// Size of the shared memory file system in bytes.
-    pub shm_bytes: u64,
-    /// User of the pause process.
-    pub uid: u32,
-    /// Group of the pause process.
-    pub gid: u32,
-    /// Supplementary groups of the pause process.
-    pub groups: Vec<u32>,
-    /// seccomp filter of the pause process.
-    pub seccomp: Option<SeccompFilter>,
-    /// Value for /proc/self/oom_score_adj.
-    pub oom_score_adj: Option<i32>,
-}
-
-/// A pause with what [`PausePlan`] cannot say. Protocol 3.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ExperimentPausePlan {
-    /// All the rest.
-    pub base: PausePlan,
-    /// What is special about it.
-    pub special: PauseSpecials,
-}
-
-/// What only a pod with experiments has.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PauseSpecials {
-    /// The network namespace that comes with the request is joined; `new_net` is not set.
-    pub join_net: bool,
-    /// Own cgroup namespace, with the pause's cgroup as its root.
-    pub new_cgroup: bool,
-    /// Own time namespace with these offsets.
-    pub time: Option<ClockOffsets>,
+growing! {
+    /// The pause process and the namespaces that it owns.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct PausePlan("pause plan") {
+        /// Own network namespace; otherwise the host's.
+        1 new_net: bool = false;
+        /// Own IPC namespace and shared memory file system; otherwise the host's.
+        2 new_ipc: bool = false;
+        /// Own UTS namespace; otherwise the host's.
+        3 new_uts: bool = false;
+        /// The pause is process 1 of a pid namespace that the pod's containers share.
+        4 new_pid: bool = false;
+        /// Own user namespace with these mappings, which owns the other namespaces.
+        5 user: Option<IdMappings> = None;
+        /// Host name to set in the own UTS namespace.
+        6 hostname: Option<CString> = None;
+        /// Files below /proc/sys and the values to write, after the namespaces were made.
+        7 sysctls: Vec<Sysctl> = Vec::new();
+        /// Size of the shared memory file system in bytes.
+        8 shm_bytes: u64 = 0;
+        /// User of the pause process.
+        9 uid: u32;
+        /// Group of the pause process.
+        10 gid: u32;
+        /// Supplementary groups of the pause process.
+        11 groups: Vec<u32> = Vec::new();
+        /// seccomp filter of the pause process.
+        12 seccomp: Option<SeccompFilter> = None;
+        /// Value for /proc/self/oom_score_adj.
+        13 oom_score_adj: Option<i32> = None;
+        /// The network namespace that comes with the request is joined; `new_net` is not set.
+        14 join_net: bool = false;
+        /// Own cgroup namespace, with the pause's cgroup as its root.
+        15 new_cgroup: bool = false;
+        /// Own time namespace with these offsets.
+        16 time: Option<ClockOffsets> = None;
+    }
 }
 
 /// Offsets of a time namespace's clocks: whole seconds, and nanoseconds above them.
@@ -75,64 +67,39 @@ pub struct ClockOffsets {
     pub boottime: (i64, u32),
 }
 
-/// A container with what [`ContainerPlan`] cannot say. Protocol 3.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ExperimentContainerPlan {
-    /// All the rest.
-    pub base: ContainerPlan,
-    /// What is special about it.
-    pub special: ContainerSpecials,
+growing! {
+    /// Programs that are run at moments of a container's life: the OCI runtime specification, "POSIX-platform Hooks".
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Hooks("hooks of a plan") {
+        /// The container's bundle, a directory of the host: hooks that run outside of the container's root run in it.
+        1 bundle: CString;
+        /// A directory in the bundle at which the root lies until it becomes the root. Hooks of the container's namespaces
+        /// see it, together with the host's files.
+        2 root: CString;
+        /// The container's state in JSON up to the value of `status`, which is a string without escapes.
+        3 state_head: String;
+        /// What follows the number that is the value of `pid`.
+        4 state_tail: String;
+        /// The hooks in the order in which they are run.
+        5 hooks: Vec<Hook> = Vec::new();
+    }
 }
 
-/// What only a container with experiments has.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ContainerSpecials {
-    /// Own UTS namespace, at first a copy of the pause's.
-    pub new_uts: bool,
-    /// Own IPC namespace.
-    pub new_ipc: bool,
-    /// The pause's cgroup namespace; `new_cgroup` is not set.
-    pub join_cgroup: bool,
-}
-
-/// A container with hooks. Protocol 4.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct HookedContainerPlan {
-    /// The container itself.
-    pub container: ExperimentContainerPlan,
-    /// Its hooks.
-    pub hooks: Hooks,
-}
-
-/// Programs that are run at moments of a container's life: the OCI runtime specification, "POSIX-platform Hooks".
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hooks {
-    /// The container's bundle, a directory of the host: hooks that run outside of the container's root run in it.
-    pub bundle: CString,
-    /// A directory in the bundle at which the root lies until it becomes the root. Hooks of the container's namespaces
-    /// see it, together with the host's files.
-    pub root: CString,
-    /// The container's state in JSON up to the value of `status`, which is a string without escapes.
-    pub state_head: String,
-    /// What follows the number that is the value of `pid`.
-    pub state_tail: String,
-    /// The hooks in the order in which they are run.
-    pub hooks: Vec<Hook>,
-}
-
-/// One hook.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hook {
-    /// When it is run.
-    pub moment: HookMoment,
-    /// The program.
-    pub path: CString,
-    /// Its arguments, its own name first.
-    pub args: Vec<CString>,
-    /// Its whole environment, `NAME=value` each.
-    pub env: Vec<CString>,
-    /// Seconds after which it is killed and has failed.
-    pub timeout: Option<u32>,
+growing! {
+    /// One hook.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Hook("hook of a plan") {
+        /// When it is run.
+        1 moment: HookMoment;
+        /// The program.
+        2 path: CString;
+        /// Its arguments, its own name first.
+        3 args: Vec<CString> = Vec::new();
+        /// Its whole environment, `NAME=value` each.
+        4 env: Vec<CString> = Vec::new();
+        /// Seconds after which it is killed and has failed.
+        5 timeout: Option<u32> = None;
+    }
 }
 
 /// Moments at which hooks are run, in the order of a container's life.
@@ -152,51 +119,65 @@ pub enum HookMoment {
     Poststop,
 }
 
-/// A container's first process.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ContainerPlan {
-    /// The mappings of the pod's user namespace, when it has its own.
-    pub user: Option<IdMappings>,
-    /// Which pid namespace it runs in. The net, ipc, uts and user namespaces are those of the pause.
-    pub pid: PidNamespace,
-    /// Own cgroup namespace.
-    pub new_cgroup: bool,
-    /// Layers, highest first, below [`STORE_MOUNT`].
-    pub lower: Vec<CString>,
-    /// Upper directory below [`STORE_MOUNT`].
-    pub upper: CString,
-    /// Work directory below [`STORE_MOUNT`].
-    pub work: CString,
-    /// The root is made read-only when all mounts are in place.
-    pub readonly_rootfs: bool,
-    /// Propagation of the container's root mount.
-    pub rootfs_propagation: Propagation,
-    /// Mounts in the order in which they are made.
-    pub mounts: Vec<Mount>,
-    /// Device nodes, after the mounts.
-    pub devices: Vec<Device>,
-    /// Symbolic links (target, link text), after the devices: /dev/fd and the like.
-    pub symlinks: Vec<(CString, CString)>,
-    /// Files are covered by /dev/null, directories by an empty read-only tmpfs; missing ones are skipped.
-    pub masked_paths: Vec<CString>,
-    /// Bound onto themselves read-only, with what is mounted below; missing ones are skipped. `PATH/.` is the mount at
-    /// PATH alone.
-    pub readonly_paths: Vec<CString>,
-    /// The process itself.
-    pub process: Process,
-    /// A pipe is kept as standard input for clients that attach; otherwise it is /dev/null.
-    pub stdin: bool,
-    /// Standard input ends when the first attached client goes.
-    pub stdin_once: bool,
+growing! {
+    /// A container's first process.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct ContainerPlan("container plan") {
+        /// The mappings of the pod's user namespace, when it has its own.
+        1 user: Option<IdMappings> = None;
+        /// Which pid namespace it runs in. The net, ipc, uts and user namespaces are those of the pause.
+        2 pid: PidNamespace;
+        /// Own cgroup namespace.
+        3 new_cgroup: bool = false;
+        /// Layers, highest first, below [`STORE_MOUNT`].
+        4 lower: Vec<CString> = Vec::new();
+        /// Upper directory below [`STORE_MOUNT`].
+        5 upper: CString;
+        /// Work directory below [`STORE_MOUNT`].
+        6 work: CString;
+        /// The root is made read-only when all mounts are in place.
+        7 readonly_rootfs: bool = false;
+        /// Propagation of the container's root mount.
+        8 rootfs_propagation: Propagation = Propagation::Private;
+        /// Mounts in the order in which they are made.
+        9 mounts: Vec<Mount> = Vec::new();
+        /// Device nodes, after the mounts.
+        10 devices: Vec<Device> = Vec::new();
+        /// Symbolic links (target, link text), after the devices: /dev/fd and the like.
+        11 symlinks: Vec<(CString, CString)> = Vec::new();
+        /// Files are covered by /dev/null, directories by an empty read-only tmpfs; missing ones are skipped.
+        12 masked_paths: Vec<CString> = Vec::new();
+        /// Bound onto themselves read-only, with what is mounted below; missing ones are skipped. `PATH/.` is the mount at
+        /// PATH alone.
+        13 readonly_paths: Vec<CString> = Vec::new();
+        /// The process itself.
+        14 process: Process;
+        /// A pipe is kept as standard input for clients that attach; otherwise it is /dev/null.
+        15 stdin: bool = false;
+        /// Standard input ends when the first attached client goes.
+        16 stdin_once: bool = false;
+        /// Own UTS namespace, at first a copy of the pause's.
+        17 new_uts: bool = false;
+        /// Own IPC namespace.
+        18 new_ipc: bool = false;
+        /// The pause's cgroup namespace; `new_cgroup` is not set.
+        19 join_cgroup: bool = false;
+        /// Programs that are run at moments of its life.
+        20 hooks: Option<Hooks> = None;
+    }
 }
 
-/// A further process in a running container. It joins all namespaces of the first process.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ExecPlan {
-    /// The mappings of the pod's user namespace, when it has its own.
-    pub user: Option<IdMappings>,
-    /// The process.
-    pub process: Process,
+growing! {
+    /// A further process in a running container. It joins all namespaces of the first process.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct ExecPlan("exec plan") {
+        /// The mappings of the pod's user namespace, when it has its own.
+        1 user: Option<IdMappings> = None;
+        /// The process.
+        2 process: Process;
+        /// The size that its terminal begins with.
+        3 terminal_size: Option<TerminalSize> = None;
+    }
 }
 
 /// The size of a terminal in characters.
@@ -208,41 +189,43 @@ pub struct TerminalSize {
     pub columns: u16,
 }
 
-/// The part that is the same for a container's first process and for a further one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Process {
-    /// Arguments, the program's name first.
-    pub args: Vec<CString>,
-    /// Paths to try in turn: what PATH makes of the program's name.
-    pub candidates: Vec<CString>,
-    /// Environment, `NAME=value` each.
-    pub env: Vec<CString>,
-    /// Working directory, made (mode 0755) when it is missing.
-    pub cwd: CString,
-    /// A terminal is its controlling terminal and its standard streams.
-    pub terminal: bool,
-    /// User id.
-    pub uid: u32,
-    /// Group id.
-    pub gid: u32,
-    /// Supplementary groups.
-    pub groups: Vec<u32>,
-    /// File mode creation mask.
-    pub umask: Option<u32>,
-    /// Capability sets.
-    pub capabilities: Capabilities,
-    /// Set no_new_privs.
-    pub no_new_privileges: bool,
-    /// seccomp filter.
-    pub seccomp: Option<SeccompFilter>,
-    /// AppArmor profile that exec(2) is to enter.
-    pub apparmor: Option<CString>,
-    /// SELinux label that exec(2) is to enter.
-    pub selinux: Option<CString>,
-    /// Resource limits: (number of the resource, soft, hard).
-    pub rlimits: Vec<(u32, u64, u64)>,
-    /// Value for /proc/self/oom_score_adj.
-    pub oom_score_adj: Option<i32>,
+growing! {
+    /// The part that is the same for a container's first process and for a further one.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Process("process of a plan") {
+        /// Arguments, the program's name first.
+        1 args: Vec<CString> = Vec::new();
+        /// Paths to try in turn: what PATH makes of the program's name.
+        2 candidates: Vec<CString> = Vec::new();
+        /// Environment, `NAME=value` each.
+        3 env: Vec<CString> = Vec::new();
+        /// Working directory, made (mode 0755) when it is missing.
+        4 cwd: CString;
+        /// A terminal is its controlling terminal and its standard streams.
+        5 terminal: bool = false;
+        /// User id.
+        6 uid: u32;
+        /// Group id.
+        7 gid: u32;
+        /// Supplementary groups.
+        8 groups: Vec<u32> = Vec::new();
+        /// File mode creation mask.
+        9 umask: Option<u32> = None;
+        /// Capability sets.
+        10 capabilities: Capabilities;
+        /// Set no_new_privs.
+        11 no_new_privileges: bool = false;
+        /// seccomp filter.
+        12 seccomp: Option<SeccompFilter> = None;
+        /// AppArmor profile that exec(2) is to enter.
+        13 apparmor: Option<CString> = None;
+        /// SELinux label that exec(2) is to enter.
+        14 selinux: Option<CString> = None;
+        /// Resource limits: (number of the resource, soft, hard).
+        15 rlimits: Vec<(u32, u64, u64)> = Vec::new();
+        /// Value for /proc/self/oom_score_adj.
+        16 oom_score_adj: Option<i32> = None;
+    }
 }
 
 /// Which pid namespace a container's first process runs in.
@@ -258,19 +241,21 @@ pub enum PidNamespace {
     Container(ContainerId),
 }
 
-/// One mount.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Mount {
-    /// Where, inside the container's root. Missing targets are made.
-    pub target: CString,
-    /// What.
-    pub source: MountSource,
-    /// `MOUNT_ATTR_*` of mount_setattr(2) to set.
-    pub attributes: u64,
-    /// The attributes are applied to the mounts below as well.
-    pub recursive_attributes: bool,
-    /// Propagation; the default is private.
-    pub propagation: Propagation,
+growing! {
+    /// One mount.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Mount("mount of a plan") {
+        /// Where, inside the container's root. Missing targets are made.
+        1 target: CString;
+        /// What.
+        2 source: MountSource;
+        /// `MOUNT_ATTR_*` of mount_setattr(2) to set.
+        3 attributes: u64 = 0;
+        /// The attributes are applied to the mounts below as well.
+        4 recursive_attributes: bool = false;
+        /// Propagation; the default is private.
+        5 propagation: Propagation = Propagation::Private;
+    }
 }
 
 /// What is mounted.
@@ -339,23 +324,25 @@ pub enum Propagation {
     Shared,
 }
 
-/// A device node in the container.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Device {
-    /// Where, inside the container's root.
-    pub target: CString,
-    /// Character, block or fifo: `S_IFCHR`, `S_IFBLK`, `S_IFIFO`.
-    pub kind: u32,
-    /// Major number.
-    pub major: u32,
-    /// Minor number.
-    pub minor: u32,
-    /// Permission bits.
-    pub mode: u32,
-    /// Owner, as the container's user namespace counts.
-    pub uid: u32,
-    /// Group, likewise.
-    pub gid: u32,
+growing! {
+    /// A device node in the container.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Device("device of a plan") {
+        /// Where, inside the container's root.
+        1 target: CString;
+        /// Character, block or fifo: `S_IFCHR`, `S_IFBLK`, `S_IFIFO`.
+        2 kind: u32;
+        /// Major number.
+        3 major: u32 = 0;
+        /// Minor number.
+        4 minor: u32 = 0;
+        /// Permission bits.
+        5 mode: u32 = 0;
+        /// Owner, as the container's user namespace counts.
+        6 uid: u32 = 0;
+        /// Group, likewise.
+        7 gid: u32 = 0;
+    }
 }
 
 /// A value for a file below /proc/sys.
@@ -430,4 +417,8 @@ pub struct IdRange {
     pub outside: u32,
     /// How many.
     pub count: u32,
+}
+
+plain! {
+    CString, Capabilities, HookMoment, MountSource, Option<CString>, Option<ClockOffsets>, Option<IdMappings>, Option<SeccompFilter>, Option<TerminalSize>, Option<i32>, Option<u32>, PidNamespace, Propagation, String, Vec<(CString, CString)>, Vec<(u32, u64, u64)>, Vec<CString>, Vec<Sysctl>, Vec<u32>, bool, u32, u64,
 }

@@ -1,47 +1,35 @@
-//! Versions of the protocol, and which of them this build speaks.
+//! Versions of the protocol between daemon and shim, and the version that the two have in common.
 
 use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 /// A version that this build speaks: [`Protocol::OLDEST`] to [`Protocol::CURRENT`].
 ///
 /// | version | what changed |
 /// |---|---|
-/// | 1 | the first |
-/// | 2 | plans begin with the version and end exactly; a packet that is not understood is answered; the inventory has |
-/// |   | containers whose start is under way, and a start that is asked for again joins the first |
-/// | 3 | pods and containers with experiments; a pod that has none is spoken to in 2 |
-/// | 4 | containers with hooks, and sysctls that are set once the network is there; only the requests for these are |
-/// |   | in 4, the rest of the pod's conversation is not |
+/// | 1 | the version of release 0.1.0 |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Protocol(u16);
 
 /// A version that this build does not speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "protocol {0}, and this release speaks {oldest} to {current}: {remedy}",
-    oldest = Protocol::OLDEST,
-    current = Protocol::CURRENT,
-    remedy = if *.0 > Protocol::CURRENT.0 {
+#[error("protocol {0}, and this release speaks {own}: {remedy}", own = Protocols::OWN, remedy = remedy(*.0))]
+pub struct UnspokenProtocol(pub u16);
+
+fn remedy(number: u16) -> &'static str {
+    if number > Protocol::CURRENT.0 {
         "start a newer holdfastd, or remove the pod"
     } else {
         "remove the pod, or start the release before this one"
     }
-)]
-pub struct UnspokenProtocol(pub u16);
+}
 
 impl Protocol {
-    /// The version of the first release. Packets before the other side's version is known are in it.
-    pub const FIRST: Self = Self(1);
-    /// The version with marked plans and with containers whose start is under way in the inventory.
-    pub const SECOND: Self = Self(2);
-    /// The version with experiments.
-    pub const THIRD: Self = Self(3);
-    /// The version with hooks, and with sysctls that are set once the pod's network is there.
-    pub const FOURTH: Self = Self(4);
-    /// The oldest that is still spoken.
-    pub const OLDEST: Self = Self::FIRST;
-    /// The newest.
-    pub const CURRENT: Self = Self::FOURTH;
+    /// The oldest version that this build speaks.
+    pub const OLDEST: Self = Self(1);
+    /// The newest version that this build speaks.
+    pub const CURRENT: Self = Self(1);
 
     /// The version with this number.
     ///
@@ -56,19 +44,54 @@ impl Protocol {
         }
     }
 
-    /// Its number, as packets and records carry it.
+    /// The version's number, as packets carry it.
     pub fn number(self) -> u16 {
         self.0
-    }
-
-    /// Whether plans of this version begin with it.
-    pub(super) fn marks_plans(self) -> bool {
-        self >= Self::SECOND
     }
 }
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// The versions that a shim speaks. Its greeting names them, and the record of its pod keeps them. The default is that
+/// of a shim of which no version is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Protocols {
+    /// The oldest of them.
+    pub oldest: u16,
+    /// The newest of them.
+    pub newest: u16,
+}
+
+impl Protocols {
+    /// The versions that this build speaks.
+    pub const OWN: Self = Self {
+        oldest: Protocol::OLDEST.0,
+        newest: Protocol::CURRENT.0,
+    };
+
+    /// The newest version that both the shim and this build speak.
+    ///
+    /// # Errors
+    /// There is none: the number is the shim's version that comes closest.
+    pub fn common(self) -> Result<Protocol, UnspokenProtocol> {
+        if self.oldest > Protocol::CURRENT.0 {
+            return Err(UnspokenProtocol(self.oldest));
+        }
+        Protocol::spoken(self.newest.min(Protocol::CURRENT.0))
+            .map_err(|_| UnspokenProtocol(self.newest))
+    }
+}
+
+impl fmt::Display for Protocols {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { oldest, newest } = self;
+        if oldest == newest {
+            return oldest.fmt(f);
+        }
+        write!(f, "{oldest} to {newest}")
     }
 }

@@ -56,15 +56,16 @@ fn a_pod_of_a_later_release_runs_on_and_can_be_stopped() {
     let (pause, pid) = (pod.pause(), runs_on.pid());
 
     daemon.kill9();
-    rewrite(&record, |record| record["data"]["protocol"] = 99.into());
+    rewrite(&record, |record| {
+        record["data"]["protocols"] = serde_json::json!({ "oldest": 99, "newest": 99 });
+    });
     daemon.restart();
 
     assert!(is_ready(&pod) && runs(&runs_on) && runs(&ends));
     assert!(is_alive(pause) && is_alive(pid));
     let refused = daemon.try_exec(&runs_on.id, &["true"], 5);
     let words = [
-        "protocol 99",
-        "1 to 4",
+        "protocol 99, and this release speaks 1: ",
         "start a newer holdfastd, or remove the pod",
     ];
     fails(refused, Code::FailedPrecondition, &words);
@@ -127,8 +128,8 @@ fn a_pod_whose_record_cannot_be_read_keeps_all_it_has() {
     }
 }
 
-/// A shim of protocol 1 that says and understands only what one of the first release did, byte by byte: see
-/// `src/wire/recorded/protocol-1.txt`. It stands where the real shim was when the daemon comes back.
+/// A shim of protocol 1 that says and understands only what one of release 0.1.0 did, byte by byte: see
+/// `src/wire/tests/protocol-1.txt`. It stands where the real shim was when the daemon comes back.
 struct Replay {
     socket: RawFd,
     container: String,
@@ -244,10 +245,6 @@ fn a_shim_of_protocol_1_is_taken_over_byte_by_byte() {
     let dir = state_dir(&daemon, &pod);
     daemon.kill9();
     sh(&format!("kill -KILL {shim}"));
-    rewrite(&dir.join("pod.json"), |record| {
-        // As the first release wrote it.
-        record["data"].as_object_mut().unwrap().remove("protocol");
-    });
     let path = dir.join("shim.sock");
     fs::remove_file(&path).unwrap();
     let flags = SockFlag::SOCK_CLOEXEC;
@@ -280,6 +277,30 @@ fn a_shim_of_protocol_1_is_taken_over_byte_by_byte() {
     assert_eq!((ended.exit_code, ended.reason.as_str()), (7, "Error"));
     pod.stop();
     replay.join().unwrap();
+    pod.remove();
+}
+
+/// A shim that never said which protocol it speaks, as the records of no release have it. Nothing of its pod is touched.
+#[test]
+fn a_pod_whose_record_names_no_protocol_is_left_alone_with_a_clear_word() {
+    let daemon = Daemon::start();
+    let pod = daemon.run_named("unknown");
+    let run = pod.start(idle("c"));
+    let pid = run.pid();
+    daemon.kill9();
+    rewrite(&state_dir(&daemon, &pod).join("pod.json"), |record| {
+        record["data"].as_object_mut().unwrap().remove("protocols");
+    });
+    daemon.restart();
+    assert!(is_ready(&pod) && runs(&run) && is_alive(pid));
+    let refused = daemon.try_exec(&run.id, &["true"], 5);
+    let words = [
+        "protocol 0, and this release speaks 1: ",
+        "remove the pod, or start the release before this one",
+    ];
+    fails(refused, Code::FailedPrecondition, &words);
+    pod.stop();
+    assert!(!is_alive(pid));
     pod.remove();
 }
 

@@ -10,9 +10,7 @@ use super::process::{Surroundings, Terminal};
 use super::seccomp::{FilterCache, FilterError, FilterPart};
 use super::text::{absolute, c_string};
 use super::{devices, mounts, process};
-use holdfast_wire::plan::{
-    ContainerPlan, ContainerSpecials, ExecPlan, ExperimentContainerPlan, PidNamespace, Propagation,
-};
+use holdfast_wire::plan::{ContainerPlan, ExecPlan, PidNamespace, Propagation, TerminalSize};
 
 /// What a Spec does not say and the launcher has to know.
 #[derive(Debug, Clone, Copy)]
@@ -96,6 +94,8 @@ pub(crate) struct ExecRequest<'a> {
     pub args: &'a [String],
     /// A terminal is its standard streams.
     pub terminal: bool,
+    /// The size that the terminal begins with.
+    pub terminal_size: Option<TerminalSize>,
     /// As in [`PlanContext`].
     pub exact_env: &'a [(String, Vec<u8>)],
     /// As in [`PlanContext`].
@@ -147,25 +147,14 @@ impl PlanError {
     }
 }
 
-/// The launch plan of a container.
+/// The launch plan of a container, without its hooks.
 ///
 /// # Errors
 /// [`PlanError`] names the field of the Spec.
-pub(crate) fn compile(
-    spec: &Spec,
-    context: &PlanContext<'_>,
-) -> Result<ExperimentContainerPlan, PlanError> {
-    let own = Own::of(linux(spec)?, context.joined_pid)?;
-    Ok(ExperimentContainerPlan {
-        base: base(spec, context, &own)?,
-        special: own.special,
-    })
-}
-
-/// What every container has.
-fn base(spec: &Spec, context: &PlanContext<'_>, own: &Own) -> Result<ContainerPlan, PlanError> {
-    refuse(spec)?;
+pub(crate) fn compile(spec: &Spec, context: &PlanContext<'_>) -> Result<ContainerPlan, PlanError> {
     let linux = linux(spec)?;
+    let own = Own::of(linux, context.joined_pid)?;
+    refuse(spec)?;
     refuse_any(&[
         ("hostname", spec.hostname().is_some()),
         (
@@ -225,6 +214,10 @@ fn base(spec: &Spec, context: &PlanContext<'_>, own: &Own) -> Result<ContainerPl
         process: process::compile(process_of(spec)?, &surroundings)?,
         stdin: context.stdin != Stdin::Null,
         stdin_once: context.stdin == Stdin::Once,
+        new_uts: own.uts,
+        new_ipc: own.ipc,
+        join_cgroup: own.joins_cgroup,
+        hooks: None,
     })
 }
 
@@ -253,6 +246,7 @@ pub(crate) fn exec(
     Ok(ExecPlan {
         user: mounts::user_mappings(linux)?,
         process: process::compile(&process, &surroundings)?,
+        terminal_size: request.terminal_size,
     })
 }
 
@@ -295,7 +289,9 @@ fn rootfs_propagation(linux: &Linux) -> Result<Propagation, PlanError> {
 struct Own {
     pid: PidNamespace,
     cgroup: bool,
-    special: ContainerSpecials,
+    joins_cgroup: bool,
+    uts: bool,
+    ipc: bool,
 }
 
 impl Own {
@@ -303,7 +299,9 @@ impl Own {
         let mut own = Self {
             pid: PidNamespace::Host,
             cgroup: false,
-            special: ContainerSpecials::default(),
+            joins_cgroup: false,
+            uts: false,
+            ipc: false,
         };
         let mut mount = false;
         for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
@@ -322,9 +320,9 @@ impl Own {
                     _ => return refused("it is not known whose pid namespace this is".to_owned()),
                 },
                 (LinuxNamespaceType::Cgroup, false) => own.cgroup = true,
-                (LinuxNamespaceType::Cgroup, true) => own.special.join_cgroup = true,
-                (LinuxNamespaceType::Uts, false) => own.special.new_uts = true,
-                (LinuxNamespaceType::Ipc, false) => own.special.new_ipc = true,
+                (LinuxNamespaceType::Cgroup, true) => own.joins_cgroup = true,
+                (LinuxNamespaceType::Uts, false) => own.uts = true,
+                (LinuxNamespaceType::Ipc, false) => own.ipc = true,
                 (LinuxNamespaceType::Mount, false) => mount = true,
                 (
                     LinuxNamespaceType::Network

@@ -1,9 +1,9 @@
 //! From an OCI runtime Spec to the flat launch plan of [`holdfast_wire::plan`].
 //!
 //! ```text
-//!   Spec ──┬─ compile ─▶ ExperimentContainerPlan
+//!   Spec ──┬─ compile ─▶ ContainerPlan
 //!          ├─ exec ────▶ ExecPlan
-//!   Spec ──┴─ pause ───▶ ExperimentPausePlan
+//!   Spec ──┴─ pause ───▶ PausePlan
 //! ```
 //!
 //! This module is pure but for a cache of compiled seccomp filters. It never ignores a part of a Spec that

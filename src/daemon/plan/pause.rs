@@ -9,9 +9,7 @@ use super::mounts;
 use super::seccomp::{FilterCache, with_allowed};
 use super::text::c_string;
 use super::{PlanError, process_of, refuse_any};
-use holdfast_wire::plan::{
-    ClockOffsets, ExperimentPausePlan, IdMappings, PausePlan, PauseSpecials, SeccompFilter, Sysctl,
-};
+use holdfast_wire::plan::{ClockOffsets, IdMappings, PausePlan, SeccompFilter, Sysctl};
 
 /// What the start of a pause needs behind its filter, and what `holdfast-pause.rs` of the shim calls.
 const CALLS: [&str; 6] = [
@@ -35,7 +33,7 @@ pub(crate) fn pause(
     spec: &Spec,
     seccomp_base: Option<&LinuxSeccomp>,
     filters: &FilterCache,
-) -> Result<ExperimentPausePlan, PlanError> {
+) -> Result<PausePlan, PlanError> {
     super::refuse(spec)?;
     let linux = spec
         .linux()
@@ -49,23 +47,7 @@ pub(crate) fn pause(
     let hooks = hooks.is_some_and(|hooks| *hooks != Hooks::default());
     refuse_any(&[("linux.devices", devices), ("hooks", hooks)])?;
     let own = Own::of(linux)?;
-    Ok(ExperimentPausePlan {
-        base: base(spec, linux, &own, (seccomp_base, filters))?,
-        special: PauseSpecials {
-            join_net: own.net == Some(Origin::Joined),
-            new_cgroup: own.cgroup,
-            time: clocks(linux, own.time)?,
-        },
-    })
-}
-
-/// What every pause has.
-fn base(
-    spec: &Spec,
-    linux: &Linux,
-    own: &Own,
-    (seccomp_base, filters): (Option<&LinuxSeccomp>, &FilterCache),
-) -> Result<PausePlan, PlanError> {
+    let filter = |profile| filter(profile, seccomp_base, filters);
     let process = process_of(spec)?;
     let hostname = spec.hostname().as_deref();
     let user = process.user();
@@ -88,12 +70,11 @@ fn base(
         uid: user.uid(),
         gid: user.gid(),
         groups: user.additional_gids().clone().unwrap_or_default(),
-        seccomp: linux
-            .seccomp()
-            .as_ref()
-            .map(|profile| filter(profile, seccomp_base, filters))
-            .transpose()?,
+        seccomp: linux.seccomp().as_ref().map(filter).transpose()?,
         oom_score_adj: process.oom_score_adj(),
+        join_net: own.net == Some(Origin::Joined),
+        new_cgroup: own.cgroup,
+        time: clocks(linux, own.time)?,
     })
 }
 

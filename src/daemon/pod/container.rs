@@ -27,7 +27,7 @@ use super::patience::{DEADLINE, patiently};
 use super::process::ProcessIdentity;
 use super::propagation;
 use super::record::{self, ContainerImage, ContainerRecord, PodRecord};
-use super::sandbox::Order;
+use super::sandbox::seal;
 use super::seccomp::{self, Suspect};
 use super::settings::ImageVolumes;
 use super::state::{ContainerPhase, Run};
@@ -40,7 +40,7 @@ use crate::spec::{
 use holdfast_image::{Image, ImageKind};
 use holdfast_kernel::cgroup::Cgroup;
 use holdfast_kernel::id::ContainerId;
-use holdfast_wire::plan::{ExperimentContainerPlan, Hooks, POD_SHM, PidNamespace};
+use holdfast_wire::plan::{ContainerPlan, Hooks, POD_SHM, PidNamespace};
 use holdfast_wire::{Reply, Request};
 
 /// What a new record lacks: it is read from files, and so not by the thread that serves the pod.
@@ -370,11 +370,7 @@ fn make_cgroup(
     Ok(group)
 }
 
-fn compile(
-    node: &Node,
-    record: &ContainerRecord,
-    spec: &Spec,
-) -> Result<ExperimentContainerPlan, PodError> {
+fn compile(node: &Node, record: &ContainerRecord, spec: &Spec) -> Result<ContainerPlan, PodError> {
     let mut lower = image_volume::lower(node, &record.image.layers);
     if lower.is_empty() {
         lower.push(node.container_store_path(record.id, EMPTY_LAYER));
@@ -456,7 +452,7 @@ pub(super) async fn open_log(
 /// What a launch needs.
 #[derive(Debug)]
 struct Launch {
-    order: Order,
+    plan: OwnedFd,
     cgroup: Cgroup,
     suspect: Option<Suspect>,
 }
@@ -484,26 +480,14 @@ pub(super) async fn launch(
     let config = Arc::clone(&pod.pod.config);
     let launch = blocking(move || ready_launch(&node, &pod, &record)).await?;
     let (slots, directories) = cgroups::slots(&launch.cgroup);
-    let mut descriptors = vec![launch.order.plan()];
+    let mut descriptors = vec![launch.plan.as_fd()];
     descriptors.extend(log.as_ref().map(|log| log.as_fd()));
     descriptors.extend(directories);
     let (container, log) = (id, log.is_some());
-    let request = match launch.order {
-        Order::Plain(_) => Request::StartContainer {
-            container,
-            log,
-            cgroup: slots,
-        },
-        Order::Experiment(_) => Request::StartExperimentContainer {
-            container,
-            log,
-            cgroup: slots,
-        },
-        Order::Hooked(_) => Request::StartHookedContainer {
-            container,
-            log,
-            cgroup: slots,
-        },
+    let request = Request::StartContainer {
+        container,
+        log,
+        cgroup: slots,
     };
     // Nothing is awaited from here to the sending: an end that is asked for later reaches the shim later.
     if given_up.load(Ordering::Relaxed) {
@@ -566,8 +550,12 @@ fn ready_launch(
     }
     let choice = &record.config.security.seccomp;
     let base = spec::seccomp_base(choice, &spec, &node.facts);
+    let plan = ContainerPlan {
+        hooks,
+        ..compile(node, record, &spec)?
+    };
     Ok(Launch {
-        order: Order::of_container(&pod.pod, compile(node, record, &spec)?, hooks)?,
+        plan: seal("container plan", &pod.pod, &plan)?,
         cgroup,
         suspect: Suspect::of(choice, &spec, base.as_ref()),
     })

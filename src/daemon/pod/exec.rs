@@ -173,6 +173,7 @@ async fn start(
     let request = ExecRequest {
         args: command,
         terminal: false,
+        terminal_size: None,
         exact_env: &record.config.envs,
         seccomp_base: seccomp_base.as_ref(),
     };

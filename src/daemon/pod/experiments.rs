@@ -8,17 +8,6 @@ use super::node::Node;
 use crate::spec::experiments::{Experiment, TimeOffsets};
 use crate::spec::{PodConfig, SpecError};
 use holdfast_network::Bandwidth;
-use holdfast_wire::Protocol;
-
-/// The version in which the shim of a new pod is spoken to: what it needs, so that the release before this one
-/// understands every pod without experiments.
-pub(super) fn protocol(config: &PodConfig, newest: Protocol) -> Protocol {
-    if config.experiments.is_empty() {
-        newest.min(Protocol::SECOND)
-    } else {
-        newest.min(Protocol::THIRD)
-    }
-}
 
 /// Checks what a pod asks for against what the node allows and can do.
 ///
@@ -41,12 +30,6 @@ pub(super) fn check(node: &Node, config: &PodConfig) -> Result<(), PodError> {
                 },
             )));
         }
-    }
-    let protocol = node.spawner.protocol();
-    if protocol < Protocol::THIRD {
-        return Err(PodError::Request(RequestError::Experiment(
-            ExperimentRefusal::Shim(protocol),
-        )));
     }
     config.experiments.time_offsets.map_or(Ok(()), check_clocks)
 }
@@ -92,24 +75,7 @@ pub(super) fn check_bandwidth(limits: Bandwidth) -> Result<(), PodError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::experiments::Experiments;
     use holdfast_kernel::error_chain;
-
-    /// A pod without experiments is understood by the release before them.
-    #[test]
-    fn only_pods_with_experiments_speak_the_protocol_of_experiments() {
-        let plain = PodConfig::default();
-        let special = PodConfig {
-            experiments: Experiments {
-                time_offsets: Some(TimeOffsets::default()),
-                ..Experiments::default()
-            },
-            ..PodConfig::default()
-        };
-        assert_eq!(protocol(&plain, Protocol::CURRENT), Protocol::SECOND);
-        assert_eq!(protocol(&plain, Protocol::FIRST), Protocol::FIRST);
-        assert_eq!(protocol(&special, Protocol::CURRENT), Protocol::THIRD);
-    }
 
     #[test]
     fn a_clock_cannot_be_set_before_its_zero() {

@@ -130,8 +130,6 @@ struct Shared {
     socket: UnixDatagram,
     /// The version in which the shim is spoken to.
     protocol: Protocol,
-    /// The newest version that it speaks, for requests that need it.
-    newest: Protocol,
     next: AtomicU64,
     waiting: Mutex<Waiting>,
 }
@@ -159,7 +157,7 @@ impl ShimLink {
     ) -> Result<(Self, mpsc::UnboundedReceiver<Event>), LinkError> {
         let socket = connect_in(state).map_err(LinkError::Connect)?;
         let socket = UnixDatagram::from_std(socket.into()).map_err(LinkError::Connect)?;
-        let (protocol, strange) = match pod.protocol() {
+        let (protocol, strange) = match pod.protocols.common() {
             Ok(protocol) => (protocol, None),
             Err(unspoken) => (Protocol::CURRENT, Some(Arc::new(unspoken.into()))),
         };
@@ -170,7 +168,6 @@ impl ShimLink {
         let shared = Arc::new(Shared {
             socket,
             protocol,
-            newest: pod.newest_protocol(),
             next: AtomicU64::new(1),
             waiting: Mutex::new(waiting),
         });
@@ -203,9 +200,8 @@ impl ShimLink {
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<Answer, LinkError> {
         let since = body.since();
-        let protocol = self.0.protocol.max(since);
-        if since > self.0.newest {
-            let protocol = self.0.newest;
+        let protocol = self.0.protocol;
+        if since > protocol {
             return Err(LinkError::Earlier { protocol, since });
         }
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
@@ -308,9 +304,6 @@ impl ShimLink {
 fn step_of(request: &Request) -> &'static str {
     match request {
         Request::StartPause { .. } => "wire.start-pause",
-        Request::StartExperimentPause { .. } => "wire.start-pause",
-        Request::StartExperimentContainer { .. } => "wire.start-container",
-        Request::StartHookedContainer { .. } => "wire.start-container",
         Request::OpenNetlink => "wire.open-netlink",
         Request::StartContainer { .. } => "wire.start-container",
         Request::Exec { .. } => "wire.exec",

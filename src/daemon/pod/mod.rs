@@ -182,7 +182,6 @@ impl Pods {
         let id = PodId::random()?;
         let parent = config.cgroup_parent.as_deref();
         let cgroup = self.0.pod_cgroup(id, parent)?.to_string();
-        let protocol = experiments::protocol(&config, self.0.spawner.protocol());
         let resources = PodResources {
             resources: config.resources.clone(),
             overhead: config.overhead.clone(),
@@ -198,8 +197,7 @@ impl Pods {
             shim: None,
             ips: Vec::new(),
             cgroup,
-            protocol: protocol.number(),
-            newest_protocol: Some(self.0.spawner.protocol().number()),
+            protocols: self.0.spawner.protocols(),
             network_owner: None,
         })
     }

@@ -18,7 +18,7 @@ use crate::spec::{
 use holdfast_disk::{Dir, Durability, FileName, FileNameError, Record, RecordError};
 use holdfast_image::LayerName;
 use holdfast_kernel::id::{ContainerId, PodId};
-use holdfast_wire::{Protocol, UnspokenProtocol};
+use holdfast_wire::Protocols;
 
 /// Version of the records on disk.
 const VERSION: u32 = 1;
@@ -53,40 +53,12 @@ pub(crate) struct PodRecord {
     /// Resources that the kubelet gave the pod last.
     #[serde(default)]
     pub resources: PodResources,
-    /// Number of the protocol that its shim speaks. Records of the first release have none.
-    #[serde(default = "first_protocol")]
-    pub protocol: u16,
-    /// Number of the newest protocol that its shim speaks, for the requests that need it. Records of earlier releases
-    /// have none: then it is the other.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub newest_protocol: Option<u16>,
+    /// Versions of the protocol that its shim speaks.
+    #[serde(default)]
+    pub protocols: Protocols,
     /// The pod whose network namespace it has joined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_owner: Option<PodId>,
-}
-
-fn first_protocol() -> u16 {
-    Protocol::FIRST.number()
-}
-
-impl PodRecord {
-    /// The protocol in which its shim is spoken to.
-    ///
-    /// # Errors
-    /// This release does not speak it.
-    pub(crate) fn protocol(&self) -> Result<Protocol, UnspokenProtocol> {
-        Protocol::spoken(self.protocol)
-    }
-
-    /// The newest protocol that both its shim and this release speak.
-    pub(crate) fn newest_protocol(&self) -> Protocol {
-        let newest = self
-            .newest_protocol
-            .unwrap_or(self.protocol)
-            .max(self.protocol);
-        let newest = newest.min(Protocol::CURRENT.number());
-        Protocol::spoken(newest).unwrap_or(Protocol::FIRST)
-    }
 }
 
 /// What the kubelet says of a pod's resources. It writes them to the pod's cgroup itself: they are kept to be

@@ -38,7 +38,7 @@ use super::state::{ContainerPhase, Exit, Goal, PodPhase, Run};
 use super::task::{KILLED_CODE, Task, exit_of};
 use holdfast_disk::{Dir, FileName};
 use holdfast_kernel::id::{ContainerId, PodId};
-use holdfast_wire::{self as wire, ContainerReport, Event, Phase, Protocol, Reply, Request};
+use holdfast_wire::{self as wire, ContainerReport, Event, Phase, Protocols, Reply, Request};
 
 /// How long a shim may take to answer a new daemon.
 const INVENTORY_DEADLINE: Duration = Duration::from_secs(5);
@@ -151,8 +151,7 @@ fn nameless(node: &Node, id: PodId) -> Result<PodRecord, PodError> {
         ips: Vec::new(),
         cgroup: node.pod_cgroup(id, None)?.to_string(),
         resources: PodResources::default(),
-        protocol: Protocol::FIRST.number(),
-        newest_protocol: None,
+        protocols: Protocols::OWN,
         network_owner: None,
     })
 }

@@ -8,7 +8,7 @@
 //! was reached: it is the rollback, the stop and the recovery. Each of its steps may be repeated.
 
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,11 +35,8 @@ use holdfast_disk::Dir;
 use holdfast_kernel::cgroup::{Cgroup, CgroupPath, Limits};
 use holdfast_kernel::id::ContainerId;
 use holdfast_kernel::sys::memfd;
-use holdfast_wire::plan::{
-    ContainerSpecials, ExperimentContainerPlan, ExperimentPausePlan, HookedContainerPlan, Hooks,
-    PauseSpecials,
-};
-use holdfast_wire::{self as wire, Event, PauseReport, Protocol, Reply, Request};
+use holdfast_wire::plan::PausePlan;
+use holdfast_wire::{self as wire, Event, Growing, PauseReport, Reply, Request};
 
 /// How long a shim may take to end everything and itself.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
@@ -79,7 +76,7 @@ pub(super) fn pause_spec(
     })?)
 }
 
-fn pause_plan(node: &Node, pod: &PodRecord) -> Result<ExperimentPausePlan, PodError> {
+fn pause_plan(node: &Node, pod: &PodRecord) -> Result<PausePlan, PodError> {
     let spec = pause_spec(node, pod)?;
     let choice = &pod.config.security.seccomp;
     let base = spec::seccomp_base(choice, &spec, &node.facts);
@@ -89,16 +86,16 @@ fn pause_plan(node: &Node, pod: &PodRecord) -> Result<ExperimentPausePlan, PodEr
 /// Makes everything of a pod. On failure the caller calls [`release`].
 pub(super) async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<Made, PodError> {
     let mut plan = pause_plan(node, pod)?;
-    let late = sysctls::take_late(&mut plan.base, &pod.config, node.spawner.protocol());
+    let late = sysctls::take_late(&mut plan, &pod.config);
     let joined = joined::namespace(node, pod).await?;
-    let (dir, cgroup, order) = prepare(node, pod, plan).await?;
+    let (dir, cgroup, plan) = prepare(node, pod, plan).await?;
     let (link, events) =
         ShimLink::connect(dir.as_fd(), pod).map_err(shim("connect to the pod's shim"))?;
     let cgroup = match cgroup {
         Some(cgroup) => cgroup,
         None => scope::enter(node, pod, &link).await?,
     };
-    let started = start_pause(node, &link, &cgroup, &order, joined).await;
+    let started = start_pause(node, &link, &cgroup, &plan, joined).await;
     let (report, netns) = started.map_err(|error| launch_error::with_limits(error, &pod.config))?;
     let ips = connect::attach(node, pod, &link, netns).await?;
     sysctls::set_late(&link, late).await?;
@@ -116,8 +113,8 @@ pub(super) async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<Made, PodE
 async fn prepare(
     node: &Arc<Node>,
     pod: &PodRecord,
-    plan: ExperimentPausePlan,
-) -> Result<(Dir, Option<Cgroup>, Order), PodError> {
+    plan: PausePlan,
+) -> Result<(Dir, Option<Cgroup>, OwnedFd), PodError> {
     let (node, pod) = (Arc::clone(node), pod.clone());
     blocking(move || {
         let dir = node.make_pod_dir(pod.id)?;
@@ -131,80 +128,23 @@ async fn prepare(
             ),
         };
         node.spawner.shim(dir.as_fd())?;
-        Ok((dir, cgroup, Order::of_pause(&pod, &plan)?))
+        Ok((dir, cgroup, seal("pause plan", &pod, &plan)?))
     })
     .await
 }
 
-/// A plan on its way to the shim.
-#[derive(Debug)]
-pub(super) enum Order {
-    /// One that all shims understand.
-    Plain(OwnedFd),
-    /// One with experiments.
-    Experiment(OwnedFd),
-    /// A container's with hooks.
-    Hooked(OwnedFd),
-}
-
-impl Order {
-    fn of_pause(pod: &PodRecord, plan: &ExperimentPausePlan) -> Result<Self, PodError> {
-        let doing = "pause plan";
-        if plan.special == PauseSpecials::default() {
-            return seal(doing, pod, &plan.base).map(Self::Plain);
-        }
-        seal(doing, pod, plan).map(Self::Experiment)
-    }
-
-    /// Of a container's plan.
-    pub(super) fn of_container(
-        pod: &PodRecord,
-        plan: ExperimentContainerPlan,
-        hooks: Option<Hooks>,
-    ) -> Result<Self, PodError> {
-        let doing = "container plan";
-        if let Some(hooks) = hooks {
-            let container = plan;
-            let plan = HookedContainerPlan { container, hooks };
-            return seal_in(Protocol::FOURTH, doing, &plan).map(Self::Hooked);
-        }
-        let plan = &plan;
-        if plan.special == ContainerSpecials::default() {
-            return seal(doing, pod, &plan.base).map(Self::Plain);
-        }
-        seal(doing, pod, plan).map(Self::Experiment)
-    }
-
-    /// The plan.
-    pub(super) fn plan(&self) -> BorrowedFd<'_> {
-        let (Self::Plain(plan) | Self::Experiment(plan) | Self::Hooked(plan)) = self;
-        plan.as_fd()
-    }
-}
-
-/// A plan as a sealed memfd, in the version that the pod's shim speaks.
-pub(super) fn seal<T: serde::Serialize>(
+/// A plan as a sealed memfd, for the version that the pod's shim speaks.
+pub(super) fn seal<T: Growing>(
     doing: &'static str,
     pod: &PodRecord,
     plan: &T,
 ) -> Result<OwnedFd, PodError> {
-    let protocol = pod.protocol().map_err(|unspoken| {
-        PodError::Launch(LaunchError::Shim {
-            doing,
-            source: LinkError::Strange(Arc::new(unspoken.into())),
-        })
-    })?;
-    seal_in(protocol, doing, plan)
-}
-
-fn seal_in<T: serde::Serialize>(
-    protocol: Protocol,
-    doing: &'static str,
-    plan: &T,
-) -> Result<OwnedFd, PodError> {
-    wire::encode_plan(protocol, plan)
-        .map_err(std::io::Error::other)
-        .and_then(|bytes| memfd::create_sealed(c"holdfast-plan", &bytes))
+    let shim = |source| PodError::Launch(LaunchError::Shim { doing, source });
+    let protocol = pod.protocols.common();
+    let protocol =
+        protocol.map_err(|unspoken| shim(LinkError::Strange(Arc::new(unspoken.into()))))?;
+    let bytes = wire::encode_plan(protocol, plan).map_err(|error| shim(error.into()))?;
+    memfd::create_sealed(c"holdfast-plan", &bytes)
         .map_err(|source| PodError::System { doing, source })
 }
 
@@ -212,19 +152,15 @@ async fn start_pause(
     node: &Node,
     link: &ShimLink,
     cgroup: &Cgroup,
-    order: &Order,
+    plan: &OwnedFd,
     joined: Option<OwnedFd>,
 ) -> Result<(PauseReport, OwnedFd), LaunchError> {
     const DOING: &str = "start the pod's pause process";
     let (slots, directories) = cgroups::slots(cgroup);
-    let mut descriptors = vec![order.plan(), node.spawner.mount_namespace()];
+    let mut descriptors = vec![plan.as_fd(), node.spawner.mount_namespace()];
     descriptors.extend(joined.as_ref().map(AsFd::as_fd));
     descriptors.extend(directories);
-    let request = match order {
-        // A pause has no hooks.
-        Order::Plain(_) | Order::Hooked(_) => Request::StartPause { cgroup: slots },
-        Order::Experiment(_) => Request::StartExperimentPause { cgroup: slots },
-    };
+    let request = Request::StartPause { cgroup: slots };
     let answer = link.ask(request, &descriptors).await;
     let mut answer = answer.map_err(|error| launch_error::of_pod(DOING, error))?;
     match (&answer.body, answer.descriptors.pop()) {

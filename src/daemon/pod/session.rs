@@ -203,6 +203,7 @@ pub(super) async fn exec(
     let request = ExecRequest {
         args: command,
         terminal: streams.terminal,
+        terminal_size: size,
         exact_env: &record.config.envs,
         seccomp_base: seccomp_base.as_ref(),
     };
@@ -221,11 +222,7 @@ pub(super) async fn exec(
     };
     if streams.terminal {
         let request = request(ExecStdio::Terminal);
-        let size = size.map(|size| seal("terminal size", &pod.pod, &size));
-        let size = size.transpose()?;
-        let mut descriptors = vec![plan.as_fd()];
-        descriptors.extend(size.as_ref().map(AsFd::as_fd));
-        let answer = link.ask(request, &descriptors).await;
+        let answer = link.ask(request, &[plan.as_fd()]).await;
         let mut answer = answer.map_err(failed)?;
         // The pidfd comes first.
         let Some(main) = answer.descriptors.drain(..).nth(1) else {

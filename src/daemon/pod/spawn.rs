@@ -18,7 +18,7 @@ use nix::sys::socket::{
 use super::link::SOCKET_NAME;
 use holdfast_kernel::fault;
 use holdfast_kernel::sys::{fdpass, memfd};
-use holdfast_wire::{Greeting, Protocol, UnspokenProtocol};
+use holdfast_wire::{Greeting, Protocols, UnspokenProtocol};
 
 /// Largest shim program that is accepted: far more than it is.
 const PROGRAM_LIMIT: u64 = 64 << 20;
@@ -91,9 +91,9 @@ impl Spawner {
         Some(self.greeting.user_namespace_problem.as_str()).filter(|problem| !problem.is_empty())
     }
 
-    /// The version of the protocol in which new shims are spoken to.
-    pub(super) fn protocol(&self) -> Protocol {
-        self.greeting.protocol
+    /// The versions of the protocol that new shims speak.
+    pub(super) fn protocols(&self) -> Protocols {
+        self.greeting.protocols
     }
 
     /// Starts a shim that listens in the pod's state directory. Returns when its socket can be connected

@@ -8,15 +8,15 @@ use super::error::PodError;
 use super::launch_error;
 use super::link::ShimLink;
 use crate::spec::{self, PodConfig};
+use holdfast_wire::Request;
 use holdfast_wire::plan::{PausePlan, Sysctl};
-use holdfast_wire::{Protocol, Request};
 
 /// How many bytes of them go into one packet, which has room for more.
 const PACKET_BYTES: usize = 16 << 10;
 
-/// Takes those out of a pause's plan that are set later. A shim of an earlier release sets all of them at once.
-pub(super) fn take_late(plan: &mut PausePlan, pod: &PodConfig, shim: Protocol) -> Vec<Sysctl> {
-    if shim < Protocol::FOURTH || !spec::sysctl::asks_of_network(pod) {
+/// Takes those out of a pause's plan that are set later.
+pub(super) fn take_late(plan: &mut PausePlan, pod: &PodConfig) -> Vec<Sysctl> {
+    if !spec::sysctl::asks_of_network(pod) {
         return Vec::new();
     }
     let of_network = |sysctl: &Sysctl| sysctl.path.to_bytes().starts_with(b"net/");
@@ -77,6 +77,9 @@ mod tests {
             groups: Vec::new(),
             seccomp: None,
             oom_score_adj: None,
+            join_net: false,
+            new_cgroup: false,
+            time: None,
         }
     }
 
@@ -88,20 +91,16 @@ mod tests {
             sysctl("net/ipv4/ping_group_range", "0 1"),
             sysctl("net/ipv4/conf/eth0/rp_filter", "2"),
         ];
-        let split = |key: &str, shim: Protocol| {
+        let split = |key: &str| {
             let mut pod = PodConfig::default();
             pod.sysctls.insert(key.to_owned(), "1".to_owned());
             let mut plan = plan(all.to_vec());
-            let late = take_late(&mut plan, &pod, shim);
+            let late = take_late(&mut plan, &pod);
             (plan.sysctls.len(), late.len())
         };
-        assert_eq!(
-            split("net.ipv4.conf.eth0.rp_filter", Protocol::FOURTH),
-            (1, 2)
-        );
-        assert_eq!(split("net/ipv4/ip_forward", Protocol::FOURTH), (1, 2));
-        assert_eq!(split("kernel.sem", Protocol::FOURTH), (3, 0));
-        assert_eq!(split("net.ipv4.ip_forward", Protocol::THIRD), (3, 0));
+        assert_eq!(split("net.ipv4.conf.eth0.rp_filter"), (1, 2));
+        assert_eq!(split("net/ipv4/ip_forward"), (1, 2));
+        assert_eq!(split("kernel.sem"), (3, 0));
     }
 
     #[test]
@@ -118,6 +117,6 @@ mod tests {
             id: u64::MAX,
             body: request,
         };
-        assert!(holdfast_wire::encode(Protocol::FOURTH, &sent).is_ok());
+        assert!(holdfast_wire::encode(holdfast_wire::Protocol::CURRENT, &sent).is_ok());
     }
 }

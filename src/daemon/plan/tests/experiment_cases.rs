@@ -1,9 +1,9 @@
 use oci_spec::runtime::LinuxTimeOffset;
 
 use super::*;
-use holdfast_wire::plan::{ClockOffsets, ContainerSpecials, ExperimentPausePlan, PauseSpecials};
+use holdfast_wire::plan::{ClockOffsets, PausePlan};
 
-fn pause_of(all: Vec<LinuxNamespace>, clocks: &[&str]) -> Result<ExperimentPausePlan, PlanError> {
+fn pause_of(all: Vec<LinuxNamespace>, clocks: &[&str]) -> Result<PausePlan, PlanError> {
     let mut spec = spec();
     let mut offset = LinuxTimeOffset::default();
     offset.set_secs(Some(-2)).set_nanosecs(Some(5));
@@ -20,10 +20,10 @@ fn pause_of(all: Vec<LinuxNamespace>, clocks: &[&str]) -> Result<ExperimentPause
 fn a_pause_joins_a_network_or_makes_one() {
     let net = |path| vec![namespace(LinuxNamespaceType::Network, path)];
     let joined = pause_of(net(Some("/run/netns/other")), &[]).unwrap();
-    assert!(joined.special.join_net && !joined.base.new_net);
+    assert!(joined.join_net && !joined.new_net);
     let made = pause_of(net(None), &[]).unwrap();
-    assert!(made.base.new_net);
-    assert_eq!(made.special, PauseSpecials::default());
+    assert!(made.new_net && !made.join_net && !made.new_cgroup);
+    assert_eq!(made.time, None);
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn clocks_need_a_namespace_and_it_needs_them() {
         monotonic: (0, 0),
         boottime: (-2, 5),
     };
-    assert_eq!(plan.special.time, Some(offsets));
+    assert_eq!(plan.time, Some(offsets));
     for (all, clocks) in [
         (time(), &[][..]),
         (Vec::new(), &["monotonic"]),
@@ -48,12 +48,17 @@ fn clocks_need_a_namespace_and_it_needs_them() {
 #[test]
 fn a_container_makes_or_joins_what_the_spec_says() {
     use LinuxNamespaceType::{Cgroup, Ipc, Mount, Time, Uts};
-    let special = |all: &[(LinuxNamespaceType, Option<&str>)]| {
+    let made = |all: &[(LinuxNamespaceType, Option<&str>)]| {
         let mut spec = spec();
         let all = all.iter().map(|(kind, path)| namespace(*kind, *path));
         linux(&mut spec).set_namespaces(Some(all.collect()));
-        let plan = Around::default().compile_all(&spec).unwrap();
-        (plan.base.new_cgroup, plan.special)
+        let plan = Around::default().compile(&spec).unwrap();
+        [
+            plan.new_cgroup,
+            plan.join_cgroup,
+            plan.new_uts,
+            plan.new_ipc,
+        ]
     };
     let plain = [
         (Mount, None),
@@ -62,17 +67,12 @@ fn a_container_makes_or_joins_what_the_spec_says() {
         (Time, Some("/proc/7/ns/time")),
         (Cgroup, None),
     ];
-    assert_eq!(special(&plain), (true, ContainerSpecials::default()));
+    assert_eq!(made(&plain), [true, false, false, false]);
     let other = [
         (Mount, None),
         (Uts, None),
         (Ipc, None),
         (Cgroup, Some("/proc/7/ns/cgroup")),
     ];
-    let all = ContainerSpecials {
-        new_uts: true,
-        new_ipc: true,
-        join_cgroup: true,
-    };
-    assert_eq!(special(&other), (false, all));
+    assert_eq!(made(&other), [false, true, true, true]);
 }

@@ -13,7 +13,7 @@ use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, Process, Root
 
 use super::seccomp::FilterCache;
 use super::*;
-use holdfast_wire::plan::{ContainerPlan, ExperimentContainerPlan, PidNamespace};
+use holdfast_wire::plan::{ContainerPlan, PidNamespace};
 
 /// A Spec with nothing in it but its own mount and pid namespaces and a shell.
 fn spec() -> Spec {
@@ -83,10 +83,6 @@ impl Default for Around {
 
 impl Around {
     fn compile(&self, spec: &Spec) -> Result<ContainerPlan, PlanError> {
-        self.compile_all(spec).map(|plan| plan.base)
-    }
-
-    fn compile_all(&self, spec: &Spec) -> Result<ExperimentContainerPlan, PlanError> {
         compile(
             spec,
             &PlanContext {

@@ -12,7 +12,7 @@ fn pod(kinds: &[LinuxNamespaceType]) -> Spec {
 }
 
 fn plan(spec: &Spec) -> Result<holdfast_wire::plan::PausePlan, PlanError> {
-    pause(spec, None, &FilterCache::default()).map(|plan| plan.base)
+    pause(spec, None, &FilterCache::default())
 }
 
 #[test]

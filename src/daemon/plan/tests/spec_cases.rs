@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use holdfast_wire::plan::{Missing, Mount, MountSource, Propagation, TreeOrigin};
+use holdfast_wire::{Protocol, decode_plan, encode_plan};
 
 fn mount(target: &str, kind: &str, source: &str, options: &[&str]) -> OciMount {
     let mut out = OciMount::default();
@@ -58,8 +59,8 @@ fn a_small_spec_becomes_a_plan() {
         ]
     );
     assert_eq!(plan.symlinks.len(), 6);
-    let bytes = postcard::to_stdvec(&plan).unwrap();
-    assert_eq!(postcard::from_bytes::<ContainerPlan>(&bytes).unwrap(), plan);
+    let bytes = encode_plan(Protocol::CURRENT, &plan).unwrap();
+    assert_eq!(decode_plan::<ContainerPlan>(&bytes).unwrap(), plan);
 }
 
 #[test]
@@ -352,6 +353,7 @@ fn the_mappings_of_the_user_namespace_are_in_both_plans() {
     let request = ExecRequest {
         args: &["x".to_owned()],
         terminal: false,
+        terminal_size: None,
         exact_env: &[],
         seccomp_base: None,
     };
@@ -565,6 +567,7 @@ fn exec_is_the_same_process_with_another_command() {
     let mut request = ExecRequest {
         args: &args,
         terminal: false,
+        terminal_size: None,
         exact_env: &[],
         seccomp_base: None,
     };

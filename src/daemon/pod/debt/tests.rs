@@ -18,8 +18,7 @@ fn pod() -> PodRecord {
         ips: Vec::new(),
         cgroup: "/x".to_owned(),
         resources: Default::default(),
-        protocol: 1,
-        newest_protocol: None,
+        protocols: holdfast_wire::Protocols::OWN,
         network_owner: None,
     }
 }

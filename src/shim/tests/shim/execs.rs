@@ -24,6 +24,7 @@ fn plan(args: &[&str]) -> ExecPlan {
     ExecPlan {
         process: process(args),
         user: None,
+        terminal_size: None,
     }
 }
 

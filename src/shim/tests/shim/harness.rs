@@ -18,7 +18,6 @@ use holdfast_wire::*;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket,
 };
-use serde::Serialize;
 
 /// Longest time that a test waits for one message.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -73,25 +72,6 @@ fn cgroup_parents() -> Vec<(CgroupSlot, PathBuf)> {
 )]
 fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     Command::new(program)
-}
-
-thread_local! {
-    static SPOKEN: std::cell::Cell<Option<Protocol>> = const { std::cell::Cell::new(None) };
-}
-
-/// From now on this test speaks as a daemon of that version.
-pub(crate) fn speak(protocol: Protocol) {
-    SPOKEN.set(Some(protocol));
-}
-
-/// The version that this test speaks; `HOLDFAST_SHIM_PROTOCOL` is for a shim of another release.
-fn protocol() -> Protocol {
-    let asked = || std::env::var("HOLDFAST_SHIM_PROTOCOL").ok();
-    SPOKEN.get().unwrap_or_else(|| {
-        asked().map_or(Protocol::CURRENT, |number| {
-            Protocol::spoken(number.parse().unwrap()).unwrap()
-        })
-    })
 }
 
 /// The shim under test: another build can be named, to measure it.
@@ -268,7 +248,7 @@ impl Harness {
     pub(crate) fn send(&mut self, body: Request, descriptors: &[OwnedFd]) -> u64 {
         self.next += 1;
         let id = self.next;
-        let packet = encode(protocol(), &ToShim { id, body }).unwrap();
+        let packet = encode(Protocol::CURRENT, &ToShim { id, body }).unwrap();
         let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
         fdpass::send_packet(self.daemon.as_fd(), &packet, &descriptors).unwrap();
         id
@@ -445,8 +425,9 @@ fn connect_to(path: &Path) -> OwnedFd {
     daemon
 }
 
-pub(crate) fn plan_file<T: Serialize>(plan: &T) -> OwnedFd {
-    memfd::create_sealed(c"plan", &encode_plan(protocol(), plan).unwrap()).unwrap()
+pub(crate) fn plan_file<T: Growing>(plan: &T) -> OwnedFd {
+    let bytes = encode_plan(Protocol::CURRENT, plan).unwrap();
+    memfd::create_sealed(c"plan", &bytes).unwrap()
 }
 
 pub(crate) fn pause_plan() -> PausePlan {
@@ -467,6 +448,9 @@ pub(crate) fn pause_plan() -> PausePlan {
         groups: vec![],
         seccomp: None,
         oom_score_adj: Some(-998),
+        join_net: false,
+        new_cgroup: false,
+        time: None,
     }
 }
 
@@ -583,6 +567,10 @@ fn container_plan(own: &str, script: &str) -> ContainerPlan {
         process: process(&["/bin/sh", "-c", script]),
         stdin: false,
         stdin_once: false,
+        new_uts: false,
+        new_ipc: false,
+        join_cgroup: false,
+        hooks: None,
     }
 }
 

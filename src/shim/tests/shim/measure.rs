@@ -56,6 +56,7 @@ fn starts_and_sizes() {
             let plan = ExecPlan {
                 process: process(&["/bin/true"]),
                 user: None,
+                terminal_size: None,
             };
             let begin = Instant::now();
             let passed = [plan_file(&plan), copy(), copy(), copy()];

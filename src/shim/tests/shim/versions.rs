@@ -3,27 +3,10 @@
 use std::fs;
 
 use holdfast_kernel::id::ContainerId;
+use holdfast_kernel::sys::memfd;
 use holdfast_wire::*;
 
 use crate::harness::*;
-
-#[test]
-fn a_daemon_of_the_oldest_version_is_served_in_it() {
-    if !can_run() {
-        return;
-    }
-    speak(Protocol::OLDEST);
-    let mut harness = Harness::with_pause(|_| {});
-    let container = ContainerId::random().unwrap();
-    harness.run(container, "echo ran; exit 3");
-    let Event::Exited { status, .. } = harness.event() else {
-        panic!("another event");
-    };
-    assert_eq!(status, ExitStatus::Code(3));
-    let log = fs::read_to_string(harness.log_path(container)).unwrap();
-    assert!(log.ends_with(" stdout F ran\n"), "{log}");
-    harness.shut_down();
-}
 
 #[test]
 fn what_is_not_understood_is_answered_and_changes_nothing() {
@@ -50,20 +33,22 @@ fn what_is_not_understood_is_answered_and_changes_nothing() {
         };
         assert_eq!(failure.step, Step::Admit);
     }
-    // Neither is a plan of another version carried out.
-    let plan = harness.plan(ContainerId::random().unwrap(), "true");
-    speak(Protocol::OLDEST);
-    let unmarked = plan_file(&plan);
-    speak(Protocol::CURRENT);
-    let exec = Request::StartContainer {
-        container: ContainerId::random().unwrap(),
+    // Neither is a plan with a field of a later release carried out.
+    let other = ContainerId::random().unwrap();
+    let plan = harness.plan(other, "true");
+    let mut bytes = encode_plan(Protocol::CURRENT, &plan).unwrap();
+    bytes.extend([200, 1, 0, 0, 0, 1]);
+    let file = memfd::create_sealed(c"plan", &bytes).unwrap();
+    let start = Request::StartContainer {
+        container: other,
         log: false,
         cgroup: Vec::new(),
     };
-    let Reply::Failed(failure) = harness.ask(exec, &[unmarked]).0 else {
+    let Reply::Failed(failure) = harness.ask(start, &[file]).0 else {
         panic!("it started");
     };
     assert_eq!(failure.step, Step::Plan, "{failure:?}");
+    assert!(failure.object.contains("field 200"), "{failure:?}");
     assert!(fs::exists(format!("/proc/{pid}")).unwrap());
     let Reply::Inventory { containers, .. } = harness.ask(Request::Inventory, &[]).0 else {
         panic!("no inventory");

@@ -27,8 +27,7 @@ fn record() -> PodRecord {
         shim: None,
         ips: Vec::new(),
         cgroup: "/kubepods/pod1".to_owned(),
-        protocol: 1,
-        newest_protocol: None,
+        protocols: holdfast_wire::Protocols::OWN,
         network_owner: None,
     }
 }
