@@ -54,11 +54,7 @@ struct Prepared<'a> {
 /// # Errors
 /// The step that failed before the child ran; later ones come as messages.
 pub fn start_pause(launch: &PauseLaunch<'_>) -> Result<Launch, Failure> {
-    let failure = |step: Step, errno: Errno, object: &str| Failure {
-        step,
-        errno: errno as i32,
-        object: object.to_owned(),
-    };
+    let failure = |errno: Errno, file: &str| Failure::errno(Step::IdMap, errno as i32, file);
     let plan = launch.plan;
     let name = [c"holdfast-pause".to_owned()];
     let mut prepared = Prepared {
@@ -81,10 +77,10 @@ pub fn start_pause(launch: &PauseLaunch<'_>) -> Result<Launch, Failure> {
     if let Some(user) = &plan.user {
         let pid = started.child.pid;
         // On failure the launch is dropped, its socket closes, and that ends the waiting child.
-        map_ids(pid, user).map_err(|(errno, file)| failure(Step::IdMap, errno, &file))?;
+        map_ids(pid, user).map_err(|(errno, file)| failure(errno, &file))?;
         started
             .release()
-            .map_err(|errno| failure(Step::IdMap, errno, ""))?;
+            .map_err(|errno| failure(errno, "the pause"))?;
     }
     Ok(started)
 }

@@ -1,5 +1,6 @@
 //! What a child tells the shim before it executes its program.
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,8 +9,8 @@ use nix::errno::Errno;
 
 use super::sysctl;
 use holdfast_kernel::sys::fdpass;
-use holdfast_wire::Step;
 use holdfast_wire::plan::{ContainerPlan, Mount, MountSource, PausePlan, Process, Propagation};
+use holdfast_wire::{MountedObject, Object, Step};
 
 /// All steps in the order of their numbers.
 const STEPS: [Step; 31] = [
@@ -223,114 +224,96 @@ pub(super) fn receive(socket: &OwnedFd) -> io::Result<Option<Message>> {
     }
 }
 
-fn text(bytes: Option<&std::ffi::CString>) -> String {
+fn text(bytes: Option<&CString>) -> String {
     bytes.map_or_else(String::new, |bytes| bytes.to_string_lossy().into_owned())
 }
 
+fn path(bytes: Option<&CString>) -> Object {
+    bytes.map_or_else(Object::none, |bytes| Object::Path(text(Some(bytes))))
+}
+
 /// The object that a step of the pause is about.
-pub fn describe_pause(plan: &PausePlan, position: Position) -> String {
+pub fn describe_pause(plan: &PausePlan, position: Position) -> Object {
     let index = usize::from(position.index);
     match position.step {
-        Step::Hostname => text(plan.hostname.as_ref()),
+        Step::Hostname => text(plan.hostname.as_ref()).into(),
         Step::Sysctl => plan
             .sysctls
             .get(index)
-            .map_or_else(String::new, sysctl::describe),
-        Step::User => format!("user {} group {}", plan.uid, plan.gid),
-        Step::Mount => "/shm".to_owned(),
-        _ => String::new(),
+            .map_or_else(Object::none, sysctl::describe),
+        Step::User => format!("user {} group {}", plan.uid, plan.gid).into(),
+        Step::Mount => Object::Path("/shm".to_owned()),
+        _ => Object::none(),
     }
 }
 
 /// The object that a step of a container is about.
-pub fn describe_container(plan: &ContainerPlan, position: Position) -> String {
+pub fn describe_container(plan: &ContainerPlan, position: Position) -> Object {
     let index = usize::from(position.index);
     match position.step {
-        Step::IdMap => match plan.mounts.get(index).map(|mount| &mount.source) {
-            Some(MountSource::Tree { path, .. }) => text(Some(path)),
-            _ => "the directory of the images".to_owned(),
+        Step::IdMap => match plan.mounts.get(index).map(describe_mount) {
+            Some(
+                mount @ Object::Mount {
+                    source: MountedObject::Tree { .. },
+                    ..
+                },
+            ) => mount,
+            _ => "the directory of the images".into(),
         },
-        Step::HostPath => match plan.mounts.get(index) {
-            Some(Mount {
-                source: MountSource::Image { sub_path, .. },
-                ..
-            }) => format!(
-                "directory {:?} of the image for {}",
-                sub_path.to_string_lossy(),
-                plan.mounts[index].target.to_string_lossy()
-            ),
-            Some(Mount {
-                source: MountSource::Tree { path, .. },
-                propagation: Propagation::Slave | Propagation::Shared,
-                ..
-            }) => format!(
-                "{} (for its propagation it has to lie on a mount that is shared, or a slave when mounts are to come in only)",
-                path.to_string_lossy()
-            ),
-            Some(Mount {
-                source: MountSource::Tree { path, .. },
-                ..
-            }) => text(Some(path)),
-            _ => String::new(),
-        },
-        Step::Rootfs => text(plan.lower.get(index).or(Some(&plan.upper))),
-        Step::MountTarget => text(plan.mounts.get(index).map(|mount| &mount.target)),
-        Step::Mount => {
-            plan.mounts
-                .get(index)
-                .map_or_else(String::new, |mount| match &mount.source {
-                    MountSource::New { fs_type, .. } => {
-                        format!(
-                            "{} on {}",
-                            fs_type.to_string_lossy(),
-                            mount.target.to_string_lossy()
-                        )
-                    }
-                    MountSource::Image { .. } => {
-                        format!("image on {}", mount.target.to_string_lossy())
-                    }
-                    MountSource::Tree { path, .. } => {
-                        format!(
-                            "{} on {}",
-                            path.to_string_lossy(),
-                            mount.target.to_string_lossy()
-                        )
-                    }
-                })
-        }
+        Step::HostPath | Step::MountTarget | Step::Mount => plan
+            .mounts
+            .get(index)
+            .map_or_else(Object::none, describe_mount),
+        Step::Rootfs => path(plan.lower.get(index).or(Some(&plan.upper))),
         Step::Device => match plan.devices.get(index) {
-            Some(device) => text(Some(&device.target)),
-            None => text(
-                plan.symlinks
-                    .get(index.saturating_sub(plan.devices.len()))
-                    .map(|link| &link.0),
-            ),
+            Some(device) => path(Some(&device.target)),
+            None => {
+                let link = plan.symlinks.get(index.saturating_sub(plan.devices.len()));
+                path(link.map(|link| &link.0))
+            }
         },
-        Step::MaskedPath => text(plan.masked_paths.get(index)),
-        Step::ReadonlyPath => text(plan.readonly_paths.get(index)),
+        Step::MaskedPath => path(plan.masked_paths.get(index)),
+        Step::ReadonlyPath => path(plan.readonly_paths.get(index)),
         _ => describe_exec(&plan.process, position),
     }
 }
 
+fn describe_mount(mount: &Mount) -> Object {
+    let source = match &mount.source {
+        MountSource::New { fs_type, .. } => MountedObject::New(text(Some(fs_type))),
+        MountSource::Image { sub_path, .. } => MountedObject::Image(text(Some(sub_path))),
+        MountSource::Tree { path, .. } => MountedObject::Tree {
+            path: text(Some(path)),
+            spreads: mount.propagation != Propagation::Private,
+        },
+    };
+    Object::Mount {
+        target: text(Some(&mount.target)),
+        source,
+    }
+}
+
 /// The object that a step of a process is about.
-pub fn describe_exec(process: &Process, position: Position) -> String {
+pub fn describe_exec(process: &Process, position: Position) -> Object {
     let index = usize::from(position.index);
     match position.step {
-        Step::Rlimit => process
-            .rlimits
-            .get(index)
-            .map_or_else(String::new, |limit| {
-                format!("resource {} soft {} hard {}", limit.0, limit.1, limit.2)
-            }),
+        Step::Rlimit => {
+            process
+                .rlimits
+                .get(index)
+                .map_or_else(Object::none, |(resource, soft, hard)| {
+                    format!("resource {resource} to {soft}, at most {hard}").into()
+                })
+        }
         Step::OomScore => process
             .oom_score_adj
-            .map_or_else(String::new, |score| score.to_string()),
-        Step::WorkingDirectory => text(Some(&process.cwd)),
-        Step::User => format!("user {} group {}", process.uid, process.gid),
-        Step::Capabilities => format!("permitted {:#x}", process.capabilities.permitted),
-        Step::Label => text(process.apparmor.as_ref().or(process.selinux.as_ref())),
-        Step::Terminal => "/dev/pts/ptmx".to_owned(),
-        Step::Exec => text(process.args.first()),
-        _ => String::new(),
+            .map_or_else(Object::none, |score| score.to_string().into()),
+        Step::WorkingDirectory => path(Some(&process.cwd)),
+        Step::User => format!("user {} group {}", process.uid, process.gid).into(),
+        Step::Capabilities => format!("permitted {:#x}", process.capabilities.permitted).into(),
+        Step::Label => text(process.apparmor.as_ref().or(process.selinux.as_ref())).into(),
+        Step::Terminal => Object::Path("/dev/pts/ptmx".to_owned()),
+        Step::Exec => path(process.args.first()),
+        _ => Object::none(),
     }
 }

@@ -73,10 +73,9 @@ impl Start<'_> {
         &self,
         mut walk: impl FnMut(&Reporter<'_>) -> nix::Result<Infallible>,
     ) -> Result<Launch, Failure> {
-        let failure = |errno: Errno| Failure {
-            step: Step::Clone,
-            errno: errno as i32,
-            object: format!("namespaces {:#x}", self.namespaces.bits()),
+        let failure = |errno: Errno| {
+            let namespaces = format!("with namespaces {:#x}", self.namespaces.bits());
+            Failure::errno(Step::Clone, errno as i32, namespaces)
         };
         let progress = Shared::new().map_err(failure)?;
         let (socket, childs) = descriptor::packet_pair().map_err(failure)?;

@@ -8,7 +8,7 @@ use nix::fcntl::OFlag;
 use super::place::Places;
 use holdfast_kernel::sys::{descriptor, namespace, path};
 use holdfast_wire::plan::Sysctl;
-use holdfast_wire::{Failure, Step};
+use holdfast_wire::{Failure, Object, Step};
 
 /// The domain name of a UTS namespace. Its file belongs to the root of the node, whoever owns the namespace.
 const DOMAIN_NAME: &std::ffi::CStr = c"kernel/domainname";
@@ -37,13 +37,12 @@ fn of_value(errno: Errno) -> Errno {
     }
 }
 
-/// What an error says of one.
-pub(super) fn describe(sysctl: &Sysctl) -> String {
-    let (path, value) = (
-        sysctl.path.to_string_lossy(),
-        sysctl.value.to_string_lossy(),
-    );
-    format!("{path}={value}")
+/// The sysctl as the object of a failure.
+pub(super) fn describe(sysctl: &Sysctl) -> Object {
+    Object::Sysctl {
+        path: sysctl.path.to_string_lossy().into_owned(),
+        value: sysctl.value.to_string_lossy().into_owned(),
+    }
 }
 
 /// Sets those of a network namespace.
@@ -55,22 +54,17 @@ pub fn set_in_network(
     network: &OwnedFd,
     sysctls: &[Sysctl],
 ) -> Result<(), Failure> {
-    let mut object = String::new();
+    let mut refused = None;
     let set = places.inside_network(network, || {
         let top = open()?;
         for sysctl in sysctls {
-            write(top.as_fd(), sysctl).inspect_err(|_| object = describe(sysctl))?;
+            write(top.as_fd(), sysctl).inspect_err(|_| refused = Some(describe(sysctl)))?;
         }
         Ok(())
     });
-    set.map_err(|errno: Errno| Failure {
-        step: if object.is_empty() {
-            Step::Join
-        } else {
-            Step::Sysctl
-        },
-        errno: errno as i32,
-        object,
+    set.map_err(|errno: Errno| match refused {
+        Some(sysctl) => Failure::errno(Step::Sysctl, errno as i32, sysctl),
+        None => Failure::errno(Step::Join, errno as i32, "network namespace of the pod"),
     })
 }
 

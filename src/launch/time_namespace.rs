@@ -26,13 +26,7 @@ pub(super) fn within<T>(
     let Some(offsets) = offsets else {
         return action();
     };
-    let failed = |step| {
-        move |errno: Errno| Failure {
-            step,
-            errno: errno as i32,
-            object: "time namespace".to_owned(),
-        }
-    };
+    let failed = |step| move |errno: Errno| Failure::errno(step, errno as i32, "time namespace");
     let home = path::open(c"/proc/self/ns/time", OFlag::O_RDONLY).map_err(failed(Step::Join))?;
     namespace::unshare(TIME).map_err(failed(Step::Clone))?;
     let result = set(offsets).and_then(|()| action());
@@ -47,10 +41,9 @@ fn set(offsets: &ClockOffsets) -> Result<(), Failure> {
     path::open(c"/proc/self/timens_offsets", OFlag::O_WRONLY)
         .and_then(|file| descriptor::write(file.as_fd(), text.as_bytes()))
         .map(drop)
-        .map_err(|errno| Failure {
-            step: Step::Sysctl,
-            errno: errno as i32,
-            object: format!("timens_offsets: {}", text.trim_end().replace('\n', ", ")),
+        .map_err(|errno| {
+            let object = format!("timens_offsets: {}", text.trim_end().replace('\n', ", "));
+            Failure::errno(Step::Sysctl, errno as i32, object)
         })
 }
 

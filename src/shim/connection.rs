@@ -82,11 +82,9 @@ impl Connection {
     /// Tells a daemon that was not understood so, in the newest version: what it has is the pod's, not ours to
     /// end. False when the connection is of no use any more.
     pub(super) fn object(&mut self) -> bool {
-        let failure = Failure {
-            step: Step::Admit,
-            errno: nix::errno::Errno::EPROTO as i32,
-            object: "the packet is no request that this shim knows".to_owned(),
-        };
+        let errno = nix::errno::Errno::EPROTO as i32;
+        let object = "the packet is no request that this shim knows";
+        let failure = Failure::errno(Step::Admit, errno, object);
         let reply = FromShim::Reply {
             id: 0,
             body: Reply::Failed(failure),

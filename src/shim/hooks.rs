@@ -27,7 +27,7 @@ use holdfast_kernel::sys::namespace::CloneFlags;
 use holdfast_kernel::sys::{errno_of, memfd, proc, process};
 use holdfast_launch::{HookLaunch, HookPlace, Inside, Launch, Stage, start_hook};
 use holdfast_wire::plan::{Hook, HookMoment, Hooks, PidNamespace};
-use holdfast_wire::{ExitStatus, Failure, Reply, Step};
+use holdfast_wire::{Cause, ExitStatus, Failure, Object, Reply, Step};
 
 /// How long a hook may run that is described without a timeout, below the time that kubelets wait for a start.
 const HOOK_DEADLINE: Duration = Duration::from_secs(100);
@@ -138,11 +138,7 @@ impl Shim {
             let Err(failure) = self.start_hook(slot, hook.clone()) else {
                 return;
             };
-            let why = format!(
-                "{} ({})",
-                failure.object,
-                Errno::from_raw(failure.errno).desc()
-            );
+            let why = format!("was not started: {failure}");
             if !self.hook_failed(slot, &hook, &why) {
                 return;
             }
@@ -249,11 +245,7 @@ impl Shim {
 
     /// A hook has failed. Whether the next one is run.
     fn hook_failed(&mut self, slot: u32, hook: &Hook, why: &str) -> bool {
-        let object = format!(
-            "{} hook {} {why}",
-            name(hook.moment),
-            hook.path.to_string_lossy()
-        );
+        let object = format!("{} hook {}", name(hook.moment), hook.path.to_string_lossy());
         let Some(container) = self.containers.get_mut(&slot) else {
             return false;
         };
@@ -261,7 +253,7 @@ impl Shim {
             // Standard error is the log. What it does not take is lost.
             let _ = writeln!(
                 std::io::stderr(),
-                "holdfast-shim: container {}: {object}",
+                "holdfast-shim: container {}: {object} {why}",
                 container.id
             );
             return true;
@@ -271,8 +263,8 @@ impl Shim {
         }
         let failure = Failure {
             step: Step::Hook,
-            errno: 0,
-            object,
+            object: object.into(),
+            cause: Cause::Said(why.to_owned()),
         };
         match container.process.apply(Event::HookFailed(failure.clone())) {
             // The process has ended already.
@@ -311,8 +303,7 @@ impl Shim {
     /// Reads what a hook's child reports.
     pub(super) fn advance_hook(&mut self, slot: u32) {
         if let Some(hook) = self.hooks.get_mut(&slot) {
-            hook.process
-                .read_report(&|position| format!("{:?}", position.step));
+            hook.process.read_report(&|_| Object::none());
         }
     }
 
@@ -325,10 +316,7 @@ impl Shim {
             return;
         };
         let why = match (&hook.process.state, exit.status) {
-            (State::Failing(failure), _) => {
-                let errno = Errno::from_raw(failure.errno);
-                format!("cannot be executed: {}", errno.desc())
-            }
+            (State::Failing(failure), _) => format!("was not started: {failure}"),
             (_, ExitStatus::Code(0)) => return self.next_hook(container),
             (_, ExitStatus::Code(code)) => format!("exited with {code}{}", said(&hook.output)),
             (_, ExitStatus::Signal(signal)) => {

@@ -11,11 +11,11 @@ use super::state::Effect;
 use holdfast_kernel::sys::descriptor;
 use holdfast_launch::{Position, describe_container, describe_exec, describe_pause};
 use holdfast_wire::plan::{ContainerPlan, ExecPlan, PausePlan};
-use holdfast_wire::{Failure, Reply, Step};
+use holdfast_wire::{Failure, Object, Reply, Step};
 
 /// What made the shim look at a launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(super) enum Trigger {
     /// Its report socket is readable.
     Report,
     /// Its deadline has passed.
@@ -24,55 +24,42 @@ pub(super) enum Cause {
     End,
 }
 
-fn advance(process: &mut Process, cause: Cause, describe: &dyn Fn(Position) -> String) -> Effect {
-    match cause {
-        Cause::Report => process.read_report(describe),
-        Cause::Deadline => process.time_out(describe),
-        Cause::End => process.read_last_report(describe),
+fn advance(
+    process: &mut Process,
+    trigger: Trigger,
+    describe: &dyn Fn(Position) -> Object,
+) -> Effect {
+    match trigger {
+        Trigger::Report => process.read_report(describe),
+        Trigger::Deadline => process.time_out(describe),
+        Trigger::End => process.read_last_report(describe),
     }
 }
 
-fn nameless(_: Position) -> String {
-    String::new()
+fn of_container(plan: Option<&ContainerPlan>) -> impl Fn(Position) -> Object {
+    move |position| plan.map_or_else(Object::none, |plan| describe_container(plan, position))
 }
 
-fn of_container(plan: Option<&ContainerPlan>) -> impl Fn(Position) -> String {
-    move |position| {
-        plan.map_or_else(
-            || nameless(position),
-            |plan| describe_container(plan, position),
-        )
-    }
+fn of_exec(plan: Option<&ExecPlan>) -> impl Fn(Position) -> Object {
+    move |position| plan.map_or_else(Object::none, |plan| describe_exec(&plan.process, position))
 }
 
-fn of_exec(plan: Option<&ExecPlan>) -> impl Fn(Position) -> String {
-    move |position| {
-        plan.map_or_else(
-            || nameless(position),
-            |plan| describe_exec(&plan.process, position),
-        )
-    }
-}
-
-fn of_pause(plan: &PausePlan) -> impl Fn(Position) -> String {
+fn of_pause(plan: &PausePlan) -> impl Fn(Position) -> Object {
     move |position| describe_pause(plan, position)
 }
 
 /// An answer that could not be completed because the machine has no descriptor left.
 fn unanswerable(errno: nix::errno::Errno) -> Reply {
-    Reply::Failed(Failure {
-        step: Step::Control,
-        errno: errno as i32,
-        object: "descriptors of the answer".to_owned(),
-    })
+    let object = "descriptors of the answer";
+    Reply::Failed(Failure::errno(Step::Control, errno as i32, object))
 }
 
 impl Shim {
-    pub(super) fn advance_pause(&mut self, cause: Cause) {
+    pub(super) fn advance_pause(&mut self, trigger: Trigger) {
         let Some(pause) = &mut self.pause else {
             return;
         };
-        let effect = advance(&mut pause.process, cause, &of_pause(&pause.plan));
+        let effect = advance(&mut pause.process, trigger, &of_pause(&pause.plan));
         let request = pause.process.request;
         match effect {
             Effect::ReplyStarted => {
@@ -87,13 +74,13 @@ impl Shim {
         }
     }
 
-    pub(super) fn advance_container(&mut self, slot: u32, cause: Cause) {
+    pub(super) fn advance_container(&mut self, slot: u32, trigger: Trigger) {
         let Some(container) = self.containers.get_mut(&slot) else {
             return;
         };
         let effect = {
             let describe = of_container(container.plan.as_deref());
-            advance(&mut container.process, cause, &describe)
+            advance(&mut container.process, trigger, &describe)
         };
         let request = container.process.request;
         match effect {
@@ -147,13 +134,13 @@ impl Shim {
         }
     }
 
-    pub(super) fn advance_exec(&mut self, slot: u32, cause: Cause) {
+    pub(super) fn advance_exec(&mut self, slot: u32, trigger: Trigger) {
         let Some(exec) = self.execs.get_mut(&slot) else {
             return;
         };
         let effect = {
             let describe = of_exec(exec.plan.as_deref());
-            advance(&mut exec.process, cause, &describe)
+            advance(&mut exec.process, trigger, &describe)
         };
         let request = exec.process.request;
         match effect {
@@ -197,7 +184,7 @@ impl Shim {
             .as_ref()
             .is_some_and(|pause| due(pause.process.deadline))
         {
-            self.advance_pause(Cause::Deadline);
+            self.advance_pause(Trigger::Deadline);
         }
         let slots: Vec<u32> = self.containers.keys().copied().collect();
         for slot in slots {
@@ -206,7 +193,7 @@ impl Shim {
             };
             let (launch, drain) = (due(container.process.deadline), due(container.drain_until));
             if launch {
-                self.advance_container(slot, Cause::Deadline);
+                self.advance_container(slot, Trigger::Deadline);
             }
             if drain {
                 self.finish_output(slot);
@@ -220,7 +207,7 @@ impl Shim {
             .map(|(slot, _)| *slot)
             .collect();
         for slot in slots {
-            self.advance_exec(slot, Cause::Deadline);
+            self.advance_exec(slot, Trigger::Deadline);
         }
         self.end_late_hooks(now);
         if due(self.buffers.used.map(|used| used + super::run::BUFFER_REST)) {

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::state::{self, Effect, Event, State};
 use holdfast_kernel::sys::{descriptor, errno_of, pidfd, proc};
 use holdfast_launch::{Launch, Message, Position, Stage};
-use holdfast_wire::{Failure, Reply, Step};
+use holdfast_wire::{Cause, Failure, Object, Reply, Step};
 
 /// How long a process may take to execute its program. A mount or a path of a dead network file system
 /// can hold it for ever.
@@ -33,7 +33,7 @@ pub(super) struct Process {
     pub(super) waiting: Option<Stage>,
     pidfd: OwnedFd,
     launch: Option<Launch>,
-    degraded: Vec<String>,
+    degraded: Vec<Failure>,
 }
 
 impl Process {
@@ -84,7 +84,7 @@ impl Process {
     }
 
     /// Reads what the child has reported. `describe` names the object of a step.
-    pub(super) fn read_report(&mut self, describe: &dyn Fn(Position) -> String) -> Effect {
+    pub(super) fn read_report(&mut self, describe: &dyn Fn(Position) -> Object) -> Effect {
         loop {
             let Some(launch) = &self.launch else {
                 return Effect::None;
@@ -98,14 +98,14 @@ impl Process {
                     self.waiting = Some(stage);
                 }
                 Ok(Some(Message::Degraded { position, errno })) => {
-                    self.degraded.push(degradation(position, errno, describe));
+                    let object = describe(position);
+                    let refused = Failure::errno(position.step, errno as i32, object);
+                    self.degraded.push(refused);
                 }
                 Ok(Some(Message::Failed { position, errno })) => {
-                    self.apply(Event::Failed(Failure {
-                        step: position.step,
-                        errno: errno as i32,
-                        object: describe(position),
-                    }));
+                    let object = describe(position);
+                    let failure = Failure::errno(position.step, errno as i32, object);
+                    self.apply(Event::Failed(failure));
                 }
                 Ok(Some(Message::End)) | Err(_) => return self.end_launch(),
             }
@@ -114,7 +114,7 @@ impl Process {
 
     /// As [`Self::read_report`] of a child that has ended and is not waited for yet: it reports no more, also where
     /// somebody who looks into /proc/PID/fd holds its end of the socket for a moment longer.
-    pub(super) fn read_last_report(&mut self, describe: &dyn Fn(Position) -> String) -> Effect {
+    pub(super) fn read_last_report(&mut self, describe: &dyn Fn(Position) -> Object) -> Effect {
         match self.read_report(describe) {
             Effect::None => self.end_launch(),
             effect => effect,
@@ -151,7 +151,7 @@ impl Process {
     }
 
     /// The deadline has passed: kills the child and says where it hung.
-    pub(super) fn time_out(&mut self, describe: &dyn Fn(Position) -> String) -> Effect {
+    pub(super) fn time_out(&mut self, describe: &dyn Fn(Position) -> Object) -> Effect {
         self.deadline = None;
         let Some(launch) = self.launch.take() else {
             return Effect::None;
@@ -159,12 +159,10 @@ impl Process {
         // It has been waited for, or SIGKILL waits for the file system that holds it.
         let _ = self.kill();
         let position = launch.position();
-        let object = describe(position);
-        let seconds = LAUNCH_DEADLINE.as_secs();
         self.apply(Event::TimedOut(Failure {
-            step: Step::Vanished,
-            errno: 0,
-            object: format!("{:?} {object}: no answer within {seconds} s", position.step),
+            step: position.step,
+            object: describe(position),
+            cause: Cause::TimedOut(LAUNCH_DEADLINE.as_secs()),
         }))
     }
 
@@ -177,13 +175,4 @@ impl Process {
         };
         Ok((reply, descriptor::duplicate(self.pidfd.as_fd())?))
     }
-}
-
-fn degradation(position: Position, errno: Errno, describe: &dyn Fn(Position) -> String) -> String {
-    format!(
-        "{:?} {}: {}",
-        position.step,
-        describe(position),
-        errno.desc()
-    )
 }

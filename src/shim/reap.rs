@@ -7,7 +7,7 @@ use super::cgroup;
 use super::container::DRAIN_DEADLINE;
 use super::exit_record;
 use super::hooks::Turn;
-use super::launched::Cause;
+use super::launched::Trigger;
 use super::output::unix_nanos;
 use super::run::Shim;
 use super::state::{Effect, Event, Exit, State};
@@ -69,9 +69,9 @@ impl Shim {
     /// A report that is still unread comes before the end: it says why.
     fn hear_out(&mut self, child: Child) {
         match child {
-            Child::Pause => self.advance_pause(Cause::End),
-            Child::Container(slot) => self.advance_container(slot, Cause::End),
-            Child::Exec(slot) => self.advance_exec(slot, Cause::End),
+            Child::Pause => self.advance_pause(Trigger::End),
+            Child::Container(slot) => self.advance_container(slot, Trigger::End),
+            Child::Exec(slot) => self.advance_exec(slot, Trigger::End),
             Child::Hook(slot) => self.advance_hook(slot),
         }
     }

@@ -12,7 +12,7 @@ use super::connection::Connection;
 use super::container::Container;
 use super::exec::Exec;
 use super::hooks::RunningHook;
-use super::launched::Cause;
+use super::launched::Trigger;
 use super::output::{Buffers, Flow, SourceIndex};
 use super::pause::Pause;
 use super::state::State;
@@ -20,7 +20,9 @@ use holdfast_kernel::fault;
 use holdfast_kernel::sys::descriptor;
 use holdfast_kernel::sys::memory::Buffer;
 use holdfast_launch::Places;
-use holdfast_wire::{self as wire, Failure, FromShim, Growing, MAX_PACKET, Reply, Step};
+use holdfast_wire::{
+    self as wire, Cause, Failure, FromShim, Growing, MAX_PACKET, Object, Reply, Step,
+};
 
 /// Largest launch plan in bytes; the sizes of its parts are the daemon's to bound.
 const MAX_PLAN: usize = 8 * 1024 * 1024;
@@ -112,11 +114,7 @@ impl Token {
 
 /// A failure of the shim itself.
 pub(super) fn failed(step: Step, errno: Errno, object: &str) -> Failure {
-    Failure {
-        step,
-        errno: errno as i32,
-        object: object.to_owned(),
-    }
+    Failure::errno(step, errno as i32, object)
 }
 
 impl Shim {
@@ -126,18 +124,23 @@ impl Shim {
         &self,
         memfd: Option<OwnedFd>,
     ) -> Result<Box<T>, Failure> {
-        let memfd = memfd.ok_or_else(|| failed(Step::Plan, Errno::EBADF, "no plan came"))?;
+        let memfd = memfd
+            .ok_or_else(|| failed(Step::Plan, Errno::EBADF, "of the request, which has none"))?;
         let content =
             holdfast_kernel::sys::memfd::read(memfd.as_fd(), MAX_PLAN).map_err(|error| {
                 failed(
                     Step::Plan,
                     holdfast_kernel::sys::errno_of(&error),
-                    "read the plan",
+                    "from its memfd",
                 )
             })?;
         wire::decode_plan(&content)
             .map(Box::new)
-            .map_err(|error| failed(Step::Plan, Errno::EBADMSG, &error.to_string()))
+            .map_err(|error| Failure {
+                step: Step::Plan,
+                object: Object::none(),
+                cause: Cause::Said(error.to_string()),
+            })
     }
 
     /// Answers a packet that is not understood.
@@ -236,10 +239,10 @@ impl Shim {
                 while let Ok(Some(_)) = self.signals.read_signal() {}
                 self.reap();
             }
-            Token::PauseReport => self.advance_pause(Cause::Report),
-            Token::Report(slot) => self.advance_container(slot, Cause::Report),
+            Token::PauseReport => self.advance_pause(Trigger::Report),
+            Token::Report(slot) => self.advance_container(slot, Trigger::Report),
             Token::Output(slot, index) => self.pump(slot, index),
-            Token::ExecReport(slot) => self.advance_exec(slot, Cause::Report),
+            Token::ExecReport(slot) => self.advance_exec(slot, Trigger::Report),
             Token::Client(slot) => self.drop_client(slot),
             Token::HookReport(slot) => self.advance_hook(slot),
         }

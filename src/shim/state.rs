@@ -14,7 +14,7 @@
 //!
 //! An event that a state does not expect changes nothing.
 
-use holdfast_wire::{ExitStatus, Failure, Step};
+use holdfast_wire::{ExitStatus, Failure};
 
 /// How and when a container's first process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,9 +88,10 @@ pub fn apply(state: State, event: Event) -> (State, Effect) {
         (State::Launching, Event::Executed) => (State::Running, Effect::ReplyStarted),
         (State::Launching, Event::Failed(failure)) => (State::Failing(failure), Effect::None),
         (State::Launching, Event::TimedOut(failure)) => (State::Lost, Effect::ReplyFailed(failure)),
-        (State::Launching, Event::Ended(exit)) => {
-            (State::Gone, Effect::ReplyFailed(vanished(exit.status)))
-        }
+        (State::Launching, Event::Ended(exit)) => (
+            State::Gone,
+            Effect::ReplyFailed(Failure::ended(exit.status)),
+        ),
         (State::Failing(failure), Event::Ended(_)) => (State::Gone, Effect::ReplyFailed(failure)),
         (State::Launching | State::Running, Event::HookFailed(failure)) => {
             (State::Failing(failure), Effect::None)
@@ -105,18 +106,5 @@ pub fn apply(state: State, event: Event) -> (State, Effect) {
         (State::Exited(_), Event::Acknowledged) => (State::Settled, Effect::None),
         (State::Exited(_) | State::Settled, Event::Forgotten) => (State::Gone, Effect::None),
         (state, _) => (state, Effect::None),
-    }
-}
-
-/// The failure of a process that ended without a report.
-pub fn vanished(status: ExitStatus) -> Failure {
-    let object = match status {
-        ExitStatus::Code(code) => format!("exit code {code}"),
-        ExitStatus::Signal(signal) => format!("killed by signal {signal}"),
-    };
-    Failure {
-        step: Step::Vanished,
-        errno: 0,
-        object,
     }
 }

@@ -30,6 +30,8 @@
 //! `tests/protocol-1.txt` has the bytes of all messages and plans of version 1. They keep their meaning.
 
 mod exit_record;
+mod exit_status;
+mod failure;
 mod frame;
 mod greeting;
 mod growing;
@@ -41,11 +43,13 @@ mod protocol;
 mod tests;
 
 pub use exit_record::{decode_exit, encode_exit};
+pub use exit_status::ExitStatus;
+pub use failure::{Cause, Failure, MountedObject, Object, Step};
 pub use frame::{FrameError, MAX_DESCRIPTORS, MAX_PACKET, decode, encode};
 pub use greeting::Greeting;
 pub use growing::{Growing, decode_plan, encode_plan};
 pub use message::{
-    AttachedInput, CgroupSlot, ContainerReport, Event, ExecStdio, ExitStatus, Failure, FromShim,
-    IpFamily, PauseReport, Phase, Reply, Request, Step, ToShim,
+    AttachedInput, CgroupSlot, ContainerReport, Event, ExecStdio, FromShim, IpFamily, PauseReport,
+    Phase, Reply, Request, ToShim,
 };
 pub use protocol::{Protocol, Protocols, UnspokenProtocol};

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::exit_status::ExitStatus;
+use super::failure::Failure;
 use super::plan::Sysctl;
 use super::protocol::Protocol;
 use holdfast_kernel::id::ContainerId;
@@ -219,8 +221,8 @@ pub enum Reply {
         pid: i32,
         /// Start time in clock ticks since boot: field 22 of /proc/PID/stat.
         start_ticks: u64,
-        /// Settings that this machine refuses and that were left out, in words.
-        degraded: Vec<String>,
+        /// Settings that this machine refuses and that were left out.
+        degraded: Vec<Failure>,
     },
     /// The socket that was asked for is the packet's descriptor.
     Netlink,
@@ -328,101 +330,4 @@ impl Event {
             | Self::ClientDropped { .. } => Protocol::OLDEST,
         }
     }
-}
-
-/// How a process ended: waitpid(2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ExitStatus {
-    /// It exited with this code.
-    Code(i32),
-    /// This signal killed it.
-    Signal(i32),
-}
-
-impl ExitStatus {
-    /// The code as shells and CRI give it: 128 + signal for a killed process.
-    pub fn code(self) -> i32 {
-        match self {
-            Self::Code(code) => code,
-            Self::Signal(signal) => 128 + signal,
-        }
-    }
-}
-
-/// A step that failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// Which step.
-    pub step: Step,
-    /// The kernel's error number; 0 when the reason is no system call.
-    pub errno: i32,
-    /// The path, name or value that the step was about.
-    pub object: String,
-}
-
-/// Steps of a launch, in the order in which they run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Step {
-    /// The request does not fit the shim's state (object says how).
-    Admit,
-    /// Read the launch plan.
-    Plan,
-    /// Enter the small mount namespace.
-    MountNamespace,
-    /// clone3 the process.
-    Clone,
-    /// Enter the cgroup.
-    Cgroup,
-    /// Enter the namespaces of the pause or of the container.
-    Join,
-    /// Set the host name.
-    Hostname,
-    /// Write a sysctl.
-    Sysctl,
-    /// Write the user namespace's mappings.
-    IdMap,
-    /// Open a host path.
-    HostPath,
-    /// Mount the root file system.
-    Rootfs,
-    /// Prepare a mount's target in the root file system.
-    MountTarget,
-    /// Mount a file system or a tree.
-    Mount,
-    /// Make a device node.
-    Device,
-    /// Mask a path.
-    MaskedPath,
-    /// Make a path read-only.
-    ReadonlyPath,
-    /// Make the root read-only or set its propagation.
-    RootfsFlags,
-    /// Change to the new root.
-    Pivot,
-    /// Open the terminal.
-    Terminal,
-    /// Set a resource limit.
-    Rlimit,
-    /// Set the OOM score adjustment.
-    OomScore,
-    /// Enter the working directory.
-    WorkingDirectory,
-    /// Set groups and user.
-    User,
-    /// Set capabilities.
-    Capabilities,
-    /// Set no_new_privs.
-    NoNewPrivileges,
-    /// Load the seccomp filter.
-    Seccomp,
-    /// Set the AppArmor or SELinux label.
-    Label,
-    /// Execute the program.
-    Exec,
-    /// The process vanished before it reported (object says how it ended), or ran into the deadline.
-    Vanished,
-    /// Change a log file, a terminal or a signal.
-    Control,
-    /// Run a hook (object says which, and how it ended).
-    Hook,
 }

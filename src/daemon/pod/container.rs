@@ -477,7 +477,7 @@ pub(super) async fn launch(
             source,
         }));
     }
-    let config = Arc::clone(&pod.pod.config);
+    let (config, container_config) = (Arc::clone(&pod.pod.config), Arc::clone(&record.config));
     let launch = blocking(move || ready_launch(&node, &pod, &record)).await?;
     let (slots, directories) = cgroups::slots(&launch.cgroup);
     let mut descriptors = vec![launch.plan.as_fd()];
@@ -498,12 +498,16 @@ pub(super) async fn launch(
         }));
     }
     let answer = link.ask(request, &descriptors).await;
+    let mount_at = |target: &str| {
+        let mut mounts = container_config.mounts.iter();
+        mounts.position(|mount| mount.container_path.as_str() == target)
+    };
     let answer = answer.map_err(|error| {
         if memory_limit > 0 && launch_error::is_killed(&error) && starved(&launch.cgroup) {
             return LaunchError::MemoryTooLow(memory_limit);
         }
         seccomp::of_start(launch.suspect, |error| {
-            launch_error::with_limits(launch_error::of(DOING, error), &config)
+            launch_error::with_limits(launch_error::of(DOING, error, mount_at), &config)
         })(error)
     })?;
     match answer.body {
@@ -516,7 +520,7 @@ pub(super) async fn launch(
                 process: ProcessIdentity { pid, start_ticks },
                 started_at,
             },
-            degraded,
+            degraded.iter().map(ToString::to_string).collect(),
         )),
         _ => Err(unexpected(DOING, &answer).into()),
     }

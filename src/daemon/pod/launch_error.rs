@@ -5,11 +5,12 @@ use std::fs;
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 
 use super::error::ErrorKind;
 use super::link::{Answer, LinkError};
 use crate::spec::PodConfig;
-use holdfast_wire::{Failure, Step};
+use holdfast_wire::{Cause, Failure, MountedObject, Object, Step};
 
 /// Why the shim could not start a process as the request asks.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +21,7 @@ pub(crate) enum LaunchError {
         /// What was attempted.
         doing: &'static str,
         /// Which field it is about, what is wrong, and what would do.
-        remedy: &'static str,
+        remedy: String,
         /// What the shim said.
         #[source]
         source: LinkError,
@@ -145,56 +146,135 @@ pub(super) fn unexpected(doing: &'static str, answer: &Answer) -> LaunchError {
     }
 }
 
-/// The error of a launch that the shim reports, with what the daemon can find out about it.
-pub(super) fn of(doing: &'static str, error: LinkError) -> LaunchError {
-    match error {
-        LinkError::Failed(failure) if failure.step == Step::IdMap => LaunchError::IdMap {
+/// The error of a container's launch that the shim reports, with what the daemon can find out about it. `mount_at` gives
+/// the index in the request of the mount at a path of the container.
+pub(super) fn of(
+    doing: &'static str,
+    error: LinkError,
+    mount_at: impl FnOnce(&str) -> Option<usize>,
+) -> LaunchError {
+    let LinkError::Failed(failure) = error else {
+        let source = error;
+        return LaunchError::Shim { doing, source };
+    };
+    if failure.step == Step::IdMap {
+        let path = host_path(&failure).map_or_else(|| failure.object.to_string(), str::to_owned);
+        return LaunchError::IdMap {
             doing,
-            file_system: file_system(Path::new(&failure.object)),
-            path: failure.object.clone(),
+            file_system: file_system(Path::new(&path)),
+            path,
             source: LinkError::Failed(failure),
-        },
-        LinkError::Failed(failure) => match remedy(&failure) {
-            Some(remedy) => LaunchError::Refused {
-                doing,
-                remedy,
-                source: LinkError::Failed(failure),
-            },
-            None => LaunchError::Shim {
-                doing,
-                source: LinkError::Failed(failure),
-            },
-        },
-        source => LaunchError::Shim { doing, source },
+        };
     }
+    let remedy = of_mount(&failure, mount_at).or_else(|| remedy(&failure).map(str::to_owned));
+    let source = LinkError::Failed(failure);
+    match remedy {
+        Some(remedy) => LaunchError::Refused {
+            doing,
+            remedy,
+            source,
+        },
+        None => LaunchError::Shim { doing, source },
+    }
+}
+
+/// The host's path of a mount that failed.
+fn host_path(failure: &Failure) -> Option<&str> {
+    match &failure.object {
+        Object::Mount {
+            source: MountedObject::Tree { path, .. },
+            ..
+        } => Some(path),
+        _ => None,
+    }
+}
+
+/// What is wrong with a mount, by its index in the request, and what would do. None of a mount that the request does
+/// not have.
+fn of_mount(failure: &Failure, mount_at: impl FnOnce(&str) -> Option<usize>) -> Option<String> {
+    let Object::Mount { target, source } = &failure.object else {
+        return None;
+    };
+    let errno = Errno::from_raw(failure.number()?);
+    match mount_at(target) {
+        Some(index) => {
+            let (field, remedy) = mount_remedy(failure.step, errno, source)?;
+            Some(format!("mounts[{index}].{field}: {remedy}"))
+        }
+        None => volume_remedy(failure.step, errno, target),
+    }
+}
+
+/// The field of a mount that is wrong, and what would do.
+fn mount_remedy(
+    step: Step,
+    errno: Errno,
+    source: &MountedObject,
+) -> Option<(&'static str, &'static str)> {
+    use Errno::{EINVAL, ELOOP, ENOENT, ENOTDIR};
+    Some(match (step, errno, source) {
+        (Step::HostPath, ENOENT, MountedObject::Image(_)) => (
+            "image_sub_path",
+            "the image has no such directory; give another one",
+        ),
+        (Step::HostPath, ENOTDIR, MountedObject::Image(_)) => (
+            "image_sub_path",
+            "it is a file of the image, or below one; give a directory",
+        ),
+        (Step::HostPath, EINVAL, MountedObject::Tree { spreads: true, .. }) => (
+            "propagation",
+            "the host path has to lie on a shared mount, or for HOST_TO_CONTAINER on a slave; make it one with \
+             `mount --make-rshared PATH`, or ask for PRIVATE",
+        ),
+        (Step::HostPath, EINVAL, MountedObject::Tree { .. }) => (
+            "host_path",
+            "it lies on an unbindable mount; make it bindable with `mount --make-private PATH`, or give another path",
+        ),
+        (Step::HostPath, ENOENT, _) => ("host_path", "make it on the host, or give another path"),
+        (Step::HostPath, ENOTDIR, _) => (
+            "host_path",
+            "a component of it is no directory; give another path",
+        ),
+        (Step::HostPath, ELOOP, _) => (
+            "host_path",
+            "its symbolic links go round; give another path",
+        ),
+        (Step::Mount, EINVAL | ENOTDIR, MountedObject::Tree { .. }) => (
+            "container_path",
+            "a directory cannot be mounted on a file of the image, nor a file on a directory; give another path",
+        ),
+        (Step::MountTarget, ELOOP, _) => (
+            "container_path",
+            "the symbolic links of the image cannot be followed there, because they go round or lead into procfs; give \
+             another path",
+        ),
+        (Step::MountTarget, ENOTDIR, _) => (
+            "container_path",
+            "a component of it is a file of the image; give another path",
+        ),
+        (Step::HostPath, errno, _) if of_request(errno) => {
+            ("host_path", "give a path that can be opened")
+        }
+        (Step::Mount | Step::MountTarget, errno, _) if of_request(errno) => {
+            ("container_path", "give a path that can be mounted on")
+        }
+        _ => return None,
+    })
+}
+
+/// What would do about a mount that is a VOLUME of the image.
+fn volume_remedy(step: Step, errno: Errno, target: &str) -> Option<String> {
+    (step == Step::MountTarget && matches!(errno, Errno::ENOTDIR | Errno::ELOOP)).then(|| {
+        format!(
+            "VOLUME {target} of the image: the image's own files are in the way; set image.volumes = \"ignore\""
+        )
+    })
 }
 
 /// The field that a path of the request or the image comes from, what is wrong with it, and what would do.
 fn remedy(failure: &Failure) -> Option<&'static str> {
-    use Errno::{EEXIST, EINVAL, EISDIR, ELOOP, ENOTDIR};
-    Some(match (failure.step, Errno::from_raw(failure.errno)) {
-        // Other volumes that are refused so say more: their propagation, or the directory of an image.
-        (Step::HostPath, EINVAL)
-            if failure.object.starts_with('/') && !failure.object.contains(" (") =>
-        {
-            "mounts.host_path lies on an unbindable mount; make it bindable with `mount --make-private PATH`, or give \
-             another path"
-        }
-        (Step::HostPath, ENOTDIR) if failure.object.starts_with('/') => {
-            "mounts.host_path: a component of it is no directory; give another path"
-        }
-        (Step::Mount, EINVAL | ENOTDIR) if failure.object.starts_with('/') => {
-            "mounts.container_path: a directory cannot be mounted on a file of the image, nor a file on a directory; give \
-             another path"
-        }
-        (Step::MountTarget, ELOOP) => {
-            "mounts.container_path: the symbolic links of the image cannot be followed there, because they go round or \
-             lead into procfs; give another path"
-        }
-        (Step::MountTarget, ENOTDIR) => {
-            "mounts.container_path, or a VOLUME of the image: a component of it is a file of the image; give another \
-             path, or for a VOLUME set image.volumes = \"ignore\""
-        }
+    use Errno::{EEXIST, EISDIR, ELOOP, ENOTDIR};
+    Some(match (failure.step, Errno::from_raw(failure.number()?)) {
         (Step::Device, EISDIR) => {
             "devices.container_path, or the path of a CDI device's node: there is a directory, of the image, of the pod \
              or of mounts.container_path, and no device can take its place; give one of them another path"
@@ -244,8 +324,8 @@ pub(super) fn with_limits(error: LaunchError, pod: &PodConfig) -> LaunchError {
             doing,
             source: LinkError::Failed(failure),
         } => {
-            let limits = match Errno::from_raw(failure.errno) {
-                Errno::ENOSPC => low_limits(&pod.sysctls),
+            let limits = match failure.number().map(Errno::from_raw) {
+                Some(Errno::ENOSPC) => low_limits(&pod.sysctls),
                 _ => String::new(),
             };
             let source = LinkError::Failed(failure);
@@ -275,11 +355,10 @@ fn low_limits(sysctls: &BTreeMap<String, String>) -> String {
 
 /// Whether the process was killed before its program ran.
 pub(super) fn is_killed(error: &LinkError) -> bool {
-    matches!(error, LinkError::Failed(failure)
-        if failure.step == Step::Vanished && failure.object == "killed by signal 9")
+    matches!(error, LinkError::Failed(failure) if failure.is_killed_by(Signal::SIGKILL as i32))
 }
 
-/// As [`of`], of a pod's pause and of what is done in its namespaces.
+/// The error of a pause's launch, and of what is done in a pod's namespaces.
 pub(super) fn of_pod(doing: &'static str, error: LinkError) -> LaunchError {
     let LinkError::Failed(failure) = &error else {
         return LaunchError::Shim {
@@ -287,15 +366,19 @@ pub(super) fn of_pod(doing: &'static str, error: LinkError) -> LaunchError {
             source: error,
         };
     };
-    match (failure.step, failure.object.split_once('=')) {
-        (Step::Sysctl, Some((path, value))) => LaunchError::Sysctl {
+    match &failure.object {
+        Object::Sysctl { path, value } => LaunchError::Sysctl {
             // As people write it, unless a component of it has a dot.
             key: match path.contains('.') {
                 true => path.to_owned(),
                 false => path.replace('/', "."),
             },
-            value: value.to_owned(),
-            remedy: sysctl_remedy(Errno::from_raw(failure.errno)),
+            value: value.clone(),
+            remedy: sysctl_remedy(
+                failure
+                    .number()
+                    .map_or(Errno::UnknownErrno, Errno::from_raw),
+            ),
             source: LinkError::Failed(failure.clone()),
         },
         _ => LaunchError::Shim {
@@ -324,30 +407,27 @@ fn sysctl_remedy(errno: Errno) -> &'static str {
 /// paths, programs and ids are known to be unusable only when they are tried. What every
 /// container has, such as the root file system, is the machine's affair.
 pub(super) fn kind(failure: &Failure) -> ErrorKind {
-    match failure.step {
+    match (failure.step, &failure.cause) {
+        (_, Cause::TimedOut(_)) => ErrorKind::DeadlineExceeded,
         // The object names no container that runs: it has ended between two requests.
-        Step::Admit => ErrorKind::FailedPrecondition,
+        (Step::Admit, _) => ErrorKind::FailedPrecondition,
         // A program of the node's administrator refused the start, or hung.
-        Step::IdMap | Step::Hook => ErrorKind::FailedPrecondition,
-        Step::Vanished if failure.errno == 0 && failure.object.ends_with(" s") => {
-            ErrorKind::DeadlineExceeded
-        }
-        Step::Exec
-        | Step::HostPath
-        | Step::MountTarget
-        | Step::Mount
-        | Step::Device
-        | Step::MaskedPath
-        | Step::ReadonlyPath
-        | Step::WorkingDirectory
-        | Step::User
-        | Step::Sysctl
-        | Step::Hostname
-        | Step::Label
-            if of_request(Errno::from_raw(failure.errno)) =>
-        {
-            ErrorKind::InvalidArgument
-        }
+        (Step::IdMap | Step::Hook, _) => ErrorKind::FailedPrecondition,
+        (
+            Step::Exec
+            | Step::HostPath
+            | Step::MountTarget
+            | Step::Mount
+            | Step::Device
+            | Step::MaskedPath
+            | Step::ReadonlyPath
+            | Step::WorkingDirectory
+            | Step::User
+            | Step::Sysctl
+            | Step::Hostname
+            | Step::Label,
+            Cause::Errno(number),
+        ) if of_request(Errno::from_raw(*number)) => ErrorKind::InvalidArgument,
         _ => ErrorKind::Internal,
     }
 }
@@ -405,13 +485,30 @@ fn mounted_at(table: &str, path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use holdfast_wire::ExitStatus;
 
     fn failure(step: Step, errno: Errno) -> Failure {
-        Failure {
-            step,
-            errno: errno as i32,
-            object: "/x".to_owned(),
-        }
+        Failure::errno(step, errno as i32, Object::Path("/x".to_owned()))
+    }
+
+    fn mount(target: &str, source: MountedObject) -> Object {
+        let target = target.to_owned();
+        Object::Mount { target, source }
+    }
+
+    fn tree(spreads: bool) -> MountedObject {
+        let path = "/h".to_owned();
+        MountedObject::Tree { path, spreads }
+    }
+
+    /// The request has two mounts, the second of which is at /m.
+    fn of_request_with_mounts(failure: Failure) -> LaunchError {
+        let mount_at = |target: &str| ["/first", "/m"].iter().position(|path| *path == target);
+        of(
+            "start the container",
+            LinkError::Failed(Box::new(failure)),
+            mount_at,
+        )
     }
 
     #[test]
@@ -436,73 +533,116 @@ mod tests {
         }
     }
 
-    /// EINVAL is open_tree(2)'s answer for an unbindable mount, and move_mount(2)'s for a directory on a file.
+    /// A step, its errno, whether the mounted tree propagates (none: it is an image), and what is said of it. EINVAL is
+    /// open_tree(2)'s answer for an unbindable mount, and move_mount(2)'s for a directory on a file.
+    const MOUNT_CASES: [(Step, Errno, Option<bool>, &str); 12] = [
+        (
+            Step::HostPath,
+            Errno::EINVAL,
+            Some(false),
+            "host_path: it lies on an unbindable mount",
+        ),
+        (
+            Step::HostPath,
+            Errno::EINVAL,
+            Some(true),
+            "propagation: the host path has to lie on a shared mount",
+        ),
+        (
+            Step::HostPath,
+            Errno::ENOENT,
+            Some(true),
+            "host_path: make it on the host",
+        ),
+        (
+            Step::HostPath,
+            Errno::ENOTDIR,
+            Some(false),
+            "host_path: a component of it is no directory",
+        ),
+        (
+            Step::HostPath,
+            Errno::ELOOP,
+            Some(false),
+            "host_path: its symbolic links go round",
+        ),
+        (
+            Step::HostPath,
+            Errno::EACCES,
+            Some(false),
+            "host_path: give a path that can be opened",
+        ),
+        (
+            Step::HostPath,
+            Errno::ENOENT,
+            None,
+            "image_sub_path: the image has no such directory",
+        ),
+        (
+            Step::HostPath,
+            Errno::ENOTDIR,
+            None,
+            "image_sub_path: it is a file of the image",
+        ),
+        (
+            Step::Mount,
+            Errno::EINVAL,
+            Some(false),
+            "container_path: a directory cannot be mounted on a file",
+        ),
+        (
+            Step::MountTarget,
+            Errno::ELOOP,
+            Some(false),
+            "container_path: the symbolic links of the image",
+        ),
+        (
+            Step::MountTarget,
+            Errno::ENOTDIR,
+            Some(false),
+            "container_path: a component of it is a file",
+        ),
+        (
+            Step::MountTarget,
+            Errno::EACCES,
+            None,
+            "container_path: give a path that can be mounted on",
+        ),
+    ];
+
     #[test]
-    fn a_path_that_cannot_be_had_names_its_field() {
-        for (step, errno, object, wanted) in [
-            (
-                Step::HostPath,
-                Errno::EINVAL,
-                "/h",
-                Some("unbindable mount"),
-            ),
-            (
-                Step::HostPath,
-                Errno::EINVAL,
-                "/h (for its propagation it)",
-                None,
-            ),
-            (
-                Step::HostPath,
-                Errno::ENOTDIR,
-                "/h/file/y",
-                Some("mounts.host_path"),
-            ),
-            (
-                Step::HostPath,
-                Errno::EINVAL,
-                "directory \"x\" of the image",
-                None,
-            ),
-            (Step::HostPath, Errno::EACCES, "/h", None),
-            (
-                Step::Mount,
-                Errno::EINVAL,
-                "/h on /fil",
-                Some("directory cannot be mounted on a file"),
-            ),
-            (Step::Mount, Errno::EINVAL, "tmpfs on /t", None),
-            (Step::MountTarget, Errno::ELOOP, "/loop/x", Some("go round")),
-            (
-                Step::MountTarget,
-                Errno::ENOTDIR,
-                "/fil/v",
-                Some("VOLUME of the image"),
-            ),
-            (
-                Step::WorkingDirectory,
-                Errno::ENOTDIR,
-                "/fil",
-                Some("working_dir"),
-            ),
-            (
-                Step::WorkingDirectory,
-                Errno::ELOOP,
-                "/loop",
-                Some("go round"),
-            ),
-            (Step::Exec, Errno::ENOENT, "/x", None),
-        ] {
-            assert_remedy(failure(step, errno), object, wanted);
+    fn a_mount_that_fails_is_named_by_its_index_and_field() {
+        use Errno::{ELOOP, ENOMEM, ENOTDIR};
+        use Step::{Mount, MountTarget};
+        for (step, errno, spreads, wanted) in MOUNT_CASES {
+            let image = MountedObject::Image("etc".to_owned());
+            let source = spreads.map_or(image, tree);
+            let failed = Failure::errno(step, errno as i32, mount("/m", source.clone()));
+            assert_remedy(failed, Some(&format!("mounts[1].{wanted}")));
+            // A mount that the request does not have is the runtime's own.
+            let failed = Failure::errno(step, errno as i32, mount("/dev/shm", source));
+            let volume = matches!((step, errno), (MountTarget, ELOOP | ENOTDIR));
+            assert_remedy(failed, volume.then_some("VOLUME /dev/shm of the image"));
         }
+        let failed = Failure::errno(Mount, ENOMEM as i32, mount("/m", tree(false)));
+        let error = of_request_with_mounts(failed);
+        assert!(matches!(error, LaunchError::Shim { .. }), "{error}");
     }
 
-    fn assert_remedy(failure: Failure, object: &str, wanted: Option<&str>) {
-        let failed = LinkError::Failed(Failure {
-            object: object.to_owned(),
-            ..failure
-        });
-        let error = of("start the container", failed);
+    #[test]
+    fn a_working_directory_that_cannot_be_entered_names_its_field() {
+        for (errno, wanted) in [
+            (Errno::ENOTDIR, Some("working_dir")),
+            (Errno::ELOOP, Some("go round")),
+            (Errno::ENOENT, None),
+        ] {
+            assert_remedy(failure(Step::WorkingDirectory, errno), wanted);
+        }
+        assert_remedy(failure(Step::Exec, Errno::ENOENT), None);
+    }
+
+    fn assert_remedy(failure: Failure, wanted: Option<&str>) {
+        let error = of_request_with_mounts(failure);
         let got = matches!(error, LaunchError::Refused { .. });
         assert_eq!(got, wanted.is_some(), "{error}");
         let text = error.to_string();
@@ -512,14 +652,14 @@ mod tests {
 
     #[test]
     fn a_device_in_the_place_of_something_else_names_its_field() {
-        for (errno, object, wanted) in [
-            (Errno::EISDIR, "/etc", Some("there is a directory")),
-            (Errno::EEXIST, "/etc/passwd", Some("another file there")),
-            (Errno::ENOTDIR, "/etc/passwd/x", Some("is a file")),
-            (Errno::ELOOP, "/loop/x", Some("go round there")),
-            (Errno::EPERM, "/dev/x", None),
+        for (errno, wanted) in [
+            (Errno::EISDIR, Some("there is a directory")),
+            (Errno::EEXIST, Some("another file there")),
+            (Errno::ENOTDIR, Some("is a file")),
+            (Errno::ELOOP, Some("go round there")),
+            (Errno::EPERM, None),
         ] {
-            assert_remedy(failure(Step::Device, errno), object, wanted);
+            assert_remedy(failure(Step::Device, errno), wanted);
         }
     }
 
@@ -568,7 +708,10 @@ mod tests {
                 sysctls: sysctls.iter().map(owned).collect(),
                 ..PodConfig::default()
             };
-            let error = with_limits(of("start", LinkError::Failed(failed)), &pod);
+            let error = with_limits(
+                of("start", LinkError::Failed(Box::new(failed)), |_| None),
+                &pod,
+            );
             let Some(wanted) = wanted else {
                 assert!(
                     matches!(error, LaunchError::Shim { .. }),
@@ -583,6 +726,35 @@ mod tests {
             );
             assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{text}");
         }
+    }
+
+    /// Memory that ran out is told by the signal, whatever else ended the process.
+    #[test]
+    fn a_killed_process_is_told_by_its_signal() {
+        let ended = |status| LinkError::Failed(Box::new(Failure::ended(status)));
+        for (status, killed) in [
+            (ExitStatus::Signal(9), true),
+            (ExitStatus::Signal(31), false),
+            (ExitStatus::Code(9), false),
+        ] {
+            assert_eq!(is_killed(&ended(status)), killed, "{status:?}");
+        }
+        assert!(!is_killed(&LinkError::Closed));
+    }
+
+    #[test]
+    fn a_launch_that_hangs_has_missed_its_deadline_at_every_step() {
+        for step in [Step::HostPath, Step::Admit, Step::Rootfs] {
+            let hung = Failure {
+                cause: Cause::TimedOut(110),
+                ..failure(step, Errno::EIO)
+            };
+            assert_eq!(kind(&hung), ErrorKind::DeadlineExceeded);
+        }
+        assert_eq!(
+            kind(&Failure::ended(ExitStatus::Code(1))),
+            ErrorKind::Internal
+        );
     }
 
     #[test]

@@ -67,25 +67,11 @@ pub(crate) enum LinkError {
         since: Protocol,
     },
     /// The shim tried and failed.
-    #[error("{}", describe(.0))]
-    Failed(Failure),
+    #[error("{0}")]
+    Failed(Box<Failure>),
     /// The reply is not one for this request.
     #[error("the pod's shim gave an answer of another kind: {0}")]
     Unexpected(String),
-}
-
-/// A failure of the shim in words: step, object, and the kernel's reason.
-fn describe(failure: &Failure) -> String {
-    let Failure {
-        step,
-        errno,
-        object,
-    } = failure;
-    let reason = match errno {
-        0 => String::new(),
-        number => format!(": {}", io::Error::from_raw_os_error(*number)),
-    };
-    format!("{step:?} {object}{reason}")
 }
 
 /// A reply and the descriptors that came with it.
@@ -225,7 +211,7 @@ impl ShimLink {
         };
         drop(fault::mark("wire.answered"));
         match answer.body {
-            Reply::Failed(failure) => Err(LinkError::Failed(failure)),
+            Reply::Failed(failure) => Err(LinkError::Failed(Box::new(failure))),
             _ => Ok(answer),
         }
     }

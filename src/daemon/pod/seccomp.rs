@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use nix::sys::signal::Signal;
 use oci_spec::runtime::{Capability, LinuxSeccomp, LinuxSeccompAction, Spec};
 
 use super::error::{HostPathError, LaunchError, PodError, SeccompError};
@@ -13,7 +14,7 @@ use crate::plan::{FilterPart, PlanError};
 use crate::spec::seccomp::{MAX_PROFILE, parse_artifact, parse_profile};
 use crate::spec::{HostPath, PinnedProfile, SeccompChoice};
 use holdfast_kernel::sys::regular;
-use holdfast_wire::{Failure, Step};
+use holdfast_wire::{Cause, Failure, Step};
 
 /// Whether a profile is a file, which somebody named.
 pub(super) fn is_file(choice: &SeccompChoice) -> bool {
@@ -149,9 +150,9 @@ impl Suspect {
             return Err(error);
         };
         // A filter ends a process with SIGSYS; nothing else does on the way to its program.
-        let by_filter = failure.object == "killed by signal 31";
+        let by_filter = failure.is_killed_by(Signal::SIGSYS as i32);
         let calls = match self.forbidden.as_slice() {
-            [] if failure.step == Step::Vanished && by_filter => "a system call".to_owned(),
+            [] if by_filter => "a system call".to_owned(),
             [_, ..] if follows_from_refusal(failure) => self.forbidden.join(" and "),
             _ => return Err(error),
         };
@@ -177,14 +178,10 @@ pub(super) fn of_start(
 /// Whether a start ends so when a call behind the filter is refused: the call fails, or the process does not even get
 /// to say so. SIGKILL and a deadline have other causes.
 fn follows_from_refusal(failure: &Failure) -> bool {
-    match failure.step {
-        Step::Exec | Step::Capabilities => true,
-        Step::Vanished => {
-            let object = failure.object.as_str();
-            object.starts_with("exit code ")
-                || object.starts_with("killed by signal ") && object != "killed by signal 9"
-        }
-        _ => false,
+    match failure.cause {
+        Cause::Errno(_) => matches!(failure.step, Step::Exec | Step::Capabilities),
+        Cause::Ended(_) => !failure.is_killed_by(Signal::SIGKILL as i32),
+        Cause::TimedOut(_) | Cause::Said(_) => false,
     }
 }
 
@@ -226,6 +223,7 @@ mod tests {
     use super::*;
     use crate::plan::FilterError;
     use crate::spec::PulledProfile;
+    use holdfast_wire::ExitStatus;
     use serde_json::{Value, json};
 
     fn host_path(path: &str) -> HostPath {
@@ -351,56 +349,41 @@ mod tests {
     /// nor exit, with an exit code or a signal of the C library's last resort.
     #[test]
     fn a_start_that_the_filter_ends_names_the_profile() {
-        let vanished = |object: &'static str| (Step::Vanished, 0, object);
-        for (forbidden, (step, errno, object), wanted) in [
+        let ended = |signal| Failure::ended(ExitStatus::Signal(signal));
+        let refused = |step, errno, object: &str| Failure::errno(step, errno, object);
+        let hung = Failure {
+            cause: Cause::TimedOut(10),
+            ..refused(Step::Exec, 0, "/x")
+        };
+        let [execve, capset] = ["execve", "capset"];
+        for (forbidden, failure, wanted) in [
+            (vec![], ended(31), Some("forbids a system call")),
+            (vec![execve], ended(31), Some("forbids execve,")),
+            (vec![execve], ended(11), Some("forbids execve,")),
             (
-                vec![],
-                vanished("killed by signal 31"),
-                Some("forbids a system call"),
-            ),
-            (
-                vec!["execve"],
-                vanished("killed by signal 31"),
-                Some("forbids execve,"),
-            ),
-            (
-                vec!["execve"],
-                vanished("killed by signal 11"),
-                Some("forbids execve,"),
-            ),
-            (
-                vec!["execve", "capset"],
-                vanished("exit code 1"),
+                vec![execve, capset],
+                Failure::ended(ExitStatus::Code(1)),
                 Some("forbids execve and capset,"),
             ),
             (
-                vec!["execve"],
-                (Step::Exec, 1, "/bin/sh"),
+                vec![execve],
+                refused(Step::Exec, 1, "/bin/sh"),
                 Some("forbids execve,"),
             ),
             (
-                vec!["capset"],
-                (Step::Capabilities, 1, ""),
+                vec![capset],
+                refused(Step::Capabilities, 1, ""),
                 Some("forbids capset,"),
             ),
-            (vec![], vanished("killed by signal 11"), None),
-            (vec![], (Step::Exec, 2, "/bin/sh"), None),
-            (vec!["execve"], vanished("killed by signal 9"), None),
-            (
-                vec!["execve"],
-                vanished("Rootfs /x: no answer within 10 s"),
-                None,
-            ),
-            (vec!["execve"], (Step::Mount, 22, "/x"), None),
+            (vec![], ended(11), None),
+            (vec![], refused(Step::Exec, 2, "/bin/sh"), None),
+            (vec![execve], ended(9), None),
+            (vec![execve], hung, None),
+            (vec![execve], refused(Step::Mount, 22, "/x"), None),
         ] {
             let place = "security_context.seccomp.localhost_ref /p.json".to_owned();
             let suspect = Some(Suspect { place, forbidden });
-            let object = object.to_owned();
-            let failed = LinkError::Failed(Failure {
-                step,
-                errno,
-                object,
-            });
+            let failed = LinkError::Failed(Box::new(failure));
             let other = super::super::launch_error::shim("start the container");
             let error = of_start(suspect, other)(failed);
             let explained = matches!(error, LaunchError::SeccompForbids { .. });

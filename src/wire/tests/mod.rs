@@ -92,11 +92,7 @@ fn daemon_and_shim_agree_on_the_newest_version_that_both_speak() {
 #[test]
 fn a_message_over_the_limit_is_refused() {
     let object = "x".repeat(MAX_PACKET);
-    let failure = Failure {
-        step: Step::Exec,
-        errno: 2,
-        object,
-    };
+    let failure = Failure::errno(Step::Exec, 2, object);
     let reply = FromShim::Reply {
         id: 1,
         body: Reply::Failed(failure),

@@ -379,7 +379,7 @@ fn replies() -> Vec<Reply> {
         Reply::Started {
             pid: 4300,
             start_ticks: 200_000,
-            degraded: vec!["Label x: Invalid argument".to_owned()],
+            degraded: vec![Failure::errno(Step::Label, 22, "x")],
         },
         Reply::Netlink,
         Reply::Inventory {
@@ -398,11 +398,65 @@ fn replies() -> Vec<Reply> {
 }
 
 fn failures() -> Vec<Failure> {
-    vec![Failure {
-        step: Step::Hook,
-        errno: 0,
-        object: "createRuntime hook /bin/acme exited with 3: no such card".to_owned(),
-    }]
+    let path = |path: &str| Object::Path(path.to_owned());
+    let mount = |source| Object::Mount {
+        target: "/data".to_owned(),
+        source,
+    };
+    let tree = MountedObject::Tree {
+        path: "/srv".to_owned(),
+        spreads: true,
+    };
+    let sysctl = Object::Sysctl {
+        path: "net/ipv4/ip_forward".to_owned(),
+        value: "1".to_owned(),
+    };
+    let image = MountedObject::Image("etc".to_owned());
+    let tmpfs = MountedObject::New("tmpfs".to_owned());
+    let hook = "createRuntime hook /bin/acme";
+    let other = |step, object, cause| Failure {
+        step,
+        object,
+        cause,
+    };
+    vec![
+        Failure::errno(Step::Admit, 3, "the container does not run"),
+        Failure::errno(Step::Exec, 2, path("/bin/no")),
+        Failure::errno(Step::Mount, 22, mount(tree)),
+        Failure::errno(Step::HostPath, 2, mount(image)),
+        Failure::errno(Step::Mount, 19, mount(tmpfs)),
+        Failure::errno(Step::Sysctl, 22, sysctl),
+        Failure::ended(ExitStatus::Signal(31)),
+        Failure::ended(ExitStatus::Code(1)),
+        other(Step::Rootfs, path("/nfs"), Cause::TimedOut(110)),
+        other(
+            Step::Hook,
+            hook.into(),
+            Cause::Said("exited with 3: no such card".to_owned()),
+        ),
+    ]
+}
+
+/// Each failure is one sentence that names the step, the object and the cause.
+#[test]
+fn failures_are_rendered_once() {
+    let failures = failures();
+    let said: Vec<String> = failures.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "the container does not run",
+            "cannot execute /bin/no: No such file or directory (os error 2)",
+            "cannot mount /srv on /data: Invalid argument (os error 22)",
+            "cannot open directory \"etc\" of the image: No such file or directory (os error 2)",
+            "cannot mount tmpfs on /data: No such device (os error 19)",
+            "cannot set the sysctl net/ipv4/ip_forward=1: Invalid argument (os error 22)",
+            "cannot start the process: signal 31 killed it before its program ran",
+            "cannot start the process: it ended with exit code 1 before its program ran",
+            "cannot mount the root file system /nfs: no answer within 110 s",
+            "createRuntime hook /bin/acme exited with 3: no such card",
+        ]
+    );
 }
 
 fn events() -> Vec<Event> {

@@ -2,7 +2,6 @@
 
 use super::LookupError;
 use crate::spec::experiments::Experiment;
-use holdfast_wire::Protocol;
 
 /// Why a pod cannot have the experiments that it asks for.
 #[derive(Debug, thiserror::Error)]
@@ -21,12 +20,6 @@ pub(crate) enum ExperimentRefusal {
         /// Its value.
         value: String,
     },
-    /// The shim program is of an earlier release.
-    #[error(
-        "the pod asks for experiments, which the installed holdfast-shim does not know (protocol {0}); install \
-         holdfastd and holdfast-shim of the same release"
-    )]
-    Shim(Protocol),
     /// The network namespace of that pod cannot be joined.
     #[error("annotation {} = {wanted:?}: {reason}", Experiment::JoinNetwork.annotation())]
     Join {

@@ -89,7 +89,11 @@ fn a_failed_step_names_step_errno_and_object() {
         let mut plan = harness.plan(container, "true");
         change(&mut plan);
         match harness.start(container, &plan).0 {
-            Reply::Failed(failure) => (failure.step, failure.errno, failure.object),
+            Reply::Failed(failure) => (
+                failure.step,
+                failure.number().unwrap(),
+                failure.object.to_string(),
+            ),
             other => panic!("{other:?}"),
         }
     };
@@ -101,7 +105,11 @@ fn a_failed_step_names_step_errno_and_object() {
     });
     assert_eq!(
         missing,
-        (Step::HostPath, libc::ENOENT, "/nowhere/data".to_owned())
+        (
+            Step::HostPath,
+            libc::ENOENT,
+            "/nowhere/data on /data".to_owned()
+        )
     );
     let missing = broken(&|plan| plan.mounts.push(new_mount("/data", "nonsensefs", &[], 0)));
     assert_eq!(
@@ -123,9 +131,7 @@ fn a_failed_step_names_step_errno_and_object() {
         (
             Step::HostPath,
             libc::EINVAL,
-            "/store/layer (for its propagation it has to lie on a mount that is shared, or a slave when mounts are to \
-             come in only)"
-                .to_owned()
+            "/store/layer on /data".to_owned()
         )
     );
     let directory = broken(&|plan| plan.process.cwd = text("/bin/busybox"));

@@ -127,7 +127,7 @@ fn killing_an_exec_takes_everything_that_it_started() {
     let Reply::Failed(failure) = pod.harness.ask(Request::KillExec { exec: 2 }, &[]).0 else {
         panic!()
     };
-    assert_eq!(failure.errno, libc::ESRCH);
+    assert_eq!(failure.number(), Some(libc::ESRCH));
     pod.harness.shut_down();
 }
 
@@ -138,21 +138,21 @@ fn a_command_that_is_missing_or_has_no_directory_is_named() {
     }
     let mut pod = pod();
     let (reply, _ends) = pod.exec(3, &plan(&["/bin/nonsense"]));
-    let expected = Failure {
-        step: Step::Exec,
-        errno: libc::ENOENT,
-        object: "/bin/nonsense".to_owned(),
-    };
+    let expected = Failure::errno(
+        Step::Exec,
+        libc::ENOENT,
+        Object::Path("/bin/nonsense".to_owned()),
+    );
     assert_eq!(reply, Reply::Failed(expected));
     assert!(!pod.directory(3).exists());
     let mut homeless = plan(&["/bin/true"]);
     homeless.process.cwd = text("/nowhere");
     let (reply, _ends) = pod.exec(4, &homeless);
-    let expected = Failure {
-        step: Step::WorkingDirectory,
-        errno: libc::ENOENT,
-        object: "/nowhere".to_owned(),
-    };
+    let expected = Failure::errno(
+        Step::WorkingDirectory,
+        libc::ENOENT,
+        Object::Path("/nowhere".to_owned()),
+    );
     assert_eq!(reply, Reply::Failed(expected));
     pod.harness.shut_down();
 }

@@ -56,7 +56,7 @@ fn a_sysctl_that_does_not_exist_is_named() {
         panic!("it started");
     };
     assert_eq!(failure.step, Step::Sysctl);
-    assert_eq!(failure.errno, 2);
-    assert_eq!(failure.object, "net/ipv4/nonsense=1");
+    assert_eq!(failure.number(), Some(2));
+    assert_eq!(failure.object.to_string(), "net/ipv4/nonsense=1");
     assert_eq!(harness.ask(Request::Shutdown, &[]).0, Reply::Done);
 }

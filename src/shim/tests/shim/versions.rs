@@ -48,7 +48,7 @@ fn what_is_not_understood_is_answered_and_changes_nothing() {
         panic!("it started");
     };
     assert_eq!(failure.step, Step::Plan, "{failure:?}");
-    assert!(failure.object.contains("field 200"), "{failure:?}");
+    assert!(failure.to_string().contains("field 200"), "{failure:?}");
     assert!(fs::exists(format!("/proc/{pid}")).unwrap());
     let Reply::Inventory { containers, .. } = harness.ask(Request::Inventory, &[]).0 else {
         panic!("no inventory");

@@ -1,3 +1,8 @@
+mod children;
+mod descriptions;
+mod roots;
+mod world;
+
 use nix::errno::Errno;
 use proptest::prelude::*;
 
