@@ -76,7 +76,7 @@ impl Protocols {
     /// The newest version that both the shim and this build speak.
     ///
     /// # Errors
-    /// There is none: the number is the shim's version that comes closest.
+    /// No version is common to both: the number is the shim's version that comes closest.
     pub fn common(self) -> Result<Protocol, UnspokenProtocol> {
         if self.oldest > Protocol::CURRENT.0 {
             return Err(UnspokenProtocol(self.oldest));

@@ -1,91 +1,17 @@
 //! From a container's Spec to the plan of its first process and of further ones.
 
 use std::ffi::CString;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use oci_spec::runtime::{Linux, LinuxNamespaceType, LinuxSeccomp, Process as OciProcess, Spec};
 
+use super::context::{PlanContext, Stdin};
+use super::plan_error::{PlanError, refuse_any};
 use super::process::{Surroundings, Terminal};
-use super::seccomp::{FilterCache, FilterError, FilterPart};
-use super::text::{absolute, c_string};
+use super::seccomp::FilterCache;
+use super::text::{absolute, layer};
 use super::{devices, mounts, process};
 use holdfast_wire::plan::{ContainerPlan, ExecPlan, PidNamespace, Propagation, TerminalSize};
-
-/// What a Spec does not say and the launcher has to know.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PlanContext<'a> {
-    /// Layers, highest first, as the shim sees them below [`holdfast_wire::plan::STORE_MOUNT`].
-    pub lower: &'a [PathBuf],
-    /// Upper directory, likewise.
-    pub upper: &'a Path,
-    /// Work directory, likewise.
-    pub work: &'a Path,
-    /// Name of the pod's shared memory in the Spec: a mount of it comes from the pause.
-    pub pod_shm: &'a Path,
-    /// Images that mounts of type [`IMAGE_MOUNT`] name as their sources.
-    pub images: &'a [ImageTree],
-    /// What a pid namespace with a path means; a Spec without one makes its own or uses the host's.
-    pub joined_pid: Option<PidNamespace>,
-    /// How cgroups are mounted in containers of this machine.
-    pub cgroups: &'a CgroupMounts,
-    /// Environment values that are not UTF-8: the Spec has them with replacement characters.
-    pub exact_env: &'a [(String, Vec<u8>)],
-    /// Standard input.
-    pub stdin: Stdin,
-    /// Compiled filters.
-    pub filters: &'a FilterCache,
-    /// What else has to allow a system call that the Spec's filter allows.
-    pub seccomp_base: Option<&'a LinuxSeccomp>,
-}
-
-/// Type of a mount of the Spec that is an image's layers. OCI has none: runtimes mount images themselves.
-pub(crate) const IMAGE_MOUNT: &str = "image";
-
-/// An image that is a volume.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ImageTree {
-    /// What the Spec calls it: the source of the mount.
-    pub source: PathBuf,
-    /// Layers, highest first, as the shim sees them.
-    pub lower: Vec<PathBuf>,
-    /// A directory inside the image's root; empty for the root itself.
-    pub sub_path: String,
-}
-
-/// What standard input is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Stdin {
-    /// /dev/null.
-    #[default]
-    Null,
-    /// Kept open for clients that attach.
-    Open,
-    /// Ends when the first attached client goes.
-    Once,
-}
-
-/// How cgroups are mounted in containers of this machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum CgroupMounts {
-    /// A tmpfs with one mount for each hierarchy.
-    V1(Vec<CgroupHierarchy>),
-    /// The one tree, with the mount options of the host's (`nsdelegate`, …): the kernel applies those of the
-    /// latest mount to all.
-    V2 {
-        /// Options of the host's mount.
-        options: Vec<String>,
-    },
-}
-
-/// A hierarchy of cgroup v1.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CgroupHierarchy {
-    /// Its directory below /sys/fs/cgroup: `cpu,cpuacct`, `systemd`.
-    pub directory: String,
-    /// Mount options that select it: `cpu`, `cpuacct`, or `none` and `name=systemd`.
-    pub options: Vec<String>,
-}
 
 /// A further process in a running container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,51 +26,6 @@ pub(crate) struct ExecRequest<'a> {
     pub exact_env: &'a [(String, Vec<u8>)],
     /// As in [`PlanContext`].
     pub seccomp_base: Option<&'a LinuxSeccomp>,
-}
-
-/// Why a Spec cannot become a plan.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum PlanError {
-    /// A string has a NUL byte.
-    #[error("{field} has a NUL byte: {text:?}")]
-    Nul {
-        /// Field of the Spec.
-        field: String,
-        /// Its first characters.
-        text: String,
-    },
-    /// A part of the Spec that the launcher cannot do.
-    #[error("{field}: {reason}")]
-    Unsupported {
-        /// Field of the Spec.
-        field: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A seccomp profile cannot be compiled.
-    #[error("linux.seccomp: cannot compile the profile")]
-    Seccomp {
-        /// Which of the process' profiles.
-        part: FilterPart,
-        /// Why.
-        #[source]
-        source: FilterError,
-    },
-}
-
-impl From<(FilterPart, FilterError)> for PlanError {
-    fn from((part, source): (FilterPart, FilterError)) -> Self {
-        Self::Seccomp { part, source }
-    }
-}
-
-impl PlanError {
-    pub(super) fn unsupported(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Unsupported {
-            field: field.into(),
-            reason: reason.into(),
-        }
-    }
 }
 
 /// The launch plan of a container, without its hooks.
@@ -262,10 +143,6 @@ pub(super) fn process_of(spec: &Spec) -> Result<&OciProcess, PlanError> {
         .ok_or_else(|| PlanError::unsupported("process", "it is missing"))
 }
 
-pub(super) fn layer(field: &str, path: &Path) -> Result<CString, PlanError> {
-    c_string(field, path.as_os_str().as_bytes())
-}
-
 fn paths(field: &str, list: &Option<Vec<String>>) -> Result<Vec<CString>, PlanError> {
     list.iter()
         .flatten()
@@ -373,15 +250,4 @@ pub(super) fn refuse(spec: &Spec) -> Result<(), PlanError> {
         ("linux.memoryPolicy", linux.memory_policy().is_some()),
         ("linux.personality", linux.personality().is_some()),
     ])
-}
-
-/// The first field that is there although it must not.
-pub(super) fn refuse_any(fields: &[(&str, bool)]) -> Result<(), PlanError> {
-    match fields.iter().find(|(_, present)| *present) {
-        Some((field, _)) => Err(PlanError::unsupported(
-            *field,
-            "the launcher cannot do this",
-        )),
-        None => Ok(()),
-    }
 }

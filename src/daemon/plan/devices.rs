@@ -5,7 +5,7 @@ use std::path::Path;
 
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 
-use super::PlanError;
+use super::plan_error::PlanError;
 use super::text::{absolute, c_string};
 use holdfast_wire::plan::Device;
 

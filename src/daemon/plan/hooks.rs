@@ -8,7 +8,7 @@ use std::path::Path;
 use oci_spec::runtime::{Hook as OciHook, Spec};
 use serde_json::json;
 
-use super::PlanError;
+use super::plan_error::PlanError;
 use super::text::{absolute, c_string, from_root};
 use holdfast_wire::plan::{Hook, HookMoment, Hooks};
 

@@ -10,10 +10,12 @@
 //! the launcher cannot do: that is an error which names the field.
 
 mod compile;
+mod context;
 mod devices;
 mod hooks;
 mod mounts;
 mod pause;
+mod plan_error;
 mod process;
 pub(crate) mod seccomp;
 mod text;
@@ -21,13 +23,10 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use compile::{
-    CgroupHierarchy, CgroupMounts, ExecRequest, IMAGE_MOUNT, ImageTree, PlanContext, PlanError,
-    Stdin, compile, exec,
-};
+pub(crate) use compile::{ExecRequest, compile, exec};
+pub(crate) use context::{CgroupHierarchy, CgroupMounts, ImageTree, PlanContext, Stdin};
 pub(crate) use hooks::hooks;
 pub(crate) use mounts::check_options;
 pub(crate) use pause::pause;
+pub(crate) use plan_error::PlanError;
 pub(crate) use seccomp::{FilterError, FilterPart};
-
-use compile::{process_of, refuse, refuse_any};

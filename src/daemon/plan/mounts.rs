@@ -5,8 +5,9 @@ use std::path::Path;
 
 use oci_spec::runtime::{Linux, LinuxIdMapping, Mount as OciMount};
 
-use super::text::{absolute, c_string};
-use super::{CgroupHierarchy, CgroupMounts, IMAGE_MOUNT, PlanContext, PlanError};
+use super::context::{CgroupHierarchy, CgroupMounts, IMAGE_MOUNT, PlanContext};
+use super::plan_error::PlanError;
+use super::text::{absolute, c_string, layer};
 use holdfast_wire::plan::{
     IdMappings, IdRange, Missing, Mount, MountSource, POD_SHM, Propagation, TreeOrigin,
 };
@@ -248,10 +249,7 @@ fn image(
             "it is no image that was resolved",
         ));
     };
-    let lower = image
-        .lower
-        .iter()
-        .map(|path| super::compile::layer("lower", path));
+    let lower = image.lower.iter().map(|path| layer("lower", path));
     Ok(Mount {
         target,
         source: MountSource::Image {

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use oci_spec::runtime::{Hooks, Linux, LinuxNamespaceType, LinuxSeccomp, Spec};
 
+use super::compile::{process_of, refuse};
 use super::mounts;
+use super::plan_error::{PlanError, refuse_any};
 use super::seccomp::{FilterCache, with_allowed};
 use super::text::c_string;
-use super::{PlanError, process_of, refuse_any};
 use holdfast_wire::plan::{ClockOffsets, IdMappings, PausePlan, SeccompFilter, Sysctl};
 
 /// What the start of a pause needs behind its filter, and what `holdfast-pause.rs` of the shim calls.
@@ -34,7 +35,7 @@ pub(crate) fn pause(
     seccomp_base: Option<&LinuxSeccomp>,
     filters: &FilterCache,
 ) -> Result<PausePlan, PlanError> {
-    super::refuse(spec)?;
+    refuse(spec)?;
     let linux = spec
         .linux()
         .as_ref()

@@ -6,7 +6,7 @@ use oci_spec::runtime::{
     Capabilities as CapabilitySet, Capability, LinuxSeccomp, PosixRlimitType, Process as OciProcess,
 };
 
-use super::PlanError;
+use super::plan_error::{PlanError, refuse_any};
 use super::seccomp::FilterCache;
 use super::text::{absolute, c_string};
 use holdfast_wire::plan::{Capabilities, Process};
@@ -88,7 +88,7 @@ fn refuse(process: &OciProcess) -> Result<(), PlanError> {
         ),
         ("process.commandLine", process.command_line().is_some()),
     ];
-    super::refuse_any(&wishes)
+    refuse_any(&wishes)
 }
 
 /// What execvp(3) would try, in order. Directories of PATH that are not absolute are left out: what they mean

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
-use super::PlanError;
+use super::plan_error::PlanError;
 
 /// `text` as a C string; `field` names its place in the Spec.
 pub(super) fn c_string(field: &str, text: impl Into<Vec<u8>>) -> Result<CString, PlanError> {
@@ -36,5 +36,10 @@ pub(super) fn absolute(field: &str, path: &Path) -> Result<CString, PlanError> {
         );
         return Err(PlanError::unsupported(field, reason));
     }
+    c_string(field, path.as_os_str().as_bytes())
+}
+
+/// The directory of a layer as the shim sees it.
+pub(super) fn layer(field: &str, path: &Path) -> Result<CString, PlanError> {
     c_string(field, path.as_os_str().as_bytes())
 }

@@ -12,8 +12,9 @@
 //! scratch memory at a jump only. Were a return the last thing before the second program, every load of `M[0]` in that
 //! program would count as one of a word that was never stored.
 
-use super::FilterError;
+use super::filter_error::FilterError;
 use super::guard::{JUMP_EQUAL, RETURN, emit};
+use super::program::{FLAG_LOG, FLAG_SPEC_ALLOW, FLAG_TSYNC, INSTRUCTION, MAX_INSTRUCTIONS};
 use holdfast_wire::plan::SeccompFilter;
 
 /// Codes of linux/bpf_common.h: load a constant, load and store a word of the scratch memory, jump.
@@ -178,8 +179,8 @@ fn answers(program: &[Instruction]) -> Vec<u32> {
 }
 
 fn decode(program: &[u8]) -> Result<Vec<Instruction>, FilterError> {
-    let mut out = Vec::with_capacity(program.len() / super::INSTRUCTION);
-    for bytes in program.chunks_exact(super::INSTRUCTION) {
+    let mut out = Vec::with_capacity(program.len() / INSTRUCTION);
+    for bytes in program.chunks_exact(INSTRUCTION) {
         let [a, b, hit, miss, operand @ ..] = bytes else {
             continue;
         };
@@ -204,16 +205,16 @@ fn decode(program: &[u8]) -> Result<Vec<Instruction>, FilterError> {
 }
 
 fn encode(program: &[Instruction], first: u32, second: u32) -> Result<SeccompFilter, FilterError> {
-    if program.len() > super::MAX_INSTRUCTIONS {
+    if program.len() > MAX_INSTRUCTIONS {
         return Err(FilterError::TooLong(program.len()));
     }
-    let mut bytes = Vec::with_capacity(program.len() * super::INSTRUCTION);
+    let mut bytes = Vec::with_capacity(program.len() * INSTRUCTION);
     for one in program {
         emit(&mut bytes, one.code, one.jumps, one.operand);
     }
     // What one of them logs is logged; what leaves a mitigation out has to be wanted by both.
-    let either = super::FLAG_LOG | super::FLAG_TSYNC;
-    let flags = (first | second) & either | first & second & super::FLAG_SPEC_ALLOW;
+    let either = FLAG_LOG | FLAG_TSYNC;
+    let flags = (first | second) & either | first & second & FLAG_SPEC_ALLOW;
     Ok(SeccompFilter {
         program: bytes,
         flags,

@@ -9,10 +9,13 @@
 //! in the way that C libraries have a fallback for.
 
 mod allowance;
+mod filter_error;
 mod guard;
 mod intersect;
+mod program;
 
 pub(super) use allowance::with_allowed;
+pub(crate) use filter_error::{FilterError, FilterPart};
 #[cfg(test)]
 pub(super) use intersect::intersect;
 
@@ -31,15 +34,10 @@ use oci_spec::runtime::{
 };
 
 use holdfast_wire::plan::SeccompFilter;
+use program::{FLAG_LOG, FLAG_SPEC_ALLOW, FLAG_TSYNC, INSTRUCTION, MAX_INSTRUCTIONS};
 
 /// How many compiled filters are kept.
 pub(crate) const MAX_FILTERS: usize = 32;
-
-/// `BPF_MAXINSNS` of Linux: most instructions of a filter.
-const MAX_INSTRUCTIONS: usize = 4096;
-
-/// Bytes of a `struct sock_filter`.
-const INSTRUCTION: usize = 8;
 
 /// `EPERM`: what a refused call returns unless the profile says otherwise.
 const EPERM: u32 = 1;
@@ -47,82 +45,11 @@ const EPERM: u32 = 1;
 /// Highest number that a refused call can return: libseccomp takes no more, and what is above would be an address.
 const MAX_ERRNO: u16 = 4094;
 
-/// `SECCOMP_FILTER_FLAG_*` of seccomp(2).
-const FLAG_TSYNC: u32 = 1;
-const FLAG_LOG: u32 = 2;
-const FLAG_SPEC_ALLOW: u32 = 4;
-
-/// Which of the two profiles of a process an error is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FilterPart {
-    /// The profile that the Spec has.
-    Profile,
-    /// The profile that has to allow a call as well.
-    Base,
-    /// Each can be compiled, but not the two together.
-    Both,
-}
-
-/// Why a profile cannot be compiled.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum FilterError {
-    /// A part of the profile cannot be compiled.
-    #[error("{path}")]
-    Part {
-        /// Where, as a JSON path.
-        path: String,
-        /// What is wrong there.
-        #[source]
-        source: Box<FilterError>,
-    },
-    /// The profile asks for what is not done.
-    #[error("{0} is not supported; give another one, or leave it out")]
-    Unsupported(String),
-    /// A number of the profile means nothing.
-    #[error("{0}")]
-    Number(String),
-    /// libseccomp refuses a step.
-    #[error("{step} with libseccomp")]
-    Library {
-        /// What was tried.
-        step: String,
-        /// Its answer.
-        #[source]
-        source: SeccompError,
-    },
-    /// The memory file for the program.
-    #[error("{0} the memory file for the compiled filter")]
-    Memory(&'static str, #[source] std::io::Error),
-    /// More instructions than the kernel takes.
-    #[error("the compiled filter has {0} instructions; the kernel takes 4096")]
-    TooLong(usize),
-}
-
 /// Compiled filters by profile: the last [`MAX_FILTERS`] that were used.
 #[derive(Debug, Default)]
 pub(crate) struct FilterCache {
     /// The latest is last.
     filters: Mutex<VecDeque<(LinuxSeccomp, SeccompFilter)>>,
-}
-
-impl FilterError {
-    fn at(self, path: impl Into<String>) -> Self {
-        Self::Part {
-            path: path.into(),
-            source: Box::new(self),
-        }
-    }
-
-    /// Whether this machine is at fault, not the profile.
-    pub(crate) fn is_local(&self) -> bool {
-        match self {
-            Self::Part { source, .. } => source.is_local(),
-            Self::Memory(..) => true,
-            Self::Unsupported(_) | Self::Number(_) | Self::Library { .. } | Self::TooLong(_) => {
-                false
-            }
-        }
-    }
 }
 
 impl FilterCache {
