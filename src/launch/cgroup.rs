@@ -10,7 +10,7 @@ use holdfast_wire::CgroupSlot;
 /// Whether a clone has put the child into its cgroup v2 directory already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Birth {
-    /// `CLONE_INTO_CGROUP` did it.
+    /// `CLONE_INTO_CGROUP` has put it there.
     InsideCgroup,
     /// The child must enter by itself.
     OutsideCgroup,

@@ -23,13 +23,13 @@ use holdfast_wire::{Failure, Step};
 /// What starting a container needs.
 #[derive(Debug)]
 pub struct ContainerLaunch<'a> {
-    /// The plan.
+    /// The launch plan to walk.
     pub plan: &'a ContainerPlan,
     /// Namespaces that this pod's pause has of its own and other pods' have not.
     pub further: CloneFlags,
-    /// Its standard streams.
+    /// Standard streams of the process.
     pub streams: Streams<'a>,
-    /// Its cgroup.
+    /// Cgroup directories of the process.
     pub cgroup: &'a CgroupDirectories,
     /// The pause, by pidfd.
     pub pause: BorrowedFd<'a>,
@@ -37,7 +37,7 @@ pub struct ContainerLaunch<'a> {
     pub user: Option<BorrowedFd<'a>>,
     /// The process whose pid namespace the plan names, by pidfd.
     pub pid_namespace: Option<BorrowedFd<'a>>,
-    /// The shim's namespaces.
+    /// The shim's own namespaces.
     pub places: &'a Places,
 }
 

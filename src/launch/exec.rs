@@ -19,21 +19,21 @@ use holdfast_wire::{Failure, Step};
 /// What starting a further process needs.
 #[derive(Debug)]
 pub struct ExecLaunch<'a> {
-    /// The plan.
+    /// The launch plan to walk.
     pub plan: &'a ExecPlan,
-    /// Its standard streams.
+    /// Standard streams of the process.
     pub streams: Streams<'a>,
-    /// The container's cgroup.
+    /// Cgroup directories of the container.
     pub cgroup: &'a CgroupDirectories,
     /// The process' own cgroup v2 directory below the container's.
     pub unified: Option<BorrowedFd<'a>>,
     /// The container's first process, by pidfd.
     pub container: BorrowedFd<'a>,
-    /// As in [`super::ContainerLaunch`].
+    /// Further namespaces, as in [`super::ContainerLaunch`].
     pub further: CloneFlags,
     /// The container is in a user namespace.
     pub user: Option<BorrowedFd<'a>>,
-    /// The shim's namespaces.
+    /// The shim's own namespaces.
     pub places: &'a Places,
 }
 

@@ -23,9 +23,9 @@ use holdfast_wire::{Failure, Step};
 /// What starting a hook needs.
 #[derive(Debug)]
 pub struct HookLaunch<'a> {
-    /// The hook.
+    /// The hook to run.
     pub hook: &'a Hook,
-    /// Where it runs.
+    /// Where the hook runs.
     pub place: HookPlace<'a>,
     /// Its standard input: the container's state.
     pub state: BorrowedFd<'a>,
@@ -33,7 +33,7 @@ pub struct HookLaunch<'a> {
     pub output: BorrowedFd<'a>,
     /// The bundle on the host: the working directory of hooks that see it.
     pub bundle: &'a CStr,
-    /// The shim's namespaces.
+    /// The shim's own namespaces.
     pub places: &'a Places,
 }
 
@@ -53,11 +53,11 @@ pub enum HookPlace<'a> {
 pub struct Inside<'a> {
     /// Its first process, by pidfd.
     pub process: BorrowedFd<'a>,
-    /// Its cgroup.
+    /// Cgroup directories of the process.
     pub cgroup: &'a CgroupDirectories,
     /// The pod's user namespace.
     pub user: Option<BorrowedFd<'a>>,
-    /// As in [`super::ContainerLaunch`].
+    /// Further namespaces, as in [`super::ContainerLaunch`].
     pub further: CloneFlags,
 }
 

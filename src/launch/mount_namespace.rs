@@ -18,7 +18,7 @@ use holdfast_wire::{Greeting, Protocols};
 /// Why the small mount namespace could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum MountNamespaceError {
-    /// A step failed.
+    /// A step of the making failed.
     #[error("make the small mount namespace: {0}")]
     Step(&'static str, #[source] Errno),
     /// The descriptor could not be sent.

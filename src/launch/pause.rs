@@ -26,15 +26,15 @@ use holdfast_wire::{Failure, Step};
 /// What starting a pause needs.
 #[derive(Debug)]
 pub struct PauseLaunch<'a> {
-    /// The plan.
+    /// The launch plan to walk.
     pub plan: &'a PausePlan,
     /// The network namespace of another pod, when it joins one.
     pub network: Option<BorrowedFd<'a>>,
     /// The pause program, sealed.
     pub program: BorrowedFd<'a>,
-    /// Its cgroup.
+    /// Cgroup directories of the process.
     pub cgroup: &'a CgroupDirectories,
-    /// The shim's namespaces.
+    /// The shim's own namespaces.
     pub places: &'a Places,
     /// The host's null device.
     pub null: BorrowedFd<'a>,

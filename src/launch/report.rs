@@ -50,7 +50,7 @@ const STEPS: [Step; 31] = [
 /// Where in its plan a child is: a step and which of the plan's objects it is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// The step.
+    /// The step that was begun.
     pub step: Step,
     /// Index in the step's list; 0 when it has none.
     pub index: u16,
@@ -80,16 +80,16 @@ impl Position {
 pub enum Message {
     /// The child gives up and exits.
     Failed {
-        /// Where.
+        /// Where in its plan the child is.
         position: Position,
-        /// Why.
+        /// The kernel's error number.
         errno: Errno,
     },
     /// The machine refused a setting that the process can do without.
     Degraded {
-        /// Which.
+        /// Where in the plan the setting stands.
         position: Position,
-        /// Why.
+        /// The kernel's error number.
         errno: Errno,
     },
     /// The main side of the process' terminal.
@@ -127,7 +127,7 @@ const WAITING: u8 = 4;
 /// Bytes of a packet: kind, position, errno.
 const PACKET_BYTES: usize = 9;
 
-/// The child's end.
+/// The child's end of the report socket.
 #[derive(Debug)]
 pub(super) struct Reporter<'a> {
     socket: BorrowedFd<'a>,
@@ -195,12 +195,12 @@ impl<'a> Reporter<'a> {
     }
 }
 
-/// Reads one message from the shim's end; `None` when there is none yet.
+/// Reads one message from the shim's end; `None` when the child has not sent any yet.
 pub(super) fn receive(socket: &OwnedFd) -> io::Result<Option<Message>> {
     let mut packet = [0; PACKET_BYTES];
     let (length, mut descriptors) = match fdpass::recv_packet(socket.as_fd(), &mut packet) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-        // The child has closed its end with a packet of ours unread; there is none, but the kernel may say so.
+        // The kernel says so when the child has closed its end with a packet of ours unread.
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
             return Ok(Some(Message::End));
         }

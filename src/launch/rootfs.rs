@@ -24,7 +24,7 @@ pub(super) const STORE: &CStr = c"/store";
 /// The overlay before it is attached.
 #[derive(Debug)]
 pub(super) enum Overlay {
-    /// A detached mount.
+    /// A mount that is attached nowhere.
     Detached(OwnedFd),
     /// The kernel knows the old road only, whose mount is attached when it is made.
     OldRoad,

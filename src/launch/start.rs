@@ -20,7 +20,7 @@ use holdfast_wire::{Failure, Step};
 /// A launch under way: the child walks its plan.
 #[derive(Debug)]
 pub struct Launch {
-    /// The child.
+    /// The cloned process and its pidfd.
     pub child: Child,
     socket: OwnedFd,
     progress: Shared,
@@ -32,7 +32,7 @@ impl Launch {
         self.socket.as_fd()
     }
 
-    /// Takes one message of the child; `None` when there is none yet.
+    /// Takes one message of the child; `None` when the child has not sent any yet.
     ///
     /// # Errors
     /// Those of recvmsg(2).

@@ -47,7 +47,7 @@ fn set(offsets: &ClockOffsets) -> Result<(), Failure> {
         })
 }
 
-/// Lines of /proc/PID/timens_offsets.
+/// The lines to write to /proc/PID/timens_offsets.
 fn text(offsets: &ClockOffsets) -> String {
     let line = |clock: &str, (seconds, nanos): (i64, u32)| format!("{clock} {seconds} {nanos}\n");
     line("monotonic", offsets.monotonic) + &line("boottime", offsets.boottime)

@@ -33,7 +33,7 @@ impl Stdin {
     }
 }
 
-/// One client.
+/// A client with its pipes.
 #[derive(Debug)]
 struct Client {
     /// The daemon's number for it.

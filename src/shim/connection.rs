@@ -17,7 +17,7 @@ struct Waiting {
     descriptors: Vec<OwnedFd>,
 }
 
-/// One connection.
+/// A connection to a daemon.
 #[derive(Debug)]
 pub(super) struct Connection {
     socket: OwnedFd,
@@ -26,15 +26,15 @@ pub(super) struct Connection {
     protocol: Protocol,
 }
 
-/// What came in.
+/// What the daemon has sent.
 #[derive(Debug)]
 pub(super) enum Incoming {
     /// A request with its descriptors.
     Request(ToShim, Vec<OwnedFd>),
-    /// Nothing at present.
+    /// There is nothing to read.
     Nothing,
     /// A packet that is no request, or of a version that this shim does not speak.
-    Strange,
+    Unknown,
     /// The daemon is gone.
     Closed,
 }
@@ -52,7 +52,7 @@ impl Connection {
         self.socket.as_fd()
     }
 
-    /// Reads one packet.
+    /// Reads one packet, without waiting.
     pub(super) fn receive(&mut self, buffer: &mut [u8]) -> Incoming {
         match fdpass::recv_packet(self.socket.as_fd(), buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Incoming::Nothing,
@@ -62,7 +62,7 @@ impl Connection {
                     self.protocol = protocol;
                     Incoming::Request(request, descriptors)
                 }
-                Err(_) => Incoming::Strange,
+                Err(_) => Incoming::Unknown,
             },
         }
     }
@@ -79,9 +79,9 @@ impl Connection {
         self.queue(self.protocol, message, descriptors)
     }
 
-    /// Tells a daemon that was not understood so, in the newest version: what it has is the pod's, not ours to
-    /// end. False when the connection is of no use any more.
-    pub(super) fn object(&mut self) -> bool {
+    /// Tells a daemon, in the newest version, that its packet was not understood, and changes nothing in the pod. False
+    /// when the connection is of no use any more.
+    pub(super) fn refuse_packet(&mut self) -> bool {
         let errno = nix::errno::Errno::EPROTO as i32;
         let object = "the packet is no request that this shim knows";
         let failure = Failure::errno(Step::Admit, errno, object);

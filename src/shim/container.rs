@@ -26,7 +26,7 @@ const PIPE_BYTES: i32 = 256 * 1024;
 /// How long output is read after a container's end, from processes that kept a pipe and survived the kill.
 pub(super) const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 
-/// A container.
+/// A container that was started and not forgotten.
 #[derive(Debug)]
 pub(super) struct Container {
     pub(super) id: ContainerId,
@@ -48,7 +48,7 @@ pub(super) struct Container {
     pub(super) plan: Option<Box<ContainerPlan>>,
     /// Its standard input, kept for clients that attach.
     pub(super) stdin: Option<Stdin>,
-    /// Its hooks.
+    /// The hooks of the container.
     pub(super) hooks: Option<Box<ContainerHooks>>,
 }
 

@@ -37,7 +37,7 @@ impl Shim {
             };
             match daemon.receive(self.packet.as_mut_slice()) {
                 Incoming::Request(request, descriptors) => self.carry_out(request, descriptors),
-                Incoming::Strange => self.object(),
+                Incoming::Unknown => self.refuse_packet(),
                 Incoming::Nothing => return,
                 Incoming::Closed => {
                     self.daemon = None;

@@ -15,7 +15,7 @@ const MAX_PREFIX: usize = 40;
 /// Bytes of output room that a record may need.
 pub const MAX_RECORD: usize = MAX_PREFIX + MAX_CONTENT + 1;
 
-/// Bytes of `2016-10-06T00:17:09.669794202Z`.
+/// Bytes of a time like `2016-10-06T00:17:09.669794202Z`.
 const TIME_BYTES: usize = 30;
 
 /// Which stream a record is of.
@@ -23,7 +23,7 @@ const TIME_BYTES: usize = 30;
 pub enum LogStream {
     /// Standard output, or a terminal.
     Output,
-    /// Standard error.
+    /// What comes from standard error.
     Error,
 }
 

@@ -18,7 +18,7 @@ use holdfast_launch::{ExecLaunch, Streams, start_exec};
 use holdfast_wire::plan::ExecPlan;
 use holdfast_wire::{ExecStdio, Failure, Step};
 
-/// A further process.
+/// A further process in a container.
 #[derive(Debug)]
 pub(super) struct Exec {
     /// The daemon's number for it.

@@ -19,7 +19,7 @@ global_asm!(".globl _start", "_start:", "call {}", "ud2", sym hold);
 #[cfg(target_arch = "aarch64")]
 global_asm!(".globl _start", "_start:", "bl {}", "brk #0", sym hold);
 
-/// System call numbers.
+/// Numbers of the system calls that the pause makes.
 #[cfg(target_arch = "x86_64")]
 mod number {
     pub(crate) const RT_SIGPROCMASK: usize = 14;
@@ -29,7 +29,7 @@ mod number {
     pub(crate) const EXIT_GROUP: usize = 231;
 }
 
-/// System call numbers.
+/// Numbers of the system calls that the pause makes.
 #[cfg(target_arch = "aarch64")]
 mod number {
     pub(crate) const EXIT_GROUP: usize = 94;

@@ -41,9 +41,9 @@ const OUTPUT_BYTES: usize = 512;
 /// When hooks are run, and who waits for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// Nobody waits now.
+    /// Nobody waits for hooks now.
     None,
-    /// The child.
+    /// The child waits in this stage.
     Child(Stage),
     /// The answer to the start.
     Start,
@@ -53,7 +53,7 @@ pub(super) enum Turn {
     Over,
 }
 
-/// A container's hooks.
+/// The hooks of one container, and which of them runs next.
 #[derive(Debug)]
 pub(super) struct ContainerHooks {
     pub(super) plan: Hooks,
@@ -107,7 +107,7 @@ pub(super) struct RunningHook {
     hook: Hook,
     pub(super) process: Process,
     until: Instant,
-    /// What it writes.
+    /// The memory file that takes what the hook writes.
     output: OwnedFd,
 }
 

@@ -42,7 +42,7 @@ impl Buffers {
     }
 }
 
-/// The log file.
+/// The log file of a container.
 #[derive(Debug, Default)]
 pub(super) struct LogFile {
     file: Option<OwnedFd>,
@@ -97,7 +97,7 @@ pub(super) enum SourceIndex {
     Second = 1,
 }
 
-/// A container's output.
+/// The output of a container, on its way into the log.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     sources: [Option<Source>; 2],

@@ -18,7 +18,7 @@ use holdfast_wire::{CgroupSlot, Failure, IpFamily, PauseReport, Reply, Step};
 /// What an error of it is about.
 const POD_NETWORK: &str = "network namespace of the pod";
 
-/// The pause process.
+/// The pod's pause process and its namespaces.
 #[derive(Debug)]
 pub(super) struct Pause {
     pub(super) process: Process,

@@ -17,7 +17,7 @@ const LAUNCH_DEADLINE: Duration = Duration::from_secs(110);
 /// A process that this shim started.
 #[derive(Debug)]
 pub(super) struct Process {
-    /// Where it stands.
+    /// Where the process stands.
     pub(super) state: State,
     /// The request that asked for it, to be answered once.
     pub(super) request: u64,
@@ -53,7 +53,7 @@ impl Process {
         })
     }
 
-    /// The process itself.
+    /// The pidfd of the process.
     pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }

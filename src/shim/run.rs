@@ -39,7 +39,7 @@ pub(super) const PACKET_BYTES: usize = MAX_PACKET;
 /// A request's number that no daemon uses: they count from 1.
 const NOBODY: u64 = 0;
 
-/// The pod's process.
+/// The process of one pod, with everything that it knows.
 pub(super) struct Shim {
     pub(super) poll: Epoll,
     pub(super) listener: OwnedFd,
@@ -47,7 +47,7 @@ pub(super) struct Shim {
     pub(super) state_directory: OwnedFd,
     pub(super) places: Places,
     pub(super) null: OwnedFd,
-    /// The pause program.
+    /// The pause program in a sealed memfd.
     pub(super) program: OwnedFd,
     pub(super) packet: Buffer,
     pub(super) daemon: Option<Connection>,
@@ -144,8 +144,12 @@ impl Shim {
     }
 
     /// Answers a packet that is not understood.
-    pub(super) fn object(&mut self) {
-        if self.daemon.as_mut().is_some_and(|daemon| !daemon.object()) {
+    pub(super) fn refuse_packet(&mut self) {
+        if self
+            .daemon
+            .as_mut()
+            .is_some_and(|daemon| !daemon.refuse_packet())
+        {
             self.daemon = None;
         }
         self.watch_daemon();

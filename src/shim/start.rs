@@ -41,7 +41,7 @@ pub enum ServeError {
     /// The pause program could not be prepared.
     #[error("copy the pause program to a memfd")]
     Program(#[source] std::io::Error),
-    /// The loop failed.
+    /// The loop cannot wait for events.
     #[error("wait for events")]
     Loop(#[source] Errno),
 }

@@ -19,7 +19,7 @@ use holdfast_wire::{ExitStatus, Failure};
 /// How and when a container's first process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit {
-    /// How.
+    /// How the process ended.
     pub status: ExitStatus,
     /// When: nanoseconds since the epoch.
     pub at_unix_nanos: i64,
@@ -57,7 +57,7 @@ pub enum Event {
     TimedOut(Failure),
     /// A hook of its start failed; the process is about to be killed.
     HookFailed(Failure),
-    /// Its process ended.
+    /// The process of the container ended.
     Ended(Exit),
     /// All its output is in the log.
     Drained,
@@ -70,7 +70,7 @@ pub enum Event {
 /// What the shim does about an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Nothing.
+    /// The shim does nothing.
     None,
     /// Answer that the process runs.
     ReplyStarted,
@@ -82,7 +82,7 @@ pub enum Effect {
     Announce(Exit),
 }
 
-/// The table.
+/// Gives the next state and what the shim does about the event.
 pub fn apply(state: State, event: Event) -> (State, Effect) {
     match (state, event) {
         (State::Launching, Event::Executed) => (State::Running, Effect::ReplyStarted),

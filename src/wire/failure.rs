@@ -9,7 +9,7 @@ use super::exit_status::ExitStatus;
 /// A step that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// The step.
+    /// The step that failed.
     pub step: Step,
     /// What the step was about.
     pub object: Object,
@@ -44,7 +44,7 @@ pub enum Object {
         /// What was to be mounted.
         source: MountedObject,
     },
-    /// A kernel parameter.
+    /// A kernel parameter below /proc/sys.
     Sysctl {
         /// The path below /proc/sys.
         path: String,
@@ -80,13 +80,13 @@ pub enum Step {
     MountNamespace,
     /// Clone the process with clone3(2).
     Clone,
-    /// Enter the cgroup.
+    /// Enter the cgroup of the process.
     Cgroup,
     /// Enter the namespaces of the pause or of the container.
     Join,
     /// Set the host name.
     Hostname,
-    /// Write a sysctl.
+    /// Write a value below /proc/sys.
     Sysctl,
     /// Write the user namespace's mappings.
     IdMap,
@@ -100,7 +100,7 @@ pub enum Step {
     Mount,
     /// Make a device node.
     Device,
-    /// Mask a path.
+    /// Hide a path of the container.
     MaskedPath,
     /// Make a path read-only.
     ReadonlyPath,
@@ -108,7 +108,7 @@ pub enum Step {
     RootfsFlags,
     /// Change to the new root.
     Pivot,
-    /// Open the terminal.
+    /// Open the terminal of the process.
     Terminal,
     /// Set a resource limit.
     Rlimit,
@@ -118,15 +118,15 @@ pub enum Step {
     WorkingDirectory,
     /// Set groups and user.
     User,
-    /// Set capabilities.
+    /// Set the capabilities of the process.
     Capabilities,
-    /// Set no_new_privs.
+    /// Forbid new privileges: no_new_privs of prctl(2).
     NoNewPrivileges,
     /// Load the seccomp filter.
     Seccomp,
     /// Set the AppArmor or SELinux label.
     Label,
-    /// Execute the program.
+    /// Execute the program of the process.
     Exec,
     /// Come as far as a report: the process ended before.
     Vanished,

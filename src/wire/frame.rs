@@ -43,7 +43,7 @@ pub enum FrameError {
     UnknownField {
         /// The part of the plan.
         part: &'static str,
-        /// The field's number.
+        /// The number of the field.
         number: u8,
     },
     /// A plan lacks a field that has no default.
@@ -51,7 +51,7 @@ pub enum FrameError {
     MissingField {
         /// The part of the plan.
         part: &'static str,
-        /// The field's name.
+        /// The name of the field.
         name: &'static str,
     },
     /// A plan has a field that the receiver's version lacks.
@@ -59,7 +59,7 @@ pub enum FrameError {
     LaterField {
         /// The part of the plan.
         part: &'static str,
-        /// The field's name.
+        /// The name of the field.
         name: &'static str,
         /// The first version that has the field.
         since: u16,

@@ -13,7 +13,7 @@ use holdfast_kernel::id::ContainerId;
 pub struct ToShim {
     /// Chosen by the daemon; the reply carries the same number.
     pub id: u64,
-    /// What is asked.
+    /// What the daemon asks for.
     pub body: Request,
 }
 
@@ -24,7 +24,7 @@ pub enum FromShim {
     Reply {
         /// The request's id; 0, which no request has, for a packet that was not understood.
         id: u64,
-        /// The answer.
+        /// What the shim answers.
         body: Reply,
     },
     /// Something happened in the pod.
@@ -58,7 +58,7 @@ pub enum Request {
     /// of the start have been run. Descriptors: the plan (memfd with a [`super::plan::ContainerPlan`]), then the log
     /// file when `log`, then one cgroup directory for each slot.
     StartContainer {
-        /// Which container.
+        /// The container that is meant.
         container: ContainerId,
         /// A log file comes with the request; without it the output is discarded.
         log: bool,
@@ -68,7 +68,7 @@ pub enum Request {
     /// Run a further process in a container. Descriptors: the plan (memfd with a
     /// [`super::plan::ExecPlan`]), then those that `stdio` names.
     Exec {
-        /// Which container.
+        /// The container that is meant.
         container: ContainerId,
         /// Chosen by the daemon, unique for the pod's life; names the process in later messages.
         exec: u64,
@@ -77,47 +77,47 @@ pub enum Request {
     },
     /// Send a signal to a container's first process.
     Signal {
-        /// Which container.
+        /// The container that is meant.
         container: ContainerId,
         /// The signal's number on this architecture.
         signal: i32,
     },
     /// Kill every process of the container (its whole cgroup).
     Kill {
-        /// Which container.
+        /// The container that is meant.
         container: ContainerId,
     },
     /// Kill an exec process and everything that it started.
     KillExec {
-        /// Which process.
+        /// The number of the exec process.
         exec: u64,
     },
     /// Write further output to another file. Descriptor: the new log file.
     ReopenLog {
-        /// Which container.
+        /// The container that is meant.
         container: ContainerId,
     },
     /// Set the size of a container's terminal. That of an exec belongs to the daemon alone.
     Resize {
-        /// Which container.
+        /// The container that is meant.
         container: ContainerId,
         /// Which exec process of it, or the container's own terminal.
         exec: Option<u64>,
-        /// Rows.
+        /// The height in rows.
         height: u16,
-        /// Columns.
+        /// The width in columns.
         width: u16,
     },
     /// The exit event with this number is recorded; the shim may forget it.
     Acknowledge {
-        /// The event's number.
+        /// The number of the event.
         sequence: u64,
     },
     /// Report everything that the shim knows: asked by a daemon that was started anew.
     Inventory,
     /// Forget an exited container: close its log and terminal.
     Forget {
-        /// Which container.
+        /// The container that is meant.
         container: ContainerId,
     },
     /// End the pause process and everything else, then exit. The reply comes before the exit.
@@ -126,7 +126,7 @@ pub enum Request {
     /// does not empty its pipes is let go: it never holds up the container or its log. Descriptors: the write
     /// end for standard output when `stdout`, then that for standard error when `stderr`.
     Attach {
-        /// Which container.
+        /// The container that is meant.
         container: ContainerId,
         /// Chosen by the daemon, unique for the pod's life; names the client in [`Event::ClientDropped`].
         client: u64,
@@ -147,7 +147,7 @@ pub enum Request {
     Identify,
     /// Set sysctls of the pod's network namespace, in this order.
     SetNetworkSysctls {
-        /// Which.
+        /// The sysctls in the order in which they are set.
         sysctls: Vec<Sysctl>,
     },
 }
@@ -180,9 +180,9 @@ impl Request {
 /// Versions of the Internet Protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IpFamily {
-    /// IPv4.
+    /// Version 4, RFC 791.
     V4,
-    /// IPv6.
+    /// Version 6, RFC 8200.
     V6,
 }
 
@@ -208,7 +208,7 @@ pub enum ExecStdio {
     Terminal,
 }
 
-/// The shim's answers.
+/// What the shim answers to a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Reply {
     /// The request was carried out.
@@ -244,7 +244,7 @@ pub enum Reply {
     Identity(i32),
 }
 
-/// The pause process.
+/// The pause process and its shim, as the kernel identifies them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PauseReport {
     /// Process id in the host's pid namespace.
@@ -260,9 +260,9 @@ pub struct PauseReport {
 /// A container as the shim knows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContainerReport {
-    /// Which container.
+    /// The container that is meant.
     pub container: ContainerId,
-    /// What it does.
+    /// What the container does.
     pub phase: Phase,
 }
 
@@ -290,9 +290,9 @@ pub enum Event {
     Exited {
         /// Number of this event, unique for the shim's life.
         sequence: u64,
-        /// Which container.
+        /// The container that is meant.
         container: ContainerId,
-        /// How it ended.
+        /// How the process ended.
         status: ExitStatus,
         /// When: nanoseconds since the epoch.
         at_unix_nanos: i64,
@@ -301,21 +301,21 @@ pub enum Event {
     },
     /// An exec process ended. Not repeated.
     ExecExited {
-        /// Which process.
+        /// The number of the exec process.
         exec: u64,
-        /// How it ended.
+        /// How the process ended.
         status: ExitStatus,
     },
     /// The pause process ended, which nobody asked for.
     PauseExited {
-        /// How it ended.
+        /// How the process ended.
         status: ExitStatus,
         /// When: nanoseconds since the epoch.
         at_unix_nanos: i64,
     },
     /// A client that is attached did not empty its pipes in time and was let go. Not repeated.
     ClientDropped {
-        /// Which client.
+        /// The number of the client.
         client: u64,
     },
 }

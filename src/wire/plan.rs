@@ -47,7 +47,7 @@ growing! {
         11 groups: Vec<u32> = Vec::new();
         /// seccomp filter of the pause process.
         12 seccomp: Option<SeccompFilter> = None;
-        /// Value for /proc/self/oom_score_adj.
+        /// The value for /proc/self/oom_score_adj, proc(5).
         13 oom_score_adj: Option<i32> = None;
         /// The network namespace that comes with the request is joined; `new_net` is not set.
         14 join_net: bool = false;
@@ -61,9 +61,9 @@ growing! {
 /// Offsets of a time namespace's clocks: whole seconds, and nanoseconds above them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockOffsets {
-    /// Of CLOCK_MONOTONIC.
+    /// The offset of CLOCK_MONOTONIC.
     pub monotonic: (i64, u32),
-    /// Of CLOCK_BOOTTIME.
+    /// The offset of CLOCK_BOOTTIME.
     pub boottime: (i64, u32),
 }
 
@@ -86,12 +86,12 @@ growing! {
 }
 
 growing! {
-    /// One hook.
+    /// A program that is run at one moment.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Hook("hook of a plan") {
         /// When it is run.
         1 moment: HookMoment;
-        /// The program.
+        /// The path of the program.
         2 path: CString;
         /// Its arguments, its own name first.
         3 args: Vec<CString> = Vec::new();
@@ -127,7 +127,7 @@ growing! {
         1 user: Option<IdMappings> = None;
         /// Which pid namespace it runs in. The net, ipc, uts and user namespaces are those of the pause.
         2 pid: PidNamespace;
-        /// Own cgroup namespace.
+        /// The container makes a cgroup namespace of its own.
         3 new_cgroup: bool = false;
         /// Layers, highest first, below [`STORE_MOUNT`].
         4 lower: Vec<CString> = Vec::new();
@@ -150,7 +150,7 @@ growing! {
         /// Bound onto themselves read-only, with what is mounted below; missing ones are skipped. `PATH/.` is the mount at
         /// PATH alone.
         13 readonly_paths: Vec<CString> = Vec::new();
-        /// The process itself.
+        /// The container's first process.
         14 process: Process;
         /// A pipe is kept as standard input for clients that attach; otherwise it is /dev/null.
         15 stdin: bool = false;
@@ -158,7 +158,7 @@ growing! {
         16 stdin_once: bool = false;
         /// Own UTS namespace, at first a copy of the pause's.
         17 new_uts: bool = false;
-        /// Own IPC namespace.
+        /// The container makes an IPC namespace of its own.
         18 new_ipc: bool = false;
         /// The pause's cgroup namespace; `new_cgroup` is not set.
         19 join_cgroup: bool = false;
@@ -173,7 +173,7 @@ growing! {
     pub struct ExecPlan("exec plan") {
         /// The mappings of the pod's user namespace, when it has its own.
         1 user: Option<IdMappings> = None;
-        /// The process.
+        /// The process that is run.
         2 process: Process;
         /// The size that its terminal begins with.
         3 terminal_size: Option<TerminalSize> = None;
@@ -183,9 +183,9 @@ growing! {
 /// The size of a terminal in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TerminalSize {
-    /// Its height.
+    /// The height of the terminal.
     pub rows: u16,
-    /// Its width.
+    /// The width of the terminal.
     pub columns: u16,
 }
 
@@ -197,25 +197,25 @@ growing! {
         1 args: Vec<CString> = Vec::new();
         /// Paths to try in turn: what PATH makes of the program's name.
         2 candidates: Vec<CString> = Vec::new();
-        /// Environment, `NAME=value` each.
+        /// The environment, each as `NAME=value`.
         3 env: Vec<CString> = Vec::new();
         /// Working directory, made (mode 0755) when it is missing.
         4 cwd: CString;
         /// A terminal is its controlling terminal and its standard streams.
         5 terminal: bool = false;
-        /// User id.
+        /// The user that runs the program.
         6 uid: u32;
-        /// Group id.
+        /// The group that runs the program.
         7 gid: u32;
-        /// Supplementary groups.
+        /// Supplementary groups of the process.
         8 groups: Vec<u32> = Vec::new();
         /// File mode creation mask.
         9 umask: Option<u32> = None;
-        /// Capability sets.
+        /// Capability sets of the process.
         10 capabilities: Capabilities;
-        /// Set no_new_privs.
+        /// The process sets no_new_privs, prctl(2).
         11 no_new_privileges: bool = false;
-        /// seccomp filter.
+        /// The seccomp filter of the process.
         12 seccomp: Option<SeccompFilter> = None;
         /// AppArmor profile that exec(2) is to enter.
         13 apparmor: Option<CString> = None;
@@ -223,7 +223,7 @@ growing! {
         14 selinux: Option<CString> = None;
         /// Resource limits: (number of the resource, soft, hard).
         15 rlimits: Vec<(u32, u64, u64)> = Vec::new();
-        /// Value for /proc/self/oom_score_adj.
+        /// The value for /proc/self/oom_score_adj, proc(5).
         16 oom_score_adj: Option<i32> = None;
     }
 }
@@ -242,12 +242,12 @@ pub enum PidNamespace {
 }
 
 growing! {
-    /// One mount.
+    /// A mount in the container.
     #[derive(Debug, Clone, PartialEq)]
     pub struct Mount("mount of a plan") {
         /// Where, inside the container's root. Missing targets are made.
         1 target: CString;
-        /// What.
+        /// What is mounted at the target.
         2 source: MountSource;
         /// `MOUNT_ATTR_*` of mount_setattr(2) to set.
         3 attributes: u64 = 0;
@@ -258,7 +258,7 @@ growing! {
     }
 }
 
-/// What is mounted.
+/// What a mount of the plan shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum MountSource {
     /// A new instance of a file system (fsopen(2)).
@@ -307,20 +307,20 @@ pub enum TreeOrigin {
 /// What is done about a missing path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Missing {
-    /// The launch fails.
+    /// The launch fails with ENOENT.
     Fail,
     /// A directory (mode 0755) is made, parents included.
     MakeDirectory,
 }
 
-/// Mount propagation: mount_namespaces(7).
+/// Propagation of a mount: mount_namespaces(7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Propagation {
-    /// No propagation.
+    /// Mounts propagate in no direction.
     Private,
     /// From the source into the container.
     Slave,
-    /// In both directions.
+    /// Mounts propagate in both directions.
     Shared,
 }
 
@@ -332,15 +332,15 @@ growing! {
         1 target: CString;
         /// Character, block or fifo: `S_IFCHR`, `S_IFBLK`, `S_IFIFO`.
         2 kind: u32;
-        /// Major number.
+        /// Major number of the device.
         3 major: u32 = 0;
-        /// Minor number.
+        /// Minor number of the device.
         4 minor: u32 = 0;
-        /// Permission bits.
+        /// Permission bits of the node.
         5 mode: u32 = 0;
         /// Owner, as the container's user namespace counts.
         6 uid: u32 = 0;
-        /// Group, likewise.
+        /// Group, as the container's user namespace counts.
         7 gid: u32 = 0;
     }
 }
@@ -350,7 +350,7 @@ growing! {
 pub struct Sysctl {
     /// Path below /proc/sys with slashes: `net/ipv4/ip_forward`.
     pub path: CString,
-    /// The value.
+    /// The value that is written.
     pub value: CString,
 }
 
@@ -359,31 +359,31 @@ pub struct Sysctl {
 pub struct Capabilities {
     /// What execve(2) may ever grant.
     pub bounding: u64,
-    /// Effective.
+    /// What the kernel checks now.
     pub effective: u64,
-    /// Permitted.
+    /// What the process may make effective.
     pub permitted: u64,
     /// Inheritable: empty unless asked for.
     pub inheritable: u64,
-    /// Ambient.
+    /// What an unprivileged program keeps over execve(2).
     pub ambient: u64,
 }
 
-/// A compiled filter.
+/// A compiled seccomp filter, seccomp(2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeccompFilter {
     /// `struct sock_filter` array as bytes.
     pub program: Vec<u8>,
-    /// `SECCOMP_FILTER_FLAG_*`.
+    /// Flags `SECCOMP_FILTER_FLAG_*` of seccomp(2).
     pub flags: u32,
 }
 
 /// Mappings of a user namespace: user_namespaces(7).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdMappings {
-    /// User ids.
+    /// Mapped ranges of user ids.
     pub uids: Vec<IdRange>,
-    /// Group ids.
+    /// Mapped ranges of group ids.
     pub gids: Vec<IdRange>,
 }
 
@@ -411,11 +411,11 @@ fn outside(ranges: &[IdRange], inside: u32) -> Option<u32> {
 /// One line of a mapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdRange {
-    /// First id inside.
+    /// First id inside the namespace.
     pub inside: u32,
-    /// First id outside.
+    /// First id outside the namespace.
     pub outside: u32,
-    /// How many.
+    /// How many ids are mapped.
     pub count: u32,
 }
 

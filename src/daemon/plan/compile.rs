@@ -16,15 +16,15 @@ use holdfast_wire::plan::{ContainerPlan, ExecPlan, PidNamespace, Propagation, Te
 /// A further process in a running container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ExecRequest<'a> {
-    /// The command.
+    /// The command and its arguments.
     pub args: &'a [String],
     /// A terminal is its standard streams.
     pub terminal: bool,
     /// The size that the terminal begins with.
     pub terminal_size: Option<TerminalSize>,
-    /// As in [`PlanContext`].
+    /// Exact values, as in [`PlanContext`].
     pub exact_env: &'a [(String, Vec<u8>)],
-    /// As in [`PlanContext`].
+    /// The further profile, as in [`PlanContext`].
     pub seccomp_base: Option<&'a LinuxSeccomp>,
 }
 

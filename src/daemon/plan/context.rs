@@ -12,9 +12,9 @@ use holdfast_wire::plan::PidNamespace;
 pub(crate) struct PlanContext<'a> {
     /// Layers, highest first, as the shim sees them below [`holdfast_wire::plan::STORE_MOUNT`].
     pub lower: &'a [PathBuf],
-    /// Upper directory, likewise.
+    /// Upper directory, as the shim sees it.
     pub upper: &'a Path,
-    /// Work directory, likewise.
+    /// Work directory, as the shim sees it.
     pub work: &'a Path,
     /// Name of the pod's shared memory in the Spec: a mount of it comes from the pause.
     pub pod_shm: &'a Path,
@@ -26,9 +26,9 @@ pub(crate) struct PlanContext<'a> {
     pub cgroups: &'a CgroupMounts,
     /// Environment values that are not UTF-8: the Spec has them with replacement characters.
     pub exact_env: &'a [(String, Vec<u8>)],
-    /// Standard input.
+    /// What standard input is.
     pub stdin: Stdin,
-    /// Compiled filters.
+    /// The cache of compiled filters.
     pub filters: &'a FilterCache,
     /// What else has to allow a system call that the Spec's filter allows.
     pub seccomp_base: Option<&'a LinuxSeccomp>,
@@ -51,7 +51,7 @@ pub(crate) struct ImageTree {
 /// What standard input is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Stdin {
-    /// /dev/null.
+    /// Standard input is /dev/null.
     #[default]
     Null,
     /// Kept open for clients that attach.

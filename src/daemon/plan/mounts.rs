@@ -12,7 +12,7 @@ use holdfast_wire::plan::{
     IdMappings, IdRange, Missing, Mount, MountSource, POD_SHM, Propagation, TreeOrigin,
 };
 
-/// `MOUNT_ATTR_RDONLY` of mount_setattr(2).
+/// The attribute `MOUNT_ATTR_RDONLY` of mount_setattr(2).
 pub(super) const READ_ONLY: u64 = 0x1;
 /// `MOUNT_ATTR__ATIME`: the three access time attributes are values of one field.
 const ACCESS_TIME: u64 = 0x70;

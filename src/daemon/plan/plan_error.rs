@@ -10,7 +10,7 @@ pub(crate) enum PlanError {
     Nul {
         /// Field of the Spec.
         field: String,
-        /// Its first characters.
+        /// The first characters of the text.
         text: String,
     },
     /// A part of the Spec that the launcher cannot do.
@@ -26,7 +26,7 @@ pub(crate) enum PlanError {
     Seccomp {
         /// Which of the process' profiles.
         part: FilterPart,
-        /// Why.
+        /// Why it cannot be compiled.
         #[source]
         source: FilterError,
     },

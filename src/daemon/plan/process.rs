@@ -16,13 +16,13 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 /// What surrounds the process in a Spec.
 pub(super) struct Surroundings<'a> {
-    /// `linux.seccomp`.
+    /// The profile in `linux.seccomp`.
     pub(super) seccomp: Option<&'a LinuxSeccomp>,
     /// What else has to allow a call.
     pub(super) seccomp_base: Option<&'a LinuxSeccomp>,
     /// Values of variables that are not UTF-8.
     pub(super) exact_env: &'a [(String, Vec<u8>)],
-    /// Compiled filters.
+    /// The cache of compiled filters.
     pub(super) filters: &'a FilterCache,
 }
 
@@ -253,8 +253,8 @@ pub(super) fn with_command(
 /// Whether a process gets a terminal of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Terminal {
-    /// It does.
+    /// The process has a terminal of its own.
     Own,
-    /// It has pipes.
+    /// The process has pipes or files.
     None,
 }

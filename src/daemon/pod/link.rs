@@ -94,8 +94,8 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// Nobody gets an answer any more.
-    fn disappoint(&mut self) {
+    /// Drops everybody who waits: no answer comes any more.
+    fn drop_everybody(&mut self) {
         self.replies.clear();
         self.execs.clear();
         self.clients.clear();
@@ -333,7 +333,7 @@ async fn read(shared: Arc<Shared>, events: mpsc::UnboundedSender<Event>) {
                 );
                 let mut waiting = shared.waiting();
                 waiting.strange = Some(Arc::new(error));
-                waiting.disappoint();
+                waiting.drop_everybody();
             }
             Ok(Incoming::End) => break,
             Err(error) => {
@@ -344,7 +344,7 @@ async fn read(shared: Arc<Shared>, events: mpsc::UnboundedSender<Event>) {
     }
     let mut waiting = shared.waiting();
     waiting.closed = true;
-    waiting.disappoint();
+    waiting.drop_everybody();
 }
 
 /// What came in.

@@ -34,9 +34,9 @@ pub(crate) enum FilterError {
     /// libseccomp refuses a step.
     #[error("{step} with libseccomp")]
     Library {
-        /// What was tried.
+        /// The step that was tried.
         step: String,
-        /// Its answer.
+        /// What the library answered.
         #[source]
         source: SeccompError,
     },

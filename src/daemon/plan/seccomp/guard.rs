@@ -18,7 +18,7 @@ const JUMP_GREATER: u16 = 0x25;
 const JUMP_GREATER_EQUAL: u16 = 0x35;
 pub(super) const RETURN: u16 = 0x06;
 
-/// `SECCOMP_RET_ERRNO` with ENOSYS.
+/// The answer `SECCOMP_RET_ERRNO` with ENOSYS.
 const RETURN_ENOSYS: u32 = 0x0005_0000 | 38;
 
 /// The architecture of this build, where the numbering is known.
@@ -54,7 +54,7 @@ pub(super) fn program(profile: &LinuxSeccomp, default: ScmpAction) -> Vec<u8> {
 /// How an architecture numbers its calls.
 struct Numbering {
     arch: ScmpArch,
-    /// `AUDIT_ARCH_*`.
+    /// The number `AUDIT_ARCH_*` of the architecture.
     audit: u32,
     /// Numbers from here on belong to something else: x32 on x86-64, private calls on Arm.
     end: u32,

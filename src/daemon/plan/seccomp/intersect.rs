@@ -34,7 +34,7 @@ const SCRATCH: u16 = 0x60;
 /// The part of an answer that says what is done; the rest is its number (`SECCOMP_RET_ACTION_FULL`).
 const ACTION: u32 = 0xffff_0000;
 
-/// One `struct sock_filter`.
+/// An instruction: one `struct sock_filter`.
 #[derive(Debug, Clone, Copy)]
 struct Instruction {
     code: u16,
