@@ -1,6 +1,6 @@
 //! An image as the rest of the daemon sees it.
 
-use super::Digest;
+use super::digest::Digest;
 use super::digest::DigestError;
 use super::document::{Execution, ImageConfig};
 use serde::{Deserialize, Serialize};

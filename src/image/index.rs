@@ -1,11 +1,11 @@
 //! What the store has: the record on disk and the snapshot readers see.
 
+use super::digest::Digest;
 use super::document::ImageConfig;
 use super::image::{Image, ImageId, ImageKind, LayerName};
 use super::manifest::{self, ManifestError, ManifestKind, Parsed};
 use super::platform::Machine;
-use super::store::LayerKey;
-use super::{Digest, Reference, Target};
+use super::reference::{Reference, Target};
 use holdfast_disk::{Dir, DirError, FileName, FileNameError, Record, TreeFingerprint};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -24,6 +24,15 @@ pub(super) struct Index {
     pub images: BTreeMap<ImageId, ImageRecord>,
     /// `NAME:TAG` and `NAME@DIGEST`, as canonical references.
     pub names: BTreeMap<String, ImageId>,
+}
+
+/// What tells an unpacked layer from all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct LayerKey {
+    /// The digest of its tar stream.
+    pub diff_id: Digest,
+    /// The chain that it depends on, itself included; none for a layer that stands alone.
+    pub chain: Option<Digest>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]

@@ -7,7 +7,7 @@
 //! Nothing compressed touches the disk. Digests are compared only after the last byte, so what was
 //! extracted counts for nothing before [`unpack_verified`] returned.
 
-use super::Digest;
+use super::digest::Digest;
 use super::digest::Hasher;
 use super::unpack::{self, Below, Limits, UnpackError, Unpacked};
 use bytes::{Buf, Bytes};

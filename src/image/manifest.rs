@@ -1,8 +1,7 @@
 //! Manifests, indexes and configurations: from bytes to what a pull needs, and which platform to take.
 
-use super::Digest;
-use super::digest::DigestError;
-use super::document::{Descriptor, Document, FieldError, ImageConfig};
+use super::digest::{Digest, DigestError};
+use super::document::{Descriptor, Document, DocumentError, ImageConfig};
 use super::platform::{Machine, Platform};
 
 /// The most layers of an image; overlay takes no more (`OVL_MAX_STACK`).
@@ -40,24 +39,9 @@ const DEFAULTED_TYPES: [&str; 4] = [
 /// Why a document does not describe an image this machine can run.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// Not JSON.
-    #[error("the {document} is malformed")]
-    Json {
-        /// Which document.
-        document: &'static str,
-        /// Where it is wrong.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// A field has a value of another type.
-    #[error("the {document} is malformed")]
-    Field {
-        /// Which document.
-        document: &'static str,
-        /// Which field, and what is wrong with it.
-        #[source]
-        source: FieldError,
-    },
+    /// A document is not JSON, or a field has a value of another type.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
     /// Neither a manifest nor an index, or both at once.
     #[error("the document is neither an image manifest nor an index: {0}")]
     Kind(&'static str),

@@ -185,7 +185,10 @@ fn what_is_no_image_is_refused() {
         refused(&json!({"schemaVersion": 2})),
         ManifestError::Kind(_)
     ));
-    assert!(matches!(refused(&json!([])), ManifestError::Field { .. }));
+    assert!(matches!(
+        refused(&json!([])),
+        ManifestError::Document(DocumentError::Field { .. })
+    ));
     let mut both = manifest(oci, tar);
     both["manifests"] = json!([]);
     assert!(matches!(refused(&both), ManifestError::Kind(_)));
@@ -393,7 +396,7 @@ fn fields_and_type_of_a_document_must_agree() {
         ),
     ] {
         let error = image(bad.clone()).unwrap_err();
-        let ManifestError::Field { source, .. } = &error else {
+        let ManifestError::Document(DocumentError::Field { source, .. }) = &error else {
             panic!("{bad}: {error}")
         };
         assert_eq!(source.to_string(), text, "{bad}");

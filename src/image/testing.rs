@@ -1,6 +1,6 @@
 //! What the tests of this module share: images made in memory and a registry of our own.
 
-use super::Digest;
+use super::digest::Digest;
 use super::platform::Machine;
 use bytes::Bytes;
 use serde_json::json;

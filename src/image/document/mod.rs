@@ -5,7 +5,6 @@
 
 mod tree;
 
-use super::manifest::ManifestError;
 use std::collections::BTreeMap;
 pub use tree::FieldError;
 use tree::{Read, Tree, is_field};
@@ -270,32 +269,55 @@ fn is_timestamp(text: &str) -> bool {
     parse().is_some()
 }
 
-fn read<T: Read>(bytes: &[u8], document: &'static str) -> Result<T, ManifestError> {
-    let tree = Tree::parse(bytes).map_err(|source| ManifestError::Json { document, source })?;
+/// Why a text is not the JSON document that it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// The text is not JSON.
+    #[error("the {document} is malformed")]
+    Json {
+        /// Which document.
+        document: &'static str,
+        /// The place of the first fault.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A field has a value of another type.
+    #[error("the {document} is malformed")]
+    Field {
+        /// Which document.
+        document: &'static str,
+        /// The field, and what is wrong with it.
+        #[source]
+        source: FieldError,
+    },
+}
+
+fn read<T: Read>(bytes: &[u8], document: &'static str) -> Result<T, DocumentError> {
+    let tree = Tree::parse(bytes).map_err(|source| DocumentError::Json { document, source })?;
     let mut value = T::default();
     value
         .read(tree)
-        .map_err(|source| ManifestError::Field { document, source })?;
+        .map_err(|source| DocumentError::Field { document, source })?;
     Ok(value)
 }
 
 impl Document {
     /// Reads a manifest or an index; `document` is what to call it.
-    pub(crate) fn parse(bytes: &[u8], document: &'static str) -> Result<Self, ManifestError> {
+    pub(crate) fn parse(bytes: &[u8], document: &'static str) -> Result<Self, DocumentError> {
         read(bytes, document)
     }
 }
 
 impl ImageConfig {
     /// Reads a configuration.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
         read(bytes, "configuration")
     }
 }
 
 impl Saved {
     /// Reads a `manifest.json`.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Self>, ManifestError> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Self>, DocumentError> {
         read(bytes, "manifest.json")
     }
 }

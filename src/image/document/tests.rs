@@ -4,7 +4,7 @@
 use super::*;
 use serde_json::{Value, json};
 
-fn config(value: &Value) -> Result<ImageConfig, ManifestError> {
+fn config(value: &Value) -> Result<ImageConfig, DocumentError> {
     ImageConfig::parse(value.to_string().as_bytes())
 }
 
@@ -135,7 +135,7 @@ fn times_are_those_of_go() {
         "12024-05-06T07:08:09Z",
         "２024-05-06T07:08:09Z",
     ] {
-        let Err(ManifestError::Field { source, .. }) = dated(bad) else {
+        let Err(DocumentError::Field { source, .. }) = dated(bad) else {
             panic!("{bad}: {:?}", dated(bad))
         };
         let text = source.to_string();
@@ -144,7 +144,7 @@ fn times_are_those_of_go() {
             "{text}"
         );
         let history = json!({"history": [{}, {"created": bad}]});
-        let Err(ManifestError::Field { source, .. }) = config(&history) else {
+        let Err(DocumentError::Field { source, .. }) = config(&history) else {
             panic!("{bad}")
         };
         assert!(
@@ -203,13 +203,13 @@ fn values_of_another_type_are_named_with_their_place() {
             "the document: invalid value […]: an object is expected",
         ),
     ] {
-        let Err(ManifestError::Field { source, .. }) = config(&value) else {
+        let Err(DocumentError::Field { source, .. }) = config(&value) else {
             panic!("{value}: {:?}", config(&value))
         };
         assert_eq!(source.to_string(), text);
     }
     assert!(matches!(
         ImageConfig::parse(b"{} {}"),
-        Err(ManifestError::Json { .. })
+        Err(DocumentError::Json { .. })
     ));
 }

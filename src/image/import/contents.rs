@@ -4,12 +4,13 @@
 //! write them in every order, name layers `layer.tar`, `sha256:…`, `….tar.gz` or `blobs/sha256/…`, and link one to
 //! another. A document counts when it is one by its content, since a root file system may have a `manifest.json` too.
 
-use super::ImportError;
+use super::error::ImportError;
+use crate::digest::Digest;
 use crate::document::{Descriptor, Document, Saved};
 use crate::manifest::{self, ManifestError, ManifestKind, Parsed, SaidBy};
 use crate::platform::Machine;
+use crate::reference::{Reference, Target};
 use crate::registry::DOCUMENT_MAX;
-use crate::{Digest, Reference, Target};
 use bytes::Bytes;
 use holdfast_disk::{Dir, DirError, Entry, EntryKind, FileName};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
@@ -223,7 +224,7 @@ impl Contents<'_> {
             // A layout without any image may have null for its list, as Go writes an empty one.
             Ok(document) if is_layout[0] => Ok(Some(document.manifests.unwrap_or_default())),
             Ok(document) => Ok(document.manifests.filter(|_| is_layout[1])),
-            Err(source) if is_layout[0] => Err(self.manifest_error(source)),
+            Err(source) if is_layout[0] => Err(self.manifest_error(source.into())),
             Err(_) => Ok(None),
         }
     }
@@ -239,7 +240,7 @@ impl Contents<'_> {
                 tracing::debug!(error = %source, "a manifest.json is not that of docker save");
                 Ok(None)
             }
-            Err(source) => Err(self.manifest_error(source)),
+            Err(source) => Err(self.manifest_error(source.into())),
         }
     }
 

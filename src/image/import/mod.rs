@@ -4,17 +4,19 @@
 //! documents of images are found in it ([`contents`]), what was unpacked is where their layers are read from.
 
 mod contents;
+mod error;
 
+use super::digest::Digest;
 use super::image::{Image, chain_ids};
 use super::index::names_of;
 use super::layer::{self, Expected, LayerError};
 use super::manifest::{self, LAYERS_MAX, ManifestError};
 use super::platform::Machine;
-use super::pull::{PullErrorKind, layer_kind, manifest_kind};
-use super::store::{Candidate, ImageStore, Slot, StagedLayer, Staging, StoreError};
-use super::{Digest, Reference, ReferenceError, Target};
+use super::reference::{Reference, Target};
+use super::store::{Candidate, Slot, StagedLayer, Staging, Store, StoreError};
 use bytes::Bytes;
 use contents::{Contents, Parts};
+pub use error::ImportError;
 use nix::fcntl::OFlag;
 use serde_json::json;
 use std::io::{self, BufRead, BufReader, Read};
@@ -25,119 +27,9 @@ const BUFFER: usize = 64 << 10;
 /// The search path in images that do not bring one, as everywhere.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Why an archive did not become an image.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportError {
-    /// The name cannot be one.
-    #[error("cannot name an image {name:?}")]
-    InvalidName {
-        /// The text.
-        name: String,
-        /// What is wrong with it.
-        #[source]
-        source: ReferenceError,
-    },
-    /// A digest is not ours to choose.
-    #[error(
-        "cannot name an imported image {0:?}: give it a tag, its digest follows from its content"
-    )]
-    Digest(String),
-    /// The archive could not be read.
-    #[error("cannot read the archive of image {name}")]
-    Read {
-        /// The image.
-        name: String,
-        /// What happened.
-        #[source]
-        source: io::Error,
-    },
-    /// The archive itself could not be unpacked.
-    #[error("cannot unpack the archive of image {name}")]
-    Unpack {
-        /// The image.
-        name: String,
-        /// What happened.
-        #[source]
-        source: LayerError,
-    },
-    /// The archive lacks something, or has too much.
-    #[error("the archive of image {name} {what}")]
-    Archive {
-        /// The image.
-        name: String,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// The archive holds several images, and the new image's name is of none of them.
-    #[error("the archive of image {name} holds several images and none of that name: {remedy}")]
-    Ambiguous {
-        /// The image.
-        name: String,
-        /// What the caller can do about it.
-        remedy: String,
-    },
-    /// What was sent is no image for containers.
-    #[error("the archive of image {name} {what}")]
-    NotAnImage {
-        /// The image.
-        name: String,
-        /// What it is instead, and the remedy.
-        what: String,
-    },
-    /// The image in the archive is not one this machine can run.
-    #[error("cannot use the archive of image {name}")]
-    Manifest {
-        /// The image.
-        name: String,
-        /// What is wrong with it.
-        #[source]
-        source: ManifestError,
-    },
-    /// A layer could not be unpacked.
-    #[error("cannot unpack layer {number} of image {name}")]
-    Layer {
-        /// The image.
-        name: String,
-        /// Counted from the bottom, the first is 0.
-        number: usize,
-        /// What happened.
-        #[source]
-        source: LayerError,
-    },
-    /// The store could not keep it.
-    #[error("cannot store image {name}")]
-    Store {
-        /// The image.
-        name: String,
-        /// What happened.
-        #[source]
-        source: StoreError,
-    },
-}
-
-impl ImportError {
-    /// What the failure means to the caller.
-    pub fn kind(&self) -> PullErrorKind {
-        match self {
-            Self::InvalidName { .. } | Self::Digest(_) | Self::Ambiguous { .. } => {
-                PullErrorKind::InvalidReference
-            }
-            Self::NotAnImage { .. } => PullErrorKind::Unsupported,
-            Self::Read { source, .. } if source.kind() == io::ErrorKind::Unsupported => {
-                PullErrorKind::Unsupported
-            }
-            Self::Read { .. } | Self::Archive { .. } => PullErrorKind::Corrupt,
-            Self::Manifest { source, .. } => manifest_kind(source),
-            Self::Unpack { source, .. } | Self::Layer { source, .. } => layer_kind(source),
-            Self::Store { source, .. } if source.is_no_space() => PullErrorKind::NoSpace,
-            Self::Store { .. } => PullErrorKind::Internal,
-        }
-    }
-}
-
 /// Imports in a thread of its own, which goes on when the caller goes away.
 pub(super) async fn import(
-    store: &ImageStore,
+    store: &Arc<Store>,
     name: &str,
     archive: Box<dyn Read + Send>,
 ) -> Result<Arc<Image>, ImportError> {
@@ -148,7 +40,7 @@ pub(super) async fn import(
     if matches!(reference.target(), Target::Digest(_)) {
         return Err(ImportError::Digest(name.to_owned()));
     }
-    let (store, text) = (store.clone(), reference.to_string());
+    let (store, text) = (Arc::clone(store), reference.to_string());
     let imported = tokio::task::spawn_blocking(move || {
         let import = Import {
             store: &store,
@@ -156,7 +48,7 @@ pub(super) async fn import(
         };
         let result = import.run(archive);
         if result.is_err() {
-            store.inner.release_space();
+            store.release_space();
         }
         result
     });
@@ -169,7 +61,7 @@ pub(super) async fn import(
 
 /// One import.
 struct Import<'a> {
-    store: &'a ImageStore,
+    store: &'a Arc<Store>,
     reference: &'a Reference,
 }
 
@@ -262,7 +154,7 @@ impl Import<'_> {
             let directories = lower.iter().rev().map(|layer| layer.directory());
             directories.collect::<io::Result<Vec<_>>>().ok()
         };
-        let limits = self.store.inner.limits();
+        let limits = self.store.limits();
         let layer = layer::unpack_verified(source, &staging.diff, expected, limits, &below)
             .map_err(LayerFailure::Layer)?;
         let below = lower.iter().map(|layer| layer.key.diff_id);
@@ -285,10 +177,7 @@ impl Import<'_> {
             config: (Digest::of(&config), config),
             layers: layers.iter().cloned().map(Slot::Staged).collect(),
         };
-        self.store
-            .inner
-            .commit(&candidate)
-            .map_err(self.store_error())
+        self.store.commit(&candidate).map_err(self.store_error())
     }
 
     fn archive(&self, what: &str) -> ImportError {

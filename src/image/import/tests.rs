@@ -1,7 +1,7 @@
 use super::contents::{CONTAINERD_NAME, REF_NAME};
 use super::*;
-use crate::ImageSettings;
 use crate::testing::{MadeImage, gzip, image, small_image, tar};
+use crate::{ImageSettings, ImageStore, PullErrorKind};
 use holdfast_kernel::error_chain;
 use serde_json::Value;
 use std::io::Cursor;

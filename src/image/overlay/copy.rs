@@ -1,8 +1,9 @@
 //! Copies out of the merged view: what a volume begins with, what a layer needs of the ones below.
 
-use super::{Found, Merged, ViewError, look_up, open_layers, walk};
-use crate::LayerName;
-use crate::unpack::{Metadata, Unopened};
+use super::error::ViewError;
+use super::view::{Found, Merged, look_up, open_layers, walk};
+use crate::image::LayerName;
+use crate::metadata::{Metadata, Unopened};
 use holdfast_disk::Dir;
 use holdfast_kernel::sys::hole;
 use nix::errno::Errno;

@@ -1,6 +1,10 @@
 use super::*;
+use crate::image::LayerName;
+use holdfast_disk::Dir;
 use nix::sys::stat::mknod;
+use nix::sys::stat::{Mode, SFlag};
 use std::fs;
+use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;

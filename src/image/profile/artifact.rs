@@ -1,12 +1,16 @@
 //! The artifact of a profile: a manifest with one layer, which is the profile's file as it is.
 
-use super::{PROFILE_MAX, ProfileError};
+use super::error::ProfileError;
+use crate::digest::Digest;
 use crate::document::Document;
 use crate::pull::PullRequest;
-use crate::registry::RegistryError;
-use crate::{Digest, ImageStore, Reference};
+use crate::reference::Reference;
+use crate::registry::{Registry, RegistryError};
 use bytes::Bytes;
 use std::error::Error;
+
+/// The largest profile, in bytes: what publishers of such artifacts are told (security-profiles-operator 3421).
+pub const PROFILE_MAX: usize = 1 << 20;
 
 /// Type of the artifact of a seccomp profile, as publishers write it (security-profiles-operator 3421).
 pub(super) const SECCOMP: &str = "application/vnd.cncf.seccomp-profile.config.v1+json";
@@ -95,24 +99,21 @@ impl Artifact {
     }
 }
 
-impl ImageStore {
-    /// Gets the manifest of a profile, what it says, and the file.
-    pub(super) async fn fetch_profile(
-        &self,
-        reference: &Reference,
-        request: &PullRequest,
-    ) -> Result<(Bytes, Artifact, Bytes), ProfileError> {
-        let failed = |source: RegistryError| ProfileError::Registry {
-            reference: request.reference.clone(),
-            source: Box::new(source),
-        };
-        let registry = &self.inner.registry;
-        let repository = registry.repository(reference, request.credentials.clone());
-        let repository = repository.await.map_err(failed)?;
-        let manifest = repository.manifest(reference.target()).await;
-        let manifest = manifest.map_err(failed)?.bytes;
-        let artifact = Artifact::parse(&request.reference, &manifest)?;
-        let file = repository.small_blob(artifact.file).await;
-        Ok((manifest, artifact, file.map_err(failed)?.bytes))
-    }
+/// Gets the manifest of a profile, what the manifest says, and the file.
+pub(super) async fn fetch(
+    registry: &Registry,
+    reference: &Reference,
+    request: &PullRequest,
+) -> Result<(Bytes, Artifact, Bytes), ProfileError> {
+    let failed = |source: RegistryError| ProfileError::Registry {
+        reference: request.reference.clone(),
+        source: Box::new(source),
+    };
+    let repository = registry.repository(reference, request.credentials.clone());
+    let repository = repository.await.map_err(failed)?;
+    let manifest = repository.manifest(reference.target()).await;
+    let manifest = manifest.map_err(failed)?.bytes;
+    let artifact = Artifact::parse(&request.reference, &manifest)?;
+    let file = repository.small_blob(artifact.file).await;
+    Ok((manifest, artifact, file.map_err(failed)?.bytes))
 }

@@ -8,21 +8,22 @@
 //! are profiles is the caller's to say: this module knows their artifacts, and compares digests.
 
 mod artifact;
+mod error;
 #[cfg(test)]
 mod tests;
 
+use super::digest::Digest;
 use super::pull::PullRequest;
-use super::registry::RegistryError;
+use super::reference::{Reference, Target};
+use super::registry::Registry;
 use super::store::StoreError;
-use super::{Digest, DigestError, ImageStore, Reference, ReferenceError, Target};
+pub use artifact::PROFILE_MAX;
+pub use error::ProfileError;
 use holdfast_disk::{Dir, Durability, FileName, Record, RecordError};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// The largest profile, in bytes: what publishers of such artifacts are told (security-profiles-operator 3421).
-pub const PROFILE_MAX: usize = 1 << 20;
 
 /// A profile with its names: in JSON each of its bytes may become six.
 const RECORD: Record<Profile> = Record::new(1, 8 * PROFILE_MAX);
@@ -54,57 +55,6 @@ impl Profile {
     fn is_whole(&self) -> bool {
         self.file.same_of(self.text.as_bytes()) == self.file
     }
-}
-
-/// Why a profile was not pulled, found or removed.
-#[derive(Debug, thiserror::Error)]
-pub enum ProfileError {
-    /// The text is no reference.
-    #[error("invalid reference {reference:?} of a security profile")]
-    Reference {
-        /// The text.
-        reference: String,
-        /// What is wrong with it.
-        #[source]
-        source: ReferenceError,
-    },
-    /// The reference has no digest.
-    #[error(
-        "{0:?} does not say which profile it means; give a reference with a digest, NAME@sha256:…"
-    )]
-    Unpinned(String),
-    /// The registry did not deliver.
-    #[error("cannot pull security profile {reference} from its registry")]
-    Registry {
-        /// The reference.
-        reference: String,
-        /// What happened.
-        #[source]
-        source: Box<RegistryError>,
-    },
-    /// What the reference means is no artifact with a profile.
-    #[error("{reference} is no artifact with a security profile: {reason}")]
-    Artifact {
-        /// The reference.
-        reference: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The file of the artifact cannot be used.
-    #[error("the security profile {reference} cannot be used")]
-    Content {
-        /// The reference.
-        reference: String,
-        /// What is wrong with it.
-        #[source]
-        source: Box<dyn Error + Send + Sync>,
-    },
-    /// The text is no digest.
-    #[error("cannot look for a security profile")]
-    Digest(#[from] DigestError),
-    /// The store could not do it.
-    #[error("cannot use the security profiles of this node")]
-    Store(#[from] StoreError),
 }
 
 /// A reference with a digest.
@@ -165,10 +115,6 @@ impl Profiles {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn find(&self, digest: &Digest) -> Option<Arc<Profile>> {
-        meant(&self.known(), digest).cloned()
-    }
-
     /// Adds a name to a profile that is there; whether it is. Blocks.
     fn rename(&self, digest: &Digest, name: &str) -> Result<bool, StoreError> {
         let mut known = self.known();
@@ -204,7 +150,7 @@ impl Profiles {
     }
 
     /// Forgets the profile that a digest means; one that is not there is forgotten already. Blocks.
-    fn remove(&self, digest: &Digest) -> Result<(), StoreError> {
+    fn forget(&self, digest: &Digest) -> Result<(), StoreError> {
         let mut known = self.known();
         let Some(digest) = meant(&known, digest).map(|profile| profile.digest) else {
             return Ok(());
@@ -232,25 +178,25 @@ fn file_name(digest: &Digest) -> Result<FileName, StoreError> {
     Ok(FileName::new(format!("{}.json", digest.hex()))?)
 }
 
-impl ImageStore {
+impl Profiles {
     /// Makes a profile present, and says whether it was already: no registry is asked then. `check` decides whether
     /// a file is a profile that can be used.
     ///
     /// # Errors
     /// [`ProfileError`]; nothing is kept then.
-    pub async fn pull_profile(
-        &self,
+    pub(super) async fn pull(
+        self: &Arc<Self>,
+        registry: &Registry,
         request: PullRequest,
         check: impl FnOnce(&str) -> Result<(), Box<dyn Error + Send + Sync>> + Send + 'static,
     ) -> Result<bool, ProfileError> {
         let Pinned { reference, digest } = Pinned::parse(&request.reference)?;
         let name = request.reference.clone();
-        let present = self.with_profiles(move |profiles| profiles.rename(&digest, &name));
+        let present = self.blocking(move |profiles| profiles.rename(&digest, &name));
         if present.await? {
             return Ok(true);
         }
-        let found = self.fetch_profile(&reference, &request).await?;
-        let (manifest, artifact, file) = found;
+        let (manifest, artifact, file) = artifact::fetch(registry, &reference, &request).await?;
         let text = artifact.text(&file)?;
         // Compiling a filter takes a while.
         let checked = tokio::task::spawn_blocking(move || check(&text).map(|()| text)).await;
@@ -266,43 +212,36 @@ impl ImageStore {
             file: artifact.file,
             text,
         };
-        self.with_profiles(move |profiles| profiles.add(profile))
-            .await?;
+        self.blocking(move |profiles| profiles.add(profile)).await?;
         Ok(false)
     }
 
     /// All profiles, in the order of their digests.
-    pub fn profiles(&self) -> Vec<Arc<Profile>> {
-        self.inner.profiles.known().values().cloned().collect()
+    pub(super) fn list(&self) -> Vec<Arc<Profile>> {
+        self.known().values().cloned().collect()
     }
 
-    /// The profile that a reference means, when it is here.
-    ///
-    /// # Errors
-    /// The text is no reference with a digest.
-    pub fn profile(&self, reference: &str) -> Result<Option<Arc<Profile>>, ProfileError> {
+    /// The profile that a reference with a digest means, when it is here.
+    pub(super) fn get(&self, reference: &str) -> Result<Option<Arc<Profile>>, ProfileError> {
         let pinned = Pinned::parse(reference)?;
-        Ok(self.inner.profiles.find(&pinned.digest))
+        Ok(meant(&self.known(), &pinned.digest).cloned())
     }
 
-    /// Removes a profile by its digest, or by the one in a reference that it was asked for by. One that is not here is
-    /// removed already.
-    ///
-    /// # Errors
-    /// The text is no digest, or the disk refuses.
-    pub async fn remove_profile(&self, digest: &str) -> Result<(), ProfileError> {
+    /// Removes a profile by its digest, or by the digest of a reference that it was asked for by. A profile that is
+    /// not here is removed already.
+    pub(super) async fn remove(self: &Arc<Self>, digest: &str) -> Result<(), ProfileError> {
         let digest: Digest = digest.parse()?;
         Ok(self
-            .with_profiles(move |profiles| profiles.remove(&digest))
+            .blocking(move |profiles| profiles.forget(&digest))
             .await?)
     }
 
-    async fn with_profiles<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Profiles) -> Result<T, StoreError> + Send + 'static,
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let store = self.clone();
-        let done = tokio::task::spawn_blocking(move || work(&store.inner.profiles)).await;
+        let profiles = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || work(&profiles)).await;
         done.unwrap_or(Err(StoreError::Interrupted))
     }
 }

@@ -1,7 +1,7 @@
 use super::artifact::{Artifact, SECCOMP};
 use super::*;
-use crate::ImageSettings;
 use crate::testing::{Answer, Request, Server};
+use crate::{ImageSettings, ImageStore};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::path::Path;

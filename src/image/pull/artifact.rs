@@ -1,13 +1,14 @@
 //! Artifacts: files as they are, each of which becomes one in the directory of the artifact.
 
+use super::error::PullError;
 use super::fetch::FetchError;
-use super::{Pull, PullError};
-use crate::Digest;
-use crate::digest::Hasher;
+use super::operation::Pull;
+use crate::digest::{Digest, Hasher};
+use crate::index::LayerKey;
 use crate::layer::{self, ChunkReader, Counter, Layer, LayerError};
 use crate::manifest::{ArtifactFile, Part};
 use crate::registry::Repository;
-use crate::store::{LayerKey, Slot, Staging, StoreError};
+use crate::store::{Slot, Staging, StoreError};
 use crate::unpack::{Standing, UnpackError, Unpacked};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -51,7 +52,7 @@ impl Pull<'_> {
             let failed = |e: FetchError| e.of_pull(self.reference.to_string(), file.part.digest);
             fetches.push(fetch.map(move |fetched| fetched.map_err(failed)).boxed());
         }
-        let parallel = self.store.inner.settings.max_parallel_layers;
+        let parallel = self.store.settings.max_parallel_layers;
         let fetched = stream::iter(fetches).buffer_unordered(parallel);
         let fetched = fetched.try_collect::<()>().await;
         drop(busy);
@@ -86,11 +87,7 @@ impl Pull<'_> {
         let store = |e: StoreError| FetchError::Store(Arc::new(e));
         let cloned = directory.try_clone();
         let directory = cloned.map_err(|e| store(StoreError::directory("stage an artifact")(e)))?;
-        let (part, name, limit) = (
-            file.part,
-            file.name.clone(),
-            self.store.inner.limits().bytes,
-        );
+        let (part, name, limit) = (file.part, file.name.clone(), self.store.limits().bytes);
         if part.size > limit {
             let error = LayerError::Unpack(UnpackError::TooLarge {
                 path: name.into(),

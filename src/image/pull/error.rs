@@ -1,10 +1,11 @@
 //! Why a pull failed, and what that means to the caller.
 
+use crate::digest::Digest;
 use crate::layer::LayerError;
 use crate::manifest::ManifestError;
+use crate::reference::ReferenceError;
 use crate::registry::{HostsError, RegistryError};
 use crate::store::StoreError;
-use crate::{Digest, ReferenceError};
 use std::sync::Arc;
 
 /// Why an image was not pulled. Cheap to clone: concurrent callers share one operation's error.
@@ -139,8 +140,7 @@ fn registry_kind(error: &RegistryError) -> PullErrorKind {
 
 pub(crate) fn manifest_kind(error: &ManifestError) -> PullErrorKind {
     match error {
-        ManifestError::Json { .. }
-        | ManifestError::Field { .. }
+        ManifestError::Document(_)
         | ManifestError::Size { .. }
         | ManifestError::LayerCount { .. } => PullErrorKind::Corrupt,
         ManifestError::TooManyLayers(_) => PullErrorKind::TooLarge,

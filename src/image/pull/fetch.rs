@@ -4,18 +4,20 @@
 //! the same registry. It ends when the last of them loses interest, and cleans up behind itself. What it
 //! made lives as long as a pull wants it, so that one that comes later finds it too.
 
+use super::error::PullError;
 use super::stack::Stack;
 use crate::credentials::Fingerprint;
+use crate::digest::Digest;
+use crate::index::LayerKey;
 use crate::layer::{self, Counter, Expected, LayerError};
 use crate::manifest::Part;
 use crate::registry::{RegistryError, Repository};
-use crate::store::{ImageStore, LayerKey, StagedLayer, Staging, StoreError};
-use crate::{Digest, PullError};
+use crate::store::{StagedLayer, Staging, Store, StoreError};
 use futures_util::future::{BoxFuture, FutureExt, Shared};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::mpsc;
 
 /// What makes two fetches one.
@@ -119,16 +121,16 @@ impl Wish {
 
 /// Fetches a layer, or waits for the fetch that is under way; `watch` is told what counts its bytes.
 pub(super) async fn fetch(
-    store: &ImageStore,
+    fetches: &Arc<Fetches>,
+    store: &Arc<Store>,
     key: FetchKey,
     wanted: Wanted,
     watch: impl FnOnce(&Counter, Wish),
 ) -> Fetched {
     let (fetch, _interest) = {
-        let fetches = &store.inner.fetches.0;
-        let mut fetches = fetches.lock().unwrap_or_else(PoisonError::into_inner);
-        fetches.retain(|_, state| state.is_alive());
-        let found = match fetches.get(&key) {
+        let mut states = fetches.lock();
+        states.retain(|_, state| state.is_alive());
+        let found = match states.get(&key) {
             Some(State::Done(layer)) => match layer.upgrade() {
                 Some(layer) => return Ok(layer),
                 None => None,
@@ -146,10 +148,11 @@ pub(super) async fn fetch(
                 let number = NEXT.fetch_add(1, Ordering::Relaxed);
                 let counter = Counter::default();
                 let counted = (wanted, Arc::clone(&counter));
-                let fetch = start(store.clone(), (number, key.clone()), counted, end);
+                let task = run(Arc::clone(store), counted, end);
+                let fetch = Arc::clone(fetches).start((number, key.clone()), task);
                 let weak = interest.downgrade();
                 let running = State::Running(number, fetch.clone(), weak, Arc::clone(&counter));
-                fetches.insert(key, running);
+                states.insert(key, running);
                 (fetch, interest, counter)
             }
         };
@@ -163,50 +166,54 @@ pub(super) async fn fetch(
     fetch.await
 }
 
-fn start(
-    store: ImageStore,
-    (number, key): (u64, FetchKey),
-    (wanted, counter): (Wanted, Counter),
-    mut end: mpsc::Receiver<Infallible>,
-) -> Fetch {
-    let task = tokio::spawn(async move {
-        let result = run(&store, &wanted, counter, &mut end).await;
-        let fetches = &store.inner.fetches.0;
-        let mut fetches = fetches.lock().unwrap_or_else(PoisonError::into_inner);
-        // Once nobody was interested the key may be another fetch's already.
-        if matches!(fetches.get(&key), Some(State::Running(own, ..)) if *own == number) {
-            // What is kept here must not keep the layer.
-            fetches.remove(&key);
-            if let Ok(layer) = &result {
-                fetches.insert(key, State::Done(Arc::downgrade(layer)));
+impl Fetches {
+    /// Runs a fetch as a task of its own, which enters its end here.
+    fn start(
+        self: Arc<Self>,
+        (number, key): (u64, FetchKey),
+        work: impl Future<Output = Fetched> + Send + 'static,
+    ) -> Fetch {
+        let task = tokio::spawn(async move {
+            let result = work.await;
+            let mut states = self.lock();
+            // Once nobody was interested the key may be another fetch's already.
+            if matches!(states.get(&key), Some(State::Running(own, ..)) if *own == number) {
+                // What is kept here must not keep the layer.
+                states.remove(&key);
+                if let Ok(layer) = &result {
+                    states.insert(key, State::Done(Arc::downgrade(layer)));
+                }
             }
-        }
-        drop(fetches);
-        result
-    });
-    let interrupted = || FetchError::Store(Arc::new(StoreError::Interrupted));
-    async move { task.await.unwrap_or_else(|_| Err(interrupted())) }
-        .boxed()
-        .shared()
+            drop(states);
+            result
+        });
+        let interrupted = || FetchError::Store(Arc::new(StoreError::Interrupted));
+        async move { task.await.unwrap_or_else(|_| Err(interrupted())) }
+            .boxed()
+            .shared()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<FetchKey, State>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 async fn run(
-    store: &ImageStore,
-    wanted: &Wanted,
-    counter: Counter,
-    end: &mut mpsc::Receiver<Infallible>,
+    store: Arc<Store>,
+    (wanted, counter): (Wanted, Counter),
+    mut end: mpsc::Receiver<Infallible>,
 ) -> Fetched {
     let part = wanted.part;
     let (sink, reader) = layer::channel(counter);
-    let (making, limits) = (store.clone(), store.inner.limits());
+    let limits = store.limits();
     let (stack, at, chain) = (Arc::clone(&wanted.stack), wanted.at, wanted.chain);
     let expected = Expected {
         blob: Some(part.digest),
         diff_id: Some(wanted.diff_id),
     };
     let unpacking = tokio::task::spawn_blocking(move || {
-        let staging = Staging::new(&making).map_err(|e| FetchError::Store(Arc::new(e)))?;
-        let below = || stack.below(at, &making);
+        let staging = Staging::new(&store).map_err(|e| FetchError::Store(Arc::new(e)))?;
+        let below = || stack.below(at, &store);
         match layer::unpack_verified(reader, &staging.diff, expected, limits, &below) {
             Ok(layer) => Ok(Arc::new(staging.done(layer, chain))),
             Err(LayerError::Unpack(e)) if e.needs_lower() => Err(FetchError::NeedsLower),

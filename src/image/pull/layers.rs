@@ -1,13 +1,15 @@
 //! The layers of one pull: in parallel, then those that depend on others.
 
+use super::error::PullError;
 use super::fetch::{FetchError, FetchKey, Wanted, fetch};
+use super::operation::Pull;
 use super::stack::Stack;
-use super::{Pull, PullError};
-use crate::Digest;
+use crate::digest::Digest;
 use crate::image::chain_ids;
+use crate::index::LayerKey;
 use crate::manifest::{Manifest, Part};
 use crate::registry::Repository;
-use crate::store::{LayerKey, Slot};
+use crate::store::Slot;
 use futures_util::stream::{self, StreamExt};
 use std::sync::Arc;
 
@@ -59,7 +61,7 @@ impl Pull<'_> {
             let got = self.layer(&wanted, Attempt::Alone).await;
             (wanted, got)
         });
-        let parallel = self.store.inner.settings.max_parallel_layers;
+        let parallel = self.store.settings.max_parallel_layers;
         let mut results = stream::iter(jobs).buffer_unordered(parallel);
         let mut waiting = Vec::new();
         while let Some((wanted, got)) = results.next().await {
@@ -109,7 +111,7 @@ impl Pull<'_> {
             self.progress.follow(wanted.at, counter);
             self.wishes().push(wish);
         };
-        match fetch(self.store, key, wanted.clone(), watch).await {
+        match fetch(self.fetches, self.store, key, wanted.clone(), watch).await {
             Ok(layer) if layer.key == alone || layer.key == above => {
                 wanted.stack.put(wanted.at, Slot::Staged(layer));
                 self.progress.whole(wanted.at);

@@ -2,7 +2,7 @@
 //!
 //! Bytes are counted where the decoder takes them, so what a slow disk holds up counts as not yet there.
 
-use crate::Digest;
+use crate::digest::Digest;
 use crate::layer::Counter;
 use crate::manifest::Part;
 use std::sync::atomic::Ordering;

@@ -1,7 +1,7 @@
 //! The layers of one pull, as far as they are there.
 
 use crate::overlay;
-use crate::store::{ImageStore, Slot};
+use crate::store::{Slot, Store};
 use std::fs::File;
 use std::sync::{Mutex, PoisonError};
 
@@ -28,7 +28,7 @@ impl Stack {
 
     /// The directories of the layers below the place `at`, the top one first; `None` as long as one is
     /// missing, or when one cannot be opened.
-    pub(super) fn below(&self, at: usize, store: &ImageStore) -> Option<Vec<File>> {
+    pub(super) fn below(&self, at: usize, store: &Store) -> Option<Vec<File>> {
         let slots: Vec<Slot> = self
             .lock()
             .iter()
@@ -38,7 +38,7 @@ impl Stack {
         let mut directories = Vec::new();
         for slot in slots.iter().rev() {
             let opened = match slot {
-                Slot::Present(hold) => overlay::open_layers(&store.inner.layers, hold.layers()),
+                Slot::Present(hold) => overlay::open_layers(&store.layers, hold.layers()),
                 Slot::Staged(layer) => layer.directory().map(|directory| vec![directory]),
             };
             match opened {

@@ -1,6 +1,7 @@
 use super::*;
+use crate::platform::Machine;
 use crate::testing::{Answer, MadeImage, Server, gzip, image, serve_images, small_image, tar};
-use crate::{Digest, ImageSettings};
+use crate::{Digest, ImageSettings, ImageStore};
 use std::path::Path;
 use std::time::Duration;
 

@@ -5,7 +5,7 @@
 //! `localhost` is no host, the default host is `docker.io`, a single component there lies in
 //! `library/`, and no tag means `latest`. Of a tag and a digest together only the digest counts.
 
-use super::Digest;
+use super::digest::Digest;
 use std::fmt;
 use std::str::FromStr;
 

@@ -1,7 +1,9 @@
 //! Basic and bearer authentication (distribution specification, "Token Authentication").
 
-use super::RegistryError;
-use super::client::{Ask, Client, sensitive};
+use super::ask::Ask;
+use super::challenge::{Challenge, error_detail};
+use super::client::{Client, sensitive};
+use super::error::RegistryError;
 use super::hosts::Scheme;
 use crate::credentials::Secret;
 use base64::Engine as _;
@@ -10,86 +12,12 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use reqwest::Url;
 use serde::Deserialize;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The lifetime of a token that does not tell its own (distribution specification).
 const TOKEN_LIFETIME: u64 = 60;
-/// How long before its end a token is no longer used, so that it does not expire under way.
-const TOKEN_MARGIN: Duration = Duration::from_secs(10);
-/// The most tokens kept.
-const TOKENS_MAX: usize = 256;
 /// The largest answer of a token service, in bytes.
 const TOKEN_ANSWER_MAX: usize = 1 << 20;
-/// The longest text of a registry repeated in an error, in characters.
-const DETAIL_MAX: usize = 200;
-
-/// One challenge of a `WWW-Authenticate` header.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Challenge {
-    /// In lower case.
-    scheme: String,
-    /// Names in lower case.
-    parameters: BTreeMap<String, String>,
-}
-
-/// What a token is good for: host, repository, and whose it is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct TokenKey {
-    authority: String,
-    repository: String,
-    fingerprint: Option<[u8; 32]>,
-}
-
-/// Tokens in use; never written anywhere.
-#[derive(Default)]
-pub(super) struct Tokens(Mutex<HashMap<TokenKey, (String, Instant)>>);
-
-impl std::fmt::Debug for Tokens {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Tokens(…)")
-    }
-}
-
-impl Tokens {
-    /// The `Authorization` to begin with: a token that is still good, or the caller's own.
-    pub(super) fn known(&self, ask: &Ask<'_>) -> Option<String> {
-        if let Some(Secret::Registry(token)) = ask.secret {
-            return Some(format!("Bearer {token}"));
-        }
-        let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens
-            .get(&key(ask))
-            .filter(|(_, end)| *end > Instant::now())
-            .map(|(header, _)| header.clone())
-    }
-
-    fn remember(&self, ask: &Ask<'_>, header: &str, lifetime: Duration) {
-        let now = Instant::now();
-        let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if tokens.len() >= TOKENS_MAX {
-            tokens.retain(|_, (_, end)| *end > now);
-        }
-        if tokens.len() < TOKENS_MAX {
-            tokens.insert(
-                key(ask),
-                (
-                    header.to_owned(),
-                    now + lifetime.saturating_sub(TOKEN_MARGIN),
-                ),
-            );
-        }
-    }
-}
-
-fn key(ask: &Ask<'_>) -> TokenKey {
-    TokenKey {
-        authority: ask.endpoint.authority.clone(),
-        repository: ask.repository.to_owned(),
-        fingerprint: ask.fingerprint,
-    }
-}
 
 /// What a token service answers. A lifetime that is no number of seconds does not cost the token.
 #[derive(Deserialize)]
@@ -264,89 +192,6 @@ fn encode_form(pairs: &[(&str, &str)]) -> String {
     };
     url.query_pairs_mut().extend_pairs(pairs);
     url.query().unwrap_or_default().to_owned()
-}
-
-/// The text in a registry's error answer, shortened and free of control characters.
-pub(super) fn error_detail(body: &[u8]) -> String {
-    #[derive(Deserialize)]
-    struct Errors {
-        errors: Vec<One>,
-    }
-    #[derive(Deserialize)]
-    struct One {
-        #[serde(default)]
-        code: String,
-        #[serde(default)]
-        message: String,
-    }
-    let Ok(Errors { errors }) = serde_json::from_str(&json_text(body)) else {
-        return String::new();
-    };
-    let Some(One { code, message }) = errors.into_iter().next() else {
-        return String::new();
-    };
-    let text = if message.is_empty() { code } else { message };
-    text.chars()
-        .filter(|c| !c.is_control())
-        .take(DETAIL_MAX)
-        .collect()
-}
-
-/// All challenges of an answer; what cannot be parsed is left out.
-pub(super) fn parse<'a>(headers: impl IntoIterator<Item = &'a HeaderValue>) -> Vec<Challenge> {
-    headers
-        .into_iter()
-        .filter_map(|header| header.to_str().ok())
-        .flat_map(parse_one)
-        .collect()
-}
-
-/// Parses one header, which may hold several challenges (RFC 9110, section 11.6.1).
-fn parse_one(text: &str) -> Vec<Challenge> {
-    let mut challenges: Vec<Challenge> = Vec::new();
-    let mut rest = text.trim_start();
-    while !rest.is_empty() {
-        let end = rest.find([' ', ',', '=']).unwrap_or(rest.len());
-        let (word, after) = rest.split_at(end);
-        let after = after.trim_start();
-        if let Some(value) = after.strip_prefix('=') {
-            let (value, remaining) = parse_value(value.trim_start());
-            if let Some(challenge) = challenges.last_mut() {
-                challenge
-                    .parameters
-                    .insert(word.to_ascii_lowercase(), value);
-            }
-            rest = remaining;
-        } else {
-            if !word.is_empty() {
-                challenges.push(Challenge {
-                    scheme: word.to_ascii_lowercase(),
-                    parameters: BTreeMap::new(),
-                });
-            }
-            rest = after;
-        }
-        rest = rest.trim_start_matches([',', ' ', '\t']);
-    }
-    challenges
-}
-
-/// A token or a quoted string, and what follows it.
-fn parse_value(text: &str) -> (String, &str) {
-    let Some(quoted) = text.strip_prefix('"') else {
-        let end = text.find([',', ' ']).unwrap_or(text.len());
-        return (text[..end].to_owned(), &text[end..]);
-    };
-    let mut value = String::new();
-    let mut characters = quoted.char_indices();
-    while let Some((at, c)) = characters.next() {
-        match c {
-            '"' => return (value, &quoted[at + 1..]),
-            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
-            c => value.push(c),
-        }
-    }
-    (value, "")
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::registry::challenge::parse;
 use proptest::prelude::*;
 
 fn challenges(text: &str) -> Vec<Challenge> {

@@ -3,10 +3,12 @@
 //! A range only saves bytes: a host that refuses one, or answers with another, is asked for the whole blob, of
 //! which the bytes that came before are then skipped.
 
-use super::client::{Ask, Client, decoder};
+use super::ask::Ask;
+use super::client::{Client, decoder};
 use super::coding::Decoder;
-use super::{RegistryError, Timers};
-use crate::Digest;
+use super::error::RegistryError;
+use super::timers::Timers;
+use crate::digest::Digest;
 use crate::layer::Chunk;
 use bytes::{Buf, Bytes};
 use http::header::CONTENT_RANGE;

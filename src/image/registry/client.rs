@@ -1,10 +1,12 @@
 //! HTTP: connections, retries, redirects, bounded answers.
 
-use super::auth::{self, Tokens};
+use super::ask::Ask;
+use super::challenge;
 use super::coding::Decoder;
+use super::error::RegistryError;
 use super::hosts::{self, Endpoint, Scheme, Tls, Verification};
-use super::{RegistryError, Timers};
-use crate::credentials::Secret;
+use super::timers::Timers;
+use super::tokens::Tokens;
 use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
@@ -27,71 +29,6 @@ const BACKOFF: Duration = Duration::from_millis(250);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 /// The most sets of TLS settings whose connections are kept.
 const CLIENTS_MAX: usize = 32;
-
-/// How often a host is tried before the next one, or the kubelet's next attempt, is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Patience {
-    /// Once: another host follows.
-    Short,
-    /// Several times: there is nobody else to ask.
-    Long,
-}
-
-impl Patience {
-    fn attempts(self, error: &RegistryError) -> u32 {
-        match (self, error) {
-            (Self::Short, _) => 1,
-            // A host that takes no connections rarely does so for a second only.
-            (Self::Long, RegistryError::Unreachable { source, .. }) if source.is_connect() => 3,
-            (Self::Long, _) => 5,
-        }
-    }
-}
-
-/// Whom to ask, and as whom.
-#[derive(Clone, Copy)]
-pub(super) struct Ask<'a> {
-    pub endpoint: &'a Endpoint,
-    /// The repository's path.
-    pub repository: &'a str,
-    /// The registry in the image's name, which a mirror is told.
-    pub registry: &'a str,
-    pub secret: Option<&'a Secret>,
-    pub fingerprint: Option<[u8; 32]>,
-    pub patience: Patience,
-    pub accept: &'static str,
-}
-
-impl Ask<'_> {
-    /// The URL of something in the repository, fit for error texts: it holds no secret.
-    pub(super) fn url(&self, path: &str) -> String {
-        let scheme = match self.endpoint.scheme {
-            Scheme::Https => "https",
-            Scheme::Http => "http",
-        };
-        let Endpoint {
-            authority,
-            path: prefix,
-            ..
-        } = self.endpoint;
-        format!("{scheme}://{authority}{prefix}/{}/{path}", self.repository)
-    }
-
-    /// The URL to ask, with the registry's name for a mirror (containerd's `ns` parameter).
-    fn full_url(&self, path: &str) -> Result<Url, RegistryError> {
-        let text = self.url(path);
-        let mut url = Url::parse(&text).map_err(|_| RegistryError::Answer {
-            url: text,
-            what: "its host makes no usable URL",
-        })?;
-        let is_hub =
-            self.registry == "docker.io" && self.endpoint.authority == "registry-1.docker.io";
-        if self.endpoint.authority != self.registry && !is_hub {
-            url.query_pairs_mut().append_pair("ns", self.registry);
-        }
-        Ok(url)
-    }
-}
 
 /// What a kept client is for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -177,7 +114,7 @@ impl Client {
                 }
             };
             match wait {
-                Some(wait) if attempt < ask.patience.attempts(&error) => {
+                Some(wait) if attempt < ask.attempts.most(&error) => {
                     tracing::debug!(
                         error = &error as &dyn std::error::Error,
                         attempt,
@@ -205,7 +142,7 @@ impl Client {
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
-        let challenges = auth::parse(response.headers().get_all(WWW_AUTHENTICATE));
+        let challenges = challenge::parse(response.headers().get_all(WWW_AUTHENTICATE));
         match self.answer(ask, &challenges, &ask.url(path)).await? {
             Some(header) => {
                 self.follow(ask, method, path, (offset, Some(&header)))
@@ -335,7 +272,7 @@ impl Client {
                 }
             }
         }
-        let detail = auth::error_detail(&body);
+        let detail = challenge::error_detail(&body);
         match status {
             StatusCode::NOT_FOUND => RegistryError::NotFound { url, detail },
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {

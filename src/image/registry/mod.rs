@@ -4,11 +4,16 @@
 //! does; nothing is pushed. Credentials leave only towards the hosts that the administrator
 //! configured for the registry and the token service these name, never along a redirect.
 
+mod ask;
 mod auth;
 mod blob;
+mod challenge;
 mod client;
 mod coding;
+mod error;
 pub(super) mod hosts;
+mod timers;
+mod tokens;
 
 #[cfg(test)]
 mod distribution_tests;
@@ -17,17 +22,20 @@ mod quirks_tests;
 #[cfg(test)]
 mod tests;
 
-use super::credentials::is_same_host;
+use super::credentials::{Credentials, is_same_host};
+use super::digest::Digest;
 use super::layer::Chunk;
-use super::{Credentials, Digest, Reference, Target};
+use super::reference::{Reference, Target};
+use ask::{Ask, Attempts};
 use bytes::Bytes;
-use client::{Ask, Client};
+use client::Client;
+pub use error::RegistryError;
 use hosts::Endpoint;
 pub use hosts::HostsError;
 use http::Method;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+pub(super) use timers::Timers;
 
 /// The largest manifest, index or configuration accepted, in bytes; registries refuse larger
 /// manifests too (distribution specification, "Pushing Manifests").
@@ -38,216 +46,6 @@ const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, \
      application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, */*;q=0.1";
-
-/// Why something could not be had from a registry.
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
-    /// The configuration of the hosts cannot be used.
-    #[error("cannot use the configured hosts of registry {host}")]
-    Hosts {
-        /// The registry.
-        host: String,
-        /// What is wrong.
-        #[source]
-        source: HostsError,
-    },
-    /// The HTTP client could not be made, mostly for an unusable certificate.
-    #[error("cannot prepare the connection to {url}: check the certificates of its hosts.toml")]
-    Client {
-        /// What was to be fetched.
-        url: String,
-        /// What is wrong.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// No connection, or it broke too often.
-    #[error("cannot reach {url}: check the name, the network and the proxy settings")]
-    Unreachable {
-        /// What was to be fetched.
-        url: String,
-        /// What the connection said last.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// The host takes connections and sends nothing.
-    #[error("{url} sent nothing for {} seconds (image.stall_timeout)", period.as_secs())]
-    Stalled {
-        /// What was to be fetched.
-        url: String,
-        /// In this time.
-        period: Duration,
-    },
-    /// The host sends, and so little that the download would never end.
-    #[error(
-        "{url} sent less than {rate} bytes per second for {} seconds: if it is no faster, lower \
-         image.min_download_rate",
-        period.as_secs()
-    )]
-    TooSlow {
-        /// What was to be fetched.
-        url: String,
-        /// The least a useful download brings, in bytes per second.
-        rate: u64,
-        /// Measured over this time.
-        period: Duration,
-    },
-    /// The host answered with an error that trying again did not cure.
-    #[error("{url} answered {status}{}", told(detail))]
-    Status {
-        /// What was to be fetched.
-        url: String,
-        /// The answer.
-        status: http::StatusCode,
-        /// What the registry said, shortened.
-        detail: String,
-    },
-    /// There is no such repository, tag or blob.
-    #[error("{url} does not exist{}", told(detail))]
-    NotFound {
-        /// What was to be fetched.
-        url: String,
-        /// What the registry said, shortened.
-        detail: String,
-    },
-    /// The registry wants other credentials.
-    #[error(
-        "{url} refused access{}: check the credentials and that the repository exists",
-        told(detail)
-    )]
-    Unauthorized {
-        /// What was to be fetched.
-        url: String,
-        /// What the registry said, shortened.
-        detail: String,
-    },
-    /// A token, the caller's or one that the token service gave, cannot be sent.
-    #[error(
-        "the registry token for {url} holds a line break or another control character: correct the credentials"
-    )]
-    Token {
-        /// What was to be fetched.
-        url: String,
-    },
-    /// The answer is not what the specification says.
-    #[error("{url} sent an unusable answer: {what}")]
-    Answer {
-        /// What was fetched.
-        url: String,
-        /// What is wrong with it.
-        what: &'static str,
-    },
-    /// The content came compressed in a way that nobody asked for and that is not known.
-    #[error(
-        "{url} sent its content in the unknown coding {coding:?}: let the registry, or the proxy before it, send \
-         content as it is"
-    )]
-    UnknownCoding {
-        /// What was fetched.
-        url: String,
-        /// The coding that the answer names.
-        coding: String,
-    },
-    /// The content is not in the coding that the answer names.
-    #[error("{url} sent content that its Content-Encoding does not describe")]
-    Coding {
-        /// What was fetched.
-        url: String,
-        /// What is wrong with it.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The content is not the one that was asked for.
-    #[error("{url} sent content with digest {found} instead of {expected}")]
-    Mismatch {
-        /// What was fetched.
-        url: String,
-        /// The digest asked for.
-        expected: Box<Digest>,
-        /// The digest of what came.
-        found: Box<Digest>,
-    },
-    /// The content has another length than the manifest says.
-    #[error("{url} has {found} bytes, {} than the manifest says ({expected})", if found < expected { "shorter" } else { "longer" })]
-    Length {
-        /// What was fetched.
-        url: String,
-        /// The manifest's length, in bytes.
-        expected: u64,
-        /// The length that the host announced, or that came before the end.
-        found: u64,
-    },
-    /// The content goes on after the last byte that the manifest announces.
-    #[error("{url} is longer than the manifest says ({expected} bytes)")]
-    TooLong {
-        /// What was fetched.
-        url: String,
-        /// The manifest's length, in bytes.
-        expected: u64,
-    },
-    /// A document is larger than allowed.
-    #[error("{url} is larger than {limit} bytes")]
-    TooLarge {
-        /// What was fetched.
-        url: String,
-        /// The limit, in bytes.
-        limit: u64,
-    },
-    /// Somebody else ended the download: the layer's extraction or another layer's failure.
-    #[error("the download of {url} was given up")]
-    GivenUp {
-        /// What was being fetched.
-        url: String,
-    },
-    /// Several hosts were asked and none helped.
-    #[error("no host of the registry helped (asked before: {})", asked.join(", "))]
-    AllHosts {
-        /// Those asked before the last one, with what they answered.
-        asked: Vec<String>,
-        /// The last one's answer, which is the registry's own unless configured otherwise.
-        #[source]
-        last: Box<RegistryError>,
-    },
-}
-
-fn told(detail: &str) -> String {
-    if detail.is_empty() {
-        String::new()
-    } else {
-        format!(" ({detail})")
-    }
-}
-
-impl RegistryError {
-    /// Whether a host answered without what was asked for, so that another request may fare better.
-    fn is_refusal(&self) -> bool {
-        matches!(
-            self,
-            Self::Status { .. }
-                | Self::NotFound { .. }
-                | Self::Unauthorized { .. }
-                | Self::Answer { .. }
-        )
-    }
-
-    /// The error that decides: the last host's, where several were asked.
-    pub fn decisive(&self) -> &Self {
-        match self {
-            Self::AllHosts { last, .. } => last.decisive(),
-            other => other,
-        }
-    }
-}
-
-/// How long a host may keep us waiting.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Timers {
-    /// A connection that brings nothing for so long is broken off.
-    pub stall: Duration,
-    /// A download that brings less, in bytes per second, is broken off; 0 lets it be as slow as it likes.
-    pub rate: u64,
-    /// The time over which the rate is measured.
-    pub window: Duration,
-}
 
 /// A document from a registry, verified where a digest was asked for.
 #[derive(Debug, Clone)]
@@ -325,7 +123,7 @@ impl Repository {
         let path = format!("manifests/{}", target.as_path());
         for endpoint in self.endpoints_for(target) {
             let ask = Ask {
-                patience: client::Patience::Short,
+                attempts: Attempts::Once,
                 ..self.ask(endpoint)
             };
             match self.client.send(&ask, Method::HEAD, &path, 0).await {
@@ -443,10 +241,10 @@ impl Repository {
             registry: self.reference.host(),
             secret,
             fingerprint: credentials.map(Credentials::fingerprint),
-            patience: if others {
-                client::Patience::Short
+            attempts: if others {
+                Attempts::Once
             } else {
-                client::Patience::Long
+                Attempts::Several
             },
             accept: ACCEPT,
         }
@@ -535,6 +333,6 @@ pub(super) fn fuzz_coding(coding: &str, bytes: &[u8]) {
 
 #[cfg(feature = "fuzz")]
 pub(super) fn fuzz_challenges(text: &str) {
-    let _ = auth::parse(http::HeaderValue::from_str(text).iter());
-    let _ = auth::error_detail(text.as_bytes());
+    let _ = challenge::parse(http::HeaderValue::from_str(text).iter());
+    let _ = challenge::error_detail(text.as_bytes());
 }

@@ -7,6 +7,7 @@ use holdfast_kernel::error_chain;
 use std::error::Error as _;
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// A store that reaches the registry `registry.test` by the given hosts.toml.
 pub(super) struct Client {

@@ -1,7 +1,9 @@
 //! Deletion of what nobody uses, and of what an interrupted process left.
 
-use super::{Inner, StoreError};
-use crate::LayerName;
+use super::error::StoreError;
+use super::root::Store;
+use crate::digest::Digest;
+use crate::image::LayerName;
 use holdfast_disk::{Dir, DirError, EntryKind, FileName};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -23,7 +25,7 @@ pub(super) fn present_layers(layers: &Dir) -> Result<BTreeSet<LayerName>, DirErr
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 
 /// Tries to delete until nothing is left to be deleted; between two attempts it keeps nobody's store open.
-fn clean_until_done(weak: &Weak<Inner>, store: Arc<Inner>) {
+fn clean_until_done(weak: &Weak<Store>, store: Arc<Store>) {
     drop(store);
     let mut pause = PAUSES.0;
     loop {
@@ -38,7 +40,7 @@ fn clean_until_done(weak: &Weak<Inner>, store: Arc<Inner>) {
     }
 }
 
-impl Inner {
+impl Store {
     /// Moves into the trash what no index knows, and empties the trash in the background.
     ///
     /// Moving is quick whatever is moved, so that a start does not wait for deletions.
@@ -86,6 +88,28 @@ impl Inner {
         }
     }
 
+    /// Allows deletions, and deletes in the background what no image and no hold uses.
+    pub(crate) fn collect(self: &Arc<Self>) {
+        self.collecting.store(true, Ordering::Release);
+        self.collect_in_background();
+    }
+
+    /// Removes an image with all its names, given any of them. Blocks.
+    pub(crate) fn remove(self: &Arc<Self>, any: &str) -> Result<(), StoreError> {
+        {
+            let _writing = self.lock_writing();
+            let snapshot = self.snapshot.load_full();
+            let Some(image) = snapshot.resolve(any) else {
+                return Ok(());
+            };
+            let mut index = snapshot.index.clone();
+            index.forget(&image.id);
+            self.publish(index)?;
+        }
+        self.collect_in_background();
+        Ok(())
+    }
+
     /// Deletes the layers and documents nobody uses.
     pub(super) fn collect_now(&self) -> Result<(), StoreError> {
         {
@@ -124,11 +148,7 @@ impl Inner {
     fn remove_unused_documents(&self) -> Result<(), StoreError> {
         let removing = StoreError::directory("delete an unused document");
         let snapshot = self.snapshot();
-        let used: BTreeSet<String> = snapshot
-            .documents()
-            .iter()
-            .map(crate::Digest::hex)
-            .collect();
+        let used: BTreeSet<String> = snapshot.documents().iter().map(Digest::hex).collect();
         for entry in self.blobs.entries().map_err(&removing)? {
             if entry.name.as_str().is_none_or(|name| !used.contains(name)) {
                 self.blobs.remove_tree(&entry.name).map_err(&removing)?;

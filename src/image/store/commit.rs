@@ -1,9 +1,14 @@
 //! The one transaction: an image and the layers it needs.
 
-use super::{ImageHold, Inner, StagedLayer, StoreError};
+use super::error::StoreError;
+use super::hold::ImageHold;
+use super::root::Store;
+use super::staged::StagedLayer;
+use crate::digest::Digest;
+use crate::image::{Image, ImageId, LayerName};
 use crate::index::{ImageRecord, Index, LayerRecord, document_name};
-use crate::{Digest, Reference, overlay};
-use crate::{Image, ImageId, LayerName};
+use crate::overlay;
+use crate::reference::Reference;
 use bytes::Bytes;
 use holdfast_disk::{Durability, FileName};
 use std::sync::Arc;
@@ -30,7 +35,7 @@ pub(crate) struct Candidate {
     pub layers: Vec<Slot>,
 }
 
-impl Inner {
+impl Store {
     /// Gives an image that is in the store further names.
     pub(crate) fn add_names(
         &self,

@@ -1,79 +1,15 @@
-//! Layers in use.
+//! A hold on layers: they are not deleted before it is dropped.
 
-use super::{Inner, StoreError};
-use crate::LayerName;
-use std::collections::{BTreeSet, HashMap};
+use super::error::StoreError;
+use super::holds::Holds;
+use super::root::Store;
+use crate::image::LayerName;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
-
-/// Which layers exist, and how many hold each.
-///
-/// A layer leaves `live` the moment its deletion is decided, under the same lock that counts holds:
-/// nobody can hold what is being deleted.
-#[derive(Debug)]
-pub(super) struct Holds {
-    live: BTreeSet<LayerName>,
-    counts: HashMap<LayerName, usize>,
-}
-
-impl Holds {
-    pub(super) fn new(live: impl Iterator<Item = LayerName>) -> Self {
-        Self {
-            live: live.collect(),
-            counts: HashMap::new(),
-        }
-    }
-
-    /// A layer was committed.
-    pub(super) fn add(&mut self, layer: LayerName) {
-        self.live.insert(layer);
-    }
-
-    /// Takes the layers nobody holds and `referenced` does not name out of use, for deletion.
-    pub(super) fn retire(&mut self, referenced: &BTreeSet<&LayerName>) -> Vec<LayerName> {
-        let unused =
-            |layer: &&LayerName| !referenced.contains(*layer) && !self.counts.contains_key(*layer);
-        let retired: Vec<LayerName> = self.live.iter().filter(unused).cloned().collect();
-        for layer in &retired {
-            self.live.remove(layer);
-        }
-        retired
-    }
-
-    /// Takes torn layers out of use, whoever holds them.
-    pub(super) fn condemn(&mut self, torn: &BTreeSet<LayerName>) {
-        self.live.retain(|layer| !torn.contains(layer));
-    }
-
-    fn take(&mut self, layers: &[LayerName]) -> Result<(), StoreError> {
-        if let Some(gone) = layers.iter().find(|layer| !self.live.contains(*layer)) {
-            return Err(StoreError::LayerGone(gone.clone()));
-        }
-        for layer in layers {
-            *self.counts.entry(layer.clone()).or_default() += 1;
-        }
-        Ok(())
-    }
-
-    /// Whether somebody let go of a layer for the last time.
-    fn give_back(&mut self, layers: &[LayerName]) -> bool {
-        let mut last = false;
-        for layer in layers {
-            if let Some(count) = self.counts.get_mut(layer) {
-                *count -= 1;
-                if *count == 0 {
-                    self.counts.remove(layer);
-                    last = true;
-                }
-            }
-        }
-        last
-    }
-}
 
 /// Keeps layers from being deleted; drop it when the last mount of them is gone.
 #[derive(Debug)]
 pub struct ImageHold {
-    store: Weak<Inner>,
+    store: Weak<Store>,
     layers: Vec<LayerName>,
 }
 
@@ -101,7 +37,7 @@ impl Drop for ImageHold {
     }
 }
 
-impl Inner {
+impl Store {
     /// Holds layers, all or none.
     pub(crate) fn hold(self: &Arc<Self>, layers: &[LayerName]) -> Result<ImageHold, StoreError> {
         self.lock_holds().take(layers)?;

@@ -1,7 +1,10 @@
 //! Layers that are unpacked and verified, and in no image yet.
 
-use super::{ImageHold, ImageStore, Inner, StoreError};
-use crate::Digest;
+use super::error::StoreError;
+use super::hold::ImageHold;
+use super::root::Store;
+use crate::digest::Digest;
+use crate::index::LayerKey;
 use crate::layer::Layer;
 use crate::overlay::DIFF;
 use crate::unpack::Standing;
@@ -11,19 +14,10 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
-/// What tells an unpacked layer from all others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct LayerKey {
-    /// The digest of its tar stream.
-    pub diff_id: Digest,
-    /// The chain that it depends on, itself included; none for a layer that stands alone.
-    pub chain: Option<Digest>,
-}
-
 /// The directory of a layer that is being unpacked: `<staging>/<n>/diff`. Dropped, it is deleted.
 #[derive(Debug)]
 pub(crate) struct Staging {
-    store: Arc<Inner>,
+    store: Arc<Store>,
     name: FileName,
     /// Where the layer's content goes.
     pub diff: Dir,
@@ -45,17 +39,17 @@ pub(crate) struct StagedLayer {
 
 impl Staging {
     /// Makes one in `store`.
-    pub(crate) fn new(store: &ImageStore) -> Result<Self, StoreError> {
-        let (name, outer) = store.inner.new_staging()?;
+    pub(crate) fn new(store: &Arc<Store>) -> Result<Self, StoreError> {
+        let (name, outer) = store.new_staging()?;
         let making = StoreError::directory("stage a layer");
         let diff = outer.create_new_subdir(&FileName::new(DIFF)?, 0o755);
         let diff = diff.map_err(|error| {
             // Empty, and nobody's: what cannot be deleted now is swept at the next start.
-            let _ = store.inner.staging.remove_tree(&name);
+            let _ = store.staging.remove_tree(&name);
             making(error)
         })?;
         Ok(Self {
-            store: Arc::clone(&store.inner),
+            store: Arc::clone(store),
             name,
             diff,
         })
@@ -69,7 +63,7 @@ impl Staging {
                 chain: (layer.usage.standing == Standing::OnLower).then_some(chain),
             },
             layer,
-            fingerprint: super::verify::fingerprint(&self.diff),
+            fingerprint: fingerprint(&self.diff),
             name: self.name.clone(),
             kept: OnceLock::new(),
             staging: self,
@@ -106,7 +100,7 @@ impl StagedLayer {
     }
 }
 
-impl Inner {
+impl Store {
     /// Makes a staging directory.
     pub(crate) fn new_staging(&self) -> Result<(FileName, Dir), StoreError> {
         let number = self.sequence.fetch_add(1, Ordering::Relaxed);
@@ -115,4 +109,16 @@ impl Inner {
         let dir = dir.map_err(StoreError::directory("make a staging directory"))?;
         Ok((name, dir))
     }
+}
+
+/// The fingerprint of an unpacked layer that is to be committed. Blocks.
+fn fingerprint(diff: &Dir) -> Option<TreeFingerprint> {
+    diff.fingerprint()
+        .inspect_err(|error| {
+            tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "a layer is kept without what it could be verified by"
+            );
+        })
+        .ok()
 }

@@ -1,9 +1,13 @@
 use super::*;
 use crate::testing::tar;
+use crate::{Image, ImageStore, ImportError};
+use holdfast_disk::DirError;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Cursor;
-use std::time::Instant;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 struct Fixture {
     dir: tempfile::TempDir,
@@ -101,7 +105,7 @@ async fn held_layers_survive_their_image() {
     let hold = fixture.store().hold(&image).unwrap();
     let second = fixture.store().hold_layers(&image.layers).unwrap();
     fixture.store().remove("app").await.unwrap();
-    fixture.store().inner.collect_now().unwrap();
+    fixture.store().store.collect_now().unwrap();
     assert_eq!(
         fixture
             .store()
@@ -111,7 +115,7 @@ async fn held_layers_survive_their_image() {
         b"root"
     );
     drop(second);
-    fixture.store().inner.collect_now().unwrap();
+    fixture.store().store.collect_now().unwrap();
     assert_eq!(fixture.names_in("layers").len(), 1);
     let again = fixture
         .add("app", &[("etc/", ""), ("etc/passwd", "root")])

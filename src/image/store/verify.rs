@@ -11,35 +11,16 @@
 //! A commit ends with syncfs(2), so this is for disks that lie and for what a repair of the file system took.
 //! What is compared are names, kinds and sizes; content is not read.
 
-use super::{ImageStore, Inner, LayerKey, StoreError};
-use crate::ImageId;
-use crate::LayerName;
+use super::error::StoreError;
+use super::hold::ImageHold;
+use super::root::Store;
+use super::verified::{FILE, RECORD};
+use crate::image::{ImageId, LayerName};
+use crate::index::LayerKey;
 use crate::overlay::DIFF;
-use holdfast_disk::{Dir, DirError, Durability, FileName, Record, RecordError, TreeFingerprint};
-use holdfast_kernel::sys::proc;
-use serde::{Deserialize, Serialize};
+use holdfast_disk::{DirError, Durability, FileName};
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// What was verified, on disk. Torn, nothing was.
-const RECORD: Record<Boot> = Record::new(1, 16 << 20);
-/// Its file.
-const FILE: &str = "verified.json";
-
-/// The layers that were verified in one boot.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Boot {
-    id: String,
-    layers: BTreeSet<LayerName>,
-}
-
-/// The layers that need not be looked at any more.
-#[derive(Debug)]
-pub(super) struct Verified {
-    boot: Mutex<Boot>,
-    /// Held while somebody looks, so that many pods that start at once do not all look at the same layer.
-    looking: tokio::sync::Mutex<()>,
-}
+use std::sync::Arc;
 
 /// What became of a look at a layer.
 enum Look {
@@ -47,41 +28,7 @@ enum Look {
     Torn(String),
 }
 
-impl Verified {
-    /// What an earlier daemon of this boot has verified; nothing in another boot.
-    pub(super) fn open(root: &Dir) -> Result<Self, StoreError> {
-        let id = proc::boot_id().unwrap_or_default();
-        let found = match RECORD.load(root, &FileName::new(FILE)?) {
-            Ok(found) => found.unwrap_or_default(),
-            Err(RecordError::Damaged { .. } | RecordError::UnknownVersion { .. }) => {
-                Boot::default()
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let layers = if found.id == id && !id.is_empty() {
-            found.layers
-        } else {
-            BTreeSet::new()
-        };
-        Ok(Self {
-            boot: Mutex::new(Boot { id, layers }),
-            looking: tokio::sync::Mutex::default(),
-        })
-    }
-
-    fn boot(&self) -> MutexGuard<'_, Boot> {
-        self.boot.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Those that have to be looked at.
-    fn unknown(&self, layers: &[LayerName]) -> Vec<LayerName> {
-        let boot = self.boot();
-        let unknown = layers.iter().filter(|layer| !boot.layers.contains(*layer));
-        unknown.cloned().collect()
-    }
-}
-
-impl Inner {
+impl Store {
     /// These layers are what they should be: they were compared, or have just been made. A daemon that does
     /// not find it written looks again.
     pub(super) fn verified(&self, layers: &[LayerName]) {
@@ -187,34 +134,22 @@ fn looking(error: DirError) -> StoreError {
     StoreError::directory("verify a layer")(error)
 }
 
-/// The fingerprint of an unpacked layer that is to be committed. Blocks.
-pub(super) fn fingerprint(diff: &Dir) -> Option<TreeFingerprint> {
-    diff.fingerprint()
-        .inspect_err(|error| {
-            tracing::warn!(
-                error = error as &dyn std::error::Error,
-                "a layer is kept without what it could be verified by"
-            );
-        })
-        .ok()
-}
-
-impl ImageStore {
+impl Store {
     /// Whether layers are what was committed, which is looked at once a boot. Those that are not are forgotten
     /// with their images, as if they had never been pulled.
     ///
     /// # Errors
     /// [`StoreError`] when the disk fails otherwise.
-    pub async fn sound(&self, layers: &[LayerName]) -> Result<bool, StoreError> {
-        if self.inner.verified.unknown(layers).is_empty() {
+    pub(crate) async fn sound(self: &Arc<Self>, layers: &[LayerName]) -> Result<bool, StoreError> {
+        if self.verified.unknown(layers).is_empty() {
             return Ok(true);
         }
-        let _one = self.inner.verified.looking.lock().await;
-        let (store, layers) = (self.clone(), layers.to_vec());
+        let _one = self.verified.looking.lock().await;
+        let (store, layers) = (Arc::clone(self), layers.to_vec());
         let looked = tokio::task::spawn_blocking(move || {
-            let sound = store.inner.verify(&layers)?;
+            let sound = store.verify(&layers)?;
             if !sound {
-                store.inner.empty_trash_in_background();
+                store.empty_trash_in_background();
             }
             Ok(sound)
         });
@@ -222,14 +157,14 @@ impl ImageStore {
     }
 
     /// Finds and holds an unpacked layer that is what was committed.
-    pub(crate) async fn hold_layer(&self, key: &LayerKey) -> Option<super::ImageHold> {
-        let layer = self.inner.snapshot().layer(key)?.clone();
+    pub(crate) async fn hold_layer(self: &Arc<Self>, key: &LayerKey) -> Option<ImageHold> {
+        let layer = self.snapshot().layer(key)?.clone();
         match self.sound(std::slice::from_ref(&layer)).await {
             Ok(true) => {}
             // It is fetched anew; whatever fails then is told.
             Ok(false) | Err(_) => return None,
         }
         // One that is being deleted is as good as absent.
-        self.inner.hold(std::slice::from_ref(&layer)).ok()
+        self.hold(std::slice::from_ref(&layer)).ok()
     }
 }

@@ -4,9 +4,9 @@
 //! newlines, which values of extended attributes may hold; it fills the holes of sparse files; it takes the
 //! size of a directory or a link for content; and it keeps headers of any size in memory.
 
+use super::error::UnpackError;
+use super::path::to_path;
 use super::pax::Records;
-use super::sparse::Sparse;
-use super::{UnpackError, to_path};
 use std::io::{self, Read};
 use tar::{EntryType, Header};
 
@@ -14,7 +14,7 @@ use tar::{EntryType, Header};
 pub(super) const BLOCK: usize = 512;
 /// The most bytes of long names, PAX records and sparse maps before one entry, which are kept in memory.
 /// Attributes are at most 64 KiB each on Linux, names 4 KiB; Go takes as much of each kind.
-const HEADERS_MAX: u64 = 1 << 20;
+pub(super) const HEADERS_MAX: u64 = 1 << 20;
 /// The most bytes of a sum of a header that has one: eight digits in octal, with blanks.
 const CHECKSUM: std::ops::Range<usize> = 148..156;
 
@@ -28,24 +28,9 @@ pub(super) struct Archive<R> {
     /// What follows the content up to the next block, in bytes.
     padding: u64,
     /// What the headers of one member may still take, in bytes.
-    allowance: u64,
+    pub(super) allowance: u64,
     /// The name of the present member, for messages.
-    last: Vec<u8>,
-}
-
-/// An entry, with what the headers before it say of it.
-pub(super) struct Member {
-    pub header: Header,
-    pub kind: EntryType,
-    /// As the archive has it.
-    pub name: Vec<u8>,
-    /// The target of a link; empty for other kinds.
-    pub link: Vec<u8>,
-    pub records: Records,
-    /// Its content in the archive, in bytes: without the holes of a sparse file.
-    pub stored: u64,
-    /// Where the content of a file with holes belongs.
-    pub sparse: Option<Sparse>,
+    pub(super) last: Vec<u8>,
 }
 
 impl<R: Read> Archive<R> {
@@ -60,86 +45,8 @@ impl<R: Read> Archive<R> {
         }
     }
 
-    /// Skips the rest of the present member and reads the headers of the next; `None` at the end of the
-    /// archive. What follows the end is left unread.
-    pub(super) fn next(&mut self) -> Result<Option<Member>, UnpackError> {
-        self.allowance = HEADERS_MAX;
-        let mut records = Records::default();
-        let (mut long_name, mut long_link) = (None, None);
-        let mut described = false;
-        loop {
-            self.skip()?;
-            let Some(header) = self.header()? else {
-                if described {
-                    return Err(self.malformed("it ends after headers that describe an entry"));
-                }
-                return Ok(None);
-            };
-            described = true;
-            // Of several headers of one kind the last counts.
-            match header.entry_type() {
-                EntryType::XHeader => records = self.records(&header)?,
-                EntryType::GNULongName => long_name = Some(self.long(&header)?),
-                EntryType::GNULongLink => long_link = Some(self.long(&header)?),
-                EntryType::XGlobalHeader => {
-                    // Other readers of layers pass it over too: git's comment is all that is seen there.
-                    self.stored(&header, None)?;
-                    described = false;
-                }
-                _ => return self.member(header, records, long_name, long_link).map(Some),
-            }
-        }
-    }
-
-    fn member(
-        &mut self,
-        header: Header,
-        records: Records,
-        long_name: Option<Vec<u8>>,
-        long_link: Option<Vec<u8>>,
-    ) -> Result<Member, UnpackError> {
-        let named = |long: Option<Vec<u8>>, key, short: Option<Vec<u8>>| {
-            long.or_else(|| records.get(key).map(<[u8]>::to_vec))
-                .or(short)
-                .unwrap_or_default()
-        };
-        let mut name = named(long_name, b"path", Some(header.path_bytes().into_owned()));
-        let link = named(
-            long_link,
-            b"linkpath",
-            header.link_name_bytes().map(|link| link.into_owned()),
-        );
-        let mut kind = header.entry_type();
-        // Archives from before there was a kind for directories have a slash.
-        if header.as_old().linkflag == [0] && name.ends_with(b"/") {
-            kind = EntryType::Directory;
-        }
-        self.last.clone_from(&name);
-        let stored = self.stored(&header, records.get(b"size"))?;
-        let sparse = match kind {
-            EntryType::GNUSparse => Some(Sparse::of_header(&header, self)?),
-            EntryType::Regular | EntryType::Continuous => Sparse::of_records(&records, self)?,
-            _ => None,
-        };
-        if sparse.is_some()
-            && let Some(real) = records.get(b"GNU.sparse.name")
-        {
-            name = real.to_vec();
-            self.last.clone_from(&name);
-        }
-        Ok(Member {
-            header,
-            kind,
-            name,
-            link,
-            records,
-            stored,
-            sparse,
-        })
-    }
-
     /// Reads the next header, `None` at the end of the archive: the end of the stream, or two blocks of zeros.
-    fn header(&mut self) -> Result<Option<Header>, UnpackError> {
+    pub(super) fn header(&mut self) -> Result<Option<Header>, UnpackError> {
         let mut block = [0; BLOCK];
         if !self.block(&mut block)? {
             return Ok(None);
@@ -203,7 +110,11 @@ impl<R: Read> Archive<R> {
     }
 
     /// How much content follows a header; it becomes what is to be read.
-    fn stored(&mut self, header: &Header, record: Option<&[u8]>) -> Result<u64, UnpackError> {
+    pub(super) fn stored(
+        &mut self,
+        header: &Header,
+        record: Option<&[u8]>,
+    ) -> Result<u64, UnpackError> {
         let size = match record {
             Some(text) => std::str::from_utf8(text).ok().and_then(|t| t.parse().ok()),
             None => number(&header.as_old().size),
@@ -232,18 +143,21 @@ impl<R: Read> Archive<R> {
         Ok(bytes)
     }
 
-    fn records(&mut self, header: &Header) -> Result<Records, UnpackError> {
+    /// Reads the PAX records that a header announces.
+    pub(super) fn records(&mut self, header: &Header) -> Result<Records, UnpackError> {
         let bytes = self.whole(header)?;
         Records::parse(&bytes).ok_or_else(|| self.malformed("a PAX record is unusable"))
     }
 
-    fn long(&mut self, header: &Header) -> Result<Vec<u8>, UnpackError> {
+    /// Reads the long name that a header announces.
+    pub(super) fn long(&mut self, header: &Header) -> Result<Vec<u8>, UnpackError> {
         let mut name = self.whole(header)?;
         name.truncate(name.iter().position(|b| *b == 0).unwrap_or(name.len()));
         Ok(name)
     }
 
-    fn skip(&mut self) -> Result<(), UnpackError> {
+    /// Skips the rest of the present member.
+    pub(super) fn skip(&mut self) -> Result<(), UnpackError> {
         io::copy(&mut *self, &mut io::sink()).map_err(UnpackError::Read)?;
         // The last member's padding may be missing.
         let padding = std::mem::take(&mut self.padding);
@@ -311,4 +225,16 @@ pub(super) fn number(field: &[u8]) -> Option<i64> {
         (-(1 << 64)..1 << 64).contains(&next).then_some(next)
     });
     sum?.try_into().ok()
+}
+
+/// Reads until the buffer is full or the content ends.
+pub(super) fn fill(from: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match from.read(&mut buffer[length..])? {
+            0 => break,
+            read => length += read,
+        }
+    }
+    Ok(length)
 }

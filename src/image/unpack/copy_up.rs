@@ -1,7 +1,9 @@
 //! Brings a file of a lower layer into this one, so that it can be linked.
 
+use super::error::UnpackError;
+use super::extraction::Extraction;
+use super::path::Path;
 use super::root::Place;
-use super::{Extraction, Path, UnpackError};
 use crate::overlay::{self, Found};
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;

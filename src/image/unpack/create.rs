@@ -1,10 +1,13 @@
 //! Creates one entry of a layer.
 
-use super::archive::{Archive, Member, number};
-use super::metadata::{DEFAULT_ACL, Metadata, Unopened};
+use super::archive::{Archive, fill, number};
+use super::error::UnpackError;
+use super::extraction::{Extraction, OPAQUE};
+use super::member::Member;
+use super::path::Path;
 use super::root::{Cleared, LastTouch};
 use super::sparse::Sparse;
-use super::{Extraction, OPAQUE, Path, UnpackError};
+use crate::metadata::{DEFAULT_ACL, Metadata, Unopened};
 use crate::overlay;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
@@ -18,9 +21,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 use tar::EntryType;
 use xattr::FileExt;
-
-/// The size of the copy buffer, in bytes.
-pub(super) const BUFFER: usize = 128 << 10;
 
 impl Extraction<'_> {
     /// Creates the entry at `path`, replacing what an earlier entry of the layer left there.
@@ -377,16 +377,4 @@ fn make_opaque(fd: OwnedFd, path: &Path) -> Result<(), UnpackError> {
     File::from(fd)
         .set_xattr(overlay::OPAQUE, b"y")
         .map_err(path.io_error("make opaque the directory of"))
-}
-
-/// Reads until the buffer is full or the content ends.
-pub(super) fn fill(from: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
-    let mut length = 0;
-    while length < buffer.len() {
-        match from.read(&mut buffer[length..])? {
-            0 => break,
-            read => length += read,
-        }
-    }
-    Ok(length)
 }

@@ -1,17 +1,17 @@
 //! Owner, mode, times and extended attributes of an entry.
 
-use super::archive::{Member, number};
-use super::{Path, UnpackError};
+use super::archive::number;
+use super::error::UnpackError;
+use super::member::Member;
+use super::path::Path;
+use crate::metadata::{Metadata, Unopened};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use nix::errno::Errno;
-use nix::fcntl::AtFlags;
-use nix::sys::stat::{
-    FileStat, Mode, UtimensatFlags, fchmod, fchmodat, fstat, futimens, utimensat,
-};
+use nix::sys::stat::{FileStat, Mode, fchmod, futimens};
 use nix::sys::statvfs::fstatvfs;
 use nix::sys::time::TimeSpec;
-use nix::unistd::{Gid, Uid, fchown, fchownat};
+use nix::unistd::{Gid, Uid, fchown};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -30,22 +30,6 @@ const LIBARCHIVE: &[u8] = b"LIBARCHIVE.xattr.";
 const AS_TEXT: [&[u8]; 3] = [b"SCHILY.acl.", b"SCHILY.fflags", b"RHT.security."];
 /// What a file system that is not full has free at least beside a value, in bytes.
 const ROOM: u64 = 64 << 10;
-/// What files that are made in a directory get; set when nothing more is made in it.
-pub(super) const DEFAULT_ACL: &str = "system.posix_acl_default";
-
-/// What an entry's header says beside its name and content.
-#[derive(Debug)]
-pub(crate) struct Metadata {
-    mode: Mode,
-    owner: Uid,
-    group: Gid,
-    pub mtime: TimeSpec,
-    xattrs: Vec<(OsString, Vec<u8>)>,
-    /// The default access control list, of a directory.
-    pub default_acl: Option<Vec<u8>>,
-    /// Names of attributes that the entry has and the image does not get.
-    pub left_out: Vec<OsString>,
-}
 
 impl Metadata {
     pub(super) fn read(member: &Member, path: &Path) -> Result<Self, UnpackError> {
@@ -107,72 +91,6 @@ impl Metadata {
             self.attribute(name, value);
         }
         Ok(())
-    }
-
-    fn attribute(&mut self, name: OsString, value: Vec<u8>) {
-        if !is_allowed(name.as_bytes()) {
-            self.left_out.push(name);
-        } else if name == DEFAULT_ACL {
-            self.default_acl = Some(value);
-        } else {
-            self.xattrs.push((name, value));
-        }
-    }
-
-    /// A directory that nothing says anything about.
-    pub(crate) fn of_implied() -> Self {
-        Self {
-            mode: Mode::from_bits_truncate(0o755),
-            owner: Uid::from_raw(0),
-            group: Gid::from_raw(0),
-            mtime: TimeSpec::UTIME_OMIT,
-            xattrs: Vec::new(),
-            default_acl: None,
-            left_out: Vec::new(),
-        }
-    }
-
-    /// What a file or directory of a lower layer has, for a copy of it in this one.
-    pub(crate) fn of_existing(file: &File) -> io::Result<Self> {
-        let mut copy = Self::of_stat(&fstat(file)?);
-        for name in file.list_xattr()? {
-            if let Some(value) = file.get_xattr(&name)? {
-                copy.attribute(name, value);
-            }
-        }
-        Ok(copy)
-    }
-
-    /// What a link or a device of a lower layer has.
-    pub(crate) fn of_stat(stat: &FileStat) -> Self {
-        Self {
-            mode: Mode::from_bits_truncate(stat.st_mode & 0o7777),
-            owner: Uid::from_raw(stat.st_uid),
-            group: Gid::from_raw(stat.st_gid),
-            mtime: TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec),
-            xattrs: Vec::new(),
-            default_acl: None,
-            left_out: Vec::new(),
-        }
-    }
-
-    /// Sets everything on an open file or directory that is a copy and complete.
-    pub(crate) fn copy_to(&self, file: &File) -> io::Result<()> {
-        self.copy_to_parent(file)?;
-        if let Some(list) = &self.default_acl {
-            file.set_xattr(DEFAULT_ACL, list)?;
-        }
-        Ok(())
-    }
-
-    /// Sets everything on an open directory that is a copy, but for what would reach the files that are made in it.
-    pub(crate) fn copy_to_parent(&self, file: &File) -> io::Result<()> {
-        fchown(file, Some(self.owner), Some(self.group))?;
-        for (name, value) in &self.xattrs {
-            file.set_xattr(name, value)?;
-        }
-        fchmod(file, self.mode)?;
-        Ok(futimens(file, &self.mtime, &self.mtime)?)
     }
 
     /// Sets everything on an open file or directory, but for the default access control list. The order matters: a
@@ -263,52 +181,6 @@ impl Metadata {
         self.set_attributes_at(parent, name, path)?;
         self.mode_and_times_at(parent, name, kind).map_err(&failed)
     }
-
-    /// Sets owner, mode and times on something that is a copy and cannot be opened.
-    pub(crate) fn copy_at(
-        &self,
-        parent: BorrowedFd<'_>,
-        name: &OsStr,
-        kind: Unopened,
-    ) -> io::Result<()> {
-        self.own_at(parent, name)?;
-        self.mode_and_times_at(parent, name, kind)
-    }
-
-    fn own_at(&self, parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
-        let (owner, group) = (Some(self.owner), Some(self.group));
-        let links = AtFlags::AT_SYMLINK_NOFOLLOW;
-        Ok(fchownat(parent, name, owner, group, links)?)
-    }
-
-    fn mode_and_times_at(
-        &self,
-        parent: BorrowedFd<'_>,
-        name: &OsStr,
-        kind: Unopened,
-    ) -> io::Result<()> {
-        if kind == Unopened::Node {
-            let follow = nix::sys::stat::FchmodatFlags::FollowSymlink;
-            fchmodat(parent, name, self.mode, follow)?;
-        }
-        let links = UtimensatFlags::NoFollowSymlink;
-        Ok(utimensat(parent, name, &self.mtime, &self.mtime, links)?)
-    }
-}
-
-/// What kind of thing [`Metadata::apply_at`] is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unopened {
-    /// A symbolic link, which has no mode.
-    Symlink,
-    /// Anything else, made just now, so that no link can be in its place.
-    Node,
-}
-
-/// Whether the image gets that attribute: `trusted.overlay.*` would redirect the kernel's overlay, and containerd
-/// and CRI-O leave all of `trusted.` out; the label is the policy of this machine, as for CRI-O.
-fn is_allowed(name: &[u8]) -> bool {
-    !name.starts_with(b"trusted.") && name != b"security.selinux"
 }
 
 /// Whether a file cannot have the attribute, as containerd decides it: the file system has none of that kind, or

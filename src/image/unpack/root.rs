@@ -3,8 +3,9 @@
 //! A directory that the layer lists is all its own. One that it only implies is what the layers below
 //! say: a directory with its owner and mode, a link to go along, or nothing. Only then they are asked for.
 
-use super::metadata::{DEFAULT_ACL, Metadata};
-use super::{Below, Path, UnpackError, to_path};
+use super::error::UnpackError;
+use super::path::{Path, to_path};
+use crate::metadata::{DEFAULT_ACL, Metadata};
 use crate::overlay::{self, Found, Merged};
 use holdfast_disk::{Dir, FileName};
 use nix::errno::Errno;
@@ -25,6 +26,9 @@ use xattr::FileExt;
 const LINKS_MAX: usize = 40;
 /// The most directories held open while a name is walked by hand; a name is at most 4 KiB.
 const DEPTH_MAX: usize = 2048;
+
+/// Gives the directories of the layers below, the top one first; `None` while one of them is not there yet.
+pub(crate) type Below<'a> = &'a dyn Fn() -> Option<Vec<File>>;
 
 /// The directory a layer is extracted into.
 pub(super) struct Root<'a> {
@@ -386,5 +390,5 @@ fn how(flags: OFlag) -> OpenHow {
 }
 
 fn failed(operation: &'static str, path: &[u8], errno: Errno) -> UnpackError {
-    super::failed(operation, to_path(path), errno.into())
+    super::error::failed(operation, to_path(path), errno.into())
 }

@@ -3,9 +3,8 @@
 //! The old form has the map of the data in the header and in further ones behind it. Of the PAX forms 1.0 has
 //! it in front of the data, 0.1 in one record, 0.0 in a pair of records for each part.
 
-use super::UnpackError;
-use super::archive::{Archive, BLOCK, number};
-use super::create::fill;
+use super::archive::{Archive, BLOCK, fill, number};
+use super::error::UnpackError;
 use super::pax::Records;
 use std::io::Read;
 use tar::{GnuExtSparseHeader, GnuSparseHeader, Header};

@@ -1,6 +1,7 @@
 //! Layers that refer to the layers below them.
 
 use super::*;
+use std::fs::File;
 use std::path::Path as StdPath;
 use tempfile::TempDir;
 

@@ -2,6 +2,7 @@
 //! Go's archive/tar (go1.26) reads and containerd 2.4.2 or CRI-O 1.37 (containers/storage 1.59) do with it.
 
 use super::*;
+use crate::unpack::usage::LeftOut;
 use std::collections::BTreeSet;
 use std::path::Path as StdPath;
 

@@ -1,0 +1,58 @@
+//! Why a security profile was not pulled, found or removed.
+
+use crate::digest::DigestError;
+use crate::reference::ReferenceError;
+use crate::registry::RegistryError;
+use crate::store::StoreError;
+use std::error::Error;
+
+/// Why a profile was not pulled, found or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// The text is no reference.
+    #[error("invalid reference {reference:?} of a security profile")]
+    Reference {
+        /// The text.
+        reference: String,
+        /// What is wrong with it.
+        #[source]
+        source: ReferenceError,
+    },
+    /// The reference has no digest.
+    #[error(
+        "{0:?} does not say which profile it means; give a reference with a digest, NAME@sha256:…"
+    )]
+    Unpinned(String),
+    /// The registry did not deliver.
+    #[error("cannot pull security profile {reference} from its registry")]
+    Registry {
+        /// The reference.
+        reference: String,
+        /// What happened.
+        #[source]
+        source: Box<RegistryError>,
+    },
+    /// What the reference means is no artifact with a profile.
+    #[error("{reference} is no artifact with a security profile: {reason}")]
+    Artifact {
+        /// The reference.
+        reference: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file of the artifact cannot be used.
+    #[error("the security profile {reference} cannot be used")]
+    Content {
+        /// The reference.
+        reference: String,
+        /// What is wrong with it.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The text is no digest.
+    #[error("cannot look for a security profile")]
+    Digest(#[from] DigestError),
+    /// The store could not do it.
+    #[error("cannot use the security profiles of this node")]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,12 @@
+//! What a pull is asked for.
+
+use crate::credentials::Credentials;
+
+/// What to pull, as whom.
+#[derive(Debug, Clone)]
+pub struct PullRequest {
+    /// Anything a person may write: `busybox`, `registry.k8s.io/pause:3.10`, `host:5000/a@sha256:…`.
+    pub reference: String,
+    /// Used for this pull only.
+    pub credentials: Option<Credentials>,
+}

@@ -1,0 +1,204 @@
+//! Why something could not be had from a registry.
+
+use super::hosts::HostsError;
+use crate::digest::Digest;
+use std::time::Duration;
+
+/// Why something could not be had from a registry.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The configuration of the hosts cannot be used.
+    #[error("cannot use the configured hosts of registry {host}")]
+    Hosts {
+        /// The registry.
+        host: String,
+        /// What is wrong.
+        #[source]
+        source: HostsError,
+    },
+    /// The HTTP client could not be made, mostly for an unusable certificate.
+    #[error("cannot prepare the connection to {url}: check the certificates of its hosts.toml")]
+    Client {
+        /// What was to be fetched.
+        url: String,
+        /// What is wrong.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// No connection, or it broke too often.
+    #[error("cannot reach {url}: check the name, the network and the proxy settings")]
+    Unreachable {
+        /// What was to be fetched.
+        url: String,
+        /// What the connection said last.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The host takes connections and sends nothing.
+    #[error("{url} sent nothing for {} seconds (image.stall_timeout)", period.as_secs())]
+    Stalled {
+        /// What was to be fetched.
+        url: String,
+        /// In this time.
+        period: Duration,
+    },
+    /// The host sends, and so little that the download would never end.
+    #[error(
+        "{url} sent less than {rate} bytes per second for {} seconds: if it is no faster, lower \
+         image.min_download_rate",
+        period.as_secs()
+    )]
+    TooSlow {
+        /// What was to be fetched.
+        url: String,
+        /// The least a useful download brings, in bytes per second.
+        rate: u64,
+        /// Measured over this time.
+        period: Duration,
+    },
+    /// The host answered with an error that trying again did not cure.
+    #[error("{url} answered {status}{}", told(detail))]
+    Status {
+        /// What was to be fetched.
+        url: String,
+        /// The answer.
+        status: http::StatusCode,
+        /// What the registry said, shortened.
+        detail: String,
+    },
+    /// There is no such repository, tag or blob.
+    #[error("{url} does not exist{}", told(detail))]
+    NotFound {
+        /// What was to be fetched.
+        url: String,
+        /// What the registry said, shortened.
+        detail: String,
+    },
+    /// The registry wants other credentials.
+    #[error(
+        "{url} refused access{}: check the credentials and that the repository exists",
+        told(detail)
+    )]
+    Unauthorized {
+        /// What was to be fetched.
+        url: String,
+        /// What the registry said, shortened.
+        detail: String,
+    },
+    /// A token, the caller's or one that the token service gave, cannot be sent.
+    #[error(
+        "the registry token for {url} holds a line break or another control character: correct the credentials"
+    )]
+    Token {
+        /// What was to be fetched.
+        url: String,
+    },
+    /// The answer is not what the specification says.
+    #[error("{url} sent an unusable answer: {what}")]
+    Answer {
+        /// What was fetched.
+        url: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The content came compressed in a way that nobody asked for and that is not known.
+    #[error(
+        "{url} sent its content in the unknown coding {coding:?}: let the registry, or the proxy before it, send \
+         content as it is"
+    )]
+    UnknownCoding {
+        /// What was fetched.
+        url: String,
+        /// The coding that the answer names.
+        coding: String,
+    },
+    /// The content is not in the coding that the answer names.
+    #[error("{url} sent content that its Content-Encoding does not describe")]
+    Coding {
+        /// What was fetched.
+        url: String,
+        /// What is wrong with it.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The content is not the one that was asked for.
+    #[error("{url} sent content with digest {found} instead of {expected}")]
+    Mismatch {
+        /// What was fetched.
+        url: String,
+        /// The digest asked for.
+        expected: Box<Digest>,
+        /// The digest of what came.
+        found: Box<Digest>,
+    },
+    /// The content has another length than the manifest says.
+    #[error("{url} has {found} bytes, {} than the manifest says ({expected})", if found < expected { "shorter" } else { "longer" })]
+    Length {
+        /// What was fetched.
+        url: String,
+        /// The manifest's length, in bytes.
+        expected: u64,
+        /// The length that the host announced, or that came before the end.
+        found: u64,
+    },
+    /// The content goes on after the last byte that the manifest announces.
+    #[error("{url} is longer than the manifest says ({expected} bytes)")]
+    TooLong {
+        /// What was fetched.
+        url: String,
+        /// The manifest's length, in bytes.
+        expected: u64,
+    },
+    /// A document is larger than allowed.
+    #[error("{url} is larger than {limit} bytes")]
+    TooLarge {
+        /// What was fetched.
+        url: String,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// Somebody else ended the download: the layer's extraction or another layer's failure.
+    #[error("the download of {url} was given up")]
+    GivenUp {
+        /// What was being fetched.
+        url: String,
+    },
+    /// Several hosts were asked and none helped.
+    #[error("no host of the registry helped (asked before: {})", asked.join(", "))]
+    AllHosts {
+        /// Those asked before the last one, with what they answered.
+        asked: Vec<String>,
+        /// The last one's answer, which is the registry's own unless configured otherwise.
+        #[source]
+        last: Box<RegistryError>,
+    },
+}
+
+fn told(detail: &str) -> String {
+    if detail.is_empty() {
+        String::new()
+    } else {
+        format!(" ({detail})")
+    }
+}
+
+impl RegistryError {
+    /// Whether a host answered without what was asked for, so that another request may fare better.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Status { .. }
+                | Self::NotFound { .. }
+                | Self::Unauthorized { .. }
+                | Self::Answer { .. }
+        )
+    }
+
+    /// The error that decides: the last host's, where several were asked.
+    pub fn decisive(&self) -> &Self {
+        match self {
+            Self::AllHosts { last, .. } => last.decisive(),
+            other => other,
+        }
+    }
+}

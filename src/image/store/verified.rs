@@ -1,0 +1,63 @@
+//! Which layers were verified in this boot, in memory and on disk.
+
+use super::error::StoreError;
+use crate::image::LayerName;
+use holdfast_disk::{Dir, FileName, Record, RecordError};
+use holdfast_kernel::sys::proc;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What was verified, on disk. Torn, nothing was.
+pub(super) const RECORD: Record<Boot> = Record::new(1, 16 << 20);
+/// Its file.
+pub(super) const FILE: &str = "verified.json";
+
+/// The layers that were verified in one boot.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Boot {
+    id: String,
+    pub(super) layers: BTreeSet<LayerName>,
+}
+
+/// The layers that need not be looked at any more.
+#[derive(Debug)]
+pub(super) struct Verified {
+    boot: Mutex<Boot>,
+    /// Held while somebody looks, so that many pods that start at once do not all look at the same layer.
+    pub(super) looking: tokio::sync::Mutex<()>,
+}
+
+impl Verified {
+    /// What an earlier daemon of this boot has verified; nothing in another boot.
+    pub(super) fn open(root: &Dir) -> Result<Self, StoreError> {
+        let id = proc::boot_id().unwrap_or_default();
+        let found = match RECORD.load(root, &FileName::new(FILE)?) {
+            Ok(found) => found.unwrap_or_default(),
+            Err(RecordError::Damaged { .. } | RecordError::UnknownVersion { .. }) => {
+                Boot::default()
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let layers = if found.id == id && !id.is_empty() {
+            found.layers
+        } else {
+            BTreeSet::new()
+        };
+        Ok(Self {
+            boot: Mutex::new(Boot { id, layers }),
+            looking: tokio::sync::Mutex::default(),
+        })
+    }
+
+    pub(super) fn boot(&self) -> MutexGuard<'_, Boot> {
+        self.boot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those that have to be looked at.
+    pub(super) fn unknown(&self, layers: &[LayerName]) -> Vec<LayerName> {
+        let boot = self.boot();
+        let unknown = layers.iter().filter(|layer| !boot.layers.contains(*layer));
+        unknown.cloned().collect()
+    }
+}
