@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use super::group::Member;
 use super::readback::ceiling;
-use super::{Ceiling, Cgroup, CgroupError, Controller, IoStats, file, remove};
+use super::{Ceiling, Cgroup, CgroupError, Controller, IoStats, file};
 
 /// Memory of a group by kind, in bytes. What the kernel does not tell is None.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -178,7 +178,7 @@ impl Cgroup {
         } else {
             ".usage_in_bytes"
         };
-        let names = match remove::files(&member.dir) {
+        let names = match file::files(&member.dir) {
             Ok(names) => names,
             Err(errno) => return Err(self.failed("list", member, "hugetlb.*", errno)),
         };

@@ -2,7 +2,8 @@
 
 use nix::errno::Errno;
 
-use super::{CgroupPath, Controller};
+use super::Controller;
+use std::fmt;
 
 /// A failed operation on a control group.
 #[derive(Debug, thiserror::Error)]
@@ -120,7 +121,7 @@ pub enum CgroupError {
 
 impl CgroupError {
     /// The error for a group that does not exist any more.
-    pub(super) fn gone(path: &CgroupPath) -> Self {
+    pub(super) fn gone(path: &impl fmt::Display) -> Self {
         CgroupError::Gone {
             path: path.to_string(),
         }

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
@@ -125,4 +126,35 @@ pub(super) fn field(text: &str, key: &str) -> Option<u64> {
         let (name, value) = line.split_once(' ')?;
         (name == key).then(|| value.trim().parse().ok())?
     })
+}
+
+/// The names of the groups directly inside a directory.
+pub(super) fn children(dir: impl AsFd) -> Result<Vec<String>, Errno> {
+    names(dir, Type::Directory)
+}
+
+/// The names of the files of a group.
+pub(super) fn files(dir: impl AsFd) -> Result<Vec<String>, Errno> {
+    names(dir, Type::File)
+}
+
+fn names(dir: impl AsFd, kind: Type) -> Result<Vec<String>, Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let mut listing = match Dir::openat(dir, ".", flags, Mode::empty()) {
+        Err(Errno::ENOENT | Errno::ENODEV) => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut names = Vec::new();
+    for entry in listing.iter() {
+        let entry = entry?;
+        if entry.file_type() != Some(kind) {
+            continue;
+        }
+        match entry.file_name().to_str() {
+            Ok("." | "..") => {}
+            Ok(name) => names.push(name.to_owned()),
+            Err(_) => return Err(Errno::EILSEQ),
+        }
+    }
+    Ok(names)
 }

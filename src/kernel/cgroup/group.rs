@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::hierarchy::kernel;
-use super::stats::StatFiles;
+use super::stat_files::StatFiles;
 use super::{CgroupError, CgroupPath, Controller, file};
 
 /// What a group's directory is in its tree.
@@ -212,7 +212,7 @@ pub(super) fn collect_processes(dir: &OwnedFd, pids: &mut Vec<u32>) -> Result<()
         other => other?,
     };
     pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
-    for child in super::remove::children(dir)? {
+    for child in file::children(dir)? {
         match file::open_dir(dir, &child) {
             Ok(below) => collect_processes(&below, pids)?,
             Err(Errno::ENOENT | Errno::ENODEV) => {}

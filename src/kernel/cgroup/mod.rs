@@ -40,8 +40,11 @@ mod readback;
 mod refusal;
 mod remove;
 mod settings;
+mod stat_files;
 mod stats;
 mod update;
+mod weight;
+mod write;
 
 #[cfg(test)]
 mod tests;

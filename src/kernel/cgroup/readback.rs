@@ -3,8 +3,8 @@
 use nix::errno::Errno;
 
 use super::group::Member;
-use super::settings::shares_of_weight;
-use super::{Ceiling, Cgroup, CgroupError, Controller, Limits, file, remove};
+use super::weight::shares_of_weight;
+use super::{Ceiling, Cgroup, CgroupError, Controller, Limits, file};
 
 /// v1 shows "unlimited" as the largest page-aligned i64; nothing near it is a real limit.
 const V1_UNLIMITED: u64 = 1 << 62;
@@ -110,7 +110,7 @@ impl Cgroup {
         } else {
             ".limit_in_bytes"
         };
-        let names = remove::files(&member.dir)
+        let names = file::files(&member.dir)
             .map_err(|errno| self.failed("list", member, "hugetlb.*", errno))?;
         let mut sizes = Vec::new();
         for name in names {

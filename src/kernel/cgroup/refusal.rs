@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 
 use super::group::Member;
-use super::settings::Setting;
+use super::write::Setting;
 use super::{CgroupError, file};
 
 /// The error of a write that was refused because of its value or because the file is not there; none when the

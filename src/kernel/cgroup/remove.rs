@@ -1,12 +1,9 @@
 //! Removing groups: idempotent, children first, never above the path that was asked for.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
-use nix::sys::stat::Mode;
 
 use super::group::collect_processes;
 use super::hierarchy::{Tree, kernel};
@@ -80,37 +77,6 @@ impl Hierarchy {
     }
 }
 
-/// The names of the groups directly inside a directory.
-pub(super) fn children(dir: impl AsFd) -> Result<Vec<String>, Errno> {
-    names(dir, Type::Directory)
-}
-
-/// The names of the files of a group.
-pub(super) fn files(dir: impl AsFd) -> Result<Vec<String>, Errno> {
-    names(dir, Type::File)
-}
-
-fn names(dir: impl AsFd, kind: Type) -> Result<Vec<String>, Errno> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let mut listing = match Dir::openat(dir, ".", flags, Mode::empty()) {
-        Err(Errno::ENOENT | Errno::ENODEV) => return Ok(Vec::new()),
-        other => other?,
-    };
-    let mut names = Vec::new();
-    for entry in listing.iter() {
-        let entry = entry?;
-        if entry.file_type() != Some(kind) {
-            continue;
-        }
-        match entry.file_name().to_str() {
-            Ok("." | "..") => {}
-            Ok(name) => names.push(name.to_owned()),
-            Err(_) => return Err(Errno::EILSEQ),
-        }
-    }
-    Ok(names)
-}
-
 fn remove_from(tree: &Tree, path: &CgroupPath, deadline: Instant) -> Result<(), CgroupError> {
     let (parent, leaf) = path.split();
     let object = || format!("{}:{path}", tree.label);
@@ -149,7 +115,7 @@ fn remove_below(parent: &OwnedFd, name: &str, depth: usize) -> Result<(), Errno>
         Err(Errno::ENOENT | Errno::ENODEV) => return Ok(()),
         other => other?,
     };
-    let inside = children(&dir)?;
+    let inside = file::children(&dir)?;
     if inside.is_empty() {
         return Err(Errno::EBUSY);
     }

@@ -4,11 +4,11 @@
 //! again: controllers of a group do not come and go while it is in use.
 
 use std::os::fd::OwnedFd;
-use std::sync::OnceLock;
 
 use nix::errno::Errno;
 
 use super::readback::ceiling;
+use super::stat_files::{Cpu, Io, Memory, MemoryFiles, Open};
 use super::{Ceiling, Cgroup, CgroupError, Controller, Pressure, file};
 
 /// Room for the largest file read here; `memory.stat` has about 2 KiB and grows with kernel versions.
@@ -91,69 +91,6 @@ pub struct Stats {
     pub memory_pressure: Option<Pressure>,
     /// I/O pressure.
     pub io_pressure: Option<Pressure>,
-}
-
-/// The files of a group that readings come from; None for one that is missing.
-#[derive(Debug, Default)]
-pub(super) struct StatFiles {
-    open: OnceLock<Open>,
-}
-
-#[derive(Debug, Default)]
-struct Open {
-    cpu: Cpu,
-    memory: Memory,
-    pids_current: Option<OwnedFd>,
-    pids_max: Option<OwnedFd>,
-    io: Io,
-    cpu_pressure: Option<OwnedFd>,
-    memory_pressure: Option<OwnedFd>,
-    io_pressure: Option<OwnedFd>,
-}
-
-#[derive(Debug, Default)]
-enum Cpu {
-    #[default]
-    Missing,
-    V2 {
-        stat: OwnedFd,
-    },
-    V1 {
-        usage: OwnedFd,
-        user: Option<OwnedFd>,
-        throttling: Option<OwnedFd>,
-    },
-}
-
-#[derive(Debug, Default)]
-enum Memory {
-    #[default]
-    Missing,
-    V2(MemoryFiles),
-    V1(MemoryFiles),
-}
-
-#[derive(Debug)]
-struct MemoryFiles {
-    usage: OwnedFd,
-    stat: OwnedFd,
-    limit: Option<OwnedFd>,
-    /// v2: swap alone; v1: memory and swap together.
-    swap_usage: Option<OwnedFd>,
-    swap_limit: Option<OwnedFd>,
-}
-
-#[derive(Debug, Default)]
-enum Io {
-    #[default]
-    Missing,
-    V2 {
-        stat: OwnedFd,
-    },
-    V1 {
-        bytes: OwnedFd,
-        serviced: OwnedFd,
-    },
 }
 
 impl Cgroup {

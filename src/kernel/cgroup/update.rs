@@ -2,7 +2,8 @@
 
 use std::os::fd::AsFd;
 
-use super::settings::{self, Age, Setting};
+use super::settings::{self, Age};
+use super::write::Setting;
 use super::{Cgroup, CgroupError, Controller, DeviceRule, Limits, device_filter, file, refusal};
 
 impl Cgroup {

@@ -4,7 +4,6 @@
 //! A plugin that hangs is killed with its process group and with everything else that still carries the
 //! call's environment, which children inherit whatever group or session they put themselves into.
 
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -18,6 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::error::CniError;
 use super::number;
 use super::strays;
+use super::verb::Verb;
 use holdfast_disk::json_text;
 use holdfast_kernel::fault;
 use holdfast_kernel::sys::process;
@@ -35,56 +35,6 @@ const DRAIN: Duration = Duration::from_millis(500);
 const WRITING: Duration = Duration::from_secs(5);
 /// Between two looks at such a file.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
-
-/// What is asked of a plugin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
-    /// Join a pod to the network.
-    Add,
-    /// Undo that; works without a namespace as well.
-    Del,
-    /// Is a pod still joined as it was (0.4.0)?
-    Check,
-    /// Forget all pods but these (1.1.0).
-    Gc,
-    /// Can pods be joined (1.1.0)?
-    Status,
-    /// Which versions are spoken?
-    Version,
-}
-
-impl Verb {
-    fn as_str(self) -> &'static str {
-        match self {
-            Verb::Add => "ADD",
-            Verb::Del => "DEL",
-            Verb::Check => "CHECK",
-            Verb::Gc => "GC",
-            Verb::Status => "STATUS",
-            Verb::Version => "VERSION",
-        }
-    }
-}
-
-impl Verb {
-    /// What a call is called among the steps of [`fault`].
-    fn step(self) -> &'static str {
-        match self {
-            Verb::Add => "cni.add",
-            Verb::Del => "cni.del",
-            Verb::Check => "cni.check",
-            Verb::Gc => "cni.gc",
-            Verb::Status => "cni.status",
-            Verb::Version => "cni.version",
-        }
-    }
-}
-
-impl fmt::Display for Verb {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// A call to be made.
 #[derive(Debug)]

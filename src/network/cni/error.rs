@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::call::Verb;
+use super::verb::Verb;
 use holdfast_disk::{DirError, FileNameError, RecordError};
 
 /// A failed operation on a CNI network.

@@ -9,8 +9,11 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::call::{self, Verb};
-use super::{CniError, CniNetwork, CniVersion, INTERFACE};
+use super::call;
+use super::error::CniError;
+use super::network::{CniNetwork, INTERFACE};
+use super::verb::Verb;
+use super::version::CniVersion;
 use holdfast_disk::json_text;
 use holdfast_kernel::sys::regular;
 

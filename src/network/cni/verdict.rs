@@ -5,17 +5,21 @@
 //! no status.
 
 use holdfast_kernel::error_chain;
-use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::call::{self, Call, Verb};
-use super::{CniError, CniNetwork, CniVersion, NetworkList};
+use super::call::{self, Call};
+use super::config::NetworkList;
+use super::error::CniError;
+use super::network::CniNetwork;
+use super::verb::Verb;
+use super::verdicts::{Asking, Stamp, Verdict};
+use super::version::CniVersion;
 use holdfast_disk::json_text;
 
 /// How long a verdict of the plugins is good.
@@ -26,50 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const SHORT: Duration = Duration::from_secs(1);
 /// As [`SHORT`], where they have been asked before and what they said then is an answer.
 const SHORTER: Duration = Duration::from_millis(100);
-
-/// What plugins said of themselves.
-#[derive(Debug, Default)]
-pub(super) struct Verdicts(Mutex<State>);
-
-#[derive(Debug, Default)]
-struct State {
-    /// Of the network as a whole.
-    network: Option<Verdict>,
-    /// The network whose plugins are being asked.
-    asking: Option<Asking>,
-    /// Versions that a program speaks, as long as the file is the same; none of one that does not say.
-    versions: HashMap<PathBuf, (Stamp, Option<Vec<String>>)>,
-}
-
-#[derive(Debug, Clone)]
-struct Verdict {
-    of: NetworkList,
-    at: Instant,
-    ready: Result<(), String>,
-}
-
-#[derive(Debug, Clone)]
-struct Asking {
-    of: NetworkList,
-    since: Instant,
-    /// Closed when they have answered.
-    answered: watch::Receiver<()>,
-}
-
-/// A program file's identity: device, inode, size and time of change.
-type Stamp = (u64, u64, u64, i64);
-
-impl Verdicts {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What is known of a network.
-    fn of(&self, list: &NetworkList) -> Option<Verdict> {
-        let known = self.state().network.clone();
-        known.filter(|verdict| verdict.of == *list)
-    }
-}
 
 impl CniNetwork {
     /// Whether pods can join the network that [`CniNetwork::look`] found.

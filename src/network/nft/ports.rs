@@ -1,7 +1,7 @@
 //! The maps that lead ports of the host into pods, and their elements.
 
 use super::expression::{Family, Keys};
-use super::{DELETE_ELEMENT, INET, NEW_ELEMENT, NEW_SET, begin, commit, nfgen};
+use super::transaction::{DELETE_ELEMENT, INET, NEW_ELEMENT, NEW_SET, begin, commit, nfgen};
 use crate::hostport::{Led, Place};
 use crate::link::octets;
 use crate::names;

@@ -2,7 +2,7 @@
 
 use super::expression::{Compare, Family, Interface, Rule, Side, Verdict};
 use super::ports::{MAPS, push_map};
-use super::{DELETE_RULE, INET, NEW_CHAIN, NEW_RULE, nfgen};
+use super::transaction::{DELETE_RULE, INET, NEW_CHAIN, NEW_RULE, nfgen};
 use crate::link::octets;
 use crate::netlink::{Batch, Flags};
 use crate::subnet::Subnet;

@@ -1,8 +1,8 @@
 use super::super::limits::Ceiling;
 use super::super::mounts;
 use super::super::psi::Pressure;
-use super::super::settings::{shares_of_weight, weight_of_shares};
 use super::super::stats::{parse_blkio, parse_cpu_stat, parse_io_stat};
+use super::super::weight::{shares_of_weight, weight_of_shares};
 use super::super::*;
 
 #[test]
