@@ -263,3 +263,28 @@ async fn usage_is_counted() {
     assert_eq!((usage.used_bytes, usage.inodes_used), (3 * 4096, 3));
     assert_eq!(usage.path, fixture.store().layers_dir());
 }
+
+/// Of many pods that start at once one looks at a layer, and the others take what it found.
+#[tokio::test]
+async fn who_waits_for_a_look_at_a_layer_takes_its_result() {
+    let mut fixture = Fixture::new();
+    let image = fixture.add("app", &[("a", "1")]).await;
+    fixture.store = None;
+    fs::remove_file(fixture.root().join("verified.json")).unwrap();
+    fixture.reopen();
+    let (store, layers) = (fixture.store().clone(), image.layers.clone());
+    // Somebody looks, and the layer is torn afterwards: whoever looked now would find it so.
+    let looking = Arc::clone(&store.store.verified.looking);
+    let permit = looking.acquire_owned().await.unwrap();
+    let diff = fixture.root().join("layers").join(layers[0].as_str());
+    fs::remove_file(diff.join("diff/a")).unwrap();
+    let waiting = tokio::spawn({
+        let (store, layers) = (store.clone(), layers.clone());
+        async move { store.sound(&layers).await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!waiting.is_finished());
+    store.store.verified(&layers);
+    drop(permit);
+    assert!(waiting.await.unwrap().unwrap());
+}

@@ -6,7 +6,8 @@ use holdfast_disk::{Dir, FileName, Record, RecordError};
 use holdfast_kernel::sys::proc;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Semaphore;
 
 /// What was verified, on disk. Torn, nothing was.
 pub(super) const RECORD: Record<Boot> = Record::new(1, 16 << 20);
@@ -24,8 +25,9 @@ pub(super) struct Boot {
 #[derive(Debug)]
 pub(super) struct Verified {
     boot: Mutex<Boot>,
-    /// Held while somebody looks, so that many pods that start at once do not all look at the same layer.
-    pub(super) looking: tokio::sync::Mutex<()>,
+    /// One permit, which the thread that looks at layers has as long as it looks: many pods that start at once do
+    /// not all look at the same layer.
+    pub(super) looking: Arc<Semaphore>,
 }
 
 impl Verified {
@@ -46,7 +48,7 @@ impl Verified {
         };
         Ok(Self {
             boot: Mutex::new(Boot { id, layers }),
-            looking: tokio::sync::Mutex::default(),
+            looking: Arc::new(Semaphore::new(1)),
         })
     }
 

@@ -144,9 +144,12 @@ impl Store {
         if self.verified.unknown(layers).is_empty() {
             return Ok(true);
         }
-        let _one = self.verified.looking.lock().await;
+        let permit = Arc::clone(&self.verified.looking).acquire_owned().await;
         let (store, layers) = (Arc::clone(self), layers.to_vec());
         let looked = tokio::task::spawn_blocking(move || {
+            // The thread alone has the permit, also when whoever asked gives up. It sees what was verified while it
+            // waited.
+            let _permit = permit;
             let sound = store.verify(&layers)?;
             if !sound {
                 store.empty_trash_in_background();

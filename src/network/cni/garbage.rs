@@ -48,7 +48,7 @@ impl CniNetwork {
         if list.disable_gc || list.version < CniVersion::V1_1_0 {
             return Ok(());
         }
-        let _nobody_joins = self.joining.write().await;
+        let _collecting = self.exclusion.collect().await;
         let mut valid = of_others(Path::new(LIBCNI_CACHE), &list.name);
         for id in self.attached()? {
             let of_this = match self.attachment(&id) {

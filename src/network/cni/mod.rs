@@ -18,6 +18,7 @@
 mod call;
 mod config;
 mod error;
+mod exclusion;
 mod field;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use tokio::sync::{Mutex as AsyncMutex, RwLock, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
 use super::call::{self, Call};
 use super::config::{self, NetworkList, Plugin};
 use super::error::CniError;
+use super::exclusion::Exclusion;
 use super::outcome;
 use super::pod::{Attachment, CniPod};
 use super::strays;
@@ -54,12 +55,11 @@ pub struct CniNetwork {
     pub(super) dir: Arc<Dir>,
     /// Ranges that the kubelet named, for plugins that take them.
     pub(super) ranges: Mutex<Vec<Subnet>>,
-    /// Held for writing while plugins forget pods that they do not know to be alive: a pod that joins
-    /// meanwhile would be forgotten.
-    pub(super) joining: RwLock<()>,
+    /// Keeps pods from joining while plugins forget the pods that they are not told of.
+    pub(super) exclusion: Exclusion,
     pub(super) verdicts: Verdicts,
-    /// Held by the one who looks at the configuration.
-    pub(super) looking: Arc<AsyncMutex<()>>,
+    /// One permit, which the thread that looks at the configuration has as long as it looks.
+    pub(super) looking: Arc<Semaphore>,
 }
 
 impl CniNetwork {
@@ -80,9 +80,9 @@ impl CniNetwork {
             settings,
             dir: Arc::new(dir),
             ranges: Mutex::new(ranges),
-            joining: RwLock::new(()),
+            exclusion: Exclusion::default(),
             verdicts: Verdicts::default(),
-            looking: Arc::default(),
+            looking: Arc::new(Semaphore::new(1)),
         })
     }
 
@@ -111,11 +111,12 @@ impl CniNetwork {
             source,
         };
         let look = async {
-            let turn = Arc::clone(&self.looking).lock_owned().await;
+            let permit = Arc::clone(&self.looking).acquire_owned().await;
             let (done, found) = oneshot::channel();
             let place = dir.clone();
             let work = move || {
-                let _turn = turn;
+                // The thread alone has the permit, also when whoever asked gives up.
+                let _permit = permit;
                 // Whoever asked may have given up.
                 let _ = done.send(config::first(&place));
             };
@@ -152,7 +153,7 @@ impl CniNetwork {
     /// # Errors
     /// [`CniError`] names the plugin and what it said.
     pub async fn add(&self, list: &NetworkList, pod: &CniPod) -> Result<Vec<IpAddr>, CniError> {
-        let _joining = self.joining.read().await;
+        let _joining = self.exclusion.join().await;
         let ranges = self
             .ranges
             .lock()
