@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 /// How long a lock is waited for, and the time between two attempts.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
-/// See [`LOCK_PATIENCE`].
+/// Between two attempts to take a lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// An open directory of ours.
@@ -32,14 +32,14 @@ pub struct Dir {
 /// Why an operation on a directory or a file in it failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DirError {
-    /// The kernel refused.
+    /// The kernel refused the operation.
     #[error("cannot {operation} {}", path.display())]
     Io {
         /// What was attempted, as a verb in the infinitive.
         operation: &'static str,
         /// What it was attempted on.
         path: PathBuf,
-        /// The kernel's answer.
+        /// The error that the kernel gave.
         #[source]
         source: io::Error,
     },
@@ -52,13 +52,13 @@ pub enum DirError {
     /// Another process holds the lock.
     #[error("{} is locked by another process: stop that one or use another directory", path.display())]
     Locked {
-        /// The lock file.
+        /// The path of the lock file.
         path: PathBuf,
     },
     /// A file is larger than the reader allows.
     #[error("{} is larger than the limit of {limit} bytes", path.display())]
     TooLarge {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// The limit, in bytes.
         limit: usize,
@@ -107,11 +107,11 @@ impl DirError {
 /// What a directory entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
-    /// A directory.
+    /// A directory, whatever is in it.
     Directory,
-    /// A regular file.
+    /// A regular file, which has content.
     File,
-    /// A symbolic link.
+    /// A symbolic link, wherever it leads.
     Symlink,
     /// A device, a fifo or a socket.
     Other,
@@ -120,7 +120,7 @@ pub enum EntryKind {
 /// One entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name.
+    /// The name within the directory.
     pub name: FileName,
     /// What it is; links are not followed.
     pub kind: EntryKind,

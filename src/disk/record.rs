@@ -21,7 +21,7 @@ pub enum RecordError {
     /// The file could not be read or replaced.
     #[error("cannot access record {}", path.display())]
     File {
-        /// The record's file.
+        /// The path of the record's file.
         path: PathBuf,
         /// What the disk said.
         #[source]
@@ -33,7 +33,7 @@ pub enum RecordError {
          start the release that wrote it, or remove the file", path.display()
     )]
     UnknownVersion {
-        /// The record's file.
+        /// The path of the record's file.
         path: PathBuf,
         /// The version in the file.
         found: u64,
@@ -43,7 +43,7 @@ pub enum RecordError {
     /// The content is not what the version promises.
     #[error("record {} is damaged: remove the file", path.display())]
     Damaged {
-        /// The record's file.
+        /// The path of the record's file.
         path: PathBuf,
         /// Where the content is wrong.
         #[source]
@@ -52,7 +52,7 @@ pub enum RecordError {
     /// The value cannot be written as JSON.
     #[error("cannot encode record {}", path.display())]
     Encode {
-        /// The record's file.
+        /// The path of the record's file.
         path: PathBuf,
         /// What the encoder said.
         #[source]
@@ -61,7 +61,7 @@ pub enum RecordError {
     /// The value is larger than a reader would accept.
     #[error("record {} would have {size} bytes, more than the limit of {limit}", path.display())]
     TooLarge {
-        /// The record's file.
+        /// The path of the record's file.
         path: PathBuf,
         /// The size it would have, in bytes.
         size: usize,

@@ -14,7 +14,7 @@ pub struct Credentials {
     server: Option<String>,
 }
 
-/// The secret itself.
+/// A secret, and the form in which a registry wants it.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Secret {
     /// User name and password.

@@ -39,7 +39,7 @@ impl Hasher {
         }
     }
 
-    /// Adds content.
+    /// Adds the next part of the content.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha256(hash) => hash.update(bytes),

@@ -60,9 +60,9 @@ pub enum LayerError {
     /// The blob is not the one the manifest names.
     #[error("the layer's content has digest {found}, the manifest says {expected}")]
     BlobMismatch {
-        /// The manifest's digest.
+        /// The digest that the manifest names.
         expected: Box<Digest>,
-        /// The content's.
+        /// The digest of the content that came.
         found: Box<Digest>,
     },
     /// The decompressed stream is not the one the configuration names.
@@ -70,7 +70,7 @@ pub enum LayerError {
     DiffIdMismatch {
         /// The configuration's diff id.
         expected: Box<Digest>,
-        /// The content's.
+        /// The digest of the content that came.
         found: Box<Digest>,
     },
 }
@@ -78,7 +78,7 @@ pub enum LayerError {
 /// A message from the download to the decoder; a channel closed without [`Chunk::End`] is an
 /// interrupted download.
 pub(super) enum Chunk {
-    /// The next bytes.
+    /// The next bytes of the layer.
     Data(Bytes),
     /// There are no more.
     End,
@@ -216,7 +216,7 @@ impl Decoded {
 
 /// Why the decoder ended early.
 enum Stopped {
-    /// Its input failed.
+    /// The input of the decompressor failed.
     Failed(io::Error),
     /// Nobody takes its output any more.
     Unwanted,

@@ -51,7 +51,7 @@ pub enum ManifestError {
     /// The index has nothing for this machine.
     #[error("the image is not made for {wanted}, only for: {}", found.join(", "))]
     Platform {
-        /// This machine.
+        /// The platform of this machine.
         wanted: String,
         /// What the image is made for.
         found: Vec<String>,
@@ -65,9 +65,9 @@ pub enum ManifestError {
     /// Manifest and configuration contradict each other.
     #[error("the manifest has {layers} layers, the configuration {diff_ids}")]
     LayerCount {
-        /// In the manifest.
+        /// The number of layers in the manifest.
         layers: usize,
-        /// In the configuration.
+        /// The number of layers in the configuration.
         diff_ids: usize,
     },
     /// More layers than the kernel can stack.
@@ -87,7 +87,7 @@ pub enum ManifestError {
     Size {
         /// Which field of which document.
         place: String,
-        /// What it says.
+        /// The size that the document names.
         size: i64,
     },
 }
@@ -97,7 +97,7 @@ pub enum ManifestError {
 pub(super) enum Parsed {
     /// A list of manifests, with the one to take.
     Index(Choice),
-    /// A manifest.
+    /// A manifest, of an image or an artifact.
     Manifest(Manifest),
 }
 
@@ -127,7 +127,7 @@ pub(super) struct Manifest {
     pub config: Part,
     /// The bottom one first.
     pub layers: Vec<Part>,
-    /// Sorted by name.
+    /// The annotations, sorted by name.
     pub annotations: Vec<(String, String)>,
     /// Who says what the image is made for.
     pub platform: SaidBy,

@@ -118,7 +118,7 @@ pub(crate) fn small_image(label: &str) -> MadeImage {
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub method: String,
-    /// With the query.
+    /// The path with the query.
     pub path: String,
     /// Names in lower case.
     pub headers: HashMap<String, String>,

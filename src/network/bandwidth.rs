@@ -22,9 +22,9 @@ pub struct Bandwidth {
     "annotation {annotation} = {value:?} is no bandwidth; give bits per second from 1k to 1P, such as 10M"
 )]
 pub struct BandwidthError {
-    /// The annotation.
+    /// The key of the annotation.
     pub annotation: &'static str,
-    /// Its value.
+    /// The value of the annotation.
     pub value: String,
 }
 

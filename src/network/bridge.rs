@@ -55,7 +55,7 @@ pub enum NetworkError {
     /// The settings do not make a network.
     #[error("bridge network `{name}`: {reason}")]
     Settings {
-        /// The bridge.
+        /// The name of the bridge.
         name: String,
         /// What is wrong and what would be right.
         reason: &'static str,
@@ -63,20 +63,20 @@ pub enum NetworkError {
     /// The lease directory cannot be used.
     #[error("open the leases of bridge network `{name}`")]
     State {
-        /// The bridge.
+        /// The name of the bridge.
         name: String,
-        /// The cause.
+        /// The cause of the failure.
         #[source]
         source: DirError,
     },
     /// Addresses could not be leased or released.
     #[error("{operation} addresses on bridge `{name}`")]
     Addresses {
-        /// `lease` or `release`.
+        /// The operation, `lease` or `release`.
         operation: &'static str,
-        /// The bridge.
+        /// The name of the bridge.
         name: String,
-        /// The cause.
+        /// The cause of the failure.
         #[source]
         source: IpamError,
     },
@@ -92,11 +92,11 @@ pub enum NetworkError {
     /// A switch could not be set.
     #[error("set {path} to 1, which bridge `{name}` needs to reach other networks")]
     Sysctl {
-        /// The bridge.
+        /// The name of the bridge.
         name: String,
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// The cause.
+        /// The cause of the failure.
         #[source]
         source: io::Error,
     },
@@ -108,7 +108,7 @@ pub enum NetworkError {
         "bridge `{name}` does not exist; it was deleted after the daemon made it, so restart the daemon"
     )]
     NoBridge {
-        /// The bridge.
+        /// The name of the bridge.
         name: String,
     },
     /// The name belongs to something else.
@@ -116,9 +116,9 @@ pub enum NetworkError {
         "interface `{name}` exists and is no bridge but a `{kind}`; choose another bridge name"
     )]
     NotABridge {
-        /// The interface.
+        /// The name of the interface.
         name: String,
-        /// What it is.
+        /// The kind of the interface.
         kind: String,
     },
 }

@@ -23,7 +23,7 @@ const REPLY: u16 = 2;
 const FILTER: u16 = 25;
 const TUPLE_IP: u16 = 1;
 const TUPLE_PROTO: u16 = 2;
-/// CTA_PROTO_NUM and CTA_PROTO_DST_PORT.
+/// Attributes of a flow: CTA_PROTO_NUM and CTA_PROTO_DST_PORT.
 const PROTO_NUM: u16 = 1;
 const PROTO_DST_PORT: u16 = 3;
 /// UDP in IP headers.

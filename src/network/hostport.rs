@@ -11,11 +11,11 @@ use std::net::{IpAddr, SocketAddr};
 /// Transport protocol of a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
-    /// TCP.
+    /// The Transmission Control Protocol.
     Tcp,
-    /// UDP.
+    /// The User Datagram Protocol.
     Udp,
-    /// SCTP.
+    /// The Stream Control Transmission Protocol.
     Sctp,
 }
 
@@ -42,7 +42,7 @@ impl Protocol {
 /// A port of the host that is to lead into a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostPort {
-    /// Protocol.
+    /// The protocol of the port.
     pub protocol: Protocol,
     /// Address of the host; None and the unspecified ones mean all of their family.
     pub host_ip: Option<IpAddr>,
@@ -60,9 +60,9 @@ pub enum HostPortError {
         "host port {port}/{protocol} at {address} leads into pod sandbox {owner} already; stop that one or use another port"
     )]
     Taken {
-        /// The port.
+        /// The port of the host.
         port: u16,
-        /// Its protocol.
+        /// The protocol in lower case.
         protocol: &'static str,
         /// The address that was asked for.
         address: String,
@@ -74,9 +74,9 @@ pub enum HostPortError {
         "host port {port}/{protocol} at {address} is asked for twice, with two container ports"
     )]
     Twice {
-        /// The port.
+        /// The port of the host.
         port: u16,
-        /// Its protocol.
+        /// The protocol in lower case.
         protocol: &'static str,
         /// The address that was asked for.
         address: String,
@@ -86,9 +86,9 @@ pub enum HostPortError {
         "host port {port}/{protocol} at {address} cannot lead into a pod without an address of that family"
     )]
     Family {
-        /// The port.
+        /// The port of the host.
         port: u16,
-        /// Its protocol.
+        /// The protocol in lower case.
         protocol: &'static str,
         /// The address that was asked for.
         address: String,
@@ -100,7 +100,7 @@ pub enum HostPortError {
 pub(super) enum Place {
     /// At all of the target's family.
     Any,
-    /// At one.
+    /// At one address of the host.
     Address(IpAddr),
 }
 

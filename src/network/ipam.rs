@@ -18,7 +18,7 @@ use holdfast_disk::{Dir, DirError, Durability, FileName, FileNameError};
 /// Longest owner id; ours have 64 characters.
 const OWNER_LIMIT: usize = 256;
 
-/// A failed lease.
+/// Why an address was not leased or released.
 #[derive(Debug, thiserror::Error)]
 pub enum IpamError {
     /// Every address of a subnet is leased.
@@ -26,7 +26,7 @@ pub enum IpamError {
         "subnet {subnet} has no free address: all {leased} are leased; remove pods or configure a larger subnet"
     )]
     Exhausted {
-        /// The subnet.
+        /// The subnet that is full.
         subnet: Subnet,
         /// How many addresses are leased.
         leased: u64,
@@ -39,16 +39,16 @@ pub enum IpamError {
     Lease {
         /// What was tried, with the address.
         operation: String,
-        /// The cause.
+        /// The cause of the failure.
         #[source]
         source: DirError,
     },
     /// An address does not make a file name; cannot happen.
     #[error("name the lease file of {address}")]
     Name {
-        /// The address.
+        /// The address of the lease.
         address: IpAddr,
-        /// The cause.
+        /// The cause of the failure.
         #[source]
         source: FileNameError,
     },

@@ -14,12 +14,12 @@ const UP: u32 = 1;
 /// The interface group (IFLA_GROUP) of interfaces that are to be deleted, "hfdd" in ASCII. Whoever is in it is
 /// off the network already, so it does not matter which daemon deletes it.
 const DOOMED: u32 = 0x6866_6464;
-/// IFLA_INFO_SLAVE_KIND and IFLA_INFO_SLAVE_DATA.
+/// Attributes of a bridge port: IFLA_INFO_SLAVE_KIND and IFLA_INFO_SLAVE_DATA.
 const SLAVE_KIND: u16 = 4;
 const SLAVE_DATA: u16 = 5;
-/// IFLA_BRPORT_MODE: hairpin.
+/// IFLA_BRPORT_MODE, which is the hairpin mode.
 const BRPORT_MODE: u16 = 4;
-/// VETH_INFO_PEER.
+/// The attribute with the other end, VETH_INFO_PEER.
 const VETH_PEER: u16 = 1;
 
 /// A link as listed by the kernel.
@@ -37,19 +37,19 @@ pub(super) struct Link {
 /// The counters of one interface since it was made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InterfaceStats {
-    /// The interface's name.
+    /// The name of the interface.
     pub name: String,
-    /// Bytes received.
+    /// The number of bytes received.
     pub rx_bytes: u64,
-    /// Packets received.
+    /// The number of packets received.
     pub rx_packets: u64,
-    /// Bad packets received.
+    /// The number of bad packets received.
     pub rx_errors: u64,
     /// Packets dropped on receiving.
     pub rx_dropped: u64,
-    /// Bytes sent.
+    /// The number of bytes sent.
     pub tx_bytes: u64,
-    /// Packets sent.
+    /// The number of packets sent.
     pub tx_packets: u64,
     /// Packets that could not be sent.
     pub tx_errors: u64,
@@ -95,7 +95,7 @@ pub fn interface_stats(control: BorrowedFd<'_>) -> Result<Vec<InterfaceStats>, N
         .collect())
 }
 
-/// `struct ifinfomsg`.
+/// The `struct ifinfomsg` of rtnetlink(7).
 fn ifinfo(family: i32, index: u32, flags: u32) -> [u8; 16] {
     let mut header = [0; 16];
     header[0] = u8::try_from(family).unwrap_or(0);
@@ -286,7 +286,7 @@ pub(super) fn push_get(batch: &mut Batch, name: &str) {
 /// Gives an interface an address of a subnet, or leaves the one it has. IPv6 skips duplicate address
 /// detection, which would hold the address back for a second or two; the leases make it unique.
 pub(super) fn push_address(batch: &mut Batch, index: u32, address: IpAddr, subnet: &Subnet) {
-    /// IFA_FLAGS and IFA_F_NODAD.
+    /// The attribute IFA_FLAGS and its flag IFA_F_NODAD.
     const IFA_FLAGS: u16 = 8;
     const NODAD: u32 = 2;
     let mut header = [0; 8];

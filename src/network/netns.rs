@@ -17,7 +17,7 @@ use holdfast_kernel::fault;
 
 /// Where `ip netns` keeps namespaces (ip-netns(8)).
 pub const DEFAULT_DIR: &str = "/run/netns";
-/// Longest name: NAME_MAX.
+/// The longest name of a file, NAME_MAX.
 const NAME_LIMIT: usize = 255;
 /// How many pins may lie over each other; more than one means that somebody else mounts there.
 const STACK_LIMIT: usize = 16;
@@ -35,11 +35,11 @@ pub enum NetnsError {
     /// A file operation or a mount failed.
     #[error("{operation} {}", path.display())]
     Kernel {
-        /// What was tried.
+        /// The operation that failed, as a verb.
         operation: &'static str,
         /// The pin or its directory.
         path: PathBuf,
-        /// The cause.
+        /// The cause of the failure.
         #[source]
         source: io::Error,
     },

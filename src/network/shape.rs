@@ -24,7 +24,7 @@ const BURST_SHARE: u64 = 20;
 const ROOT: u32 = 0xffff_ffff;
 const INGRESS: u32 = 0xffff_fff1;
 const INGRESS_HANDLE: u32 = 0xffff_0000;
-/// TCA_KIND and TCA_OPTIONS.
+/// Attributes of a queue: TCA_KIND and TCA_OPTIONS.
 const KIND: u16 = 1;
 const OPTIONS: u16 = 2;
 
@@ -83,7 +83,7 @@ impl BridgeNetwork {
     }
 }
 
-/// `struct tcmsg`.
+/// The `struct tcmsg` of rtnetlink(7).
 fn tcmsg(index: u32, handle: u32, parent: u32, info: u32) -> [u8; 20] {
     let mut header = [0; 20];
     for (at, value) in [(4, index), (8, handle), (12, parent), (16, info)] {
@@ -128,7 +128,7 @@ fn push_bucket(batch: &mut Batch, (index, name): (u32, &str), rate: u64) {
 
 /// Redirects all that an interface receives to what another one sends.
 fn push_redirection(batch: &mut Batch, (index, name): (u32, &str), to: u32) {
-    /// TCA_U32_SEL and TCA_U32_ACT.
+    /// Attributes of a filter: TCA_U32_SEL and TCA_U32_ACT.
     const SELECTOR: u16 = 5;
     const ACTIONS: u16 = 7;
     /// TCA_ACT_KIND, TCA_ACT_OPTIONS and TCA_MIRRED_PARMS.

@@ -47,7 +47,7 @@ impl Subnet {
         self.network
     }
 
-    /// The prefix length.
+    /// The length of the prefix.
     pub fn prefix(&self) -> u8 {
         self.prefix
     }

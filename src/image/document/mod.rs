@@ -82,15 +82,15 @@ pub struct Execution {
     /// The user, with or without a group.
     pub user: String,
     pub(super) exposed_ports: BTreeMap<String, ()>,
-    /// `NAME=VALUE` each.
+    /// Variables of the environment, `NAME=VALUE` each.
     pub env: Vec<String>,
     /// The program and its leading arguments.
     pub entrypoint: Vec<String>,
-    /// The default arguments.
+    /// The arguments of the program, unless the container brings its own.
     pub cmd: Vec<String>,
     /// Directories that want to be volumes.
     pub volumes: BTreeMap<String, ()>,
-    /// The working directory.
+    /// The directory in which the program starts.
     pub working_dir: String,
     pub(super) labels: BTreeMap<String, String>,
     /// The signal that asks the program to end.
@@ -275,7 +275,7 @@ pub enum DocumentError {
     /// The text is not JSON.
     #[error("the {document} is malformed")]
     Json {
-        /// Which document.
+        /// The name of the document.
         document: &'static str,
         /// The place of the first fault.
         #[source]
@@ -284,7 +284,7 @@ pub enum DocumentError {
     /// A field has a value of another type.
     #[error("the {document} is malformed")]
     Field {
-        /// Which document.
+        /// The name of the document.
         document: &'static str,
         /// The field, and what is wrong with it.
         #[source]
@@ -309,14 +309,14 @@ impl Document {
 }
 
 impl ImageConfig {
-    /// Reads a configuration.
+    /// Reads the configuration of an image.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
         read(bytes, "configuration")
     }
 }
 
 impl Saved {
-    /// Reads a `manifest.json`.
+    /// Reads the `manifest.json` of `docker save`.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Self>, DocumentError> {
         read(bytes, "manifest.json")
     }

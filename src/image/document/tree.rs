@@ -26,7 +26,7 @@ pub(crate) enum Tree {
 /// A value of a document that is not of the field's type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
-    /// Where: `config.Env[2]`.
+    /// The path of the field, such as `config.Env[2]`.
     path: String,
     /// What is there, shortened.
     found: String,
@@ -77,7 +77,7 @@ pub(super) trait Read: Default {
 }
 
 impl Tree {
-    /// Parses a text.
+    /// Parses the text of a JSON document.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_str(&holdfast_disk::json_text(bytes))
     }

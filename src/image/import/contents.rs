@@ -45,9 +45,9 @@ const SHOWN: usize = 200;
 /// How an archive calls content whose digest is known.
 #[derive(Debug, Clone, Copy)]
 enum Naming {
-    /// An OCI layout.
+    /// The names of an OCI layout.
     Layout,
-    /// `dir:`.
+    /// The names that skopeo gives in a `dir:`.
     Directory,
 }
 
@@ -428,7 +428,7 @@ impl Contents<'_> {
         Ok(bytes.into())
     }
 
-    /// Opens a layer.
+    /// Opens the file of a layer.
     pub(super) fn layer(self, path: &str) -> Result<File, ImportError> {
         match self.find(path)? {
             Found::File(file) => Ok(file),

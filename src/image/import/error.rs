@@ -13,7 +13,7 @@ pub enum ImportError {
     /// The name cannot be one.
     #[error("cannot name an image {name:?}")]
     InvalidName {
-        /// The text.
+        /// The text as it was given.
         name: String,
         /// What is wrong with it.
         #[source]
@@ -27,25 +27,25 @@ pub enum ImportError {
     /// The archive could not be read.
     #[error("cannot read the archive of image {name}")]
     Read {
-        /// The image.
+        /// The reference of the image.
         name: String,
-        /// What happened.
+        /// The cause of the failure.
         #[source]
         source: io::Error,
     },
     /// The archive itself could not be unpacked.
     #[error("cannot unpack the archive of image {name}")]
     Unpack {
-        /// The image.
+        /// The reference of the image.
         name: String,
-        /// What happened.
+        /// The cause of the failure.
         #[source]
         source: LayerError,
     },
     /// The archive lacks something, or has too much.
     #[error("the archive of image {name} {what}")]
     Archive {
-        /// The image.
+        /// The reference of the image.
         name: String,
         /// What is wrong with it.
         what: String,
@@ -53,7 +53,7 @@ pub enum ImportError {
     /// The archive holds several images, and the new image's name is of none of them.
     #[error("the archive of image {name} holds several images and none of that name: {remedy}")]
     Ambiguous {
-        /// The image.
+        /// The reference of the image.
         name: String,
         /// What the caller can do about it.
         remedy: String,
@@ -61,7 +61,7 @@ pub enum ImportError {
     /// What was sent is no image for containers.
     #[error("the archive of image {name} {what}")]
     NotAnImage {
-        /// The image.
+        /// The reference of the image.
         name: String,
         /// What it is instead, and the remedy.
         what: String,
@@ -69,7 +69,7 @@ pub enum ImportError {
     /// The image in the archive is not one this machine can run.
     #[error("cannot use the archive of image {name}")]
     Manifest {
-        /// The image.
+        /// The reference of the image.
         name: String,
         /// What is wrong with it.
         #[source]
@@ -78,20 +78,20 @@ pub enum ImportError {
     /// A layer could not be unpacked.
     #[error("cannot unpack layer {number} of image {name}")]
     Layer {
-        /// The image.
+        /// The reference of the image.
         name: String,
         /// Counted from the bottom, the first is 0.
         number: usize,
-        /// What happened.
+        /// The cause of the failure.
         #[source]
         source: LayerError,
     },
     /// The store could not keep it.
     #[error("cannot store image {name}")]
     Store {
-        /// The image.
+        /// The reference of the image.
         name: String,
-        /// What happened.
+        /// The cause of the failure.
         #[source]
         source: StoreError,
     },

@@ -59,7 +59,7 @@ pub(super) async fn import(
     imported.await.map_err(interrupted)?
 }
 
-/// One import.
+/// An import of one archive.
 struct Import<'a> {
     store: &'a Arc<Store>,
     reference: &'a Reference,

@@ -5,12 +5,12 @@ use std::io;
 /// Why a file of an image could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ViewError {
-    /// The kernel refused.
+    /// The kernel refused the operation.
     #[error("cannot read or copy {path:?} of the image")]
     Io {
         /// The path in the image.
         path: String,
-        /// The kernel's answer.
+        /// The error that the kernel gave.
         #[source]
         source: io::Error,
     },
@@ -22,7 +22,7 @@ pub enum ViewError {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// Links without end.
+    /// The path leads through too many symbolic links.
     #[error("{path:?} of the image leads through too many symbolic links; mend them in the image")]
     TooManyLinks {
         /// The path in the image.

@@ -12,7 +12,7 @@ pub enum ProfileError {
     /// The text is no reference.
     #[error("invalid reference {reference:?} of a security profile")]
     Reference {
-        /// The text.
+        /// The text as it was given.
         reference: String,
         /// What is wrong with it.
         #[source]
@@ -26,16 +26,16 @@ pub enum ProfileError {
     /// The registry did not deliver.
     #[error("cannot pull security profile {reference} from its registry")]
     Registry {
-        /// The reference.
+        /// The reference as it was given.
         reference: String,
-        /// What happened.
+        /// The cause of the failure.
         #[source]
         source: Box<RegistryError>,
     },
     /// What the reference means is no artifact with a profile.
     #[error("{reference} is no artifact with a security profile: {reason}")]
     Artifact {
-        /// The reference.
+        /// The reference as it was given.
         reference: String,
         /// What is wrong with it.
         reason: String,
@@ -43,7 +43,7 @@ pub enum ProfileError {
     /// The file of the artifact cannot be used.
     #[error("the security profile {reference} cannot be used")]
     Content {
-        /// The reference.
+        /// The reference as it was given.
         reference: String,
         /// What is wrong with it.
         #[source]

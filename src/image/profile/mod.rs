@@ -40,7 +40,7 @@ pub struct Profile {
     pub refs: BTreeSet<String>,
     /// The digest of its file.
     file: Digest,
-    /// Its file.
+    /// The content of its file.
     pub text: String,
 }
 

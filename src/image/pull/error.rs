@@ -14,7 +14,7 @@ pub enum PullError {
     /// The text is no reference.
     #[error("invalid image reference {reference:?}")]
     InvalidReference {
-        /// The text.
+        /// The text as it was given.
         reference: String,
         /// What is wrong with it.
         #[source]
@@ -23,16 +23,16 @@ pub enum PullError {
     /// The registry did not deliver.
     #[error("cannot pull image {reference} from its registry")]
     Registry {
-        /// The image.
+        /// The reference of the image.
         reference: String,
-        /// What happened.
+        /// The cause of the failure.
         #[source]
         source: Arc<RegistryError>,
     },
     /// The image is not one this machine can run.
     #[error("cannot use image {reference}")]
     Manifest {
-        /// The image.
+        /// The reference of the image.
         reference: String,
         /// What is wrong with it.
         #[source]
@@ -41,20 +41,20 @@ pub enum PullError {
     /// A layer could not be unpacked.
     #[error("cannot unpack layer {digest} of image {reference}")]
     Layer {
-        /// The image.
+        /// The reference of the image.
         reference: String,
-        /// The layer's blob.
+        /// The digest of the layer's blob.
         digest: Digest,
-        /// What happened.
+        /// The cause of the failure.
         #[source]
         source: Arc<LayerError>,
     },
     /// The store could not keep it.
     #[error("cannot store image {reference}")]
     Store {
-        /// The image.
+        /// The reference of the image.
         reference: String,
-        /// What happened.
+        /// The cause of the failure.
         #[source]
         source: Arc<StoreError>,
     },
@@ -81,7 +81,7 @@ pub enum PullErrorKind {
     Unsupported,
     /// What the operator configured for the registry cannot be used.
     Misconfigured,
-    /// This machine failed.
+    /// This machine failed, neither the registry nor the image.
     Internal,
 }
 

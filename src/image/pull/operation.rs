@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The most indexes on the way to a manifest.
 const INDEXES_MAX: usize = 3;
 
-/// One pull.
+/// A pull of one image.
 pub(super) struct Pull<'a> {
     pub store: &'a Arc<Store>,
     pub registry: &'a Registry,

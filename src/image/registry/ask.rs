@@ -30,7 +30,7 @@ impl Attempts {
 #[derive(Clone, Copy)]
 pub(super) struct Ask<'a> {
     pub endpoint: &'a Endpoint,
-    /// The repository's path.
+    /// The path of the repository.
     pub repository: &'a str,
     /// The registry in the image's name, which a mirror is told.
     pub registry: &'a str,

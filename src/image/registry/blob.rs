@@ -29,7 +29,7 @@ const BACKOFF: Duration = Duration::from_millis(200);
 pub(super) struct Transfer<'a> {
     path: String,
     size: u64,
-    /// Bytes handed on.
+    /// The number of bytes that were handed on.
     done: u64,
     sink: &'a Sender<Chunk>,
     ask_for: AskFor,

@@ -11,7 +11,7 @@ const DETAIL_MAX: usize = 200;
 /// One challenge of a `WWW-Authenticate` header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Challenge {
-    /// In lower case.
+    /// The scheme in lower case.
     pub scheme: String,
     /// Names in lower case.
     pub parameters: BTreeMap<String, String>,

@@ -74,7 +74,7 @@ impl Client {
         }
     }
 
-    /// Fetches something small.
+    /// Fetches a document of at most `limit` bytes.
     pub(super) async fn document(
         &self,
         ask: &Ask<'_>,

@@ -10,9 +10,9 @@ pub enum RegistryError {
     /// The configuration of the hosts cannot be used.
     #[error("cannot use the configured hosts of registry {host}")]
     Hosts {
-        /// The registry.
+        /// The host of the registry.
         host: String,
-        /// What is wrong.
+        /// The cause of the failure.
         #[source]
         source: HostsError,
     },
@@ -21,7 +21,7 @@ pub enum RegistryError {
     Client {
         /// What was to be fetched.
         url: String,
-        /// What is wrong.
+        /// The cause of the failure.
         #[source]
         source: reqwest::Error,
     },
@@ -39,7 +39,7 @@ pub enum RegistryError {
     Stalled {
         /// What was to be fetched.
         url: String,
-        /// In this time.
+        /// The time in which nothing came.
         period: Duration,
     },
     /// The host sends, and so little that the download would never end.
@@ -61,7 +61,7 @@ pub enum RegistryError {
     Status {
         /// What was to be fetched.
         url: String,
-        /// The answer.
+        /// The status of the answer.
         status: http::StatusCode,
         /// What the registry said, shortened.
         detail: String,
@@ -96,7 +96,7 @@ pub enum RegistryError {
     /// The answer is not what the specification says.
     #[error("{url} sent an unusable answer: {what}")]
     Answer {
-        /// What was fetched.
+        /// The URL that was asked for.
         url: String,
         /// What is wrong with it.
         what: &'static str,
@@ -107,7 +107,7 @@ pub enum RegistryError {
          content as it is"
     )]
     UnknownCoding {
-        /// What was fetched.
+        /// The URL that was asked for.
         url: String,
         /// The coding that the answer names.
         coding: String,
@@ -115,7 +115,7 @@ pub enum RegistryError {
     /// The content is not in the coding that the answer names.
     #[error("{url} sent content that its Content-Encoding does not describe")]
     Coding {
-        /// What was fetched.
+        /// The URL that was asked for.
         url: String,
         /// What is wrong with it.
         #[source]
@@ -124,7 +124,7 @@ pub enum RegistryError {
     /// The content is not the one that was asked for.
     #[error("{url} sent content with digest {found} instead of {expected}")]
     Mismatch {
-        /// What was fetched.
+        /// The URL that was asked for.
         url: String,
         /// The digest asked for.
         expected: Box<Digest>,
@@ -134,7 +134,7 @@ pub enum RegistryError {
     /// The content has another length than the manifest says.
     #[error("{url} has {found} bytes, {} than the manifest says ({expected})", if found < expected { "shorter" } else { "longer" })]
     Length {
-        /// What was fetched.
+        /// The URL that was asked for.
         url: String,
         /// The manifest's length, in bytes.
         expected: u64,
@@ -144,7 +144,7 @@ pub enum RegistryError {
     /// The content goes on after the last byte that the manifest announces.
     #[error("{url} is longer than the manifest says ({expected} bytes)")]
     TooLong {
-        /// What was fetched.
+        /// The URL that was asked for.
         url: String,
         /// The manifest's length, in bytes.
         expected: u64,
@@ -152,7 +152,7 @@ pub enum RegistryError {
     /// A document is larger than allowed.
     #[error("{url} is larger than {limit} bytes")]
     TooLarge {
-        /// What was fetched.
+        /// The URL that was asked for.
         url: String,
         /// The limit, in bytes.
         limit: u64,

@@ -23,7 +23,7 @@ const FILE_MAX: u64 = 1 << 20;
 /// One host to ask for a repository.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    /// `https` or `http`.
+    /// Whether requests go over TLS.
     pub scheme: Scheme,
     /// Host and port as in a URL.
     pub authority: String,
@@ -42,9 +42,9 @@ pub(crate) struct Endpoint {
 /// The scheme of a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scheme {
-    /// TLS.
+    /// Requests go over TLS.
     Https,
-    /// In the clear.
+    /// Requests go without encryption.
     Http,
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct Tls {
 /// Whether certificates are checked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Verification {
-    /// As they should.
+    /// Certificates are verified as they should be.
     #[default]
     Full,
     /// The administrator wrote `skip_verify = true`.
@@ -101,16 +101,16 @@ pub enum HostsError {
     /// A file could not be read.
     #[error("cannot read {}", path.display())]
     Read {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The kernel's answer.
+        /// The error that the kernel gave.
         #[source]
         source: std::io::Error,
     },
     /// The file is not TOML, or has a value of the wrong type.
     #[error("{} is no usable hosts file", path.display())]
     Parse {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// Where it is wrong.
         #[source]
@@ -119,9 +119,9 @@ pub enum HostsError {
     /// A key of the file has a value that cannot be used.
     #[error("{}: {key}: {what}", path.display())]
     Key {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The key.
+        /// The key whose value is refused.
         key: String,
         /// What is wrong with its value.
         what: String,
@@ -186,7 +186,7 @@ impl<T> OneOrMany<T> {
 enum ClientCert {
     /// Certificate and key in one file.
     Both(PathBuf),
-    /// Certificate, key.
+    /// The files of certificate and key.
     Pair(PathBuf, PathBuf),
 }
 

@@ -11,7 +11,7 @@ pub enum StoreError {
     /// A directory or file of the store could not be used.
     #[error("cannot {operation} in the image store")]
     Directory {
-        /// What was attempted.
+        /// The operation that failed, as a verb.
         operation: &'static str,
         /// What the disk said.
         #[source]

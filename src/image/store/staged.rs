@@ -94,7 +94,7 @@ impl StagedLayer {
         &self.staging.diff
     }
 
-    /// Its directory, opened.
+    /// Another descriptor of its directory.
     pub(crate) fn directory(&self) -> std::io::Result<File> {
         Ok(self.staging.diff.as_fd().try_clone_to_owned()?.into())
     }

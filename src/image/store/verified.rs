@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 /// What was verified, on disk. Torn, nothing was.
 pub(super) const RECORD: Record<Boot> = Record::new(1, 16 << 20);
-/// Its file.
+/// The name of the file of that record.
 pub(super) const FILE: &str = "verified.json";
 
 /// The layers that were verified in one boot.

@@ -17,22 +17,22 @@ pub enum UnpackError {
     /// An entry could not be created.
     #[error("cannot {operation} {} of the layer", path.display())]
     Create {
-        /// What was attempted.
+        /// The operation that failed, as a verb.
         operation: &'static str,
-        /// The entry.
+        /// The name of the entry in the layer.
         path: PathBuf,
-        /// The kernel's answer.
+        /// The error that the kernel gave.
         #[source]
         source: io::Error,
     },
     /// An extended attribute could not be set.
     #[error("cannot set the extended attribute {} of {} of the layer", name.display(), path.display())]
     Attribute {
-        /// Its name.
+        /// The name of the attribute.
         name: OsString,
-        /// The entry.
+        /// The name of the entry in the layer.
         path: PathBuf,
-        /// The kernel's answer.
+        /// The error that the kernel gave.
         #[source]
         source: io::Error,
     },
@@ -43,9 +43,9 @@ pub enum UnpackError {
         name.display()
     )]
     AttributeRoom {
-        /// The entry.
+        /// The name of the entry in the layer.
         path: PathBuf,
-        /// The attribute.
+        /// The name of the attribute.
         name: OsString,
         /// The bytes of its value.
         size: usize,
@@ -53,17 +53,17 @@ pub enum UnpackError {
     /// An entry says what no file system can hold.
     #[error("layer entry {path:?} has an unusable {field} {value:?}: build the image again")]
     Field {
-        /// The entry.
+        /// The name of the entry in the layer.
         path: PathBuf,
-        /// The header's field.
+        /// The field of the header.
         field: &'static str,
-        /// What it says.
+        /// The value of the field.
         value: String,
     },
     /// An entry that makes no sense, or none with those before it.
     #[error("layer entry {path:?} {what}: build the image again")]
     Broken {
-        /// The entry.
+        /// The name of the entry in the layer.
         path: PathBuf,
         /// What is wrong with it.
         what: String,
@@ -73,7 +73,7 @@ pub enum UnpackError {
         "layer entry {path:?} is of the unknown kind {kind:?}: build the image again without it"
     )]
     Unsupported {
-        /// The entry.
+        /// The name of the entry in the layer.
         path: PathBuf,
         /// The kind as the header has it.
         kind: char,
@@ -86,7 +86,7 @@ pub enum UnpackError {
     Lower {
         /// The path in the image.
         path: PathBuf,
-        /// What happened.
+        /// The cause of the failure.
         #[source]
         source: ViewError,
     },
@@ -102,7 +102,7 @@ pub enum UnpackError {
     TooLarge {
         /// The entry with which it does.
         path: PathBuf,
-        /// The limit.
+        /// The limit in bytes.
         limit: u64,
     },
 }

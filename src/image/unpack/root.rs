@@ -111,7 +111,7 @@ impl<'a> Root<'a> {
         self.lower.is_some()
     }
 
-    /// The root itself.
+    /// The root of the layer itself.
     pub(super) fn top(&self) -> Rc<OwnedFd> {
         Rc::clone(&self.dir)
     }

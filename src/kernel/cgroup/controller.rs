@@ -21,7 +21,7 @@ pub enum Controller {
     Freezer,
     /// Block I/O: `blkio` on v1, `io` on v2.
     Io,
-    /// Huge pages.
+    /// Huge pages, by their size.
     Hugetlb,
     /// A controller this runtime sets nothing on (`net_cls`, `perf_event`, …) or a named v1 hierarchy such
     /// as systemd's. Groups are created there so that processes are tracked in it.

@@ -11,7 +11,7 @@ use super::{Ceiling, Cgroup, CgroupError, Controller, IoStats, file};
 /// Memory of a group by kind, in bytes. What the kernel does not tell is None.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MemoryDetail {
-    /// Page cache.
+    /// The page cache, in bytes.
     pub cache: Option<u64>,
     /// Of it mapped into processes.
     pub mapped_file: Option<u64>,
@@ -42,7 +42,7 @@ pub struct MemoryDetail {
 pub struct HugepageStats {
     /// Page size as the kernel writes it: `2MB`.
     pub size: String,
-    /// Bytes in use.
+    /// The number of bytes in use.
     pub usage: u64,
     /// The largest use since creation; v2 does not tell it.
     pub peak: Option<u64>,
@@ -53,16 +53,16 @@ pub struct HugepageStats {
 pub struct DeviceIo {
     /// Major number of the device.
     pub major: u32,
-    /// Minor number.
+    /// The minor number of the device.
     pub minor: u32,
     /// What was read and written.
     pub io: IoStats,
 }
 
-/// One reading.
+/// One reading of everything that is counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Detail {
-    /// Memory by kind.
+    /// The memory of the group by kind.
     pub memory: MemoryDetail,
     /// Huge pages, by size; empty without the controller.
     pub hugepages: Vec<HugepageStats>,

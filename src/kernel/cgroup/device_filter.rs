@@ -35,7 +35,7 @@ const WANTED: u8 = 2;
 const KIND: u8 = 3;
 const MAJOR: u8 = 4;
 const MINOR: u8 = 5;
-/// BPF_DEVCG_ACC_*.
+/// The kinds of access, BPF_DEVCG_ACC_* of linux/bpf.h.
 const MKNOD: i32 = 1;
 const READ: i32 = 2;
 const WRITE: i32 = 4;

@@ -16,16 +16,16 @@ pub enum DeviceVerdict {
 pub enum DeviceKind {
     /// Every device; the numbers and the access of the rule are then ignored.
     All,
-    /// Block devices.
+    /// Block devices, such as disks.
     Block,
-    /// Character devices.
+    /// Character devices, such as terminals.
     Char,
 }
 
 /// One rule; later rules win over earlier ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceRule {
-    /// Allow or deny.
+    /// Whether access is allowed or denied.
     pub verdict: DeviceVerdict,
     /// The kind of device.
     pub kind: DeviceKind,

@@ -35,7 +35,7 @@ pub enum CgroupError {
         value: String,
         /// What the kernel would take here.
         allowed: String,
-        /// The kernel's answer.
+        /// The error that the kernel gave.
         #[source]
         source: Errno,
     },
@@ -54,7 +54,7 @@ pub enum CgroupError {
         operation: String,
         /// The tree, the group and the file.
         object: String,
-        /// The kernel's answer.
+        /// The error that the kernel gave.
         #[source]
         source: Errno,
     },
@@ -63,9 +63,9 @@ pub enum CgroupError {
         "cgroup {path} has no {controller} controller, which its limits need; the kernel lacks it, or a parent does not hand it down in cgroup.subtree_control"
     )]
     Unavailable {
-        /// The group.
+        /// The path of the group.
         path: String,
-        /// The missing controller.
+        /// The controller that is missing.
         controller: Controller,
     },
     /// A v2 parent holds processes, so that it cannot hand controllers to its children.
@@ -75,7 +75,7 @@ pub enum CgroupError {
     InternalProcesses {
         /// The parent that holds processes.
         path: String,
-        /// The kernel's answer.
+        /// The error that the kernel gave.
         #[source]
         source: Errno,
     },
@@ -84,7 +84,7 @@ pub enum CgroupError {
         "cgroup {path} uses {usage} bytes of memory, more than the wanted limit of {limit}; nothing was changed; free memory first or ask for a higher limit"
     )]
     BelowUsage {
-        /// The group.
+        /// The path of the group.
         path: String,
         /// The wanted limit in bytes.
         limit: u64,
@@ -106,7 +106,7 @@ pub enum CgroupError {
         "{processes} processes of cgroup {path} have not died of SIGKILL yet; they may hang in the kernel (a dead NFS server, a stuck device)"
     )]
     Unkillable {
-        /// The group.
+        /// The path of the group.
         path: String,
         /// How many are left.
         processes: usize,
@@ -114,7 +114,7 @@ pub enum CgroupError {
     /// The group was removed by someone else.
     #[error("cgroup {path} does not exist any more")]
     Gone {
-        /// The group.
+        /// The path of the group.
         path: String,
     },
 }

@@ -2,7 +2,7 @@
 
 use super::{detail, mounts, psi, stats};
 
-/// Any of them.
+/// Reads a text as each of the files that are parsed.
 pub fn file(text: &str) {
     let _ = mounts::parse(text);
     let _ = stats::parse_cpu_stat(text);

@@ -36,7 +36,7 @@ pub(super) struct Member {
     pub(super) v1: Option<Vec<Controller>>,
     /// The controllers of this group in the v2 tree; empty for v1.
     pub(super) offers: Vec<Controller>,
-    /// The directory.
+    /// The group's directory in that tree.
     pub(super) dir: OwnedFd,
 }
 

@@ -17,7 +17,7 @@ pub enum Mode {
     V2,
     /// v1 controllers with a v2 tree beside them, in which processes are tracked too.
     Hybrid,
-    /// v1 trees only.
+    /// There are v1 trees only.
     V1,
 }
 

@@ -38,7 +38,7 @@ pub struct MemoryStats {
     pub usage: u64,
     /// Usage without inactive file pages: what the kubelet evicts by.
     pub working_set: u64,
-    /// Anonymous memory.
+    /// Anonymous memory, in bytes.
     pub rss: u64,
     /// The limit in force on this group itself.
     pub limit: Option<Ceiling>,
@@ -57,39 +57,39 @@ pub struct MemoryStats {
 pub struct PidsStats {
     /// Tasks now, threads included.
     pub current: u64,
-    /// The limit.
+    /// The largest number of tasks that is allowed.
     pub limit: Option<Ceiling>,
 }
 
 /// Block I/O of a group since creation, all devices together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct IoStats {
-    /// Bytes read.
+    /// The number of bytes read.
     pub read_bytes: u64,
-    /// Bytes written.
+    /// The number of bytes written.
     pub write_bytes: u64,
-    /// Read requests.
+    /// The number of read requests.
     pub reads: u64,
-    /// Write requests.
+    /// The number of write requests.
     pub writes: u64,
 }
 
 /// One reading. What the kernel does not provide is None.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Stats {
-    /// CPU use.
+    /// The use of CPU time.
     pub cpu: Option<CpuStats>,
-    /// Memory use.
+    /// The use of memory.
     pub memory: Option<MemoryStats>,
-    /// Tasks.
+    /// The number of tasks and its limit.
     pub pids: Option<PidsStats>,
-    /// Block I/O.
+    /// The use of block devices.
     pub io: Option<IoStats>,
-    /// CPU pressure.
+    /// The time for which tasks waited for a CPU.
     pub cpu_pressure: Option<Pressure>,
-    /// Memory pressure.
+    /// The time for which tasks waited for memory.
     pub memory_pressure: Option<Pressure>,
-    /// I/O pressure.
+    /// The time for which tasks waited for block devices.
     pub io_pressure: Option<Pressure>,
 }
 

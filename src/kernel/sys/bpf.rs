@@ -12,7 +12,7 @@ const ATTACH: libc::c_int = 8;
 const DETACH: libc::c_int = 9;
 const GET_FD_BY_ID: libc::c_int = 13;
 const QUERY: libc::c_int = 16;
-/// BPF_PROG_TYPE_CGROUP_DEVICE and BPF_CGROUP_DEVICE.
+/// The type of the program and of its attachment, BPF_PROG_TYPE_CGROUP_DEVICE and BPF_CGROUP_DEVICE.
 const PROGRAM_TYPE: u32 = 15;
 const ATTACH_TYPE: u32 = 6;
 /// BPF_F_ALLOW_MULTI and BPF_F_REPLACE (Linux 5.6).
@@ -31,7 +31,7 @@ pub struct Instruction {
     pub registers: u8,
     /// Jump distance or memory offset.
     pub offset: i16,
-    /// The constant.
+    /// The constant operand of the instruction.
     pub immediate: i32,
 }
 

@@ -11,7 +11,7 @@ use nix::sched::CloneFlags;
 pub struct Child {
     /// Number in the parent's pid namespace.
     pub pid: i32,
-    /// The process itself.
+    /// A descriptor of the new process.
     pub pidfd: OwnedFd,
 }
 

@@ -16,7 +16,7 @@ pub const SYS_ADMIN: u64 = 1 << 21;
 /// The three sets that capset(2) knows, as bit masks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sets {
-    /// Those that count.
+    /// The capabilities that the kernel checks.
     pub effective: u64,
     /// Those that can be made effective.
     pub permitted: u64,

@@ -7,14 +7,14 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::take_descriptor;
 
-/// A standard stream.
+/// One of the standard streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
-    /// Standard input.
+    /// The standard input, descriptor 0.
     Input = 0,
-    /// Standard output.
+    /// The standard output, descriptor 1.
     Output = 1,
-    /// Standard error.
+    /// The standard error, descriptor 2.
     Error = 2,
 }
 

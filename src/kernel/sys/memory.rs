@@ -38,7 +38,7 @@ impl Buffer {
         Ok(Self { start, bytes })
     }
 
-    /// The bytes.
+    /// The bytes of the mapping.
     pub fn as_slice(&self) -> &[u8] {
         // SAFETY: the mapping is readable, of this length, initialised by the kernel, and borrowed with self.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), self.bytes) }
@@ -83,7 +83,7 @@ impl Shared {
         map(PAGE, libc::MAP_SHARED).map(|start| Self { start })
     }
 
-    /// The number.
+    /// The number in the shared page.
     pub fn number(&self) -> &AtomicU32 {
         // SAFETY: the page is mapped as long as self, aligned, zeroed, and only used as this atomic.
         unsafe { self.start.cast::<AtomicU32>().as_ref() }

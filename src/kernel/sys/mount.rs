@@ -12,7 +12,7 @@ use super::take_descriptor;
 /// How far a call reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// Only this mount.
+    /// This mount without those below it.
     Single,
     /// This mount and all below.
     Recursive,
@@ -27,14 +27,14 @@ impl Depth {
     }
 }
 
-/// Propagation types: mount_namespaces(7).
+/// The types of propagation of mount_namespaces(7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spread {
     /// Neither sends nor receives.
     Private,
-    /// Receives.
+    /// Receives mounts from its master.
     Slave,
-    /// Sends and receives.
+    /// Sends mounts to its peers and receives theirs.
     Shared,
 }
 

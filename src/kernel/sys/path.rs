@@ -13,7 +13,7 @@ use nix::unistd::{Gid, Uid};
 pub enum Links {
     /// Those that stay inside the root; absolute ones start there.
     InRoot,
-    /// None.
+    /// Symbolic links are an error.
     Refuse,
 }
 
@@ -131,9 +131,9 @@ pub fn make_file<P: NixPath + ?Sized>(parent: BorrowedFd<'_>, name: &P) -> nix::
 pub struct Node {
     /// `S_IFCHR`, `S_IFBLK` or `S_IFIFO`.
     pub kind: u32,
-    /// Major number.
+    /// The major number of the device.
     pub major: u32,
-    /// Minor number.
+    /// The minor number of the device.
     pub minor: u32,
 }
 

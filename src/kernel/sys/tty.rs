@@ -7,7 +7,7 @@ use nix::fcntl::OFlag;
 
 use super::take_descriptor;
 
-/// `DEVPTS_SUPER_MAGIC` of statfs(2).
+/// The type of devpts, `DEVPTS_SUPER_MAGIC` of statfs(2).
 const DEVPTS: i64 = 0x1cd1;
 
 /// Opens the other side of a terminal whose main side is an open `ptmx`. No path is involved, so the

@@ -28,7 +28,7 @@ const PLUGIN_LIMIT: usize = 64;
 /// The network that pods join: plugins that are called one after another.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NetworkList {
-    /// Its name.
+    /// The name of the network.
     pub name: String,
     /// The version that its plugins are spoken to in.
     pub version: CniVersion,

@@ -17,14 +17,14 @@ pub enum CniError {
     Read {
         /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The cause of the failure.
         #[source]
         source: io::Error,
     },
     /// A file is no network configuration.
     #[error("network configuration {}: {reason}", path.display())]
     Config {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
@@ -32,7 +32,7 @@ pub enum CniError {
     /// The program is in none of the plugin directories.
     #[error("network plugin `{plugin}` is in none of {directories}; install it there")]
     Missing {
-        /// Its name.
+        /// The name of the plugin.
         plugin: String,
         /// Where it was looked for.
         directories: String,
@@ -42,9 +42,9 @@ pub enum CniError {
     Process {
         /// What was asked of it.
         verb: Verb,
-        /// Its program.
+        /// The path of the plugin's program.
         plugin: PathBuf,
-        /// Why.
+        /// The cause of the failure.
         #[source]
         source: io::Error,
     },
@@ -56,9 +56,9 @@ pub enum CniError {
     Deadline {
         /// What was asked of it.
         verb: Verb,
-        /// Its program.
+        /// The path of the plugin's program.
         plugin: PathBuf,
-        /// The limit.
+        /// The deadline in seconds.
         seconds: f32,
     },
     /// It writes without end.
@@ -66,9 +66,9 @@ pub enum CniError {
     TooMuch {
         /// What was asked of it.
         verb: Verb,
-        /// Its program.
+        /// The path of the plugin's program.
         plugin: PathBuf,
-        /// The limit.
+        /// The limit in bytes.
         limit: usize,
     },
     /// It says that it failed.
@@ -76,7 +76,7 @@ pub enum CniError {
     Failed {
         /// What was asked of it.
         verb: Verb,
-        /// Its program.
+        /// The path of the plugin's program.
         plugin: PathBuf,
         /// In its own words: of its error, or of its standard error.
         message: String,
@@ -86,7 +86,7 @@ pub enum CniError {
     NoResult {
         /// What was asked of it.
         verb: Verb,
-        /// Its program.
+        /// The path of the plugin's program.
         plugin: PathBuf,
         /// What is wrong, with the beginning of what it wrote.
         reason: String,
@@ -97,11 +97,11 @@ pub enum CniError {
         plugin.display()
     )]
     Version {
-        /// Its program.
+        /// The path of the plugin's program.
         plugin: PathBuf,
         /// What the configuration asks for.
         wanted: &'static str,
-        /// What it speaks.
+        /// The versions that the plugin speaks.
         spoken: String,
     },
     /// The plugins gave the pod no address.
@@ -109,11 +109,11 @@ pub enum CniError {
         "network `{network}` gave the pod's {interface} no address in its result, which is of CNI {version}"
     )]
     NoAddress {
-        /// The network.
+        /// The name of the network.
         network: String,
         /// The version that the result was read in: 0.2.0 and before have other fields than those after.
         version: &'static str,
-        /// The interface.
+        /// The name of the interface.
         interface: &'static str,
     },
     /// What is remembered of a pod.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 pub(super) struct Object<'a> {
     /// The path to it, with a dot at its end; empty for the whole document.
     path: String,
-    /// None of null.
+    /// The fields; `None` stands for null.
     fields: Option<&'a Map<String, Value>>,
 }
 
@@ -27,7 +27,7 @@ fn wrong<T>(path: &str, value: &Value, allowed: &str) -> Result<T, Wrong> {
 }
 
 impl<'a> Object<'a> {
-    /// A whole document.
+    /// Takes a whole document for an object.
     pub(super) fn document(value: &'a Value) -> Result<Object<'a>, Wrong> {
         if !value.is_null() && !value.is_object() {
             return Err("no JSON object".to_owned());
@@ -68,7 +68,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// A whole number.
+    /// Reads a field that is a whole number.
     pub(super) fn integer(&self, key: &str) -> Result<Option<i64>, Wrong> {
         let Some(value) = self.get(key) else {
             return Ok(None);
@@ -79,7 +79,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// An object.
+    /// Reads a field that is an object itself.
     pub(super) fn object(&self, key: &str) -> Result<Option<Object<'a>>, Wrong> {
         let object = |value| Object::at(&self.path(key), value);
         self.get(key).map(object).transpose()

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{CniVersion, config, outcome};
 
-/// A network's configuration.
+/// Reads the configuration of a network.
 pub fn configuration(bytes: &[u8]) {
     if let Ok(source) = serde_json::from_str::<Value>(&holdfast_disk::json_text(bytes)) {
         let _ = config::parse(source);

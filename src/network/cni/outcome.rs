@@ -391,7 +391,7 @@ impl Route {
         Value::Object(out)
     }
 
-    /// All of it.
+    /// The whole result, with all its fields.
     fn whole(&self) -> Value {
         let mut out = self.rest.clone();
         if let Value::Object(short) = self.short() {

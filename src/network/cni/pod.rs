@@ -16,19 +16,19 @@ const BURST: u32 = u32::MAX;
 /// A pod that is to join a network.
 #[derive(Debug, Clone, Default)]
 pub struct CniPod {
-    /// Its id.
+    /// The id of the pod sandbox.
     pub id: String,
     /// The path of its pinned network namespace.
     pub netns: PathBuf,
-    /// Its Kubernetes namespace.
+    /// The Kubernetes namespace of the pod.
     pub namespace: String,
-    /// Its name.
+    /// The name of the pod.
     pub name: String,
-    /// Its Kubernetes uid.
+    /// The Kubernetes uid of the pod.
     pub uid: String,
-    /// Its cgroup.
+    /// The path of the cgroup of the pod.
     pub cgroup: String,
-    /// All its annotations.
+    /// All annotations of the pod.
     pub annotations: BTreeMap<String, String>,
     /// Ports of the host that lead into it.
     pub ports: Vec<HostPort>,
@@ -113,7 +113,7 @@ pub(super) struct Attachment {
     pub(super) netns: PathBuf,
     /// The network's list as it was read.
     pub(super) list: Value,
-    /// `CNI_ARGS`.
+    /// The value of the variable `CNI_ARGS`.
     pub(super) arguments: String,
     /// Runtime arguments by capability.
     pub(super) runtime: Map<String, Value>,

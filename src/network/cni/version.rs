@@ -5,7 +5,7 @@
 pub enum CniVersion {
     /// 0.1.0, which is also meant where a configuration names no version.
     V0_1_0,
-    /// 0.2.0: VERSION.
+    /// Version 0.2.0, which brought VERSION.
     V0_2_0,
     /// 0.3.0: lists of plugins; a result has lists of interfaces, addresses and routes.
     V0_3_0,

@@ -9,7 +9,7 @@ const KIND_MASK: u16 = 0x3fff;
 /// The NLM_F_* flags of a request; NLM_F_REQUEST is always set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flags {
-    /// Asks or changes.
+    /// Asks for something, or changes what exists.
     Plain,
     /// Creates, and fails with EEXIST when it is there.
     CreateNew,
@@ -42,7 +42,7 @@ impl Flags {
 pub(super) struct Request {
     /// Where it starts in the bytes.
     pub(super) start: usize,
-    /// What it does.
+    /// What the request does, as a verb.
     pub(super) operation: &'static str,
     /// What it does it to.
     pub(super) object: String,
@@ -56,7 +56,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// An empty batch.
+    /// Makes a batch without requests.
     pub(crate) fn new() -> Batch {
         Batch {
             bytes: Vec::with_capacity(512),
@@ -124,7 +124,7 @@ pub(crate) struct Attributes<'b> {
 }
 
 impl Attributes<'_> {
-    /// Raw bytes.
+    /// Adds an attribute of raw bytes.
     pub(crate) fn bytes(&mut self, kind: u16, value: &[u8]) {
         let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
         self.bytes.extend_from_slice(&length.to_ne_bytes());
@@ -133,7 +133,7 @@ impl Attributes<'_> {
         pad(self.bytes);
     }
 
-    /// A NUL-terminated string.
+    /// Adds an attribute that is a NUL-terminated string.
     pub(crate) fn string(&mut self, kind: u16, value: &str) {
         let mut bytes = Vec::with_capacity(value.len() + 1);
         bytes.extend_from_slice(value.as_bytes());

@@ -31,9 +31,9 @@ pub enum NetlinkError {
     /// The kernel refused one request.
     #[error("{operation} {object}{reason}")]
     Refused {
-        /// What was asked.
+        /// The operation that was asked for, as a verb.
         operation: &'static str,
-        /// Of which object.
+        /// The object of that operation.
         object: String,
         /// The kernel's own words, with a leading colon; empty when it gave none.
         reason: String,
@@ -44,18 +44,18 @@ pub enum NetlinkError {
     /// The socket itself failed.
     #[error("{operation} a netlink socket")]
     Socket {
-        /// What was tried.
+        /// The operation that failed, as a verb.
         operation: &'static str,
-        /// The cause.
+        /// The cause of the failure.
         #[source]
         source: io::Error,
     },
     /// No answer came in time.
     #[error("{operation} {object}: the kernel has not answered for {DEADLINE_SECONDS} s")]
     Deadline {
-        /// What was asked.
+        /// The operation that was asked for, as a verb.
         operation: &'static str,
-        /// Of which object.
+        /// The object of that operation.
         object: String,
     },
     /// The objects changed during every attempt to list them.
@@ -63,9 +63,9 @@ pub enum NetlinkError {
         "{operation} {object}: interrupted by changes {DUMP_ATTEMPTS} times in a row; try again"
     )]
     Interrupted {
-        /// What was asked.
+        /// The operation that was asked for, as a verb.
         operation: &'static str,
-        /// Of which object.
+        /// The object of that operation.
         object: String,
     },
 }
@@ -93,7 +93,7 @@ pub struct NetlinkSocket<F> {
 enum Answer {
     /// Belongs to an earlier exchange that was given up.
     Foreign,
-    /// One object.
+    /// One object of a dump.
     Object,
     /// The acknowledgement of a request, or a dump's end.
     End,

@@ -12,7 +12,7 @@ const META_IIFNAME: u32 = 6;
 const META_NFPROTO: u32 = 15;
 const META_L4PROTO: u32 = 16;
 
-/// An address family.
+/// The address family of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Family {
     V4,
@@ -20,7 +20,7 @@ pub(super) enum Family {
 }
 
 impl Family {
-    /// NFPROTO_IPV4 or NFPROTO_IPV6.
+    /// The number of the family, NFPROTO_IPV4 or NFPROTO_IPV6.
     fn protocol(self) -> u8 {
         match self {
             Family::V4 => 2,
@@ -71,11 +71,11 @@ pub(super) enum Interface {
 /// What becomes of a packet.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Verdict<'a> {
-    /// NF_DROP.
+    /// Drops the packet, NF_DROP.
     Drop,
     /// NFT_RETURN: back to the calling chain.
     Return,
-    /// NFT_JUMP.
+    /// Goes on in another chain, NFT_JUMP.
     Jump(&'a str),
 }
 
@@ -170,7 +170,7 @@ impl Rule<'_, '_> {
 
     /// The destination is an address of this machine.
     pub(super) fn local_destination(&mut self) {
-        /// NFT_FIB_RESULT_ADDRTYPE and NFTA_FIB_F_DADDR.
+        /// The type of the destination address: NFT_FIB_RESULT_ADDRTYPE and NFTA_FIB_F_DADDR.
         const ADDRESS_TYPE: u32 = 3;
         const DESTINATION: u32 = 2;
         self.expression("fib", |data| {
@@ -194,7 +194,7 @@ impl Rule<'_, '_> {
         self.compare(Compare::Different, &[0; 4]);
     }
 
-    /// Ends the rule.
+    /// Ends the rule with a verdict.
     pub(super) fn verdict(&mut self, verdict: Verdict<'_>) {
         let (code, chain) = match verdict {
             Verdict::Drop => (0_i32, None),
@@ -252,6 +252,6 @@ impl Rule<'_, '_> {
 pub(super) enum Keys {
     /// Protocol, address of the host, port.
     WithAddress,
-    /// Protocol, port.
+    /// Keys of protocol and port.
     AnyAddress,
 }

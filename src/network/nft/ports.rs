@@ -45,7 +45,7 @@ pub(super) fn push_map(
     table: &str,
     (number, map): (usize, &(&str, Family, Keys)),
 ) {
-    /// NFT_SET_MAP.
+    /// The flag of sets that are maps, NFT_SET_MAP.
     const MAP: u32 = 8;
     let (name, family, keys) = *map;
     let (key_type, key_length) = match keys {

@@ -44,7 +44,7 @@ struct Network {
 #[derive(Deserialize)]
 struct Written {
     case: String,
-    /// Of the list.
+    /// The version of the list.
     version: String,
     wrote: String,
     differs: Option<String>,
