@@ -399,52 +399,6 @@ fn a_limit_below_what_is_used_is_refused() {
     child.wait().unwrap();
 }
 
-/// Prints the costs; run with `--ignored --nocapture` on a release build.
-#[test]
-#[ignore = "a measurement, not a check"]
-fn measure() {
-    let Some(scratch) = Scratch::new() else {
-        return;
-    };
-    let limits = Limits {
-        cpu_shares: Some(512),
-        cpu_quota: Some(Ceiling::At(50_000)),
-        memory_bytes: Some(Ceiling::At(64 << 20)),
-        pids_max: Some(Ceiling::At(100)),
-        ..Limits::default()
-    };
-    let median = |mut times: Vec<Duration>| {
-        times.sort();
-        times[times.len() / 2]
-    };
-    let (mut create, mut stats, mut remove, mut first) = (vec![], vec![], vec![], vec![]);
-    for number in 0..200 {
-        let path = path(&format!("/pod/app{number}"));
-        let start = Instant::now();
-        let group = scratch.inner.create(&path, &limits).unwrap();
-        create.push(start.elapsed());
-        let start = Instant::now();
-        group.stats().unwrap();
-        first.push(start.elapsed());
-        for _ in 0..20 {
-            let start = Instant::now();
-            group.stats().unwrap();
-            stats.push(start.elapsed());
-        }
-        drop(group);
-        let start = Instant::now();
-        scratch.inner.remove(&path).unwrap();
-        remove.push(start.elapsed());
-    }
-    println!(
-        "create {:?} · stats first {:?}, then {:?} · remove {:?}",
-        median(create),
-        median(first),
-        median(stats),
-        median(remove)
-    );
-}
-
 /// The eBPF filter works on any v2 tree, also on a hybrid layout's, where it is not needed.
 #[test]
 fn device_rules_are_enforced_by_a_filter_on_v2() {
