@@ -1,4 +1,4 @@
-//! Directories as descriptors.
+//! Directories as open descriptors, below which files are named by one component.
 
 use super::FileName;
 use holdfast_kernel::fault;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long a lock is waited for, and the time between two attempts.
-const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_DEADLINE: Duration = Duration::from_secs(1);
 /// Between two attempts to take a lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
@@ -267,7 +267,7 @@ impl Dir {
         )
     }
 
-    /// The content of a file, `None` when there is none; more than `limit` bytes are an error.
+    /// The content of a file, if there is such a file; more than `limit` bytes are an error.
     pub fn read_file(&self, name: &FileName, limit: usize) -> Result<Option<Vec<u8>>, DirError> {
         let file = match self.open_file(name) {
             Ok(file) => file,
@@ -297,7 +297,7 @@ impl Dir {
     /// child between its fork and its exec, and so may its lock, for a moment.
     pub fn lock(&self, name: &FileName) -> Result<LockFile, DirError> {
         let file = self.open_with(name, OFlag::O_RDWR | OFlag::O_CREAT, "open lock file")?;
-        let end = Instant::now() + LOCK_PATIENCE;
+        let end = Instant::now() + LOCK_DEADLINE;
         let locked = loop {
             match file.try_lock() {
                 Err(TryLockError::WouldBlock) if Instant::now() < end => {

@@ -24,7 +24,7 @@ pub enum FileNameError {
     #[error("a file name may not be empty")]
     Empty,
     /// The text is `.` or `..`.
-    #[error("{0:?} names a directory relative to another one and is no file name")]
+    #[error("{0:?} names a directory relative to another one and is not a file name")]
     Relative(OsString),
     /// The text contains `/` or NUL.
     #[error("file name {0:?} contains a slash or a NUL byte")]

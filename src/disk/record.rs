@@ -109,7 +109,7 @@ impl<T> std::fmt::Debug for Record<T> {
 }
 
 impl<T: DeserializeOwned> Record<T> {
-    /// Reads the record `name`, `None` when there is none.
+    /// Reads the record `name`, if there is one.
     pub fn load(&self, dir: &Dir, name: &FileName) -> Result<Option<T>, RecordError> {
         let path = || dir.join(name);
         let bytes = dir

@@ -17,7 +17,7 @@ const OPEN_LEVELS: usize = 32;
 
 /// A directory being emptied.
 struct Level {
-    /// Its name in the level above.
+    /// The name of the directory in the level above.
     name: OsString,
     fd: OwnedFd,
     listing: nix::dir::OwningIter,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// A JSON text in which everything is Unicode, as readers in Go take it (`encoding/json` of Go 1.26): each byte of a text
 /// that is no UTF-8, and each half of a surrogate pair without its other half, is U+FFFD. Writers leave the first in
-/// comments in Latin-1, and the second where they wrote bytes that are no text (Python's `surrogateescape`).
+/// comments in Latin-1, and the second where they wrote bytes that are not text (Python's `surrogateescape`).
 pub fn json_text(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return without_lone_surrogates(text);
@@ -36,7 +36,7 @@ fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
                 6
             }
             (Some(_), _) => 6,
-            // The character that follows, of whatever length, is no beginning of an escape.
+            // The character that follows, of whatever length, is not the beginning of an escape.
             (None, _) => 1 + text[at + 1..].chars().next().map_or(0, char::len_utf8),
         };
     }

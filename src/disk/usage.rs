@@ -1,4 +1,4 @@
-//! How much room there is, and how much a tree takes.
+//! The free space of a file system, and the space that a tree of files takes.
 
 use super::dir::{open_directory, open_listing};
 use super::{Dir, DirError};
@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 /// The room on a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FsSpace {
-    /// Its size, in bytes.
+    /// The size of the file system in bytes.
     pub total_bytes: u64,
     /// What an unprivileged process may still write, in bytes.
     pub available_bytes: u64,

@@ -1,4 +1,4 @@
-//! What a caller proves itself with to a registry.
+//! The credentials of a caller at a registry: passwords and tokens, which no debug output shows.
 
 use base64::Engine as _;
 use sha2::{Digest as _, Sha256};
@@ -30,7 +30,7 @@ pub(super) type Fingerprint = [u8; 32];
 
 /// An `auth` text that is not `base64(USER:PASSWORD)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the registry credential is no base64 text of USER:PASSWORD")]
+#[error("the registry credential is not the base64 text of USER:PASSWORD")]
 pub struct CredentialsError;
 
 impl Credentials {

@@ -1,4 +1,4 @@
-//! Digests of content.
+//! Digests of content: read, computed and compared.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256, Sha512};
@@ -18,9 +18,9 @@ enum Value {
     Sha512([u8; 64]),
 }
 
-/// A text that is no digest this program verifies.
+/// A text that is not a digest which this program verifies.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no digest of the form sha256:<64 hexadecimal digits> or sha512:<128 of them>")]
+#[error("{0:?} is not a digest of the form sha256:<64 hexadecimal digits> or sha512:<128 of them>")]
 pub struct DigestError(String);
 
 /// A digest being computed.

@@ -55,9 +55,9 @@ const LAYER_NAME_MAX: usize = 13;
 #[serde(try_from = "String", into = "String")]
 pub struct LayerName(String);
 
-/// A text that is no layer name.
+/// A text that is not the name of a layer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no layer name")]
+#[error("{0:?} is not a layer name")]
 pub struct LayerNameError(String);
 
 impl LayerName {
@@ -134,15 +134,15 @@ pub struct Image {
     pub id: ImageId,
     /// What it is good for.
     pub kind: ImageKind,
-    /// Its names with a tag, `docker.io/library/busybox:latest`; a tag belongs to one image at a time.
+    /// The names of the image with a tag, `docker.io/library/busybox:latest`; a tag belongs to one image at a time.
     pub repo_tags: Vec<String>,
-    /// Its names with the digest of a manifest or an index, `docker.io/library/busybox@sha256:…`.
+    /// The names of the image with the digest of a manifest or an index, `docker.io/library/busybox@sha256:…`.
     pub repo_digests: Vec<String>,
     /// What a registry stores for it, in bytes: manifest, configuration and compressed layers.
     pub size: u64,
-    /// Its layers, the bottom one first.
+    /// The layers of the image, the bottom one first.
     pub layers: Vec<LayerName>,
-    /// Its configuration as published; nothing in it may change what the host does.
+    /// The configuration of the image as published; nothing in it may change what the host does.
     pub config: ImageConfig,
     /// The configuration's bytes as published, for verbose replies.
     pub config_json: String,

@@ -66,7 +66,7 @@ impl ImageStore {
         import::import(&self.store, name, Box::new(archive)).await
     }
 
-    /// Finds an image by id, part of an id, or reference, as containerd does.
+    /// Finds an image by its id, the beginning of its id, or a reference, as containerd does.
     pub fn resolve(&self, any: &str) -> Option<Arc<Image>> {
         self.store.snapshot().resolve(any).cloned()
     }

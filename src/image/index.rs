@@ -1,4 +1,4 @@
-//! What the store has: the record on disk and the snapshot readers see.
+//! The index of the store: its record on disk, and the snapshot that readers see.
 
 use super::digest::Digest;
 use super::document::ImageConfig;
@@ -44,7 +44,7 @@ pub(super) struct LayerRecord {
     /// On disk, in bytes.
     pub bytes: u64,
     pub inodes: u64,
-    /// Of its tree when it was committed.
+    /// Fingerprint of the layer when it was committed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<TreeFingerprint>,
 }
@@ -72,17 +72,17 @@ pub enum LoadError {
     /// The manifest or the configuration could not be read.
     #[error("cannot read the image's documents")]
     Read(#[from] DirError),
-    /// One of them is gone.
-    #[error("the content {0} is missing")]
+    /// A document is missing from the store.
+    #[error("document {0} is missing from the image store")]
     Missing(Digest),
-    /// One of them is not what the index says.
-    #[error("the content {0} is damaged")]
+    /// A document is not what the index says.
+    #[error("document {0} in the image store is damaged")]
     Damaged(Digest),
-    /// One of them does not describe an image.
-    #[error("the image's documents are unusable")]
+    /// A document does not describe an image.
+    #[error("cannot use the image's documents")]
     Manifest(#[from] ManifestError),
     /// A digest makes no file name; it always does.
-    #[error("unusable name of content")]
+    #[error("cannot name the file of a document")]
     Name(#[from] FileNameError),
 }
 
@@ -112,7 +112,7 @@ impl Snapshot {
                 None => match load(*id, record, blobs) {
                     Ok(image) => image,
                     Err(e) => {
-                        tracing::warn!(image = %id, error = &e as &dyn std::error::Error, "ignoring an incomplete image");
+                        tracing::warn!(image = %id, error = &e as &dyn std::error::Error, "cannot load an image from the store; it is ignored");
                         continue;
                     }
                 },

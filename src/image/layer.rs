@@ -218,7 +218,7 @@ impl Decoded {
 enum Stopped {
     /// The input of the decompressor failed.
     Failed(io::Error),
-    /// Nobody takes its output any more.
+    /// Nobody takes the output of the decoder any more.
     Unwanted,
 }
 

@@ -57,7 +57,7 @@ pub enum ManifestError {
         found: Vec<String>,
     },
     /// A layer is something else than a file system, or encrypted.
-    #[error("a layer of the type {0} cannot be unpacked")]
+    #[error("cannot unpack a layer of the type {0}")]
     Layer(String),
     /// A file of an artifact cannot have that name, or two have it.
     #[error("the artifact has a file that cannot be called {0:?}")]
@@ -105,7 +105,7 @@ pub(super) enum Parsed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Choice {
     pub digest: Digest,
-    /// Where the platform of what was chosen is to be looked up.
+    /// Where the platform of the chosen entry is to be looked up.
     pub platform: SaidBy,
 }
 
@@ -211,7 +211,7 @@ pub(super) fn choose(index: &[Descriptor], machine: &Machine) -> Result<Choice, 
     let best = images()
         .filter_map(|(at, entry)| Some((rank(entry)?, at, entry)))
         .min_by_key(|(rank, ..)| *rank);
-    // What is no image by its type, but says that it is made for this machine, stands behind all images.
+    // What is not an image by its type, but says that it is made for this machine, stands behind all images.
     let artifact = || {
         let made = |e: &Descriptor| e.platform.is_some() && !is_provenance(e);
         let entries = index.iter().enumerate().filter(|(_, e)| made(e));
@@ -251,7 +251,7 @@ fn not_there(index: &[Descriptor], machine: &Machine) -> ManifestError {
     }
 }
 
-/// Whether an entry of an index is no image: build tools put signatures and provenance beside the images.
+/// Whether an entry of an index is not an image: build tools put signatures and provenance beside the images.
 pub(super) fn is_attestation(entry: &Descriptor) -> bool {
     // An image may say so too: by the type of its configuration (image specification 1.1.1, "Descriptors").
     let kind = bare(&entry.artifact_type);
@@ -337,7 +337,7 @@ fn bare(media_type: &str) -> String {
 fn files(layers: &[Descriptor], parts: &[Part]) -> Result<Vec<ArtifactFile>, ManifestError> {
     let mut files: Vec<ArtifactFile> = Vec::new();
     for (layer, part) in layers.iter().zip(parts) {
-        // An empty title is none, and so is null.
+        // An empty title counts as missing, and so does null.
         let title = layer.annotations.get(TITLE).filter(|t| !t.is_empty());
         let file = match title {
             Some(title) => file_name(title).map(|name| ArtifactFile { name, part: *part }),

@@ -440,7 +440,7 @@ fn what_has_no_configuration_of_an_image_is_an_artifact() {
     assert_eq!(nameless[0].name, nameless[0].part.digest.hex());
     artifact["layers"][0]["annotations"] = title("dir/file.bin");
     assert_eq!(files(&artifact)[0].name, "dir/file.bin");
-    // A title is cleaned as Go's path.Clean does; an empty one is none.
+    // A title is cleaned as Go's path.Clean does; an empty one counts as missing.
     let long = format!("{}f", "./".repeat(1000));
     for (name, clean) in [
         ("./f", "f"),

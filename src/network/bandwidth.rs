@@ -10,16 +10,16 @@ const RANGE: std::ops::RangeInclusive<f64> = 1e3..=1e15;
 /// Limits of a pod's traffic in bits per second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Bandwidth {
-    /// Of what reaches the pod.
+    /// The limit for what reaches the pod.
     pub ingress: Option<u64>,
-    /// Of what the pod sends.
+    /// The limit for what the pod sends.
     pub egress: Option<u64>,
 }
 
-/// An annotation that is no rate.
+/// An annotation that is not a rate.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 #[error(
-    "annotation {annotation} = {value:?} is no bandwidth; give bits per second from 1k to 1P, such as 10M"
+    "annotation {annotation}: invalid value {value:?}: give bits per second from 1k to 1P, such as 10M"
 )]
 pub struct BandwidthError {
     /// The key of the annotation.

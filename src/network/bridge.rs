@@ -36,16 +36,16 @@ const MTU_RANGE: std::ops::RangeInclusive<u32> = 1280..=65535;
 pub struct BridgeSettings {
     /// The bridge's interface name, 1 to 15 characters. Two daemons on one machine need two names.
     pub name: String,
-    /// Where IPv4 addresses come from; the first host address is the bridge's.
+    /// The subnet of IPv4 addresses; the first host address is the bridge's.
     pub subnet4: Option<Subnet>,
-    /// Where IPv6 addresses come from. Makes the host forward IPv6, and a forwarding host ignores router
+    /// The subnet of IPv6 addresses. It makes the host forward IPv6, and a forwarding host ignores router
     /// advertisements unless its interface has `accept_ra=2`.
     pub subnet6: Option<Subnet>,
     /// The MTU of the bridge and of the pods' interfaces; None leaves the kernel's 1,500.
     pub mtu: Option<u32>,
-    /// Where the leases are kept; created when missing.
+    /// The directory of the leases, created when missing.
     pub state_dir: PathBuf,
-    /// Where the pods' namespaces are pinned.
+    /// The directory in which the pods' namespaces are pinned.
     pub netns_dir: PathBuf,
 }
 
@@ -61,7 +61,7 @@ pub enum NetworkError {
         reason: &'static str,
     },
     /// The lease directory cannot be used.
-    #[error("open the leases of bridge network `{name}`")]
+    #[error("cannot open the leases of bridge network `{name}`")]
     State {
         /// The name of the bridge.
         name: String,
@@ -70,7 +70,7 @@ pub enum NetworkError {
         source: DirError,
     },
     /// Addresses could not be leased or released.
-    #[error("{operation} addresses on bridge `{name}`")]
+    #[error("cannot {operation} addresses on bridge `{name}`")]
     Addresses {
         /// The operation, `lease` or `release`.
         operation: &'static str,
@@ -81,16 +81,16 @@ pub enum NetworkError {
         source: IpamError,
     },
     /// The kernel refused a change.
-    #[error("{operation}")]
+    #[error("cannot {operation}")]
     Kernel {
-        /// What was being done, to which pod or bridge.
+        /// The operation, as a verb with the pod or the bridge.
         operation: String,
         /// The cause, with the object and the kernel's words.
         #[source]
         source: NetlinkError,
     },
     /// A switch could not be set.
-    #[error("set {path} to 1, which bridge `{name}` needs to reach other networks")]
+    #[error("cannot set {path} to 1, which bridge `{name}` needs to reach other networks")]
     Sysctl {
         /// The name of the bridge.
         name: String,
@@ -100,7 +100,7 @@ pub enum NetworkError {
         #[source]
         source: io::Error,
     },
-    /// A port of the host cannot lead into the pod.
+    /// A port of the host cannot be mapped to the pod.
     #[error(transparent)]
     Port(#[from] HostPortError),
     /// The bridge is not there.
@@ -113,7 +113,7 @@ pub enum NetworkError {
     },
     /// The name belongs to something else.
     #[error(
-        "interface `{name}` exists and is no bridge but a `{kind}`; choose another bridge name"
+        "interface `{name}` exists and is a `{kind}`, not a bridge; choose another bridge name"
     )]
     NotABridge {
         /// The name of the interface.
@@ -126,7 +126,7 @@ pub enum NetworkError {
 /// A pod's place in the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
-    /// Its addresses, IPv4 first.
+    /// The addresses of the pod, IPv4 first.
     pub ips: Vec<IpAddr>,
     /// The MAC address of its `eth0`. It follows from the first address, so that a neighbour table that still
     /// has that address from an earlier pod is right.
@@ -325,9 +325,9 @@ impl BridgeNetwork {
         self.withdraw(owner)?;
         let name = names::host_interface(&self.settings.name, owner);
         let mut batch = Batch::new();
-        link::push_doom(&mut batch, &name);
-        let doomed = missing_is_fine(self.lock().socket.run(batch));
-        doomed.map_err(|source| NetworkError::Kernel {
+        link::push_mark_for_deletion(&mut batch, &name);
+        let marked = missing_is_fine(self.lock().socket.run(batch));
+        marked.map_err(|source| NetworkError::Kernel {
             operation: format!("detach pod {owner} from bridge `{}`", self.settings.name),
             source,
         })?;
@@ -342,7 +342,7 @@ impl BridgeNetwork {
     /// # Errors
     /// [`NetworkError::Kernel`].
     pub fn flush(&self) -> Result<(), NetworkError> {
-        reaper::delete_doomed(&mut self.lock().socket).map_err(|source| NetworkError::Kernel {
+        reaper::delete_marked(&mut self.lock().socket).map_err(|source| NetworkError::Kernel {
             operation: format!("clean up bridge `{}`", self.settings.name),
             source,
         })
@@ -382,7 +382,7 @@ impl BridgeNetwork {
             .filter(|link| !wanted.contains(&link.name))
         {
             let mut batch = Batch::new();
-            link::push_doom(&mut batch, &stale.name);
+            link::push_mark_for_deletion(&mut batch, &stale.name);
             match missing_is_fine(host.socket.run(batch)) {
                 Ok(()) => gone += 1,
                 Err(error) => {
@@ -390,7 +390,7 @@ impl BridgeNetwork {
                 }
             }
         }
-        if let Err(error) = reaper::delete_doomed(&mut host.socket) {
+        if let Err(error) = reaper::delete_marked(&mut host.socket) {
             first_error.get_or_insert(error);
         }
         drop(host);
@@ -449,7 +449,7 @@ impl BridgeNetwork {
             mtu: self.settings.mtu,
         };
         join(&mut host.socket, &mut inside, &pair, owner).map_err(|error| {
-            // An index that is no interface any more is the bridge's.
+            // An index that is not an interface any more is the bridge's.
             host.bridge = None;
             failed(error)
         })?;

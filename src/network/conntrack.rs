@@ -1,4 +1,4 @@
-//! Ends flows of UDP that an old rule decided.
+//! Ends UDP flows that go where a port mapping of the past sent them.
 //!
 //! The kernel asks the rules for the first packet of a flow only. A client that goes on sending, a statsd or a
 //! resolver for example, keeps its flow alive for ever: it would never reach a pod that came to the port later,
@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use nix::errno::Errno;
 use nix::sys::socket::SockProtocol;
 
-use super::hostport::{Led, Place, Protocol};
+use super::hostport::{Place, PortMapping, Protocol};
 use super::netlink::{Batch, Flags, NetlinkError, NetlinkSocket, attributes};
 
 /// NFNL_SUBSYS_CTNETLINK in the upper half of a message type, with IPCTNL_MSG_CT_GET and _DELETE.
@@ -34,34 +34,34 @@ const UDP: u8 = 17;
 struct Flow {
     /// The tuple that names it, as the kernel sent it.
     original: Vec<u8>,
-    /// Where its first packet was sent.
+    /// The address to which the first packet was sent.
     destination: IpAddr,
-    /// Who answers: the pod that it was led into, or the destination itself.
+    /// The address that answers: the pod that the port is mapped to, or the destination itself.
     answering: IpAddr,
 }
 
-/// Ends the flows to ports of this machine that do not lead where `ports` say, when `Now::Led`, or that lead
-/// into the pod, when `Now::Withdrawn`. To be called in the machine's namespace.
+/// Ends the flows to ports of this machine that do not go where `ports` say, when `Now::Mapped`, or that go
+/// to the pod, when `Now::Withdrawn`. To be called in the machine's namespace.
 ///
 /// # Errors
 /// [`NetlinkError`], naming the request that failed.
-pub(super) fn end_flows(ports: &[Led], now: Now) -> Result<(), NetlinkError> {
-    let udp = |led: &&Led| led.protocol == Protocol::Udp;
-    let ports: Vec<&Led> = ports.iter().filter(udp).collect();
+pub(super) fn end_flows(ports: &[PortMapping], now: Now) -> Result<(), NetlinkError> {
+    let udp = |mapping: &&PortMapping| mapping.protocol == Protocol::Udp;
+    let ports: Vec<&PortMapping> = ports.iter().filter(udp).collect();
     if ports.is_empty() {
         return Ok(());
     }
     let local = local_addresses();
     let mut socket = NetlinkSocket::open(SockProtocol::NetlinkNetFilter)?;
-    for led in ports {
-        for flow in flows_to(&mut socket, led)? {
-            let ours = match led.at {
+    for mapping in ports {
+        for flow in flows_to(&mut socket, mapping)? {
+            let ours = match mapping.at {
                 Place::Address(address) => flow.destination == address,
                 Place::Any => local.contains(&flow.destination),
             };
-            let leads = flow.answering == led.to.ip();
+            let leads = flow.answering == mapping.to.ip();
             if ours && leads == (now == Now::Withdrawn) {
-                end(&mut socket, led, &flow)?;
+                end(&mut socket, mapping, &flow)?;
             }
         }
     }
@@ -71,9 +71,9 @@ pub(super) fn end_flows(ports: &[Led], now: Now) -> Result<(), NetlinkError> {
 /// What has become of the ports whose flows are to be ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Now {
-    /// They lead into a pod from now on.
-    Led,
-    /// They lead into it no longer.
+    /// The ports are mapped to a pod from now on.
+    Mapped,
+    /// The ports are mapped to the pod no longer.
     Withdrawn,
 }
 
@@ -89,25 +89,28 @@ fn local_addresses() -> HashSet<IpAddr> {
 }
 
 /// `struct nfgenmsg` of the family of a port.
-fn nfgen(led: &Led) -> [u8; 4] {
-    [if led.to.is_ipv4() { 2 } else { 10 }, 0, 0, 0]
+fn nfgen(mapping: &PortMapping) -> [u8; 4] {
+    [if mapping.to.is_ipv4() { 2 } else { 10 }, 0, 0, 0]
 }
 
 /// All UDP flows to a port, wherever it is. The kernel filters them since Linux 5.8; an older one sends all.
-fn flows_to(socket: &mut NetlinkSocket<OwnedFd>, led: &Led) -> Result<Vec<Flow>, NetlinkError> {
+fn flows_to(
+    socket: &mut NetlinkSocket<OwnedFd>,
+    mapping: &PortMapping,
+) -> Result<Vec<Flow>, NetlinkError> {
     /// CTA_FILTER_ORIG_FLAGS, and CTA_FILTER_F_CTA_PROTO_NUM with CTA_FILTER_F_CTA_PROTO_DST_PORT of them.
     const FILTER_ORIGINAL: u16 = 1;
     const BY_PROTOCOL_AND_PORT: u32 = 1 << 3 | 1 << 5;
     let mut batch = Batch::new();
     batch.push(
         (GET, Flags::Dump),
-        ("list the flows of", &led.to_string()),
-        &nfgen(led),
+        ("list the flows of", &mapping.to_string()),
+        &nfgen(mapping),
         |request| {
             request.nest(ORIGINAL, &[], |tuple| {
                 tuple.nest(TUPLE_PROTO, &[], |protocol| {
                     protocol.bytes(PROTO_NUM, &[UDP]);
-                    protocol.bytes(PROTO_DST_PORT, &led.port.to_be_bytes());
+                    protocol.bytes(PROTO_DST_PORT, &mapping.port.to_be_bytes());
                 });
             });
             request.nest(FILTER, &[], |filter| {
@@ -118,7 +121,7 @@ fn flows_to(socket: &mut NetlinkSocket<OwnedFd>, led: &Led) -> Result<Vec<Flow>,
     let objects = socket.dump(batch)?;
     let flows = objects
         .iter()
-        .filter_map(|object| flow(object.get(20..)?, led.port));
+        .filter_map(|object| flow(object.get(20..)?, mapping.port));
     Ok(flows.collect())
 }
 
@@ -162,12 +165,16 @@ fn address(ip: &[u8], side: Side) -> Option<IpAddr> {
     })
 }
 
-fn end(socket: &mut NetlinkSocket<OwnedFd>, led: &Led, flow: &Flow) -> Result<(), NetlinkError> {
+fn end(
+    socket: &mut NetlinkSocket<OwnedFd>,
+    mapping: &PortMapping,
+    flow: &Flow,
+) -> Result<(), NetlinkError> {
     let mut batch = Batch::new();
     batch.push(
         (DELETE, Flags::Plain),
-        ("end a flow of", &led.to_string()),
-        &nfgen(led),
+        ("end a flow of", &mapping.to_string()),
+        &nfgen(mapping),
         |request| request.nest(ORIGINAL, &flow.original, |_| {}),
     );
     match socket.run(batch) {

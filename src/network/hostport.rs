@@ -1,4 +1,4 @@
-//! Which ports of the host lead into which pod. Pure: `nft` carries out what is decided here.
+//! Which ports of the host are mapped to which pod. Pure: `nft` carries out what is decided here.
 //!
 //! A port belongs to one pod, as it would to one process that listens: a port of all addresses excludes the
 //! same port of any one address. The book lives in memory; at its start a daemon fills it from the pods'
@@ -20,7 +20,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Its number in IP headers.
+    /// The number of the protocol in IP headers.
     pub(super) fn number(self) -> u8 {
         match self {
             Protocol::Tcp => 6,
@@ -29,7 +29,7 @@ impl Protocol {
         }
     }
 
-    /// Its name in lower case.
+    /// The name of the protocol in lower case.
     pub fn as_str(self) -> &'static str {
         match self {
             Protocol::Tcp => "tcp",
@@ -39,7 +39,7 @@ impl Protocol {
     }
 }
 
-/// A port of the host that is to lead into a pod.
+/// A port of the host that is to be mapped to a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostPort {
     /// The protocol of the port.
@@ -52,12 +52,12 @@ pub struct HostPort {
     pub pod_port: u16,
 }
 
-/// Why a port cannot lead into a pod.
+/// Why a port cannot be mapped to a pod.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 pub enum HostPortError {
-    /// Another pod has it.
+    /// Another pod has the port.
     #[error(
-        "host port {port}/{protocol} at {address} leads into pod sandbox {owner} already; stop that one or use another port"
+        "host port {port}/{protocol} at {address} belongs to pod sandbox {owner} already; stop that pod or use another port"
     )]
     Taken {
         /// The port of the host.
@@ -69,9 +69,9 @@ pub enum HostPortError {
         /// The pod that has it.
         owner: String,
     },
-    /// The pod wants it for two of its ports.
+    /// The pod wants the port for two of its own.
     #[error(
-        "host port {port}/{protocol} at {address} is asked for twice, with two container ports"
+        "host port {port}/{protocol} at {address} is asked for twice, with two container ports; map it to one of them"
     )]
     Twice {
         /// The port of the host.
@@ -83,7 +83,7 @@ pub enum HostPortError {
     },
     /// The pod has no address of the family.
     #[error(
-        "host port {port}/{protocol} at {address} cannot lead into a pod without an address of that family"
+        "host port {port}/{protocol} at {address} cannot be mapped to a pod without an address of that family; leave the host address out"
     )]
     Family {
         /// The port of the host.
@@ -95,32 +95,32 @@ pub enum HostPortError {
     },
 }
 
-/// At which addresses of the host.
+/// The addresses of the host at which a port is mapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Place {
-    /// At all of the target's family.
+    /// All addresses of the target's family.
     Any,
-    /// At one address of the host.
+    /// One address of the host.
     Address(IpAddr),
 }
 
-/// A port of one address family that leads into a pod.
+/// A port of the host, of one address family, that is mapped to a port of a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Led {
+pub(super) struct PortMapping {
     pub(super) protocol: Protocol,
     pub(super) at: Place,
     pub(super) port: u16,
     pub(super) to: SocketAddr,
 }
 
-impl fmt::Display for Led {
+impl fmt::Display for PortMapping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (protocol, address) = (self.protocol.as_str(), self.address());
         write!(f, "{protocol} {address} port {} to {}", self.port, self.to)
     }
 }
 
-impl Led {
+impl PortMapping {
     fn address(&self) -> String {
         match self.at {
             Place::Address(address) => address.to_string(),
@@ -130,7 +130,7 @@ impl Led {
     }
 
     /// Whether one packet could be meant by both.
-    fn meets(&self, other: &Led) -> bool {
+    fn meets(&self, other: &PortMapping) -> bool {
         let same = self.protocol == other.protocol
             && self.port == other.port
             && self.to.is_ipv4() == other.to.is_ipv4();
@@ -139,12 +139,12 @@ impl Led {
     }
 }
 
-/// The book of all ports that lead into pods.
+/// All port mappings, by pod and by port.
 #[derive(Debug, Default)]
 pub(super) struct PortBook {
-    owners: HashMap<String, Vec<Led>>,
-    taken: HashMap<(Protocol, u16), Vec<(Led, String)>>,
-    /// How it came to be filled.
+    owners: HashMap<String, Vec<PortMapping>>,
+    taken: HashMap<(Protocol, u16), Vec<(PortMapping, String)>>,
+    /// Whether the mappings of an earlier daemon were entered.
     filling: Filling,
 }
 
@@ -163,54 +163,59 @@ impl Default for Filling {
 }
 
 impl PortBook {
-    /// Enters the ports of a pod, all of them or none, and gives what has to be led. Repeated for the same
+    /// Enters the ports of a pod, all of them or none, and gives the mappings to be made. Repeated for the same
     /// pod it gives the same.
     pub(super) fn enter(
         &mut self,
         owner: &str,
         ips: &[IpAddr],
         ports: &[HostPort],
-    ) -> Result<Vec<Led>, HostPortError> {
-        let mut wanted: Vec<Led> = Vec::new();
-        for led in expand(ips, ports)? {
-            let same_key = |other: &&Led| other.meets(&led) && other.at == led.at;
+    ) -> Result<Vec<PortMapping>, HostPortError> {
+        let mut wanted: Vec<PortMapping> = Vec::new();
+        for mapping in expand(ips, ports)? {
+            let same_key = |other: &&PortMapping| other.meets(&mapping) && other.at == mapping.at;
             match wanted.iter().find(same_key) {
-                Some(other) if *other == led => continue,
+                Some(other) if *other == mapping => continue,
                 Some(_) => {
                     return Err(HostPortError::Twice {
-                        port: led.port,
-                        protocol: led.protocol.as_str(),
-                        address: led.address(),
+                        port: mapping.port,
+                        protocol: mapping.protocol.as_str(),
+                        address: mapping.address(),
                     });
                 }
                 None => {}
             }
-            let others = self.taken.get(&(led.protocol, led.port));
+            let others = self.taken.get(&(mapping.protocol, mapping.port));
             let mut others = others.into_iter().flatten();
-            if let Some((_, owner)) = others.find(|(other, of)| of != owner && other.meets(&led)) {
+            if let Some((_, owner)) =
+                others.find(|(other, of)| of != owner && other.meets(&mapping))
+            {
                 return Err(HostPortError::Taken {
-                    port: led.port,
-                    protocol: led.protocol.as_str(),
-                    address: led.address(),
+                    port: mapping.port,
+                    protocol: mapping.protocol.as_str(),
+                    address: mapping.address(),
                     owner: owner.clone(),
                 });
             }
-            wanted.push(led);
+            wanted.push(mapping);
         }
         self.remove(owner);
-        for led in &wanted {
-            let entry = self.taken.entry((led.protocol, led.port)).or_default();
-            entry.push((*led, owner.to_owned()));
+        for mapping in &wanted {
+            let entry = self
+                .taken
+                .entry((mapping.protocol, mapping.port))
+                .or_default();
+            entry.push((*mapping, owner.to_owned()));
         }
         self.owners.insert(owner.to_owned(), wanted.clone());
         Ok(wanted)
     }
 
-    /// Strikes the ports of a pod out and gives them.
-    pub(super) fn remove(&mut self, owner: &str) -> Vec<Led> {
+    /// Removes the mappings of a pod and gives them.
+    pub(super) fn remove(&mut self, owner: &str) -> Vec<PortMapping> {
         let ports = self.owners.remove(owner).unwrap_or_default();
-        for led in &ports {
-            let key = (led.protocol, led.port);
+        for mapping in &ports {
+            let key = (mapping.protocol, mapping.port);
             if let Some(entry) = self.taken.get_mut(&key) {
                 entry.retain(|(_, of)| of != owner);
                 if entry.is_empty() {
@@ -221,13 +226,13 @@ impl PortBook {
         ports
     }
 
-    /// The ports of a pod.
-    pub(super) fn of(&self, owner: &str) -> &[Led] {
+    /// The port mappings of a pod.
+    pub(super) fn of(&self, owner: &str) -> &[PortMapping] {
         self.owners.get(owner).map_or(&[], Vec::as_slice)
     }
 
-    /// All ports that lead into pods.
-    pub(super) fn all(&self) -> Vec<Led> {
+    /// The port mappings of all pods.
+    pub(super) fn all(&self) -> Vec<PortMapping> {
         self.owners.values().flatten().copied().collect()
     }
 
@@ -247,8 +252,8 @@ impl PortBook {
     }
 }
 
-/// The ports of a pod by address family.
-fn expand(ips: &[IpAddr], ports: &[HostPort]) -> Result<Vec<Led>, HostPortError> {
+/// The port mappings of a pod, one for each address family.
+fn expand(ips: &[IpAddr], ports: &[HostPort]) -> Result<Vec<PortMapping>, HostPortError> {
     let target = |v4: bool| ips.iter().copied().find(|ip| ip.is_ipv4() == v4);
     let mut all = Vec::new();
     for port in ports {
@@ -263,7 +268,7 @@ fn expand(ips: &[IpAddr], ports: &[HostPort]) -> Result<Vec<Led>, HostPortError>
         };
         let before = all.len();
         let targets = families.iter().filter_map(|v4| target(*v4));
-        all.extend(targets.map(|ip| Led {
+        all.extend(targets.map(|ip| PortMapping {
             protocol: port.protocol,
             at,
             port: port.host_port,

@@ -32,19 +32,21 @@ pub enum IpamError {
         leased: u64,
     },
     /// The owner's id is empty, too long or not printable.
-    #[error("lease an address: the owner id must be 1 to {OWNER_LIMIT} visible ASCII characters")]
+    #[error(
+        "cannot lease an address: the owner id must be 1 to {OWNER_LIMIT} visible ASCII characters"
+    )]
     Owner,
     /// The lease directory failed.
-    #[error("{operation}")]
+    #[error("cannot {operation}")]
     Lease {
-        /// What was tried, with the address.
+        /// The operation, as a verb with the address.
         operation: String,
         /// The cause of the failure.
         #[source]
         source: DirError,
     },
     /// An address does not make a file name; cannot happen.
-    #[error("name the lease file of {address}")]
+    #[error("cannot name the lease file of {address}")]
     Name {
         /// The address of the lease.
         address: IpAddr,

@@ -246,8 +246,8 @@ pub(super) fn push_delete(batch: &mut Batch, name: &str) {
     );
 }
 
-/// Takes an interface down and off its bridge, and puts it into the group of the doomed.
-pub(super) fn push_doom(batch: &mut Batch, name: &str) {
+/// Takes an interface down and off its bridge, and puts it into the group of interfaces to be deleted.
+pub(super) fn push_mark_for_deletion(batch: &mut Batch, name: &str) {
     let mut header = ifinfo(0, 0, UP);
     // The flag is meant (change mask) and off.
     header[8..12].fill(0);
@@ -263,8 +263,8 @@ pub(super) fn push_doom(batch: &mut Batch, name: &str) {
     );
 }
 
-/// Deletes every interface in the group of the doomed.
-pub(super) fn push_delete_doomed(batch: &mut Batch) {
+/// Deletes every interface in the group of those to be deleted.
+pub(super) fn push_delete_marked(batch: &mut Batch) {
     batch.push(
         (libc::RTM_DELLINK, Flags::Plain),
         ("delete", "the interfaces of detached pods"),
@@ -344,7 +344,7 @@ pub(super) fn list<F: AsFd>(socket: &mut NetlinkSocket<F>) -> Result<Vec<Link>, 
     Ok(messages.iter().filter_map(|m| parse(m)).collect())
 }
 
-/// The link of a name, None when there is none.
+/// The link of a name, if any.
 pub(super) fn find<F: AsFd>(
     socket: &mut NetlinkSocket<F>,
     name: &str,

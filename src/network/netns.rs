@@ -33,7 +33,7 @@ pub enum NetnsError {
     #[error("network namespace name `{0}` must be 1 to 255 letters, digits, `.`, `_` or `-`")]
     Name(String),
     /// A file operation or a mount failed.
-    #[error("{operation} {}", path.display())]
+    #[error("cannot {operation} {}", path.display())]
     Kernel {
         /// The operation that failed, as a verb.
         operation: &'static str,

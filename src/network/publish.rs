@@ -1,4 +1,4 @@
-//! Leading ports of the host into pods of the bridge.
+//! Mapping ports of the host to pods of the bridge.
 
 use std::net::IpAddr;
 use std::sync::{MutexGuard, PoisonError};
@@ -7,15 +7,15 @@ use nix::errno::Errno;
 
 use super::bridge::{BridgeNetwork, NetworkError};
 use super::conntrack::{self, Now};
-use super::hostport::{HostPort, Led, PortBook};
+use super::hostport::{HostPort, PortBook, PortMapping};
 use super::netlink::NetlinkError;
 use super::{nft, sysctl};
 
-/// A pod whose ports are to be led: its id, its addresses and its ports.
+/// A pod whose ports are to be mapped: its id, its addresses and its ports.
 pub type Published = (String, Vec<IpAddr>, Vec<HostPort>);
 
 impl BridgeNetwork {
-    /// Leads ports of the host into an attached pod, all of them or none. To be called in the namespace of
+    /// Maps ports of the host to an attached pod, all of them or none. To be called in the namespace of
     /// [`BridgeNetwork::new`].
     ///
     /// # Errors
@@ -31,13 +31,14 @@ impl BridgeNetwork {
             return Ok(());
         }
         let mut book = self.book();
-        let led = book.enter(owner, ips, ports)?;
+        let mappings = book.enter(owner, ips, ports)?;
         let name = &self.settings().name;
         let done = self.reach_localhost(ips).and_then(|()| {
-            nft::add_ports(name, &led).map_err(|source| self.ports_failed("lead", owner, source))
+            nft::add_ports(name, &mappings)
+                .map_err(|source| self.ports_failed("map", owner, source))
         });
         match &done {
-            Ok(()) => end_flows(owner, &led, Now::Led),
+            Ok(()) => end_flows(owner, &mappings, Now::Mapped),
             Err(_) => {
                 book.remove(owner);
             }
@@ -45,7 +46,7 @@ impl BridgeNetwork {
         done
     }
 
-    /// Leads the ports of a pod no longer. A pod without any is done.
+    /// Removes the port mappings of a pod. A pod without any is done.
     ///
     /// # Errors
     /// [`NetworkError::Kernel`]; the ports are still the pod's then.
@@ -61,17 +62,17 @@ impl BridgeNetwork {
                 // Somebody emptied the maps: they become what the book says.
                 let ours = book.of(owner).to_vec();
                 let mut all = book.all();
-                all.retain(|led| !ours.contains(led));
+                all.retain(|mapping| !ours.contains(mapping));
                 nft::replace_ports(name, &all)
             }
             other => other,
         };
-        removed.map_err(|source| self.ports_failed("lead no longer", owner, source))?;
+        removed.map_err(|source| self.ports_failed("unmap", owner, source))?;
         end_flows(owner, &book.remove(owner), Now::Withdrawn);
         Ok(())
     }
 
-    /// Leads the ports of these pods and no others: what a new daemon makes of the records. A pod that was
+    /// Maps the ports of these pods and no others: what a new daemon makes of the records. A pod that was
     /// released meanwhile is left out, and so is one whose ports another one has.
     ///
     /// # Errors
@@ -85,11 +86,15 @@ impl BridgeNetwork {
             }
             self.reach_localhost(ips)?;
             if let Err(error) = book.enter(owner, ips, ports) {
-                tracing::error!(pod = owner, %error, "ports of a recovered pod are not led");
+                tracing::error!(
+                    pod = owner,
+                    error = &error as &dyn std::error::Error,
+                    "cannot map the ports of a recovered pod"
+                );
             }
         }
         nft::replace_ports(&self.settings().name, &book.all())
-            .map_err(|source| self.ports_failed("lead", "all", source))
+            .map_err(|source| self.ports_failed("map", "all", source))
     }
 
     /// Lets 127.0.0.1 of the host reach pods by their ports; the table's `guard` keeps pods from reaching it.
@@ -106,10 +111,10 @@ impl BridgeNetwork {
         })
     }
 
-    fn ports_failed(&self, doing: &str, pod: &str, source: NetlinkError) -> NetworkError {
+    fn ports_failed(&self, operation: &str, pod: &str, source: NetlinkError) -> NetworkError {
         let bridge = &self.settings().name;
         NetworkError::Kernel {
-            operation: format!("{doing} the ports of pod {pod} at bridge `{bridge}`"),
+            operation: format!("{operation} the ports of pod {pod} at bridge `{bridge}`"),
             source,
         }
     }
@@ -121,8 +126,12 @@ impl BridgeNetwork {
 }
 
 /// Old flows that stay do not make the ports wrong for new ones, so this fails nothing.
-fn end_flows(pod: &str, led: &[Led], now: Now) {
-    if let Err(error) = conntrack::end_flows(led, now) {
-        tracing::warn!(pod, %error, "old UDP flows to ports of the pod may go on");
+fn end_flows(pod: &str, mappings: &[PortMapping], now: Now) {
+    if let Err(error) = conntrack::end_flows(mappings, now) {
+        tracing::warn!(
+            pod,
+            error = &error as &dyn std::error::Error,
+            "cannot end old UDP flows to the ports of the pod"
+        );
     }
 }

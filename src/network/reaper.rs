@@ -1,7 +1,7 @@
 //! Deletes interfaces in the background.
 //!
 //! Deleting an interface makes the kernel wait for two RCU grace periods, some 20 ms, whether it is one
-//! interface or fifty. So a detached pod's interface is put into an interface group of the doomed, taken off
+//! interface or fifty. So a detached pod's interface is put into the interface group of those to be deleted, taken off
 //! the bridge and down, which costs microseconds and ends its traffic; a thread then deletes the whole group
 //! at once. The mark lives in the kernel: after a crash the next daemon deletes the group.
 //!
@@ -34,11 +34,11 @@ enum Work {
     #[default]
     Idle,
     Delete,
-    /// Delete what is doomed and end.
+    /// Delete the marked interfaces and end.
     Stop,
 }
 
-/// The background thread; dropping it deletes what is doomed and waits for that.
+/// The background thread; dropping it deletes the marked interfaces and waits for that.
 #[derive(Debug)]
 pub(super) struct Reaper {
     shared: Arc<Shared>,
@@ -53,7 +53,7 @@ struct Shared {
 
 impl Reaper {
     /// Starts the thread. Without one (no memory, too many tasks) deletions are left to
-    /// [`delete_doomed`], which reconcile and teardown call.
+    /// [`delete_marked`], which reconcile and teardown call.
     pub(super) fn start(socket: NetlinkSocket<OwnedFd>) -> Reaper {
         let shared = Arc::<Shared>::default();
         let theirs = Arc::clone(&shared);
@@ -65,7 +65,7 @@ impl Reaper {
         Reaper { shared, thread }
     }
 
-    /// Has the doomed interfaces deleted soon.
+    /// Has the marked interfaces deleted soon.
     pub(super) fn wake(&self) {
         let mut work = self.shared.lock();
         if *work == Work::Idle {
@@ -103,7 +103,7 @@ impl Shared {
                 *work = Work::Idle;
             }
             drop(work);
-            let deleted = delete_doomed(&mut socket);
+            let deleted = delete_marked(&mut socket);
             if last {
                 return;
             }
@@ -129,10 +129,10 @@ impl Shared {
     }
 }
 
-/// Deletes all doomed interfaces of the socket's namespace, in one go.
-pub(super) fn delete_doomed(socket: &mut NetlinkSocket<OwnedFd>) -> Result<(), NetlinkError> {
+/// Deletes all interfaces marked for deletion of the socket's namespace, in one go.
+pub(super) fn delete_marked(socket: &mut NetlinkSocket<OwnedFd>) -> Result<(), NetlinkError> {
     let mut batch = Batch::new();
-    link::push_delete_doomed(&mut batch);
+    link::push_delete_marked(&mut batch);
     match socket.run(batch) {
         Err(error) if error.errno() == Some(Errno::ENODEV) => Ok(()),
         other => other,

@@ -68,16 +68,16 @@ impl BridgeNetwork {
     pub fn unshape(&self, owner: &str) -> Result<(), NetworkError> {
         let name = names::shaping_interface(&self.settings().name, owner);
         let mut batch = Batch::new();
-        link::push_doom(&mut batch, &name);
+        link::push_mark_for_deletion(&mut batch, &name);
         match self.lock().socket.run(batch) {
             Err(error) if error.errno() == Some(Errno::ENODEV) => Ok(()),
-            other => other.map_err(|source| self.shape_failed("no longer limit", owner, source)),
+            other => other.map_err(|source| self.shape_failed("lift the limits on", owner, source)),
         }
     }
 
-    fn shape_failed(&self, doing: &str, pod: &str, source: NetlinkError) -> NetworkError {
+    fn shape_failed(&self, operation: &str, pod: &str, source: NetlinkError) -> NetworkError {
         NetworkError::Kernel {
-            operation: format!("{doing} the bandwidth of pod {pod}"),
+            operation: format!("{operation} the bandwidth of pod {pod}"),
             source,
         }
     }

@@ -21,7 +21,7 @@ pub struct Subnet {
 /// Why a text is not a usable subnet.
 #[derive(Debug, thiserror::Error)]
 pub enum SubnetError {
-    /// It is not `address/prefix`.
+    /// The text is not `address/prefix`.
     #[error(
         "subnet `{0}` is not an address and a prefix length, as in 10.88.0.0/16 or fd00:88::/64"
     )]
@@ -34,7 +34,7 @@ pub enum SubnetError {
         /// The subnet that was probably meant.
         network: Subnet,
     },
-    /// It has no room for a gateway and a pod.
+    /// The subnet has no room for a gateway and a pod.
     #[error(
         "subnet `{0}` is too small; the longest usable prefixes are /30 (IPv4) and /126 (IPv6)"
     )]

@@ -1,5 +1,5 @@
-//! The switches under /proc/sys/net that a bridge network needs; they belong to the calling thread's network
-//! namespace.
+//! The settings under /proc/sys/net that a bridge network needs. They belong to the network namespace of the calling
+//! thread.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};

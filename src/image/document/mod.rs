@@ -219,8 +219,7 @@ impl Read for Timestamp {
         if is_timestamp(&self.0) {
             return Ok(());
         }
-        let wanted =
-            "a time of the form 2006-01-02T15:04:05Z is expected; leave it out where there is none";
+        let wanted = "a time of the form 2006-01-02T15:04:05Z is expected; leave it out where the time is unknown";
         Err(FieldError::of_text(&self.0, wanted))
     }
 }

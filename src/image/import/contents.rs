@@ -107,7 +107,7 @@ struct Offer<T> {
 }
 
 impl Contents<'_> {
-    /// The image to take from an archive of images; `None` when the archive is none.
+    /// The image to take from an archive of images; `None` when it is not such an archive.
     pub(super) fn image(self) -> Result<Option<Parts>, ImportError> {
         let saved = self.saved()?;
         // Docker writes both documents since version 25, containerd's export too.
@@ -477,7 +477,7 @@ impl Contents<'_> {
     fn no_file(self, path: &str, kind: &str) -> ImportError {
         let path = shown(path);
         self.archive(&format!(
-            "has {kind} under the name {path}, which is no regular file"
+            "has {kind} under the name {path}, which is not a regular file"
         ))
     }
 

@@ -58,7 +58,7 @@ pub enum ImportError {
         /// What the caller can do about it.
         remedy: String,
     },
-    /// What was sent is no image for containers.
+    /// The archive does not hold an image for containers.
     #[error("the archive of image {name} {what}")]
     NotAnImage {
         /// The reference of the image.

@@ -13,7 +13,7 @@ use super::layer::{self, Expected, LayerError};
 use super::manifest::{self, LAYERS_MAX, ManifestError};
 use super::platform::Machine;
 use super::reference::{Reference, Target};
-use super::store::{Candidate, Slot, StagedLayer, Staging, Store, StoreError};
+use super::store::{Candidate, CandidateLayer, StagedLayer, Staging, Store, StoreError};
 use bytes::Bytes;
 use contents::{Contents, Parts};
 pub use error::ImportError;
@@ -175,7 +175,7 @@ impl Import<'_> {
             size: content + (manifest.len() + config.len()) as u64,
             manifest: (digest, manifest),
             config: (Digest::of(&config), config),
-            layers: layers.iter().cloned().map(Slot::Staged).collect(),
+            layers: layers.iter().cloned().map(CandidateLayer::Staged).collect(),
         };
         self.store.commit(&candidate).map_err(self.store_error())
     }

@@ -509,7 +509,7 @@ async fn root_file_systems_stay_what_they_are() {
             ],
         ),
         (
-            "a list that is none of images",
+            "a list that does not name images",
             vec![
                 file("etc/x", ""),
                 file("manifest.json", "[{\"name\":\"app\"},5]"),
@@ -714,11 +714,11 @@ async fn what_an_archive_names_has_to_be_a_regular_file() {
     for (files, text) in [
         (
             fifo("1.tar"),
-            "has a fifo under the name 1.tar, which is no regular file",
+            "has a fifo under the name 1.tar, which is not a regular file",
         ),
         (
             fifo("c.json"),
-            "has a fifo under the name c.json, which is no regular file",
+            "has a fifo under the name c.json, which is not a regular file",
         ),
         (
             replaced("1.tar", &[file("1.tar", "! 3")]),

@@ -95,7 +95,7 @@ impl Artifact {
             )));
         }
         let text = String::from_utf8(file.to_vec());
-        text.map_err(|error| refused(format!("its file is no text: {error}")))
+        text.map_err(|error| refused(format!("its file is not a text: {error}")))
     }
 }
 

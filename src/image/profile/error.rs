@@ -9,7 +9,7 @@ use std::error::Error;
 /// Why a profile was not pulled, found or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
-    /// The text is no reference.
+    /// The text is not an image reference.
     #[error("invalid reference {reference:?} of a security profile")]
     Reference {
         /// The text as it was given.
@@ -32,8 +32,8 @@ pub enum ProfileError {
         #[source]
         source: Box<RegistryError>,
     },
-    /// What the reference means is no artifact with a profile.
-    #[error("{reference} is no artifact with a security profile: {reason}")]
+    /// The reference does not name an artifact with a profile.
+    #[error("{reference} is not an artifact with a security profile: {reason}")]
     Artifact {
         /// The reference as it was given.
         reference: String,
@@ -41,7 +41,7 @@ pub enum ProfileError {
         reason: String,
     },
     /// The file of the artifact cannot be used.
-    #[error("the security profile {reference} cannot be used")]
+    #[error("cannot use security profile {reference}")]
     Content {
         /// The reference as it was given.
         reference: String,
@@ -49,7 +49,7 @@ pub enum ProfileError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The text is no digest.
+    /// The text is not a digest.
     #[error("cannot look for a security profile")]
     Digest(#[from] DigestError),
     /// The store could not do it.

@@ -200,7 +200,7 @@ fn artifacts_are_judged_by_their_manifest() {
     for (word, change) in bad {
         let error = with(change).unwrap_err();
         assert!(
-            error.starts_with("r is no artifact") && error.contains(word),
+            error.starts_with("r is not an artifact") && error.contains(word),
             "{word}: {error}"
         );
     }

@@ -8,7 +8,7 @@ use crate::index::LayerKey;
 use crate::layer::{self, ChunkReader, Counter, Layer, LayerError};
 use crate::manifest::{ArtifactFile, Part};
 use crate::registry::Repository;
-use crate::store::{Slot, Staging, StoreError};
+use crate::store::{CandidateLayer, Staging, StoreError};
 use crate::unpack::{Standing, UnpackError, Unpacked};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -31,7 +31,7 @@ impl Pull<'_> {
         repository: &Arc<Repository>,
         files: &[ArtifactFile],
         manifest: Digest,
-    ) -> Result<Slot, PullError> {
+    ) -> Result<CandidateLayer, PullError> {
         // An artifact is a layer of its own: what its files are called is not in their digests.
         let key = LayerKey {
             diff_id: manifest,
@@ -40,7 +40,7 @@ impl Pull<'_> {
         self.progress.plan(files.iter().map(|file| file.part));
         if let Some(hold) = self.store.hold_layer(&key).await {
             (0..files.len()).for_each(|at| self.progress.present(at));
-            return Ok(Slot::Present(Arc::new(hold)));
+            return Ok(CandidateLayer::Present(Arc::new(hold)));
         }
         let staging = self.blocking(Staging::new).await?;
         let (busy, mut over) = mpsc::channel(1);
@@ -74,7 +74,9 @@ impl Pull<'_> {
             blob_size: sizes.sum(),
             usage,
         };
-        Ok(Slot::Staged(Arc::new(staging.done(layer, manifest))))
+        Ok(CandidateLayer::Staged(Arc::new(
+            staging.done(layer, manifest),
+        )))
     }
 
     async fn file(

@@ -77,7 +77,7 @@ pub enum PullErrorKind {
     NoSpace,
     /// A limit of ours was met.
     TooLarge,
-    /// The image is for another machine, or is no image.
+    /// The image is for another machine, or is not an image.
     Unsupported,
     /// What the operator configured for the registry cannot be used.
     Misconfigured,

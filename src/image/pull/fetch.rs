@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 pub(super) struct FetchKey {
     /// The registry in the image's name.
     pub host: String,
-    /// Whose it is: content that one caller may see is no reason to show it to another.
+    /// The caller that the fetch is for: what one caller may see, another may not.
     pub caller: Option<Fingerprint>,
     pub blob: Digest,
     pub layer: LayerKey,
@@ -39,7 +39,7 @@ pub(super) struct Wanted {
     pub diff_id: Digest,
     /// The chain id of its place in the image.
     pub chain: Digest,
-    /// Its place, the bottom one being 0.
+    /// The place of the layer in the image, 0 being the bottom.
     pub at: usize,
     /// What is known of the layers below it.
     pub stack: Arc<Stack>,
@@ -48,7 +48,7 @@ pub(super) struct Wanted {
 /// Why a layer was not fetched. Cheap to clone: several pulls share it.
 #[derive(Debug, Clone)]
 pub(super) enum FetchError {
-    /// It depends on the layers below, which are not there yet.
+    /// The layer depends on the layers below it, which are not there yet.
     NeedsLower,
     Registry(Arc<RegistryError>),
     Layer(Arc<LayerError>),
@@ -104,12 +104,12 @@ impl State {
 
 /// A fetch that a pull has wanted, for the time when it wants it no more.
 #[derive(Debug)]
-pub(super) struct Wish {
+pub(super) struct WantedFetch {
     fetch: Fetch,
     interest: mpsc::WeakSender<Infallible>,
 }
 
-impl Wish {
+impl WantedFetch {
     /// Waits until a fetch that nobody wants has cleaned up behind itself, which is soon.
     pub(super) async fn ended(self) {
         if self.interest.strong_count() == 0 {
@@ -125,7 +125,7 @@ pub(super) async fn fetch(
     store: &Arc<Store>,
     key: FetchKey,
     wanted: Wanted,
-    watch: impl FnOnce(&Counter, Wish),
+    watch: impl FnOnce(&Counter, WantedFetch),
 ) -> Fetched {
     let (fetch, _interest) = {
         let mut states = fetches.lock();
@@ -156,11 +156,11 @@ pub(super) async fn fetch(
                 (fetch, interest, counter)
             }
         };
-        let wish = Wish {
+        let wanted_fetch = WantedFetch {
             fetch: fetch.clone(),
             interest: interest.downgrade(),
         };
-        watch(&counter, wish);
+        watch(&counter, wanted_fetch);
         (fetch, interest)
     };
     fetch.await

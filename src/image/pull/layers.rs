@@ -9,14 +9,14 @@ use crate::image::chain_ids;
 use crate::index::LayerKey;
 use crate::manifest::{Manifest, Part};
 use crate::registry::Repository;
-use crate::store::Slot;
+use crate::store::CandidateLayer;
 use futures_util::stream::{self, StreamExt};
 use std::sync::Arc;
 
 /// How far a layer got.
 enum Got {
     Layer,
-    /// It has to wait for the layers below.
+    /// The layer has to wait for the layers below it.
     NeedsLower,
 }
 
@@ -36,7 +36,7 @@ impl Pull<'_> {
         repository: &Arc<Repository>,
         manifest: &Manifest,
         diff_ids: &[Digest],
-    ) -> Result<Vec<Slot>, PullError> {
+    ) -> Result<Vec<CandidateLayer>, PullError> {
         let stack = Arc::new(Stack::new(diff_ids.len()));
         self.progress.plan(manifest.layers.iter().copied());
         let layers = manifest
@@ -93,7 +93,9 @@ impl Pull<'_> {
         };
         for key in [alone, above] {
             if let Some(hold) = self.store.hold_layer(&key).await {
-                wanted.stack.put(wanted.at, Slot::Present(Arc::new(hold)));
+                wanted
+                    .stack
+                    .put(wanted.at, CandidateLayer::Present(Arc::new(hold)));
                 self.progress.present(wanted.at);
                 return Ok(Got::Layer);
             }
@@ -107,13 +109,13 @@ impl Pull<'_> {
                 Attempt::AboveOthers => above,
             },
         };
-        let watch = |counter: &_, wish| {
+        let watch = |counter: &_, wanted_fetch| {
             self.progress.follow(wanted.at, counter);
-            self.wishes().push(wish);
+            self.wanted_fetches().push(wanted_fetch);
         };
         match fetch(self.fetches, self.store, key, wanted.clone(), watch).await {
             Ok(layer) if layer.key == alone || layer.key == above => {
-                wanted.stack.put(wanted.at, Slot::Staged(layer));
+                wanted.stack.put(wanted.at, CandidateLayer::Staged(layer));
                 self.progress.whole(wanted.at);
                 Ok(Got::Layer)
             }

@@ -6,9 +6,9 @@
 //!      └──────────────► names only ◄─────────────────┘                 └─ held, not fetched
 //! ```
 //!
-//! An artifact has files instead of configuration and layers.
+//! An artifact has files instead of a configuration and layers.
 //!
-//! An operation belongs to the store, not to the caller: it runs in a task of its own.
+//! A pull belongs to the store, not to its caller: it runs in a task of its own.
 
 mod artifact;
 mod error;
@@ -124,7 +124,7 @@ impl Pulls {
                 reference: &reference,
                 caller: key.1,
                 progress: &progress,
-                wishes: Mutex::default(),
+                wanted_fetches: Mutex::default(),
             };
             let result = pull.run(credentials).await;
             if result.is_err() {

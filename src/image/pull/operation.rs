@@ -1,7 +1,7 @@
 //! One pull, from the reference to the image in the store.
 
 use super::error::PullError;
-use super::fetch::{Fetches, Wish};
+use super::fetch::{Fetches, WantedFetch};
 use super::progress::Progress;
 use crate::credentials::{Credentials, Fingerprint};
 use crate::digest::Digest;
@@ -11,7 +11,7 @@ use crate::manifest::{self, Manifest, ManifestError, ManifestKind, Parsed, SaidB
 use crate::platform::Machine;
 use crate::reference::{Reference, Target};
 use crate::registry::{Document, Registry, RegistryError, Repository};
-use crate::store::{Candidate, Slot, Store, StoreError};
+use crate::store::{Candidate, CandidateLayer, Store, StoreError};
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,19 +30,21 @@ pub(super) struct Pull<'a> {
     /// For those who watch the pull.
     pub progress: &'a Progress,
     /// The fetches that the pull waited for, whatever became of them.
-    pub wishes: Mutex<Vec<Wish>>,
+    pub wanted_fetches: Mutex<Vec<WantedFetch>>,
 }
 
 impl Pull<'_> {
-    pub(super) fn wishes(&self) -> MutexGuard<'_, Vec<Wish>> {
-        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn wanted_fetches(&self) -> MutexGuard<'_, Vec<WantedFetch>> {
+        self.wanted_fetches
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until everything is over that went on for this pull alone: what it has on disk is on its way out then.
     pub(super) async fn given_up(&self) {
-        let wishes = std::mem::take(&mut *self.wishes());
-        for wish in wishes {
-            wish.ended().await;
+        let wanted_fetches = std::mem::take(&mut *self.wanted_fetches());
+        for wanted_fetch in wanted_fetches {
+            wanted_fetch.ended().await;
         }
     }
 
@@ -100,7 +102,7 @@ impl Pull<'_> {
         &self,
         repository: &Arc<Repository>,
         manifest: &Manifest,
-    ) -> Result<((Digest, Bytes), Vec<Slot>), PullError> {
+    ) -> Result<((Digest, Bytes), Vec<CandidateLayer>), PullError> {
         let config = repository
             .small_blob(manifest.config.digest)
             .await

@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct LayerProgress {
     /// Digest of the blob.
     pub digest: Digest,
-    /// Its size in bytes, as the manifest says.
+    /// The size of the blob in bytes, as the manifest says.
     pub size: u64,
-    /// Bytes that have come.
+    /// The number of bytes that have come.
     pub done: u64,
     /// The node had it before; nothing comes.
     pub present: bool,

@@ -2,7 +2,7 @@
 //!
 //! The grammar and the defaults are those of the distribution project's `reference` package, which
 //! every CRI runtime follows: a first component without dot, colon or capital that is not
-//! `localhost` is no host, the default host is `docker.io`, a single component there lies in
+//! `localhost` is not a host, the default host is `docker.io`, a single component there lies in
 //! `library/`, and no tag means `latest`. Of a tag and a digest together only the digest counts.
 
 use super::digest::Digest;
@@ -42,10 +42,10 @@ pub enum Target {
     Digest(Digest),
 }
 
-/// Why a text is no reference.
+/// Why a text is not an image reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
-    /// There is no text.
+    /// There is not a text.
     #[error("an image reference may not be empty")]
     Empty,
     /// 64 hexadecimal digits are an image id and would be ambiguous as a name.
@@ -55,16 +55,16 @@ pub enum ReferenceError {
     #[error("repository {0:?} has capital letters: image names are lower case")]
     Capital(String),
     /// The host is malformed.
-    #[error("{0:?} is no registry host of the form NAME[:PORT]")]
+    #[error("{0:?} is not a registry host of the form NAME[:PORT]")]
     Host(String),
     /// The repository is malformed.
-    #[error("{0:?} is no repository path of lower-case letters, digits and single separators")]
+    #[error("{0:?} is not a repository path of lower-case letters, digits and single separators")]
     Path(String),
     /// The tag is malformed.
-    #[error("{0:?} is no tag of at most 128 letters, digits, dots, dashes and underscores")]
+    #[error("{0:?} is not a tag of at most 128 letters, digits, dots, dashes and underscores")]
     Tag(String),
     /// The digest is malformed, or of an algorithm this program does not verify.
-    #[error("unusable digest in the image reference")]
+    #[error("cannot use the digest in the image reference")]
     Digest(#[source] super::digest::DigestError),
     /// The name is longer than registries take.
     #[error("an image name of {0} bytes is longer than 255 bytes")]

@@ -26,7 +26,7 @@ impl Attempts {
     }
 }
 
-/// Whom to ask, and as whom.
+/// The host that is asked, the repository, and the caller.
 #[derive(Clone, Copy)]
 pub(super) struct Ask<'a> {
     pub endpoint: &'a Endpoint,

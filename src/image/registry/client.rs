@@ -41,7 +41,7 @@ struct Connection {
 /// How a host is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Route {
-    /// By the proxy of the environment (`HTTPS_PROXY` and its like), if any.
+    /// Through the proxy of the environment (`HTTPS_PROXY` and its like), if any.
     Environment,
     /// Directly: this machine, which no proxy could reach.
     Direct,
@@ -108,7 +108,21 @@ impl Client {
                         RegistryError::Unreachable { .. } | RegistryError::Stalled { .. } => true,
                         // The token service's answer.
                         RegistryError::Status { status, .. } => is_passing(*status),
-                        _ => false,
+                        RegistryError::Hosts { .. }
+                        | RegistryError::Client { .. }
+                        | RegistryError::TooSlow { .. }
+                        | RegistryError::NotFound { .. }
+                        | RegistryError::Unauthorized { .. }
+                        | RegistryError::Token { .. }
+                        | RegistryError::Answer { .. }
+                        | RegistryError::UnknownCoding { .. }
+                        | RegistryError::Coding { .. }
+                        | RegistryError::Mismatch { .. }
+                        | RegistryError::Length { .. }
+                        | RegistryError::TooLong { .. }
+                        | RegistryError::TooLarge { .. }
+                        | RegistryError::GivenUp { .. }
+                        | RegistryError::AllHosts { .. } => false,
                     };
                     (passing.then_some(None), e)
                 }
@@ -127,7 +141,7 @@ impl Client {
         }
     }
 
-    /// Asks with what is known of the host's wishes, and once more after it uttered new ones.
+    /// Asks with what is known of the host's challenges, and once more after it sent a new one.
     async fn authenticated(
         &self,
         ask: &Ask<'_>,

@@ -23,7 +23,7 @@ pub(super) struct Decoder {
     stages: Vec<Stage>,
 }
 
-/// One coding that is undone.
+/// A content coding that is undone.
 struct Stage {
     input: Bytes,
     engine: Engine,

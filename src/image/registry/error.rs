@@ -35,7 +35,7 @@ pub enum RegistryError {
         source: reqwest::Error,
     },
     /// The host takes connections and sends nothing.
-    #[error("{url} sent nothing for {} seconds (image.stall_timeout)", period.as_secs())]
+    #[error("{url} sent nothing for {} seconds: check the network, or raise image.stall_timeout", period.as_secs())]
     Stalled {
         /// What was to be fetched.
         url: String,
@@ -157,21 +157,29 @@ pub enum RegistryError {
         /// The limit, in bytes.
         limit: u64,
     },
-    /// Somebody else ended the download: the layer's extraction or another layer's failure.
+    /// The download was ended by the extraction of the layer, or by the failure of another layer.
     #[error("the download of {url} was given up")]
     GivenUp {
         /// What was being fetched.
         url: String,
     },
-    /// Several hosts were asked and none helped.
-    #[error("no host of the registry helped (asked before: {})", asked.join(", "))]
+    /// Several hosts were asked, and none of them had what was asked for.
+    #[error("{}: {}", outcome_of_all(last), asked.join("; "))]
     AllHosts {
-        /// Those asked before the last one, with what they answered.
+        /// What each host answered, in the order in which they were asked.
         asked: Vec<String>,
-        /// The last one's answer, which is the registry's own unless configured otherwise.
-        #[source]
+        /// The error of the last host, which is the registry's own unless configured otherwise. It decides what the
+        /// failure means. Its text stands in `asked`, so that it is not the source of this error.
         last: Box<RegistryError>,
     },
+}
+
+/// The failure of several hosts in a few words.
+fn outcome_of_all(last: &RegistryError) -> &'static str {
+    match last {
+        RegistryError::NotFound { .. } => "not found on any registry",
+        _ => "cannot be had from any registry",
+    }
 }
 
 fn told(detail: &str) -> String {

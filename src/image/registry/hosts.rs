@@ -108,13 +108,26 @@ pub enum HostsError {
         source: std::io::Error,
     },
     /// The file is not TOML, or has a value of the wrong type.
-    #[error("{} is no usable hosts file", path.display())]
+    #[error("cannot use the hosts file {}", path.display())]
     Parse {
         /// The path of the file.
         path: PathBuf,
         /// Where it is wrong.
         #[source]
         source: Box<toml::de::Error>,
+    },
+    /// A file that a key of the hosts file names could not be read.
+    #[error("{}: {key}: cannot read {}", path.display(), file.display())]
+    Named {
+        /// The path of the hosts file.
+        path: PathBuf,
+        /// The key that names the other file.
+        key: String,
+        /// The path of that other file.
+        file: PathBuf,
+        /// The error that the kernel gave.
+        #[source]
+        source: std::io::Error,
     },
     /// A key of the file has a value that cannot be used.
     #[error("{}: {key}: {what}", path.display())]
@@ -147,12 +160,17 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn wrong(&self, key: &str, what: impl Into<String>) -> HostsError {
-        let key = format!("{}{key}", self.table);
         HostsError::Key {
             path: self.file.to_owned(),
-            key: key.trim_end_matches('.').to_owned(),
+            key: self.key(key),
             what: what.into(),
         }
+    }
+
+    /// A key with the table in which it stands.
+    fn key(&self, key: &str) -> String {
+        let key = format!("{}{key}", self.table);
+        key.trim_end_matches('.').to_owned()
     }
 }
 
@@ -324,7 +342,7 @@ fn take<T: DeserializeOwned + Default>(
 fn at_url(url: &str) -> Result<Endpoint, String> {
     let refuse = |why: &str| {
         format!(
-            "{url:?} is no http or https URL of a registry{why}: write one such as \
+            "{url:?} is not an http or https URL of a registry{why}: write one such as \
              \"https://registry.example:5000\""
         )
     };
@@ -415,7 +433,7 @@ fn headers(
             false => format!("header.{name}"),
         };
         let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
-            let what = "it is no name of an HTTP header: use letters, digits and hyphens";
+            let what = "it is not a name of an HTTP header: use letters, digits and hyphens";
             return Err(place.wrong(&key, what));
         };
         if [CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER].contains(&name) {
@@ -445,11 +463,15 @@ fn tls(dir: &Path, place: &Place<'_>, table: &HostTable) -> Result<Tls, HostsErr
     // The error says which key of the file names what cannot be read.
     let of_key = |key| {
         move |error: HostsError| match error {
-            HostsError::Read { path, source } => {
-                let what = format!("cannot read {}: {source}", path.display());
-                place.wrong(key, what)
-            }
-            other => other,
+            HostsError::Read { path, source } => HostsError::Named {
+                path: place.file.to_owned(),
+                key: place.key(key),
+                file: path,
+                source,
+            },
+            other @ (HostsError::Parse { .. }
+            | HostsError::Key { .. }
+            | HostsError::Named { .. }) => other,
         }
     };
     let mut tls = Tls::default();

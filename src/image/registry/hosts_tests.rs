@@ -275,9 +275,15 @@ fn mistakes_in_urls_headers_and_tables_have_their_key() {
             "header.x-a: its value",
         ),
         ("[header]\nx-a = \"\\u007f\"", "header.x-a: its value"),
-        ("[header]\n\"x y\" = \"1\"", "header.\"x y\": it is no name"),
-        ("[header]\n\"\" = \"1\"", ": it is no name"),
-        ("[header]\n\"x:\" = \"1\"", "header.\"x:\": it is no name"),
+        (
+            "[header]\n\"x y\" = \"1\"",
+            "header.\"x y\": it is not a name",
+        ),
+        ("[header]\n\"\" = \"1\"", ": it is not a name"),
+        (
+            "[header]\n\"x:\" = \"1\"",
+            "header.\"x:\": it is not a name",
+        ),
         ("[header]\nx-a = 5", "header.x-a: "),
         (
             "[header]\ncontent-length = \"5\"",
@@ -290,7 +296,7 @@ fn mistakes_in_urls_headers_and_tables_have_their_key() {
         ),
         (
             "server = \"http://127.0.0.1:99999\"",
-            "server: \"http://127.0.0.1:99999\" is no http or https URL of a registry (invalid port number)",
+            "server: \"http://127.0.0.1:99999\" is not an http or https URL of a registry (invalid port number)",
         ),
         ("server = \"http://[::1\"", "server: \"http://[::1\" is no"),
         ("server = \"http://\"", "server: \"http://\" is no"),

@@ -1,8 +1,8 @@
 //! The client's side of the OCI distribution specification: manifests and blobs over HTTP.
 //!
-//! A pull asks the hosts of [`hosts`] in order and takes the first that answers. Reading is all this
-//! does; nothing is pushed. Credentials leave only towards the hosts that the administrator
-//! configured for the registry and the token service these name, never along a redirect.
+//! A pull asks the hosts of [`hosts`] in order and takes the first that answers. This module only reads;
+//! it pushes nothing. Credentials go only to the hosts that the administrator configured for the
+//! registry, and to the token service that such a host names, never along a redirect.
 
 mod ask;
 mod auth;
@@ -30,6 +30,7 @@ use ask::{Ask, Attempts};
 use bytes::Bytes;
 use client::Client;
 pub use error::RegistryError;
+use holdfast_kernel::error_chain;
 use hosts::Endpoint;
 pub use hosts::HostsError;
 use http::Method;
@@ -61,12 +62,12 @@ pub(super) struct Registry {
     hosts_dir: Option<PathBuf>,
 }
 
-/// One pull's view of a registry: its hosts, one repository, one caller.
+/// A repository of a registry, as one pull asks for it: the hosts, the path and the caller.
 #[derive(Debug)]
 pub(super) struct Repository {
     client: Arc<Client>,
     endpoints: Vec<Endpoint>,
-    /// Where the endpoints are configured; empty when nothing is.
+    /// The file in which the hosts are configured; empty when no file is.
     hosts_file: PathBuf,
     reference: Reference,
     credentials: Option<Credentials>,
@@ -141,7 +142,7 @@ impl Repository {
                 Err(error) => tracing::debug!(
                     host = endpoint.authority,
                     error = &error as &dyn std::error::Error,
-                    "a registry does not answer HEAD"
+                    "a registry does not answer HEAD requests"
                 ),
             }
         }
@@ -186,7 +187,7 @@ impl Repository {
                 Err(e) => asked.remember(&endpoint.authority, e),
             }
         }
-        Err(self.none_helped(target, asked))
+        Err(self.all_failed(target, asked))
     }
 
     /// Sends a large blob into `sink`; verifying is the receiver's part, since only it sees the end.
@@ -208,7 +209,7 @@ impl Repository {
                 Err(e) => asked.remember(&endpoint.authority, e),
             }
         }
-        Err(self.none_helped(&target, asked))
+        Err(self.all_failed(&target, asked))
     }
 
     /// The hosts that may be asked: what a tag means not every mirror may say, and not every host that says it has
@@ -250,7 +251,7 @@ impl Repository {
         }
     }
 
-    fn none_helped(&self, target: &Target, asked: Asked) -> RegistryError {
+    fn all_failed(&self, target: &Target, asked: Asked) -> RegistryError {
         let needed = match target {
             Target::Digest(_) => "pull",
             Target::Tag(_) => "resolve",
@@ -258,7 +259,11 @@ impl Repository {
         match asked.last {
             Some(last) if asked.before.is_empty() => last,
             Some(last) => RegistryError::AllHosts {
-                asked: asked.before,
+                asked: asked
+                    .before
+                    .into_iter()
+                    .chain([last_in_full(&last)])
+                    .collect(),
                 last: Box::new(last),
             },
             None => RegistryError::Hosts {
@@ -273,7 +278,7 @@ impl Repository {
     }
 }
 
-/// The hosts asked in vain.
+/// The hosts that were asked in vain, with what they answered.
 #[derive(Default)]
 struct Asked {
     before: Vec<String>,
@@ -282,11 +287,11 @@ struct Asked {
 
 impl Asked {
     fn remember(&mut self, host: &str, error: RegistryError) {
-        // When a later host helps, nobody else tells of this one.
+        // When a later host has it, nothing else tells of this one.
         tracing::debug!(
             host,
             error = &error as &dyn std::error::Error,
-            "host of a registry did not help"
+            "cannot use a host of a registry; trying the next one"
         );
         if let Some(before) = self.last.replace(error) {
             self.before.push(short(&before));
@@ -294,19 +299,30 @@ impl Asked {
     }
 }
 
-/// What an earlier host answered, in a few words.
+/// What a host answered, in a few words.
 fn short(error: &RegistryError) -> String {
     let (url, outcome) = match error {
         RegistryError::Unreachable { url, .. } => (url, "unreachable".to_owned()),
-        RegistryError::Stalled { url, .. } => (url, "stalled".to_owned()),
+        RegistryError::Stalled { url, .. } => (url, "sent nothing".to_owned()),
         RegistryError::TooSlow { url, .. } => (url, "too slow".to_owned()),
-        RegistryError::NotFound { url, .. } => (url, "not there".to_owned()),
+        RegistryError::NotFound { url, .. } => (url, "404 Not Found".to_owned()),
         RegistryError::Unauthorized { url, .. } => (url, "access refused".to_owned()),
         RegistryError::Status { url, status, .. } => (url, status.to_string()),
         other => return other.to_string(),
     };
     let host = url.split('/').nth(2).unwrap_or(url);
     format!("{host}: {outcome}")
+}
+
+/// What the last host answered, with the whole URL, which names what was asked for.
+fn last_in_full(error: &RegistryError) -> String {
+    match error {
+        RegistryError::NotFound { url, detail } if detail.is_empty() => {
+            format!("{url}: 404 Not Found")
+        }
+        RegistryError::NotFound { url, detail } => format!("{url}: 404 Not Found ({detail})"),
+        other => error_chain(other),
+    }
 }
 
 #[cfg(feature = "fuzz")]

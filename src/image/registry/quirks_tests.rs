@@ -75,7 +75,7 @@ async fn whatever_becomes_of_head_get_decides() {
     }
 }
 
-/// What HEAD refuses and GET refuses too is refused: an image that is there is no reason to show it to everybody.
+/// A registry that refuses HEAD and GET has refused the caller: that the store has the image does not change that.
 #[tokio::test]
 async fn a_refused_get_is_the_answer() {
     let made = small_image("one");

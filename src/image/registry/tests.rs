@@ -506,7 +506,11 @@ async fn unreachable_and_absent_are_told_apart() {
     let error = client.pull(None).await.unwrap_err();
     assert_eq!(error.kind(), PullErrorKind::NotFound);
     assert!(
-        error_chain(&error).contains("127.0.0.1:1: unreachable"),
+        error_chain(&error).ends_with(&format!(
+            "not found on any registry: 127.0.0.1:1: unreachable; \
+             http://{}/v2/team/app/manifests/v1: 404 Not Found",
+            registry.address
+        )),
         "{}",
         error_chain(&error)
     );

@@ -1,4 +1,4 @@
-//! Deletion of what nobody uses, and of what an interrupted process left.
+//! Deletes layers and documents that no image uses, and what an interrupted process left.
 
 use super::error::StoreError;
 use super::root::Store;
@@ -24,7 +24,7 @@ pub(super) fn present_layers(layers: &Dir) -> Result<BTreeSet<LayerName>, DirErr
 /// First and longest pause before a deletion is tried again.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 
-/// Tries to delete until nothing is left to be deleted; between two attempts it keeps nobody's store open.
+/// Tries to delete until nothing is left to be deleted. Between two attempts it does not keep the store open.
 fn clean_until_done(weak: &Weak<Store>, store: Arc<Store>) {
     drop(store);
     let mut pause = PAUSES.0;
@@ -212,7 +212,7 @@ impl Store {
                 let Err(error) = work(&store) else { return };
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "cannot delete what images have left; trying again"
+                    "cannot delete unused layers; trying again"
                 );
                 if !store.retrying.swap(true, Ordering::AcqRel) {
                     clean_until_done(&Arc::downgrade(&store), store);
@@ -221,7 +221,7 @@ impl Store {
         if let Err(e) = spawned {
             tracing::warn!(
                 error = &e as &dyn std::error::Error,
-                "cannot start deleting; trying again later"
+                "cannot start a thread that deletes unused layers; trying again later"
             );
         }
     }

@@ -15,10 +15,10 @@ use std::sync::Arc;
 
 /// A layer of an image about to be committed.
 #[derive(Debug, Clone)]
-pub(crate) enum Slot {
+pub(crate) enum CandidateLayer {
     /// The store has it; the hold keeps it until the image refers to it.
     Present(Arc<ImageHold>),
-    /// It was unpacked; another pull may have it too.
+    /// The layer was unpacked for this image; another pull may have it too.
     Staged(Arc<StagedLayer>),
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Candidate {
     /// In a registry, in bytes.
     pub size: u64,
     /// The bottom one first.
-    pub layers: Vec<Slot>,
+    pub layers: Vec<CandidateLayer>,
 }
 
 impl Store {
@@ -108,7 +108,7 @@ impl Store {
     fn verify_same(&self, candidate: &Candidate) -> Result<(), StoreError> {
         let snapshot = self.snapshot().clone();
         for slot in &candidate.layers {
-            if let Slot::Staged(staged) = slot
+            if let CandidateLayer::Staged(staged) = slot
                 && let Some(known) = snapshot.layer(&staged.key)
             {
                 self.verify(std::slice::from_ref(known))?;
@@ -124,7 +124,7 @@ impl Store {
         layers: &[LayerName],
     ) -> Result<(), StoreError> {
         for (slot, layer) in candidate.layers.iter().zip(layers) {
-            if let Slot::Staged(staged) = slot
+            if let CandidateLayer::Staged(staged) = slot
                 && staged.kept.get().is_none()
             {
                 let hold = self.hold(std::slice::from_ref(layer))?;
@@ -145,8 +145,8 @@ impl Store {
         let mut layers = Vec::new();
         for slot in &candidate.layers {
             match slot {
-                Slot::Present(hold) => layers.extend_from_slice(hold.layers()),
-                Slot::Staged(staged) => layers.push(self.settle_layer(staged, index)?),
+                CandidateLayer::Present(hold) => layers.extend_from_slice(hold.layers()),
+                CandidateLayer::Staged(staged) => layers.push(self.settle_layer(staged, index)?),
             }
         }
         for (digest, bytes) in [&candidate.manifest, &candidate.config] {
@@ -208,7 +208,7 @@ impl Store {
             if let Err(e) = self.discard(&self.layers, &name) {
                 tracing::warn!(
                     error = &e as &dyn std::error::Error,
-                    "cannot take back a layer; the next start will"
+                    "cannot remove a layer of a failed commit; the next start removes it"
                 );
                 return;
             }

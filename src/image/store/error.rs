@@ -21,7 +21,7 @@ pub enum StoreError {
     #[error("cannot use the index of the image store")]
     Index(#[from] RecordError),
     /// A layer that was to be used is gone.
-    #[error("layer {0} is no longer in the image store: pull the image again")]
+    #[error("layer {0} is gone from the image store: pull the image again")]
     LayerGone(LayerName),
     /// A file of an image could not be read.
     #[error("cannot look into the image")]
@@ -33,7 +33,7 @@ pub enum StoreError {
     #[error("the image store was interrupted: the daemon is shutting down")]
     Interrupted,
     /// A name within the store; they are all made here and fit.
-    #[error("unusable name in the image store")]
+    #[error("cannot name a file in the image store")]
     Name(#[from] FileNameError),
 }
 

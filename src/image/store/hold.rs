@@ -6,7 +6,7 @@ use super::root::Store;
 use crate::image::LayerName;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 
-/// Keeps layers from being deleted; drop it when the last mount of them is gone.
+/// Keeps layers from being deleted. Drop it when the last mount of them is gone.
 #[derive(Debug)]
 pub struct ImageHold {
     store: Weak<Store>,

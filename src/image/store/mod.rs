@@ -5,7 +5,7 @@
 //!   ROOT/index.json           the truth, replaced in one step
 //!   ROOT/verified.json        layers that were looked at in this boot
 //!   ROOT/blobs/<hex>          manifests and configurations
-//!   ROOT/profiles/…           security profiles, which are no images
+//!   ROOT/profiles/…           security profiles, which are not images
 //!   ROOT/layers/<name>/diff   unpacked layers, ready for overlay
 //!   ROOT/staging/<n>/…        of pulls under way
 //!   ROOT/trash/<n>            being deleted
@@ -32,7 +32,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub(super) use commit::{Candidate, Slot};
+pub(super) use commit::{Candidate, CandidateLayer};
 pub use error::StoreError;
 pub use hold::ImageHold;
 pub use root::FsUsage;

@@ -13,7 +13,7 @@ pub struct ImageSettings {
     pub max_parallel_layers: usize,
     /// A connection that brings nothing for so long is broken off, and the download resumed.
     pub stall_timeout: Duration,
-    /// Likewise a download that brings less, in bytes per second; 0 lets it be as slow as it likes.
+    /// A download that brings less than this, in bytes per second, is broken off too; 0 sets no limit.
     pub min_download_rate: u64,
     /// The time over which that rate is measured.
     pub download_rate_window: Duration,

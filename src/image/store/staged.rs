@@ -89,7 +89,7 @@ impl Drop for Staging {
 }
 
 impl StagedLayer {
-    /// Its directory, for looking into it.
+    /// The directory with the layer's content.
     pub(crate) fn diff(&self) -> &Dir {
         &self.staging.diff
     }
@@ -117,7 +117,7 @@ fn fingerprint(diff: &Dir) -> Option<TreeFingerprint> {
         .inspect_err(|error| {
             tracing::warn!(
                 error = error as &dyn std::error::Error,
-                "a layer is kept without what it could be verified by"
+                "cannot take the fingerprint of a layer; it is not verified after the next boot"
             );
         })
         .ok()

@@ -56,7 +56,7 @@ impl Verified {
         self.boot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Those that have to be looked at.
+    /// The layers that have to be looked at.
     pub(super) fn unknown(&self, layers: &[LayerName]) -> Vec<LayerName> {
         let boot = self.boot();
         let unknown = layers.iter().filter(|layer| !boot.layers.contains(*layer));

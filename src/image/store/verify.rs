@@ -19,6 +19,7 @@ use crate::image::{ImageId, LayerName};
 use crate::index::LayerKey;
 use crate::overlay::DIFF;
 use holdfast_disk::{DirError, Durability, FileName};
+use holdfast_kernel::error_chain;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -29,8 +30,8 @@ enum Look {
 }
 
 impl Store {
-    /// These layers are what they should be: they were compared, or have just been made. A daemon that does
-    /// not find it written looks again.
+    /// Records that these layers are what was committed: they were compared, or have just been made. A daemon that
+    /// does not find them in the record compares them again.
     pub(super) fn verified(&self, layers: &[LayerName]) {
         let snapshot = self.snapshot();
         let mut boot = self.verified.boot();
@@ -43,7 +44,7 @@ impl Store {
         if let Err(error) = kept {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "cannot keep which layers are verified; they are verified again"
+                "cannot record which layers are verified; they are verified again at the next start"
             );
         }
     }
@@ -92,12 +93,7 @@ impl Store {
             // One of an earlier release has nothing to be compared with.
             (Ok(_), _) => Ok(Look::Same),
             (Err(error), _) if error.is_not_found() || error.is_corrupt() => {
-                let error: &dyn std::error::Error = &error;
-                let cause = error.source().map(ToString::to_string);
-                Ok(Look::Torn(format!(
-                    "{error}: {}",
-                    cause.unwrap_or_default()
-                )))
+                Ok(Look::Torn(error_chain(&error)))
             }
             (Err(error), _) => Err(looking(error)),
         }

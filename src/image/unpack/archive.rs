@@ -216,7 +216,7 @@ pub(super) fn number(field: &[u8]) -> Option<i64> {
             false => i64::from_str_radix(text, 8).ok(),
         };
     }
-    // The bit that marks this form is no digit; the next one is the sign.
+    // The bit that marks this form is not a digit; the next one is the sign.
     let start = if first & 0x40 != 0 { -1 } else { 0 };
     let mut bytes = field.to_vec();
     bytes[0] = if start < 0 { first } else { first & 0x7f };

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// Why a layer was not extracted.
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackError {
-    /// The stream ended early, or is no tar stream.
+    /// The stream ended early, or is not a tar stream.
     #[error("cannot read the tar stream of the layer")]
     Read(#[source] io::Error),
     /// A name leads out of the layer.
@@ -124,7 +124,7 @@ impl UnpackError {
         matches!(self, Self::TooManyEntries(_) | Self::TooLarge { .. })
     }
 
-    /// Whether the machine refused, and not the layer is wrong: an attribute whose value is none of its kind, such
+    /// Whether this machine refused although the layer is right. An attribute whose value is not of its kind, such
     /// as an access control list, is the layer's.
     pub fn is_local(&self) -> bool {
         match self {
@@ -133,7 +133,15 @@ impl UnpackError {
                 ![libc::EINVAL, libc::ERANGE, libc::E2BIG, libc::EFBIG].contains(&errno)
             }
             Self::Lower { .. } => true,
-            _ => false,
+            Self::Read(_)
+            | Self::Escape(_)
+            | Self::AttributeRoom { .. }
+            | Self::Field { .. }
+            | Self::Broken { .. }
+            | Self::Unsupported { .. }
+            | Self::NeedsLower(_)
+            | Self::TooManyEntries(_)
+            | Self::TooLarge { .. } => false,
         }
     }
 
@@ -148,7 +156,7 @@ impl UnpackError {
 pub(super) fn failed(operation: &'static str, path: PathBuf, source: io::Error) -> UnpackError {
     let what = match source.raw_os_error() {
         Some(libc::ENOENT) => "needs something that an earlier entry has replaced",
-        Some(libc::ENOTDIR) => "is needed as a directory and is none",
+        Some(libc::ENOTDIR) => "is needed as a directory, which it is not",
         Some(libc::ELOOP) => "leads through too many symbolic links",
         Some(libc::ENAMETOOLONG) => "has a name or a target that is too long",
         _ => {

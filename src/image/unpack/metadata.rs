@@ -40,7 +40,7 @@ impl Metadata {
                 Some(text) => std::str::from_utf8(text).ok().and_then(|t| t.parse().ok()),
                 None => number(field),
             };
-            // The last is no id: chown(2) leaves the owner alone then.
+            // The last is not an id: chown(2) leaves the owner alone then.
             let id = id.and_then(|id: i64| u32::try_from(id).ok());
             id.filter(|id| *id != u32::MAX)
                 .ok_or_else(|| path.field(name, &shown(text.unwrap_or(field))))

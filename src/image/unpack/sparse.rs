@@ -16,12 +16,12 @@ const PREFIX: &[u8] = b"GNU.sparse.";
 /// What is wrong with a map, whatever it is.
 const UNUSABLE: &str = "the map of a sparse file is unusable";
 
-/// Where the content of a file belongs.
+/// The map of a file with holes: where its content belongs.
 #[derive(Debug)]
 pub(super) struct Sparse {
     /// With its holes, in bytes.
     pub size: u64,
-    /// Offset and length of each part in turn.
+    /// The offset and the length of each part in turn.
     numbers: Vec<u64>,
 }
 

@@ -41,7 +41,7 @@ pub(crate) enum Standing {
 /// Extended attributes of a layer that the image does not get.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct LeftOut {
-    /// By name: the first entry that has it, and how many have.
+    /// For each name the first entry that has the attribute, and the number of such entries.
     pub(super) attributes: BTreeMap<OsString, (PathBuf, u64)>,
 }
 

@@ -13,11 +13,11 @@ use super::{Ceiling, Cgroup, CgroupError, Controller, IoStats, file};
 pub struct MemoryDetail {
     /// The page cache, in bytes.
     pub cache: Option<u64>,
-    /// Of it mapped into processes.
+    /// The part of the page cache that is mapped into processes.
     pub mapped_file: Option<u64>,
-    /// Of it used lately.
+    /// The part of the page cache that was used lately.
     pub active_file: Option<u64>,
-    /// Of it not used lately.
+    /// The part of the page cache that was not used lately.
     pub inactive_file: Option<u64>,
     /// Anonymous memory used lately.
     pub active_anon: Option<u64>,

@@ -43,8 +43,8 @@ const WRITE: i32 = 4;
 /// How often a program is given to the kernel: as often as libcontainer does (opencontainers/cgroups v0.1.0).
 const LOAD_ATTEMPTS: usize = 30;
 
-/// Puts a filter of these rules in the place of the group's own; without a rule that refuses anything, there
-/// is none. Filters of groups above go on to apply.
+/// Puts a filter of these rules in the place of the group's own, or takes that away when no rule refuses anything.
+/// Filters of groups above go on to apply.
 pub(super) fn install(group: BorrowedFd<'_>, rules: &[DeviceRule]) -> Result<(), Errno> {
     let before = bpf::device_filters(group)?;
     let (replaced, surplus) = match before.split_first() {

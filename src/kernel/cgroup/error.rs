@@ -40,7 +40,7 @@ pub enum CgroupError {
         source: Errno,
     },
     /// The kernel's list of mounts could not be read.
-    #[error("read /proc/self/mountinfo to find the cgroup hierarchies")]
+    #[error("cannot read /proc/self/mountinfo to find the cgroup hierarchies")]
     Mounts(#[source] std::io::Error),
     /// No cgroup file system is mounted.
     #[error(
@@ -48,7 +48,7 @@ pub enum CgroupError {
     )]
     NoHierarchy,
     /// A system call on a group or one of its files failed.
-    #[error("{operation} {object}")]
+    #[error("cannot {operation} {object}")]
     Kernel {
         /// What was tried, with the value for a write.
         operation: String,
@@ -133,7 +133,15 @@ impl CgroupError {
             CgroupError::Kernel { source, .. }
             | CgroupError::Refused { source, .. }
             | CgroupError::InternalProcesses { source, .. } => Some(*source),
-            _ => None,
+            CgroupError::InvalidPath { .. }
+            | CgroupError::InvalidLimit { .. }
+            | CgroupError::Mounts(_)
+            | CgroupError::NoHierarchy
+            | CgroupError::Unavailable { .. }
+            | CgroupError::BelowUsage { .. }
+            | CgroupError::Busy { .. }
+            | CgroupError::Unkillable { .. }
+            | CgroupError::Gone { .. } => None,
         }
     }
 }

@@ -34,7 +34,7 @@ pub enum Driver {
 /// One tree: a v1 hierarchy or the v2 one.
 #[derive(Debug)]
 pub(super) struct Tree {
-    /// Its name in messages.
+    /// The name of the tree in messages.
     pub(super) label: String,
     /// The controllers of a v1 tree; None for the v2 tree.
     pub(super) v1: Option<Vec<Controller>>,

@@ -12,9 +12,9 @@ use crate::fault;
 
 /// How long the v1 loop goes on. SIGKILL takes effect within milliseconds unless a process hangs in the
 /// kernel.
-const KILL_PATIENCE: Duration = Duration::from_secs(2);
+const KILL_DEADLINE: Duration = Duration::from_secs(2);
 /// How long a v1 group is given to freeze before it is killed thawed.
-const FREEZE_PATIENCE: Duration = Duration::from_millis(100);
+const FREEZE_DEADLINE: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_millis(1);
 
 impl Cgroup {
@@ -46,7 +46,7 @@ impl Cgroup {
         let freezer = self
             .find(Controller::Freezer)
             .filter(|freezer| !freezer.is_unified());
-        let deadline = Instant::now() + KILL_PATIENCE;
+        let deadline = Instant::now() + KILL_DEADLINE;
         loop {
             let frozen = freezer.map(Frozen::new);
             let mut pids = Vec::new();
@@ -87,7 +87,7 @@ struct Frozen<'g>(&'g Member);
 impl Frozen<'_> {
     fn new(freezer: &Member) -> Frozen<'_> {
         // A group that does not freeze is killed thawed: the loop then catches what forked meanwhile.
-        let deadline = Instant::now() + FREEZE_PATIENCE;
+        let deadline = Instant::now() + FREEZE_DEADLINE;
         while file::write(&freezer.dir, "freezer.state", "FROZEN").is_ok()
             && file::read(&freezer.dir, "freezer.state").is_ok_and(|s| s.trim() != "FROZEN")
             && Instant::now() < deadline

@@ -5,15 +5,15 @@ use super::Controller;
 /// One mounted cgroup tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TreeMount {
-    /// Where it is mounted, octal escapes decoded.
+    /// The path at which the tree is mounted, octal escapes decoded.
     pub(super) point: String,
-    /// Its name in messages: `unified`, `memory`, `cpu,cpuacct`, `systemd`.
+    /// The name of the tree in messages: `unified`, `memory`, `cpu,cpuacct`, `systemd`.
     pub(super) label: String,
     /// The controllers of a v1 tree; None for the v2 tree.
     pub(super) v1: Option<Vec<Controller>>,
 }
 
-/// Options of a v1 superblock that are no controller.
+/// Options of a v1 superblock that are not a controller.
 const NOT_CONTROLLERS: [&str; 12] = [
     "rw",
     "ro",

@@ -106,7 +106,7 @@ pub(super) fn of_page_size(size: &str, bytes: u64) -> Option<CgroupError> {
         return None;
     }
     let sizes = match sizes.as_slice() {
-        [] => "there is none".to_owned(),
+        [] => "the kernel has none".to_owned(),
         sizes => sizes.join(", "),
     };
     Some(CgroupError::Refused {
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     /// The parsing of lists is that of lib/bitmap-str.c of Linux: EOVERFLOW for a number above 32 bits, ERANGE for one
-    /// above the map, EINVAL for what is no number; cpusets add ENOSPC and EACCES.
+    /// above the map, EINVAL for what is not a number; cpusets add ENOSPC and EACCES.
     #[test]
     fn a_set_that_the_kernel_refuses_names_its_field_and_what_there_is() {
         let top = tempfile::tempdir().unwrap();

@@ -11,9 +11,9 @@ use super::{CgroupError, CgroupPath, Hierarchy, file};
 
 /// How long a removal waits for the last killed processes to leave the group. A dying process leaves within a
 /// few milliseconds; one that stays longer hangs in the kernel, and waiting is then the caller's decision.
-const EBUSY_PATIENCE: Duration = Duration::from_millis(500);
+const REMOVE_DEADLINE: Duration = Duration::from_millis(500);
 /// Longest pause between two attempts.
-const EBUSY_PAUSE_MAX: Duration = Duration::from_millis(16);
+const REMOVE_PAUSE_MAX: Duration = Duration::from_millis(16);
 /// Deepest nesting that is removed; the kernel's own default for `cgroup.max.depth` is unlimited, and a
 /// container with a writable cgroup could nest on purpose.
 const DEPTH_LIMIT: usize = 64;
@@ -27,7 +27,7 @@ impl Hierarchy {
     /// [`CgroupError::Busy`] when processes are still inside after half a second;
     /// [`CgroupError::Kernel`] for anything else.
     pub fn remove(&self, path: &CgroupPath) -> Result<(), CgroupError> {
-        let deadline = Instant::now() + EBUSY_PATIENCE;
+        let deadline = Instant::now() + REMOVE_DEADLINE;
         let mut first_error = None;
         for tree in self.trees.iter() {
             if let Err(error) = remove_from(tree, path, deadline) {
@@ -90,7 +90,7 @@ fn remove_from(tree: &Tree, path: &CgroupPath, deadline: Instant) -> Result<(), 
             Ok(()) => return Ok(()),
             Err(Errno::EBUSY) if Instant::now() < deadline => {
                 std::thread::sleep(pause);
-                pause = (pause * 2).min(EBUSY_PAUSE_MAX);
+                pause = (pause * 2).min(REMOVE_PAUSE_MAX);
             }
             Err(Errno::EBUSY) => {
                 return Err(CgroupError::Busy {

@@ -19,13 +19,13 @@ const BUFFER: usize = 16 << 10;
 pub struct CpuStats {
     /// CPU time since creation, in nanoseconds.
     pub usage_ns: u64,
-    /// Of it in user mode.
+    /// The part of that time in user mode.
     pub user_ns: u64,
-    /// Of it in the kernel.
+    /// The part of that time in the kernel.
     pub system_ns: u64,
     /// Bandwidth periods that have passed.
     pub periods: u64,
-    /// Of these, in how many the group was throttled.
+    /// The number of these periods in which the group was throttled.
     pub throttled_periods: u64,
     /// Time throttled, in nanoseconds.
     pub throttled_ns: u64,
@@ -44,7 +44,7 @@ pub struct MemoryStats {
     pub limit: Option<Ceiling>,
     /// Page faults since creation.
     pub page_faults: u64,
-    /// Of these, with a read from disk.
+    /// The number of these faults that read from the disk.
     pub major_page_faults: u64,
     /// Swap used; None when the kernel does not account swap.
     pub swap_usage: Option<u64>,

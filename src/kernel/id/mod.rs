@@ -41,11 +41,11 @@ pub enum IdError {
     /// The string has another length than 64.
     #[error("identifier {0:?} has {1} characters; 64 lower-case hexadecimal digits are expected")]
     Length(String, usize),
-    /// The string has a character that is no lower-case hexadecimal digit.
+    /// The string has a character that is not a lower-case hexadecimal digit.
     #[error("identifier {0:?} has a character other than 0-9 and a-f")]
     Digit(String),
     /// The random source of the kernel cannot be read.
-    #[error("read random bytes for a new identifier from /dev/urandom: errno {0}")]
+    #[error("cannot read random bytes for a new identifier from /dev/urandom: errno {0}")]
     Random(i32),
 }
 

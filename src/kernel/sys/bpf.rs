@@ -156,7 +156,7 @@ pub fn detach_device_filter(group: BorrowedFd<'_>, program: BorrowedFd<'_>) -> n
 /// The device filters attached to a group itself, in order.
 ///
 /// # Errors
-/// The kernel's; EINVAL when the descriptor is no v2 group.
+/// The kernel's errors; EINVAL when the descriptor is not a v2 group.
 pub fn device_filters(group: BorrowedFd<'_>) -> nix::Result<Vec<OwnedFd>> {
     let mut ids = [0_u32; PROGRAMS_MAX];
     let mut attributes = QueryAttributes {

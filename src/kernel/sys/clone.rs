@@ -21,7 +21,7 @@ pub struct Child {
 /// The caller must have one thread: `child` sees memory as it was, with locks that other threads held.
 ///
 /// # Errors
-/// Those of clone3(2). EBUSY, EOPNOTSUPP and E2BIG may mean that the cgroup cannot be entered this way.
+/// The errors of clone3(2). EBUSY, EOPNOTSUPP and E2BIG may mean that the cgroup cannot be entered this way.
 pub fn spawn(
     namespaces: CloneFlags,
     cgroup: Option<BorrowedFd<'_>>,

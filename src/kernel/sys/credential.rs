@@ -69,7 +69,7 @@ pub fn set_capabilities(sets: Sets) -> nix::Result<()> {
 /// The capability sets of this process.
 ///
 /// # Errors
-/// Those of capget(2).
+/// The errors of capget(2).
 pub fn capabilities() -> nix::Result<Sets> {
     let mut header = Header {
         version: CAPABILITY_VERSION,
@@ -135,7 +135,7 @@ pub fn set_ambient(ambient: u64) -> nix::Result<()> {
 /// Keeps the permitted set over the next change of user.
 ///
 /// # Errors
-/// Those of prctl(2) `PR_SET_KEEPCAPS`.
+/// The errors of prctl(2) `PR_SET_KEEPCAPS`.
 pub fn keep_capabilities() -> nix::Result<()> {
     control(libc::PR_SET_KEEPCAPS, 1, 0).map(drop)
 }
@@ -143,7 +143,7 @@ pub fn keep_capabilities() -> nix::Result<()> {
 /// Lets no execve(2) of this process or its children grant privileges.
 ///
 /// # Errors
-/// Those of prctl(2) `PR_SET_NO_NEW_PRIVS`.
+/// The errors of prctl(2) `PR_SET_NO_NEW_PRIVS`.
 pub fn set_no_new_privileges() -> nix::Result<()> {
     control(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map(drop)
 }
@@ -151,7 +151,7 @@ pub fn set_no_new_privileges() -> nix::Result<()> {
 /// Makes this process the one to which orphans below it fall.
 ///
 /// # Errors
-/// Those of prctl(2) `PR_SET_CHILD_SUBREAPER`.
+/// The errors of prctl(2) `PR_SET_CHILD_SUBREAPER`.
 pub fn become_subreaper() -> nix::Result<()> {
     control(libc::PR_SET_CHILD_SUBREAPER, 1, 0).map(drop)
 }
@@ -159,7 +159,7 @@ pub fn become_subreaper() -> nix::Result<()> {
 /// Lets no other user's process look into this one.
 ///
 /// # Errors
-/// Those of prctl(2) `PR_SET_DUMPABLE`.
+/// The errors of prctl(2) `PR_SET_DUMPABLE`.
 pub fn set_undumpable() -> nix::Result<()> {
     control(libc::PR_SET_DUMPABLE, 0, 0).map(drop)
 }

@@ -21,7 +21,7 @@ pub enum Stream {
 /// Makes a standard stream of this process a copy of `source`, which execve(2) keeps.
 ///
 /// # Errors
-/// Those of dup2(2).
+/// The errors of dup2(2).
 pub fn install(source: BorrowedFd<'_>, stream: Stream) -> nix::Result<()> {
     if source.as_raw_fd() == stream as RawFd {
         return fcntl(source, FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).map(drop);
@@ -34,7 +34,7 @@ pub fn install(source: BorrowedFd<'_>, stream: Stream) -> nix::Result<()> {
 /// Copies a descriptor to a number of 3 or more, close-on-exec.
 ///
 /// # Errors
-/// Those of fcntl(2) `F_DUPFD_CLOEXEC`.
+/// The errors of fcntl(2) `F_DUPFD_CLOEXEC`.
 pub fn duplicate(source: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     let number = fcntl(source, FcntlArg::F_DUPFD_CLOEXEC(3))?;
     take_descriptor(number.into())
@@ -51,7 +51,7 @@ pub fn inherited(stream: Stream) -> BorrowedFd<'static> {
 /// let go of what its parent forgot. Descriptors that somebody owns must not exist yet.
 ///
 /// # Errors
-/// Those of close_range(2), Linux 5.9.
+/// The errors of close_range(2), Linux 5.9.
 ///
 pub fn close_inherited() -> nix::Result<()> {
     // SAFETY: called before the program owns any descriptor above the standard streams.
@@ -61,7 +61,7 @@ pub fn close_inherited() -> nix::Result<()> {
 /// Lets execve(2) close every descriptor that is not a standard stream.
 ///
 /// # Errors
-/// Those of close_range(2) with `CLOSE_RANGE_CLOEXEC`, Linux 5.11.
+/// The errors of close_range(2) with `CLOSE_RANGE_CLOEXEC`, Linux 5.11.
 pub fn close_all_on_exec() -> nix::Result<()> {
     let flags = libc::CLOSE_RANGE_CLOEXEC.cast_signed();
     // SAFETY: three integers; no descriptor is closed by the call itself.
@@ -72,7 +72,7 @@ pub fn close_all_on_exec() -> nix::Result<()> {
 /// give fewer bytes than asked for.
 ///
 /// # Errors
-/// Those of pipe2(2).
+/// The errors of pipe2(2).
 pub fn output_pipe(bytes: i32) -> nix::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
     // A smaller pipe is slower, not wrong: /proc/sys/fs/pipe-max-size may forbid this size.
@@ -84,7 +84,7 @@ pub fn output_pipe(bytes: i32) -> nix::Result<(OwnedFd, OwnedFd)> {
 /// Reads and writes return `EAGAIN` instead of waiting.
 ///
 /// # Errors
-/// Those of fcntl(2).
+/// The errors of fcntl(2).
 pub fn set_nonblocking(file: BorrowedFd<'_>) -> nix::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
     fcntl(file, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map(drop)
@@ -93,7 +93,7 @@ pub fn set_nonblocking(file: BorrowedFd<'_>) -> nix::Result<()> {
 /// Two connected sockets that keep packets apart, close-on-exec.
 ///
 /// # Errors
-/// Those of socketpair(2).
+/// The errors of socketpair(2).
 pub fn packet_pair() -> nix::Result<(OwnedFd, OwnedFd)> {
     let mut pair: [RawFd; 2] = [-1; 2];
     let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
@@ -109,7 +109,7 @@ pub fn packet_pair() -> nix::Result<(OwnedFd, OwnedFd)> {
 /// Accepts a connection, non-blocking and close-on-exec.
 ///
 /// # Errors
-/// Those of accept4(2): EAGAIN when nobody waits.
+/// The errors of accept4(2): EAGAIN when nobody waits.
 pub fn accept(listener: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     let null = std::ptr::null_mut();
@@ -122,7 +122,7 @@ pub fn accept(listener: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
 /// belongs for ever.
 ///
 /// # Errors
-/// Those of socket(2).
+/// The errors of socket(2).
 pub fn netlink_route() -> nix::Result<OwnedFd> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
     // SAFETY: three integers, no memory.
@@ -132,7 +132,7 @@ pub fn netlink_route() -> nix::Result<OwnedFd> {
 /// Reads once. 0 is the end.
 ///
 /// # Errors
-/// Those of read(2): EAGAIN when nothing is there.
+/// The errors of read(2): EAGAIN when nothing is there.
 pub fn read(file: BorrowedFd<'_>, buffer: &mut [u8]) -> nix::Result<usize> {
     loop {
         match nix::unistd::read(file, buffer) {
@@ -145,7 +145,7 @@ pub fn read(file: BorrowedFd<'_>, buffer: &mut [u8]) -> nix::Result<usize> {
 /// Writes once and says how much.
 ///
 /// # Errors
-/// Those of write(2).
+/// The errors of write(2).
 pub fn write(file: BorrowedFd<'_>, bytes: &[u8]) -> nix::Result<usize> {
     loop {
         match nix::unistd::write(file, bytes) {
@@ -169,7 +169,7 @@ pub fn has_no_reader(pipe: BorrowedFd<'_>) -> bool {
 /// Waits until the descriptor is readable or its other end is closed.
 ///
 /// # Errors
-/// Those of poll(2).
+/// The errors of poll(2).
 pub fn wait_readable(file: BorrowedFd<'_>) -> nix::Result<()> {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     poll(

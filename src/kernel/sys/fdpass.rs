@@ -42,7 +42,7 @@ fn message(bytes: &mut libc::iovec, control: &mut Control, control_bytes: usize)
 /// Sends one packet with descriptors. Never waits on a socket that is non-blocking.
 ///
 /// # Errors
-/// Those of sendmsg(2): `WouldBlock` when the peer's queue is full, `BrokenPipe` when it is gone;
+/// The errors of sendmsg(2): `WouldBlock` when the peer's queue is full, `BrokenPipe` when it is gone;
 /// `InvalidInput` for more than [`MAX_PASSED`] descriptors.
 pub fn send_packet(
     socket: BorrowedFd<'_>,
@@ -102,7 +102,7 @@ fn write_control(control: &mut Control, descriptors: &[BorrowedFd<'_>]) {
 /// descriptors means that the peer has closed.
 ///
 /// # Errors
-/// Those of recvmsg(2): `WouldBlock` when nothing is there; `InvalidData` when the packet is larger than
+/// The errors of recvmsg(2): `WouldBlock` when nothing is there; `InvalidData` when the packet is larger than
 /// `buffer` or has more than [`MAX_PASSED`] descriptors (they are closed).
 pub fn recv_packet(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut control = Control::new();

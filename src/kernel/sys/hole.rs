@@ -12,7 +12,7 @@ use nix::unistd::{Whence, lseek};
 /// part, and an empty one none. The file's offset is moved.
 ///
 /// # Errors
-/// Those of fstat(2) and lseek(2).
+/// The errors of fstat(2) and lseek(2).
 pub fn data(file: &File, size: u64) -> io::Result<Vec<Range<u64>>> {
     if file.metadata()?.blocks() * 512 >= size {
         return Ok((size > 0).then_some(0..size).into_iter().collect());

@@ -11,7 +11,7 @@ const GET: libc::Ioctl = nix::request_code_read!(b'f', 1, size_of::<c_long>());
 /// `FS_IOC_SETFLAGS`, which takes a pointer likewise.
 const SET: libc::Ioctl = nix::request_code_write!(b'f', 2, size_of::<c_long>());
 
-/// `FS_TOPDIR_FL` of linux/fs.h.
+/// The flag `FS_TOPDIR_FL` of linux/fs.h.
 const TOP_DIRECTORY: c_int = 0x0002_0000;
 
 /// Tells the file system that the directories made in this one have nothing to do with each other, so that it

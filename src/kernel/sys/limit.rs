@@ -6,7 +6,7 @@ use nix::errno::Errno;
 ///
 /// # Errors
 /// EPERM when the hard limit would rise and the process has no CAP_SYS_RESOURCE; EINVAL for a number that
-/// is no resource or a soft limit above the hard one.
+/// is not a resource or a soft limit above the hard one.
 pub fn set(resource: u32, soft: u64, hard: u64) -> nix::Result<()> {
     let limit = libc::rlimit64 {
         rlim_cur: soft,
@@ -23,7 +23,7 @@ pub fn set(resource: u32, soft: u64, hard: u64) -> nix::Result<()> {
 /// The present hard limit.
 ///
 /// # Errors
-/// EINVAL for a number that is no resource.
+/// EINVAL for a number that is not a resource.
 pub fn hard(resource: u32) -> nix::Result<u64> {
     let mut limit = libc::rlimit64 {
         rlim_cur: 0,
@@ -40,7 +40,7 @@ pub fn hard(resource: u32) -> nix::Result<u64> {
 /// Lets this process run on every processor that its cpuset allows, whatever its parent was bound to.
 ///
 /// # Errors
-/// Those of sched_setaffinity(2).
+/// The errors of sched_setaffinity(2).
 pub fn clear_affinity() -> nix::Result<()> {
     let everywhere = [u8::MAX; 1024];
     // SAFETY: the kernel reads the mask's bytes, whose true length is given; surplus bits are ignored.

@@ -15,7 +15,7 @@ use nix::sys::stat::fstat;
 /// It is close-on-exec. `name` is only for people (/proc/PID/maps).
 ///
 /// # Errors
-/// Those of memfd_create(2), write(2) and fcntl(2).
+/// The errors of memfd_create(2), write(2) and fcntl(2).
 pub fn create_sealed(name: &CStr, content: &[u8]) -> io::Result<OwnedFd> {
     seal(memfd_create(name, CREATE)?, content)
 }
@@ -23,7 +23,7 @@ pub fn create_sealed(name: &CStr, content: &[u8]) -> io::Result<OwnedFd> {
 /// The same for a program: the file may be executed even where `vm.memfd_noexec` says otherwise.
 ///
 /// # Errors
-/// Those of [`create_sealed`]; EACCES when `vm.memfd_noexec` is 2.
+/// The errors of [`create_sealed`]; EACCES when `vm.memfd_noexec` is 2.
 pub fn create_sealed_executable(name: &CStr, content: &[u8]) -> io::Result<OwnedFd> {
     let descriptor = match memfd_create(name, CREATE | MFdFlags::from_bits_retain(libc::MFD_EXEC)) {
         // Before Linux 6.3 the flag does not exist and every memfd is executable.

@@ -32,7 +32,7 @@ impl Buffer {
     /// Maps this many bytes; none is touched.
     ///
     /// # Errors
-    /// Those of mmap(2): EINVAL for none.
+    /// The errors of mmap(2): EINVAL for none.
     pub fn new(bytes: usize) -> nix::Result<Self> {
         let start = map(bytes, libc::MAP_PRIVATE | libc::MAP_NORESERVE)?;
         Ok(Self { start, bytes })
@@ -78,7 +78,7 @@ impl Shared {
     /// Maps the page; the number is 0.
     ///
     /// # Errors
-    /// Those of mmap(2).
+    /// The errors of mmap(2).
     pub fn new() -> nix::Result<Self> {
         map(PAGE, libc::MAP_SHARED).map(|start| Self { start })
     }

@@ -1,4 +1,4 @@
-//! The kernel: one file for each of its nouns, safe wrappers over its calls.
+//! Safe wrappers over system calls, one file for each kind of kernel object.
 //!
 //! All `unsafe` of the project is here. A wrapper takes borrowed descriptors and typed arguments, makes one
 //! call (or one that has no meaning alone, such as reading a control message) and returns the kernel's

@@ -42,7 +42,7 @@ pub enum Spread {
 /// Symbolic links are followed.
 ///
 /// # Errors
-/// Those of open_tree(2), Linux 5.2. EINVAL when the mount is in another mount namespace.
+/// The errors of open_tree(2), Linux 5.2. EINVAL when the mount is in another mount namespace.
 pub fn clone_tree(directory: BorrowedFd<'_>, path: &CStr, depth: Depth) -> nix::Result<OwnedFd> {
     let mut flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | depth.flag();
     if path.is_empty() {
@@ -62,7 +62,7 @@ pub fn clone_tree(directory: BorrowedFd<'_>, path: &CStr, depth: Depth) -> nix::
 /// Attaches a detached tree on the directory or file that `target` is.
 ///
 /// # Errors
-/// Those of move_mount(2), Linux 5.2. ENOTDIR when one is a directory and the other is not.
+/// The errors of move_mount(2), Linux 5.2. ENOTDIR when one is a directory and the other is not.
 pub fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> nix::Result<()> {
     let flags = libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH;
     let empty = c"".as_ptr();
@@ -88,7 +88,7 @@ impl NewFileSystem {
     /// Starts the configuration of a file system of this type.
     ///
     /// # Errors
-    /// Those of fsopen(2), Linux 5.2. ENODEV when the kernel does not know the type.
+    /// The errors of fsopen(2), Linux 5.2. ENODEV when the kernel does not know the type.
     pub fn open(fs_type: &CStr) -> nix::Result<Self> {
         // SAFETY: the name is a C string that outlives the call.
         take_descriptor(unsafe {
@@ -116,7 +116,7 @@ impl NewFileSystem {
     /// Sets an option with a value (at most 255 bytes).
     ///
     /// # Errors
-    /// Those of fsconfig(2). EINVAL when the file system does not know the option or its value.
+    /// The errors of fsconfig(2). EINVAL when the file system does not know the option or its value.
     pub fn set(&self, key: &CStr, value: &CStr) -> nix::Result<()> {
         self.configure(libc::FSCONFIG_SET_STRING, Some(key), Some(value))
     }
@@ -124,7 +124,7 @@ impl NewFileSystem {
     /// Sets an option without a value.
     ///
     /// # Errors
-    /// Those of [`Self::set`].
+    /// The errors of [`Self::set`].
     pub fn set_flag(&self, key: &CStr) -> nix::Result<()> {
         self.configure(libc::FSCONFIG_SET_FLAG, Some(key), None)
     }
@@ -132,7 +132,7 @@ impl NewFileSystem {
     /// Makes the file system and a detached mount of it with these `MOUNT_ATTR_*`.
     ///
     /// # Errors
-    /// Those of fsconfig(2) and fsmount(2).
+    /// The errors of fsconfig(2) and fsmount(2).
     pub fn mount(self, attributes: u64) -> nix::Result<OwnedFd> {
         self.configure(libc::FSCONFIG_CMD_CREATE, None, None)?;
         // SAFETY: three integers, no memory.
@@ -173,7 +173,7 @@ const NO_CHANGE: libc::mount_attr = libc::mount_attr {
 /// Sets `MOUNT_ATTR_*` of a mount. Those that it has stay, but an access time mode replaces another.
 ///
 /// # Errors
-/// Those of mount_setattr(2), Linux 5.12. EPERM for a locked flag.
+/// The errors of mount_setattr(2), Linux 5.12. EPERM for a locked flag.
 pub fn set_attributes(tree: BorrowedFd<'_>, attributes: u64, depth: Depth) -> nix::Result<()> {
     let time_modes = attributes & libc::MOUNT_ATTR__ATIME;
     let change = libc::mount_attr {
@@ -191,7 +191,7 @@ pub fn set_attributes(tree: BorrowedFd<'_>, attributes: u64, depth: Depth) -> ni
 /// Sets how mount events spread.
 ///
 /// # Errors
-/// Those of mount_setattr(2).
+/// The errors of mount_setattr(2).
 pub fn set_spread(tree: BorrowedFd<'_>, spread: Spread, depth: Depth) -> nix::Result<()> {
     let propagation = match spread {
         Spread::Private => libc::MS_PRIVATE,
@@ -211,7 +211,7 @@ pub fn set_spread(tree: BorrowedFd<'_>, spread: Spread, depth: Depth) -> nix::Re
 /// Maps the owners of a detached tree's files as the user namespace says.
 ///
 /// # Errors
-/// Those of mount_setattr(2). EINVAL when the file system cannot do it.
+/// The errors of mount_setattr(2). EINVAL when the file system cannot do it.
 pub fn set_id_map(
     tree: BorrowedFd<'_>,
     user_namespace: BorrowedFd<'_>,
@@ -228,7 +228,7 @@ pub fn set_id_map(
 /// Makes all mounts of this mount namespace private.
 ///
 /// # Errors
-/// Those of mount(2).
+/// The errors of mount(2).
 pub fn make_all_private() -> nix::Result<()> {
     let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(None::<&CStr>, c"/", None::<&CStr>, flags, None::<&CStr>)
@@ -238,7 +238,7 @@ pub fn make_all_private() -> nix::Result<()> {
 /// takes no list of layers. A page holds the names of some 180 layers.
 ///
 /// # Errors
-/// Those of mount(2). E2BIG when the text is longer than the smallest page, which mount(2) would cut off.
+/// The errors of mount(2). E2BIG when the text is longer than the smallest page, which mount(2) would cut off.
 pub fn mount_overlay(target: &CStr, options: &CStr) -> nix::Result<()> {
     const PAGE: usize = 4096;
     if options.to_bytes_with_nul().len() > PAGE {
@@ -257,7 +257,7 @@ pub fn mount_overlay(target: &CStr, options: &CStr) -> nix::Result<()> {
 /// of the old root, which pivot_root(2) with two equal arguments has put on top of it.
 ///
 /// # Errors
-/// Those of pivot_root(2) and umount2(2).
+/// The errors of pivot_root(2) and umount2(2).
 pub fn pivot_here() -> nix::Result<()> {
     nix::unistd::pivot_root(c".", c".")?;
     umount2(c".", MntFlags::MNT_DETACH)?;

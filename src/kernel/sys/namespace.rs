@@ -12,7 +12,7 @@ pub const TIME: CloneFlags = CloneFlags::from_bits_retain(libc::CLONE_NEWTIME);
 /// all namespaces in `which` are joined in one step.
 ///
 /// # Errors
-/// Those of setns(2).
+/// The errors of setns(2).
 pub fn join(place: BorrowedFd<'_>, which: CloneFlags) -> nix::Result<()> {
     // SAFETY: two integers, no memory.
     Errno::result(unsafe { libc::setns(place.as_raw_fd(), which.bits()) }).map(drop)
@@ -21,7 +21,7 @@ pub fn join(place: BorrowedFd<'_>, which: CloneFlags) -> nix::Result<()> {
 /// Moves this process into new namespaces. For pids: its future children.
 ///
 /// # Errors
-/// Those of unshare(2).
+/// The errors of unshare(2).
 pub fn unshare(which: CloneFlags) -> nix::Result<()> {
     nix::sched::unshare(which)
 }
@@ -29,7 +29,7 @@ pub fn unshare(which: CloneFlags) -> nix::Result<()> {
 /// Sets the NIS domain name of the present UTS namespace.
 ///
 /// # Errors
-/// Those of setdomainname(2): EINVAL for more than 64 bytes.
+/// The errors of setdomainname(2): EINVAL for more than 64 bytes.
 pub fn set_domain_name(name: &std::ffi::CStr) -> nix::Result<()> {
     let bytes = name.to_bytes();
     // SAFETY: the pointer and the length describe `bytes`, which the kernel only reads.
@@ -39,7 +39,7 @@ pub fn set_domain_name(name: &std::ffi::CStr) -> nix::Result<()> {
 /// Sets the host name of the present UTS namespace.
 ///
 /// # Errors
-/// Those of sethostname(2): EINVAL for more than 64 bytes.
+/// The errors of sethostname(2): EINVAL for more than 64 bytes.
 pub fn set_hostname(name: &std::ffi::CStr) -> nix::Result<()> {
     let bytes = name.to_bytes();
     // SAFETY: the pointer and the length describe `bytes`, which the kernel only reads.

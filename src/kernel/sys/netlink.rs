@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 /// refused request out of them (`NETLINK_CAP_ACK`, Linux 4.3).
 ///
 /// # Errors
-/// The kernel's, ENOTSOCK or ENOPROTOOPT when the descriptor is not a netlink socket.
+/// The kernel's errors, ENOTSOCK or ENOPROTOOPT when the descriptor is not a netlink socket.
 pub fn explain_errors(socket: BorrowedFd<'_>) -> io::Result<()> {
     set(socket, libc::NETLINK_EXT_ACK)?;
     set(socket, libc::NETLINK_CAP_ACK)

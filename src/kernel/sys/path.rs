@@ -11,7 +11,7 @@ use nix::unistd::{Gid, Uid};
 /// Which symbolic links a resolution follows. Magic links (proc(5)) never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Links {
-    /// Those that stay inside the root; absolute ones start there.
+    /// Follows links that stay inside the root; absolute links start there.
     InRoot,
     /// Symbolic links are an error.
     Refuse,
@@ -20,7 +20,7 @@ pub enum Links {
 /// Opens a path inside a root: no `..`, symbolic link or race leads outside.
 ///
 /// # Errors
-/// Those of openat2(2), Linux 5.6. ELOOP for a link that is not followed.
+/// The errors of openat2(2), Linux 5.6. ELOOP for a link that is not followed.
 pub fn open_in_root<P: NixPath + ?Sized>(
     root: BorrowedFd<'_>,
     path: &P,
@@ -60,7 +60,7 @@ fn open_how<P: NixPath + ?Sized>(
 /// Opens a path that may leave `directory` in no way at all, not even by symbolic links: for sysctls.
 ///
 /// # Errors
-/// Those of openat2(2). EXDEV for a path that leads outside.
+/// The errors of openat2(2). EXDEV for a path that leads outside.
 pub fn open_beneath<P: NixPath + ?Sized>(
     directory: BorrowedFd<'_>,
     path: &P,
@@ -78,7 +78,7 @@ pub fn open_beneath<P: NixPath + ?Sized>(
 /// Opens a path of the present mount namespace, relative to the present directory, with all links.
 ///
 /// # Errors
-/// Those of open(2).
+/// The errors of open(2).
 pub fn open<P: NixPath + ?Sized>(path: &P, flags: OFlag) -> nix::Result<OwnedFd> {
     nix::fcntl::open(path, flags | OFlag::O_CLOEXEC, Mode::empty())
 }
@@ -86,7 +86,7 @@ pub fn open<P: NixPath + ?Sized>(path: &P, flags: OFlag) -> nix::Result<OwnedFd>
 /// Opens a name in a directory.
 ///
 /// # Errors
-/// Those of openat(2).
+/// The errors of openat(2).
 pub fn open_at<P: NixPath + ?Sized>(
     directory: BorrowedFd<'_>,
     name: &P,
@@ -103,7 +103,7 @@ pub fn open_at<P: NixPath + ?Sized>(
 /// Makes a directory.
 ///
 /// # Errors
-/// Those of mkdirat(2).
+/// The errors of mkdirat(2).
 pub fn make_directory<P: NixPath + ?Sized>(
     parent: BorrowedFd<'_>,
     name: &P,
@@ -115,7 +115,7 @@ pub fn make_directory<P: NixPath + ?Sized>(
 /// Makes an empty regular file; it must not exist.
 ///
 /// # Errors
-/// Those of mknodat(2). EEXIST also for a symbolic link that leads nowhere.
+/// The errors of mknodat(2). EEXIST also for a symbolic link that leads nowhere.
 pub fn make_file<P: NixPath + ?Sized>(parent: BorrowedFd<'_>, name: &P) -> nix::Result<()> {
     mknodat(
         parent,
@@ -140,7 +140,7 @@ pub struct Node {
 /// Makes a device node or a fifo.
 ///
 /// # Errors
-/// Those of mknodat(2). EPERM in a user namespace that is not the first.
+/// The errors of mknodat(2). EPERM in a user namespace that is not the first.
 pub fn make_node<P: NixPath + ?Sized>(
     parent: BorrowedFd<'_>,
     name: &P,
@@ -152,10 +152,10 @@ pub fn make_node<P: NixPath + ?Sized>(
     mknodat(parent, name, kind, Mode::from_bits_truncate(mode), number)
 }
 
-/// Sets the permission bits of an entry that is no symbolic link.
+/// Sets the permission bits of an entry that is not a symbolic link.
 ///
 /// # Errors
-/// Those of fchmodat(2).
+/// The errors of fchmodat(2).
 pub fn set_mode<P: NixPath + ?Sized>(
     parent: BorrowedFd<'_>,
     name: &P,
@@ -168,7 +168,7 @@ pub fn set_mode<P: NixPath + ?Sized>(
 /// Sets the owner of an entry itself, not of what it links to.
 ///
 /// # Errors
-/// Those of fchownat(2).
+/// The errors of fchownat(2).
 pub fn set_owner<P: NixPath + ?Sized>(
     parent: BorrowedFd<'_>,
     name: &P,
@@ -187,7 +187,7 @@ pub fn set_owner<P: NixPath + ?Sized>(
 /// Gives an open file to a user; its group stays.
 ///
 /// # Errors
-/// Those of fchown(2).
+/// The errors of fchown(2).
 pub fn give_to_user(file: BorrowedFd<'_>, uid: u32) -> nix::Result<()> {
     nix::unistd::fchown(file, Some(Uid::from_raw(uid)), None)
 }
@@ -195,7 +195,7 @@ pub fn give_to_user(file: BorrowedFd<'_>, uid: u32) -> nix::Result<()> {
 /// Makes a symbolic link.
 ///
 /// # Errors
-/// Those of symlinkat(2).
+/// The errors of symlinkat(2).
 pub fn make_link<T: NixPath + ?Sized, P: NixPath + ?Sized>(
     text: &T,
     parent: BorrowedFd<'_>,
@@ -204,10 +204,10 @@ pub fn make_link<T: NixPath + ?Sized, P: NixPath + ?Sized>(
     nix::unistd::symlinkat(text, parent, name)
 }
 
-/// Removes an entry that is no directory.
+/// Removes an entry that is not a directory.
 ///
 /// # Errors
-/// Those of unlinkat(2).
+/// The errors of unlinkat(2).
 pub fn remove<P: NixPath + ?Sized>(parent: BorrowedFd<'_>, name: &P) -> nix::Result<()> {
     nix::unistd::unlinkat(parent, name, nix::unistd::UnlinkatFlags::NoRemoveDir)
 }
@@ -215,7 +215,7 @@ pub fn remove<P: NixPath + ?Sized>(parent: BorrowedFd<'_>, name: &P) -> nix::Res
 /// Removes an empty directory.
 ///
 /// # Errors
-/// Those of unlinkat(2): ENOTEMPTY, and EBUSY for a cgroup with processes.
+/// The errors of unlinkat(2): ENOTEMPTY, and EBUSY for a cgroup with processes.
 pub fn remove_directory<P: NixPath + ?Sized>(parent: BorrowedFd<'_>, name: &P) -> nix::Result<()> {
     nix::unistd::unlinkat(parent, name, nix::unistd::UnlinkatFlags::RemoveDir)
 }
@@ -223,7 +223,7 @@ pub fn remove_directory<P: NixPath + ?Sized>(parent: BorrowedFd<'_>, name: &P) -
 /// Reads a symbolic link's text into a buffer; longer texts are cut at its end.
 ///
 /// # Errors
-/// Those of readlinkat(2): EINVAL when the entry is no symbolic link.
+/// The errors of readlinkat(2): EINVAL when the entry is not a symbolic link.
 pub fn read_link<'b>(
     parent: BorrowedFd<'_>,
     name: &[u8],
@@ -248,7 +248,7 @@ pub fn read_link<'b>(
 /// Whether a file belongs to a procfs: proc(5).
 ///
 /// # Errors
-/// Those of fstatfs(2).
+/// The errors of fstatfs(2).
 pub fn is_on_procfs(file: BorrowedFd<'_>) -> nix::Result<bool> {
     Ok(nix::sys::statfs::fstatfs(file)?.filesystem_type() == nix::sys::statfs::PROC_SUPER_MAGIC)
 }
@@ -256,7 +256,7 @@ pub fn is_on_procfs(file: BorrowedFd<'_>) -> nix::Result<bool> {
 /// Whether an open file (also O_PATH) is a directory.
 ///
 /// # Errors
-/// Those of fstat(2).
+/// The errors of fstat(2).
 pub fn is_directory(file: BorrowedFd<'_>) -> nix::Result<bool> {
     let kind = SFlag::from_bits_truncate(fstat(file)?.st_mode & SFlag::S_IFMT.bits());
     Ok(kind == SFlag::S_IFDIR)
@@ -265,7 +265,7 @@ pub fn is_directory(file: BorrowedFd<'_>) -> nix::Result<bool> {
 /// Whether an open file (also O_PATH) is the kernel's null device: character device 1:3.
 ///
 /// # Errors
-/// Those of fstat(2).
+/// The errors of fstat(2).
 pub fn is_null_device(file: BorrowedFd<'_>) -> nix::Result<bool> {
     let status = fstat(file.as_fd())?;
     let kind = SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits());
@@ -275,7 +275,7 @@ pub fn is_null_device(file: BorrowedFd<'_>) -> nix::Result<bool> {
 /// Makes the directory that `directory` is the present one.
 ///
 /// # Errors
-/// Those of fchdir(2).
+/// The errors of fchdir(2).
 pub fn enter(directory: BorrowedFd<'_>) -> nix::Result<()> {
     nix::unistd::fchdir(directory)
 }
@@ -292,7 +292,7 @@ pub fn inside_root() -> bool {
 /// Whether an open file (also O_PATH) is this device node or fifo.
 ///
 /// # Errors
-/// Those of fstat(2).
+/// The errors of fstat(2).
 pub fn is_node(file: BorrowedFd<'_>, node: Node) -> nix::Result<bool> {
     let status = fstat(file)?;
     let number = makedev(u64::from(node.major), u64::from(node.minor));
@@ -302,7 +302,7 @@ pub fn is_node(file: BorrowedFd<'_>, node: Node) -> nix::Result<bool> {
 /// Sets the owner of an open file.
 ///
 /// # Errors
-/// Those of fchown(2).
+/// The errors of fchown(2).
 pub fn set_own(file: BorrowedFd<'_>, uid: u32, gid: u32) -> nix::Result<()> {
     nix::unistd::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
 }
@@ -310,7 +310,7 @@ pub fn set_own(file: BorrowedFd<'_>, uid: u32, gid: u32) -> nix::Result<()> {
 /// Sets the permission bits of an open file.
 ///
 /// # Errors
-/// Those of fchmod(2).
+/// The errors of fchmod(2).
 pub fn set_own_mode(file: BorrowedFd<'_>, mode: u32) -> nix::Result<()> {
     nix::sys::stat::fchmod(file, Mode::from_bits_truncate(mode))
 }

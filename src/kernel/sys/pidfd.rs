@@ -42,7 +42,7 @@ pub fn send_signal(process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
 /// Whether the process has ended (it may still be a zombie). Does not wait.
 ///
 /// # Errors
-/// Those of poll(2).
+/// The errors of poll(2).
 pub fn exited(process: BorrowedFd<'_>) -> io::Result<bool> {
     let mut set = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
     Ok(poll(&mut set, PollTimeout::ZERO)? > 0)

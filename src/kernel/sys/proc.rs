@@ -66,7 +66,7 @@ fn parse_beginning(line: &[u8]) -> Option<Beginning> {
 /// The number of a process in its own pid namespace: the last of `NSpid` in /proc/PID/status.
 ///
 /// # Errors
-/// Those of reading the file; `InvalidData` when it has no such line.
+/// The errors of reading the file; `InvalidData` when it has no such line.
 pub fn inner_pid(pid: i32) -> io::Result<i32> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
@@ -78,7 +78,7 @@ pub fn inner_pid(pid: i32) -> io::Result<i32> {
 /// The number in /proc/PID/mountinfo of the mount that an open file (also O_PATH) lies on.
 ///
 /// # Errors
-/// Those of statx(2); ENOSYS before Linux 5.8, which cannot tell.
+/// The errors of statx(2); ENOSYS before Linux 5.8, which cannot tell.
 pub fn mount_id(file: BorrowedFd<'_>) -> nix::Result<u64> {
     // SAFETY: statx is a C structure of integers for which all zeroes is a valid value.
     let mut status: libc::statx = unsafe { std::mem::zeroed() };

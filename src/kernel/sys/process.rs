@@ -6,7 +6,7 @@ use nix::unistd::{ForkResult, Pid};
 /// How a child ended: waitpid(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// It exited with this code.
+    /// The process exited with this code.
     Code(i32),
     /// This signal killed it.
     Signal(i32),
@@ -22,7 +22,7 @@ pub fn exit_now(code: i32) -> ! {
 /// must have one thread.
 ///
 /// # Errors
-/// Those of fork(2).
+/// The errors of fork(2).
 pub fn detach() -> nix::Result<()> {
     // SAFETY: the process has one thread, as the caller warrants, so the child's memory is consistent.
     match unsafe { nix::unistd::fork() }? {
@@ -50,7 +50,7 @@ pub fn ended_child() -> nix::Result<Option<i32>> {
 /// Waits for one child.
 ///
 /// # Errors
-/// ECHILD when it is no child of this process.
+/// ECHILD when it is not a child of this process.
 pub fn wait(pid: i32) -> nix::Result<Ended> {
     loop {
         if let (_, Some(ended)) = wait_for(pid, 0)? {

@@ -10,7 +10,7 @@ use std::path::Path;
 /// A FIFO would keep its reader until somebody writes, and opening a device may do something: both are refused unopened.
 ///
 /// # Errors
-/// Those of open(2) and read(2); `InvalidInput` for what is no regular file, `FileTooLarge` above `limit` bytes. Both
+/// The errors of open(2) and read(2); `InvalidInput` for what is not a regular file, `FileTooLarge` above `limit` bytes. Both
 /// say what was found and what to do.
 pub fn read(place: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let looked = fs::metadata(place)?;

@@ -9,7 +9,7 @@ const INSTRUCTION_BYTES: usize = size_of::<libc::sock_filter>();
 /// must have no_new_privs set or CAP_SYS_ADMIN.
 ///
 /// # Errors
-/// Those of seccomp(2). EINVAL for bytes that are no program.
+/// The errors of seccomp(2). EINVAL for bytes that are not a program.
 pub fn load(program: &[u8], flags: u32) -> nix::Result<()> {
     let count = program.len() / INSTRUCTION_BYTES;
     let length = u16::try_from(count).map_err(|_| Errno::EINVAL)?;

@@ -6,7 +6,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 /// Gives every signal its default action and blocks none: what a new program expects.
 ///
 /// # Errors
-/// Those of sigprocmask(2).
+/// The errors of sigprocmask(2).
 pub fn reset() -> nix::Result<()> {
     for number in 1..=64 {
         // SIGKILL, SIGSTOP and the two that the C library keeps for itself refuse, which is as wanted.
@@ -40,7 +40,7 @@ pub fn ignore(signal: Signal) -> nix::Result<()> {
 /// Blocks SIGCHLD and makes it readable from a descriptor.
 ///
 /// # Errors
-/// Those of sigprocmask(2) and signalfd(2).
+/// The errors of sigprocmask(2) and signalfd(2).
 pub fn child_descriptor() -> nix::Result<SignalFd> {
     let mut set = SigSet::empty();
     set.add(Signal::SIGCHLD);

@@ -14,7 +14,7 @@ const DEVPTS: i64 = 0x1cd1;
 /// container cannot put something else in its place.
 ///
 /// # Errors
-/// ENOTTY when `main` is no terminal of a devpts file system; those of ioctl_tty(2), Linux 4.13.
+/// ENOTTY when `main` is not a terminal of a devpts file system; those of ioctl_tty(2), Linux 4.13.
 pub fn open_peer(main: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     #[allow(
         clippy::unnecessary_cast,
@@ -43,7 +43,7 @@ pub fn make_controlling(terminal: BorrowedFd<'_>) -> nix::Result<()> {
 /// Sets the size of a terminal in characters; its foreground processes get SIGWINCH.
 ///
 /// # Errors
-/// Those of ioctl_tty(2).
+/// The errors of ioctl_tty(2).
 pub fn set_size(terminal: BorrowedFd<'_>, rows: u16, columns: u16) -> nix::Result<()> {
     let size = libc::winsize {
         ws_row: rows,
@@ -56,10 +56,10 @@ pub fn set_size(terminal: BorrowedFd<'_>, rows: u16, columns: u16) -> nix::Resul
         .map(drop)
 }
 
-/// The size of a terminal in characters, rows first; what is no terminal has none.
+/// The size of a terminal in characters, rows first; what is not a terminal has none.
 ///
 /// # Errors
-/// Those of ioctl_tty(2), such as ENOTTY.
+/// The errors of ioctl_tty(2), such as ENOTTY.
 pub fn size(terminal: BorrowedFd<'_>) -> nix::Result<(u16, u16)> {
     let mut size = libc::winsize {
         ws_row: 0,

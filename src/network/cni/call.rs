@@ -15,8 +15,8 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::error::CniError;
+use super::leftover;
 use super::number;
-use super::strays;
 use super::verb::Verb;
 use holdfast_disk::json_text;
 use holdfast_kernel::fault;
@@ -192,10 +192,10 @@ async fn end(child: &mut Child, group: Option<i32>, call: &Call) {
         let _ = process::kill_group(group);
     }
     let id = call.environment.iter();
-    if let Some((_, id)) = id.into_iter().find(|(key, _)| *key == strays::KEY) {
+    if let Some((_, id)) = id.into_iter().find(|(key, _)| *key == leftover::KEY) {
         let id = id.clone();
-        let ended = tokio::task::spawn_blocking(move || strays::end(&id));
-        // Strays that cannot be killed are nothing that a caller could do anything about.
+        let ended = tokio::task::spawn_blocking(move || leftover::end(&id));
+        // Leftover processes that cannot be killed are nothing that a caller could do anything about.
         let _ = ended.await;
     }
     // Killed: it ends at once, unless the kernel itself is stuck, and then the runtime reaps it later.

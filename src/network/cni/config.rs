@@ -34,7 +34,7 @@ pub struct NetworkList {
     pub version: CniVersion,
     /// Whether the list names its version: where it does not, plugins are told an empty one, as libcni does.
     names_version: bool,
-    /// Its plugins, in the order of ADD.
+    /// The plugins of the network, in the order of ADD.
     pub plugins: Vec<Plugin>,
     /// CHECK is not to be called.
     pub disable_check: bool,
@@ -49,11 +49,11 @@ pub struct NetworkList {
 /// One plugin of a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plugin {
-    /// Its program: a file name, looked up in the plugin directories.
+    /// The name of the program, which is, looked up in the plugin directories.
     pub kind: String,
     /// The runtime arguments that it takes.
     capabilities: Vec<String>,
-    /// Its part of the configuration, as it was read.
+    /// The part of the configuration that is for this plugin, as it was read.
     pub config: Map<String, Value>,
 }
 
@@ -342,11 +342,11 @@ fn plugin(path: &str, value: &Value) -> Result<Plugin, String> {
     // What the reference library reads of every plugin's configuration has the right types, or the file is refused.
     let _ = (object.text("name")?, object.text("cniVersion")?);
     let capabilities = object.switches("capabilities")?;
-    object.object("prevResult")?;
-    if let Some(ipam) = object.object("ipam")? {
+    object.object_field("prevResult")?;
+    if let Some(ipam) = object.object_field("ipam")? {
         ipam.text("type")?;
     }
-    if let Some(dns) = object.object("dns")? {
+    if let Some(dns) = object.object_field("dns")? {
         dns.text("domain")?;
         for key in ["nameservers", "search", "options"] {
             dns.texts(key)?;

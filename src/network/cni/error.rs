@@ -21,7 +21,7 @@ pub enum CniError {
         #[source]
         source: io::Error,
     },
-    /// A file is no network configuration.
+    /// A file is not a network configuration.
     #[error("network configuration {}: {reason}", path.display())]
     Config {
         /// The path of the file.
@@ -38,9 +38,9 @@ pub enum CniError {
         directories: String,
     },
     /// The program does not start, or its pipes broke.
-    #[error("{verb} of network plugin {}", plugin.display())]
+    #[error("cannot run {verb} of network plugin {}", plugin.display())]
     Process {
-        /// What was asked of it.
+        /// The operation that was asked for.
         verb: Verb,
         /// The path of the plugin's program.
         plugin: PathBuf,
@@ -48,50 +48,50 @@ pub enum CniError {
         #[source]
         source: io::Error,
     },
-    /// It took too long.
+    /// The plugin took too long.
     #[error(
         "{verb} of network plugin {} did not end within {seconds} s and was killed with everything it had started",
         plugin.display()
     )]
     Deadline {
-        /// What was asked of it.
+        /// The operation that was asked for.
         verb: Verb,
         /// The path of the plugin's program.
         plugin: PathBuf,
         /// The deadline in seconds.
         seconds: f32,
     },
-    /// It writes without end.
+    /// The plugin wrote too much.
     #[error("{verb} of network plugin {} wrote more than {limit} bytes and was killed", plugin.display())]
     TooMuch {
-        /// What was asked of it.
+        /// The operation that was asked for.
         verb: Verb,
         /// The path of the plugin's program.
         plugin: PathBuf,
         /// The limit in bytes.
         limit: usize,
     },
-    /// It says that it failed.
+    /// The plugin says that it failed.
     #[error("{verb} of network plugin {} failed: {message}", plugin.display())]
     Failed {
-        /// What was asked of it.
+        /// The operation that was asked for.
         verb: Verb,
         /// The path of the plugin's program.
         plugin: PathBuf,
         /// In its own words: of its error, or of its standard error.
         message: String,
     },
-    /// It succeeded and said something that is no result.
-    #[error("{verb} of network plugin {} gave no result of the CNI: {reason}", plugin.display())]
+    /// The plugin succeeded and wrote something that is not a result.
+    #[error("{verb} of network plugin {} gave no result that CNI defines: {reason}", plugin.display())]
     NoResult {
-        /// What was asked of it.
+        /// The operation that was asked for.
         verb: Verb,
         /// The path of the plugin's program.
         plugin: PathBuf,
         /// What is wrong, with the beginning of what it wrote.
         reason: String,
     },
-    /// It does not speak the version that the configuration asks for.
+    /// The plugin does not speak the version that the configuration asks for.
     #[error(
         "network plugin {} does not speak CNI {wanted} but {spoken}; change cniVersion or the plugin",
         plugin.display()
@@ -116,16 +116,16 @@ pub enum CniError {
         /// The name of the interface.
         interface: &'static str,
     },
-    /// What is remembered of a pod.
-    #[error("keep what the network plugins were given")]
+    /// The record of a pod could not be used.
+    #[error("cannot keep what the network plugins were given")]
     Record(#[from] RecordError),
-    /// The directory of what is remembered.
-    #[error("keep what the network plugins were given")]
+    /// The directory of the records could not be used.
+    #[error("cannot keep what the network plugins were given")]
     Dir(#[from] DirError),
-    /// The daemon is going down.
-    #[error("keep what the network plugins were given: the daemon is ending")]
+    /// The daemon is shutting down.
+    #[error("cannot use the network plugins: the daemon is shutting down")]
     Ending,
-    /// A name in that directory.
-    #[error("keep what the network plugins were given")]
+    /// A pod's id cannot be the name of a record.
+    #[error("cannot keep what the network plugins were given")]
     Name(#[from] FileNameError),
 }

@@ -1,5 +1,5 @@
 //! Fields of JSON as the reference library reads them: Go's encoding/json takes null for a zero value, and finds a
-//! key in another case where there is none in its own.
+//! key in another case where no key has its own.
 
 use serde_json::{Map, Value};
 
@@ -80,7 +80,7 @@ impl<'a> Object<'a> {
     }
 
     /// Reads a field that is an object itself.
-    pub(super) fn object(&self, key: &str) -> Result<Option<Object<'a>>, Wrong> {
+    pub(super) fn object_field(&self, key: &str) -> Result<Option<Object<'a>>, Wrong> {
         let object = |value| Object::at(&self.path(key), value);
         self.get(key).map(object).transpose()
     }
@@ -112,7 +112,7 @@ impl<'a> Object<'a> {
 
     /// The keys of an object whose values are switches, and what they are set to.
     pub(super) fn switches(&self, key: &str) -> Result<Vec<(&'a str, bool)>, Wrong> {
-        let Some(object) = self.object(key)? else {
+        let Some(object) = self.object_field(key)? else {
             return Ok(Vec::new());
         };
         let switch = |(name, value): (&'a String, &Value)| match value {

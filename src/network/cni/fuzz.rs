@@ -1,4 +1,4 @@
-//! What of this module strangers feed, for the fuzzer: see `e2e/fuzz`.
+//! What this module reads from outside, for the fuzzer: see `e2e/fuzz`.
 
 use serde_json::Value;
 

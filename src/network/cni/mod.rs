@@ -23,11 +23,11 @@ mod field;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod garbage;
+mod leftover;
 mod network;
 mod number;
 mod outcome;
 mod pod;
-mod strays;
 #[cfg(test)]
 mod tests;
 mod verb;

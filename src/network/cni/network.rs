@@ -12,9 +12,9 @@ use super::call::{self, Call};
 use super::config::{self, NetworkList, Plugin};
 use super::error::CniError;
 use super::exclusion::Exclusion;
+use super::leftover;
 use super::outcome;
 use super::pod::{Attachment, CniPod};
-use super::strays;
 use super::verb::Verb;
 use super::verdicts::Verdicts;
 use super::version::CniVersion;
@@ -31,20 +31,20 @@ const SUFFIX: &str = ".json";
 /// a daemon that died meanwhile.
 const RELEASING: &str = ".releasing";
 /// How long the configuration directory may take to answer.
-const LOOK_PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_DEADLINE: Duration = Duration::from_secs(5);
 /// The file with the ranges of [`CniNetwork::set_ranges`].
 const RANGES: &str = "ranges";
 
 /// What a network of plugins is made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CniSettings {
-    /// Where the configuration is.
+    /// The directory of the configuration.
     pub conf_dir: PathBuf,
-    /// Where plugins are, in the order of the search.
+    /// The directories of the plugins, in the order of the search.
     pub bin_dirs: Vec<PathBuf>,
     /// How long one call of one plugin may take.
     pub timeout: Duration,
-    /// Where is kept what plugins were given, durably: what they keep outlives the machine's boot.
+    /// The directory with a durable record of what plugins were given, because what plugins keep outlives a boot.
     pub state_dir: PathBuf,
 }
 
@@ -91,7 +91,7 @@ impl CniNetwork {
         &self.settings
     }
 
-    /// The network that is configured now; None when there is none. Blocks on the directory's file system.
+    /// The network that is configured now, if any. Blocks on the directory's file system.
     ///
     /// # Errors
     /// [`CniError::Read`], [`CniError::Config`].
@@ -103,7 +103,7 @@ impl CniNetwork {
     /// that never answers costs one thread, however many ask.
     ///
     /// # Errors
-    /// As there; [`CniError::Read`] also where there is no answer.
+    /// The errors of [`CniNetwork::configured`]; [`CniError::Read`] also when the file system does not answer.
     pub async fn look(&self) -> Result<Option<NetworkList>, CniError> {
         let dir = &self.settings.conf_dir;
         let failed = |source| CniError::Read {
@@ -124,7 +124,7 @@ impl CniNetwork {
             thread.spawn(work).map_err(failed)?;
             found.await.unwrap_or(Err(CniError::Ending))
         };
-        let answer = tokio::time::timeout(LOOK_PATIENCE, look).await;
+        let answer = tokio::time::timeout(LOOK_DEADLINE, look).await;
         answer.unwrap_or_else(|_| {
             let why = "it does not answer; look for a dead mount";
             Err(failed(std::io::Error::new(
@@ -206,7 +206,7 @@ impl CniNetwork {
         if attachment.result.is_none() || interrupted {
             // A daemon died in the middle of ADD or DEL, and its plugin may still be at it.
             let id = id.to_owned();
-            let ended = tokio::task::spawn_blocking(move || strays::end(&id));
+            let ended = tokio::task::spawn_blocking(move || leftover::end(&id));
             let _ = ended.await;
         }
         if !is_namespace(&attachment.netns) {
@@ -335,7 +335,7 @@ impl CniNetwork {
         stdin.insert("cniVersion".to_owned(), json!(list.told_version()));
         if let Some((id, attachment)) = pod {
             environment.extend([
-                (strays::KEY, id.to_owned()),
+                (leftover::KEY, id.to_owned()),
                 ("CNI_NETNS", attachment.netns.display().to_string()),
                 ("CNI_IFNAME", INTERFACE.to_owned()),
                 ("CNI_ARGS", attachment.arguments.clone()),

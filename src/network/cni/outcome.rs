@@ -66,7 +66,7 @@ impl fmt::Display for Cidr {
 /// What a plugin wrote, as a result. One that names no version is of `version`.
 ///
 /// # Errors
-/// Why it is none, in words.
+/// Why a text is not a result, in words.
 pub(super) fn parse(stdout: &[u8], version: CniVersion) -> Result<Outcome, String> {
     if stdout.iter().all(u8::is_ascii_whitespace) {
         return Err("it wrote nothing".to_owned());
@@ -83,7 +83,7 @@ pub(super) fn parse(stdout: &[u8], version: CniVersion) -> Result<Outcome, Strin
 /// The path of a field that is wrong, and why.
 pub(super) fn read(value: &Value, version: CniVersion) -> Result<Outcome, String> {
     let result = Object::document(value)?;
-    // Only this key counts here, in this case, and what is no text is as if it were missing.
+    // Only this key counts here, in this case, and what is not a text is as if it were missing.
     let version = match value.get("cniVersion").and_then(Value::as_str) {
         None | Some("") => version,
         Some(named) => CniVersion::parse(named).ok_or_else(|| {
@@ -102,7 +102,7 @@ pub(super) fn read(value: &Value, version: CniVersion) -> Result<Outcome, String
     };
     if version < CniVersion::V0_3_0 {
         for key in ["ip4", "ip6"] {
-            if let Some(family) = result.object(key)? {
+            if let Some(family) = result.object_field(key)? {
                 outcome.ips.push(address(&family, "ip")?);
                 outcome.routes.extend(routes(&family)?);
             }
@@ -170,7 +170,7 @@ fn routes(object: &Object<'_>) -> Result<Vec<Route>, String> {
 
 fn dns(result: &Object<'_>) -> Result<Map<String, Value>, String> {
     let mut out = Map::new();
-    let Some(dns) = result.object("dns")? else {
+    let Some(dns) = result.object_field("dns")? else {
         return Ok(out);
     };
     put_text(&mut out, &dns, "domain")?;

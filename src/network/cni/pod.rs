@@ -34,7 +34,7 @@ pub struct CniPod {
     pub ports: Vec<HostPort>,
     /// What its annotations limit.
     pub bandwidth: Bandwidth,
-    /// Its resolver configuration: servers, searches, options.
+    /// The resolver configuration of the pod: servers, searches, options.
     pub dns: Option<[Vec<String>; 3]>,
 }
 
@@ -122,7 +122,7 @@ pub(super) struct Attachment {
 }
 
 impl Attachment {
-    /// Of a pod whose record cannot be read: what is known of it all the same.
+    /// Makes the attachment of a pod whose record cannot be read, of what is known of the pod.
     pub(super) fn of_unread(id: &str, netns: &Path, list: &NetworkList) -> Attachment {
         let pod = CniPod {
             id: id.to_owned(),

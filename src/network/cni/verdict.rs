@@ -24,12 +24,12 @@ use holdfast_disk::json_text;
 
 /// How long a verdict of the plugins is good.
 const FRESH: Duration = Duration::from_secs(10);
-/// Longest wait for one plugin's word.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a plugin may take to say what it is or whether it is ready.
+const STATUS_DEADLINE: Duration = Duration::from_secs(5);
 /// How long the plugins may take before whoever asks for the status is answered without them.
-const SHORT: Duration = Duration::from_secs(1);
-/// As [`SHORT`], where they have been asked before and what they said then is an answer.
-const SHORTER: Duration = Duration::from_millis(100);
+const FIRST_STATUS_WAIT: Duration = Duration::from_secs(1);
+/// As [`FIRST_STATUS_WAIT`], where the plugins have been asked before and what they said then is an answer.
+const STATUS_WAIT: Duration = Duration::from_millis(100);
 
 impl CniNetwork {
     /// Whether pods can join the network that [`CniNetwork::look`] found.
@@ -52,8 +52,12 @@ impl CniNetwork {
             return verdict.ready.clone();
         }
         let mut asking = self.asking(&list);
-        let patience = if known.is_some() { SHORTER } else { SHORT };
-        let rest = patience.saturating_sub(asking.since.elapsed());
+        let wait = if known.is_some() {
+            STATUS_WAIT
+        } else {
+            FIRST_STATUS_WAIT
+        };
+        let rest = wait.saturating_sub(asking.since.elapsed());
         // Nothing is ever sent: it ends with the other end.
         let _ = tokio::time::timeout(rest, asking.answered.changed()).await;
         match self.verdicts.of(&list) {
@@ -106,7 +110,7 @@ impl CniNetwork {
         }
         for plugin in &list.plugins {
             let mut call = self.call(Verb::Status, list, plugin, None)?;
-            call.deadline = call.deadline.min(PATIENCE);
+            call.deadline = call.deadline.min(STATUS_DEADLINE);
             call::run(&call).await?;
         }
         Ok(())
@@ -160,7 +164,7 @@ impl CniNetwork {
                 ("CNI_IFNAME", "version".to_owned()),
             ],
             stdin: json!({ "cniVersion": wanted.as_str() }),
-            deadline: self.settings.timeout.min(PATIENCE),
+            deadline: self.settings.timeout.min(STATUS_DEADLINE),
         };
         match call::run(&call).await {
             Ok(stdout) => Ok(supported(&stdout)),

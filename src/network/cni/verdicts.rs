@@ -15,7 +15,7 @@ pub(super) struct Verdicts(Mutex<State>);
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// Of the network as a whole.
+    /// The verdict of the network as a whole.
     pub(super) network: Option<Verdict>,
     /// The network whose plugins are being asked.
     pub(super) asking: Option<Asking>,

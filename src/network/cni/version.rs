@@ -34,7 +34,7 @@ const VERSIONS: [(CniVersion, &str); 7] = [
 pub(super) const KNOWN: &str = "0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0 or 1.1.0";
 
 impl CniVersion {
-    /// Of a text; the empty one is 0.1.0 (CNI specification 0.2.0, "Network Configuration").
+    /// Reads a version; the empty text means 0.1.0 (CNI specification 0.2.0, "Network Configuration").
     pub(super) fn parse(text: &str) -> Option<CniVersion> {
         if text.is_empty() {
             return Some(CniVersion::V0_1_0);

@@ -40,7 +40,7 @@ impl Flags {
 /// One request of a batch, as it is named in errors.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
-    /// Where it starts in the bytes.
+    /// The offset of the request in the bytes of the batch.
     pub(super) start: usize,
     /// What the request does, as a verb.
     pub(super) operation: &'static str,

@@ -29,7 +29,7 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum NetlinkError {
     /// The kernel refused one request.
-    #[error("{operation} {object}{reason}")]
+    #[error("cannot {operation} {object}{reason}")]
     Refused {
         /// The operation that was asked for, as a verb.
         operation: &'static str,
@@ -42,7 +42,7 @@ pub enum NetlinkError {
         source: Errno,
     },
     /// The socket itself failed.
-    #[error("{operation} a netlink socket")]
+    #[error("cannot {operation} a netlink socket")]
     Socket {
         /// The operation that failed, as a verb.
         operation: &'static str,
@@ -51,7 +51,7 @@ pub enum NetlinkError {
         source: io::Error,
     },
     /// No answer came in time.
-    #[error("{operation} {object}: the kernel has not answered for {DEADLINE_SECONDS} s")]
+    #[error("cannot {operation} {object}: the kernel has not answered for {DEADLINE_SECONDS} s")]
     Deadline {
         /// The operation that was asked for, as a verb.
         operation: &'static str,
@@ -60,7 +60,7 @@ pub enum NetlinkError {
     },
     /// The objects changed during every attempt to list them.
     #[error(
-        "{operation} {object}: interrupted by changes {DUMP_ATTEMPTS} times in a row; try again"
+        "cannot {operation} {object}: interrupted by changes {DUMP_ATTEMPTS} times in a row; try again"
     )]
     Interrupted {
         /// The operation that was asked for, as a verb.
@@ -75,7 +75,9 @@ impl NetlinkError {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             NetlinkError::Refused { source, .. } => Some(*source),
-            _ => None,
+            NetlinkError::Socket { .. }
+            | NetlinkError::Deadline { .. }
+            | NetlinkError::Interrupted { .. } => None,
         }
     }
 }
@@ -89,7 +91,7 @@ pub struct NetlinkSocket<F> {
     buffer: Vec<u8>,
 }
 
-/// What a message of an answer means to the one who waits.
+/// What a message of an answer means to whoever waits for it.
 enum Answer {
     /// Belongs to an earlier exchange that was given up.
     Foreign,

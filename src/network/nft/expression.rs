@@ -36,7 +36,7 @@ impl Family {
         }
     }
 
-    /// Where source and destination stand in the header.
+    /// The offset of the address in the header.
     fn offset(self, side: Side) -> u32 {
         match (self, side) {
             (Family::V4, Side::Source) => 12,
@@ -61,7 +61,7 @@ pub(super) enum Compare {
     Different = 1,
 }
 
-/// Where a packet comes from or goes to.
+/// The interface by which a packet comes or goes.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Interface {
     In,
@@ -182,7 +182,7 @@ impl Rule<'_, '_> {
     }
 
     /// The connection's destination was translated.
-    pub(super) fn was_led(&mut self) {
+    pub(super) fn is_destination_translated(&mut self) {
         /// NFT_CT_STATUS, and IPS_DST_NAT of it.
         const STATUS: u32 = 2;
         const DESTINATION_NAT: u32 = 1 << 5;
@@ -222,7 +222,7 @@ impl Rule<'_, '_> {
 
     /// The destination becomes what a map has for the packet: its protocol, its destination when the map has
     /// those in its keys, and its destination port. A packet that the map has nothing for goes on.
-    pub(super) fn lead(&mut self, map: &str, family: Family, keys: Keys) {
+    pub(super) fn translate_destination(&mut self, map: &str, family: Family, keys: Keys) {
         let mut next = WORD;
         self.meta(META_L4PROTO, next);
         next += 1;

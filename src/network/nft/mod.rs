@@ -15,7 +15,7 @@
 //! }
 //! ```
 //!
-//! A packet costs the same however many ports are led into pods: they are elements of hash maps. The rules are
+//! A packet costs the same however many ports are mapped to pods: they are elements of hash maps. The rules are
 //! put in place at the daemon's start and never change; the maps outlive the daemon, so that ports go on
 //! working while it is replaced.
 
@@ -32,7 +32,7 @@ use transaction::{DELETE_TABLE, NEW_TABLE, begin, commit, push_table};
 
 pub(super) use ports::{add_ports, remove_ports, replace_ports};
 
-/// Puts the bridge's table in place. Ports that an earlier daemon led into pods stay in their maps; a table of
+/// Puts the bridge's table in place. Ports that an earlier daemon mapped to pods stay in their maps; a table of
 /// another shape, which an earlier version made, is replaced.
 pub(super) fn install(bridge: &str, subnets: &[Subnet]) -> Result<(), NetlinkError> {
     let table = names::table(bridge);

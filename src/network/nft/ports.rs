@@ -1,8 +1,8 @@
-//! The maps that lead ports of the host into pods, and their elements.
+//! The maps from ports of the host to ports of pods, and their elements.
 
 use super::expression::{Family, Keys};
 use super::transaction::{DELETE_ELEMENT, INET, NEW_ELEMENT, NEW_SET, begin, commit, nfgen};
-use crate::hostport::{Led, Place};
+use crate::hostport::{Place, PortMapping};
 use crate::link::octets;
 use crate::names;
 use crate::netlink::{Batch, Flags, NetlinkError};
@@ -72,8 +72,8 @@ pub(super) fn push_map(
     );
 }
 
-/// Leads ports into pods, all of them or none.
-pub(crate) fn add_ports(bridge: &str, ports: &[Led]) -> Result<(), NetlinkError> {
+/// Adds port mappings, all of them or none.
+pub(crate) fn add_ports(bridge: &str, ports: &[PortMapping]) -> Result<(), NetlinkError> {
     let table = names::table(bridge);
     for part in ports.chunks(TRANSACTION) {
         let mut batch = begin(&table);
@@ -83,16 +83,16 @@ pub(crate) fn add_ports(bridge: &str, ports: &[Led]) -> Result<(), NetlinkError>
     Ok(())
 }
 
-/// Leads ports no longer into pods. ENOENT, when one is not led, removes none.
-pub(crate) fn remove_ports(bridge: &str, ports: &[Led]) -> Result<(), NetlinkError> {
+/// Removes the port mappings of a pod. Where one of them does not exist, the kernel answers ENOENT and removes none.
+pub(crate) fn remove_ports(bridge: &str, ports: &[PortMapping]) -> Result<(), NetlinkError> {
     let table = names::table(bridge);
     let mut batch = begin(&table);
     push_elements(&mut batch, DELETE_ELEMENT, &table, ports);
     commit(batch)
 }
 
-/// Leads these ports into pods and no others. Up to [`TRANSACTION`] of them there is no moment without.
-pub(crate) fn replace_ports(bridge: &str, ports: &[Led]) -> Result<(), NetlinkError> {
+/// Makes these the only port mappings. Up to [`TRANSACTION`] of them there is no moment without.
+pub(crate) fn replace_ports(bridge: &str, ports: &[PortMapping]) -> Result<(), NetlinkError> {
     let table = names::table(bridge);
     let mut batch = begin(&table);
     for (name, ..) in MAPS {
@@ -112,15 +112,15 @@ pub(crate) fn replace_ports(bridge: &str, ports: &[Led]) -> Result<(), NetlinkEr
     add_ports(bridge, rest)
 }
 
-fn push_elements(batch: &mut Batch, kind: u16, table: &str, ports: &[Led]) {
+fn push_elements(batch: &mut Batch, kind: u16, table: &str, ports: &[PortMapping]) {
     for (name, family, keys) in MAPS {
-        let fits = |led: &&Led| map_of(led) == (family, keys);
-        let ours: Vec<&Led> = ports.iter().filter(fits).collect();
+        let fits = |mapping: &&PortMapping| map_of(mapping) == (family, keys);
+        let ours: Vec<&PortMapping> = ports.iter().filter(fits).collect();
         for part in ours.chunks(ELEMENTS) {
             let object = format!("{table} {name}: {}", part[0]);
             let (operation, flags) = match kind {
-                NEW_ELEMENT => ("lead a port by nf_tables map", Flags::Create),
-                _ => ("lead a port no longer by nf_tables map", Flags::Plain),
+                NEW_ELEMENT => ("add a port to nf_tables map", Flags::Create),
+                _ => ("remove a port from nf_tables map", Flags::Plain),
             };
             batch.push(
                 (kind, flags),
@@ -130,10 +130,10 @@ fn push_elements(batch: &mut Batch, kind: u16, table: &str, ports: &[Led]) {
                     list.string(1, table);
                     list.string(2, name);
                     list.nest(3, &[], |elements| {
-                        for led in part {
+                        for mapping in part {
                             elements.nest(1, &[], |element| {
-                                element.nest(1, &[], |value| value.bytes(1, &key(led)));
-                                element.nest(2, &[], |value| value.bytes(1, &target(led)));
+                                element.nest(1, &[], |value| value.bytes(1, &key(mapping)));
+                                element.nest(2, &[], |value| value.bytes(1, &target(mapping)));
                             });
                         }
                     });
@@ -143,13 +143,13 @@ fn push_elements(batch: &mut Batch, kind: u16, table: &str, ports: &[Led]) {
     }
 }
 
-fn map_of(led: &Led) -> (Family, Keys) {
-    let family = if led.to.is_ipv6() {
+fn map_of(mapping: &PortMapping) -> (Family, Keys) {
+    let family = if mapping.to.is_ipv6() {
         Family::V6
     } else {
         Family::V4
     };
-    let keys = match led.at {
+    let keys = match mapping.at {
         Place::Address(_) => Keys::WithAddress,
         Place::Any => Keys::AnyAddress,
     };
@@ -162,19 +162,19 @@ fn part(all: &mut Vec<u8>, bytes: &[u8]) {
     all.resize(all.len().next_multiple_of(4), 0);
 }
 
-fn key(led: &Led) -> Vec<u8> {
+fn key(mapping: &PortMapping) -> Vec<u8> {
     let mut key = Vec::with_capacity(24);
-    part(&mut key, &[led.protocol.number()]);
-    if let Place::Address(address) = led.at {
+    part(&mut key, &[mapping.protocol.number()]);
+    if let Place::Address(address) = mapping.at {
         part(&mut key, &octets(address));
     }
-    part(&mut key, &led.port.to_be_bytes());
+    part(&mut key, &mapping.port.to_be_bytes());
     key
 }
 
-fn target(led: &Led) -> Vec<u8> {
+fn target(mapping: &PortMapping) -> Vec<u8> {
     let mut target = Vec::with_capacity(20);
-    part(&mut target, &octets(led.to.ip()));
-    part(&mut target, &led.to.port().to_be_bytes());
+    part(&mut target, &octets(mapping.to.ip()));
+    part(&mut target, &mapping.to.port().to_be_bytes());
     target
 }

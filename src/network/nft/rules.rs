@@ -61,7 +61,7 @@ pub(super) fn push(batch: &mut Batch, table: &str, bridge: &str, subnets: &[Subn
     for (name, family, keys) in MAPS {
         add("ports", &|rule| {
             rule.family(family);
-            rule.lead(name, family, keys);
+            rule.translate_destination(name, family, keys);
         });
     }
     for subnet in subnets {
@@ -79,7 +79,7 @@ pub(super) fn push(batch: &mut Batch, table: &str, bridge: &str, subnets: &[Subn
         add("postrouting", &|rule| {
             from_pods(rule);
             rule.interface(Interface::Out, Compare::Equal, bridge);
-            rule.was_led();
+            rule.is_destination_translated();
             rule.masquerade();
         });
     }

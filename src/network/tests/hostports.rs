@@ -15,7 +15,7 @@ fn port(host_ip: &str, host_port: u16, pod_port: u16) -> HostPort {
     }
 }
 
-fn taken(outcome: Result<Vec<super::super::hostport::Led>, HostPortError>) -> String {
+fn taken(outcome: Result<Vec<super::super::hostport::PortMapping>, HostPortError>) -> String {
     match outcome {
         Err(HostPortError::Taken { owner, .. }) => owner,
         other => panic!("{other:?}"),
@@ -25,12 +25,12 @@ fn taken(outcome: Result<Vec<super::super::hostport::Led>, HostPortError>) -> St
 #[test]
 fn a_port_of_all_addresses_is_one_of_each_family() {
     let mut book = PortBook::default();
-    let led = book
+    let mapping = book
         .enter("a", &ips(&["10.0.0.2", "fd00::2"]), &[port("", 80, 8080)])
         .unwrap();
-    let led: Vec<String> = led.iter().map(ToString::to_string).collect();
+    let mapping: Vec<String> = mapping.iter().map(ToString::to_string).collect();
     assert_eq!(
-        led,
+        mapping,
         [
             "tcp 0.0.0.0 port 80 to 10.0.0.2:8080",
             "tcp :: port 80 to [fd00::2]:8080"

@@ -230,7 +230,7 @@ fn a_default_list_does_not_reach_the_layers_own_files() {
     assert_eq!(lstat(&root, "d").mtime(), 1_000_000_000);
 }
 
-/// What is called like the root and is no directory is passed over, content and all (containerd 2.4.2, archive.go).
+/// An entry that is called like the root and is not a directory is passed over, content and all (containerd 2.4.2, archive.go).
 #[test]
 fn entries_that_are_the_root_are_passed_over() {
     for name in ["", ".", "./", "/", "a/.."] {

@@ -1,6 +1,6 @@
-//! Processes of a plugin that outlived its call, or the daemon that made it.
+//! Leftover processes of a plugin, which outlived its call or the daemon that made the call.
 //!
-//! They are known by the pod's id in their environment, which no other program sets: ids are random.
+//! A leftover process is known by the pod's id in its environment, which no other program sets: ids are random.
 
 use std::fs::File;
 use std::io::Read;
@@ -14,7 +14,7 @@ pub(super) const KEY: &str = "CNI_CONTAINERID";
 /// Largest environment that is searched; the variable is put at its end by some, at its beginning by others.
 const ENVIRONMENT_LIMIT: u64 = 256 << 10;
 /// How long killed processes may take to be gone.
-const PATIENCE: Duration = Duration::from_secs(2);
+const KILL_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Kills every process that works on a pod and waits until they are gone. Blocks.
 pub(super) fn end(id: &str) {
@@ -32,7 +32,7 @@ pub(super) fn end(id: &str) {
             killed.push(process);
         }
     }
-    let limit = Instant::now() + PATIENCE;
+    let limit = Instant::now() + KILL_DEADLINE;
     let alive = |process: &std::os::fd::OwnedFd| !pidfd::exited(process.as_fd()).unwrap_or(true);
     while killed.iter().any(alive) && Instant::now() < limit {
         std::thread::sleep(Duration::from_millis(5));
