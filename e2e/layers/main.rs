@@ -1,7 +1,7 @@
 //! Checks what cargo cannot see: which module of a crate may use which, by `.ci/layers.toml`, and a few rules that no
 //! lint has. Which crate may use which stands in their Cargo.toml.
 //!
-//! `layers --circles` prints all circles with the names that close them, whether or not they are allowed.
+//! `layers --circles` prints each circle between files of a crate with the names that close it.
 //!
 //! For modules it reads text, not syntax: comments and string literals on their own lines are passed over, everything
 //! else that names `crate::MODULE` or `CRATE::` counts as a use.
@@ -42,8 +42,6 @@ struct Rules {
     modules: BTreeMap<String, Module>,
     /// All packages that the workspace depends on.
     crates: BTreeSet<String>,
-    /// Files that may still stand in a circle.
-    knotted: BTreeSet<String>,
 }
 
 fn main() -> Result<ExitCode> {
@@ -66,7 +64,7 @@ fn main() -> Result<ExitCode> {
         }
     }
     let verbose = std::env::args().any(|argument| argument == "--circles");
-    let knotted = check_circles(&root, &rules, verbose, &mut faults)?;
+    let knotted = check_circles(&root, verbose, &mut faults)?;
     for fault in &faults {
         eprintln!("{fault}");
     }
@@ -82,14 +80,9 @@ fn main() -> Result<ExitCode> {
     })
 }
 
-/// Looks for circles in all crates, and counts the files in them.
-fn check_circles(
-    root: &Path,
-    rules: &Rules,
-    verbose: bool,
-    faults: &mut Vec<String>,
-) -> Result<usize> {
-    let mut knotted = BTreeSet::new();
+/// Refuses circles between the files of a crate, and counts the files in them.
+fn check_circles(root: &Path, verbose: bool, faults: &mut Vec<String>) -> Result<usize> {
+    let mut knotted = 0;
     for entry in fs::read_dir(root.join("src"))? {
         let directory = format!("src/{}", entry?.file_name().to_string_lossy());
         if !root.join(&directory).join("lib.rs").exists() {
@@ -100,7 +93,8 @@ fn check_circles(
             if verbose {
                 print_circle(&circle, &edges);
             }
-            for file in circle.difference(&rules.knotted) {
+            knotted += circle.len();
+            for file in &circle {
                 let others: Vec<&str> = edges[file]
                     .keys()
                     .filter(|needed| circle.contains(*needed))
@@ -111,15 +105,9 @@ fn check_circles(
                     others.join(", ")
                 ));
             }
-            knotted.extend(circle);
         }
     }
-    for file in rules.knotted.difference(&knotted) {
-        faults.push(format!(
-            "{file} stands in no circle; take it out of .ci/layers.toml"
-        ));
-    }
-    Ok(knotted.len())
+    Ok(knotted)
 }
 
 fn print_circle(circle: &BTreeSet<String>, edges: &circles::Edges) {
@@ -173,7 +161,6 @@ fn read_rules(root: &Path) -> Result<Rules> {
         .and_then(toml::Value::as_table)
         .context("workspace.dependencies")?;
     Ok(Rules {
-        knotted: strings(table.get("circles").and_then(|all| all.get("files"))),
         modules,
         crates: dependencies
             .keys()

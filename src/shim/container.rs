@@ -1,18 +1,18 @@
 //! Containers: started on request, their output pumped, their exits kept.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::attach::Stdin;
 use super::cgroup;
+use super::clients::{SourceIndex, Stdin};
 use super::exit_record;
-use super::hooks::{ContainerHooks, Turn};
 use super::launched::complete;
-use super::output::{Output, SourceIndex};
+use super::output::Output;
+use super::pod::{Container, ContainerHooks, Turn};
 use super::process::Process;
-use super::run::{Shim, Token, failed};
+use super::shim::{Shim, Token, failed};
 use super::state::State;
 use holdfast_kernel::id::ContainerId;
 use holdfast_kernel::sys::descriptor;
@@ -25,32 +25,6 @@ const PIPE_BYTES: i32 = 256 * 1024;
 
 /// How long output is read after a container's end, from processes that kept a pipe and survived the kill.
 pub(super) const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
-
-/// A container that was started and not forgotten.
-#[derive(Debug)]
-pub(super) struct Container {
-    pub(super) id: ContainerId,
-    pub(super) process: Process,
-    pub(super) cgroup: CgroupDirectories,
-    pub(super) output: Output,
-    /// When reading the output after the end is given up.
-    pub(super) drain_until: Option<Instant>,
-    /// Number of its exit event.
-    pub(super) sequence: u64,
-    /// OOM kills that the cgroup had counted before.
-    pub(super) oom_kills_before: u64,
-    pub(super) oom_killed: bool,
-    /// Somebody wanted it killed: that is the reason of its end, whatever it lacked before.
-    pub(super) kill_asked: bool,
-    /// Somebody asked it to end by a signal: an exit of its own after that is the answer to it.
-    pub(super) stop_asked: bool,
-    /// The plan, until the process runs: failures name its objects.
-    pub(super) plan: Option<Box<ContainerPlan>>,
-    /// Its standard input, kept for clients that attach.
-    pub(super) stdin: Option<Stdin>,
-    /// The hooks of the container.
-    pub(super) hooks: Option<Box<ContainerHooks>>,
-}
 
 /// What a start request brings.
 pub(super) struct StartRequest {

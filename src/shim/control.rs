@@ -10,7 +10,7 @@ use super::connection::Incoming;
 use super::container::StartRequest;
 use super::exec::ExecRequest;
 use super::pause::PauseRequest;
-use super::run::{Shim, failed};
+use super::shim::{Shim, failed};
 use super::state::{Event, State};
 use holdfast_kernel::fault;
 use holdfast_kernel::id::ContainerId;

@@ -7,9 +7,9 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::cgroup;
-use super::pause::Pause;
+use super::pod::{Exec, Pause};
 use super::process::Process;
-use super::run::{Shim, Token, failed};
+use super::shim::{Shim, Token, failed};
 use super::state::State;
 use holdfast_kernel::id::ContainerId;
 use holdfast_kernel::sys::namespace::CloneFlags;
@@ -17,19 +17,6 @@ use holdfast_kernel::sys::path;
 use holdfast_launch::{ExecLaunch, Streams, start_exec};
 use holdfast_wire::plan::ExecPlan;
 use holdfast_wire::{ExecStdio, Failure, Step};
-
-/// A further process in a container.
-#[derive(Debug)]
-pub(super) struct Exec {
-    /// The daemon's number for it.
-    pub(super) id: u64,
-    pub(super) container: u32,
-    pub(super) process: Process,
-    /// Its own cgroup below the container's: everything that it starts stays there.
-    pub(super) directory: Option<OwnedFd>,
-    /// The plan, until the process runs.
-    pub(super) plan: Option<Box<ExecPlan>>,
-}
 
 /// What an exec request brings.
 pub(super) struct ExecRequest {

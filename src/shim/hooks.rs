@@ -18,14 +18,13 @@ use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{Whence, lseek};
 
-use super::container::Container;
-use super::pause::Pause;
+use super::pod::{Container, ContainerHooks, Pause, RunningHook, Turn, turn_of};
 use super::process::Process;
-use super::run::{Shim, Token, failed};
+use super::shim::{Shim, Token, failed};
 use super::state::{Effect, Event, Exit, State};
 use holdfast_kernel::sys::namespace::CloneFlags;
 use holdfast_kernel::sys::{errno_of, memfd, proc, process};
-use holdfast_launch::{HookLaunch, HookPlace, Inside, Launch, Stage, start_hook};
+use holdfast_launch::{HookLaunch, HookPlace, Inside, Launch, start_hook};
 use holdfast_wire::plan::{Hook, HookMoment, Hooks, PidNamespace};
 use holdfast_wire::{Cause, ExitStatus, Failure, Object, Reply, Step};
 
@@ -37,79 +36,6 @@ const POSTSTOP_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Most bytes of a failed hook's output that are told.
 const OUTPUT_BYTES: usize = 512;
-
-/// When hooks are run, and who waits for them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// Nobody waits for hooks now.
-    None,
-    /// The child waits in this stage.
-    Child(Stage),
-    /// The answer to the start.
-    Start,
-    /// The announcement of the exit, or the answer that the start failed.
-    End,
-    /// All of them have been run.
-    Over,
-}
-
-/// The hooks of one container, and which of them runs next.
-#[derive(Debug)]
-pub(super) struct ContainerHooks {
-    pub(super) plan: Hooks,
-    pub(super) turn: Turn,
-    /// The next to run.
-    next: usize,
-    /// Which pid namespace the container has: its hooks are told its number in there.
-    pid: PidNamespace,
-    /// What is answered when the hooks of the end have been run, for a start that failed.
-    failure: Option<Failure>,
-}
-
-impl ContainerHooks {
-    pub(super) fn new(plan: Hooks, pid: PidNamespace) -> Self {
-        Self {
-            plan,
-            turn: Turn::None,
-            next: 0,
-            pid,
-            failure: None,
-        }
-    }
-
-    /// The next hook of the present turn.
-    fn take_next(&mut self) -> Option<Hook> {
-        let turn = self.turn;
-        let mut rest = self.plan.hooks.iter().enumerate().skip(self.next);
-        let (index, hook) = rest.find(|(_, hook)| turn_of(hook.moment) == turn)?;
-        let hook = hook.clone();
-        self.next = index + 1;
-        Some(hook)
-    }
-}
-
-fn turn_of(moment: HookMoment) -> Turn {
-    match moment {
-        HookMoment::Prestart | HookMoment::CreateRuntime | HookMoment::CreateContainer => {
-            Turn::Child(Stage::BeforeRoot)
-        }
-        HookMoment::StartContainer => Turn::Child(Stage::BeforeProgram),
-        HookMoment::Poststart => Turn::Start,
-        HookMoment::Poststop => Turn::End,
-    }
-}
-
-/// A hook that runs.
-#[derive(Debug)]
-pub(super) struct RunningHook {
-    /// The container's slot; `None` when nobody waits for the hook any more.
-    container: Option<u32>,
-    hook: Hook,
-    pub(super) process: Process,
-    until: Instant,
-    /// The memory file that takes what the hook writes.
-    output: OwnedFd,
-}
 
 impl Shim {
     /// Lets the hooks of a turn run, in their order, and then whoever waits for them go on.

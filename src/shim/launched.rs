@@ -3,10 +3,10 @@
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use super::hooks::Turn;
-use super::output::SourceIndex;
+use super::clients::SourceIndex;
+use super::pod::Turn;
 use super::process::Process;
-use super::run::{Shim, Token};
+use super::shim::{BUFFER_REST, Shim, Token};
 use super::state::Effect;
 use holdfast_kernel::sys::descriptor;
 use holdfast_launch::{Position, describe_container, describe_exec, describe_pause};
@@ -165,7 +165,7 @@ impl Shim {
             .filter_map(|container| container.process.deadline);
         let drains = containers.filter_map(|container| container.drain_until);
         let execs = self.execs.values().filter_map(|exec| exec.process.deadline);
-        let idle = self.buffers.used.map(|used| used + super::run::BUFFER_REST);
+        let idle = self.buffers.used.map(|used| used + BUFFER_REST);
         pause
             .chain(launches)
             .chain(drains)
@@ -199,7 +199,7 @@ impl Shim {
                 self.finish_output(slot);
             }
         }
-        let late = |exec: &super::exec::Exec| due(exec.process.deadline);
+        let late = |exec: &super::pod::Exec| due(exec.process.deadline);
         let slots: Vec<u32> = self
             .execs
             .iter()
@@ -210,7 +210,7 @@ impl Shim {
             self.advance_exec(slot, Trigger::Deadline);
         }
         self.end_late_hooks(now);
-        if due(self.buffers.used.map(|used| used + super::run::BUFFER_REST)) {
+        if due(self.buffers.used.map(|used| used + BUFFER_REST)) {
             self.buffers.release();
         }
     }

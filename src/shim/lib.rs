@@ -19,6 +19,7 @@
 
 mod attach;
 mod cgroup;
+mod clients;
 mod connection;
 mod container;
 mod control;
@@ -29,9 +30,11 @@ mod hooks;
 mod launched;
 mod output;
 mod pause;
+mod pod;
 mod process;
 mod reap;
 mod run;
+mod shim;
 mod start;
 pub mod state;
 

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 
-use super::attach::Clients;
+use super::clients::{Clients, SourceIndex};
 use super::cri_log::{Lines, LogStream, Prefix, Records};
 use holdfast_kernel::fault;
 use holdfast_kernel::sys::descriptor;
@@ -88,13 +88,6 @@ struct Source {
     file: OwnedFd,
     stream: LogStream,
     lines: Lines,
-}
-
-/// Which source of a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SourceIndex {
-    First = 0,
-    Second = 1,
 }
 
 /// The output of a container, on its way into the log.

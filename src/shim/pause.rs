@@ -3,31 +3,19 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
+use super::pod::Pause;
 use super::process::Process;
-use super::run::{Shim, Token, failed};
+use super::shim::{Shim, Token, failed};
 use super::state::State;
-use holdfast_kernel::sys::namespace::{CloneFlags, TIME};
-use holdfast_kernel::sys::{descriptor, path, proc, process};
+use holdfast_kernel::sys::descriptor;
 use holdfast_launch::{CgroupDirectories, PauseLaunch, set_in_network, start_pause};
 use holdfast_wire::plan::{PausePlan, Sysctl};
-use holdfast_wire::{CgroupSlot, Failure, IpFamily, PauseReport, Reply, Step};
+use holdfast_wire::{CgroupSlot, Failure, IpFamily, Step};
 
 /// What an error of it is about.
 const POD_NETWORK: &str = "network namespace of the pod";
-
-/// The pod's pause process and its namespaces.
-#[derive(Debug)]
-pub(super) struct Pause {
-    pub(super) process: Process,
-    pub(super) plan: Box<PausePlan>,
-    /// The pod's network namespace, once the process runs.
-    pub(super) network: Option<OwnedFd>,
-    /// The pod's user namespace when it has its own.
-    pub(super) user: Option<OwnedFd>,
-}
 
 /// What a request to start the pause brings.
 pub(super) struct PauseRequest {
@@ -122,53 +110,5 @@ impl Shim {
     fn pod_network(&self) -> Result<&OwnedFd, Failure> {
         let network = self.running_pause()?.network.as_ref();
         network.ok_or_else(|| failed(Step::Join, Errno::EBADF, POD_NETWORK))
-    }
-}
-
-impl Pause {
-    /// Namespaces that it has of its own and that the pauses of most pods have not.
-    pub(super) fn further(&self) -> CloneFlags {
-        match self.plan.time {
-            Some(_) => TIME,
-            None => CloneFlags::empty(),
-        }
-    }
-
-    /// Opens the namespaces of the process, which has just begun to run and is not waited for.
-    pub(super) fn open_namespaces(&mut self) -> nix::Result<()> {
-        let pid = self.process.pid;
-        let open =
-            |name: &str| path::open(format!("/proc/{pid}/ns/{name}").as_str(), OFlag::O_RDONLY);
-        self.network = Some(open("net")?);
-        if self.plan.user.is_some() {
-            self.user = Some(open("user")?);
-        }
-        Ok(())
-    }
-
-    /// What the daemon wants to know of it.
-    pub(super) fn report(&self) -> PauseReport {
-        let shim_pid = process::own_pid();
-        PauseReport {
-            pid: self.process.pid,
-            start_ticks: self.process.start_ticks,
-            shim_pid,
-            shim_start_ticks: proc::start_ticks(shim_pid).unwrap_or(0),
-        }
-    }
-
-    /// The descriptors that go with a report: pidfd and network namespace.
-    pub(super) fn descriptors(&self) -> nix::Result<Vec<OwnedFd>> {
-        let network = self.network.as_ref().ok_or(Errno::EBADF)?;
-        Ok(vec![
-            descriptor::duplicate(self.process.pidfd())?,
-            descriptor::duplicate(network.as_fd())?,
-        ])
-    }
-
-    /// The answer to the request that started it.
-    pub(super) fn started(&mut self) -> nix::Result<(Reply, Vec<OwnedFd>)> {
-        self.open_namespaces()?;
-        Ok((Reply::PauseStarted(self.report()), self.descriptors()?))
     }
 }

@@ -8,7 +8,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags};
 use nix::sys::signal::Signal;
 
 use super::output::Buffers;
-use super::run::{PACKET_BYTES, Shim, Token};
+use super::shim::{PACKET_BYTES, Shim, Token};
 use holdfast_kernel::fault;
 use holdfast_kernel::sys::descriptor::{self, Stream};
 use holdfast_kernel::sys::memory::Buffer;

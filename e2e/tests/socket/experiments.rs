@@ -195,7 +195,7 @@ fn a_pod_of_another_release_cannot_be_joined() {
     let record = record.join("pod.json");
     daemon.kill9();
     let mut data: Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
-    data["data"]["protocol"] = 99.into();
+    data["data"]["protocols"] = json!({ "oldest": 99, "newest": 99 });
     fs::write(&record, data.to_string()).unwrap();
     daemon.restart();
     assert!(is_ready(&owner) && is_ready(&first) && runs(&client));
@@ -610,29 +610,4 @@ fn containers_in_the_cgroup_namespace_of_the_pause_or_of_the_host() {
     assert!(shown(&outside) && !shown(&plain) && !shown(&guest));
     let written = outside.exec(&["sh", "-c", "mkdir /sys/fs/cgroup/memory/x /sys/fs/cgroup/x"]);
     assert_ne!(written.code, 0);
-}
-
-/// A pod without experiments is one that the release before them understands.
-#[test]
-fn only_pods_with_experiments_need_this_release() {
-    let daemon = Daemon::with(options());
-    let protocol = |pod: &Pod<'_>| {
-        let path = daemon
-            .place
-            .run()
-            .join("pods")
-            .join(&pod.id)
-            .join("pod.json");
-        let record: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
-        (
-            record["data"]["protocol"].clone(),
-            record["data"]["config"]["experiments"].clone(),
-        )
-    };
-    let plain = daemon.run_named("plain");
-    assert_eq!(protocol(&plain), (json!(2), Value::Null));
-    let special = daemon.run(config(&daemon, "special", &[("namespaces.c", "uts=own")]));
-    assert_eq!(protocol(&special).0, 3);
-    plain.start(idle("c"));
-    special.start(idle("c"));
 }
