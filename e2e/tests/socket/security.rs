@@ -394,6 +394,34 @@ fn a_pause_lives_behind_the_profile_of_its_containers() {
     }
 }
 
+/// A profile that was replaced or deleted after the creation took effect at the start, or kept commands from running.
+/// containerd 2.4 has the profile in the Spec that it writes at the creation.
+#[test]
+fn the_profile_of_the_creation_is_what_every_process_has() {
+    let daemon = Daemon::start();
+    let no_mkdir = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO"}]}"#;
+    let path = write_profile(&daemon, "changes", no_mkdir);
+    let mut config = daemon.pod("pinned");
+    config.security().seccomp = profile(ProfileType::Localhost, &path);
+    let pod = daemon.run(config);
+    let mut config = idle("c");
+    config.security().seccomp = profile(ProfileType::Localhost, &path);
+    let container = pod.create(config);
+    write_profile(&daemon, "changes", r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#);
+    container.start();
+    let refused = || container.exec(&["mkdir", "/made"]).code != 0;
+    assert!(refused(), "the new profile is in force");
+    std::fs::remove_file(&path).unwrap();
+    assert!(refused() && container.exec(&["true"]).code == 0);
+    daemon.kill9();
+    daemon.restart();
+    assert!(refused() && container.exec(&["true"]).code == 0);
+    assert_eq!(
+        container.info()["runtimeSpec"]["linux"]["seccomp"]["syscalls"][0]["names"][0],
+        "mkdir"
+    );
+}
+
 /// What no filter can do is refused with the field, the file and the place in it, at once.
 #[test]
 fn a_profile_that_cannot_be_compiled_is_named() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxSeccomp, Spec};
 
 use super::apparmor;
 use super::blocking::blocking;
@@ -48,6 +48,10 @@ use holdfast_wire::{Reply, Request};
 pub(super) struct Found {
     /// What CDI devices change.
     pub cdi: CdiEdits,
+    /// The nodes behind the devices of the request.
+    pub devices: Vec<DeviceGrant>,
+    /// The content of the seccomp profile that is a file.
+    pub localhost_seccomp: Option<Arc<LinuxSeccomp>>,
     /// Who the first process is.
     pub identity: Identity,
 }
@@ -87,8 +91,10 @@ pub(super) fn new_record(
         id: ContainerId::random()?,
         pod: pod.id,
         image_volumes,
-        // Both are found by [`create`].
+        // These four are found by [`create`].
         cdi: CdiEdits::default(),
+        devices: Vec::new(),
+        localhost_seccomp: None,
         identity: Identity::default(),
         phase: ContainerPhase::Created,
         created_at: now(),
@@ -180,26 +186,15 @@ fn launch_spec(node: &Node, pod: &PodSnapshot, record: &ContainerRecord) -> Resu
     {
         return Err(PodError::Request(RequestError::Target(id.to_string())));
     }
-    build_spec(node, pod, record, &device_grants(&record.config)?)
+    runtime_spec(node, pod, record)
 }
 
-/// The OCI runtime Spec of a container. Made anew from the record whenever it is wanted. The container may have
-/// outlived its target and its devices: such devices are left out, and the number of the target is 0.
+/// The OCI runtime Spec of a container, made anew from the record whenever it is wanted. The container may have outlived
+/// the target of its pid namespace: then the number of the target is 0.
 pub(super) fn runtime_spec(
     node: &Node,
     pod: &PodSnapshot,
     record: &ContainerRecord,
-) -> Result<Spec, PodError> {
-    let devices = &record.config.devices;
-    let devices: Vec<_> = devices.iter().flat_map(device_grant).flatten().collect();
-    build_spec(node, pod, record, &devices)
-}
-
-fn build_spec(
-    node: &Node,
-    pod: &PodSnapshot,
-    record: &ContainerRecord,
-    devices: &[DeviceGrant],
 ) -> Result<Spec, PodError> {
     let directory = node.pod_path(pod.pod.id);
     let pause = pod.pod.pause.map_or(0, |pause| pause.pid);
@@ -219,7 +214,6 @@ fn build_spec(
         target_pid,
     };
     let security = &record.config.security;
-    let seccomp = seccomp::localhost_profile(&security.seccomp)?;
     if let AppArmorChoice::Localhost(name) = &security.apparmor
         && node.facts.apparmor
     {
@@ -241,8 +235,8 @@ fn build_spec(
         paths: &paths,
         node_hostname: &node.hostname,
         cgroups_path: cgroup.as_str(),
-        localhost_seccomp: seccomp.as_ref(),
-        devices,
+        localhost_seccomp: record.localhost_seccomp.as_deref(),
+        devices: &record.devices,
         cdi: &record.cdi,
         volumes: &volumes::mounts(node, record)?,
     })?)
@@ -263,12 +257,14 @@ pub(super) async fn create(
     mut record: ContainerRecord,
 ) -> Result<Found, PodError> {
     record.cdi = cdi_edits(&node, &record.config).await?;
-    answering(&record).await?;
+    look(&mut record).await?;
     blocking(move || {
         record.identity = identity(&node, &record)?;
         prepare(&node, &pod, &record)?;
         Ok(Found {
             cdi: record.cdi,
+            devices: record.devices,
+            localhost_seccomp: record.localhost_seccomp,
             identity: record.identity,
         })
     })
@@ -406,9 +402,9 @@ fn hooks(node: &Node, record: &ContainerRecord, spec: &Spec) -> Result<Option<Ho
     Ok(plan::hooks(spec, &record.id.to_string(), &bundle)?)
 }
 
-/// Waits until the paths answer that a container's request names and this process looks at. Those that are
-/// mounted are the business of the container's own process.
-async fn answering(record: &ContainerRecord) -> Result<(), PodError> {
+/// Looks once at the paths of the host that a request names and this process needs, and waits until they answer. What is
+/// found goes into the record, and is what the container gets. Volumes are the business of the container's own process.
+async fn look(record: &mut ContainerRecord) -> Result<(), PodError> {
     let config = &record.config;
     let named = seccomp::is_file(&config.security.seccomp) || !config.devices.is_empty();
     if !named && !propagation::is_wanted(config) {
@@ -416,16 +412,13 @@ async fn answering(record: &ContainerRecord) -> Result<(), PodError> {
     }
     let config = Arc::clone(&record.config);
     let look = move || {
-        seccomp::localhost_profile(&config.security.seccomp)?;
+        let profile = seccomp::localhost_profile(&config.security.seccomp)?;
         propagation::check(&config)?;
-        device_grants(&config).map(drop)
+        Ok((profile, device_grants(&config)?))
     };
-    patiently(
-        "a device, profile or volume of the container",
-        DEADLINE,
-        look,
-    )
-    .await
+    let what = "a device, profile or volume of the container";
+    (record.localhost_seccomp, record.devices) = patiently(what, DEADLINE, look).await?;
+    Ok(())
 }
 
 /// The log of a container, opened.
@@ -467,7 +460,6 @@ pub(super) async fn launch(
     const DOING: &str = "start the container";
     let (id, started_at) = (record.id, record.started_at);
     let memory_limit = record.resources.memory_limit;
-    answering(&record).await?;
     let log = log_of(&pod, &record).await?;
     if link.is_closed() {
         // The pod was stopped while the log was waited for: nothing is to be made for it any more.

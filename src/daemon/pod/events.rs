@@ -237,6 +237,7 @@ mod tests {
                 ips: Vec::new(),
                 cgroup: String::new(),
                 protocols: holdfast_wire::Protocols::OWN,
+                localhost_seccomp: None,
                 network_owner: None,
             }),
             containers: BTreeMap::new(),

@@ -138,14 +138,13 @@ impl Pods {
     /// Nothing is left of a pod that could not be made.
     pub(crate) async fn run_pod(&self, mut config: PodConfig) -> Outcome<PodId> {
         seccomp::pin(&self.0, &mut config.security.seccomp).await?;
-        let pod = self.new_pod(config)?;
-        let (node, checked) = (Arc::clone(&self.0), pod.clone());
-        let validate = move || sandbox::validate(&node, &checked.config, &checked);
+        let mut pod = self.new_pod(config)?;
         if seccomp::is_file(&pod.config.security.seccomp) {
-            patiently("the pod's seccomp profile", DEADLINE, validate).await?;
-        } else {
-            validate()?;
+            let config = Arc::clone(&pod.config);
+            let read = move || seccomp::localhost_profile(&config.security.seccomp);
+            pod.localhost_seccomp = patiently("the pod's seccomp profile", DEADLINE, read).await?;
         }
+        sandbox::validate(&self.0, &pod.config, &pod)?;
         let key = PodKey::from(&pod.config.metadata);
         let config = Arc::clone(&pod.config);
         let snapshot = PodSnapshot {
@@ -198,6 +197,7 @@ impl Pods {
             ips: Vec::new(),
             cgroup,
             protocols: self.0.spawner.protocols(),
+            localhost_seccomp: None,
             network_owner: None,
         })
     }

@@ -8,12 +8,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use oci_spec::runtime::LinuxSeccomp;
 use serde::{Deserialize, Serialize};
 
 use super::process::ProcessIdentity;
 use super::state::{ContainerPhase, Exit, PodPhase};
 use crate::spec::{
-    CdiEdits, ContainerConfig, Identity, ImageDefaults, PodConfig, Resources, Signal,
+    CdiEdits, ContainerConfig, DeviceGrant, Identity, ImageDefaults, PodConfig, Resources, Signal,
 };
 use holdfast_disk::{Dir, Durability, FileName, FileNameError, Record, RecordError};
 use holdfast_image::LayerName;
@@ -56,6 +57,9 @@ pub(crate) struct PodRecord {
     /// Versions of the protocol that its shim speaks.
     #[serde(default)]
     pub protocols: Protocols,
+    /// The seccomp profile of its pause when it is a file of the host: its content at the creation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub localhost_seccomp: Option<Arc<LinuxSeccomp>>,
     /// The pod whose network namespace it has joined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_owner: Option<PodId>,
@@ -88,6 +92,12 @@ pub(crate) struct ContainerRecord {
     /// What its CDI devices change.
     #[serde(default)]
     pub cdi: CdiEdits,
+    /// The device nodes behind the devices of the request, as they were at the creation.
+    #[serde(default)]
+    pub devices: Vec<DeviceGrant>,
+    /// Its seccomp profile when that is a file of the host: its content at the creation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub localhost_seccomp: Option<Arc<LinuxSeccomp>>,
     /// Who its processes run as.
     pub identity: Identity,
     /// What it is doing.

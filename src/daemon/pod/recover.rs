@@ -152,6 +152,7 @@ fn nameless(node: &Node, id: PodId) -> Result<PodRecord, PodError> {
         cgroup: node.pod_cgroup(id, None)?.to_string(),
         resources: PodResources::default(),
         protocols: Protocols::OWN,
+        localhost_seccomp: None,
         network_owner: None,
     })
 }

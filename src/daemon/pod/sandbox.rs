@@ -61,7 +61,6 @@ pub(super) fn pause_spec(
     node: &Node,
     pod: &PodRecord,
 ) -> Result<oci_spec::runtime::Spec, PodError> {
-    let seccomp = seccomp::localhost_profile(&pod.config.security.seccomp)?;
     // Until the other pod is found, its name is only one that fits.
     let joins = pod.config.experiments.join_network.is_some();
     let network = joins.then(|| node.netns_path(pod.network_owner.unwrap_or(pod.id)));
@@ -71,7 +70,7 @@ pub(super) fn pause_spec(
         host: &node.facts,
         node_hostname: &node.hostname,
         cgroups_path: cgroups::of_pause(pod)?.as_str(),
-        localhost_seccomp: seccomp.as_ref(),
+        localhost_seccomp: pod.localhost_seccomp.as_deref(),
         joined_network: network.as_deref(),
     })?)
 }

@@ -16,19 +16,26 @@ use crate::spec::{HostPath, PinnedProfile, SeccompChoice};
 use holdfast_kernel::sys::regular;
 use holdfast_wire::{Cause, Failure, Step};
 
-/// Whether a profile is a file, which somebody named.
-pub(super) fn is_file(choice: &SeccompChoice) -> bool {
-    matches!(choice, SeccompChoice::Localhost(_))
-}
-
-/// The OCI profile behind a Localhost choice.
-pub(super) fn localhost_profile(choice: &SeccompChoice) -> Result<Option<LinuxSeccomp>, PodError> {
+/// Reads the profile that a Localhost choice names; `None` for every other choice. The content goes into the record of
+/// the pod or container: what was checked at the creation is what its processes have, also those of later commands,
+/// whatever becomes of the file. Blocks.
+pub(super) fn localhost_profile(
+    choice: &SeccompChoice,
+) -> Result<Option<Arc<LinuxSeccomp>>, PodError> {
     match choice {
         SeccompChoice::Localhost(path) => {
-            read("security_context.seccomp.localhost_ref", path).map(Some)
+            let profile = read("security_context.seccomp.localhost_ref", path)?;
+            Ok(Some(Arc::new(profile)))
         }
-        _ => Ok(None),
+        SeccompChoice::RuntimeDefault | SeccompChoice::Unconfined | SeccompChoice::Oci(_) => {
+            Ok(None)
+        }
     }
+}
+
+/// Whether [`localhost_profile`] reads a file.
+pub(super) fn is_file(choice: &SeccompChoice) -> bool {
+    matches!(choice, SeccompChoice::Localhost(_))
 }
 
 fn read(field: &'static str, path: &HostPath) -> Result<LinuxSeccomp, PodError> {

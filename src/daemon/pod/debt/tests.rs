@@ -19,6 +19,7 @@ fn pod() -> PodRecord {
         cgroup: "/x".to_owned(),
         resources: Default::default(),
         protocols: holdfast_wire::Protocols::OWN,
+        localhost_seccomp: None,
         network_owner: None,
     }
 }

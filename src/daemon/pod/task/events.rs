@@ -242,6 +242,8 @@ impl Task {
         match result {
             Ok(found) => {
                 member.record.cdi = found.cdi;
+                member.record.devices = found.devices;
+                member.record.localhost_seccomp = found.localhost_seccomp;
                 member.record.identity = found.identity;
                 member.stage = MemberStage::Kept;
                 self.node.index.add_container(id, Arc::clone(&self.entry));

@@ -28,6 +28,7 @@ fn record() -> PodRecord {
         ips: Vec::new(),
         cgroup: "/kubepods/pod1".to_owned(),
         protocols: holdfast_wire::Protocols::OWN,
+        localhost_seccomp: None,
         network_owner: None,
     }
 }
