@@ -5,7 +5,6 @@ use super::cri_log::{Lines, LogStream, MAX_CONTENT, MAX_RECORD, Prefix, Records}
 use super::state::{Effect, Event, Exit, State, apply};
 use holdfast_wire::{ExitStatus, Failure, Step};
 
-/// 2016-10-06T00:17:09.669794202Z
 const NANOS: i64 = 1_475_713_029_669_794_202;
 
 const PREFIX: usize = "2016-10-06T00:17:09.669794202Z stdout F ".len();

@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// How long a pod may take for what it is to do.
-const PATIENCE: Duration = Duration::from_secs(40);
+const ANSWER_DEADLINE: Duration = Duration::from_secs(40);
 
 /// A daemon with the test image, and the command with all directories in its place.
 struct Bench {
@@ -84,7 +84,7 @@ impl Bench {
     #[track_caller]
     fn await_attempt(&self, name: &str, attempt: u32, state: ContainerState) -> ContainerStatus {
         let what = format!("attempt {attempt} at {name} {state:?}");
-        until(&what, PATIENCE, || {
+        until(&what, ANSWER_DEADLINE, || {
             let all = self.attempts(name).into_iter();
             all.filter(|one| one.metadata.as_ref().unwrap().attempt == attempt)
                 .find(|one| one.state() == state)
@@ -129,7 +129,7 @@ impl Bench {
             };
             assert!(left.is_empty(), "{left:?}");
         }
-        until("the keeper's end", PATIENCE, || {
+        until("the keeper's end", ANSWER_DEADLINE, || {
             self.keepers().is_empty().then_some(())
         });
     }
@@ -241,7 +241,7 @@ fn a_failure_is_tried_again_until_it_succeeds() {
     assert!(!first.exists() && first.with_file_name("1.log").exists());
     // The second restart waits; the first one does not.
     assert!(last.started_at - all[0].finished_at >= 9_000_000_000);
-    until("the keeper's end", PATIENCE, || {
+    until("the keeper's end", ANSWER_DEADLINE, || {
         bench.keepers().is_empty().then_some(())
     });
     bench.remove("again");
@@ -285,7 +285,7 @@ fn the_keeper_outlives_the_daemon_and_ends_with_the_pod() {
     let second = bench.await_attempt("app", 1, ContainerState::ContainerRunning);
     bench.sh(&second.id, "test ! -e /end");
     finish(bench.daemon_command(&["stop", "kept"])).ok();
-    until("the keeper's end", PATIENCE, || {
+    until("the keeper's end", ANSWER_DEADLINE, || {
         bench.keepers().is_empty().then_some(())
     });
     // Nothing was started again by the stop.
@@ -307,7 +307,7 @@ fn a_pod_that_is_stopped_by_others_is_let_go() {
 ";
     let id = bench.up("others", spec);
     must("stop", bench.daemon.try_stop_pod(&id));
-    until("the keeper's end", PATIENCE, || {
+    until("the keeper's end", ANSWER_DEADLINE, || {
         bench.keepers().is_empty().then_some(())
     });
     assert_eq!(bench.attempts("app").len(), 1);
@@ -406,7 +406,7 @@ fn rm_removes_the_pod_after_a_signal_too() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let ran = Background::start(bench.command(&["run", "--rm", "--watch", &file]));
         let app = bench.await_attempt("app", 0, ContainerState::ContainerRunning);
-        until("its log", PATIENCE, || {
+        until("its log", ANSWER_DEADLINE, || {
             bench.log(&app).contains("begun").then_some(())
         });
         ran.signal(signal);
@@ -438,7 +438,7 @@ fn a_watch_that_is_ended_leaves_the_pod_to_a_keeper() {
     assert_eq!(bench.keepers().len(), 1);
     // Another watch takes the pod over from the keeper, and shows what is written from then on.
     let ran = Background::start(bench.command(&["run", "--watch", "--rm", &file]));
-    until("the keeper's end", PATIENCE, || {
+    until("the keeper's end", ANSWER_DEADLINE, || {
         bench.keepers().is_empty().then_some(())
     });
     ran.signal(Signal::SIGTERM);

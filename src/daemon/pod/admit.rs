@@ -13,7 +13,6 @@ use holdfast_kernel::id::ContainerId;
 /// What becomes of a request to create a container.
 #[derive(Debug)]
 pub(super) enum Admission {
-    /// It is new.
     Create,
     /// It has been made already, or is being made.
     Same(ContainerId),
@@ -84,6 +83,5 @@ pub(super) fn container<'a>(
 pub(super) enum Stopping {
     /// Yes: nothing new begins.
     Yes,
-    /// No.
     No,
 }

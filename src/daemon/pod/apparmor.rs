@@ -20,7 +20,7 @@ pub(super) const DEFAULT: &str = "holdfast-default";
 const LOADED: &str = "/sys/kernel/security/apparmor/profiles";
 
 /// How long apparmor_parser(8) may take. It compiles one small profile.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PARSER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The default profile in the language of apparmor.d(5).
 const PROFILE: &str = "\
@@ -146,7 +146,7 @@ fn await_end(parser: &mut Child) -> io::Result<Result<(), AppArmorError>> {
         match parser.try_wait()? {
             Some(status) if status.success() => return Ok(Ok(())),
             Some(status) => return Ok(Err(AppArmorError::Refused(status.to_string()))),
-            None if start.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(5)),
+            None if start.elapsed() < PARSER_DEADLINE => thread::sleep(Duration::from_millis(5)),
             None => {
                 parser.kill()?;
                 parser.wait()?;

@@ -17,9 +17,7 @@ pub(super) type Answer<T> = oneshot::Sender<Result<T, Arc<PodError>>>;
 /// A request to a pod's task.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Create a container.
     Create(Box<ContainerConfig>, Arc<Image>, Answer<ContainerId>),
-    /// Start a container.
     Start(ContainerId, Answer<()>),
     /// Stop a container: its stop signal, and SIGKILL after the grace period.
     Stop(ContainerId, Duration, Answer<()>),
@@ -31,7 +29,6 @@ pub(super) enum Command {
     UpdatePod(Box<PodResources>, Answer<()>),
     /// Write the log to a new file.
     ReopenLog(ContainerId, Answer<()>),
-    /// Stop the pod.
     StopPod(Answer<()>),
     /// Remove the pod, stopping it if it runs.
     RemovePod(Answer<()>),

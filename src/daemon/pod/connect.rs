@@ -225,7 +225,7 @@ fn bandwidth(config: &PodConfig) -> Result<Bandwidth, PodError> {
     Ok(Bandwidth::of(|key| config.annotations.get(key))?)
 }
 
-/// The ports of the host that lead into a pod. Port 0 of the host is none.
+/// The port mappings of a pod. A mapping with port 0 of the host is left out.
 fn ports(config: &PodConfig) -> Result<Vec<HostPort>, PodError> {
     let led = config
         .port_mappings
@@ -315,7 +315,7 @@ pub(super) async fn settle(node: Arc<Node>) {
     if let Err(error) = node.cni.collect().await {
         tracing::warn!(
             error = error_chain(&error),
-            "network plugins did not collect what is left of old pods"
+            "cannot collect with network plugins what is left of old pods"
         );
     }
     node.readiness.collected();
@@ -325,7 +325,7 @@ pub(super) async fn settle(node: Arc<Node>) {
             continue;
         }
         if let Err(error) = node.cni.check(&pod.id.to_string()).await {
-            tracing::warn!(pod = %pod.id, error = error_chain(&error), "the pod's network is not as it was made");
+            tracing::warn!(pod = %pod.id, error = error_chain(&error), "the network of a pod has changed since it was set up");
         }
     }
 }

@@ -322,7 +322,7 @@ fn prepare(node: &Node, pod: &PodSnapshot, record: &ContainerRecord) -> Result<(
     if made.is_err() {
         // The first failure is the one to tell; what cannot be undone now is swept by the next start.
         for failure in delete(node, &pod.pod, record.id) {
-            tracing::warn!(error = &failure as &dyn std::error::Error, container = %record.id, "undo a creation");
+            tracing::warn!(error = &failure as &dyn std::error::Error, container = %record.id, "cannot undo a part of a failed creation");
         }
     }
     made

@@ -15,21 +15,16 @@ use holdfast_kernel::id::{ContainerId, PodId};
 /// What readers see of a pod: immutable, replaced as a whole at every change.
 #[derive(Debug, Clone)]
 pub(crate) struct PodSnapshot {
-    /// The pod.
     pub pod: Arc<PodRecord>,
-    /// Its containers.
     pub containers: BTreeMap<ContainerId, Arc<ContainerRecord>>,
 }
 
 /// The outcome of making a pod; `None` while it is under way.
 pub(super) type Made = Option<Result<(), Arc<PodError>>>;
 
-/// One pod.
 #[derive(Debug)]
 pub(super) struct PodEntry {
-    /// Its identifier.
     pub id: PodId,
-    /// What readers see.
     pub snapshot: ArcSwap<PodSnapshot>,
     /// Requests to its task.
     pub mailbox: mpsc::UnboundedSender<Command>,

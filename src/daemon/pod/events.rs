@@ -26,23 +26,17 @@ const QUEUE_LIMIT: usize = 1024;
 /// Most listeners: there is one kubelet on a node, and a person or two.
 const LISTENER_LIMIT: usize = 64;
 
-/// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EventKind {
-    /// It was made.
     Created,
-    /// It runs.
     Started,
-    /// It has ended.
     Stopped,
-    /// It is gone.
     Deleted,
 }
 
 /// Something happened to a pod or to a container of it.
 #[derive(Debug, Clone)]
 pub(crate) struct PodEvent {
-    /// What.
     pub kind: EventKind,
     /// Identifier of the container, or of the pod itself.
     pub object: String,
@@ -55,7 +49,6 @@ pub(crate) struct PodEvent {
 /// Why a stream of events ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StreamEnd {
-    /// The daemon ends.
     #[error("the daemon ends; ask again when it answers")]
     Closed,
     /// The listener is so slow that not even the latest event of each pod can be kept for it.

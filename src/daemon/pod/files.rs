@@ -14,9 +14,7 @@ const COPY_LIMIT: u64 = 1 << 20;
 
 /// Names in the pod's state directory.
 pub(super) const HOSTS: &str = "hosts";
-/// See [`HOSTS`].
 pub(super) const HOSTNAME: &str = "hostname";
-/// See [`HOSTS`].
 pub(super) const RESOLV_CONF: &str = "resolv.conf";
 
 /// The pod's host name: that of the node when it asks for none.

@@ -1,4 +1,4 @@
-//! What of this module strangers feed, or a disk may have damaged, for the fuzzer: see `e2e/fuzz`.
+//! What the fuzzer may call of this module: readers of input that others write, and of records that a disk may have damaged: see `e2e/fuzz`.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

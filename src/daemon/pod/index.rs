@@ -71,7 +71,6 @@ impl Index {
         }
     }
 
-    /// Forgets a pod.
     pub(super) fn remove_pod(&self, id: PodId, key: &PodKey) {
         self.keys().remove(key);
         write(&self.pods).remove(&id);
@@ -82,12 +81,10 @@ impl Index {
         write(&self.containers).insert(id, entry);
     }
 
-    /// Forgets a container.
     pub(super) fn remove_container(&self, id: ContainerId) {
         write(&self.containers).remove(&id);
     }
 
-    /// All pods.
     pub(super) fn pods(&self) -> Vec<Arc<PodEntry>> {
         read(&self.pods).values().cloned().collect()
     }

@@ -18,7 +18,6 @@ pub(crate) enum LaunchError {
     /// The request or the image asks the start for something that cannot be had.
     #[error("{doing}: {remedy}")]
     Refused {
-        /// What was attempted.
         doing: &'static str,
         /// Which field it is about, what is wrong, and what would do.
         remedy: String,
@@ -39,7 +38,6 @@ pub(crate) enum LaunchError {
     SeccompForbids {
         /// Field of the request, and the profile.
         place: String,
-        /// The system calls.
         calls: String,
         /// What the shim said.
         #[source]
@@ -51,7 +49,6 @@ pub(crate) enum LaunchError {
          least {enough}, or leave it out"
     )]
     NamespaceLimits {
-        /// What was attempted.
         doing: &'static str,
         /// The limits that may be too low, as KEY=VALUE.
         limits: String,
@@ -64,13 +61,10 @@ pub(crate) enum LaunchError {
     /// A kernel parameter cannot be set.
     #[error("linux.sysctls[{key:?}]: cannot set {value:?}: {remedy}")]
     Sysctl {
-        /// Which.
         key: String,
-        /// To what.
         value: String,
         /// What is wrong, and what would do.
         remedy: &'static str,
-        /// Why.
         #[source]
         source: LinkError,
     },
@@ -80,7 +74,6 @@ pub(crate) enum LaunchError {
          mounts cannot do that; leave uidMappings and gidMappings out, or put the volume on ext4, xfs, btrfs or a tmpfs"
     )]
     IdMap {
-        /// What was attempted.
         doing: &'static str,
         /// The volume's path on the host.
         path: String,
@@ -93,9 +86,7 @@ pub(crate) enum LaunchError {
     /// The shim failed at it.
     #[error("{doing}")]
     Shim {
-        /// What was attempted.
         doing: &'static str,
-        /// Why it failed.
         #[source]
         source: LinkError,
     },

@@ -2,7 +2,7 @@
 //!
 //! One task reads the socket and hands replies to those who asked and events to the pod's task. Nothing
 //! here knows what a reply means. When the shim dies the socket ends: everybody who waits is told, and the
-//! event channel closes. A shim that says what this release does not understand is none that died: whoever asks
+//! event channel closes. A shim that says what this release does not understand has not died: whoever asks
 //! is told, and the event channel stays open.
 
 use holdfast_kernel::error_chain;
@@ -347,7 +347,6 @@ async fn read(shared: Arc<Shared>, events: mpsc::UnboundedSender<Event>) {
     waiting.drop_everybody();
 }
 
-/// What came in.
 enum Incoming {
     Packet(FromShim, Vec<OwnedFd>),
     Strange(FrameError),

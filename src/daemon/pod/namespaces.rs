@@ -22,7 +22,6 @@ pub(crate) enum Role {
 /// The namespaces of one process.
 #[derive(Debug, Clone)]
 pub(crate) struct ProcessNamespaces {
-    /// What it is.
     pub role: Role,
     /// Id of the pod for the pause, otherwise of the container.
     pub id: String,

@@ -150,7 +150,7 @@ impl Node {
                 // The pods that need it will say so.
                 tracing::error!(
                     error = error_chain(&error),
-                    "a default seccomp filter cannot be compiled"
+                    "cannot compile a default seccomp filter"
                 );
             }
         }

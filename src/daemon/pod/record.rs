@@ -30,7 +30,6 @@ const LIMIT: usize = 8 << 20;
 /// A pod's record in its state directory.
 const POD_FILE: &str = "pod.json";
 
-/// A pod sandbox.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct PodRecord {
     /// Its identifier; all names on the machine follow from it.
@@ -75,12 +74,9 @@ pub(crate) struct PodResources {
     pub overhead: Option<Resources>,
 }
 
-/// A container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ContainerRecord {
-    /// Its identifier.
     pub id: ContainerId,
-    /// Its pod.
     pub pod: PodId,
     /// As it was asked for.
     pub config: Arc<ContainerConfig>,
@@ -140,7 +136,6 @@ pub(crate) struct ContainerImage {
     pub digest: String,
     /// Its layers, the bottom one first.
     pub layers: Vec<LayerName>,
-    /// Its defaults.
     pub defaults: ImageDefaults,
 }
 
@@ -178,7 +173,6 @@ const INTENT_PREFIX: &str = "creating.";
 /// Why records of a pod could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StateError {
-    /// A record.
     #[error("keep the state of the pod")]
     Record(#[from] RecordError),
     /// A file or directory.
@@ -293,7 +287,10 @@ pub(super) fn load_containers(dir: &Dir) -> Result<Vec<ContainerRecord>, StateEr
         }
         match container_record().load(dir, &entry.name) {
             Err(error @ RecordError::Damaged { .. }) => {
-                tracing::error!(error = error_chain(&error), "a container's record is torn");
+                tracing::error!(
+                    error = error_chain(&error),
+                    "cannot read the record of a container"
+                );
                 dir.remove_file(&entry.name)?;
             }
             loaded => records.extend(loaded?),

@@ -103,7 +103,7 @@ pub(super) async fn all(node: &Arc<Node>) -> Result<(), PodError> {
         }
         let hangs = unverified.pod.phase == PodPhase::Creating
             && node.cni.is_attached(&unverified.pod.id.to_string())?;
-        let work = tokio::spawn(one(Arc::clone(node), unverified));
+        let work = tokio::spawn(recover_pod(Arc::clone(node), unverified));
         // A plugin that hangs must not hold up the start.
         if !hangs {
             pending.push(work);
@@ -131,7 +131,7 @@ fn forgotten(node: &Arc<Node>, known: &BTreeSet<PodId>) -> Result<(), PodError> 
             continue;
         }
         node.readiness.owes(id);
-        let pod = nameless(node, id)?;
+        let pod = unnamed_record(node, id)?;
         // A plugin that hangs must not hold up the start.
         tokio::spawn(undo(Arc::clone(node), pod, None));
     }
@@ -139,7 +139,7 @@ fn forgotten(node: &Arc<Node>, known: &BTreeSet<PodId>) -> Result<(), PodError> 
 }
 
 /// As much of a record as is needed to release a pod of which nothing but its id is known.
-fn nameless(node: &Node, id: PodId) -> Result<PodRecord, PodError> {
+fn unnamed_record(node: &Node, id: PodId) -> Result<PodRecord, PodError> {
     Ok(PodRecord {
         id,
         config: Arc::default(),
@@ -220,11 +220,11 @@ fn in_run_dir(
         Ok(_) => "it is missing or of another pod".to_owned(),
         Err(error) => error_chain(&error),
     };
-    tracing::error!(pod = %id, error = torn, "a pod's record is torn");
+    tracing::error!(pod = %id, error = torn, "cannot read the record of a pod");
     Ok(Some(match kept {
         Some(kept) => restored(kept, dir),
         None => Unverified {
-            pod: nameless(node, id)?,
+            pod: unnamed_record(node, id)?,
             containers: Vec::new(),
             intents: Vec::new(),
             dir,
@@ -257,7 +257,7 @@ impl Unverified {
     }
 }
 
-async fn one(node: Arc<Node>, unverified: Unverified) {
+async fn recover_pod(node: Arc<Node>, unverified: Unverified) {
     let Unverified {
         mut pod,
         mut containers,
@@ -322,8 +322,8 @@ async fn reach(
     let answer = match asked {
         Ok(Ok(answer)) => answer,
         Ok(Err(error @ LinkError::Strange(_))) => {
-            tracing::error!(pod = %pod.id, error = error_chain(&error), "a pod of another release is left as it is");
-            return Some(stranger(pod, containers, (link, events)));
+            tracing::error!(pod = %pod.id, error = error_chain(&error), "left a pod of another release as it is");
+            return Some(served_by_foreign_shim(pod, containers, (link, events)));
         }
         Ok(Err(_)) | Err(_) => {
             tracing::error!(pod = %pod.id, "the pod's shim does not answer; its processes are being ended");
@@ -356,7 +356,7 @@ async fn reach(
 }
 
 /// A pod whose shim cannot be asked: the kernel says what runs of what was recorded.
-fn stranger(
+fn served_by_foreign_shim(
     pod: &PodRecord,
     containers: &[ContainerRecord],
     (link, events): (ShimLink, mpsc::UnboundedReceiver<Event>),

@@ -44,15 +44,11 @@ const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
 /// A sandbox whose pause runs.
 #[derive(Debug)]
 pub(super) struct Made {
-    /// Its shim.
     pub link: ShimLink,
     /// What the shim reports.
     pub events: mpsc::UnboundedReceiver<Event>,
-    /// Its pause.
     pub pause: ProcessIdentity,
-    /// Its shim's process.
     pub shim: ProcessIdentity,
-    /// Its addresses.
     pub ips: Vec<IpAddr>,
 }
 

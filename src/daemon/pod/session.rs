@@ -74,16 +74,13 @@ pub(crate) struct Session {
     pub stderr: Option<Receiver>,
     /// The terminal, when there is one.
     pub terminal: Option<Terminal>,
-    /// How it ends.
     pub end: SessionEnd,
 }
 
 /// How a session ends.
 #[derive(Debug)]
 pub(crate) enum SessionEnd {
-    /// With the process.
     Process(ProcessEnd),
-    /// With the output.
     Output(ClientEnd),
 }
 

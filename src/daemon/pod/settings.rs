@@ -15,7 +15,6 @@ pub(crate) struct PodSettings {
     pub run_dir: PathBuf,
     /// Directory of durable state: images and the containers' writable layers.
     pub root_dir: PathBuf,
-    /// The shim program.
     pub shim: PathBuf,
     /// Cgroup below which pods without a cgroup parent get theirs.
     pub cgroup_parent: String,
@@ -43,7 +42,6 @@ pub(crate) struct PodSettings {
 /// When pods join the network of the plugins that are installed on the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CniUse {
-    /// Never.
     Never,
     /// When there is a configuration at the time.
     WhenConfigured,
@@ -57,6 +55,5 @@ pub(crate) enum ImageVolumes {
     /// Each container gets a directory for each.
     #[default]
     Bind,
-    /// Nothing.
     Ignore,
 }

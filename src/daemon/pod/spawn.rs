@@ -29,9 +29,7 @@ pub(crate) enum SpawnError {
     /// The program cannot be read.
     #[error("read the shim program {}", path.display())]
     Program {
-        /// Its path.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },

@@ -25,7 +25,6 @@ pub(super) fn take_late(plan: &mut PausePlan, pod: &PodConfig) -> Vec<Sysctl> {
     late
 }
 
-/// Sets them.
 pub(super) async fn set_late(link: &ShimLink, mut late: Vec<Sysctl>) -> Result<(), PodError> {
     const DOING: &str = "set the sysctls of the pod's network";
     while !late.is_empty() {

@@ -18,7 +18,7 @@ use nix::sched::{CloneFlags, setns};
 
 use super::{Ended, command, on_terminal, run_on_terminal, spawn};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
 
 /// A pod of a name with a container that does nothing.
 fn resting<'d>(daemon: &'d Daemon, name: &str) -> Container<'d> {
@@ -307,7 +307,7 @@ fn ports_are_forwarded_for_many_at_once_with_half_closes() {
     let (forwarded, port) = forward(&daemon, &["port-forward", "ports", ":8080"]);
     let ask = |length: usize| {
         let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(ANSWER_DEADLINE)).unwrap();
         socket.write_all(&vec![b'x'; length]).unwrap();
         socket.shutdown(Shutdown::Write).unwrap();
         let mut answer = String::new();
@@ -322,14 +322,14 @@ fn ports_are_forwarded_for_many_at_once_with_half_closes() {
     // One that nobody listens on in the pod ends, and the others go on.
     let (_other, closed) = forward(&daemon, &["port-forward", "ports", ":9", ":8080"]);
     let mut socket = TcpStream::connect(("127.0.0.1", closed)).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(ANSWER_DEADLINE)).unwrap();
     assert_eq!(socket.read(&mut [0]).unwrap_or(0), 0);
     assert_eq!(ask(3), "3");
     // With its pod ends the command.
     drop(server);
     pod.remove();
     let mut child = forwarded;
-    let status = until("the end of port-forward", PATIENCE, || {
+    let status = until("the end of port-forward", ANSWER_DEADLINE, || {
         child.0.try_wait().unwrap()
     });
     assert_eq!(status.code(), Some(1));

@@ -6,7 +6,6 @@ pub(super) const MAX_INSTRUCTIONS: usize = 4096;
 /// Bytes of a `struct sock_filter`.
 pub(super) const INSTRUCTION: usize = 8;
 
-/// `SECCOMP_FILTER_FLAG_*` of seccomp(2).
 pub(super) const FLAG_TSYNC: u32 = 1;
 pub(super) const FLAG_LOG: u32 = 2;
 pub(super) const FLAG_SPEC_ALLOW: u32 = 4;

@@ -22,7 +22,7 @@ pub(in crate::pod) async fn keep(node: Arc<Node>) {
         if let Err(error) = flush_now(&node).await {
             tracing::error!(
                 error = error_chain(&error),
-                "pods are not kept for the next boot; it is tried again"
+                "cannot keep pods for the next boot; Holdfast tries again"
             );
             tokio::time::sleep(RETRY).await;
             node.archive.wake.notify_one();

@@ -114,12 +114,12 @@ impl Archive {
                 }
                 Ok(_) => self.forget(id)?,
                 Err(error @ RecordError::Damaged { .. }) => {
-                    tracing::warn!(pod = %id, error = error_chain(&error), "what the disk has of a pod is torn");
+                    tracing::warn!(pod = %id, error = error_chain(&error), "cannot read the archived record of a pod");
                     self.forget(id)?;
                 }
                 // Written by a later release, or the disk fails: somebody else may be able to read it.
                 Err(error) => {
-                    tracing::error!(pod = %id, error = error_chain(&error), "a pod's file cannot be read")
+                    tracing::error!(pod = %id, error = error_chain(&error), "cannot read the file of a pod")
                 }
             }
         }

@@ -24,7 +24,6 @@ pub(super) fn is_description(path: &Path) -> bool {
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub(super) struct SpecFile {
     cdi_version: String,
-    /// `vendor.com/class`.
     pub kind: String,
     annotations: BTreeMap<String, String>,
     /// An entry of null is no device.
@@ -33,7 +32,6 @@ pub(super) struct SpecFile {
     pub container_edits: Edits,
 }
 
-/// One device.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub(super) struct Device {
@@ -48,9 +46,7 @@ pub(super) struct Device {
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub(super) struct Edits {
     env: Vec<Option<String>>,
-    /// Nodes.
     pub device_nodes: Vec<NodeEdit>,
-    /// Mounts.
     pub mounts: Vec<MountEdit>,
     /// Programs to run around the container's start and end.
     pub hooks: Vec<HookEdit>,
@@ -59,7 +55,6 @@ pub(super) struct Edits {
     net_devices: Vec<NetDevice>,
 }
 
-/// A node.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub(super) struct NodeEdit {
@@ -72,19 +67,14 @@ pub(super) struct NodeEdit {
     pub kind: String,
     /// Major number; 0 means that of the host's node.
     pub major: i64,
-    /// Minor number.
     pub minor: i64,
-    /// Permission bits.
     pub file_mode: Option<u32>,
     /// Of `r`, `w` and `m`, or `none`.
     pub permissions: String,
-    /// Owner.
     pub uid: Option<u32>,
-    /// Group.
     pub gid: Option<u32>,
 }
 
-/// A mount.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub(super) struct MountEdit {
@@ -92,9 +82,7 @@ pub(super) struct MountEdit {
     pub host_path: String,
     /// Where, in the container.
     pub container_path: String,
-    /// Options.
     pub options: Vec<Option<String>>,
-    /// Type.
     #[serde(rename = "type")]
     pub kind: String,
 }
@@ -105,11 +93,9 @@ pub(super) struct MountEdit {
 pub(super) struct HookEdit {
     /// Which moment: `createRuntime`, ….
     pub hook_name: String,
-    /// The program.
     pub path: String,
     /// Its arguments, the first being its name.
     pub args: Vec<Option<String>>,
-    /// Its whole environment.
     pub env: Vec<Option<String>>,
     /// Seconds after which it has failed.
     pub timeout: Option<i64>,
@@ -256,7 +242,7 @@ impl Edits {
         (!self.net_devices.is_empty()).then_some("netDevices")
     }
 
-    /// Environment, `NAME=value` each; an entry of null is none.
+    /// Environment, `NAME=value` each; an entry of null is left out.
     pub(super) fn env(&self) -> &[Option<String>] {
         &self.env
     }

@@ -35,7 +35,7 @@ const FILES_LIMIT: usize = 4096;
 /// Why a device cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CdiError {
-    /// The name is none.
+    /// The name does not have the form `vendor/class=device`.
     #[error("CDI_devices: {0:?} is no name of a CDI device; write it like vendor.com/class=name")]
     Name(String),
     /// No file describes the device.
@@ -44,9 +44,7 @@ pub(crate) enum CdiError {
          install or generate its description"
     )]
     Unknown {
-        /// Its name.
         name: String,
-        /// Where was looked.
         directories: String,
         /// Files that could not be understood, and why.
         broken: String,
@@ -54,19 +52,14 @@ pub(crate) enum CdiError {
     /// Two files of one directory describe it.
     #[error("CDI_devices: device {name:?} is described by {} and by {}; remove one", one.display(), other.display())]
     Conflict {
-        /// Its name.
         name: String,
-        /// A file.
         one: PathBuf,
-        /// Another.
         other: PathBuf,
     },
     /// The device wants what this runtime does not do.
     #[error("CDI_devices: device {name:?} needs {what}, which this runtime does not do ({})", file.display())]
     Unsupported {
-        /// Its name.
         name: String,
-        /// What it needs.
         what: String,
         /// The file that says so.
         file: PathBuf,
@@ -74,7 +67,6 @@ pub(crate) enum CdiError {
     /// A part of the description that no container can have.
     #[error("CDI_devices: device {name:?}: {what} ({})", file.display())]
     Part {
-        /// Its name.
         name: String,
         /// The part and what is wrong with it.
         what: String,
@@ -84,13 +76,11 @@ pub(crate) enum CdiError {
     /// A part of the description cannot be used on this machine.
     #[error("CDI_devices: device {name:?}: use {} ({})", path.display(), file.display())]
     Path {
-        /// Its name.
         name: String,
         /// The path of the host.
         path: PathBuf,
         /// The file that names it.
         file: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
@@ -114,7 +104,7 @@ pub(super) fn edits(directories: &[PathBuf], names: &[&str]) -> Result<CdiEdits,
     }
     let (all, broken) = read(directories);
     for text in &broken {
-        tracing::warn!(file = text, "a CDI description is passed over");
+        tracing::warn!(file = text, "ignored a CDI description that cannot be used");
     }
     let mut used: Vec<&Path> = Vec::new();
     for name in names {

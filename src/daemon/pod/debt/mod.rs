@@ -39,7 +39,6 @@ const RECORD: Record<DebtRecord> = Record::new(1, 8 << 20);
 
 /// Time between two attempts: it doubles with each, up to the second.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
-/// See [`FIRST_PAUSE`].
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// What is owed for one pod.
@@ -63,14 +62,12 @@ pub(crate) enum DebtKind {
     Mount,
     /// Its cgroups or scope, and what may still run in them.
     Cgroup,
-    /// Its files.
     Files,
     /// Whatever else failed: threads or memory of the daemon.
     Other,
 }
 
 impl DebtKind {
-    /// All kinds.
     pub(crate) const ALL: [Self; 5] = [
         Self::Network,
         Self::Mount,
@@ -79,7 +76,6 @@ impl DebtKind {
         Self::Other,
     ];
 
-    /// Of what failed.
     fn of(failure: &PodError) -> Self {
         match failure {
             PodError::Connect(ConnectError::Netns(_))
@@ -110,7 +106,6 @@ impl DebtKind {
         }
     }
 
-    /// One word.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Network => "network",
@@ -156,7 +151,6 @@ struct Owed {
     busy: bool,
 }
 
-/// All debts.
 #[derive(Debug)]
 pub(super) struct Debts {
     dir: Dir,
@@ -204,7 +198,7 @@ impl Debts {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::error!(error = error_chain(&error), "a debt cannot be read")
+                    tracing::error!(error = error_chain(&error), "cannot read a debt")
                 }
             }
         }
@@ -226,7 +220,7 @@ impl Debts {
             return;
         }
         let items = items(&failures);
-        tracing::warn!(pod = %pod.id, reason = ?items, "not everything could be released; it is tried again");
+        tracing::warn!(pod = %pod.id, reason = ?items, "cannot release all parts of a pod; Holdfast tries again");
         let mut owed = self.owed();
         let debt = owed.entry(pod.id).or_insert_with(|| Owed {
             record: DebtRecord {
@@ -251,7 +245,10 @@ impl Debts {
     /// Writes a debt. Until the disk takes it, [`Debts::secure`] keeps what else tells of it.
     fn keep(&self, debt: &mut Owed) {
         if let Err(error) = self.store(debt) {
-            tracing::error!(error = error_chain(&error), "a debt is not recorded");
+            tracing::error!(
+                error = error_chain(&error),
+                "cannot record a debt; it is kept in memory"
+            );
         }
     }
 
@@ -291,7 +288,7 @@ impl Debts {
         if failures.is_empty() && !grown {
             let Err(error) = self.forget(tried.pod.id) else {
                 owed.remove(&tried.pod.id);
-                return tracing::info!(pod = %tried.pod.id, "what was still owed for a pod is released");
+                return tracing::info!(pod = %tried.pod.id, "released what was still owed for a pod");
             };
             // Its record is all that is left of it.
             failures = items(&[error]);

@@ -13,11 +13,9 @@ pub(crate) enum ExperimentRefusal {
         experiment = experiment.as_str()
     )]
     Forbidden {
-        /// Which experiment.
         experiment: Experiment,
         /// Key of the annotation.
         annotation: String,
-        /// Its value.
         value: String,
     },
     /// The network namespace of that pod cannot be joined.
@@ -33,7 +31,6 @@ pub(crate) enum ExperimentRefusal {
     JoinId {
         /// What was asked for.
         wanted: String,
-        /// Why not.
         #[source]
         source: LookupError,
     },

@@ -35,7 +35,6 @@ pub(crate) enum HostPathError {
         mount: usize,
         /// Its path on the host.
         path: PathBuf,
-        /// The kernel's answer.
         #[source]
         source: io::Error,
     },
@@ -44,25 +43,20 @@ pub(crate) enum HostPathError {
     Read {
         /// The field of the request.
         field: &'static str,
-        /// The file.
         path: PathBuf,
-        /// The kernel's answer.
         #[source]
         source: io::Error,
     },
     /// The log of a container cannot be opened.
     #[error("open the log {}", path.display())]
     Log {
-        /// The log.
         path: PathBuf,
-        /// The kernel's answer.
         #[source]
         source: io::Error,
     },
     /// The file system of a path does not answer.
     #[error("{path} does not answer within {deadline:?}; look for a dead mount")]
     Hangs {
-        /// The path.
         path: String,
         /// How long Holdfast waited for the path.
         deadline: Duration,

@@ -18,7 +18,6 @@ pub(crate) enum ImageUseError {
         "image {image}: cannot make the volumes that it declares; image.volumes = \"ignore\" starts it without them"
     )]
     DeclaredVolume {
-        /// The image.
         image: String,
         /// What is wrong with the path.
         #[source]
@@ -31,7 +30,6 @@ pub(crate) enum ImageUseError {
     VolumeMissing {
         /// Index of the volume in the request's mounts.
         mount: usize,
-        /// The image.
         image: String,
     },
     /// The image of a volume does not have the directory of the request.
@@ -41,9 +39,7 @@ pub(crate) enum ImageUseError {
     VolumeSubPath {
         /// Index of the volume in the request's mounts.
         mount: usize,
-        /// The image.
         image: String,
-        /// The directory.
         sub_path: String,
     },
     /// The user of the request or of the image cannot be resolved.
@@ -58,7 +54,6 @@ pub(crate) enum ImageUseError {
     /// The stop signal in the image's configuration does not exist.
     #[error("image {image}: cannot use config.StopSignal")]
     StopSignal {
-        /// The image.
         image: String,
         /// What is wrong with the signal.
         #[source]

@@ -94,7 +94,6 @@ pub(crate) enum PodError {
     System {
         /// What was attempted, as a verb in the infinitive.
         doing: &'static str,
-        /// The kernel's answer.
         #[source]
         source: io::Error,
     },
@@ -103,7 +102,6 @@ pub(crate) enum PodError {
     Port {
         /// The address in the pod's network namespace.
         address: SocketAddr,
-        /// The kernel's answer.
         #[source]
         source: io::Error,
     },

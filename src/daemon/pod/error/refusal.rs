@@ -19,7 +19,6 @@ pub(crate) enum Refusal {
     /// Another container of the pod has this name.
     #[error("{key} is container {id} already, {why}; remove it or use another attempt")]
     ContainerExists {
-        /// Name and attempt.
         key: String,
         /// The container that has the name.
         id: ContainerId,
@@ -29,7 +28,6 @@ pub(crate) enum Refusal {
     /// The pod is not in the state that the operation needs.
     #[error("pod sandbox {id} is {phase}; {wanted}")]
     PodPhase {
-        /// The pod.
         id: PodId,
         /// Its state in words.
         phase: &'static str,
@@ -39,7 +37,6 @@ pub(crate) enum Refusal {
     /// The container is not in the state that the operation needs.
     #[error("container {id} is {phase}; {wanted}")]
     ContainerPhase {
-        /// The container.
         id: ContainerId,
         /// Its state in words.
         phase: &'static str,

@@ -15,7 +15,6 @@ pub(crate) enum SeccompError {
     Format {
         /// The field of the request.
         field: &'static str,
-        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         #[source]

@@ -34,14 +34,12 @@ pub(crate) struct Exit {
     pub started_at: i64,
     /// One word, as the kubelet shows it: `Completed`, `Error`, `OOMKilled`, `StartError`, …
     pub reason: String,
-    /// Text for people.
     pub message: String,
 }
 
 /// A container's running first process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Run {
-    /// Which process.
     pub process: ProcessIdentity,
     /// When it was started: nanoseconds since the epoch.
     pub started_at: i64,
@@ -52,7 +50,6 @@ pub(crate) struct Run {
 pub(crate) enum Goal {
     /// To run until it ends by itself.
     Run,
-    /// To end.
     Stop,
     /// To end and be removed.
     Remove,

@@ -48,7 +48,6 @@ pub(crate) enum PodEvent {
 /// What the pod's task has to do after a transition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PodEffect {
-    /// Kill the containers.
     EndContainers,
     /// Release the pause, the network, the cgroups and the shim.
     Release,

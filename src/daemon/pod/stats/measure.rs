@@ -20,7 +20,6 @@ use crate::pod::state::{ContainerPhase, PodPhase};
 use holdfast_disk::{FsSpace, TreeUsage};
 use holdfast_kernel::cgroup::{CgroupPath, Detail, IoStats, Limits, Stats};
 
-/// A cgroup's figures.
 #[derive(Debug, Clone)]
 pub(crate) struct GroupMeasures {
     /// When: nanoseconds since the epoch.
@@ -29,7 +28,6 @@ pub(crate) struct GroupMeasures {
     pub path: String,
     /// The figures that statistics have as well.
     pub stats: Stats,
-    /// The others.
     pub detail: Detail,
     /// The limits in force, as the kernel has them.
     pub limits: Limits,
@@ -59,22 +57,17 @@ pub(crate) struct Descriptors {
 pub(crate) struct BlockDevice {
     /// Its path: `/dev/sda`; empty when the machine does not know it any more.
     pub name: String,
-    /// Its major number.
     pub major: u32,
-    /// Its minor number.
     pub minor: u32,
     /// What was read and written.
     pub io: IoStats,
 }
 
-/// A pod's figures.
 #[derive(Debug, Clone)]
 pub(crate) struct PodMeasures {
-    /// The pod.
     pub pod: Arc<PodRecord>,
     /// Of its own cgroup.
     pub group: GroupMeasures,
-    /// Of its interfaces.
     pub network: Option<Traffic>,
     /// Of its running containers.
     pub containers: Vec<(Arc<ContainerRecord>, GroupMeasures)>,
@@ -85,7 +78,6 @@ pub(crate) struct PodMeasures {
 pub(crate) struct StoreSpace {
     /// Its device: `/dev/sda1`; empty when it has none.
     pub device: String,
-    /// Its room.
     pub space: FsSpace,
 }
 

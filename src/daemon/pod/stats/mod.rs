@@ -38,7 +38,6 @@ use samples::{FIRST_WINDOW, Owner};
 /// One reading of a container.
 #[derive(Debug, Clone)]
 pub(crate) struct ContainerStats {
-    /// The container.
     pub record: Arc<ContainerRecord>,
     /// When: nanoseconds since the epoch.
     pub timestamp: i64,
@@ -53,7 +52,6 @@ pub(crate) struct ContainerStats {
 /// One reading of a pod.
 #[derive(Debug, Clone)]
 pub(crate) struct PodStats {
-    /// The pod.
     pub pod: Arc<PodRecord>,
     /// When: nanoseconds since the epoch.
     pub timestamp: i64,
@@ -65,7 +63,6 @@ pub(crate) struct PodStats {
     pub network: Option<Traffic>,
     /// Processes in the pod's cgroup.
     pub processes: Option<u64>,
-    /// Its running containers.
     pub containers: Vec<ContainerStats>,
 }
 

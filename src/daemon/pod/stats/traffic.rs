@@ -15,12 +15,10 @@ const LIMIT: u64 = 1 << 20;
 pub(crate) struct Traffic {
     /// The one with the default route.
     pub default: Option<InterfaceStats>,
-    /// The others.
     pub others: Vec<InterfaceStats>,
 }
 
 impl Traffic {
-    /// All interfaces.
     pub(crate) fn all(&self) -> impl Iterator<Item = &InterfaceStats> {
         self.default.iter().chain(&self.others)
     }

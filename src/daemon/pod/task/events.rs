@@ -104,7 +104,7 @@ impl Task {
         let late = self.members.values().filter(late);
         let late: Vec<_> = late.map(|member| member.record.id).collect();
         for id in late {
-            tracing::error!(pod = %self.pod.id, container = %id, "a container was killed and does not end");
+            tracing::error!(pod = %self.pod.id, container = %id, "a killed container does not end; it is counted as ended");
             let exit = Exit {
                 code: KILLED_CODE,
                 finished_at: now_nanos(),
@@ -169,7 +169,7 @@ impl Task {
         }
         if self.look.is_some_and(|look| look <= now) {
             self.look = None;
-            self.look_at_stranger();
+            self.look_at_foreign_shim();
         }
         if self.force.is_some_and(|force| force <= now) {
             self.force = None;
@@ -281,7 +281,7 @@ impl Task {
         let event = match written {
             Ok(()) => ContainerEvent::StartFailed(exit),
             Err(error) => {
-                tracing::error!(container = %id, error = error_chain(&error), "that a start failed is not written; the container was not started");
+                tracing::error!(container = %id, error = error_chain(&error), "cannot record the failed start of a container; it stays CREATED");
                 ContainerEvent::StartUndone
             }
         };

@@ -110,7 +110,7 @@ impl Task {
 
     pub(super) fn forgotten(&mut self, result: Result<(), PodError>) {
         if let (true, Err(error)) = (self.unkept, &result) {
-            tracing::warn!(pod = %self.pod.id, error = error_chain(error), "the pod is not removed yet");
+            tracing::warn!(pod = %self.pod.id, error = error_chain(error), "cannot delete the record of a pod; the pod stays NOTREADY");
             // The disk says that the pod is stopped, and so it is until the disk takes something else.
             self.goal = PodGoal::Stop;
             self.pod_event(PodEvent::RemovalRefused);

@@ -56,7 +56,7 @@ impl Task {
         let stored = self.secure().and_then(|()| self.store_pod());
         self.unkept = stored.is_err();
         if let Err(error) = stored {
-            tracing::error!(pod = %self.pod.id, error = error_chain(&error), "the pod's record is not written");
+            tracing::error!(pod = %self.pod.id, error = error_chain(&error), "cannot write the record of a pod; Holdfast tries again");
             self.keep_later();
         }
         self.publish();
@@ -143,7 +143,7 @@ impl Task {
         let stored = dir.and_then(|dir| Ok(record::store_container(&dir, &member.record)?));
         member.unkept = stored.is_err();
         if let Err(error) = stored {
-            tracing::error!(container = %id, error = error_chain(&error), "the container's record is not written");
+            tracing::error!(container = %id, error = error_chain(&error), "cannot write the record of a container; Holdfast tries again");
             self.keep_later();
         } else if let Some(sequence) = member.unacknowledged.take() {
             self.ask(Request::Acknowledge { sequence });

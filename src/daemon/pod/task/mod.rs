@@ -11,10 +11,10 @@
 //! Nothing slow is awaited here: a container that hangs in its start is killed by a stop that comes later.
 
 mod events;
+mod foreign;
 mod goal;
 mod keep;
 mod requests;
-mod stranger;
 mod transitions;
 
 use holdfast_kernel::error_chain;
@@ -326,7 +326,7 @@ impl Task {
 
     /// Serves requests until the pod is removed.
     pub(super) async fn serve(mut self) {
-        self.watch_stranger();
+        self.watch_foreign_shim();
         self.progress();
         while self.stage != PodStage::Gone {
             let members = self.members.values();
@@ -343,7 +343,7 @@ impl Task {
                 Some(command) = self.mailbox.recv() => self.command(command),
                 () = until(deadline) => self.deadlines(),
             }
-            self.watch_stranger();
+            self.watch_foreign_shim();
             self.progress();
         }
     }

@@ -81,7 +81,7 @@ impl Task {
                     .map_or(Signal::TERM, |member| member.record.stop_signal);
                 let signal = signal.number();
                 if self.is_strange() {
-                    return self.signal_stranger(id, signal);
+                    return self.signal_past_shim(id, signal);
                 }
                 self.ask(Request::Signal {
                     container: id,
@@ -184,7 +184,7 @@ impl Task {
         self.work.push(Box::pin(async move {
             if let Err(error) = blocking(work).await {
                 // The removal does it again.
-                tracing::warn!(%pod, error = error_chain(&error), "work for a pod failed");
+                tracing::warn!(%pod, error = error_chain(&error), "cannot finish background work for a pod");
             }
             Done::Nothing
         }));

@@ -20,7 +20,7 @@ use nix::sys::socket::{
 };
 
 /// Longest time that a test waits for one message.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -266,7 +266,7 @@ impl Harness {
     pub(crate) fn receive(&self) -> (FromShim, Vec<OwnedFd>) {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
         let mut set = [PollFd::new(self.daemon.as_fd(), PollFlags::POLLIN)];
-        let ready = poll(&mut set, PollTimeout::try_from(PATIENCE).unwrap()).unwrap();
+        let ready = poll(&mut set, PollTimeout::try_from(ANSWER_DEADLINE).unwrap()).unwrap();
         assert_eq!(ready, 1, "the shim says nothing");
         let mut buffer = vec![0; MAX_PACKET];
         let (length, descriptors) = fdpass::recv_packet(self.daemon.as_fd(), &mut buffer).unwrap();
@@ -376,7 +376,7 @@ fn remove_cgroup(path: &Path) {
 }
 
 pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + ANSWER_DEADLINE;
     while !condition() {
         assert!(Instant::now() < deadline, "not in time: {what}");
         std::thread::sleep(Duration::from_millis(2));

@@ -12,7 +12,6 @@ mod containers;
 mod execs;
 mod harness;
 mod logs;
-mod measure;
 mod pods;
 mod users;
 mod versions;

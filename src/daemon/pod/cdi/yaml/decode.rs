@@ -10,7 +10,6 @@ use super::fault::YamlError;
 use super::scalar::{self, Resolved};
 use super::tree::{Node, Pair, Value};
 
-/// Reads one node.
 #[derive(Clone, Copy)]
 pub(super) struct Decoder<'a>(pub &'a Node);
 

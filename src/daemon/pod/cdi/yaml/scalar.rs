@@ -6,7 +6,6 @@ use base64::{Engine as _, alphabet};
 /// What a text is when no type is wanted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Resolved<'a> {
-    /// Nothing.
     Null,
     Bool(bool),
     Int(i128),
@@ -98,7 +97,7 @@ fn integer(text: &str) -> Option<i128> {
         Some(two) if two.starts_with('0') => (8, &lower[1..]),
         _ => (10, lower.as_str()),
     };
-    // A second sign is none that from_str_radix should take.
+    // from_str_radix would take a second sign.
     if !digits.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return None;
     }

@@ -17,7 +17,6 @@ const MERGE_LIMIT: usize = 100_000;
 /// A value and where it stands.
 #[derive(Debug)]
 pub(super) struct Node {
-    /// From 1.
     pub line: usize,
     pub value: Value,
 }
@@ -29,7 +28,7 @@ pub(super) type Pair = (Rc<Node>, Rc<Node>);
 pub(super) enum Value {
     Scalar {
         text: String,
-        /// Short form: `!!int`, `!thing`; empty when there is none.
+        /// Short form: `!!int`, `!thing`; empty for a value without a tag.
         tag: String,
         quoted: bool,
     },

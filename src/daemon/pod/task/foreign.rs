@@ -23,14 +23,14 @@ impl Task {
     }
 
     /// Sets the next look, when one is needed.
-    pub(super) fn watch_stranger(&mut self) {
+    pub(super) fn watch_foreign_shim(&mut self) {
         if self.look.is_none() && self.is_strange() {
             self.look = Some(Instant::now() + INTERVAL);
         }
     }
 
     /// Counts as ended what has ended.
-    pub(super) fn look_at_stranger(&mut self) {
+    pub(super) fn look_at_foreign_shim(&mut self) {
         let ended: Vec<_> = self.alive().filter(|id| !self.runs(*id)).collect();
         for id in ended {
             let exit = self.lost_exit(id);
@@ -55,7 +55,7 @@ impl Task {
     }
 
     /// Signals a container's first process past the shim.
-    pub(super) fn signal_stranger(&mut self, id: ContainerId, signal: i32) {
+    pub(super) fn signal_past_shim(&mut self, id: ContainerId, signal: i32) {
         let Some(process) = self.process_of(id) else {
             return;
         };
