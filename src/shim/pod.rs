@@ -91,7 +91,7 @@ pub(super) struct Container {
     /// OOM kills that the cgroup had counted before.
     pub(super) oom_kills_before: u64,
     pub(super) oom_killed: bool,
-    /// Somebody wanted it killed: that is the reason of its end, whatever it lacked before.
+    /// Somebody asked for its kill, so its end is not reported as OOMKilled.
     pub(super) kill_asked: bool,
     /// Somebody asked it to end by a signal: an exit of its own after that is the answer to it.
     pub(super) stop_asked: bool,

@@ -282,7 +282,7 @@ macro_rules! since {
     };
 }
 
-/// What a field is that did not come.
+/// The value of a field that the message lacks.
 macro_rules! missing {
     ($label:literal, $field:ident) => {
         return Err($crate::FrameError::MissingField {

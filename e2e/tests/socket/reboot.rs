@@ -151,7 +151,13 @@ fn torn_files_are_as_good_as_absent() {
     let left: Vec<_> = daemon.pods().into_iter().map(|pod| pod.id).collect();
     assert_eq!(left.as_slice(), std::slice::from_ref(&whole.id));
     assert!(!file(&empty.id).exists() && !file(&half.id).exists());
-    assert!(daemon.log().contains("is torn"), "{}", daemon.log_tail());
+    assert!(
+        daemon
+            .log()
+            .contains("cannot read the archived record of a pod"),
+        "{}",
+        daemon.log_tail()
+    );
     await_ready(&daemon);
 }
 

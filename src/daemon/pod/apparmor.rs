@@ -65,10 +65,10 @@ profile holdfast-default flags=(attach_disconnected,mediate_deleted) {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AppArmorError {
     /// The parser cannot be started or spoken to.
-    #[error("run apparmor_parser; install the package apparmor")]
+    #[error("cannot run apparmor_parser; install the package apparmor")]
     Parser(#[source] io::Error),
     /// The parser refused the profile, or took too long.
-    #[error("load the AppArmor profile {DEFAULT}: apparmor_parser {0}")]
+    #[error("cannot load the AppArmor profile {DEFAULT}: apparmor_parser {0}")]
     Refused(String),
 }
 

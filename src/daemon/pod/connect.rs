@@ -32,7 +32,7 @@ use holdfast_network::{self as network, Bandwidth, HostPort, Protocol, Published
 use holdfast_wire::Request;
 
 /// How a pod is to be connected.
-enum Way {
+enum NetworkChoice {
     Loopback,
     Bridge,
     Cni(Box<NetworkList>),
@@ -81,21 +81,21 @@ pub(super) async fn attach(
     if !pod.config.owns_network() {
         return Ok(Vec::new());
     }
-    let (answer, way) = tokio::join!(link.ask(Request::OpenNetlink, &[]), way(node));
+    let (answer, choice) = tokio::join!(link.ask(Request::OpenNetlink, &[]), choose_network(node));
     let mut answer = answer.map_err(shim(DOING))?;
     let Some(control) = answer.descriptors.pop() else {
         return Err(unexpected(DOING, &answer).into());
     };
-    let (owner, record, way) = (Arc::clone(node), pod.clone(), way?);
+    let (owner, record, choice) = (Arc::clone(node), pod.clone(), choice?);
     let step = blocking(move || {
         owner.pin(record.id, netns.as_fd())?;
-        match way {
-            Way::Bridge => bridge(&owner, &record, &netns, &control).map(Step::Done),
-            Way::Loopback => {
+        match choice {
+            NetworkChoice::Bridge => bridge(&owner, &record, &netns, &control).map(Step::Done),
+            NetworkChoice::Loopback => {
                 network::loopback_up(control.as_fd())?;
                 Ok(Step::Done(Vec::new()))
             }
-            Way::Cni(list) => {
+            NetworkChoice::Cni(list) => {
                 network::loopback_up(control.as_fd())?;
                 Ok(Step::Plugins(list))
             }
@@ -119,7 +119,7 @@ fn lasting(config: &PodConfig, mut ips: Vec<IpAddr>) -> Vec<IpAddr> {
 }
 
 /// Which network a new pod joins.
-async fn way(node: &Node) -> Result<Way, PodError> {
+async fn choose_network(node: &Node) -> Result<NetworkChoice, PodError> {
     let list = match node.cni_use {
         CniUse::Never => None,
         CniUse::WhenConfigured => node.cni.look().await?,
@@ -129,9 +129,9 @@ async fn way(node: &Node) -> Result<Way, PodError> {
         }
     };
     Ok(match (list, &node.network) {
-        (Some(list), _) => Way::Cni(Box::new(list)),
-        (None, Some(_)) => Way::Bridge,
-        (None, None) => Way::Loopback,
+        (Some(list), _) => NetworkChoice::Cni(Box::new(list)),
+        (None, Some(_)) => NetworkChoice::Bridge,
+        (None, None) => NetworkChoice::Loopback,
     })
 }
 
@@ -227,7 +227,7 @@ fn bandwidth(config: &PodConfig) -> Result<Bandwidth, PodError> {
 
 /// The port mappings of a pod. A mapping with port 0 of the host is left out.
 fn ports(config: &PodConfig) -> Result<Vec<HostPort>, PodError> {
-    let led = config
+    let mapped = config
         .port_mappings
         .iter()
         .filter(|port| port.host_port != 0);
@@ -250,7 +250,7 @@ fn ports(config: &PodConfig) -> Result<Vec<HostPort>, PodError> {
             pod_port: port.container_port,
         })
     };
-    led.map(port).collect()
+    mapped.map(port).collect()
 }
 
 /// Why new pods would get no network of their own; empty when they would.

@@ -430,7 +430,7 @@ pub(super) async fn log_of(
     open_log(pod, config).await
 }
 
-/// As [`log_of`], by what it follows from.
+/// As [`log_of`], from the two configurations.
 pub(super) async fn open_log(
     pod: Arc<PodConfig>,
     config: Arc<ContainerConfig>,

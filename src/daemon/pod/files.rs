@@ -48,7 +48,7 @@ fn put(dir: &Dir, name: &str, content: &[u8], owner: (u32, u32)) -> Result<(), P
     dir.replace(&name, content, Durability::Volatile)?;
     // Processes of any user in the pod read them.
     let shown = |source| PodError::System {
-        doing: "let everybody read a file of the pod",
+        doing: "make a file of the pod readable for everybody",
         source,
     };
     let file = dir.open_file(&name)?;

@@ -16,7 +16,7 @@ use holdfast_wire::{Cause, Failure, MountedObject, Object, Step};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LaunchError {
     /// The request or the image asks the start for something that cannot be had.
-    #[error("{doing}: {remedy}")]
+    #[error("cannot {doing}: {remedy}")]
     Refused {
         doing: &'static str,
         /// Which field it is about, what is wrong, and what would do.
@@ -45,7 +45,7 @@ pub(crate) enum LaunchError {
     },
     /// The pod's own limits forbid its processes the namespaces that they need.
     #[error(
-        "{doing}: linux.sysctls: {limits}; the pod's own containers need namespaces and get no further one; give at \
+        "cannot {doing}: linux.sysctls: {limits}; the pod's own containers need namespaces and get no further one; give at \
          least {enough}, or leave it out"
     )]
     NamespaceLimits {
@@ -70,7 +70,7 @@ pub(crate) enum LaunchError {
     },
     /// The owners of a volume's files cannot be mapped.
     #[error(
-        "{doing}: the owners of files below {path} cannot be mapped by the pod's user namespace, because {file_system} \
+        "cannot {doing}: the owners of files below {path} cannot be mapped by the pod's user namespace, because {file_system} \
          mounts cannot do that; leave uidMappings and gidMappings out, or put the volume on ext4, xfs, btrfs or a tmpfs"
     )]
     IdMap {
@@ -84,7 +84,7 @@ pub(crate) enum LaunchError {
         source: LinkError,
     },
     /// The shim failed at it.
-    #[error("{doing}")]
+    #[error("cannot {doing}")]
     Shim {
         doing: &'static str,
         #[source]

@@ -40,13 +40,13 @@ const RESEND: [Duration; 3] = [
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LinkError {
     /// There is no shim behind the socket.
-    #[error("connect to the pod's shim")]
+    #[error("cannot connect to the pod's shim")]
     Connect(#[source] io::Error),
     /// A packet could not be sent.
-    #[error("send a request to the pod's shim")]
+    #[error("cannot send a request to the pod's shim")]
     Send(#[source] io::Error),
     /// The request does not fit a packet.
-    #[error("write a request to the pod's shim")]
+    #[error("cannot write a request to the pod's shim")]
     Frame(#[from] FrameError),
     /// The shim has died.
     #[error("the pod's shim has ended")]
@@ -58,7 +58,7 @@ pub(crate) enum LinkError {
     Strange(#[source] Arc<FrameError>),
     /// The shim is of an earlier release that could not do this yet.
     #[error(
-        "the pod's shim speaks protocol {protocol}, and this needs {since}: a pod made anew can do it"
+        "the pod's shim is of an earlier release (protocol {protocol}, needed is {since}); make the pod anew"
     )]
     Earlier {
         /// What the shim speaks.

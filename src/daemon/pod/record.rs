@@ -173,13 +173,13 @@ const INTENT_PREFIX: &str = "creating.";
 /// Why records of a pod could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StateError {
-    #[error("keep the state of the pod")]
+    #[error("cannot keep the record of the pod")]
     Record(#[from] RecordError),
     /// A file or directory.
-    #[error("keep the state of the pod")]
+    #[error("cannot keep the record of the pod")]
     Dir(#[from] holdfast_disk::DirError),
     /// A name that cannot be a file's.
-    #[error("keep the state of the pod")]
+    #[error("cannot keep the record of the pod")]
     Name(#[from] FileNameError),
 }
 

@@ -9,7 +9,7 @@
 //!            ├─ shim answers ─▶ inventory ─────────▶ Ready, containers as the shim says
 //!            ├─ shim is strange ─▶ /proc ──────────▶ Ready, containers as the kernel says
 //!            └─ shim is gone ─▶ exit files ────────▶ release, containers ended
-//!   unread ────────────────────────────────────────▶ told, and everything of it stays as it is
+//!   unreadable ────────────────────────────────────▶ logged, and everything of it stays as it is
 //! ```
 
 use holdfast_kernel::error_chain;

@@ -334,7 +334,7 @@ pub(super) async fn attach(
 
 /// Waits until a pod's shim has ended, and so everything in the pod.
 pub(super) async fn shim_end(link: &ShimLink) {
-    // Nobody ends by this number: only the end of the connection answers.
+    // No process has this number; the wait ends when the connection closes.
     ProcessEnd::new(link).wait().await;
 }
 

@@ -27,23 +27,23 @@ const PROGRAM_LIMIT: u64 = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SpawnError {
     /// The program cannot be read.
-    #[error("read the shim program {}", path.display())]
+    #[error("cannot read the shim program {}", path.display())]
     Program {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
     /// The socket in the pod's state directory cannot be made.
-    #[error("listen on {SOCKET_NAME} in the pod's state directory")]
+    #[error("cannot listen on {SOCKET_NAME} in the pod's state directory")]
     Socket(#[source] io::Error),
     /// The process cannot be started.
-    #[error("start the shim")]
+    #[error("cannot start its process")]
     Start(#[source] io::Error),
     /// The first process of the shim failed.
     #[error("the shim ended at its start: {0}; its log has the reason")]
     Ended(ExitStatus),
     /// The disposable process did not send a mount namespace.
-    #[error("make the mount namespace of the shims")]
+    #[error("cannot make the mount namespace of the shims")]
     MountNamespace(#[source] io::Error),
     /// The program is of another release, with which this one cannot speak.
     #[error(

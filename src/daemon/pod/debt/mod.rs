@@ -128,7 +128,7 @@ impl fmt::Display for DebtKind {
 pub(crate) struct Debt {
     /// The pod whose parts are still there.
     pub pod: PodId,
-    /// What of it is.
+    /// The part of the pod that is still there.
     pub kind: DebtKind,
     /// Why the last attempt failed.
     pub reason: String,

@@ -8,13 +8,13 @@ use holdfast_kernel::cgroup::CgroupError;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PlacementError {
     /// The kernel refuses a cgroup or a limit.
-    #[error("limit resources")]
+    #[error("cannot limit resources")]
     Cgroup(#[from] CgroupError),
     /// systemd did not do what it was asked for the pod's cgroup.
-    #[error("make the pod's systemd scope")]
+    #[error("cannot make the pod's systemd scope")]
     Systemd(#[from] SystemdError),
     /// The cgroup parent is no slice, and systemd manages the cgroups.
-    #[error("place the pod's cgroup")]
+    #[error("cannot place the pod's cgroup")]
     Slice(#[from] SliceError),
     /// The systemd driver is configured on a machine with cgroup v1.
     #[error(

@@ -27,7 +27,7 @@ pub(crate) enum ExperimentRefusal {
         reason: &'static str,
     },
     /// There is no one pod with the id whose network namespace is to be joined.
-    #[error("annotation {} = {wanted:?}: find that pod", Experiment::JoinNetwork.annotation())]
+    #[error("annotation {} = {wanted:?}: cannot find that pod", Experiment::JoinNetwork.annotation())]
     JoinId {
         /// What was asked for.
         wanted: String,

@@ -39,7 +39,7 @@ pub(crate) enum HostPathError {
         source: io::Error,
     },
     /// A file that the request names cannot be read.
-    #[error("read {} for {field}", path.display())]
+    #[error("cannot read {} for {field}", path.display())]
     Read {
         /// The field of the request.
         field: &'static str,
@@ -48,7 +48,7 @@ pub(crate) enum HostPathError {
         source: io::Error,
     },
     /// The log of a container cannot be opened.
-    #[error("open the log {}", path.display())]
+    #[error("cannot open the log {}", path.display())]
     Log {
         path: PathBuf,
         #[source]

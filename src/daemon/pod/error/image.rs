@@ -60,7 +60,7 @@ pub(crate) enum ImageUseError {
         source: SignalError,
     },
     /// The image store failed.
-    #[error("use the image")]
+    #[error("cannot use the image")]
     Store(#[from] StoreError),
 }
 

@@ -81,7 +81,7 @@ pub(crate) enum PodError {
     #[error(transparent)]
     Placement(#[from] PlacementError),
     /// The pod's shim cannot be started.
-    #[error("start the pod's shim")]
+    #[error("cannot start the pod's shim")]
     Spawn(#[from] SpawnError),
     /// The pod's shim could not do what it was asked.
     #[error(transparent)]
@@ -90,7 +90,7 @@ pub(crate) enum PodError {
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// A system call failed that no other variant covers.
-    #[error("{doing}")]
+    #[error("cannot {doing}")]
     System {
         /// What was attempted, as a verb in the infinitive.
         doing: &'static str,
@@ -98,7 +98,7 @@ pub(crate) enum PodError {
         source: io::Error,
     },
     /// Nothing listens on a port of the pod.
-    #[error("connect to {address} in the pod's network namespace")]
+    #[error("cannot connect to {address} in the pod's network namespace")]
     Port {
         /// The address in the pod's network namespace.
         address: SocketAddr,

@@ -9,10 +9,10 @@ use holdfast_network::{BandwidthError, NetnsError, NetworkError, SubnetError};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
     /// The built-in bridge network failed.
-    #[error("set up the pod's network")]
+    #[error("cannot set up the pod's network")]
     Bridge(#[from] NetworkError),
     /// A network plugin or its configuration failed.
-    #[error("set up the pod's network")]
+    #[error("cannot set up the pod's network")]
     Cni(#[from] CniError),
     /// An annotation that limits the traffic has an invalid rate.
     #[error(transparent)]
@@ -21,16 +21,16 @@ pub(crate) enum ConnectError {
     #[error("the pod's network is not connected to anything: {0}")]
     NoNetwork(&'static str),
     /// A pod CIDR is invalid.
-    #[error("read the pod CIDR")]
+    #[error("cannot read the pod CIDR")]
     Range(#[source] SubnetError),
     /// The address of a port mapping is invalid.
     #[error("port mapping: host_ip {0:?} is no IP address")]
     HostIp(String),
     /// The loopback interface cannot be set up.
-    #[error("set up the pod's loopback interface")]
+    #[error("cannot set up the pod's loopback interface")]
     Loopback(#[from] NetlinkError),
     /// The network namespace cannot be pinned.
-    #[error("pin the pod's network namespace")]
+    #[error("cannot pin the pod's network namespace")]
     Netns(#[from] NetnsError),
 }
 

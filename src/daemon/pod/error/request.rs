@@ -28,13 +28,13 @@ pub(crate) enum RequestError {
     #[error("namespace_options.target_id {0:?} is no running container of this pod sandbox")]
     Target(String),
     /// The request cannot become an OCI runtime Spec.
-    #[error("make the OCI runtime Spec")]
+    #[error("cannot make the OCI runtime Spec")]
     Spec(#[from] SpecError),
     /// The node has no such CDI device.
-    #[error("find the container's devices")]
+    #[error("cannot find the container's devices")]
     Cdi(#[from] CdiError),
     /// The Spec cannot become a launch plan.
-    #[error("make the launch plan")]
+    #[error("cannot make the launch plan")]
     Plan(#[from] PlanError),
     /// The pod cannot have the experiments that its annotations ask for.
     #[error(transparent)]

@@ -38,7 +38,7 @@ pub(crate) enum SeccompError {
     #[error("security_context.seccomp.oci_ref")]
     Reference(#[from] ProfileError),
     /// A profile that was pulled cannot be read any more.
-    #[error("read the pulled seccomp profile")]
+    #[error("cannot read the pulled seccomp profile")]
     Pulled(#[from] ArtifactError),
 }
 

@@ -9,16 +9,16 @@ use holdfast_kernel::id::IdError;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StorageError {
     /// A record cannot be written or read.
-    #[error("keep state")]
+    #[error(transparent)]
     State(#[from] StateError),
     /// A directory cannot be used.
-    #[error("use a directory")]
+    #[error(transparent)]
     Dir(#[from] DirError),
     /// A name cannot be that of a file.
-    #[error("use a directory")]
+    #[error(transparent)]
     Name(#[from] FileNameError),
     /// A new id cannot be made.
-    #[error("make an identifier")]
+    #[error("cannot make an identifier")]
     Id(#[from] IdError),
 }
 

@@ -182,7 +182,8 @@ impl ContainerPhase {
         }
     }
 
-    /// Nobody is told of an end that the next daemon would know nothing of: it was not started.
+    /// The failed start could not be recorded: the container returns to Created, and nobody hears of an exit that the next
+    /// daemon would not know.
     fn start_undone(self) -> (Self, Vec<Effect>) {
         match self {
             Self::Starting(Goal::Remove) => (Self::Removing, vec![Effect::Delete]),
