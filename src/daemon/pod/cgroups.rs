@@ -82,3 +82,42 @@ pub(super) fn release(
 ) -> Result<(), PodError> {
     kill_and_remove(hierarchy, &of_container(pod, id)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pod::testing;
+    use crate::spec::PodConfig;
+
+    #[test]
+    fn with_cgroupfs_pause_and_containers_are_below_the_pod() {
+        let pod = testing::pod(PodConfig::default());
+        let container = ContainerId::random().unwrap();
+        assert_eq!(
+            of_pause(&pod).unwrap().as_str(),
+            format!("/pods/p/{}", pod.id)
+        );
+        let path = of_container(&pod, container).unwrap();
+        assert_eq!(path.as_str(), format!("/pods/p/{container}"));
+        assert_eq!(slice(&pod), None);
+        assert_eq!(of_pod(&pod).unwrap().as_str(), "/pods/p");
+    }
+
+    /// With the systemd driver a kubelet names a slice, and everything of the pod is counted there.
+    #[test]
+    fn with_systemd_they_are_in_a_scope_of_the_slice() {
+        let mut pod = testing::pod(PodConfig {
+            cgroup_parent: Some("kubepods-pod1.slice".to_owned()),
+            ..PodConfig::default()
+        });
+        let parent = Slice::parse("kubepods-pod1.slice").unwrap();
+        let scope = of_scope(pod.id, &parent).unwrap();
+        assert!(scope.as_str().ends_with(&scope_name(pod.id)), "{scope}");
+        pod.cgroup = scope.to_string();
+        let parent = scope.as_str().trim_end_matches(&scope_name(pod.id));
+        assert_eq!(slice(&pod), Some(parent.trim_end_matches('/')));
+        assert_eq!(of_pod(&pod).unwrap().as_str(), parent.trim_end_matches('/'));
+        let pause = of_pause(&pod).unwrap();
+        assert!(pause.as_str().starts_with(scope.as_str()), "{pause}");
+    }
+}

@@ -329,3 +329,76 @@ pub(super) async fn settle(node: Arc<Node>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pod::error::ErrorKind;
+    use crate::spec::PortMapping;
+
+    fn mapping(host_port: u16, host_ip: &str) -> PortMapping {
+        PortMapping {
+            protocol: spec::Protocol::Udp,
+            container_port: 53,
+            host_port,
+            host_ip: host_ip.to_owned(),
+        }
+    }
+
+    /// Kubelets send every containerPort, and those without a hostPort have the number 0.
+    #[test]
+    fn only_mappings_with_a_port_of_the_host_count() {
+        let config = PodConfig {
+            port_mappings: vec![mapping(0, ""), mapping(5353, ""), mapping(54, "127.0.0.1")],
+            ..PodConfig::default()
+        };
+        let ports = ports(&config).unwrap();
+        let found: Vec<_> = ports
+            .iter()
+            .map(|port| (port.host_port, port.pod_port))
+            .collect();
+        assert_eq!(found, [(5353, 53), (54, 53)]);
+        assert_eq!(ports[0].host_ip, None);
+        assert_eq!(ports[1].host_ip, Some("127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn an_address_of_a_mapping_that_is_no_address_is_named() {
+        for wrong in ["localhost", "127.0.0.1/8", "::1%lo", " "] {
+            let config = PodConfig {
+                port_mappings: vec![mapping(53, wrong)],
+                ..PodConfig::default()
+            };
+            let error = ports(&config).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{wrong:?}");
+            assert!(error.to_string().contains(wrong), "{error}");
+        }
+    }
+
+    /// UpdateRuntimeConfig has one CIDR, or one of each family with a comma between them.
+    #[test]
+    fn pod_cidrs_are_separated_by_commas() {
+        for (text, count) in [
+            ("", 0),
+            ("10.1.0.0/24", 1),
+            ("10.1.0.0/24, fd00:1::/64,", 2),
+        ] {
+            assert_eq!(ranges(text).unwrap().len(), count, "{text:?}");
+        }
+        for wrong in ["10.1.0.0", "10.1.0.0/33", "10.1.0.0/24 fd00:1::/64"] {
+            let error = ranges(wrong).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_pod_that_turns_ipv6_off_keeps_its_other_addresses() {
+        let ips: Vec<IpAddr> = vec!["10.1.0.2".parse().unwrap(), "fd00:1::2".parse().unwrap()];
+        let plain = PodConfig::default();
+        assert_eq!(lasting(&plain, ips.clone()), ips);
+        let mut without = PodConfig::default();
+        let key = "net.ipv6.conf.all.disable_ipv6";
+        without.sysctls.insert(key.to_owned(), "1".to_owned());
+        assert_eq!(lasting(&without, ips.clone()), ips[..1]);
+    }
+}

@@ -575,3 +575,62 @@ pub(super) fn delete(node: &Node, pod: &PodRecord, id: ContainerId) -> Vec<PodEr
     }
     failures
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pod::error::ErrorKind;
+    use crate::pod::testing;
+    use crate::spec::{ContainerPath, HostPath};
+
+    fn request(host_path: &str) -> DeviceRequest {
+        DeviceRequest {
+            host_path: HostPath::new("host_path", host_path).unwrap(),
+            container_path: ContainerPath::new("container_path", "/dev/x").unwrap(),
+            permissions: "rw".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_device_appears_where_the_request_wants_it() {
+        for node in ["/dev/null", "/proc/self/root/dev/null"] {
+            let grants = device_grant(&request(node)).unwrap();
+            assert_eq!(grants.len(), 1, "{node}");
+            let device = &grants[0].device;
+            assert_eq!(device.path, Path::new("/dev/x"), "{node}");
+            assert_eq!((device.major, device.minor), (1, 3), "{node}");
+            assert_eq!(grants[0].permissions, "rw");
+        }
+    }
+
+    #[test]
+    fn what_is_no_device_is_refused_with_its_field() {
+        for wrong in ["/no/such/device", "/etc", "/etc/hostname"] {
+            let error = device_grant(&request(wrong)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{wrong}");
+            let text = error.to_string();
+            assert!(text.contains("config.devices.host_path"), "{text}");
+            assert!(text.contains(wrong), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pid_namespace_is_joined_only_where_another_process_owns_it() {
+        let target = ContainerId::random().unwrap();
+        for (wish, joined) in [
+            (PidMode::Pod, Some(PidNamespace::Pod)),
+            (
+                PidMode::Target(target),
+                Some(PidNamespace::Container(target)),
+            ),
+            (PidMode::Container, None),
+            (PidMode::Node, None),
+        ] {
+            let mut config = ContainerConfig::default();
+            config.security.pid = wish;
+            let pod = holdfast_kernel::id::PodId::random().unwrap();
+            let record = testing::container(pod, config);
+            assert_eq!(joined_pid(&record), joined, "{wish:?}");
+        }
+    }
+}

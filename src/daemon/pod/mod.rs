@@ -62,6 +62,8 @@ mod state;
 mod stats;
 mod sysctls;
 mod task;
+#[cfg(test)]
+mod testing;
 mod update;
 mod volumes;
 

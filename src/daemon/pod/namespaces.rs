@@ -81,3 +81,63 @@ fn process(role: Role, id: String, name: &str, process: ProcessIdentity) -> Proc
         inodes,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::pod::state::{Goal, Run};
+    use crate::pod::testing;
+    use crate::spec::{ContainerConfig, PodConfig};
+    use holdfast_kernel::sys::proc;
+
+    /// The inode number of a namespace is that of the file which its link leads to: namespaces(7).
+    #[test]
+    fn the_numbers_are_those_of_the_kernel_and_none_for_a_process_that_is_gone() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let own = ProcessIdentity {
+            pid,
+            start_ticks: proc::start_ticks(pid).unwrap(),
+        };
+        let gone = ProcessIdentity {
+            start_ticks: own.start_ticks - 1,
+            ..own
+        };
+        let mut pod = testing::pod(PodConfig::default());
+        pod.pause = Some(own);
+        let mut config = ContainerConfig::default();
+        config.metadata.name = "app".to_owned();
+        let created = testing::container(pod.id, config.clone());
+        let mut ended = testing::container(pod.id, config);
+        let run = Run {
+            process: gone,
+            started_at: 1,
+        };
+        ended.phase = ContainerPhase::Running(run, Goal::Run);
+        let containers = [created, ended.clone()];
+        let found = of(&PodSnapshot {
+            pod: Arc::new(pod),
+            containers: containers
+                .into_iter()
+                .map(|one| (one.id, Arc::new(one)))
+                .collect(),
+        });
+        assert_eq!(found.len(), 2, "a created container has no process");
+        assert_eq!(
+            (found[0].role, found[0].name.as_str()),
+            (Role::Pause, "pause")
+        );
+        for kind in KINDS {
+            let inode = fs::metadata(format!("/proc/self/ns/{kind}")).unwrap().ino();
+            assert_eq!(found[0].inodes.get(kind), Some(&inode), "{kind}");
+        }
+        assert_eq!(
+            (found[1].role, found[1].name.as_str()),
+            (Role::Container, "app")
+        );
+        assert_eq!(found[1].id, ended.id.to_string());
+        assert!(found[1].inodes.is_empty());
+    }
+}

@@ -53,3 +53,43 @@ impl ProcessIdentity {
 fn is_gone(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ESRCH)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own() -> ProcessIdentity {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        ProcessIdentity {
+            pid,
+            start_ticks: proc::start_ticks(pid).unwrap(),
+        }
+    }
+
+    /// The kernel gives a number again: a process that began at another time is another one, and is not signalled.
+    #[test]
+    fn a_number_alone_is_no_identity() {
+        assert!(own().exists());
+        let earlier = ProcessIdentity {
+            start_ticks: own().start_ticks - 1,
+            ..own()
+        };
+        assert!(!earlier.exists());
+        earlier.kill().unwrap();
+        assert!(own().exists(), "this process would have been killed");
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a process of the test's own")]
+    fn a_process_that_is_gone_needs_no_signal() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let gone = ProcessIdentity {
+            pid,
+            start_ticks: proc::start_ticks(pid).unwrap(),
+        };
+        child.wait().unwrap();
+        gone.signal(libc::SIGTERM).unwrap();
+        assert!(!gone.exists());
+    }
+}

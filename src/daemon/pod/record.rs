@@ -314,3 +314,70 @@ pub(super) fn container_ids(dir: &Dir) -> Result<Vec<ContainerId>, StateError> {
         .filter_map(|entry| id(entry.name.as_str()?))
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pod::testing;
+
+    fn dir() -> (tempfile::TempDir, Dir) {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = Dir::create_root(temporary.path()).unwrap();
+        (temporary, dir)
+    }
+
+    #[test]
+    fn records_come_back_as_they_were_written() {
+        let (_guard, dir) = dir();
+        assert!(load_pod(&dir).unwrap().is_none());
+        let pod = testing::pod(PodConfig {
+            hostname: "box".to_owned(),
+            ..PodConfig::default()
+        });
+        store_pod(&dir, &pod).unwrap();
+        let found = load_pod(&dir).unwrap().unwrap();
+        assert_eq!((found.id, &found.config), (pod.id, &pod.config));
+        let container = testing::container(pod.id, ContainerConfig::default());
+        store_container(&dir, &container).unwrap();
+        let found = load_containers(&dir).unwrap();
+        assert_eq!((found.len(), found[0].id), (1, container.id));
+        assert_eq!(container_ids(&dir).unwrap(), [container.id]);
+        delete_container(&dir, container.id).unwrap();
+        delete_container(&dir, container.id).unwrap();
+        assert!(container_ids(&dir).unwrap().is_empty());
+    }
+
+    /// A container whose creation was cut off is not served, and its parts are undone.
+    #[test]
+    fn an_intent_becomes_the_record_when_all_parts_are_made() {
+        let (_guard, dir) = dir();
+        let pod = testing::pod(PodConfig::default());
+        let container = testing::container(pod.id, ContainerConfig::default());
+        intend_container(&dir, &container).unwrap();
+        assert_eq!(intended_containers(&dir).unwrap(), [container.id]);
+        assert!(load_containers(&dir).unwrap().is_empty());
+        confirm_container(&dir, container.id).unwrap();
+        assert!(intended_containers(&dir).unwrap().is_empty());
+        assert_eq!(load_containers(&dir).unwrap()[0].id, container.id);
+        intend_container(&dir, &container).unwrap();
+        delete_container(&dir, container.id).unwrap();
+        assert!(intended_containers(&dir).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_torn_record_of_a_container_is_as_good_as_absent_and_one_of_a_pod_is_not() {
+        let (guard, dir) = dir();
+        let pod = testing::pod(PodConfig::default());
+        let container = testing::container(pod.id, ContainerConfig::default());
+        store_container(&dir, &container).unwrap();
+        let file = guard
+            .path()
+            .join(format!("container.{}.json", container.id));
+        let whole = std::fs::read(&file).unwrap();
+        testing::write(&file, &whole[..whole.len() / 2]);
+        assert!(load_containers(&dir).unwrap().is_empty());
+        assert!(!file.exists(), "the next daemon would find it again");
+        testing::write(&guard.path().join(POD_FILE), b"{");
+        assert!(load_pod(&dir).unwrap_err().is_damaged());
+    }
+}

@@ -527,3 +527,125 @@ fn sweep(node: &Node, unread: &Unread) -> Result<(), PodError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pod::testing;
+    use crate::spec::{ContainerConfig, PodConfig};
+
+    fn dir() -> (tempfile::TempDir, Dir) {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = Dir::create_root(temporary.path()).unwrap();
+        (temporary, dir)
+    }
+
+    fn run() -> Run {
+        Run {
+            process: ProcessIdentity {
+                pid: 7,
+                start_ticks: 9,
+            },
+            started_at: 5,
+        }
+    }
+
+    fn verified(phase: ContainerPhase, same_boot: bool) -> ContainerPhase {
+        let (_guard, dir) = dir();
+        let mut container =
+            testing::container(PodId::random().unwrap(), ContainerConfig::default());
+        container.phase = phase;
+        container.started_at = 5;
+        verify(&mut container, None, &dir, same_boot);
+        container.phase
+    }
+
+    /// The table of a pod without a shim: what ran has ended, and what had ended or never ran stays as it is.
+    #[test]
+    fn without_a_shim_nothing_runs() {
+        let exit = lost(true);
+        let exited = ContainerPhase::Exited(exit.clone());
+        assert_eq!(
+            verified(ContainerPhase::Created, true),
+            ContainerPhase::Created
+        );
+        assert_eq!(verified(exited.clone(), true), exited);
+        assert_eq!(
+            verified(ContainerPhase::Removing, true),
+            ContainerPhase::Removing
+        );
+        for alive in [
+            ContainerPhase::Running(run(), Goal::Run),
+            ContainerPhase::Running(run(), Goal::Stop),
+            ContainerPhase::Starting(Goal::Run),
+        ] {
+            for (same_boot, reason, code) in [(true, "ShimLost", 137), (false, "NodeRebooted", 255)]
+            {
+                let ContainerPhase::Exited(exit) = verified(alive.clone(), same_boot) else {
+                    panic!("{alive:?} goes on");
+                };
+                assert_eq!((exit.reason.as_str(), exit.code), (reason, code));
+                assert_eq!(exit.started_at, 5, "{alive:?}");
+            }
+        }
+    }
+
+    /// The archive is from a moment ago: what the run directory says of an end counts more, what it lacks is added.
+    #[test]
+    fn the_archive_adds_what_a_torn_run_directory_lacks() {
+        let (_guard, dir) = dir();
+        let pod = testing::pod(PodConfig::default());
+        let container = || testing::container(pod.id, ContainerConfig::default());
+        let (mut alive, mut ended, missing) = (container(), container(), container());
+        alive.phase = ContainerPhase::Running(run(), Goal::Run);
+        ended.phase = ContainerPhase::Exited(lost(true));
+        let mut found = Unverified {
+            pod: pod.clone(),
+            containers: vec![alive.clone(), ended.clone()],
+            intents: Vec::new(),
+            dir,
+        };
+        let archived = |record: &ContainerRecord, phase: ContainerPhase| {
+            Arc::new(ContainerRecord {
+                phase,
+                ..record.clone()
+            })
+        };
+        let exit = ContainerPhase::Exited(lost(false));
+        found.complete(ArchivedPod {
+            pod: Arc::new(pod),
+            containers: vec![
+                archived(&alive, exit.clone()),
+                archived(&ended, ContainerPhase::Created),
+                archived(&missing, ContainerPhase::Created),
+            ],
+        });
+        let phases: Vec<_> = found
+            .containers
+            .iter()
+            .map(|one| one.phase.clone())
+            .collect();
+        assert_eq!(phases, [exit, ended.phase, ContainerPhase::Created]);
+        assert_eq!(found.containers[2].id, missing.id);
+    }
+
+    #[test]
+    fn an_exit_file_of_another_container_or_a_torn_one_tells_nothing() {
+        let (guard, dir) = dir();
+        let id = ContainerId::random().unwrap();
+        assert!(exit_record(&dir, id).is_none());
+        let other = Event::Exited {
+            sequence: 1,
+            container: ContainerId::random().unwrap(),
+            status: wire::ExitStatus::Code(3),
+            at_unix_nanos: 11,
+            oom_killed: false,
+        };
+        let bytes = wire::encode_exit(&other).unwrap();
+        let path = guard.path().join(format!("exit.{id}"));
+        testing::write(&path, &bytes);
+        assert!(exit_record(&dir, id).is_none());
+        testing::write(&path, &bytes[..bytes.len() / 2]);
+        assert!(exit_record(&dir, id).is_none());
+    }
+}

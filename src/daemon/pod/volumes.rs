@@ -61,3 +61,47 @@ pub(super) fn make(node: &Node, record: &ContainerRecord) -> Result<(), PodError
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::pod::error::ErrorKind;
+    use crate::pod::testing;
+    use crate::spec::{ContainerConfig, VolumeMount};
+    use holdfast_kernel::id::PodId;
+
+    fn declaring(volumes: &[&str]) -> ContainerRecord {
+        let config = ContainerConfig {
+            mounts: vec![VolumeMount::writable("/requested", "/srv")],
+            ..ContainerConfig::default()
+        };
+        let mut record = testing::container(PodId::random().unwrap(), config);
+        let image = Arc::make_mut(&mut record.image);
+        image.defaults.volumes = volumes.iter().map(|&text| text.to_owned()).collect();
+        record
+    }
+
+    /// Docker writes `/a` and `/a/` for the same VOLUME; a mount of the request takes the place of a declared one.
+    #[test]
+    fn each_declared_place_counts_once_and_mounts_of_the_request_win() {
+        let record = declaring(&["/data", "/data/", "/requested", "/requested/", "/b"]);
+        let places = places(&record).unwrap();
+        let found: Vec<_> = places
+            .iter()
+            .map(|(path, number)| (path.as_str(), *number))
+            .collect();
+        assert_eq!(found, [("/b", 4), ("/data", 0)]);
+        assert!(super::places(&declaring(&[])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_impossible_place_is_the_images_fault() {
+        for wrong in ["/../x", "a/../../b"] {
+            let error = places(&declaring(&[wrong])).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{wrong:?}");
+            assert!(error.to_string().contains("image.volumes"), "{error}");
+        }
+    }
+}

@@ -30,7 +30,7 @@ pub(crate) struct VolumeMount {
 #[cfg(test)]
 impl VolumeMount {
     /// A writable volume of a host path, for tests that change what they are about.
-    pub(super) fn writable(container_path: &str, host_path: &str) -> Self {
+    pub(crate) fn writable(container_path: &str, host_path: &str) -> Self {
         Self {
             container_path: ContainerPath::new("container_path", container_path).unwrap(),
             source: VolumeSource::Host(HostPath::new("host_path", host_path).unwrap()),

@@ -194,3 +194,94 @@ impl PodError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_kernel::error_chain;
+
+    fn io() -> io::Error {
+        io::Error::from_raw_os_error(libc::ENOSPC)
+    }
+
+    /// One failure of each operation: its kind, and a text that begins with what is wrong.
+    #[test]
+    fn every_operation_has_its_kind_and_says_what_is_wrong_first() {
+        let errors: [(PodError, ErrorKind, &str); 8] = [
+            (
+                LookupError::UnknownPod("p".to_owned()).into(),
+                ErrorKind::NotFound,
+                "pod sandbox \"p\" is not known",
+            ),
+            (
+                Refusal::Gone.into(),
+                ErrorKind::NotFound,
+                "the pod sandbox was removed",
+            ),
+            (
+                RequestError::Privileged.into(),
+                ErrorKind::InvalidArgument,
+                "security_context.privileged",
+            ),
+            (
+                ImageUseError::Missing("i".to_owned()).into(),
+                ErrorKind::NotFound,
+                "image \"i\" is not present",
+            ),
+            (
+                HostPathError::Log {
+                    path: "/l".into(),
+                    source: io(),
+                }
+                .into(),
+                ErrorKind::Internal,
+                "cannot open the log /l: No space left",
+            ),
+            (
+                ConnectError::HostIp("x".to_owned()).into(),
+                ErrorKind::InvalidArgument,
+                "port mapping: host_ip \"x\"",
+            ),
+            (
+                PlacementError::DriverMode.into(),
+                ErrorKind::Internal,
+                "cgroup.driver",
+            ),
+            (
+                PodError::System {
+                    doing: "start a thread",
+                    source: io(),
+                },
+                ErrorKind::Internal,
+                "cannot start a thread: No space left",
+            ),
+        ];
+        for (error, kind, text) in errors {
+            let shown = error_chain(&error);
+            assert!(shown.starts_with(text), "{shown}");
+            assert_eq!(error.kind(), kind, "{shown}");
+        }
+    }
+
+    /// An end meanwhile explains what the machine or a shim did not do, and never what the request got wrong.
+    #[test]
+    fn the_end_of_a_pod_explains_only_failures_of_the_machine() {
+        let system = PodError::System {
+            doing: "wait for the command",
+            source: io(),
+        };
+        let explained = system.overtaken("container", "c", "was removed");
+        assert_eq!(explained.kind(), ErrorKind::FailedPrecondition);
+        let shown = error_chain(&explained);
+        assert!(
+            shown.starts_with("container c was removed meanwhile: cannot wait"),
+            "{shown}"
+        );
+        let wrong = PodError::from(RequestError::EmptyCommand);
+        let same = wrong.overtaken("container", "c", "was removed");
+        assert!(matches!(
+            same,
+            PodError::Request(RequestError::EmptyCommand)
+        ));
+    }
+}
