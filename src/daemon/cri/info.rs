@@ -19,10 +19,10 @@ fn under_key(value: &Value) -> HashMap<String, String> {
 }
 
 /// Of a pod: its pause, the namespaces that it holds, and its Spec, or why that cannot be made.
-pub(super) async fn pod(pods: &Pods, record: &PodRecord) -> HashMap<String, String> {
+pub(super) fn pod(pods: &Pods, record: &PodRecord) -> HashMap<String, String> {
     let id = record.id.to_string();
     let namespaces = pods.namespaces(&id).unwrap_or_default();
-    let runtime = pods.pause_spec(&id).await;
+    let runtime = pods.pause_spec(&id);
     // A process that has ended has no namespaces, and its number may be another process's.
     let pause = namespaces
         .iter()
@@ -42,7 +42,7 @@ pub(super) async fn pod(pods: &Pods, record: &PodRecord) -> HashMap<String, Stri
 }
 
 /// Of a container: its process, the namespaces that it is in, and its Spec, or why that cannot be made.
-pub(super) async fn container(pods: &Pods, record: &ContainerRecord) -> HashMap<String, String> {
+pub(super) fn container(pods: &Pods, record: &ContainerRecord) -> HashMap<String, String> {
     let id = record.id.to_string();
     let pid = match &record.phase {
         ContainerPhase::Running(run, _) => run.process.pid,
@@ -50,7 +50,7 @@ pub(super) async fn container(pods: &Pods, record: &ContainerRecord) -> HashMap<
     };
     let namespaces = pods.namespaces(&record.pod.to_string()).unwrap_or_default();
     let own = namespaces.iter().find(|process| process.id == id);
-    let runtime = pods.runtime_spec(&id).await;
+    let runtime = pods.runtime_spec(&id);
     under_key(&json!({
         "sandboxID": record.pod.to_string(),
         "pid": pid,
@@ -62,7 +62,7 @@ pub(super) async fn container(pods: &Pods, record: &ContainerRecord) -> HashMap<
     }))
 }
 
-/// Why a Spec cannot be made: a file that the request names has gone.
+/// Why a Spec cannot be made: the kernel no longer has the AppArmor profile of the request.
 fn problem(spec: &Result<Spec, PodError>) -> Option<String> {
     spec.as_ref().err().map(|error| error_chain(error))
 }

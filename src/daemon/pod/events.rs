@@ -213,26 +213,13 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::pod::state::PodPhase;
-    use crate::pod::{PodRecord, PodSnapshot};
+    use crate::pod::PodSnapshot;
+    use crate::pod::testing;
+    use crate::spec::PodConfig;
 
     fn pod() -> Arc<PodSnapshot> {
         Arc::new(PodSnapshot {
-            pod: Arc::new(PodRecord {
-                id: PodId::random().unwrap(),
-                config: Arc::default(),
-                phase: PodPhase::Ready,
-                created_at: 1,
-                boot_id: String::new(),
-                pause: None,
-                resources: Default::default(),
-                shim: None,
-                ips: Vec::new(),
-                cgroup: String::new(),
-                protocols: holdfast_wire::Protocols::OWN,
-                localhost_seccomp: None,
-                network_owner: None,
-            }),
+            pod: Arc::new(testing::pod(PodConfig::default())),
             containers: BTreeMap::new(),
         })
     }

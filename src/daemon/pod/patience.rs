@@ -19,9 +19,6 @@ use super::error::{HostPathError, PodError, Refusal};
 /// How long a path may take to answer, below the time that kubelets wait for a start.
 pub(super) const DEADLINE: Duration = Duration::from_secs(100);
 
-/// The same for what only looks.
-pub(super) const GLANCE: Duration = Duration::from_secs(2);
-
 /// Threads that may wait for paths at the same time: several for each pod of a full node.
 const MOST: usize = 1024;
 

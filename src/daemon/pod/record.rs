@@ -144,7 +144,7 @@ pub(crate) struct ContainerImage {
 pub(crate) struct ImageVolume {
     /// Which of the request's mounts.
     pub mount: usize,
-    /// The image's id. Records of earlier releases have a name with a digest here.
+    /// The id of the image.
     pub digest: String,
     /// Its layers, the bottom one first.
     pub layers: Vec<LayerName>,
@@ -320,15 +320,9 @@ mod tests {
     use super::*;
     use crate::pod::testing;
 
-    fn dir() -> (tempfile::TempDir, Dir) {
-        let temporary = tempfile::tempdir().unwrap();
-        let dir = Dir::create_root(temporary.path()).unwrap();
-        (temporary, dir)
-    }
-
     #[test]
     fn records_come_back_as_they_were_written() {
-        let (_guard, dir) = dir();
+        let (_guard, dir) = testing::dir();
         assert!(load_pod(&dir).unwrap().is_none());
         let pod = testing::pod(PodConfig {
             hostname: "box".to_owned(),
@@ -350,7 +344,7 @@ mod tests {
     /// A container whose creation was cut off is not served, and its parts are undone.
     #[test]
     fn an_intent_becomes_the_record_when_all_parts_are_made() {
-        let (_guard, dir) = dir();
+        let (_guard, dir) = testing::dir();
         let pod = testing::pod(PodConfig::default());
         let container = testing::container(pod.id, ContainerConfig::default());
         intend_container(&dir, &container).unwrap();
@@ -366,7 +360,7 @@ mod tests {
 
     #[test]
     fn a_torn_record_of_a_container_is_as_good_as_absent_and_one_of_a_pod_is_not() {
-        let (guard, dir) = dir();
+        let (guard, dir) = testing::dir();
         let pod = testing::pod(PodConfig::default());
         let container = testing::container(pod.id, ContainerConfig::default());
         store_container(&dir, &container).unwrap();

@@ -534,24 +534,8 @@ mod tests {
     use crate::pod::testing;
     use crate::spec::{ContainerConfig, PodConfig};
 
-    fn dir() -> (tempfile::TempDir, Dir) {
-        let temporary = tempfile::tempdir().unwrap();
-        let dir = Dir::create_root(temporary.path()).unwrap();
-        (temporary, dir)
-    }
-
-    fn run() -> Run {
-        Run {
-            process: ProcessIdentity {
-                pid: 7,
-                start_ticks: 9,
-            },
-            started_at: 5,
-        }
-    }
-
     fn verified(phase: ContainerPhase, same_boot: bool) -> ContainerPhase {
-        let (_guard, dir) = dir();
+        let (_guard, dir) = testing::dir();
         let mut container =
             testing::container(PodId::random().unwrap(), ContainerConfig::default());
         container.phase = phase;
@@ -575,8 +559,8 @@ mod tests {
             ContainerPhase::Removing
         );
         for alive in [
-            ContainerPhase::Running(run(), Goal::Run),
-            ContainerPhase::Running(run(), Goal::Stop),
+            ContainerPhase::Running(testing::run(), Goal::Run),
+            ContainerPhase::Running(testing::run(), Goal::Stop),
             ContainerPhase::Starting(Goal::Run),
         ] {
             for (same_boot, reason, code) in [(true, "ShimLost", 137), (false, "NodeRebooted", 255)]
@@ -593,11 +577,11 @@ mod tests {
     /// The archive is from a moment ago: what the run directory says of an end counts more, what it lacks is added.
     #[test]
     fn the_archive_adds_what_a_torn_run_directory_lacks() {
-        let (_guard, dir) = dir();
+        let (_guard, dir) = testing::dir();
         let pod = testing::pod(PodConfig::default());
         let container = || testing::container(pod.id, ContainerConfig::default());
         let (mut alive, mut ended, missing) = (container(), container(), container());
-        alive.phase = ContainerPhase::Running(run(), Goal::Run);
+        alive.phase = ContainerPhase::Running(testing::run(), Goal::Run);
         ended.phase = ContainerPhase::Exited(lost(true));
         let mut found = Unverified {
             pod: pod.clone(),
@@ -631,7 +615,7 @@ mod tests {
 
     #[test]
     fn an_exit_file_of_another_container_or_a_torn_one_tells_nothing() {
-        let (guard, dir) = dir();
+        let (guard, dir) = testing::dir();
         let id = ContainerId::random().unwrap();
         assert!(exit_record(&dir, id).is_none());
         let other = Event::Exited {

@@ -4,12 +4,10 @@
 //! whose namespaces a Spec names there is no path at all, for its number is nobody's or somebody else's.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
 use super::error::PodError;
-use super::patience::{GLANCE, patiently};
 use super::record::PodRecord;
 use super::{Pods, container, sandbox};
 
@@ -17,26 +15,22 @@ impl Pods {
     /// The OCI runtime Spec of a container.
     ///
     /// # Errors
-    /// It is not known, or a file that it names is gone.
-    pub(crate) async fn runtime_spec(&self, id: &str) -> Result<Spec, PodError> {
+    /// It is not known, or the kernel no longer has its AppArmor profile.
+    pub(crate) fn runtime_spec(&self, id: &str) -> Result<Spec, PodError> {
         let (pod, record) = self.container(id)?;
-        let (node, paths) = (Arc::clone(&self.0), self.paths(&pod.pod));
-        let spec = move || container::runtime_spec(&node, &pod, &record);
-        let mut spec = patiently("a path of the container", GLANCE, spec).await?;
-        paths.show(&mut spec);
+        let mut spec = container::runtime_spec(&self.0, &pod, &record)?;
+        self.paths(&pod.pod).show(&mut spec);
         Ok(spec)
     }
 
     /// The OCI runtime Spec of a pod's pause.
     ///
     /// # Errors
-    /// It is not known, or a file that it names is gone.
-    pub(crate) async fn pause_spec(&self, id: &str) -> Result<Spec, PodError> {
-        let (node, snapshot) = (Arc::clone(&self.0), self.pod(id)?);
-        let paths = self.paths(&snapshot.pod);
-        let spec = move || sandbox::pause_spec(&node, &snapshot.pod);
-        let mut spec = patiently("a path of the pod", GLANCE, spec).await?;
-        paths.show(&mut spec);
+    /// It is not known.
+    pub(crate) fn pause_spec(&self, id: &str) -> Result<Spec, PodError> {
+        let snapshot = self.pod(id)?;
+        let mut spec = sandbox::pause_spec(&self.0, &snapshot.pod)?;
+        self.paths(&snapshot.pod).show(&mut spec);
         Ok(spec)
     }
 

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use holdfast_wire::Protocols;
 
+use super::process::ProcessIdentity;
 use super::record::{ContainerImage, ContainerRecord, PodRecord};
-use super::state::{ContainerPhase, PodPhase};
+use super::state::{ContainerPhase, PodPhase, Run};
 use crate::spec::{ContainerConfig, PodConfig, Signal};
+use holdfast_disk::Dir;
 use holdfast_kernel::id::{ContainerId, PodId};
 
 /// A ready pod of this configuration.
@@ -62,4 +64,22 @@ pub(super) fn container(pod: PodId, config: ContainerConfig) -> ContainerRecord 
 #[expect(clippy::disallowed_methods, reason = "a file of the test's own")]
 pub(super) fn write(path: &Path, content: &[u8]) {
     std::fs::write(path, content).unwrap();
+}
+
+/// A directory of state that goes with its guard.
+pub(super) fn dir() -> (tempfile::TempDir, Dir) {
+    let temporary = tempfile::tempdir().unwrap();
+    let dir = Dir::create_root(temporary.path()).unwrap();
+    (temporary, dir)
+}
+
+/// A first process that was started at 5.
+pub(super) fn run() -> Run {
+    Run {
+        process: ProcessIdentity {
+            pid: 7,
+            start_ticks: 9,
+        },
+        started_at: 5,
+    }
 }

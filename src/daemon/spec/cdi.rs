@@ -23,8 +23,7 @@ pub(crate) struct CdiEdits {
     pub mounts: Vec<CdiMount>,
     /// Further groups of the container's process.
     pub additional_gids: Vec<u32>,
-    /// Programs of the node to run at moments of the container's life. Records of earlier releases have none.
-    #[serde(default)]
+    /// Programs of the node to run at moments of the container's life.
     pub hooks: Vec<CdiHook>,
 }
 

@@ -31,18 +31,21 @@ fn next(launch: &Launch) -> Message {
     panic!("the child says nothing");
 }
 
-#[test]
-fn a_child_tells_where_it_waits_and_where_it_failed() {
-    let places = Places::open().unwrap();
-    let cgroup = CgroupDirectories::default();
-    let start = Start {
+/// A start without namespaces and cgroups of its own.
+fn plain_start<'a>(places: &'a Places, cgroup: &'a CgroupDirectories) -> Start<'a> {
+    Start {
         namespaces: CloneFlags::empty(),
         pid_namespace: None,
-        cgroup: &cgroup,
+        cgroup,
         unified: None,
-        places: &places,
-    };
-    let launch = start
+        places,
+    }
+}
+
+#[test]
+fn a_child_tells_where_it_waits_and_where_it_failed() {
+    let (places, cgroup) = (Places::open().unwrap(), CgroupDirectories::default());
+    let launch = plain_start(&places, &cgroup)
         .run(|reporter| {
             reporter.at(Step::Rlimit, 3);
             reporter.degraded(Errno::EPERM);
@@ -80,16 +83,8 @@ fn a_child_tells_where_it_waits_and_where_it_failed() {
 /// A shim that is gone ends the children that wait for it.
 #[test]
 fn a_child_whose_shim_is_gone_does_not_wait_for_ever() {
-    let places = Places::open().unwrap();
-    let cgroup = CgroupDirectories::default();
-    let start = Start {
-        namespaces: CloneFlags::empty(),
-        pid_namespace: None,
-        cgroup: &cgroup,
-        unified: None,
-        places: &places,
-    };
-    let launch = start
+    let (places, cgroup) = (Places::open().unwrap(), CgroupDirectories::default());
+    let launch = plain_start(&places, &cgroup)
         .run(|reporter| reporter.await_release().and(Err(Errno::EALREADY)))
         .unwrap();
     let pid = launch.child.pid;

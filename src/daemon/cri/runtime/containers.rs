@@ -125,7 +125,7 @@ pub(super) async fn status(
         Ok(cri::ContainerStatusResponse {
             status: Some(convert::container_status(&record)),
             info: if request.verbose {
-                info::container(&node.pods, &record).await
+                info::container(&node.pods, &record)
             } else {
                 Default::default()
             },

@@ -83,7 +83,7 @@ pub(super) async fn status(
         Ok(cri::PodSandboxStatusResponse {
             status: Some(convert::pod_status(&pod.pod)),
             info: if request.verbose {
-                info::pod(&node.pods, &pod.pod).await
+                info::pod(&node.pods, &pod.pod)
             } else {
                 Default::default()
             },

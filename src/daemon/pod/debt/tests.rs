@@ -1,37 +1,20 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 use crate::pod::error::PlacementError;
 use crate::pod::state::PodPhase;
-use holdfast_disk::Dir;
+use crate::pod::testing;
+use crate::spec::PodConfig;
 
 fn pod() -> PodRecord {
     PodRecord {
-        id: PodId::random().unwrap(),
-        config: Arc::default(),
         phase: PodPhase::NotReady,
-        created_at: 1,
-        boot_id: "one".to_owned(),
-        pause: None,
-        shim: None,
-        ips: Vec::new(),
-        cgroup: "/x".to_owned(),
-        resources: Default::default(),
-        protocols: holdfast_wire::Protocols::OWN,
-        localhost_seccomp: None,
-        network_owner: None,
+        ..testing::pod(PodConfig::default())
     }
 }
 
 fn failure() -> PodError {
     PodError::Connect(ConnectError::NoNetwork("made up"))
-}
-
-fn root() -> (tempfile::TempDir, Dir) {
-    let temporary = tempfile::tempdir().unwrap();
-    let root = Dir::create_root(temporary.path()).unwrap();
-    (temporary, root)
 }
 
 #[test]
@@ -62,7 +45,7 @@ fn a_debt_says_what_is_stuck() {
 
 #[test]
 fn each_debt_has_its_own_pause_and_a_new_daemon_tries_at_once() {
-    let (_temporary, root) = root();
+    let (_temporary, root) = testing::dir();
     let debts = Debts::open(&root).unwrap();
     let (old, new) = (pod(), pod());
     debts.owe(&old, &[], vec![failure()]);
@@ -94,7 +77,7 @@ fn each_debt_has_its_own_pause_and_a_new_daemon_tries_at_once() {
 
 #[test]
 fn what_came_on_top_while_it_was_tried_is_still_owed() {
-    let (_temporary, root) = root();
+    let (_temporary, root) = testing::dir();
     let debts = Debts::open(&root).unwrap();
     let pod = pod();
     debts.owe(&pod, &[], vec![failure()]);
@@ -111,7 +94,7 @@ fn what_came_on_top_while_it_was_tried_is_still_owed() {
 /// A pod was recorded as stopped while the disk had refused its debt: the next daemon knew of neither.
 #[test]
 fn what_the_disk_refuses_is_not_secure_until_it_takes_it() {
-    let (_temporary, root) = root();
+    let (_temporary, root) = testing::dir();
     let debts = Debts::open(&root).unwrap();
     let pod = pod();
     assert!(debts.secure(pod.id).is_ok(), "nothing is owed");
@@ -130,7 +113,7 @@ fn what_the_disk_refuses_is_not_secure_until_it_takes_it() {
 /// The record of a paid debt stayed until the next daemon paid it again.
 #[test]
 fn a_debt_is_owed_until_its_record_is_gone() {
-    let (_temporary, root) = root();
+    let (_temporary, root) = testing::dir();
     let debts = Debts::open(&root).unwrap();
     let pod = pod();
     let names = ["debts".to_owned(), pod.id.to_string()];

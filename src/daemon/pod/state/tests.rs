@@ -3,16 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-
-fn run() -> Run {
-    Run {
-        process: ProcessIdentity {
-            pid: 7,
-            start_ticks: 9,
-        },
-        started_at: 5,
-    }
-}
+use crate::pod::testing::run;
 
 fn exit(code: i32) -> Exit {
     Exit {
