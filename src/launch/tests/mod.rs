@@ -4,6 +4,7 @@ mod roots;
 mod world;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
 use proptest::prelude::*;
 
 use super::Message;
@@ -60,6 +61,9 @@ fn a_report_arrives_with_its_step_and_errno_and_then_ends() {
         (position.step, position.index, errno),
         (Step::Mount, 3, Errno::ENODEV)
     );
+    // A test beside this one may just have forked with the child's end; it closes when that child execs or ends.
+    let mut waiting = [PollFd::new(shims.as_fd(), PollFlags::POLLIN)];
+    assert_eq!(poll(&mut waiting, 60_000_u16).unwrap(), 1);
     assert!(matches!(receive(&shims).unwrap(), Some(Message::End)));
 }
 
