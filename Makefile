@@ -1,4 +1,5 @@
-# Run as root on Debian or Ubuntu. Each target first installs what it needs, also on a fresh machine.
+# Run as root on Debian or Ubuntu. All targets but build, check and clean first install what they need, also on a fresh
+# machine.
 
 SHELL := /bin/bash
 CACHE := $(or $(HOLDFAST_TEST_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/holdfast-e2e)

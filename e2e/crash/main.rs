@@ -1,7 +1,7 @@
 //! Kills the daemon, a shim or a network plugin before and after every step of every operation.
 //!
 //! The steps are found by running the operation once: a test build writes down each change that it makes to the
-//! machine (`src/fault`). Then the operation runs once for each of these moments and is killed there; the daemon
+//! machine (`src/kernel/fault`). Then the operation runs once for each of these moments and is killed there; the daemon
 //! starts again, the client does what a kubelet would do, and at the end nothing may be left.
 //!
 //! ```text

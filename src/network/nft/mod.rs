@@ -15,9 +15,8 @@
 //! }
 //! ```
 //!
-//! A packet costs the same however many ports are mapped to pods: they are elements of hash maps. The rules are
-//! put in place at the daemon's start and never change; the maps outlive the daemon, so that ports go on
-//! working while it is replaced.
+//! A packet costs the same however many ports are mapped to pods: they are elements of hash maps. Each daemon
+//! writes the rules once; the maps outlive it, so that ports go on working while it is replaced.
 
 mod expression;
 mod ports;
