@@ -29,7 +29,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 for success; 1 when the operation failed or the daemon refused it; 2 for wrong usage or a \
 manifest that cannot be run; 3 when the daemon cannot be reached. `exec`, `attach` and `enter` pass on the exit code of \
-the command in the container; `exec` ends with 125 when that command could not be run.";
+the process; `exec` ends with 125 when the command could not be run.";
 
 /// The verbs of the command.
 #[derive(Debug, Subcommand)]

@@ -18,7 +18,7 @@ use crate::select::SelectError;
 /// The command line of `holdfast attach`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast attach -it shell/main\n\n\
-    With -it, press ctrl-p ctrl-q to leave the container running. Without a terminal, press ctrl-c.")]
+    Leave the container running with ctrl-p ctrl-q under -it, and with ctrl-c without a terminal.")]
 pub struct AttachArgs {
     /// Pass standard input to the container, if it was created with `stdin: true`.
     #[arg(short = 'i', long, alias = "interactive")]

@@ -15,16 +15,17 @@ use crate::request::RequestError;
 
 /// The command line of `holdfast events`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: holdfast events -o json")]
+#[command(after_help = "Example: holdfast events -o json\n\n\
+    Each event is one line of JSON, or one YAML document.")]
 pub struct EventsArgs {
     /// Show only events of this pod, given by name or id.
     pub pod: Option<String>,
-    /// Output format; each event is one line, or one document.
+    /// Format of the output.
     #[command(flatten)]
     pub format: FormatArgs,
 }
 
-/// An event as it is printed. Fields that nobody knows of a removed container are absent.
+/// An event as it is printed. Fields that nobody knows of a removed container are null.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Event {

@@ -29,9 +29,9 @@ pub struct InspectArgs {
 /// Output formats of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Form {
-    /// One JSON document; docs/json.md describes it.
+    /// JSON, as docs/json.md describes it.
     Json,
-    /// The same document as YAML.
+    /// The same as YAML.
     Yaml,
 }
 

@@ -16,14 +16,15 @@ use crate::request::RequestError;
 
 /// The command line of `holdfast top`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: holdfast top --interval 5")]
+#[command(after_help = "Example: holdfast top --interval 5\n\n\
+    With JSON or YAML, or without a terminal, one sample is printed.")]
 pub struct TopArgs {
     /// Show only this pod, given by name or id.
     pub pod: Option<String>,
     /// Seconds between two samples.
     #[arg(short, long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub interval: u32,
-    /// Output format. With JSON or YAML, or without a terminal, one sample is printed.
+    /// Format of the output.
     #[command(flatten)]
     pub format: FormatArgs,
 }

@@ -32,7 +32,7 @@ pub struct ListArgs {
     /// Print ids and digests in full.
     #[arg(long)]
     pub no_trunc: bool,
-    /// Show a column with pinned images, which the kubelet never removes to free space.
+    /// Show a column that marks the images that the kubelet never removes.
     #[arg(long)]
     pub pinned: bool,
     /// Show images that match reference=REGEX or dangling=true|false; several filters must all match.

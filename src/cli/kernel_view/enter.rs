@@ -30,7 +30,7 @@ const SHELL: &str = "/bin/sh";
 #[command(
     after_help = "Examples: holdfast enter two-containers/a                       a shell in all its namespaces
           holdfast enter two-containers/a --net -- ss -tlnp     the machine's ss(8) in its network
-          holdfast enter two-containers --net -- ip address     the pod's, by its pause
+          holdfast enter two-containers --net -- ip address     the pod's addresses
           holdfast enter two-containers/a --print               the nsenter(1) command that does the same"
 )]
 pub struct EnterArgs {

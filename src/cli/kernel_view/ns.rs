@@ -31,11 +31,11 @@ pub struct NsArgs {
 /// How namespaces are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum NsFormat {
-    /// A table for people.
+    /// Text for people to read.
     Table,
-    /// One JSON document; docs/json.md describes it.
+    /// JSON, as docs/json.md describes it.
     Json,
-    /// The same document as YAML.
+    /// The same as YAML.
     Yaml,
     /// A graph for Graphviz' dot(1).
     Dot,

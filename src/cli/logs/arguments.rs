@@ -11,13 +11,13 @@ use crate::out::time;
 pub struct LogsArgs {
     /// POD for all its containers; or one container: POD/CONTAINER, or the beginning of its id.
     pub name: String,
-    /// Follow the logs until all containers have ended; by name, restarted containers are followed too.
+    /// Follow the logs until all containers have ended; a name, unlike an id, also follows restarts.
     #[arg(short, long)]
     pub follow: bool,
     /// Show only this many of the last lines of each container; -1 means all.
     #[arg(long, value_name = "LINES", default_value_t = -1, allow_negative_numbers = true)]
     pub tail: i64,
-    /// Show only lines written since this RFC 3339 time, or within the last 90s, 10m or 1h30m, for example.
+    /// Show only lines since this RFC 3339 time, or of the last time span such as 90s, 10m or 1h30m.
     #[arg(long, value_name = "TIME", value_parser = since)]
     pub since: Option<i64>,
     /// Begin each line with its time.

@@ -11,11 +11,11 @@ use crate::failure::VerbError;
 /// The formats of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// A table for people.
+    /// Text for people to read.
     Table,
-    /// One JSON document, as docs/json.md describes it.
+    /// JSON, as docs/json.md describes it.
     Json,
-    /// The same document as YAML.
+    /// The same as YAML.
     Yaml,
 }
 

@@ -59,7 +59,7 @@ pub struct Extent {
     /// Print only the ids.
     #[arg(short, long)]
     pub quiet: bool,
-    /// Show only the newest one, whatever its state.
+    /// Show only the newest, whatever its state.
     #[arg(short, long)]
     pub latest: bool,
     /// Show only this many of the newest, whatever their state; 0 means all.

@@ -13,11 +13,11 @@ use super::roots::RootArgs;
 pub struct RunArgs {
     /// File with the manifest, or - for standard input.
     pub file: PathBuf,
-    /// Show the logs and events of all containers until the pod has ended. The exit code is 0 when all containers
-    /// have succeeded, otherwise 1. Ctrl-C leaves the pod running.
+    /// Show logs and events of all containers until the pod has ended. The exit code is 0 when all succeeded,
+    /// otherwise 1. Without --rm, Ctrl-C leaves the pod running.
     #[arg(short, long)]
     pub watch: bool,
-    /// Remove the pod and its directories when it has ended, or after Ctrl-C.
+    /// Wait, and remove the pod with its directories at its end or at Ctrl-C.
     #[arg(long)]
     pub rm: bool,
     /// First remove a pod that has the same name and namespace.

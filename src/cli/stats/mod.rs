@@ -28,7 +28,8 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 
 /// The command line of `holdfast stats`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: holdfast stats --watch two-containers")]
+#[command(after_help = "Example: holdfast stats --watch two-containers\n\n\
+    With --watch each measurement is one line of JSON, or one YAML document.")]
 pub struct StatsArgs {
     /// Pod or container to show: POD, POD/CONTAINER or an id.
     pub name: Option<String>,
@@ -50,7 +51,7 @@ pub struct StatsArgs {
     /// Repeat the measurement until interrupted.
     #[arg(short, long)]
     pub watch: bool,
-    /// Format of the output; with --watch each sample is one line of JSON.
+    /// Format of the output.
     #[command(flatten)]
     pub format: FormatArgs,
 }
