@@ -45,10 +45,7 @@ fn check_clocks(offsets: TimeOffsets) -> Result<(), PodError> {
                 "{name} would be before 0, as the node has run for {seconds} s; give at least {name}=-{seconds}s"
             );
             let field = Experiment::TimeOffsets.annotation();
-            return Err(PodError::Request(RequestError::Spec(SpecError::Invalid {
-                field,
-                reason,
-            })));
+            return Err(SpecError::invalid(field, reason).into());
         }
     }
     Ok(())
@@ -59,17 +56,12 @@ pub(super) fn check_bandwidth(limits: Bandwidth) -> Result<(), PodError> {
     if limits.is_unlimited() {
         return Ok(());
     }
-    let reason =
-        "the interface is that of the pod that is joined; limit the traffic there".to_owned();
+    let reason = "the interface is that of the pod that is joined; limit the traffic there";
     let field = match limits.ingress {
         Some(_) => "annotation kubernetes.io/ingress-bandwidth",
         None => "annotation kubernetes.io/egress-bandwidth",
     };
-    let field = field.to_owned();
-    Err(PodError::Request(RequestError::Spec(SpecError::Invalid {
-        field,
-        reason,
-    })))
+    Err(SpecError::invalid(field, reason).into())
 }
 
 #[cfg(test)]

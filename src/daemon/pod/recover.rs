@@ -379,10 +379,6 @@ fn served_by_foreign_shim(
 /// Makes a container's record true.
 fn verify(container: &mut ContainerRecord, living: Option<&Living>, dir: &Dir, same_boot: bool) {
     let reported = living.and_then(|living| living.containers.get(&container.id));
-    if container.started_at == 0 && reported.is_some() {
-        // Records of the first release have no intent.
-        container.started_at = container.created_at;
-    }
     let id = container.id;
     let ended = |started_at: i64| {
         let exit = exit_record(dir, id).unwrap_or_else(|| lost(same_boot));

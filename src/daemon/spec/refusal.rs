@@ -39,7 +39,7 @@ pub(crate) enum SpecError {
 }
 
 impl SpecError {
-    pub(super) fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Self {
+    pub(crate) fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Invalid {
             field: field.into(),
             reason: reason.into(),
