@@ -161,3 +161,204 @@ pub(super) fn shown(node: &Node, snapshot: Arc<PodSnapshot>) -> Arc<PodSnapshot>
         containers: snapshot.containers.clone(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::pod::error::ErrorKind;
+    use crate::pod::testing::{self, Shim};
+    use crate::spec::PodMetadata;
+    use holdfast_kernel::error_chain;
+    use holdfast_wire::PauseReport;
+
+    fn named(namespace: &str, name: &str) -> PodConfig {
+        PodConfig {
+            metadata: PodMetadata {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+                ..PodMetadata::default()
+            },
+            ..PodConfig::default()
+        }
+    }
+
+    fn joiner(wanted: PodReference) -> PodConfig {
+        let mut config = named("default", "joiner");
+        config.experiments.join_network = Some(wanted);
+        config
+    }
+
+    fn by_name(name: &str) -> PodReference {
+        PodReference::Name {
+            namespace: "default".to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_network_of_one_ready_pod_can_be_joined() {
+        let (_guard, node) = testing::node();
+        let make = |name: &str, change: fn(&mut PodRecord)| {
+            let mut pod = testing::pod_of(&node, named("default", name));
+            change(&mut pod);
+            testing::known(&node, &pod);
+            pod.id
+        };
+        let web = make("web", |_| {});
+        // Only a ready one counts: pods of earlier attempts have the same name.
+        make("web", |pod| pod.phase = PodPhase::NotReady);
+        let ended = make("ended", |pod| pod.phase = PodPhase::Stopping);
+        make("host", |pod| {
+            Arc::make_mut(&mut pod.config).namespaces.network = NetMode::Node;
+        });
+        make("twin", |_| {});
+        make("twin", |_| {});
+        let other = testing::pod_of(&node, named("elsewhere", "far"));
+        testing::known(&node, &other);
+        let cases = [
+            (by_name("web"), Ok(web)),
+            (PodReference::Id(web.to_string()), Ok(web)),
+            (PodReference::Id(web.to_string()[..20].to_owned()), Ok(web)),
+            (
+                by_name("twin"),
+                Err("several ready pods have that name; give the id of one"),
+            ),
+            (
+                by_name("ended"),
+                Err("no ready pod has that name; run it first"),
+            ),
+            (
+                by_name("far"),
+                Err("no ready pod has that name; run it first"),
+            ),
+            (
+                PodReference::Id(ended.to_string()),
+                Err("it is not ready; run it first"),
+            ),
+            (
+                PodReference::Id("f".repeat(64)),
+                Err("cannot find that pod: pod sandbox"),
+            ),
+            (
+                PodReference::Id(String::new()),
+                Err("id is empty; give the full id"),
+            ),
+            (
+                by_name("host"),
+                Err("it has the node's network; ask for that with hostNetwork"),
+            ),
+        ];
+        assert_eq!(owner(&node, &named("default", "alone")).unwrap(), None);
+        for (wanted, outcome) in cases {
+            let shown = format!("{:?}", wanted.to_string());
+            match (owner(&node, &joiner(wanted)), outcome) {
+                (Ok(found), Ok(id)) => assert_eq!(found, Some(id), "{shown}"),
+                (Err(error), Err(reason)) => {
+                    let text = error_chain(&error);
+                    assert!(text.contains(reason) && text.contains(&shown), "{text}");
+                    assert!(text.starts_with("annotation "), "{text}");
+                    assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{text}");
+                }
+                (found, wanted) => panic!("{shown}: {found:?} and not {wanted:?}"),
+            }
+        }
+    }
+
+    /// Whoever joins a joiner gets the namespace of the pod that owns it, as long as that is there.
+    #[test]
+    fn a_joiner_can_be_joined_as_long_as_the_owner_is_ready() {
+        let (_guard, node) = testing::node();
+        let owning = testing::pod_of(&node, named("default", "owner"));
+        let mut joining = testing::pod_of(&node, named("default", "first"));
+        joining.network_owner = Some(owning.id);
+        testing::known(&node, &joining);
+        let gone = "the pod whose network it joined itself has ended";
+        let refused = || {
+            let error = owner(&node, &joiner(by_name("first"))).unwrap_err();
+            assert!(error.to_string().contains(gone), "{error}");
+        };
+        refused();
+        let entry = testing::known(&node, &owning);
+        assert_eq!(
+            owner(&node, &joiner(by_name("first"))).unwrap(),
+            Some(owning.id)
+        );
+        let mut ended = owning;
+        ended.phase = PodPhase::Stopping;
+        entry.snapshot.store(testing::snapshot(&ended, &[]));
+        refused();
+    }
+
+    /// The addresses of a joiner are never recorded: they are what the owner has at the moment.
+    #[test]
+    fn a_joiner_is_shown_with_the_addresses_of_its_owner() {
+        let (_guard, node) = testing::node();
+        let address: IpAddr = "10.0.0.7".parse().unwrap();
+        let mut owning = testing::pod_of(&node, named("default", "owner"));
+        owning.ips = vec![address];
+        let mut joining = testing::pod_of(&node, named("default", "joiner"));
+        joining.network_owner = Some(owning.id);
+        let ips = |pod: &PodRecord| shown(&node, testing::snapshot(pod, &[])).pod.ips.clone();
+        assert_eq!(ips(&owning), [address], "nobody else's addresses");
+        assert_eq!(connected(&node, owning.id), (Connection::Lost, Vec::new()));
+        assert!(ips(&joining).is_empty(), "the owner is not known");
+        let entry = testing::known(&node, &owning);
+        assert_eq!(connected(&node, owning.id), (Connection::Up, vec![address]));
+        assert_eq!(ips(&joining), [address]);
+        joining.phase = PodPhase::NotReady;
+        assert!(ips(&joining).is_empty(), "a stopped pod has no address");
+        joining.phase = PodPhase::Ready;
+        owning.phase = PodPhase::NotReady;
+        entry.snapshot.store(testing::snapshot(&owning, &[]));
+        assert_eq!(connected(&node, owning.id), (Connection::Lost, Vec::new()));
+        assert!(ips(&joining).is_empty(), "the owner has ended");
+    }
+
+    #[tokio::test]
+    async fn the_namespace_comes_from_the_owners_shim() {
+        let (_guard, node) = testing::node();
+        let owning = testing::pod_of(&node, named("default", "owner"));
+        let mut joining = testing::pod_of(&node, named("default", "joiner"));
+        assert!(namespace(&node, &joining).await.unwrap().is_none());
+        joining.network_owner = Some(owning.id);
+        let error = namespace(&node, &joining).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        let entry = testing::known(&node, &owning);
+        let error = namespace(&node, &joining).await.unwrap_err();
+        assert!(
+            error_chain(&error).contains("the pod's shim has ended"),
+            "{error:?}"
+        );
+        let (shim, link, _events) = Shim::pair();
+        entry.link.store(Some(Arc::new(link)));
+        let inventory = |pause| Reply::Inventory {
+            pause,
+            containers: Vec::new(),
+        };
+        let running = PauseReport {
+            pid: 1,
+            start_ticks: 2,
+            shim_pid: 3,
+            shim_start_ticks: 4,
+        };
+        let files = ["/proc/self/stat", "/proc/self/ns/net"];
+        let [pidfd, netns] = files.map(|path| std::fs::File::open(path).unwrap());
+        let both = [pidfd.as_fd(), netns.as_fd()];
+        // A pause that has ended, and one without its namespace.
+        for (pause, descriptors) in [(None, &both[..]), (Some(running.clone()), &[])] {
+            let answer = shim.answer(inventory(pause), descriptors);
+            let (found, _) = tokio::join!(namespace(&node, &joining), answer);
+            let text = error_chain(&found.unwrap_err());
+            assert!(
+                text.contains(DOING) && text.contains("another kind"),
+                "{text}"
+            );
+        }
+        let answer = shim.answer(inventory(Some(running)), &both);
+        let (found, _) = tokio::join!(namespace(&node, &joining), answer);
+        let found = nix::sys::stat::fstat(found.unwrap().unwrap()).unwrap();
+        assert_eq!(found.st_ino, nix::sys::stat::fstat(&netns).unwrap().st_ino);
+    }
+}

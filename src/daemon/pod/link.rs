@@ -22,8 +22,8 @@ use super::record::PodRecord;
 use holdfast_kernel::fault;
 use holdfast_kernel::sys::fdpass;
 use holdfast_wire::{
-    self as wire, Event, ExitStatus, Failure, FrameError, FromShim, MAX_PACKET, Protocol, Reply,
-    Request, ToShim,
+    self as wire, Event, ExitStatus, Failure, FrameError, FromShim, MAX_PACKET, Protocol,
+    Protocols, Reply, Request, ToShim,
 };
 
 /// Name of a shim's socket in its pod's state directory.
@@ -142,8 +142,16 @@ impl ShimLink {
         pod: &PodRecord,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Event>), LinkError> {
         let socket = connect_in(state).map_err(LinkError::Connect)?;
+        Self::over(socket, pod.protocols)
+    }
+
+    /// Speaks to a shim of these versions over a connected socket that does not block.
+    pub(super) fn over(
+        socket: OwnedFd,
+        protocols: Protocols,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<Event>), LinkError> {
         let socket = UnixDatagram::from_std(socket.into()).map_err(LinkError::Connect)?;
-        let (protocol, strange) = match pod.protocols.common() {
+        let (protocol, strange) = match protocols.common() {
             Ok(protocol) => (protocol, None),
             Err(unspoken) => (Protocol::CURRENT, Some(Arc::new(unspoken.into()))),
         };
@@ -282,7 +290,14 @@ impl ShimLink {
 
     async fn send(&self, packet: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let send = || fdpass::send_packet(self.0.socket.as_fd(), packet, descriptors);
-        self.0.socket.async_io(Interest::WRITABLE, send).await
+        match send() {
+            // Only then is it waited for: a socket that was never waited for does not count as writable, and those who
+            // wait for that together are woken in any order.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.0.socket.async_io(Interest::WRITABLE, send).await
+            }
+            sent => sent,
+        }
     }
 }
 
@@ -394,6 +409,231 @@ fn deliver(
         FromShim::Event(event) => {
             // The pod's task is gone only when the pod is.
             let _ = events.send(event);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::stat::{Mode, SFlag, mknod};
+    use nix::unistd::{pipe, read, write};
+
+    use super::*;
+    use crate::pod::testing::{self, Shim};
+    use crate::spec::PodConfig;
+    use holdfast_kernel::error_chain;
+
+    const FROM_TOMORROW: Protocols = Protocols {
+        oldest: u16::MAX,
+        newest: u16::MAX,
+    };
+
+    fn pause_exited() -> Event {
+        Event::PauseExited {
+            status: ExitStatus::Code(1),
+            at_unix_nanos: 2,
+        }
+    }
+
+    #[tokio::test]
+    async fn everybody_gets_the_answer_to_what_they_asked_in_whatever_order() {
+        let (shim, link, _events) = Shim::pair();
+        let (reader, writer) = pipe().unwrap();
+        let answers = async {
+            let asked = [shim.asked().await.unwrap(), shim.asked().await.unwrap()];
+            assert_ne!(asked[0].id, asked[1].id);
+            // Nobody asked this.
+            shim.reply(u64::MAX, Reply::Done, &[]);
+            for asked in asked.iter().rev() {
+                match asked.body {
+                    Request::Identify => shim.reply(asked.id, Reply::Identity(2), &[]),
+                    _ => shim.reply(asked.id, Reply::Netlink, &[reader.as_fd()]),
+                }
+            }
+        };
+        let asked = async {
+            tokio::join!(
+                link.ask(Request::OpenNetlink, &[]),
+                link.ask(Request::Identify, &[])
+            )
+        };
+        let (_, (first, second)) = tokio::join!(answers, asked);
+        let (first, second) = (first.unwrap(), second.unwrap());
+        assert_eq!(
+            (first.body, second.body),
+            (Reply::Netlink, Reply::Identity(2))
+        );
+        assert!(second.descriptors.is_empty());
+        write(&writer, b"x").unwrap();
+        assert_eq!(read(&first.descriptors[0], &mut [0]), Ok(1));
+    }
+
+    /// Requests that were asked before the socket was first waited for were sent in the reverse order.
+    #[tokio::test]
+    async fn requests_reach_the_shim_in_the_order_in_which_they_are_first_polled() {
+        use futures_util::stream::{FuturesUnordered, StreamExt};
+        let (shim, link, _events) = Shim::pair();
+        let mut asked: FuturesUnordered<_> = (0..5)
+            .map(|sequence| link.ask(Request::Acknowledge { sequence }, &[]))
+            .collect();
+        let answers = async {
+            for sequence in 0..5 {
+                let asked = shim.answer(Reply::Done, &[]).await;
+                assert_eq!(asked.body, Request::Acknowledge { sequence });
+            }
+        };
+        let all = async { while asked.next().await.is_some() {} };
+        tokio::join!(all, answers);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_an_error_and_the_next_request_goes_on() {
+        let (shim, link, _events) = Shim::pair();
+        let failure = testing::failure();
+        let refused = Reply::Failed(failure.clone());
+        let (answer, _) = tokio::join!(link.ask(Request::Shutdown, &[]), shim.answer(refused, &[]));
+        assert!(matches!(answer.unwrap_err(), LinkError::Failed(told) if *told == failure));
+        let (answer, _) = tokio::join!(
+            link.ask(Request::Shutdown, &[]),
+            shim.answer(Reply::Done, &[])
+        );
+        assert_eq!(answer.unwrap().body, Reply::Done);
+    }
+
+    /// The pod's task hears of containers; the ends of exec processes and clients are for those who wait for them.
+    #[tokio::test]
+    async fn an_event_goes_to_those_who_wait_for_it() {
+        let (shim, link, mut events) = Shim::pair();
+        let (awaited, forgotten, client) =
+            (link.exec_number(), link.exec_number(), link.exec_number());
+        assert!(awaited != forgotten && forgotten != client);
+        let (end, mut lost) = (link.exec_end(awaited), link.exec_end(forgotten));
+        let dropped = link.client_dropped(client);
+        let mut kept = link.client_dropped(forgotten);
+        link.forget_exec(forgotten);
+        for exec in [forgotten, awaited] {
+            let status = ExitStatus::Code(7);
+            shim.tell(Event::ExecExited { exec, status });
+        }
+        shim.tell(Event::ClientDropped { client });
+        shim.tell(pause_exited());
+        assert_eq!(end.await, Ok(ExitStatus::Code(7)));
+        assert_eq!(dropped.await, Ok(()));
+        assert_eq!(events.recv().await, Some(pause_exited()));
+        assert!(
+            events.try_recv().is_err(),
+            "the task hears of no exec process"
+        );
+        assert!(lost.try_recv().is_err());
+        assert!(kept.try_recv().is_err(), "another client was dropped");
+    }
+
+    #[tokio::test]
+    async fn when_the_shim_ends_everybody_is_told() {
+        let (shim, link, mut events) = Shim::pair();
+        let (end, dropped) = (link.exec_end(1), link.client_dropped(1));
+        let hang_up = async {
+            shim.asked().await.unwrap();
+            drop(shim);
+        };
+        let (answer, ()) = tokio::join!(link.ask(Request::Inventory, &[]), hang_up);
+        assert!(matches!(answer, Err(LinkError::Closed)), "{answer:?}");
+        assert_eq!(events.recv().await, None);
+        assert!(link.is_closed() && !link.is_strange());
+        assert!(end.await.is_err() && dropped.await.is_err());
+        let late = link.ask(Request::Inventory, &[]).await;
+        assert!(matches!(late, Err(LinkError::Closed)), "{late:?}");
+        assert!(link.exec_end(2).await.is_err() && link.client_dropped(2).await.is_err());
+    }
+
+    /// A request that does not reach the shim is not waited for: its number would stay for the pod's life.
+    #[tokio::test]
+    async fn a_request_that_cannot_be_sent_leaves_nothing() {
+        let (shim, link, _events) = Shim::pair();
+        drop(shim);
+        let answer = link.ask(Request::Shutdown, &[]).await;
+        // Another thread that has just forked has the other end for a moment.
+        assert!(
+            matches!(answer, Err(LinkError::Send(_) | LinkError::Closed)),
+            "{answer:?}"
+        );
+        assert!(link.0.waiting().replies.is_empty());
+    }
+
+    /// A shim of another release lives: its pod is not ended for what it says.
+    #[tokio::test]
+    async fn a_shim_that_is_not_understood_has_not_ended() {
+        let (shim, link, mut events) = Shim::pair();
+        let end = link.exec_end(1);
+        let babble = async {
+            shim.asked().await.unwrap();
+            shim.babble();
+        };
+        let (answer, ()) = tokio::join!(link.ask(Request::Inventory, &[]), babble);
+        let error = answer.unwrap_err();
+        assert!(matches!(error, LinkError::Strange(_)), "{error:?}");
+        assert!(
+            error_chain(&error).contains("it can be stopped and removed"),
+            "{error}"
+        );
+        assert!(end.await.is_err());
+        assert!(link.is_strange() && !link.is_closed());
+        let late = link.ask(Request::Inventory, &[]).await;
+        assert!(matches!(late, Err(LinkError::Strange(_))), "{late:?}");
+        // What it says after that and is understood counts.
+        shim.tell(pause_exited());
+        assert_eq!(events.recv().await, Some(pause_exited()));
+        drop(shim);
+        assert_eq!(events.recv().await, None);
+        assert!(link.is_closed());
+        let ended = link.ask(Request::Inventory, &[]).await;
+        assert!(matches!(ended, Err(LinkError::Closed)), "{ended:?}");
+    }
+
+    /// A shim that did not understand a packet cannot say which: it answers request 0, which is nobody's.
+    #[tokio::test]
+    async fn a_shim_that_does_not_understand_us_is_strange_too() {
+        let (shim, link, _events) = Shim::pair();
+        let refuse = async {
+            shim.asked().await.unwrap();
+            shim.reply(0, Reply::Failed(testing::failure()), &[]);
+        };
+        let (answer, ()) = tokio::join!(link.ask(Request::Inventory, &[]), refuse);
+        let error = answer.unwrap_err();
+        assert!(
+            matches!(&error, LinkError::Strange(cause) if matches!(**cause, FrameError::Refused)),
+            "{error:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn nothing_is_said_to_a_shim_whose_protocol_is_not_spoken() {
+        let (shim, link, mut events) = Shim::speaking(FROM_TOMORROW);
+        assert!(link.is_strange());
+        let error = link.ask(Request::Shutdown, &[]).await.unwrap_err();
+        assert!(
+            error_chain(&error).contains("start a newer holdfastd"),
+            "{error:?}"
+        );
+        assert!(shim.was_left_alone());
+        // Its end is noticed all the same.
+        drop(shim);
+        assert_eq!(events.recv().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_state_directory_without_a_shim_is_told_from_one_with_a_shim_that_died() {
+        let (_guard, dir) = testing::dir();
+        let pod = testing::pod(PodConfig::default());
+        for errno in [libc::ENOENT, libc::ECONNREFUSED] {
+            let error = ShimLink::connect(dir.as_fd(), &pod).unwrap_err();
+            let LinkError::Connect(source) = &error else {
+                panic!("{error:?}");
+            };
+            assert_eq!(source.raw_os_error(), Some(errno), "{error:?}");
+            // A socket whose listener is gone, as a shim leaves it.
+            let path = dir.path().join(SOCKET_NAME);
+            let _ = mknod(&path, SFlag::S_IFSOCK, Mode::S_IRWXU, 0);
         }
     }
 }

@@ -382,3 +382,247 @@ fn default_profile() -> Option<String> {
         })
         .ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pod::error::{ConnectError, ErrorKind};
+    use crate::pod::record;
+    use crate::pod::settings::ImageVolumes;
+    use crate::pod::testing;
+    use crate::spec::PodConfig;
+    use holdfast_image::ImageSettings;
+    use holdfast_kernel::error_chain;
+    use holdfast_network::cni::CniSettings;
+    use std::collections::BTreeSet;
+
+    impl Node {
+        /// A node below `root`, whose pods have no network; see [`testing::node`].
+        pub(in crate::pod) fn of_test(root: &Path) -> Self {
+            let (run_dir, root_dir) = (root.join("run"), root.join("root"));
+            let cni = CniSettings {
+                conf_dir: root.join("cni-conf"),
+                bin_dirs: Vec::new(),
+                timeout: Duration::from_secs(3600),
+                state_dir: root.join("cni-state"),
+            };
+            let run = Dir::create_root(&run_dir).unwrap();
+            let dir = Dir::create_root(&root_dir).unwrap();
+            Self {
+                pods: run
+                    .create_subdir(&FileName::new(PODS).unwrap(), 0o700)
+                    .unwrap(),
+                containers: dir
+                    .create_subdir(&FileName::new(CONTAINERS).unwrap(), 0o700)
+                    .unwrap(),
+                facts: HostFacts::complete(),
+                cgroup_mounts: CgroupMounts::V2 {
+                    options: Vec::new(),
+                },
+                hostname: "node".to_owned(),
+                boot_id: "one".to_owned(),
+                filters: FilterCache::default(),
+                spawner: Spawner::of_test(),
+                debts: Debts::open(&dir).unwrap(),
+                archive: Archive::open(&dir).unwrap(),
+                readiness: Readiness::new(cni.timeout),
+                samples: Samples::default(),
+                events: Events::default(),
+                index: Index::default(),
+                cgroups: Hierarchy::detect().expect("cgroups are mounted"),
+                driver: Driver::Cgroupfs,
+                systemd: Systemd::default(),
+                network: None,
+                cni: Arc::new(CniNetwork::open(cni.clone()).unwrap()),
+                cni_use: CniUse::Never,
+                images: ImageStore::open(&root_dir.join("images"), ImageSettings::default())
+                    .unwrap(),
+                settings: PodSettings {
+                    run_dir,
+                    root_dir,
+                    shim: PathBuf::new(),
+                    cgroup_parent: "/holdfast-unit-tests".to_owned(),
+                    cgroup_driver: Some(Driver::Cgroupfs),
+                    pids_limit: None,
+                    network: None,
+                    cni,
+                    cni_use: CniUse::Never,
+                    cdi_dirs: Vec::new(),
+                    netns_dir: root.join("netns"),
+                    image_volumes: ImageVolumes::default(),
+                    experiments: BTreeSet::new(),
+                },
+            }
+        }
+    }
+
+    #[test]
+    fn systemd_makes_the_cgroups_only_where_version_2_is_alone() {
+        for mode in [Mode::Hybrid, Mode::V1] {
+            let error = driver(Some(Driver::Systemd), mode).unwrap_err();
+            assert!(
+                error.to_string().contains("needs cgroup v2 alone"),
+                "{error}"
+            );
+            assert_eq!(driver(None, mode).unwrap(), Driver::Cgroupfs, "{mode:?}");
+        }
+        for wanted in [Driver::Systemd, Driver::Cgroupfs] {
+            assert_eq!(driver(Some(wanted), Mode::V2).unwrap(), wanted);
+        }
+    }
+
+    /// The kubelet names the parent; a pod without one gets a group of its own below that of the configuration.
+    #[test]
+    fn the_cgroup_of_a_pod_follows_the_driver_and_the_request() {
+        let (_guard, mut node) = testing::bare_node();
+        let id = PodId::random().unwrap();
+        let own = format!("/holdfast-unit-tests/{id}");
+        let scope = format!("holdfast-{id}.scope");
+        let cases = [
+            (Driver::Cgroupfs, None, Ok(own)),
+            (
+                Driver::Cgroupfs,
+                Some("/kubepods/pod1"),
+                Ok("/kubepods/pod1".to_owned()),
+            ),
+            (
+                Driver::Cgroupfs,
+                Some("/a/../b"),
+                Err(ErrorKind::InvalidArgument),
+            ),
+            (
+                Driver::Systemd,
+                Some("kubepods-pod1.slice"),
+                Ok(format!("/kubepods.slice/kubepods-pod1.slice/{scope}")),
+            ),
+            (
+                Driver::Systemd,
+                Some("/kubepods/pod1"),
+                Err(ErrorKind::InvalidArgument),
+            ),
+            (Driver::Systemd, None, Ok(format!("/machine.slice/{scope}"))),
+        ];
+        node.settings.cgroup_parent = "/holdfast-unit-tests".to_owned();
+        for (driver, parent, wanted) in cases {
+            if driver == Driver::Systemd {
+                node.settings.cgroup_parent = "/machine.slice".to_owned();
+            }
+            node.driver = driver;
+            let found = node.pod_cgroup(id, parent);
+            let found = found
+                .map(|path| path.to_string())
+                .map_err(|error| error.kind());
+            assert_eq!(found, wanted, "{driver:?} {parent:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_has_an_id_for_a_name_is_a_pod_or_a_container() {
+        let (guard, node) = testing::node();
+        let (pod, container) = (PodId::random().unwrap(), ContainerId::random().unwrap());
+        node.make_pod_dir(pod).unwrap();
+        node.make_pod_dir(pod).unwrap();
+        node.make_layer(container, (0, 0)).unwrap();
+        for other in ["run/pods/lost+found", "run/pods/abc", "root/containers/.x"] {
+            std::fs::create_dir(guard.path().join(other)).unwrap();
+        }
+        let pods: Vec<_> = node
+            .pod_dirs()
+            .unwrap()
+            .into_iter()
+            .map(|(id, _)| id)
+            .collect();
+        assert_eq!(pods, [pod]);
+        assert_eq!(node.layers().unwrap(), [container]);
+        assert!(node.pod_dir(PodId::random().unwrap()).unwrap().is_none());
+        node.delete_layer(container).unwrap();
+        node.delete_layer(container).unwrap();
+        assert!(node.layers().unwrap().is_empty());
+    }
+
+    /// A pod whose debt was only in the memory of a daemon that died was released by nobody.
+    #[test]
+    fn the_record_of_a_pod_stays_until_its_debt_is_on_disk() {
+        let (_guard, node) = testing::node();
+        let pod = testing::pod_of(&node, PodConfig::default());
+        let dir = node.make_pod_dir(pod.id).unwrap();
+        record::store_pod(&dir, &pod).unwrap();
+        let root = Dir::open_root(&node.settings.root_dir).unwrap();
+        let debts = root.subdir(&FileName::new("debts").unwrap()).unwrap();
+        let name = FileName::new(pod.id.to_string()).unwrap();
+        // No file replaces a directory.
+        debts.create_subdir(&name, 0o700).unwrap();
+        let failure = PodError::Connect(ConnectError::NoNetwork("made up"));
+        node.debts.owe(&pod, &[], vec![failure]);
+        let error = node.delete_pod_dir(pod.id).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Internal, "{}", error_chain(&error));
+        assert!(record::load_pod(&dir).unwrap().is_some());
+        debts.remove_tree(&name).unwrap();
+        node.delete_pod_dir(pod.id).unwrap();
+        assert!(node.pod_dir(pod.id).unwrap().is_none());
+    }
+
+    /// The copy for the next boot goes first: a daemon that dies between the two still knows the pod.
+    #[test]
+    fn a_pod_that_the_archive_cannot_forget_keeps_its_directory() {
+        let (guard, node) = testing::node();
+        let pod = testing::pod_of(&node, PodConfig::default());
+        node.make_pod_dir(pod.id).unwrap();
+        testing::known(&node, &pod);
+        node.archive.changed(pod.id);
+        node.archive.flush(&node.index).unwrap();
+        let file = guard.path().join(format!("root/pods/{}.json", pod.id));
+        std::fs::remove_file(&file).unwrap();
+        // No directory is deleted as a file is.
+        std::fs::create_dir(&file).unwrap();
+        node.forget_pod_dir(pod.id).unwrap_err();
+        assert!(node.pod_dir(pod.id).unwrap().is_some());
+        std::fs::remove_dir(&file).unwrap();
+        node.forget_pod_dir(pod.id).unwrap();
+        assert!(node.pod_dir(pod.id).unwrap().is_none());
+    }
+
+    /// Two volumes of one container never share a directory, whatever a creation that failed has left.
+    #[test]
+    fn a_volume_is_always_a_new_directory() {
+        let (_guard, node) = testing::node();
+        let id = ContainerId::random().unwrap();
+        node.make_volume(id, 0).unwrap_err();
+        node.make_layer(id, (0, 0)).unwrap();
+        let volume = node.make_volume(id, 0).unwrap();
+        assert_eq!(volume.path(), node.volume_path(id, 0));
+        let again = node.make_volume(id, 0).unwrap_err();
+        assert!(error_chain(&again).contains("File exists"), "{again:?}");
+        node.make_volume(id, 1).unwrap();
+    }
+
+    #[test]
+    fn a_bundle_has_the_spec_and_is_written_again_at_the_next_start() {
+        let (_guard, node) = testing::node();
+        let id = ContainerId::random().unwrap();
+        node.make_layer(id, (0, 0)).unwrap();
+        for spec in [b"{\"a\":1}".as_slice(), b"{}"] {
+            node.make_bundle(id, spec).unwrap();
+            let bundle = node.bundle_path(id);
+            assert_eq!(std::fs::read(bundle.join("config.json")).unwrap(), spec);
+            assert!(bundle.join("rootfs").is_dir());
+        }
+    }
+
+    /// The shim lives in a mount namespace that has root_dir alone.
+    #[test]
+    fn the_shim_sees_the_root_directory_at_the_store_mount() {
+        let (_guard, node) = testing::node();
+        let id = ContainerId::random().unwrap();
+        let inside = node.store_path(&node.settings.root_dir.join("images/layers"));
+        assert_eq!(inside, Path::new(STORE_MOUNT).join("images/layers"));
+        let upper = node.upper(id).map(|_| ());
+        upper.unwrap_err();
+        node.make_layer(id, (0, 0)).unwrap();
+        let outside = node.upper(id).unwrap().path().to_owned();
+        assert_eq!(
+            node.store_path(&outside),
+            node.container_store_path(id, "upper")
+        );
+    }
+}

@@ -372,3 +372,343 @@ async fn dial_one(
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         .map_err(|source| PodError::Port { address, source })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Seek, Write};
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    use nix::sys::socket::{
+        AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket,
+    };
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::pod::error::ErrorKind;
+    use crate::pod::testing::{self, Shim};
+    use crate::spec::{ContainerConfig, PodConfig};
+    use holdfast_kernel::error_chain;
+    use holdfast_kernel::id::PodId;
+    use holdfast_wire::Event;
+    use holdfast_wire::plan::ExecPlan;
+
+    const NONE: Streams = Streams {
+        stdin: false,
+        stdout: false,
+        stderr: false,
+        terminal: false,
+    };
+    const OUT: Streams = Streams {
+        stdout: true,
+        ..NONE
+    };
+    const ERR: Streams = Streams {
+        stderr: true,
+        ..NONE
+    };
+    const IN: Streams = Streams {
+        stdin: true,
+        ..NONE
+    };
+    const ALL: Streams = Streams {
+        stdin: true,
+        stdout: true,
+        stderr: true,
+        terminal: false,
+    };
+
+    fn container(tty: bool) -> ContainerRecord {
+        let config = ContainerConfig {
+            tty,
+            args: vec!["sh".to_owned()],
+            ..ContainerConfig::default()
+        };
+        testing::container(PodId::random().unwrap(), config)
+    }
+
+    fn attached(input: AttachedInput) -> Reply {
+        Reply::Attached { input }
+    }
+
+    /// Somebody who only writes learns from the end of the output that the container has ended. A terminal has one
+    /// stream for both.
+    #[tokio::test]
+    async fn a_client_is_attached_to_what_it_wants_and_always_to_something_that_ends() {
+        // The container's terminal, the client's wishes, and whether it gets (output, errors).
+        let cases = [
+            (false, ALL, (true, true)),
+            (false, OUT, (true, false)),
+            (false, ERR, (false, true)),
+            (false, IN, (true, false)),
+            (false, NONE, (true, false)),
+            (true, ALL, (true, false)),
+            (true, ERR, (true, false)),
+            (true, IN, (true, false)),
+        ];
+        for (tty, streams, (out, err)) in cases {
+            let (shim, link, _events) = Shim::pair();
+            let record = container(tty);
+            let answer = shim.answer(attached(AttachedInput::None), &[]);
+            let (session, asked) = tokio::join!(attach(&record, &link, streams), answer);
+            let (session, case) = (session.unwrap(), format!("tty {tty}, {streams:?}"));
+            let Request::Attach {
+                stdout,
+                stderr,
+                stdin,
+                ..
+            } = asked.body
+            else {
+                panic!("{:?}", asked.body);
+            };
+            assert_eq!((stdout, stderr, stdin), (out, err, streams.stdin), "{case}");
+            assert_eq!(
+                asked.descriptors.len(),
+                usize::from(out) + usize::from(err),
+                "{case}"
+            );
+            let ours = (session.stdout.is_some(), session.stderr.is_some());
+            assert_eq!(ours, (out, err), "{case}");
+            assert!(
+                session.stdin.is_none() && session.terminal.is_none(),
+                "{case}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn the_streams_of_a_client_are_not_mixed_up() {
+        let (shim, link, _events) = Shim::pair();
+        let (_reader, theirs) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let record = container(false);
+        let given = [theirs.as_fd()];
+        let answer = shim.answer(attached(AttachedInput::Pipe), &given);
+        let (session, asked) = tokio::join!(attach(&record, &link, ALL), answer);
+        let descriptors = asked.descriptors.into_iter().map(File::from);
+        for (mut file, text) in descriptors.zip([b"out", b"err"]) {
+            file.write_all(text).unwrap();
+        }
+        let mut session = session.unwrap();
+        assert!(session.stdin.is_some());
+        let mut text = String::new();
+        session
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut text)
+            .await
+            .unwrap();
+        session
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut text)
+            .await
+            .unwrap();
+        assert_eq!(text, "outerr");
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_what_it_promises_is_told_or_is_no_input() {
+        let record = container(true);
+        for (reply, is_session) in [
+            (attached(AttachedInput::Terminal), true),
+            (attached(AttachedInput::Pipe), true),
+            (Reply::Done, false),
+        ] {
+            let (shim, link, _events) = Shim::pair();
+            let shown = format!("{reply:?}");
+            let (session, _) = tokio::join!(attach(&record, &link, ALL), shim.answer(reply, &[]));
+            match session {
+                Ok(session) => {
+                    assert!(is_session, "{shown}");
+                    assert!(
+                        session.stdin.is_none() && session.terminal.is_none(),
+                        "{shown}"
+                    );
+                }
+                Err(error) => {
+                    assert!(!is_session, "{shown}");
+                    let text = error_chain(&error);
+                    assert!(
+                        text.starts_with("cannot attach to the container: "),
+                        "{text}"
+                    );
+                    assert!(text.contains("Done with 0 descriptors"), "{text}");
+                }
+            }
+        }
+    }
+
+    /// What a client reads after the word that it was too slow is not all that the container wrote.
+    #[tokio::test]
+    async fn a_client_that_was_too_slow_is_told_from_a_container_that_ended() {
+        for (word, shim_ends) in [(true, false), (false, false), (false, true)] {
+            let (shim, link, _events) = Shim::pair();
+            let mut end = ClientEnd::new(&link);
+            if word {
+                shim.tell(Event::ClientDropped { client: end.client });
+            }
+            let answer = async {
+                match shim_ends {
+                    false => drop(shim.answer(Reply::Done, &[]).await),
+                    true => drop(shim),
+                }
+            };
+            let (dropped, ()) = tokio::join!(end.was_dropped(), answer);
+            assert_eq!(dropped, word);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_process_is_its_code_or_unknown() {
+        let (shim, link, _events) = Shim::pair();
+        let (mut first, mut second) = (ProcessEnd::new(&link), ProcessEnd::new(&link));
+        for (end, status) in [
+            (&second, ExitStatus::Signal(9)),
+            (&first, ExitStatus::Code(3)),
+        ] {
+            let exec = end.exec;
+            shim.tell(Event::ExecExited { exec, status });
+        }
+        assert_eq!(first.wait().await, Some(3));
+        assert_eq!(second.wait().await, Some(137));
+        let mut third = ProcessEnd::new(&link);
+        drop(shim);
+        assert_eq!(third.wait().await, None);
+        shim_end(&link).await;
+    }
+
+    /// A command's three streams are the second, third and fourth descriptor; the plan is the first.
+    #[tokio::test]
+    async fn a_command_gets_its_plan_and_the_streams_that_are_wanted() {
+        let (_guard, node) = testing::node();
+        let pod = testing::snapshot(&testing::pod_of(&node, PodConfig::default()), &[]);
+        let (shim, link, _events) = Shim::pair();
+        let (record, command) = (container(false), ["id".to_owned()]);
+        let request = (&command[..], Streams { stdin: true, ..ERR }, None);
+        let answer = shim.answer(Reply::Done, &[]);
+        let started = exec(&node, &pod, &record, &link, request);
+        let (session, asked) = tokio::join!(started, answer);
+        let mut session = session.unwrap();
+        let Request::Exec {
+            container,
+            stdio: ExecStdio::Descriptors,
+            ..
+        } = asked.body
+        else {
+            panic!("{:?}", asked.body);
+        };
+        assert_eq!(container, record.id);
+        assert!(session.stdout.is_none() && session.terminal.is_none());
+        let files: Vec<File> = asked.descriptors.into_iter().map(File::from).collect();
+        let [mut plan, mut input, mut output, mut errors] = <[File; 4]>::try_from(files).unwrap();
+        let mut bytes = Vec::new();
+        plan.rewind().unwrap();
+        plan.read_to_end(&mut bytes).unwrap();
+        let plan: ExecPlan = holdfast_wire::decode_plan(&bytes).unwrap();
+        assert!(format!("{plan:?}").contains("\"id\""), "{plan:?}");
+        // Nobody reads the output, and no command fails for that.
+        output.write_all(b"lost").unwrap();
+        errors.write_all(b"e").unwrap();
+        let mut buffer = [0];
+        session
+            .stderr
+            .as_mut()
+            .unwrap()
+            .read_exact(&mut buffer)
+            .await
+            .unwrap();
+        session
+            .stdin
+            .as_mut()
+            .unwrap()
+            .write_all(b"i")
+            .await
+            .unwrap();
+        input.read_exact(&mut buffer).unwrap();
+        assert_eq!(&buffer, b"i");
+    }
+
+    /// The descriptors of the reply are the pidfd and the terminal: the first one alone is no session.
+    #[tokio::test]
+    async fn a_command_at_a_terminal_needs_its_main_side() {
+        let (_guard, node) = testing::node();
+        let pod = testing::snapshot(&testing::pod_of(&node, PodConfig::default()), &[]);
+        let (record, command) = (container(false), ["id".to_owned()]);
+        let (main, _other) = UnixStream::pair().unwrap();
+        let both = [main.as_fd(), main.as_fd()];
+        let terminal = Streams {
+            terminal: true,
+            ..ALL
+        };
+        for (descriptors, is_session) in [(&both[..], true), (&both[..1], false)] {
+            let (shim, link, _events) = Shim::pair();
+            let started = Reply::Started {
+                pid: 1,
+                start_ticks: 1,
+                degraded: Vec::new(),
+            };
+            let request = (&command[..], terminal, None);
+            let answer = shim.answer(started, descriptors);
+            let (session, asked) = tokio::join!(exec(&node, &pod, &record, &link, request), answer);
+            assert_eq!(asked.descriptors.len(), 1, "the plan alone");
+            let Ok(session) = session else {
+                assert!(!is_session);
+                continue;
+            };
+            assert!(is_session && session.terminal.is_some());
+            assert!(session.stdin.is_some() && session.stdout.is_some());
+            assert!(session.stderr.is_none(), "a terminal has one stream");
+        }
+    }
+
+    /// A bound socket: nobody else gets its port. It refuses connections until it listens.
+    fn bound() -> (OwnedFd, u16) {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let bound = socket(AddressFamily::Inet, SockType::Stream, flags, None).unwrap();
+        bind(bound.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
+        let address: SockaddrIn = getsockname(bound.as_raw_fd()).unwrap();
+        (bound, address.port())
+    }
+
+    fn tcp_socket() -> OwnedFd {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        socket(AddressFamily::Inet, SockType::Stream, flags, None).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_port_is_tried_at_ipv4_first_and_its_refusal_is_what_is_told() {
+        let (listener, port) = bound();
+        let (shim, link, _events) = Shim::pair();
+        let refused = Reply::Failed(testing::failure());
+        let shim_side = async {
+            let first = shim.answer(Reply::Netlink, &[tcp_socket().as_fd()]).await;
+            let second = shim.answer(refused, &[]).await;
+            [first.body, second.body]
+        };
+        let (error, asked) = tokio::join!(dial(&link, port), shim_side);
+        let families = [IpFamily::V4, IpFamily::V6];
+        assert_eq!(asked, families.map(|family| Request::OpenTcp { family }));
+        let error = error.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::FailedPrecondition);
+        let wanted = format!(
+            "cannot connect to 127.0.0.1:{port} in the pod's network namespace: Connection refused"
+        );
+        assert!(
+            error_chain(&error).starts_with(&wanted),
+            "{}",
+            error_chain(&error)
+        );
+        listen(&listener, nix::sys::socket::Backlog::new(1).unwrap()).unwrap();
+        let another = tcp_socket();
+        let given = [another.as_fd()];
+        let shim_side = shim.answer(Reply::Netlink, &given);
+        let (stream, _) = tokio::join!(dial(&link, port), shim_side);
+        assert_eq!(stream.unwrap().peer_addr().unwrap().port(), port);
+        assert!(
+            shim.was_left_alone(),
+            "IPv6 was asked for though IPv4 answered"
+        );
+    }
+}

@@ -181,3 +181,91 @@ fn make_mount_namespace(
     let greeting = Greeting::decode(&packet[..length]).map_err(SpawnError::Release)?;
     Ok((namespace, greeting))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+    use crate::pod::testing;
+    use holdfast_kernel::error_chain;
+
+    impl Spawner {
+        /// One whose program is empty: it starts nothing.
+        pub(in crate::pod) fn of_test() -> Self {
+            Self {
+                program: memfd::create_sealed_executable(c"nothing", b"").unwrap(),
+                mount_namespace: File::open("/proc/self/ns/mnt").unwrap().into(),
+                greeting: Greeting {
+                    protocols: Protocols::OWN,
+                    user_namespace_problem: String::new(),
+                },
+            }
+        }
+
+        fn running(program: &str) -> Self {
+            Self {
+                program: seal(Path::new(program)).unwrap(),
+                ..Self::of_test()
+            }
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_no_shim_is_refused_with_what_it_did() {
+        let (_guard, dir) = testing::dir();
+        let cases = [
+            (
+                "/no/such/program",
+                "cannot read the shim program /no/such/program: No such file",
+            ),
+            ("/", "cannot read the shim program /: Is a directory"),
+            (
+                "/etc/hostname",
+                "cannot start its process: Exec format error",
+            ),
+            (
+                "/bin/false",
+                "the shim ended at its start: exit status: 1; its log has the reason",
+            ),
+            // It ends well, and sends no namespace.
+            (
+                "/bin/true",
+                "cannot make the mount namespace of the shims: unexpected end of file",
+            ),
+        ];
+        for (program, wanted) in cases {
+            let error = Spawner::new(Path::new(program), dir.path()).unwrap_err();
+            let text = error_chain(&error);
+            assert!(text.starts_with(wanted), "{program}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_shim_that_fails_at_once_is_told_and_one_that_starts_is_not_waited_for() {
+        let (_guard, dir) = testing::dir();
+        Spawner::running("/bin/true").shim(dir.as_fd()).unwrap();
+        let (_guard, dir) = testing::dir();
+        let error = Spawner::running("/bin/false")
+            .shim(dir.as_fd())
+            .unwrap_err();
+        assert!(matches!(error, SpawnError::Ended(_)), "{error:?}");
+        let error = Spawner::of_test().shim(dir.as_fd()).unwrap_err();
+        assert!(
+            matches!(error, SpawnError::Socket(_)),
+            "a second shim of one pod: {error:?}"
+        );
+    }
+
+    /// sun_path has 108 bytes. A state directory may be deeper, and the socket is reached all the same.
+    #[test]
+    fn a_socket_is_reached_however_deep_its_directory_is() {
+        let temporary = tempfile::tempdir().unwrap();
+        let deep = temporary.path().join("d".repeat(120)).join("e".repeat(120));
+        let dir = holdfast_disk::Dir::create_root(&deep).unwrap();
+        let listener: OwnedFd = listen_in(dir.as_fd()).unwrap();
+        assert!(deep.join(SOCKET_NAME).exists());
+        let name = nix::sys::socket::getsockname::<UnixAddr>(listener.as_raw_fd()).unwrap();
+        assert!(name.path().is_some_and(|path| path.ends_with(SOCKET_NAME)));
+    }
+}

@@ -392,3 +392,6 @@ pub(super) fn exit_of(status: ExitStatus, finished_at: i64, oom_killed: bool) ->
         message: String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ use holdfast_kernel::id::ContainerId;
 use holdfast_wire::Request;
 
 /// How a container that goes to its removal had ended.
-fn last_exit(phase: &ContainerPhase, event: &ContainerEvent) -> Option<Exit> {
+pub(super) fn last_exit(phase: &ContainerPhase, event: &ContainerEvent) -> Option<Exit> {
     match (phase, event) {
         (ContainerPhase::Exited(exit), _) => Some(exit.clone()),
         (
@@ -161,7 +161,8 @@ impl Task {
     }
 
     /// Sends a request whose answer changes nothing. Requests of one pod reach its shim in order because
-    /// each is sent at its first poll, and a future is polled in the order in which it was pushed.
+    /// each is sent at its first poll unless the shim does not read, and a future is polled in the order in which it
+    /// was pushed.
     pub(super) fn ask(&mut self, request: Request) {
         let Some(link) = self.link.clone() else {
             return;
