@@ -186,8 +186,9 @@ impl Archive {
         self.dir.sync_drafts(&drafts)?;
         for (id, draft) in written.into_iter().zip(drafts) {
             let mut state = self.state();
-            if state.writing.remove(&id) {
+            if state.writing.contains(&id) {
                 draft.publish()?;
+                state.writing.remove(&id);
                 state.kept.insert(id);
             }
         }
@@ -217,3 +218,6 @@ impl Archive {
         Ok(Some(self.dir.draft(&name, &bytes)?))
     }
 }
+
+#[cfg(test)]
+mod tests;
