@@ -18,8 +18,8 @@
 //! - [`cni`] is the other network: that of the plugins which are installed on the machine.
 //!
 //! But for those of `cni`, which wait for processes asynchronously, all functions block for as long as the kernel takes, which is well under a millisecond, or until the
-//! socket's deadline; an async caller runs them on its blocking pool. This module must never enter a
-//! namespace itself: it works inside one only through a socket that was opened there.
+//! socket's deadline; an async caller runs them on its blocking pool. Only threads of [`cni`] that end there enter a
+//! namespace; all else works inside one only through a socket that was opened there.
 
 mod bandwidth;
 mod bridge;

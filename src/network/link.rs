@@ -9,18 +9,19 @@ use super::netlink::{
 use super::subnet::Subnet;
 
 /// The loopback interface is always number 1 (`LOOPBACK_IFINDEX`).
-const LOOPBACK: u32 = 1;
-const UP: u32 = 1;
+pub(super) const LOOPBACK: u32 = 1;
+/// IFF_UP of netdevice(7).
+pub(super) const UP: u32 = 1;
 /// The interface group (IFLA_GROUP) of interfaces that are to be deleted, "hfdd" in ASCII. Whoever is in it is
 /// off the network already, so it does not matter which daemon deletes it.
 const DOOMED: u32 = 0x6866_6464;
 /// Attributes of a bridge port: IFLA_INFO_SLAVE_KIND and IFLA_INFO_SLAVE_DATA.
-const SLAVE_KIND: u16 = 4;
-const SLAVE_DATA: u16 = 5;
+pub(super) const SLAVE_KIND: u16 = 4;
+pub(super) const SLAVE_DATA: u16 = 5;
 /// IFLA_BRPORT_MODE, which is the hairpin mode.
-const BRPORT_MODE: u16 = 4;
+pub(super) const BRPORT_MODE: u16 = 4;
 /// The attribute with the other end, VETH_INFO_PEER.
-const VETH_PEER: u16 = 1;
+pub(super) const VETH_PEER: u16 = 1;
 
 /// A link as listed by the kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,6 +32,12 @@ pub(super) struct Link {
     /// The bridge it is a port of.
     pub(super) bridge: Option<u32>,
     pub(super) kind: String,
+    /// The flags of netdevice(7).
+    pub(super) flags: u32,
+    /// The index of a veth's other end, in the namespace where that is.
+    pub(super) peer: Option<u32>,
+    /// The state of RFC 2863, as a number of IF_OPER_*.
+    pub(super) state: u8,
     counters: InterfaceStats,
 }
 
@@ -96,7 +103,7 @@ pub fn interface_stats(control: BorrowedFd<'_>) -> Result<Vec<InterfaceStats>, N
 }
 
 /// The `struct ifinfomsg` of rtnetlink(7).
-fn ifinfo(family: i32, index: u32, flags: u32) -> [u8; 16] {
+pub(super) fn ifinfo(family: i32, index: u32, flags: u32) -> [u8; 16] {
     let mut header = [0; 16];
     header[0] = u8::try_from(family).unwrap_or(0);
     header[4..8].copy_from_slice(&index.to_ne_bytes());
@@ -363,6 +370,7 @@ pub(super) fn parse(message: &[u8]) -> Option<Link> {
     let body = message.get(16..)?;
     let mut link = Link {
         index: u32_of(body.get(4..8)?)?,
+        flags: u32_of(body.get(8..12)?)?,
         ..Link::default()
     };
     for (kind, value) in attributes(body.get(16..)?) {
@@ -370,6 +378,8 @@ pub(super) fn parse(message: &[u8]) -> Option<Link> {
             libc::IFLA_IFNAME => link.name = string_of(value),
             libc::IFLA_ADDRESS => link.mac = value.to_vec(),
             libc::IFLA_MASTER => link.bridge = u32_of(value),
+            libc::IFLA_LINK => link.peer = u32_of(value),
+            libc::IFLA_OPERSTATE => link.state = value.first().copied().unwrap_or(0),
             libc::IFLA_STATS64 => link.counters = counters(value),
             libc::IFLA_LINKINFO => {
                 link.kind = attributes(value)
@@ -404,7 +414,7 @@ fn counters(value: &[u8]) -> InterfaceStats {
     }
 }
 
-fn family(address: IpAddr) -> u8 {
+pub(super) fn family(address: IpAddr) -> u8 {
     let family = if address.is_ipv4() {
         libc::AF_INET
     } else {

@@ -9,6 +9,7 @@ mod cgroup_view;
 mod clients;
 mod cni;
 mod cni_forms;
+mod cni_native;
 mod cni_plugins;
 mod config;
 mod containers;

@@ -405,6 +405,7 @@ mod tests {
                 bin_dirs: Vec::new(),
                 timeout: Duration::from_secs(3600),
                 state_dir: root.join("cni-state"),
+                native: None,
             };
             let run = Dir::create_root(&run_dir).unwrap();
             let dir = Dir::create_root(&root_dir).unwrap();

@@ -232,6 +232,7 @@ fn pod_settings(config: &Config) -> Result<PodSettings, StartError> {
             timeout: config.cni.timeout.get(),
             // Durable: what plugins keep of a pod outlives the machine's boot, and has to be released then.
             state_dir: config.root_dir.join("cni"),
+            native: config.cni.native.clone(),
         },
         cni_use: match network.kind {
             NetworkKind::Auto => CniUse::WhenConfigured,

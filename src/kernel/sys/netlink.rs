@@ -13,6 +13,15 @@ pub fn explain_errors(socket: BorrowedFd<'_>) -> io::Result<()> {
     set(socket, libc::NETLINK_CAP_ACK)
 }
 
+/// Makes the kernel apply the header of a dump request as a filter, so that the addresses of one interface are found
+/// without those of all others (`NETLINK_GET_STRICT_CHK`, Linux 4.20).
+///
+/// # Errors
+/// As [`explain_errors`].
+pub fn filter_dumps(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set(socket, libc::NETLINK_GET_STRICT_CHK)
+}
+
 fn set(socket: BorrowedFd<'_>, option: libc::c_int) -> io::Result<()> {
     const LENGTH: libc::socklen_t = 4;
     let on: i32 = 1;

@@ -47,6 +47,15 @@ pub(super) struct Call {
     pub(super) deadline: Duration,
 }
 
+impl Call {
+    /// The value of one of its parameters.
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        let mut all = self.environment.iter();
+        let (_, value) = all.find(|(key, _)| *key == name)?;
+        Some(value)
+    }
+}
+
 /// What a plugin wrote.
 #[derive(Debug, Default)]
 struct Written {

@@ -141,6 +141,11 @@ impl NetworkList {
         }
     }
 
+    /// The version, where the list names one.
+    pub(super) fn named_version(&self) -> Option<CniVersion> {
+        self.names_version.then_some(self.version)
+    }
+
     fn check(&self) -> Result<(), String> {
         let count = self.plugins.len();
         if count > PLUGIN_LIMIT {

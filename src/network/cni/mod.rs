@@ -12,8 +12,10 @@
 //! - A plugin has a deadline, bounded output and a process group of its own, and is killed with everything it
 //!   started.
 //!
-//! This module must never enter a namespace: plugins do, from the path that they are given. It must not
-//! retry either: whoever calls it knows what is owed.
+//! - The reference plugins are served without their programs (`native`).
+//!
+//! Only the threads of `native` enter a namespace, and each of them ends there. This module must not retry: whoever
+//! calls it knows what is owed.
 
 mod call;
 mod config;
@@ -24,6 +26,7 @@ mod field;
 pub mod fuzz;
 mod garbage;
 mod leftover;
+mod native;
 mod network;
 mod number;
 mod outcome;
@@ -37,6 +40,7 @@ mod version;
 
 pub use config::{NetworkList, Plugin};
 pub use error::CniError;
+pub use native::NativePlugin;
 pub use network::{CniNetwork, CniSettings};
 pub use pod::CniPod;
 pub use verb::Verb;

@@ -13,7 +13,8 @@ use super::config::{self, NetworkList, Plugin};
 use super::error::CniError;
 use super::exclusion::Exclusion;
 use super::leftover;
-use super::outcome;
+use super::native::{Asked, NativePlugin, Natives};
+use super::outcome::{self, Outcome};
 use super::pod::{Attachment, CniPod};
 use super::verb::Verb;
 use super::verdicts::Verdicts;
@@ -46,6 +47,8 @@ pub struct CniSettings {
     pub timeout: Duration,
     /// The directory with a durable record of what plugins were given, because what plugins keep outlives a boot.
     pub state_dir: PathBuf,
+    /// The plugins that are served without their programs; None for those whose program is of a known release.
+    pub native: Option<Vec<NativePlugin>>,
 }
 
 /// The network of the plugins that are installed on this machine.
@@ -58,6 +61,7 @@ pub struct CniNetwork {
     /// Keeps pods from joining while plugins forget the pods that they are not told of.
     pub(super) exclusion: Exclusion,
     pub(super) verdicts: Verdicts,
+    natives: Natives,
     /// One permit, which the thread that looks at the configuration has as long as it looks.
     pub(super) looking: Arc<Semaphore>,
 }
@@ -77,6 +81,7 @@ impl CniNetwork {
             .filter_map(|line| line.parse().ok())
             .collect();
         Ok(CniNetwork {
+            natives: Natives::new(settings.native.clone()),
             settings,
             dir: Arc::new(dir),
             ranges: Mutex::new(ranges),
@@ -170,9 +175,7 @@ impl CniNetwork {
         let mut last = None;
         for plugin in &list.plugins {
             let call = self.call(Verb::Add, list, plugin, Some((&pod.id, &attachment)))?;
-            let stdout = call::run(&call).await?;
-            let wrong = |reason| no_result(Verb::Add, &call.plugin, reason);
-            let outcome = outcome::parse(&stdout, list.version).map_err(wrong)?;
+            let outcome = self.run_add(list, plugin, &call).await?;
             attachment.result = Some(outcome.whole());
             last = Some((outcome, call.plugin));
         }
@@ -189,6 +192,23 @@ impl CniNetwork {
             return Err(none(outcome.version()));
         }
         Ok(found)
+    }
+
+    /// The result of one plugin's ADD.
+    async fn run_add(
+        &self,
+        list: &NetworkList,
+        plugin: &Plugin,
+        call: &Call,
+    ) -> Result<Outcome, CniError> {
+        let wrong = |reason| no_result(Verb::Add, &call.plugin, reason);
+        match self.natives.serve(&Asked::of(list, plugin, call)).await {
+            Some(answer) => answer?.ok_or_else(|| wrong("it gave none".to_owned())),
+            None => {
+                let stdout = call::run(call).await?;
+                outcome::parse(&stdout, list.version).map_err(wrong)
+            }
+        }
     }
 
     /// Takes a pod off the network that it joined, with the configuration and the result of that time. A pod
@@ -227,7 +247,10 @@ impl CniNetwork {
         let list = self.recorded(attachment)?;
         for plugin in list.plugins.iter().rev() {
             let call = self.call(Verb::Del, &list, plugin, Some((id, attachment)))?;
-            call::run(&call).await?;
+            match self.natives.serve(&Asked::of(&list, plugin, &call)).await {
+                Some(answer) => _ = answer?,
+                None => _ = call::run(&call).await?,
+            }
         }
         Ok(())
     }

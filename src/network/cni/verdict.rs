@@ -5,7 +5,6 @@
 //! no status.
 
 use holdfast_kernel::error_chain;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +17,7 @@ use super::config::NetworkList;
 use super::error::CniError;
 use super::network::CniNetwork;
 use super::verb::Verb;
-use super::verdicts::{Asking, Stamp, Verdict};
+use super::verdicts::{Asking, Verdict, stamp};
 use super::version::CniVersion;
 use holdfast_disk::json_text;
 
@@ -195,11 +194,4 @@ fn supported(stdout: &[u8]) -> Option<Vec<String>> {
         }
         _ => None,
     }
-}
-
-fn stamp(program: &Path) -> Stamp {
-    let found = std::fs::metadata(program);
-    found.map_or((0, 0, 0, 0), |found| {
-        (found.dev(), found.ino(), found.size(), found.mtime())
-    })
 }

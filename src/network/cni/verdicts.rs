@@ -1,7 +1,8 @@
 //! What plugins said of themselves, and who is asking them.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -40,6 +41,14 @@ pub(super) struct Asking {
 
 /// A program file's identity: device, inode, size and time of change.
 pub(super) type Stamp = (u64, u64, u64, i64);
+
+/// The identity of the file at a path as it is now.
+pub(super) fn stamp(program: &Path) -> Stamp {
+    let found = std::fs::metadata(program);
+    found.map_or((0, 0, 0, 0), |found| {
+        (found.dev(), found.ino(), found.size(), found.mtime())
+    })
+}
 
 impl Verdicts {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

@@ -151,6 +151,18 @@ impl<F: AsFd> NetlinkSocket<F> {
         })
     }
 
+    /// Has the kernel filter dumps by the header of the request.
+    ///
+    /// # Errors
+    /// [`NetlinkError::Socket`].
+    pub(crate) fn filter_dumps(&self) -> Result<(), NetlinkError> {
+        let filtered = sys::netlink::filter_dumps(self.fd.as_fd());
+        filtered.map_err(|source| NetlinkError::Socket {
+            operation: "configure",
+            source,
+        })
+    }
+
     /// Sends a batch and waits until the kernel has worked through it.
     ///
     /// # Errors

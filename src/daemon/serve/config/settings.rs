@@ -9,6 +9,7 @@ use super::metrics::MetricsConfig;
 use super::streaming::StreamingConfig;
 use crate::serve::quantity::{Period, Size};
 use holdfast_network::Subnet;
+use holdfast_network::cni::NativePlugin;
 
 /// The configuration of a daemon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -123,6 +124,8 @@ pub struct CniConfig {
     pub bin_dirs: Vec<PathBuf>,
     /// How long one call of one plugin may take.
     pub timeout: Period,
+    /// Plugins that the daemon serves itself; without it those whose program is of a known release.
+    pub native: Option<Vec<NativePlugin>>,
 }
 
 impl Default for CniConfig {
@@ -131,6 +134,7 @@ impl Default for CniConfig {
             conf_dir: "/etc/cni/net.d".into(),
             bin_dirs: vec!["/opt/cni/bin".into(), "/usr/lib/cni".into()],
             timeout: Period::from_secs(60),
+            native: None,
         }
     }
 }

@@ -1,0 +1,36 @@
+//! The plugins that can be served without their program.
+
+use serde::{Deserialize, Serialize};
+
+/// A plugin of the CNI project that the daemon can serve itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NativePlugin {
+    /// Brings the loopback interface up.
+    Loopback,
+}
+
+impl NativePlugin {
+    /// All of them, in the order of their documentation.
+    pub(super) const ALL: [NativePlugin; 1] = [NativePlugin::Loopback];
+
+    /// The name of its program, which is the type in a configuration.
+    pub(super) fn program(self) -> &'static str {
+        match self {
+            NativePlugin::Loopback => "loopback",
+        }
+    }
+
+    /// The directory of its source, by which its program is known.
+    pub(super) fn source(self) -> &'static str {
+        match self {
+            NativePlugin::Loopback => "main/loopback",
+        }
+    }
+
+    /// The plugin of a program's name.
+    pub(super) fn named(program: &str) -> Option<NativePlugin> {
+        let mut all = NativePlugin::ALL.into_iter();
+        all.find(|plugin| plugin.program() == program)
+    }
+}
