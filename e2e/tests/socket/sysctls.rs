@@ -119,9 +119,17 @@ fn parameters_of_interfaces_stand() {
 fn parameters_that_are_not_there_are_named() {
     let daemon = Daemon::start();
     for (key, value, words) in [
-        ("net.ipv4.conf.eth1.rp_filter", "1", "none of this name"),
-        ("net/ipv4/conf/eth0.100/rp_filter", "1", "none of this name"),
-        ("net.ipv4.no_such_key", "1", "none of this name"),
+        (
+            "net.ipv4.conf.eth1.rp_filter",
+            "1",
+            "no parameter of this name",
+        ),
+        (
+            "net/ipv4/conf/eth0.100/rp_filter",
+            "1",
+            "no parameter of this name",
+        ),
+        ("net.ipv4.no_such_key", "1", "no parameter of this name"),
         ("net.ipv4.conf", "1", "group of parameters"),
         (
             "net.ipv4.ip_forward",
@@ -129,7 +137,7 @@ fn parameters_that_are_not_there_are_named() {
             "give a value that the kernel takes",
         ),
         ("kernel.shmmax", "x", "give a value that the kernel takes"),
-        ("fs.mqueue.no_such_key", "1", "none of this name"),
+        ("fs.mqueue.no_such_key", "1", "no parameter of this name"),
     ] {
         let config = with(&daemon, "missing", &[(key, value)]);
         let said = fails(
@@ -273,7 +281,7 @@ fn a_user_namespace_has_limits_of_its_own() {
     fails(
         daemon.try_run(&missing),
         Code::InvalidArgument,
-        &["user.no_such_limit", "none of this name"],
+        &["user.no_such_limit", "no parameter of this name"],
     );
 }
 

@@ -16,72 +16,66 @@ use holdfast_wire::{Cause, Failure, MountedObject, Object, Step};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LaunchError {
     /// The request or the image asks the start for something that cannot be had.
-    #[error("cannot {doing}: {remedy}")]
+    #[error("cannot {doing}: {place}: {failure}; {remedy}")]
     Refused {
         doing: &'static str,
-        /// Which field it is about, what is wrong, and what would do.
-        remedy: String,
+        /// The field that it comes from.
+        place: String,
         /// What the shim said.
-        #[source]
-        source: LinkError,
+        failure: Box<Failure>,
+        /// What to do about it.
+        remedy: &'static str,
     },
     /// The kernel killed the container's process before its program ran.
     #[error(
         "linux.resources.memory_limit_in_bytes: invalid value {0}: the kernel killed the container's process for want of \
-         memory before its program ran; give more"
+         memory before its program ran; set a higher limit"
     )]
     MemoryTooLow(i64),
     /// A seccomp profile forbids what the start of a process needs.
-    #[error(
-        "{place}: the profile forbids {calls}, without which the process cannot start; allow it there"
-    )]
+    #[error("{place}: {failure}, because the profile forbids {calls}; allow it in the profile")]
     SeccompForbids {
         /// Field of the request, and the profile.
         place: String,
-        calls: String,
         /// What the shim said.
-        #[source]
-        source: LinkError,
+        failure: Box<Failure>,
+        calls: String,
     },
     /// The pod's own limits forbid its processes the namespaces that they need.
     #[error(
-        "cannot {doing}: linux.sysctls: {limits}; the pod's own containers need namespaces and get no further one; give at \
-         least {enough}, or leave it out"
+        "cannot {doing}: linux.sysctls: {failure}, because the pod itself is limited to {limits}; set at least {enough}, or \
+         leave the limit out"
     )]
     NamespaceLimits {
         doing: &'static str,
+        /// What the shim said.
+        failure: Box<Failure>,
         /// The limits that may be too low, as KEY=VALUE.
         limits: String,
         /// What is surely enough.
         enough: u64,
-        /// What the shim said.
-        #[source]
-        source: LinkError,
     },
     /// A kernel parameter cannot be set.
-    #[error("linux.sysctls[{key:?}]: cannot set {value:?}: {remedy}")]
+    #[error("linux.sysctls[{key:?}]: cannot set {value:?}: {}; {remedy}", failure.cause)]
     Sysctl {
         key: String,
         value: String,
-        /// What is wrong, and what would do.
+        /// What the shim said.
+        failure: Box<Failure>,
+        /// What to do about it.
         remedy: &'static str,
-        #[source]
-        source: LinkError,
     },
     /// The owners of a volume's files cannot be mapped.
     #[error(
-        "cannot {doing}: the owners of files below {path} cannot be mapped by the pod's user namespace, because {file_system} \
-         mounts cannot do that; leave uidMappings and gidMappings out, or put the volume on ext4, xfs, btrfs or a tmpfs"
+        "cannot {doing}: {failure}, because {file_system} mounts cannot do that; leave uidMappings and gidMappings out, or \
+         put the volume on ext4, xfs, btrfs or a tmpfs"
     )]
     IdMap {
         doing: &'static str,
-        /// The volume's path on the host.
-        path: String,
-        /// The type of its file system.
-        file_system: String,
         /// What the shim said.
-        #[source]
-        source: LinkError,
+        failure: Box<Failure>,
+        /// The type of the volume's file system.
+        file_system: String,
     },
     /// The shim failed at it.
     #[error("cannot {doing}")]
@@ -99,10 +93,10 @@ impl LaunchError {
             Self::MemoryTooLow(_) | Self::SeccompForbids { .. } | Self::NamespaceLimits { .. } => {
                 ErrorKind::FailedPrecondition
             }
-            Self::Refused { source, .. }
-            | Self::Sysctl { source, .. }
-            | Self::IdMap { source, .. }
-            | Self::Shim { source, .. } => of_link(source),
+            Self::Refused { failure, .. }
+            | Self::Sysctl { failure, .. }
+            | Self::IdMap { failure, .. } => kind(failure),
+            Self::Shim { source, .. } => of_link(source),
         }
     }
 }
@@ -153,19 +147,20 @@ pub(super) fn of(
         return LaunchError::IdMap {
             doing,
             file_system: file_system(Path::new(&path)),
-            path,
-            source: LinkError::Failed(failure),
+            failure,
         };
     }
-    let remedy = of_mount(&failure, mount_at).or_else(|| remedy(&failure).map(str::to_owned));
-    let source = LinkError::Failed(failure);
-    match remedy {
-        Some(remedy) => LaunchError::Refused {
+    match of_mount(&failure, mount_at).or_else(|| of_path(&failure)) {
+        Some((place, remedy)) => LaunchError::Refused {
             doing,
+            place,
+            failure,
             remedy,
-            source,
         },
-        None => LaunchError::Shim { doing, source },
+        None => {
+            let source = LinkError::Failed(failure);
+            LaunchError::Shim { doing, source }
+        }
     }
 }
 
@@ -180,9 +175,12 @@ fn host_path(failure: &Failure) -> Option<&str> {
     }
 }
 
-/// What is wrong with a mount, by its index in the request, and what would do. None of a mount that the request does
+/// The field of a mount, by its index in the request, and what to do about it. None of a mount that the request does
 /// not have.
-fn of_mount(failure: &Failure, mount_at: impl FnOnce(&str) -> Option<usize>) -> Option<String> {
+fn of_mount(
+    failure: &Failure,
+    mount_at: impl FnOnce(&str) -> Option<usize>,
+) -> Option<(String, &'static str)> {
     let Object::Mount { target, source } = &failure.object else {
         return None;
     };
@@ -190,13 +188,13 @@ fn of_mount(failure: &Failure, mount_at: impl FnOnce(&str) -> Option<usize>) -> 
     match mount_at(target) {
         Some(index) => {
             let (field, remedy) = mount_remedy(failure.step, errno, source)?;
-            Some(format!("mounts[{index}].{field}: {remedy}"))
+            Some((format!("mounts[{index}].{field}"), remedy))
         }
         None => volume_remedy(failure.step, errno, target),
     }
 }
 
-/// The field of a mount that is wrong, and what would do.
+/// The field of a mount that is wrong, and what to do about it.
 fn mount_remedy(
     step: Step,
     errno: Errno,
@@ -204,44 +202,46 @@ fn mount_remedy(
 ) -> Option<(&'static str, &'static str)> {
     use Errno::{EINVAL, ELOOP, ENOENT, ENOTDIR};
     Some(match (step, errno, source) {
-        (Step::HostPath, ENOENT, MountedObject::Image(_)) => (
-            "image_sub_path",
-            "the image has no such directory; give another one",
-        ),
+        (Step::HostPath, ENOENT, MountedObject::Image(_)) => {
+            ("image_sub_path", "name a directory that the image has")
+        }
         (Step::HostPath, ENOTDIR, MountedObject::Image(_)) => (
             "image_sub_path",
-            "it is a file of the image, or below one; give a directory",
+            "name a directory of the image, not a file",
         ),
         (Step::HostPath, EINVAL, MountedObject::Tree { spreads: true, .. }) => (
             "propagation",
-            "the host path has to lie on a shared mount, or for HOST_TO_CONTAINER on a slave; make it one with \
+            "the host path has to lie on a shared mount, or for HOST_TO_CONTAINER on a slave: make the mount shared with \
              `mount --make-rshared PATH`, or ask for PRIVATE",
         ),
         (Step::HostPath, EINVAL, MountedObject::Tree { .. }) => (
             "host_path",
-            "it lies on an unbindable mount; make it bindable with `mount --make-private PATH`, or give another path",
+            "the path lies on an unbindable mount: make the mount bindable with `mount --make-private PATH`, or give \
+             another path",
         ),
-        (Step::HostPath, ENOENT, _) => ("host_path", "make it on the host, or give another path"),
+        (Step::HostPath, ENOENT, _) => (
+            "host_path",
+            "make this path on the host, or give another one",
+        ),
         (Step::HostPath, ENOTDIR, _) => (
             "host_path",
-            "a component of it is no directory; give another path",
+            "a component of the path is a file: give another path",
         ),
         (Step::HostPath, ELOOP, _) => (
             "host_path",
-            "its symbolic links go round; give another path",
+            "its symbolic links form a loop: give another path",
         ),
         (Step::Mount, EINVAL | ENOTDIR, MountedObject::Tree { .. }) => (
             "container_path",
-            "a directory cannot be mounted on a file of the image, nor a file on a directory; give another path",
+            "a directory cannot be mounted on a file of the image, nor a file on a directory: give another path",
         ),
         (Step::MountTarget, ELOOP, _) => (
             "container_path",
-            "the symbolic links of the image cannot be followed there, because they go round or lead into procfs; give \
-             another path",
+            "the symbolic links of the image there form a loop or lead into procfs: give another path",
         ),
         (Step::MountTarget, ENOTDIR, _) => (
             "container_path",
-            "a component of it is a file of the image; give another path",
+            "a component of the path is a file of the image: give another path",
         ),
         (Step::HostPath, errno, _) if of_request(errno) => {
             ("host_path", "give a path that can be opened")
@@ -253,42 +253,49 @@ fn mount_remedy(
     })
 }
 
-/// What would do about a mount that is a VOLUME of the image.
-fn volume_remedy(step: Step, errno: Errno, target: &str) -> Option<String> {
+/// What to do about a mount that is a VOLUME of the image.
+fn volume_remedy(step: Step, errno: Errno, target: &str) -> Option<(String, &'static str)> {
     (step == Step::MountTarget && matches!(errno, Errno::ENOTDIR | Errno::ELOOP)).then(|| {
-        format!(
-            "VOLUME {target} of the image: the image's own files are in the way; set image.volumes = \"ignore\""
+        (
+            format!("VOLUME {target} of the image"),
+            "the image's own files are in the way: set image.volumes = \"ignore\"",
         )
     })
 }
 
-/// The field that a path of the request or the image comes from, what is wrong with it, and what would do.
-fn remedy(failure: &Failure) -> Option<&'static str> {
+/// The field that a path of the request or the image comes from, and what to do about it.
+fn of_path(failure: &Failure) -> Option<(String, &'static str)> {
     use Errno::{EEXIST, EISDIR, ELOOP, ENOTDIR};
-    Some(match (failure.step, Errno::from_raw(failure.number()?)) {
-        (Step::Device, EISDIR) => {
-            "devices.container_path, or the path of a CDI device's node: there is a directory, of the image, of the pod \
-             or of mounts.container_path, and no device can take its place; give one of them another path"
-        }
-        (Step::Device, EEXIST) => {
-            "devices.container_path, or the path of a CDI device's node: the image or a volume has another file there; \
-             give another path"
-        }
-        (Step::Device, ENOTDIR) => {
-            "devices.container_path, or the path of a CDI device's node: a component of it is a file; give another path"
-        }
-        (Step::Device, ELOOP) => {
-            "devices.container_path, or the path of a CDI device's node: symbolic links of the image go round there; \
-             give another path"
-        }
-        (Step::WorkingDirectory, ENOTDIR) => {
-            "working_dir, or the WORKDIR of the image: it is a file, or lies below one; give a directory"
-        }
-        (Step::WorkingDirectory, ELOOP) => {
-            "working_dir, or the WORKDIR of the image: its symbolic links go round; give another directory"
-        }
+    const DEVICE: &str = "devices.container_path, or the path of a CDI device's node";
+    const DIRECTORY: &str = "working_dir, or the WORKDIR of the image";
+    let (place, remedy) = match (failure.step, Errno::from_raw(failure.number()?)) {
+        (Step::Device, EISDIR) => (
+            DEVICE,
+            "the image, the pod or mounts.container_path has a directory there: give one of the two another path",
+        ),
+        (Step::Device, EEXIST) => (
+            DEVICE,
+            "the image or a volume has another file there: give another path",
+        ),
+        (Step::Device, ENOTDIR) => (
+            DEVICE,
+            "a component of the path is a file: give another path",
+        ),
+        (Step::Device, ELOOP) => (
+            DEVICE,
+            "the symbolic links of the image there form a loop: give another path",
+        ),
+        (Step::WorkingDirectory, ENOTDIR) => (
+            DIRECTORY,
+            "a component of the path is a file: give a directory",
+        ),
+        (Step::WorkingDirectory, ELOOP) => (
+            DIRECTORY,
+            "its symbolic links form a loop: give another directory",
+        ),
         _ => return None,
-    })
+    };
+    Some((place.to_owned(), remedy))
 }
 
 /// Limits of a user namespace that its pod's own processes come up against (namespaces(7)). user.max_user_namespaces is
@@ -319,14 +326,16 @@ pub(super) fn with_limits(error: LaunchError, pod: &PodConfig) -> LaunchError {
                 Some(Errno::ENOSPC) => low_limits(&pod.sysctls),
                 _ => String::new(),
             };
-            let source = LinkError::Failed(failure);
             match limits.is_empty() {
-                true => LaunchError::Shim { doing, source },
+                true => LaunchError::Shim {
+                    doing,
+                    source: LinkError::Failed(failure),
+                },
                 false => LaunchError::NamespaceLimits {
                     doing,
+                    failure,
                     limits,
                     enough: ENOUGH,
-                    source,
                 },
             }
         }
@@ -370,7 +379,7 @@ pub(super) fn of_pod(doing: &'static str, error: LinkError) -> LaunchError {
                     .number()
                     .map_or(Errno::UnknownErrno, Errno::from_raw),
             ),
-            source: LinkError::Failed(failure.clone()),
+            failure: failure.clone(),
         },
         _ => LaunchError::Shim {
             doing,
@@ -382,11 +391,11 @@ pub(super) fn of_pod(doing: &'static str, error: LinkError) -> LaunchError {
 fn sysctl_remedy(errno: Errno) -> &'static str {
     match errno {
         Errno::ENOENT | Errno::ENOTDIR => {
-            "there is none of this name in a pod's namespaces on this node; look below /proc/sys in a container"
+            "a pod's namespaces have no parameter of this name on this node: look below /proc/sys in a container"
         }
-        Errno::EISDIR => "this is a group of parameters; name one of them",
+        Errno::EISDIR => "this is a group of parameters: name one of them",
         Errno::EACCES | Errno::EPERM | Errno::EROFS => {
-            "a pod may only read this one; leave it out or set it on the node"
+            "a pod may only read this parameter: leave it out, or set it on the node"
         }
         _ => "give a value that the kernel takes",
     }
@@ -398,28 +407,47 @@ fn sysctl_remedy(errno: Errno) -> &'static str {
 /// paths, programs and ids are known to be unusable only when they are tried. What every
 /// container has, such as the root file system, is the machine's affair.
 pub(super) fn kind(failure: &Failure) -> ErrorKind {
-    match (failure.step, &failure.cause) {
-        (_, Cause::TimedOut(_)) => ErrorKind::DeadlineExceeded,
+    let errno = match failure.cause {
+        Cause::TimedOut(_) => return ErrorKind::DeadlineExceeded,
+        Cause::Errno(number) => Some(Errno::from_raw(number)),
+        Cause::Ended(_) | Cause::Said(_) => None,
+    };
+    match failure.step {
         // The object names no container that runs: it has ended between two requests.
-        (Step::Admit, _) => ErrorKind::FailedPrecondition,
+        Step::Admit => ErrorKind::FailedPrecondition,
         // A program of the node's administrator refused the start, or hung.
-        (Step::IdMap | Step::Hook, _) => ErrorKind::FailedPrecondition,
-        (
-            Step::Exec
-            | Step::HostPath
-            | Step::MountTarget
-            | Step::Mount
-            | Step::Device
-            | Step::MaskedPath
-            | Step::ReadonlyPath
-            | Step::WorkingDirectory
-            | Step::User
-            | Step::Sysctl
-            | Step::Hostname
-            | Step::Label,
-            Cause::Errno(number),
-        ) if of_request(Errno::from_raw(*number)) => ErrorKind::InvalidArgument,
-        _ => ErrorKind::Internal,
+        Step::IdMap | Step::Hook => ErrorKind::FailedPrecondition,
+        Step::Exec
+        | Step::HostPath
+        | Step::MountTarget
+        | Step::Mount
+        | Step::Device
+        | Step::MaskedPath
+        | Step::ReadonlyPath
+        | Step::WorkingDirectory
+        | Step::User
+        | Step::Sysctl
+        | Step::Hostname
+        | Step::Label => match errno.is_some_and(of_request) {
+            true => ErrorKind::InvalidArgument,
+            false => ErrorKind::Internal,
+        },
+        Step::Plan
+        | Step::MountNamespace
+        | Step::Clone
+        | Step::Cgroup
+        | Step::Join
+        | Step::Rootfs
+        | Step::RootfsFlags
+        | Step::Pivot
+        | Step::Terminal
+        | Step::Rlimit
+        | Step::OomScore
+        | Step::Capabilities
+        | Step::NoNewPrivileges
+        | Step::Seccomp
+        | Step::Vanished
+        | Step::Control => ErrorKind::Internal,
     }
 }
 
@@ -476,6 +504,7 @@ fn mounted_at(table: &str, path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use holdfast_kernel::error_chain;
     use holdfast_wire::ExitStatus;
 
     fn failure(step: Step, errno: Errno) -> Failure {
@@ -524,80 +553,92 @@ mod tests {
         }
     }
 
-    /// A step, its errno, whether the mounted tree propagates (none: it is an image), and what is said of it. EINVAL is
+    /// A step, its errno, whether the mounted tree propagates (none: it is an image), the field, and the remedy. EINVAL is
     /// open_tree(2)'s answer for an unbindable mount, and move_mount(2)'s for a directory on a file.
-    const MOUNT_CASES: [(Step, Errno, Option<bool>, &str); 12] = [
+    const MOUNT_CASES: [(Step, Errno, Option<bool>, &str, &str); 12] = [
         (
             Step::HostPath,
             Errno::EINVAL,
             Some(false),
-            "host_path: it lies on an unbindable mount",
+            "host_path",
+            "the path lies on an unbindable mount",
         ),
         (
             Step::HostPath,
             Errno::EINVAL,
             Some(true),
-            "propagation: the host path has to lie on a shared mount",
+            "propagation",
+            "the host path has to lie on a shared mount",
         ),
         (
             Step::HostPath,
             Errno::ENOENT,
             Some(true),
-            "host_path: make it on the host",
+            "host_path",
+            "make this path on the host",
         ),
         (
             Step::HostPath,
             Errno::ENOTDIR,
             Some(false),
-            "host_path: a component of it is no directory",
+            "host_path",
+            "a component of the path is a file",
         ),
         (
             Step::HostPath,
             Errno::ELOOP,
             Some(false),
-            "host_path: its symbolic links go round",
+            "host_path",
+            "its symbolic links form a loop",
         ),
         (
             Step::HostPath,
             Errno::EACCES,
             Some(false),
-            "host_path: give a path that can be opened",
+            "host_path",
+            "give a path that can be opened",
         ),
         (
             Step::HostPath,
             Errno::ENOENT,
             None,
-            "image_sub_path: the image has no such directory",
+            "image_sub_path",
+            "name a directory that the image has",
         ),
         (
             Step::HostPath,
             Errno::ENOTDIR,
             None,
-            "image_sub_path: it is a file of the image",
+            "image_sub_path",
+            "name a directory of the image, not a file",
         ),
         (
             Step::Mount,
             Errno::EINVAL,
             Some(false),
-            "container_path: a directory cannot be mounted on a file",
+            "container_path",
+            "a directory cannot be mounted on a file",
         ),
         (
             Step::MountTarget,
             Errno::ELOOP,
             Some(false),
-            "container_path: the symbolic links of the image",
+            "container_path",
+            "the symbolic links of the image",
         ),
         (
             Step::MountTarget,
             Errno::ENOTDIR,
             Some(false),
-            "container_path: a component of it is a file",
+            "container_path",
+            "a component of the path is a file",
         ),
         (
             Step::MountTarget,
             Errno::EACCES,
             None,
-            "container_path: give a path that can be mounted on",
+            "container_path",
+            "give a path that can be mounted on",
         ),
     ];
 
@@ -605,15 +646,21 @@ mod tests {
     fn a_mount_that_fails_is_named_by_its_index_and_field() {
         use Errno::{ELOOP, ENOMEM, ENOTDIR};
         use Step::{Mount, MountTarget};
-        for (step, errno, spreads, wanted) in MOUNT_CASES {
+        for (step, errno, spreads, field, remedy) in MOUNT_CASES {
             let image = MountedObject::Image("etc".to_owned());
             let source = spreads.map_or(image, tree);
             let failed = Failure::errno(step, errno as i32, mount("/m", source.clone()));
-            assert_remedy(failed, Some(&format!("mounts[1].{wanted}")));
+            assert_remedy(
+                failed,
+                Some((&format!("mounts[1].{field}: cannot "), remedy)),
+            );
             // A mount that the request does not have is the runtime's own.
             let failed = Failure::errno(step, errno as i32, mount("/dev/shm", source));
             let volume = matches!((step, errno), (MountTarget, ELOOP | ENOTDIR));
-            assert_remedy(failed, volume.then_some("VOLUME /dev/shm of the image"));
+            assert_remedy(
+                failed,
+                volume.then_some(("VOLUME /dev/shm of the image: cannot ", "image's own")),
+            );
         }
         let failed = Failure::errno(Mount, ENOMEM as i32, mount("/m", tree(false)));
         let error = of_request_with_mounts(failed);
@@ -623,8 +670,8 @@ mod tests {
     #[test]
     fn a_working_directory_that_cannot_be_entered_names_its_field() {
         for (errno, wanted) in [
-            (Errno::ENOTDIR, Some("working_dir")),
-            (Errno::ELOOP, Some("go round")),
+            (Errno::ENOTDIR, Some(("working_dir", "give a directory"))),
+            (Errno::ELOOP, Some(("working_dir", "form a loop"))),
             (Errno::ENOENT, None),
         ] {
             assert_remedy(failure(Step::WorkingDirectory, errno), wanted);
@@ -632,22 +679,27 @@ mod tests {
         assert_remedy(failure(Step::Exec, Errno::ENOENT), None);
     }
 
-    fn assert_remedy(failure: Failure, wanted: Option<&str>) {
+    /// The field stands before the cause, the remedy after it, and the cause is printed once.
+    fn assert_remedy(failure: Failure, wanted: Option<(&str, &str)>) {
+        let cause = failure.to_string();
         let error = of_request_with_mounts(failure);
         let got = matches!(error, LaunchError::Refused { .. });
         assert_eq!(got, wanted.is_some(), "{error}");
-        let text = error.to_string();
-        assert!(text.contains(wanted.unwrap_or_default()), "{text}");
+        let text = error_chain(&error);
+        let (field, remedy) = wanted.unwrap_or_default();
+        let (before, after) = text.split_once(&cause).unwrap();
+        assert!(format!("{before}cannot ").contains(field), "{text}");
+        assert!(after.contains(remedy) && !after.contains(&cause), "{text}");
         assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{text}");
     }
 
     #[test]
     fn a_device_in_the_place_of_something_else_names_its_field() {
         for (errno, wanted) in [
-            (Errno::EISDIR, Some("there is a directory")),
-            (Errno::EEXIST, Some("another file there")),
-            (Errno::ENOTDIR, Some("is a file")),
-            (Errno::ELOOP, Some("go round there")),
+            (Errno::EISDIR, Some(("devices", "has a directory there"))),
+            (Errno::EEXIST, Some(("devices", "another file there"))),
+            (Errno::ENOTDIR, Some(("devices", "is a file"))),
+            (Errno::ELOOP, Some(("devices", "form a loop"))),
             (Errno::EPERM, None),
         ] {
             assert_remedy(failure(Step::Device, errno), wanted);

@@ -153,20 +153,20 @@ impl Suspect {
 
     /// The error of a failed start, when the filter explains it.
     fn explain(self, error: LinkError) -> Result<LaunchError, LinkError> {
-        let LinkError::Failed(failure) = &error else {
+        let LinkError::Failed(failure) = error else {
             return Err(error);
         };
         // A filter ends a process with SIGSYS; nothing else does on the way to its program.
         let by_filter = failure.is_killed_by(Signal::SIGSYS as i32);
         let calls = match self.forbidden.as_slice() {
             [] if by_filter => "a system call".to_owned(),
-            [_, ..] if follows_from_refusal(failure) => self.forbidden.join(" and "),
-            _ => return Err(error),
+            [_, ..] if follows_from_refusal(&failure) => self.forbidden.join(" and "),
+            _ => return Err(LinkError::Failed(failure)),
         };
         Ok(LaunchError::SeccompForbids {
             place: self.place,
+            failure,
             calls,
-            source: error,
         })
     }
 }
@@ -365,22 +365,22 @@ mod tests {
         let [execve, capset] = ["execve", "capset"];
         for (forbidden, failure, wanted) in [
             (vec![], ended(31), Some("forbids a system call")),
-            (vec![execve], ended(31), Some("forbids execve,")),
-            (vec![execve], ended(11), Some("forbids execve,")),
+            (vec![execve], ended(31), Some("forbids execve;")),
+            (vec![execve], ended(11), Some("forbids execve;")),
             (
                 vec![execve, capset],
                 Failure::ended(ExitStatus::Code(1)),
-                Some("forbids execve and capset,"),
+                Some("forbids execve and capset;"),
             ),
             (
                 vec![execve],
                 refused(Step::Exec, 1, "/bin/sh"),
-                Some("forbids execve,"),
+                Some("forbids execve;"),
             ),
             (
                 vec![capset],
                 refused(Step::Capabilities, 1, ""),
-                Some("forbids capset,"),
+                Some("forbids capset;"),
             ),
             (vec![], ended(11), None),
             (vec![], refused(Step::Exec, 2, "/bin/sh"), None),
