@@ -19,10 +19,10 @@ use holdfast_wire::{Greeting, Protocols};
 #[derive(Debug, thiserror::Error)]
 pub enum MountNamespaceError {
     /// A step of the making failed.
-    #[error("make the small mount namespace: {0}")]
+    #[error("cannot make the small mount namespace: cannot {0}")]
     Step(&'static str, #[source] Errno),
     /// The descriptor could not be sent.
-    #[error("send the small mount namespace to the daemon")]
+    #[error("cannot send the small mount namespace to the daemon")]
     Send(#[source] std::io::Error),
 }
 

@@ -36,13 +36,13 @@ const IGNORED: [Signal; 7] = [
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// A step of the start failed.
-    #[error("start the shim: {0}")]
+    #[error("cannot start the shim: cannot {0}")]
     Start(&'static str, #[source] Errno),
     /// The pause program could not be prepared.
-    #[error("copy the pause program to a memfd")]
+    #[error("cannot copy the pause program to a memfd")]
     Program(#[source] std::io::Error),
     /// The loop cannot wait for events.
-    #[error("wait for events")]
+    #[error("cannot wait for events")]
     Loop(#[source] Errno),
 }
 

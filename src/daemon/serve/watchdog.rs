@@ -36,7 +36,7 @@ const REST: Duration = Duration::from_millis(200);
 enum HealthError {
     #[error("cannot connect to the daemon's own socket")]
     Connect(#[from] tonic::transport::Error),
-    #[error("{call}")]
+    #[error("cannot call {call} on the daemon's own socket")]
     Call {
         call: &'static str,
         #[source]
