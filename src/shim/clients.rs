@@ -12,6 +12,16 @@ pub(super) enum SourceIndex {
     Second = 1,
 }
 
+impl SourceIndex {
+    /// The other source of the container.
+    pub(super) fn sibling(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+}
+
 /// A container's standard input, as long as somebody may still write to it.
 #[derive(Debug)]
 pub(super) struct Stdin {

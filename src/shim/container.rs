@@ -20,9 +20,6 @@ use holdfast_launch::{CgroupDirectories, ContainerLaunch, Streams, start_contain
 use holdfast_wire::plan::{ContainerPlan, PidNamespace};
 use holdfast_wire::{CgroupSlot, Failure, Step};
 
-/// Bytes asked for each output pipe: a burst fits while the log is written.
-const PIPE_BYTES: i32 = 256 * 1024;
-
 /// How long output is read after a container's end, from processes that kept a pipe and survived the kill.
 pub(super) const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -170,9 +167,9 @@ impl Shim {
         } else {
             (descriptor::duplicate(self.null.as_fd())?, None)
         };
-        let (reader, first) = descriptor::output_pipe(PIPE_BYTES)?;
+        let (reader, first) = descriptor::output_pipe()?;
         output.open(SourceIndex::First, reader);
-        let (reader, second) = descriptor::output_pipe(PIPE_BYTES)?;
+        let (reader, second) = descriptor::output_pipe()?;
         output.open(SourceIndex::Second, reader);
         Ok(StreamEnds {
             childs: Some([input, first, second]),

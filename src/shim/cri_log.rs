@@ -9,14 +9,17 @@ use holdfast_kernel::sys::memory::find_byte;
 /// Most bytes of content in one record, as containerd and the kubelet have it.
 pub const MAX_CONTENT: usize = 16 * 1024;
 
-/// Bytes of the longest prefix: time, stream and tag with their spaces.
-const MAX_PREFIX: usize = 40;
-
-/// Bytes of output room that a record may need.
-pub const MAX_RECORD: usize = MAX_PREFIX + MAX_CONTENT + 1;
-
 /// Bytes of a time like `2016-10-06T00:17:09.669794202Z`.
 const TIME_BYTES: usize = 30;
+
+/// Bytes of a prefix: time, stream and tag with a space after each. The names of the streams have six letters.
+const PREFIX_BYTES: usize = TIME_BYTES + 1 + 6 + 1 + 1 + 1;
+
+/// Where the tag is in a prefix.
+const TAG: usize = PREFIX_BYTES - 2;
+
+/// Bytes of output room that a record may need.
+pub const MAX_RECORD: usize = PREFIX_BYTES + MAX_CONTENT + 1;
 
 /// Which stream a record is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,28 +30,22 @@ pub enum LogStream {
     Error,
 }
 
-/// What every record of one batch starts with: time and stream.
+/// What every record of one batch starts with: time, stream, and the tag of a whole line.
 #[derive(Debug, Clone, Copy)]
-pub struct Prefix {
-    bytes: [u8; MAX_PREFIX],
-    length: usize,
-}
+pub struct Prefix([u8; PREFIX_BYTES]);
 
 impl Prefix {
     /// The prefix for a time in nanoseconds since the epoch.
     pub fn new(at_unix_nanos: i64, stream: LogStream) -> Self {
-        let mut bytes = [b' '; MAX_PREFIX];
+        let mut bytes = [b' '; PREFIX_BYTES];
         bytes[..TIME_BYTES].copy_from_slice(&format_time(at_unix_nanos));
         let name = match stream {
             LogStream::Output => b"stdout",
             LogStream::Error => b"stderr",
         };
         bytes[TIME_BYTES + 1..TIME_BYTES + 1 + name.len()].copy_from_slice(name);
-        bytes[TIME_BYTES + name.len() + 2] = b'F';
-        Self {
-            bytes,
-            length: TIME_BYTES + name.len() + 4,
-        }
+        bytes[TAG] = b'F';
+        Self(bytes)
     }
 }
 
@@ -117,31 +114,47 @@ impl std::fmt::Debug for Records<'_> {
 
 impl<'a> Records<'a> {
     /// Gathers records in `buffer`, of at least [`MAX_RECORD`] bytes, and gives whole records to `write`.
-    pub fn new(buffer: &'a mut [u8], prefix: Prefix, write: &'a mut dyn FnMut(&[u8])) -> Self {
+    pub fn new(buffer: &'a mut [u8], write: &'a mut dyn FnMut(&[u8])) -> Self {
         Self {
             buffer,
             used: 0,
-            prefix,
+            prefix: Prefix([b' '; PREFIX_BYTES]),
             write,
+        }
+    }
+
+    /// Adds a whole line with its newline.
+    fn push_line(&mut self, line: &[u8]) {
+        if let Some(content) = self.begin(line.len()) {
+            content.copy_from_slice(line);
         }
     }
 
     /// Adds one record whose content is in two parts.
     fn push(&mut self, tag: u8, head: &[u8], content: &[u8]) {
-        let length = self.prefix.length;
-        let need = length + head.len() + content.len() + 1;
+        let length = head.len() + content.len();
+        let begin = self.begin(length + 1).map(|room| {
+            let (first, rest) = room.split_at_mut(head.len());
+            first.copy_from_slice(head);
+            rest[..content.len()].copy_from_slice(content);
+            rest[content.len()] = b'\n';
+        });
+        if begin.is_some() {
+            self.buffer[self.used - length - 1 - PREFIX_BYTES + TAG] = tag;
+        }
+    }
+
+    /// Begins a record and returns the room for its content and newline.
+    fn begin(&mut self, length: usize) -> Option<&mut [u8]> {
+        let need = PREFIX_BYTES + length;
         if self.buffer.len() - self.used < need {
             self.flush();
         }
-        let Some(room) = self.buffer.get_mut(self.used..self.used + need) else {
-            return;
-        };
-        room[..length].copy_from_slice(&self.prefix.bytes[..length]);
-        room[length - 2] = tag;
-        room[length..length + head.len()].copy_from_slice(head);
-        room[length + head.len()..need - 1].copy_from_slice(content);
-        room[need - 1] = b'\n';
+        let record = self.buffer.get_mut(self.used..self.used + need)?;
+        let (prefix, content) = record.split_first_chunk_mut()?;
+        *prefix = self.prefix.0;
         self.used += need;
+        Some(content)
     }
 
     /// Hands on what is gathered.
@@ -161,14 +174,19 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Adds bytes of the stream.
-    pub fn feed(&mut self, mut bytes: &[u8], records: &mut Records<'_>) {
+    /// Adds bytes of the stream, whose records start with a prefix.
+    pub fn feed(&mut self, mut bytes: &[u8], prefix: Prefix, records: &mut Records<'_>) {
+        records.prefix = prefix;
         if !self.pending.is_empty() {
             bytes = self.complete(bytes, records);
         }
         while let Some(end) = find_byte(bytes, b'\n') {
-            let last = push_parts(&bytes[..end], records);
-            records.push(b'F', b"", last);
+            if end <= MAX_CONTENT {
+                records.push_line(&bytes[..=end]);
+            } else {
+                let last = push_parts(&bytes[..end], records);
+                records.push(b'F', b"", last);
+            }
             bytes = &bytes[end + 1..];
         }
         self.pending.extend_from_slice(push_parts(bytes, records));
@@ -193,7 +211,8 @@ impl Lines {
     }
 
     /// The stream has ended: what is pending is a line without a newline.
-    pub fn finish(&mut self, records: &mut Records<'_>) {
+    pub fn finish(&mut self, prefix: Prefix, records: &mut Records<'_>) {
+        records.prefix = prefix;
         let pending = std::mem::take(&mut self.pending);
         if !pending.is_empty() {
             records.push(b'P', b"", &pending);

@@ -4,9 +4,10 @@ use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use super::clients::SourceIndex;
+use super::output::BUFFER_REST;
 use super::pod::Turn;
 use super::process::Process;
-use super::shim::{BUFFER_REST, Shim, Token};
+use super::shim::{Shim, Token};
 use super::state::Effect;
 use holdfast_kernel::sys::descriptor;
 use holdfast_launch::{Position, describe_container, describe_exec, describe_pause};

@@ -29,6 +29,7 @@ mod exit_record;
 mod hooks;
 mod launched;
 mod output;
+mod pace;
 mod pause;
 mod pod;
 mod process;
@@ -38,6 +39,8 @@ mod shim;
 mod start;
 pub mod state;
 
+#[cfg(test)]
+mod output_tests;
 #[cfg(test)]
 mod tests;
 

@@ -121,6 +121,8 @@ impl Shim {
                     container.kill_asked || container.stop_asked && exit.status.code() != KILLED;
                 container.oom_killed = oom_kills > container.oom_kills_before && !asked;
                 container.drain_until = Some(Instant::now() + DRAIN_DEADLINE);
+                container.output.wake();
+                self.watch_output(slot);
                 self.check_drained(slot);
             }
             Effect::ReplyFailed(failure) => {

@@ -10,6 +10,7 @@ use super::clients::SourceIndex;
 use super::connection::Connection;
 use super::launched::Trigger;
 use super::output::Flow;
+use super::pod::Container;
 use super::shim::{NOBODY, Shim, Token};
 use super::state::State;
 use holdfast_kernel::fault;
@@ -34,6 +35,7 @@ impl Shim {
                 }
             }
             self.meet_deadlines();
+            self.meet_output_deadlines();
             if self.has_ended() {
                 self.send_last_words();
                 return Ok(());
@@ -42,7 +44,9 @@ impl Shim {
     }
 
     fn timeout(&self) -> EpollTimeout {
-        let Some(deadline) = self.next_deadline() else {
+        let outputs = self.containers.values();
+        let outputs = outputs.filter_map(|container| container.output.next_deadline());
+        let Some(deadline) = outputs.chain(self.next_deadline()).min() else {
             return EpollTimeout::NONE;
         };
         let rest = deadline.saturating_duration_since(Instant::now());
@@ -104,9 +108,47 @@ impl Shim {
             return;
         };
         let flow = container.output.pump(index, &mut self.buffers);
+        self.follow_output(slot, flow);
+    }
+
+    /// Reads the outputs whose rest is over.
+    fn meet_output_deadlines(&mut self) {
+        let now = Instant::now();
+        let due = |container: &Container| {
+            let deadline = container.output.next_deadline();
+            deadline.is_some_and(|deadline| deadline <= now)
+        };
+        let all = self.containers.iter();
+        let slots: Vec<u32> = all
+            .filter(|(_, container)| due(container))
+            .map(|(slot, _)| *slot)
+            .collect();
+        for slot in slots {
+            let Some(container) = self.containers.get_mut(&slot) else {
+                continue;
+            };
+            let flow = container.output.meet_deadlines(now, &mut self.buffers);
+            self.follow_output(slot, flow);
+        }
+    }
+
+    /// What follows when a container's output was read.
+    fn follow_output(&mut self, slot: u32, flow: Flow) {
+        self.watch_output(slot);
         self.tell_dropped(slot);
         if flow == Flow::Ended {
             self.check_drained(slot);
+        }
+    }
+
+    /// Takes the sources of a container that rest out of the epoll set, and puts the others back.
+    pub(super) fn watch_output(&mut self, slot: u32) {
+        let Some(container) = self.containers.get_mut(&slot) else {
+            return;
+        };
+        for index in [SourceIndex::First, SourceIndex::Second] {
+            let token = Token::Output(slot, index).pack();
+            container.output.watch(index, &self.poll, token);
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
@@ -20,9 +19,6 @@ use holdfast_wire::{
 
 /// Largest launch plan in bytes; the sizes of its parts are the daemon's to bound.
 const MAX_PLAN: usize = 8 * 1024 * 1024;
-
-/// How long the output buffers are kept after their last large use.
-pub(super) const BUFFER_REST: Duration = Duration::from_secs(1);
 
 /// Bytes of the buffer for requests.
 pub(super) const PACKET_BYTES: usize = MAX_PACKET;

@@ -16,10 +16,10 @@ fn log(chunks: &[Vec<u8>]) -> Vec<u8> {
     for (index, chunk) in chunks.iter().enumerate() {
         let mut write = |records: &[u8]| written.extend_from_slice(records);
         let prefix = Prefix::new(NANOS, LogStream::Output);
-        let mut records = Records::new(&mut buffer, prefix, &mut write);
-        lines.feed(chunk, &mut records);
+        let mut records = Records::new(&mut buffer, &mut write);
+        lines.feed(chunk, prefix, &mut records);
         if index + 1 == chunks.len() {
-            lines.finish(&mut records);
+            lines.finish(prefix, &mut records);
         }
         records.flush();
     }
@@ -65,8 +65,8 @@ fn times_are_right_around_leap_days_and_years() {
         let mut write = |records: &[u8]| written.extend_from_slice(records);
         let mut buffer = vec![0; MAX_RECORD];
         let prefix = Prefix::new(nanos, LogStream::Error);
-        let mut records = Records::new(&mut buffer, prefix, &mut write);
-        Lines::default().feed(b"x\n", &mut records);
+        let mut records = Records::new(&mut buffer, &mut write);
+        Lines::default().feed(b"x\n", prefix, &mut records);
         records.flush();
         assert_eq!(
             String::from_utf8(written).unwrap(),

@@ -68,17 +68,34 @@ pub fn close_all_on_exec() -> nix::Result<()> {
     Errno::result(unsafe { libc::close_range(3, u32::MAX, flags) }).map(drop)
 }
 
-/// A pipe for a process' output. The reader is non-blocking, both ends are close-on-exec. The kernel may
-/// give fewer bytes than asked for.
+/// A pipe for a process' output, as the kernel makes it. The reader is non-blocking, both ends are close-on-exec.
 ///
 /// # Errors
 /// The errors of pipe2(2).
-pub fn output_pipe(bytes: i32) -> nix::Result<(OwnedFd, OwnedFd)> {
+pub fn output_pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-    // A smaller pipe is slower, not wrong: /proc/sys/fs/pipe-max-size may forbid this size.
-    let _ = fcntl(&reader, FcntlArg::F_SETPIPE_SZ(bytes));
     set_nonblocking(reader.as_fd())?;
     Ok((reader, writer))
+}
+
+/// Gives a pipe room for this many bytes or more, and says for how many.
+///
+/// # Errors
+/// The errors of fcntl(2) `F_SETPIPE_SZ`: EPERM above the limits of pipe(7), EBUSY when more is in it, EBADF when
+/// it is no pipe.
+pub fn resize_pipe(pipe: BorrowedFd<'_>, bytes: usize) -> nix::Result<usize> {
+    let bytes = i32::try_from(bytes).map_err(|_| Errno::EINVAL)?;
+    let room = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(bytes))?;
+    Ok(usize::try_from(room).unwrap_or(0))
+}
+
+/// For how many bytes a pipe has room.
+///
+/// # Errors
+/// The errors of fcntl(2) `F_GETPIPE_SZ`: EBADF when it is no pipe.
+pub fn pipe_size(pipe: BorrowedFd<'_>) -> nix::Result<usize> {
+    let room = fcntl(pipe, FcntlArg::F_GETPIPE_SZ)?;
+    Ok(usize::try_from(room).unwrap_or(0))
 }
 
 /// Reads and writes return `EAGAIN` instead of waiting.
