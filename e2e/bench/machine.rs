@@ -25,6 +25,13 @@ pub fn ticks(pid: i32) -> u64 {
     field(11) + field(12)
 }
 
+/// CPU time of a process of one thread in nanoseconds: /proc/PID/schedstat.
+pub fn nanos(pid: i32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
+    let first = text.split_whitespace().next();
+    first.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
 /// CPU time that the machine was busy, in clock ticks: /proc/stat.
 pub fn busy() -> u64 {
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();

@@ -7,18 +7,23 @@
 //! ```text
 //!   bench [COUNT]               the table
 //!   bench against DIR [COUNT]   this build beside the one in DIR, pod by pod in turns
+//!   bench output [OTHER ...]    output beside other builds (directories) and conmon (a path), in turns
 //! ```
 
 mod against;
 mod floor;
 mod machine;
 mod measures;
+mod output;
 mod table;
 
 use std::path::Path;
 
 use e2e::Daemon;
 use table::Table;
+
+/// Rounds of each measurement of output.
+const ROUNDS: usize = 4;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,6 +32,12 @@ fn main() {
         && word == "against"
     {
         against::against(Path::new(dir), count(2).unwrap_or(200));
+        return;
+    }
+    if let [word, others @ ..] = arguments.as_slice()
+        && word == "output"
+    {
+        output::beside(others, ROUNDS);
         return;
     }
     let count = count(0).unwrap_or(100);
@@ -44,7 +55,7 @@ fn main() {
     table.title("many pods");
     measures::crowd(&mut table, &daemon);
     table.title("container output into the log");
-    measures::logs(&mut table, &daemon);
+    output::measure(&mut table, &daemon);
     table.title("images");
     measures::pull(&mut table, &daemon);
     table.print();

@@ -6,7 +6,7 @@ use cri_api::runtime::v1::{
     ContainerStatsFilter, ListContainerStatsRequest, NamespaceMode, PodSandboxConfig,
 };
 use e2e::request::{self, PodParts};
-use e2e::{BUSYBOX, Container, Daemon, Pod, call, must, program};
+use e2e::{Container, Daemon, Pod, call, must, program};
 
 use crate::machine;
 use crate::table::{Samples, Table, verdict};
@@ -261,38 +261,6 @@ fn reads(table: &mut Table, daemon: &Daemon, pods: &[(Pod<'_>, Container<'_>)]) 
         );
     });
     table.times("ListContainerStats of 100", stats, Some(8.0));
-}
-
-/// How fast output goes into the log.
-pub fn logs(table: &mut Table, daemon: &Daemon) {
-    let pod = daemon.run_named("logs");
-    for (what, line, chunk, total, budget) in [
-        (
-            "64 KiB writes",
-            65_536_usize,
-            65_536_usize,
-            2_usize << 30,
-            1200.0,
-        ),
-        ("lines of 128 B, 64 KiB writes", 128, 65_536, 1 << 30, 600.0),
-    ] {
-        let words = [total, line, chunk].map(|number| number.to_string());
-        let name = format!("out-{line}");
-        let command = ["/bin/probe", "out", &words[0], &words[1], &words[2]];
-        let container = pod.create(request::container(&name, BUSYBOX, &command));
-        let begin = Instant::now();
-        container.start();
-        container.wait();
-        let rate = total as f64 / 1e6 / begin.elapsed().as_secs_f64();
-        table.figure(
-            what,
-            rate,
-            "MB/s",
-            &verdict(rate >= budget, &format!("≥ {budget} MB/s")),
-        );
-        let _ = std::fs::remove_file(container.log_path());
-        container.remove();
-    }
 }
 
 /// A pull from a registry on this machine.
