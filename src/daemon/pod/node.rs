@@ -523,7 +523,7 @@ mod tests {
         let (pod, container) = (PodId::random().unwrap(), ContainerId::random().unwrap());
         node.make_pod_dir(pod).unwrap();
         node.make_pod_dir(pod).unwrap();
-        node.make_layer(container, (0, 0)).unwrap();
+        node.make_layer(container, testing::user()).unwrap();
         for other in ["run/pods/lost+found", "run/pods/abc", "root/containers/.x"] {
             std::fs::create_dir(guard.path().join(other)).unwrap();
         }
@@ -589,7 +589,7 @@ mod tests {
         let (_guard, node) = testing::node();
         let id = ContainerId::random().unwrap();
         node.make_volume(id, 0).unwrap_err();
-        node.make_layer(id, (0, 0)).unwrap();
+        node.make_layer(id, testing::user()).unwrap();
         let volume = node.make_volume(id, 0).unwrap();
         assert_eq!(volume.path(), node.volume_path(id, 0));
         let again = node.make_volume(id, 0).unwrap_err();
@@ -601,7 +601,7 @@ mod tests {
     fn a_bundle_has_the_spec_and_is_written_again_at_the_next_start() {
         let (_guard, node) = testing::node();
         let id = ContainerId::random().unwrap();
-        node.make_layer(id, (0, 0)).unwrap();
+        node.make_layer(id, testing::user()).unwrap();
         for spec in [b"{\"a\":1}".as_slice(), b"{}"] {
             node.make_bundle(id, spec).unwrap();
             let bundle = node.bundle_path(id);
@@ -619,7 +619,7 @@ mod tests {
         assert_eq!(inside, Path::new(STORE_MOUNT).join("images/layers"));
         let upper = node.upper(id).map(|_| ());
         upper.unwrap_err();
-        node.make_layer(id, (0, 0)).unwrap();
+        node.make_layer(id, testing::user()).unwrap();
         let outside = node.upper(id).unwrap().path().to_owned();
         assert_eq!(
             node.store_path(&outside),

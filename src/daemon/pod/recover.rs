@@ -526,8 +526,10 @@ fn sweep(node: &Node, unread: &Unread) -> Result<(), PodError> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
-    use crate::pod::testing;
+    use crate::pod::testing::{self, Shim};
     use crate::spec::{ContainerConfig, PodConfig};
 
     fn verified(phase: ContainerPhase, same_boot: bool) -> ContainerPhase {
@@ -627,5 +629,338 @@ mod tests {
         assert!(exit_record(&dir, id).is_none());
         testing::write(&path, &bytes[..bytes.len() / 2]);
         assert!(exit_record(&dir, id).is_none());
+    }
+
+    /// The record of a later release, or what a power failure made of a record.
+    fn spoil(path: &Path, later: bool) {
+        let text = std::fs::read_to_string(path).unwrap();
+        let spoilt = if later {
+            text.replacen("\"version\":1", "\"version\":9", 1)
+        } else {
+            text[..text.len() / 2].to_owned()
+        };
+        assert_ne!(spoilt, text);
+        testing::write(path, spoilt.as_bytes());
+    }
+
+    /// A pod in the run directory, with one container.
+    fn on_disk(node: &Node, change: impl FnOnce(&mut PodRecord)) -> (PodRecord, ContainerId, Dir) {
+        let mut pod = testing::pod_of(node, PodConfig::default());
+        change(&mut pod);
+        let dir = node.make_pod_dir(pod.id).unwrap();
+        record::store_pod(&dir, &pod).unwrap();
+        let container = testing::container(pod.id, ContainerConfig::default());
+        record::store_container(&dir, &container).unwrap();
+        (pod, container.id, dir)
+    }
+
+    /// A pod in the archive, and in the run directory nothing.
+    fn archived(node: &Node, boot: &str) -> PodRecord {
+        let mut pod = testing::pod_of(node, PodConfig::default());
+        pod.boot_id = boot.to_owned();
+        let entry = testing::known(node, &pod);
+        let container = testing::container(pod.id, ContainerConfig::default());
+        let snapshot = testing::snapshot(&pod, &[&container]);
+        entry.snapshot.store(snapshot);
+        node.archive.changed(pod.id);
+        node.archive.flush(&node.index).unwrap();
+        pod
+    }
+
+    /// What is found of each pod: its phase, its containers and its intents; none when nothing is.
+    #[test]
+    fn each_pod_is_found_once_in_the_run_directory_or_in_the_archive() {
+        let (_guard, node) = testing::node();
+        let pod_file = |dir: &Dir| dir.path().join("pod.json");
+        let (whole, _, dir) = on_disk(&node, |_| {});
+        let cut_off = testing::container(whole.id, ContainerConfig::default());
+        record::intend_container(&dir, &cut_off).unwrap();
+        let (torn, _, dir) = on_disk(&node, |_| {});
+        spoil(&pod_file(&dir), false);
+        let (foreign, _, dir) = on_disk(&node, |_| {});
+        record::store_pod(&dir, &whole).unwrap();
+        let (empty, restored, old, own) = (
+            PodId::random().unwrap(),
+            archived(&node, "another"),
+            archived(&node, "another"),
+            archived(&node, "one"),
+        );
+        node.make_pod_dir(empty).unwrap();
+        // The machine lost power, and the record in the run directory with it.
+        node.make_pod_dir(old.id).unwrap();
+        let (found, unread) = load(&node).unwrap();
+        assert!(unread.pods.is_empty() && unread.containers.is_empty());
+        let facts = |id: PodId| {
+            let mut found = found.iter().filter(|found| found.pod.id == id);
+            let fact = found.next().map(|found| {
+                let (containers, intents) = (found.containers.len(), found.intents.len());
+                (found.pod.phase, containers, intents)
+            });
+            assert!(found.next().is_none(), "it is found twice");
+            fact
+        };
+        assert_eq!(facts(whole.id), Some((PodPhase::Ready, 1, 1)));
+        // Whatever was made of it has a name that follows from its id: it is undone.
+        assert_eq!(facts(torn.id), Some((PodPhase::Creating, 0, 0)));
+        assert_eq!(facts(foreign.id), Some((PodPhase::Creating, 0, 0)));
+        assert_eq!(facts(restored.id), Some((PodPhase::Ready, 1, 0)));
+        assert_eq!(facts(old.id), Some((PodPhase::Ready, 1, 0)));
+        assert!(node.pod_dir(restored.id).unwrap().is_some());
+        // Nothing was made yet, and it was removed: there is nothing left to do.
+        assert_eq!((facts(empty), facts(own.id)), (None, None));
+        assert!(node.pod_dir(empty).unwrap().is_none());
+        assert!(!node.archive.load().unwrap().contains_key(&own.id));
+    }
+
+    /// A later release wrote it, and its pod may run: neither the pod nor a layer of its containers is touched.
+    #[test]
+    fn what_cannot_be_read_stays_as_it_is() {
+        let (_guard, node) = testing::node();
+        let (pod, first, dir) = on_disk(&node, |_| {});
+        spoil(&dir.path().join("pod.json"), true);
+        let (other, second, dir) = on_disk(&node, |_| {});
+        spoil(&dir.path().join(format!("container.{second}.json")), true);
+        let (found, unread) = load(&node).unwrap();
+        assert!(found.is_empty());
+        assert_eq!(unread.pods, BTreeSet::from([pod.id, other.id]));
+        assert_eq!(unread.containers, BTreeSet::from([first, second]));
+        let stray = ContainerId::random().unwrap();
+        for id in [first, second, stray] {
+            node.make_layer(id, testing::user()).unwrap();
+        }
+        sweep(&node, &unread).unwrap();
+        let left: BTreeSet<_> = node.layers().unwrap().into_iter().collect();
+        assert_eq!(left, unread.containers);
+        assert!(
+            node.pod_dir(pod.id).unwrap().is_some() && node.pod_dir(other.id).unwrap().is_some()
+        );
+    }
+
+    /// The shim knows best what runs; what it does not know has ended or was never started.
+    #[tokio::test]
+    async fn a_shim_makes_the_records_true() {
+        let (_shim, link, events) = Shim::pair();
+        let mut living = Living {
+            link,
+            events,
+            pause: None,
+            containers: BTreeMap::new(),
+        };
+        let starting = ContainerPhase::Starting;
+        let running = |goal| ContainerPhase::Running(testing::run(), goal);
+        let reported = Phase::Running {
+            pid: 7,
+            start_ticks: 9,
+        };
+        let unseen = |goal| {
+            let process = ProcessIdentity {
+                pid: 0,
+                start_ticks: 0,
+            };
+            let run = Run {
+                process,
+                started_at: 5,
+            };
+            ContainerPhase::Running(run, goal)
+        };
+        let exited = ContainerPhase::Exited(lost(true));
+        let cases = [
+            (ContainerPhase::Created, None, ContainerPhase::Created),
+            (starting(Goal::Run), None, ContainerPhase::Created),
+            (
+                starting(Goal::Stop),
+                Some(Phase::Launching),
+                starting(Goal::Stop),
+            ),
+            (
+                starting(Goal::Run),
+                Some(reported.clone()),
+                running(Goal::Run),
+            ),
+            (
+                starting(Goal::Remove),
+                Some(reported.clone()),
+                running(Goal::Remove),
+            ),
+            // The event with its exit comes again, and finds it running.
+            (starting(Goal::Run), Some(Phase::Exited), unseen(Goal::Run)),
+            (
+                running(Goal::Stop),
+                Some(reported.clone()),
+                running(Goal::Stop),
+            ),
+            (running(Goal::Run), Some(Phase::Exited), running(Goal::Run)),
+            (exited.clone(), Some(reported), exited),
+            (
+                ContainerPhase::Removing,
+                Some(Phase::Exited),
+                ContainerPhase::Removing,
+            ),
+        ];
+        let (_guard, dir) = testing::dir();
+        for (phase, report, wanted) in cases {
+            let pod = PodId::random().unwrap();
+            let mut container = testing::container(pod, ContainerConfig::default());
+            (container.phase, container.started_at) = (phase.clone(), 5);
+            living.containers = report
+                .iter()
+                .map(|phase| (container.id, phase.clone()))
+                .collect();
+            verify(&mut container, Some(&living), &dir, true);
+            assert_eq!(container.phase, wanted, "{phase:?} {report:?}");
+        }
+    }
+
+    /// What the shim wrote before it died is the exit, with the time of the start that the record has.
+    #[test]
+    fn an_exit_file_tells_how_a_container_ended() {
+        let (guard, dir) = testing::dir();
+        let mut container =
+            testing::container(PodId::random().unwrap(), ContainerConfig::default());
+        container.phase = ContainerPhase::Running(testing::run(), Goal::Run);
+        let event = Event::Exited {
+            sequence: 1,
+            container: container.id,
+            status: wire::ExitStatus::Code(3),
+            at_unix_nanos: 11,
+            oom_killed: true,
+        };
+        let path = guard.path().join(format!("exit.{}", container.id));
+        testing::write(&path, &wire::encode_exit(&event).unwrap());
+        verify(&mut container, None, &dir, true);
+        let ContainerPhase::Exited(exit) = container.phase else {
+            panic!("it goes on");
+        };
+        let found = (
+            exit.code,
+            exit.reason.as_str(),
+            exit.finished_at,
+            exit.started_at,
+        );
+        assert_eq!(found, (3, "OOMKilled", 11, 5));
+    }
+
+    async fn recovered(node: &Arc<Node>, id: PodId) -> Option<Arc<PodSnapshot>> {
+        let (found, _) = load(node).unwrap();
+        for found in found {
+            recover_pod(Arc::clone(node), found).await;
+        }
+        let entry = node.index.pod(&id.to_string()).ok()?;
+        Some(entry.snapshot.load_full())
+    }
+
+    #[tokio::test]
+    async fn a_pod_of_another_boot_is_shown_with_how_its_containers_ended() {
+        let (_guard, node) = testing::node();
+        let (pod, created, dir) = on_disk(&node, |pod| pod.boot_id = "another".to_owned());
+        let mut ran = testing::container(pod.id, ContainerConfig::default());
+        ran.phase = ContainerPhase::Running(testing::run(), Goal::Run);
+        let mut gone = testing::container(pod.id, ContainerConfig::default());
+        gone.phase = ContainerPhase::Removing;
+        for record in [&ran, &gone] {
+            record::store_container(&dir, record).unwrap();
+            node.make_layer(record.id, testing::user()).unwrap();
+        }
+        let cut_off = testing::container(pod.id, ContainerConfig::default());
+        record::intend_container(&dir, &cut_off).unwrap();
+        node.make_layer(cut_off.id, testing::user()).unwrap();
+        let shown = recovered(&node, pod.id).await.unwrap();
+        assert_eq!(shown.pod.phase, PodPhase::Stopping, "it is released next");
+        assert_eq!(shown.pod.boot_id, node.boot_id);
+        let mut ids = [created, ran.id];
+        ids.sort();
+        assert!(
+            shown.containers.keys().eq(&ids),
+            "{:?}",
+            shown.containers.keys()
+        );
+        let ContainerPhase::Exited(exit) = &shown.containers[&ran.id].phase else {
+            panic!("it goes on");
+        };
+        assert_eq!((exit.code, exit.reason.as_str()), (255, "NodeRebooted"));
+        assert_eq!(shown.containers[&created].phase, ContainerPhase::Created);
+        assert_eq!(
+            node.layers().unwrap(),
+            [ran.id],
+            "what was cut off or removed is gone"
+        );
+        assert!(node.index.container(&gone.id.to_string()).is_err());
+    }
+
+    /// Nobody was told its id: nothing of it is shown, and nothing stays.
+    #[tokio::test]
+    async fn a_pod_whose_making_or_removal_was_cut_off_is_undone() {
+        for phase in [PodPhase::Creating, PodPhase::Removing] {
+            let (_guard, node) = testing::node();
+            let (pod, ..) = on_disk(&node, |pod| pod.phase = phase);
+            node.readiness.owes(pod.id);
+            node.readiness.collected();
+            assert!(recovered(&node, pod.id).await.is_none(), "{phase:?}");
+            assert!(node.pod_dir(pod.id).unwrap().is_none(), "{phase:?}");
+            assert_eq!(node.readiness.problem(), None, "{phase:?}");
+            assert!(node.debts.list().is_empty(), "{phase:?}");
+        }
+    }
+
+    /// A stopped pod holds nothing: its shim is not looked for, and it stays as it was.
+    #[tokio::test]
+    async fn a_stopped_pod_stays_stopped() {
+        let (_guard, node) = testing::node();
+        let (pod, ..) = on_disk(&node, |pod| pod.phase = PodPhase::NotReady);
+        let shown = recovered(&node, pod.id).await.unwrap();
+        assert_eq!(shown.pod.phase, PodPhase::NotReady);
+        assert_eq!(shown.containers.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn of_two_pods_with_one_name_the_first_is_served() {
+        let (_guard, node) = testing::node();
+        on_disk(&node, |_| {});
+        on_disk(&node, |_| {});
+        let unknown = PodId::random().unwrap();
+        assert!(recovered(&node, unknown).await.is_none());
+        assert_eq!(node.index.pods().len(), 1);
+        assert_eq!(
+            node.pod_dirs().unwrap().len(),
+            2,
+            "the other one is left alone"
+        );
+    }
+
+    /// Without an answer of the shim the kernel says what runs of what was recorded.
+    #[tokio::test]
+    async fn of_a_foreign_shim_only_what_exists_runs() {
+        let (_shim, link, events) = Shim::pair();
+        let program = testing::Program::run();
+        let process = program.identity();
+        let gone = ProcessIdentity {
+            start_ticks: process.start_ticks + 1,
+            ..process
+        };
+        let mut pod = testing::pod(PodConfig::default());
+        pod.pause = Some(gone);
+        let container = |phase| {
+            let mut record = testing::container(pod.id, ContainerConfig::default());
+            record.phase = phase;
+            record
+        };
+        let running = |process| {
+            let run = Run {
+                process,
+                started_at: 5,
+            };
+            container(ContainerPhase::Running(run, Goal::Run))
+        };
+        let records = [
+            running(process),
+            running(gone),
+            container(ContainerPhase::Created),
+            container(ContainerPhase::Starting(Goal::Run)),
+        ];
+        let living = served_by_foreign_shim(&pod, &records, (link, events));
+        let (pid, start_ticks) = (process.pid, process.start_ticks);
+        let runs = Phase::Running { pid, start_ticks };
+        assert_eq!(living.containers, BTreeMap::from([(records[0].id, runs)]));
+        assert_eq!(living.pause, None);
     }
 }

@@ -250,3 +250,166 @@ pub(super) fn validate(node: &Node, config: &PodConfig, pod: &PodRecord) -> Resu
     pause_plan(node, pod)?;
     connect::validate(node, config)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Seek};
+
+    use super::*;
+    use crate::pod::error::ErrorKind;
+    use crate::pod::record::load_pod;
+    use crate::pod::state::PodPhase;
+    use crate::pod::testing::{self, Program, Shim};
+    use holdfast_kernel::error_chain;
+    use holdfast_wire::Protocols;
+    use holdfast_wire::plan::PausePlan;
+
+    /// A number of another boot is another process.
+    #[tokio::test]
+    async fn a_release_kills_the_shim_of_this_boot_and_nobody_else() {
+        for same_boot in [true, false] {
+            let (_guard, node) = testing::node();
+            let mut program = Program::run();
+            let mut pod = testing::pod_of(&node, PodConfig::default());
+            pod.shim = Some(program.identity());
+            if !same_boot {
+                pod.boot_id = "another".to_owned();
+            }
+            let failures = release(&node, &pod, vec![ContainerId::random().unwrap()], None).await;
+            assert!(failures.is_empty(), "{failures:?}");
+            if same_boot {
+                assert_eq!(program.killed_by(), Some(libc::SIGKILL));
+            } else {
+                assert!(program.answers(), "a process of this boot was killed");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_shim_is_asked_to_end_before_it_is_killed() {
+        let (_guard, node) = testing::node();
+        let pod = testing::pod_of(&node, PodConfig::default());
+        let (shim, link, _events) = Shim::pair();
+        let asked = shim.serve(|_| Reply::Failed(testing::failure()));
+        let failures = release(&node, &pod, Vec::new(), Some(link)).await;
+        assert!(
+            failures.is_empty(),
+            "a shim that refuses is killed: {failures:?}"
+        );
+        assert_eq!(*asked.lock().unwrap(), [Request::Shutdown]);
+    }
+
+    /// What is stuck comes back, each part of it, and the rest is released all the same.
+    #[tokio::test]
+    async fn a_release_goes_on_past_what_is_stuck() {
+        let (_guard, node) = testing::node();
+        let mut program = Program::run();
+        let mut pod = testing::pod_of(&node, PodConfig::default());
+        // No cgroup has such a path.
+        pod.cgroup = "/a/../b".to_owned();
+        pod.shim = Some(program.identity());
+        let pin = node.netns_path(pod.id);
+        std::fs::create_dir_all(pin.parent().unwrap()).unwrap();
+        // Only root unpins.
+        if testing::user().0 == 0 {
+            testing::write(&pin, b"");
+        }
+        let containers = [(); 2].map(|()| ContainerId::random().unwrap());
+        let failures = release(&node, &pod, containers.to_vec(), None).await;
+        let texts: Vec<_> = failures.iter().map(|error| error_chain(error)).collect();
+        assert_eq!(texts.len(), 3, "two containers and the pause: {texts:?}");
+        assert!(
+            texts.iter().all(|text| text.contains("/a/../b")),
+            "{texts:?}"
+        );
+        assert_eq!(program.killed_by(), Some(libc::SIGKILL));
+        assert!(!pin.exists(), "the pin of the network namespace stayed");
+    }
+
+    /// The record is the intent: without it the next daemon would not know what to undo.
+    #[tokio::test]
+    async fn the_intent_is_on_disk_when_the_shim_cannot_be_started() {
+        if testing::user().0 != 0 {
+            println!("skipped: only root makes the files of a pod");
+            return;
+        }
+        let (_guard, node) = testing::node();
+        let mut pod = testing::pod_of(&node, PodConfig::default());
+        pod.phase = PodPhase::Creating;
+        // The cgroup of a pod with a scope is made when its shim runs.
+        let slice = crate::systemd::Slice::parse("holdfast.slice").unwrap();
+        pod.cgroup = cgroups::of_scope(pod.id, &slice).unwrap().to_string();
+        let error = make(&node, &pod).await.unwrap_err();
+        assert!(matches!(error, PodError::Spawn(_)), "{error:?}");
+        let dir = node.pod_dir(pod.id).unwrap().unwrap();
+        let found = load_pod(&dir).unwrap().unwrap();
+        assert_eq!((found.id, found.phase), (pod.id, PodPhase::Creating));
+        assert!(dir.path().join(files::HOSTS).exists());
+    }
+
+    /// A pod that joins another one's network, which has ended meanwhile, makes nothing.
+    #[tokio::test]
+    async fn nothing_is_made_for_a_pod_whose_network_owner_is_gone() {
+        let (_guard, node) = testing::node();
+        let mut pod = testing::pod_of(&node, PodConfig::default());
+        pod.network_owner = Some(holdfast_kernel::id::PodId::random().unwrap());
+        let error = make(&node, &pod).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+        assert!(node.pod_dir(pod.id).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_plan_is_sealed_for_the_shim_that_reads_it() {
+        let (_guard, node) = testing::node();
+        let mut pod = testing::pod_of(&node, PodConfig::default());
+        let plan = pause_plan(&node, &pod).unwrap();
+        let mut sealed = std::fs::File::from(seal("pause plan", &pod, &plan).unwrap());
+        let mut bytes = Vec::new();
+        sealed.rewind().unwrap();
+        sealed.read_to_end(&mut bytes).unwrap();
+        let found: PausePlan = wire::decode_plan(&bytes).unwrap();
+        assert_eq!(found, plan);
+        std::io::Write::write_all(&mut sealed, b"x").unwrap_err();
+        pod.protocols = Protocols::default();
+        let text = error_chain(&seal("pause plan", &pod, &plan).unwrap_err());
+        assert!(text.contains("the pod's shim is not understood"), "{text}");
+    }
+
+    #[test]
+    fn a_request_is_checked_before_anything_is_made() {
+        let (_guard, node) = testing::node();
+        let handler = |name: &str| PodConfig {
+            runtime_handler: name.to_owned(),
+            ..PodConfig::default()
+        };
+        let mut joins = PodConfig::default();
+        let wanted = crate::spec::experiments::PodReference::Id("a".to_owned());
+        let key = crate::spec::experiments::Experiment::JoinNetwork.annotation();
+        joins.annotations.insert(key, "a".to_owned());
+        joins.experiments.join_network = Some(wanted);
+        for (config, wanted) in [
+            (handler(""), None),
+            (handler("holdfast"), None),
+            (
+                handler("runc"),
+                Some((ErrorKind::InvalidArgument, "runtime handler \"runc\"")),
+            ),
+            (
+                joins,
+                Some((ErrorKind::FailedPrecondition, "does not allow")),
+            ),
+        ] {
+            let pod = testing::pod_of(&node, config);
+            let checked = validate(&node, &pod.config, &pod);
+            match (checked, wanted) {
+                (Ok(()), None) => {}
+                (Err(error), Some((kind, text))) => {
+                    assert_eq!(error.kind(), kind, "{error}");
+                    assert!(error.to_string().contains(text), "{error}");
+                }
+                (checked, wanted) => panic!("{checked:?} and not {wanted:?}"),
+            }
+            assert!(node.pod_dirs().unwrap().is_empty());
+        }
+    }
+}

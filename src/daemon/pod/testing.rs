@@ -104,6 +104,14 @@ pub(super) fn failure() -> wire::Failure {
     wire::Failure::errno(wire::Step::Cgroup, libc::EPERM, object)
 }
 
+/// The user and the group of the tests, who may own what they make.
+pub(super) fn user() -> (u32, u32) {
+    (
+        nix::unistd::getuid().as_raw(),
+        nix::unistd::getgid().as_raw(),
+    )
+}
+
 /// The identity of a process that runs.
 pub(super) fn process(pid: u32) -> ProcessIdentity {
     let pid = i32::try_from(pid).unwrap();
@@ -120,6 +128,13 @@ impl Program {
         let mut command = std::process::Command::new("cat");
         let piped = std::process::Stdio::piped;
         Self(command.stdin(piped()).stdout(piped()).spawn().unwrap())
+    }
+
+    /// Whether it still reads and writes: a process that was killed does neither from then on.
+    pub(super) fn answers(&mut self) -> bool {
+        use std::io::{Read, Write};
+        let (input, output) = (self.0.stdin.as_mut(), self.0.stdout.as_mut());
+        input.unwrap().write_all(b"x").is_ok() && output.unwrap().read_exact(&mut [0]).is_ok()
     }
 
     pub(super) fn identity(&self) -> ProcessIdentity {

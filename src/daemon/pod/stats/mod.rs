@@ -255,3 +255,140 @@ fn layer(node: &Node, id: ContainerId) -> Option<TreeUsage> {
     node.samples.keep_layer(id, usage);
     Some(usage)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pod::state::Goal;
+    use crate::pod::testing;
+    use crate::spec::{ContainerConfig, PodConfig};
+    use holdfast_kernel::cgroup::CpuStats;
+
+    fn cpu() -> Stats {
+        Stats {
+            cpu: Some(CpuStats::default()),
+            ..Stats::default()
+        }
+    }
+
+    fn reading(stats: Stats, usage_nano_cores: Option<u64>) -> ContainerStats {
+        let pod = testing::pod(PodConfig::default());
+        ContainerStats {
+            record: Arc::new(testing::container(pod.id, ContainerConfig::default())),
+            timestamp: 0,
+            stats,
+            usage_nano_cores,
+            writable_layer: None,
+        }
+    }
+
+    /// Only what has CPU time and no average of it makes a request wait for a second look.
+    #[test]
+    fn a_second_look_is_taken_where_it_brings_something() {
+        let cases = [
+            (Stats::default(), None, false),
+            (cpu(), None, true),
+            (cpu(), Some(0), false),
+        ];
+        for (stats, average, lacks) in cases {
+            let container = reading(stats, average);
+            assert_eq!(container.lacks_average(), lacks, "{average:?}");
+            let pod = PodStats {
+                pod: Arc::new(testing::pod(PodConfig::default())),
+                timestamp: 0,
+                stats: Stats::default(),
+                usage_nano_cores: None,
+                network: None,
+                processes: None,
+                containers: vec![reading(cpu(), Some(1)), container],
+            };
+            assert_eq!(pod.lacks_average(), lacks, "a container of it: {average:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_fails_is_left_out_and_the_rest_is_in_order() {
+        let readings = twice(vec![1, 2, 3], |number| {
+            let number = *number;
+            move || match number {
+                2 => Err(PodError::Refused(crate::pod::error::Refusal::Gone)),
+                _ => Ok(ContainerStats {
+                    timestamp: number,
+                    ..reading(Stats::default(), None)
+                }),
+            }
+        });
+        let stamps: Vec<_> = readings.await.iter().map(|one| one.timestamp).collect();
+        assert_eq!(stamps, [1, 3]);
+    }
+
+    /// A pod that does not run has no figures, and a kubelet gets its statistics all the same.
+    #[test]
+    fn what_does_not_run_has_no_figures() {
+        let (_guard, node) = testing::node();
+        let mut pod_record = testing::pod_of(&node, PodConfig::default());
+        let mut runs = testing::container(pod_record.id, ContainerConfig::default());
+        runs.phase = ContainerPhase::Running(testing::run(), Goal::Run);
+        let created = testing::container(pod_record.id, ContainerConfig::default());
+        for phase in [PodPhase::Ready, PodPhase::NotReady] {
+            pod_record.phase = phase;
+            let snapshot = testing::snapshot(&pod_record, &[&runs, &created]);
+            // Its cgroup is gone already.
+            let stats = pod(&node, &snapshot).unwrap();
+            assert!(
+                stats.stats.cpu.is_none() && stats.processes.is_none(),
+                "{phase:?}"
+            );
+            assert!(stats.network.is_none() && stats.usage_nano_cores.is_none());
+            let ids: Vec<_> = stats.containers.iter().map(|one| one.record.id).collect();
+            assert_eq!(ids, [runs.id], "{phase:?}");
+            let (measured, _) = measure(&node, &[snapshot]).unwrap();
+            assert!(measured.is_empty(), "metrics leave out what has vanished");
+        }
+    }
+
+    /// The samples of a container that was removed while it was read would stay for the life of the daemon.
+    #[tokio::test]
+    async fn nothing_is_kept_of_what_is_gone() {
+        let (_guard, node) = testing::node();
+        let pod = testing::pod_of(&node, PodConfig::default());
+        let entry = testing::known(&node, &pod);
+        let [known, gone] =
+            [(); 2].map(|()| testing::container(pod.id, ContainerConfig::default()));
+        node.index.add_container(known.id, entry);
+        let snapshot = testing::snapshot(&pod, &[&known, &gone]);
+        for record in [&known, &gone] {
+            node.make_layer(record.id, testing::user()).unwrap();
+        }
+        let wanted =
+            [&known, &gone].map(|record| (Arc::clone(&snapshot), Arc::new(record.clone())));
+        let readings = containers(&node, wanted.into()).await;
+        assert_eq!(readings.len(), 2);
+        assert!(readings.iter().all(|one| one.writable_layer.is_some()));
+        assert!(node.samples.layer(known.id).is_some());
+        assert!(node.samples.layer(gone.id).is_none());
+    }
+
+    /// The size of a layer is measured once in a while: what was added in between is seen later.
+    #[test]
+    fn what_containers_wrote_is_the_sum_of_their_layers() {
+        let (_guard, node) = testing::node();
+        let mut sizes = TreeUsage::default();
+        for content in [&b"abc"[..], &[7; 9000]] {
+            let id = ContainerId::random().unwrap();
+            node.make_layer(id, testing::user()).unwrap();
+            let upper = node.upper(id).unwrap();
+            testing::write(&upper.path().join("file"), content);
+            let usage = upper.usage().unwrap();
+            sizes.bytes += usage.bytes;
+            sizes.inodes += usage.inodes;
+            assert!(usage.inodes >= 2, "{usage:?}");
+        }
+        assert_eq!(written(&node).unwrap(), sizes);
+        let again = node.layers().unwrap()[0];
+        testing::write(&node.upper(again).unwrap().path().join("more"), b"x");
+        assert_eq!(written(&node).unwrap(), sizes);
+        node.samples.forget(again);
+        assert_eq!(written(&node).unwrap().inodes, sizes.inodes + 1);
+    }
+}

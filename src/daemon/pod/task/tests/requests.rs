@@ -286,7 +286,7 @@ async fn what_an_update_changed_is_recorded() {
 async fn a_removal_leaves_nothing_of_a_container_that_runs() {
     let mut served = Served::new();
     let id = served.add(running(Goal::Run));
-    served.node.make_layer(id, (0, 0)).unwrap();
+    served.node.make_layer(id, testing::user()).unwrap();
     let mut remove = served.send(|answer| Command::Remove(id, answer));
     let mut stop = served.send(|answer| Command::Stop(id, LONG, answer));
     served.settle().await;
