@@ -80,7 +80,7 @@ impl Names {
         let containers = select::containers(daemon).await?.into_iter();
         Ok(Self(
             containers
-                .map(|one| (one.id.clone(), select::container_name(&one)))
+                .map(|container| (container.id.clone(), select::container_name(&container)))
                 .collect(),
         ))
     }

@@ -204,7 +204,7 @@ pub(super) fn parse(bytes: &[u8], machine: &Machine) -> Result<Parsed, ManifestE
 pub(super) fn choose(index: &[Descriptor], machine: &Machine) -> Result<Choice, ManifestError> {
     let images = || index.iter().enumerate().filter(|(_, e)| !is_attestation(e));
     let rank = |entry: &Descriptor| match &entry.platform {
-        Some(names) => machine.rank(&Platform::of(names)),
+        Some(names) => machine.rank(&Platform::from_names(names)),
         // It may be anything, and comes after what says that it fits.
         None => Some(usize::MAX),
     };
@@ -233,7 +233,7 @@ pub(super) fn choose(index: &[Descriptor], machine: &Machine) -> Result<Choice, 
 
 /// Why an index has nothing to choose.
 fn not_there(index: &[Descriptor], machine: &Machine) -> ManifestError {
-    let platforms = |entry: &Descriptor| entry.platform.as_ref().map(Platform::of);
+    let platforms = |entry: &Descriptor| entry.platform.as_ref().map(Platform::from_names);
     let images = index.iter().filter(|entry| !is_attestation(entry));
     let found: Vec<String> = images
         .filter_map(platforms)
@@ -434,7 +434,7 @@ pub(super) fn check_platform(
     said_by: SaidBy,
     image: &str,
 ) -> Result<(), ManifestError> {
-    let (machine, platform) = (Machine::this(), Platform::of(&config.platform));
+    let (machine, platform) = (Machine::this(), Platform::from_names(&config.platform));
     // Images made by hand need not say anything.
     if config.platform.architecture.is_empty() || machine.rank(&platform).is_some() {
         return Ok(());

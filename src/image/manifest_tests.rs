@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 const D: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 fn machine() -> Machine {
-    Machine::of("arm")
+    Machine::from_architecture("arm")
 }
 
 fn parsed(value: &Value) -> Result<Parsed, ManifestError> {

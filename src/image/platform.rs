@@ -18,7 +18,7 @@ pub(super) struct Platform {
 }
 
 impl Platform {
-    pub(crate) fn of(names: &PlatformNames) -> Self {
+    pub(crate) fn from_names(names: &PlatformNames) -> Self {
         let os = match names.os.to_lowercase() {
             os if os.is_empty() => "linux".to_owned(),
             os if os == "macos" => "darwin".to_owned(),
@@ -77,10 +77,10 @@ pub(super) struct Machine {
 impl Machine {
     /// The machine this program was built for.
     pub(crate) fn this() -> Self {
-        Self::of(std::env::consts::ARCH)
+        Self::from_architecture(std::env::consts::ARCH)
     }
 
-    pub(super) fn of(architecture: &'static str) -> Self {
+    pub(super) fn from_architecture(architecture: &'static str) -> Self {
         let runs = match architecture {
             "x86_64" => amd64(),
             "x86" => vec![("386", "")],
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     fn platform(os: &str, architecture: &str, variant: &str) -> Platform {
-        Platform::of(&PlatformNames {
+        Platform::from_names(&PlatformNames {
             os: os.to_owned(),
             architecture: architecture.to_owned(),
             variant: variant.to_owned(),
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn the_order_is_containerds() {
         let rank = |machine: &'static str, architecture: &str, variant: &str| {
-            Machine::of(machine).rank(&platform("linux", architecture, variant))
+            Machine::from_architecture(machine).rank(&platform("linux", architecture, variant))
         };
         assert_eq!(rank("x86_64", "x86_64", "v1"), Some(0));
         assert_eq!(rank("x86_64", "i386", ""), Some(1));
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(rank("arm", "armel", ""), Some(1));
         assert_eq!(rank("arm", "arm", "v8"), None);
         assert_eq!(rank("riscv64", "riscv64", ""), Some(0));
-        let machine = Machine::of("x86_64");
+        let machine = Machine::from_architecture("x86_64");
         assert_eq!(machine.rank(&platform("windows", "amd64", "")), None);
         let features = PlatformNames {
             architecture: "amd64".to_owned(),
@@ -204,13 +204,13 @@ mod tests {
             os_features: vec!["kvm".to_owned()],
             ..PlatformNames::default()
         };
-        assert_eq!(machine.rank(&Platform::of(&features)), None);
+        assert_eq!(machine.rank(&Platform::from_names(&features)), None);
         let version = PlatformNames {
             os_features: Vec::new(),
             ..features
         };
         assert_eq!(
-            machine.rank(&Platform::of(&version)),
+            machine.rank(&Platform::from_names(&version)),
             Some(0),
             "Linux has no versions here"
         );

@@ -23,9 +23,11 @@ pub(super) fn findings() -> Vec<Finding> {
     findings.extend(since());
     findings.push(time_namespaces());
     match Configuration::read() {
-        Some(configuration) => {
-            findings.extend(FEATURES.iter().map(|one| configuration.finding(one)))
-        }
+        Some(configuration) => findings.extend(
+            FEATURES
+                .iter()
+                .map(|feature| configuration.finding(feature)),
+        ),
         None => findings.push(not_known()),
     }
     findings

@@ -49,7 +49,9 @@ pub(super) async fn run(
     let mut findings = kernel::findings();
     findings.extend(machine::findings());
     findings.extend(setup::findings(daemon).await);
-    let missing = findings.iter().any(|one| one.verdict == Verdict::Missing);
+    let missing = findings
+        .iter()
+        .any(|finding| finding.verdict == Verdict::Missing);
     let document = Document { findings };
     out::print(args.format.output, &document, |document| {
         people(&document.findings)
@@ -81,13 +83,13 @@ fn people(findings: &[Finding]) -> Result<(), PrintError> {
     table::print(&out)?;
     let open: Vec<_> = findings
         .iter()
-        .filter(|one| !one.remedy.is_empty())
+        .filter(|finding| !finding.remedy.is_empty())
         .collect();
     if !open.is_empty() {
         out::line(&format!("\n{}", style::paint(style::STRONG, "What to do")))?;
     }
-    for one in open {
-        out::line(&format!("  {}: {}", one.what, one.remedy))?;
+    for finding in open {
+        out::line(&format!("  {}: {}", finding.what, finding.remedy))?;
     }
     Ok(())
 }

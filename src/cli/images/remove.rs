@@ -77,7 +77,7 @@ async fn listed(daemon: &mut Daemon, args: &RemoveArgs) -> Result<Vec<cri::Image
     if args.prune {
         let containers = select::containers(daemon).await?.into_iter();
         let used: HashSet<_> = containers
-            .flat_map(|one| [one.image_id, one.image_ref])
+            .flat_map(|container| [container.image_id, container.image_ref])
             .collect();
         images.retain(|image| !image.pinned && !used.contains(&image.id));
     }

@@ -22,7 +22,7 @@ pub(super) struct Value {
 
 impl Groups {
     /// The groups of a process.
-    pub(super) fn of(pid: i32) -> Self {
+    pub(super) fn of_process(pid: i32) -> Self {
         let groups = procfs::text(pid, "cgroup").unwrap_or_default();
         let mounts = procfs::read("/proc/self/mountinfo").unwrap_or_default();
         Self::parse(&groups, &procfs::mounts(&mounts))

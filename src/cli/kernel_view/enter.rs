@@ -211,7 +211,7 @@ struct Place {
 }
 
 impl Place {
-    fn of(pid: i32) -> Result<Self, ProcError> {
+    fn open(pid: i32) -> Result<Self, ProcError> {
         let open = |name: &str| procfs::open(pid, name).map(OwnedFd::from);
         let environment = procfs::text(pid, "environ")?;
         let variable = |text: &str| {
@@ -247,7 +247,7 @@ fn run(target: &Member, kinds: &[Kind], command: &[String]) -> Result<ExitCode, 
     let process = sys::pidfd::open(pid).map_err(failed("open the process"))?;
     view::verify(target)?;
     let place = match kinds.contains(&Kind::Mnt) {
-        true => Some(Place::of(pid)?),
+        true => Some(Place::open(pid)?),
         false => None,
     };
     let flags = kinds

@@ -80,7 +80,7 @@ fn list(pods: &[Pod], machine: &BTreeMap<Kind, u64>, census: &Census) -> Vec<Lis
         let members = census.0.get(&(kind, inode)).map(Vec::as_slice);
         let members = members.unwrap_or_default();
         let pid = members.first().copied().unwrap_or_default();
-        let status = Status::of(pid).unwrap_or_default();
+        let status = Status::read(pid).unwrap_or_default();
         Listed {
             kind,
             inode,

@@ -76,7 +76,7 @@ pub(super) struct Status(BTreeMap<String, String>);
 
 impl Status {
     /// Reads the status file of a process.
-    pub(super) fn of(pid: i32) -> Result<Self, ProcError> {
+    pub(super) fn read(pid: i32) -> Result<Self, ProcError> {
         Ok(Self::parse(&text(pid, "status")?))
     }
 

@@ -52,7 +52,7 @@ pub(crate) async fn tree(mut daemon: Daemon, args: TreeArgs) -> Result<(), Kerne
     let pod = pod.ok_or_else(missing)?;
     let pause = pod.members.first().ok_or_else(missing)?;
     view::verify(pause)?;
-    let shim = Status::of(pause.pid)?.parent();
+    let shim = Status::read(pause.pid)?.parent();
     let processes = census();
     let root = grow(shim, &pod, &processes).ok_or_else(missing)?;
     Ok(out::print(args.format.output, &root, people)?)
@@ -60,7 +60,7 @@ pub(crate) async fn tree(mut daemon: Daemon, args: TreeArgs) -> Result<(), Kerne
 
 /// All processes of the node.
 fn census() -> BTreeMap<i32, Status> {
-    let status = |pid: i32| Some((pid, Status::of(pid).ok()?));
+    let status = |pid: i32| Some((pid, Status::read(pid).ok()?));
     procfs::all().into_iter().filter_map(status).collect()
 }
 

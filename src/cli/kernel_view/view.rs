@@ -184,7 +184,9 @@ async fn pod(
 }
 
 fn member(process: ProcessNamespaces, containers: &[cri::Container]) -> Member {
-    let container = containers.iter().find(|one| one.id == process.id);
+    let container = containers
+        .iter()
+        .find(|container| container.id == process.id);
     let image = container
         .and_then(|container| container.image.as_ref())
         .map(image_name)

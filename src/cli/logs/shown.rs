@@ -60,7 +60,7 @@ enum Policy {
 }
 
 impl Policy {
-    fn of(pod: &cri::PodSandbox) -> Self {
+    fn from_pod(pod: &cri::PodSandbox) -> Self {
         match pod.annotations.get(RESTART_ANNOTATION).map(String::as_str) {
             Some("Always") => Self::Always,
             Some("OnFailure") => Self::OnFailure,
@@ -162,9 +162,11 @@ impl ShownLogs {
     async fn look_now(&mut self, daemon: &mut Daemon) -> Result<(), LogsError> {
         let containers = self.containers(daemon).await?;
         for source in &mut self.sources {
-            let now = containers.iter().find(|one| one.id == source.id);
-            source.ended =
-                now.is_none_or(|one| one.state() == cri::ContainerState::ContainerExited);
+            let now = containers
+                .iter()
+                .find(|container| container.id == source.id);
+            source.ended = now
+                .is_none_or(|container| container.state() == cri::ContainerState::ContainerExited);
             if source.ended && self.policy != Policy::Never {
                 // One that was removed has no code, and was to end.
                 let status = container_status(daemon, &source.id).await;
@@ -187,7 +189,7 @@ impl ShownLogs {
             let pod = pods.iter().find(|pod| pod.id == *id);
             self.pod_ready =
                 pod.is_some_and(|pod| pod.state() == cri::PodSandboxState::SandboxReady);
-            self.policy = pod.map_or(Policy::Never, Policy::of);
+            self.policy = pod.map_or(Policy::Never, Policy::from_pod);
         }
         Ok(())
     }
@@ -245,10 +247,10 @@ impl ShownLogs {
     ) -> Result<(), LogsError> {
         let name = select::container_name(container);
         let all = select::containers(daemon).await?;
-        let before = all.iter().rev().find(|one| {
-            one.pod_sandbox_id == container.pod_sandbox_id
-                && one.created_at < container.created_at
-                && select::container_name(one) == name
+        let before = all.iter().rev().find(|older| {
+            older.pod_sandbox_id == container.pod_sandbox_id
+                && older.created_at < container.created_at
+                && select::container_name(older) == name
         });
         if let Some(before) = before {
             return self.add(daemon, before, last).await;
@@ -298,7 +300,7 @@ fn newest(containers: &[cri::Container]) -> Vec<&cri::Container> {
         let name = select::container_name(container);
         match newest
             .iter_mut()
-            .find(|one| select::container_name(one) == name)
+            .find(|older| select::container_name(older) == name)
         {
             Some(older) => *older = container,
             None => newest.push(container),

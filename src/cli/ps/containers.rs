@@ -105,25 +105,35 @@ pub(crate) async fn containers(mut daemon: Daemon, args: PsArgs) -> Result<(), R
         None => None,
     };
     let all = select::containers(daemon).await?.into_iter().rev();
-    let wanted = |one: &cri::Container| {
-        let namespace = pods.get(one.pod_sandbox_id.as_str());
+    let wanted = |container: &cri::Container| {
+        let namespace = pods.get(container.pod_sandbox_id.as_str());
         let namespace = namespace.and_then(|pod| pod.metadata.as_ref());
-        state_fits(&args, one.state())
-            && pod.as_ref().is_none_or(|id| *id == one.pod_sandbox_id)
-            && image.as_ref().is_none_or(|id| *id == image_id(one))
-            && args.id.as_ref().is_none_or(|id| one.id.starts_with(id))
-            && Pattern::fits(args.name.as_ref(), &select::container_name(one))
+        state_fits(&args, container.state())
+            && pod
+                .as_ref()
+                .is_none_or(|id| *id == container.pod_sandbox_id)
+            && image.as_ref().is_none_or(|id| *id == image_id(container))
+            && args
+                .id
+                .as_ref()
+                .is_none_or(|id| container.id.starts_with(id))
+            && Pattern::fits(args.name.as_ref(), &select::container_name(container))
             && Pattern::fits(
                 args.namespace.as_ref(),
                 namespace.map_or("", |metadata| &metadata.namespace),
             )
-            && Label::fit(&args.label, &one.labels)
+            && Label::fit(&args.label, &container.labels)
     };
     let mut shown: Vec<_> = all.filter(wanted).collect();
     args.extent.cut(&mut shown);
-    let shown: Vec<_> = shown.into_iter().map(|one| listed(one, &pods)).collect();
+    let shown: Vec<_> = shown
+        .into_iter()
+        .map(|container| listed(container, &pods))
+        .collect();
     if args.extent.quiet && args.format.output == Format::Table {
-        return Ok(out::lines(shown.iter().map(|one| one.id.as_str()))?);
+        return Ok(out::lines(
+            shown.iter().map(|container| container.id.as_str()),
+        )?);
     }
     Ok(out::print(args.format.output, &shown, |shown| {
         show(shown, &args.extent)

@@ -194,7 +194,7 @@ pub(crate) async fn keep(daemon: Daemon, args: KeepArgs) -> Result<(), KeepError
         match keeper.next().await {
             Step::Yield => return Ok(()),
             Step::News(news) => {
-                for text in news.iter().filter_map(|one| sentence(one, &names)) {
+                for text in news.iter().filter_map(|item| sentence(item, &names)) {
                     out::note(&format!("{} {}", time::millis(time::now()), text.plain()));
                 }
             }

@@ -47,7 +47,12 @@ impl Names {
     /// Of all containers of a pod.
     pub(super) fn new(plan: &PodPlan) -> Self {
         let name = |kept: &super::keeper::Kept| (kept.name.clone(), kept.role);
-        Self(plan.containers.iter().map(|one| name(&one.kept)).collect())
+        Self(
+            plan.containers
+                .iter()
+                .map(|container| name(&container.kept))
+                .collect(),
+        )
     }
 
     pub(super) fn get(&self, index: Index) -> &str {

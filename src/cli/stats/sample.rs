@@ -12,11 +12,11 @@ use crate::select;
 /// What all containers have used so far.
 #[derive(Debug)]
 pub(crate) struct Sample {
-    containers: Vec<One>,
+    containers: Vec<ContainerSample>,
 }
 
 #[derive(Debug, Clone)]
-struct One {
+struct ContainerSample {
     listed: cri::Container,
     pod: cri::PodSandboxMetadata,
     stats: cri::ContainerStats,
@@ -81,7 +81,7 @@ impl Sample {
         let mut metrics = metrics(daemon).await?;
         // Of those that have ended there is nothing but their name.
         let containers = select::containers(daemon).await?.into_iter();
-        let containers = containers.map(|listed| One {
+        let containers = containers.map(|listed| ContainerSample {
             metrics: metrics.remove(&listed.id).unwrap_or_default(),
             stats: stats.remove(&listed.id).unwrap_or_default(),
             pod: pods
@@ -116,7 +116,7 @@ async fn metrics(daemon: &mut Daemon) -> Result<HashMap<String, HashMap<String, 
             .collect()
     };
     Ok(containers
-        .map(|one| (one.container_id, values(one.metrics)))
+        .map(|container| (container.container_id, values(container.metrics)))
         .collect())
 }
 
@@ -125,13 +125,15 @@ pub(crate) fn usage(before: &Sample, now: &Sample) -> Vec<Usage> {
     let before: HashMap<_, _> = before
         .containers
         .iter()
-        .map(|one| (one.listed.id.as_str(), one))
+        .map(|sample| (sample.listed.id.as_str(), sample))
         .collect();
-    let usage = |one: &One| of(before.get(one.listed.id.as_str()).copied(), one);
+    let usage = |sample: &ContainerSample| {
+        container_usage(before.get(sample.listed.id.as_str()).copied(), sample)
+    };
     now.containers.iter().map(usage).collect()
 }
 
-fn of(before: Option<&One>, now: &One) -> Usage {
+fn container_usage(before: Option<&ContainerSample>, now: &ContainerSample) -> Usage {
     let number = |value: &Option<cri::UInt64Value>| value.as_ref().map(|value| value.value);
     let stats = &now.stats;
     let disk = stats.writable_layer.clone().unwrap_or_default();
@@ -161,20 +163,20 @@ fn of(before: Option<&One>, now: &One) -> Usage {
 }
 
 /// When the CPU time was read, and how much it was.
-fn cpu(one: &One) -> Option<(i64, u64)> {
-    let cpu = one.stats.cpu.as_ref()?;
+fn cpu(sample: &ContainerSample) -> Option<(i64, u64)> {
+    let cpu = sample.stats.cpu.as_ref()?;
     let nanos = cpu.usage_core_nano_seconds.as_ref()?.value;
     Some((cpu.timestamp, nanos))
 }
 
-fn cpu_percent(before: &One, now: &One) -> Option<f64> {
+fn cpu_percent(before: &ContainerSample, now: &ContainerSample) -> Option<f64> {
     let ((then, used_then), (now, used)) = (cpu(before)?, cpu(now)?);
     let passed = u64::try_from(now.checked_sub(then)?).ok()?;
     share(used.saturating_sub(used_then), passed)
 }
 
 /// None without a limit, which has no periods.
-fn throttled_percent(before: &One, now: &One) -> Option<f64> {
+fn throttled_percent(before: &ContainerSample, now: &ContainerSample) -> Option<f64> {
     let since = |name: &str| {
         let now = now.metrics.get(name)?;
         Some(now.saturating_sub(*before.metrics.get(name)?))
@@ -200,7 +202,7 @@ mod tests {
 
     use cri_api::runtime::v1 as cri;
 
-    use super::{One, Sample, share, usage};
+    use super::{ContainerSample, Sample, share, usage};
 
     fn sample(time: i64, nanos: u64, periods: (u64, u64)) -> Sample {
         let stats = cri::ContainerStats {
@@ -219,7 +221,7 @@ mod tests {
             ),
         ]);
         Sample {
-            containers: vec![One {
+            containers: vec![ContainerSample {
                 listed: cri::Container::default(),
                 pod: cri::PodSandboxMetadata::default(),
                 stats,

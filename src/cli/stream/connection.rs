@@ -83,7 +83,7 @@ enum Scheme {
 }
 
 impl Scheme {
-    fn of(uri: &Uri) -> Option<Self> {
+    fn from_uri(uri: &Uri) -> Option<Self> {
         match uri.scheme_str()? {
             "http" => Some(Self::Http),
             "https" => Some(Self::Https),
@@ -127,7 +127,7 @@ pub(crate) fn end(channel: u8) -> Message {
 pub(crate) async fn open(url: &str) -> Result<Connection, StreamError> {
     let wrong = || StreamError::Address(url.to_owned());
     let uri: Uri = url.parse().map_err(|_| wrong())?;
-    let scheme = Scheme::of(&uri).ok_or_else(wrong)?;
+    let scheme = Scheme::from_uri(&uri).ok_or_else(wrong)?;
     let host = uri.host().ok_or_else(wrong)?.trim_matches(['[', ']']);
     let port = uri.port_u16().unwrap_or(scheme.default_port());
     let address = uri.authority().ok_or_else(wrong)?.to_string();

@@ -177,7 +177,7 @@ async fn missing(
     let denied: Vec<_> = stop.experiments();
     let denied = denied
         .iter()
-        .find(|name| !allowed.iter().any(|one| one == *name));
+        .find(|name| !allowed.iter().any(|experiment| experiment == *name));
     if let Some(name) = denied {
         return Ok(Some(format!(
             "Skipped: this node does not allow the experiment {name:?}. To allow it, configure [experiments] allow = [{name:?}]"

@@ -69,7 +69,7 @@ impl Holdfast for Own {
                 let record = pod
                     .containers
                     .values()
-                    .find(|one| one.id.to_string() == process.id);
+                    .find(|record| record.id.to_string() == process.id);
                 record.map_or(0, |record| record.created_at)
             });
             let processes = processes.into_iter().map(process).collect();

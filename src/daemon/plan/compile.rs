@@ -34,7 +34,7 @@ pub(crate) struct ExecRequest<'a> {
 /// [`PlanError`] names the field of the Spec.
 pub(crate) fn compile(spec: &Spec, context: &PlanContext<'_>) -> Result<ContainerPlan, PlanError> {
     let linux = linux(spec)?;
-    let own = Own::of(linux, context.joined_pid)?;
+    let own = Own::from_linux(linux, context.joined_pid)?;
     refuse(spec)?;
     refuse_any(&[
         ("hostname", spec.hostname().is_some()),
@@ -172,7 +172,7 @@ struct Own {
 }
 
 impl Own {
-    fn of(linux: &Linux, joined_pid: Option<PidNamespace>) -> Result<Self, PlanError> {
+    fn from_linux(linux: &Linux, joined_pid: Option<PidNamespace>) -> Result<Self, PlanError> {
         let mut own = Self {
             pid: PidNamespace::Host,
             cgroup: false,

@@ -439,7 +439,10 @@ pub(super) fn cgroup_links(
         return Ok(Vec::new());
     }
     let mut out = Vec::new();
-    for hierarchy in hierarchies.iter().filter(|one| one.directory.contains(',')) {
+    for hierarchy in hierarchies
+        .iter()
+        .filter(|hierarchy| hierarchy.directory.contains(','))
+    {
         for name in hierarchy.directory.split(',') {
             let link = c_string(CGROUPS, format!("{CGROUPS}/{name}"))?;
             out.push((link, c_string(CGROUPS, hierarchy.directory.as_str())?));

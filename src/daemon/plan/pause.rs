@@ -47,7 +47,7 @@ pub(crate) fn pause(
     let hooks = spec.hooks().as_ref();
     let hooks = hooks.is_some_and(|hooks| *hooks != Hooks::default());
     refuse_any(&[("linux.devices", devices), ("hooks", hooks)])?;
-    let own = Own::of(linux)?;
+    let own = Own::from_linux(linux)?;
     let filter = |profile| filter(profile, seccomp_base, filters);
     let process = process_of(spec)?;
     let hostname = spec.hostname().as_deref();
@@ -111,7 +111,7 @@ enum Origin {
 }
 
 impl Own {
-    fn of(linux: &Linux) -> Result<Self, PlanError> {
+    fn from_linux(linux: &Linux) -> Result<Self, PlanError> {
         let mut own = Self::default();
         for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
             let field = format!("linux.namespaces[{index}]");

@@ -105,7 +105,7 @@ fn experiments_are_allowed_by_their_names() {
         .experiments
         .allow
         .iter()
-        .map(|one| one.as_str())
+        .map(|experiment| experiment.as_str())
         .collect();
     assert_eq!(names, ["join-network", "time-offsets"]);
     assert!(Config::default().experiments.allow.is_empty());

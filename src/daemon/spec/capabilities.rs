@@ -83,7 +83,7 @@ pub(super) fn sets(
 ) -> Result<LinuxCapabilities, SpecError> {
     let known = |cap: &Capability| {
         ALL.iter()
-            .position(|one| one == cap)
+            .position(|known| known == cap)
             .is_some_and(|number| number <= usize::from(last_cap))
     };
     let all = || ALL.into_iter().filter(known).collect::<Capabilities>();

@@ -23,10 +23,13 @@ const ACCESS: &str = "linux.security_context.cgroup_mount_mode";
 
 /// Whose cgroup namespace a container is in: as the field says or the annotation, which must not disagree.
 pub(super) fn sharing(request: &SpecRequest<'_>) -> Result<CgroupSharing, SpecError> {
-    of(request.pod, request.container)
+    container_sharing(request.pod, request.container)
 }
 
-fn of(pod: &PodConfig, container: &ContainerConfig) -> Result<CgroupSharing, SpecError> {
+fn container_sharing(
+    pod: &PodConfig,
+    container: &ContainerConfig,
+) -> Result<CgroupSharing, SpecError> {
     let name = &container.metadata.name;
     let asked = container
         .security
@@ -81,5 +84,5 @@ pub(super) fn access(request: &SpecRequest<'_>) -> Result<&'static str, SpecErro
 pub(crate) fn delegated(pod: &PodConfig, container: &ContainerConfig, host: &HostFacts) -> bool {
     host.cgroup_delegation
         && container.security.cgroup_access == CgroupAccess::ReadWrite
-        && of(pod, container) == Ok(CgroupSharing::Own)
+        && container_sharing(pod, container) == Ok(CgroupSharing::Own)
 }

@@ -37,7 +37,7 @@ pub(super) fn nodes(request: &SpecRequest<'_>) -> Result<Vec<LinuxDevice>, SpecE
         check_permissions(&grant.permissions)?;
     }
     let at = |out: &[LinuxDevice], device: &HostDevice| {
-        out.iter().position(|one| one.path() == &device.path)
+        out.iter().position(|made| made.path() == &device.path)
     };
     for grant in request.devices {
         // Of two at one path the first is made, as runc does for the Specs of containerd and CRI-O; the rules of

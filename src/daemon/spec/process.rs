@@ -99,7 +99,12 @@ fn env(request: &SpecRequest<'_>) -> Result<Vec<String>, SpecError> {
         check_name("envs", name)?;
         env.set(name, &String::from_utf8_lossy(value));
     }
-    for (name, value) in request.cdi.env.iter().filter_map(|one| one.split_once('=')) {
+    for (name, value) in request
+        .cdi
+        .env
+        .iter()
+        .filter_map(|variable| variable.split_once('='))
+    {
         check_name("CDI_devices", name)?;
         env.set(name, value);
     }

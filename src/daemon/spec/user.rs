@@ -90,7 +90,7 @@ pub(crate) fn resolve(
 ) -> Result<Identity, UserError> {
     let passwd = bounded(passwd, PASSWD)?;
     let group = bounded(group, GROUP)?;
-    let wanted = Wanted::of(request, image_user)?;
+    let wanted = Wanted::from_request(request, image_user)?;
     let (uid, account) = match &wanted.user {
         UserKey::Id(uid) => (*uid, accounts(passwd).find(|account| account.uid == *uid)),
         UserKey::Name(name) => {
@@ -137,7 +137,7 @@ struct Wanted<'a> {
 }
 
 impl<'a> Wanted<'a> {
-    fn of(request: &'a RunAs, image_user: &'a str) -> Result<Self, UserError> {
+    fn from_request(request: &'a RunAs, image_user: &'a str) -> Result<Self, UserError> {
         let group = request
             .group
             .map(|gid| checked_id("group", gid))
@@ -295,7 +295,11 @@ fn supplementary(
     };
     if let (GroupsPolicy::Merge, Some(name)) = (request.policy, name) {
         groups(group)
-            .filter(|(_, _, members)| members.split(|byte| *byte == b',').any(|one| one == name))
+            .filter(|(_, _, members)| {
+                members
+                    .split(|byte| *byte == b',')
+                    .any(|member| member == name)
+            })
             .for_each(|(_, gid, _)| add(gid));
     }
     for gid in &request.supplemental_groups {

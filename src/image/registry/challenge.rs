@@ -21,10 +21,10 @@ pub(super) struct Challenge {
 pub(super) fn error_detail(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Errors {
-        errors: Vec<One>,
+        errors: Vec<ErrorEntry>,
     }
     #[derive(Deserialize)]
-    struct One {
+    struct ErrorEntry {
         #[serde(default)]
         code: String,
         #[serde(default)]
@@ -33,7 +33,7 @@ pub(super) fn error_detail(body: &[u8]) -> String {
     let Ok(Errors { errors }) = serde_json::from_str(&json_text(body)) else {
         return String::new();
     };
-    let Some(One { code, message }) = errors.into_iter().next() else {
+    let Some(ErrorEntry { code, message }) = errors.into_iter().next() else {
         return String::new();
     };
     let text = if message.is_empty() { code } else { message };

@@ -377,7 +377,7 @@ fn as_it_is() -> HeaderMap {
 
 /// Undoes the codings of an answer.
 pub(super) fn decoder(response: &Response, url: &str) -> Result<Decoder, RegistryError> {
-    Decoder::of(response.headers()).map_err(|coding| RegistryError::UnknownCoding {
+    Decoder::from_headers(response.headers()).map_err(|coding| RegistryError::UnknownCoding {
         url: url.to_owned(),
         coding: coding.chars().take(DETAIL_MAX).collect(),
     })

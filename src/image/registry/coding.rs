@@ -44,7 +44,7 @@ impl Decoder {
     ///
     /// # Errors
     /// The name of a coding that is not known.
-    pub(super) fn of(headers: &HeaderMap) -> Result<Self, String> {
+    pub(super) fn from_headers(headers: &HeaderMap) -> Result<Self, String> {
         let mut stages = Vec::new();
         for line in headers.get_all(CONTENT_ENCODING) {
             for name in String::from_utf8_lossy(line.as_bytes()).split(',') {
@@ -52,7 +52,7 @@ impl Decoder {
                 if matches!(name.as_str(), "" | "identity") {
                     continue;
                 }
-                let engine = Engine::of(&name).filter(|_| stages.len() < CODINGS_MAX);
+                let engine = Engine::from_name(&name).filter(|_| stages.len() < CODINGS_MAX);
                 let stage = engine.map(|engine| Stage {
                     input: Bytes::new(),
                     engine,
@@ -110,7 +110,7 @@ fn draw(fed: &mut Bytes, stages: &mut [Stage]) -> io::Result<Option<Bytes>> {
 
 impl Engine {
     /// `name` is in lower case.
-    fn of(name: &str) -> Option<Self> {
+    fn from_name(name: &str) -> Option<Self> {
         match name {
             "gzip" | "x-gzip" => Some(Self::Gzip(MultiGzDecoder::new(Vec::new()))),
             "deflate" => Some(Self::Deflate),
@@ -197,7 +197,7 @@ mod tests {
         for name in names {
             headers.append(CONTENT_ENCODING, HeaderValue::from_str(name).unwrap());
         }
-        let mut decoder = Decoder::of(&headers).map_err(io::Error::other)?;
+        let mut decoder = Decoder::from_headers(&headers).map_err(io::Error::other)?;
         let mut out = Vec::new();
         for part in coded.chunks(chunk) {
             decoder.feed(Bytes::copy_from_slice(part));
@@ -265,6 +265,6 @@ mod tests {
         }
         let mut headers = HeaderMap::new();
         headers.append(CONTENT_ENCODING, HeaderValue::from_static("gzip, Br"));
-        assert_eq!(Decoder::of(&headers).err().as_deref(), Some("br"));
+        assert_eq!(Decoder::from_headers(&headers).err().as_deref(), Some("br"));
     }
 }

@@ -336,7 +336,7 @@ pub(super) fn fuzz_hosts(text: &str) {
 pub(super) fn fuzz_coding(coding: &str, bytes: &[u8]) {
     let coding = http::HeaderValue::from_str(coding).into_iter();
     let headers = coding.map(|coding| (http::header::CONTENT_ENCODING, coding));
-    let Ok(mut decoder) = coding::Decoder::of(&headers.collect()) else {
+    let Ok(mut decoder) = coding::Decoder::from_headers(&headers.collect()) else {
         return;
     };
     decoder.feed(Bytes::copy_from_slice(bytes));

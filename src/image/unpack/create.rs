@@ -87,7 +87,7 @@ impl Extraction<'_> {
         let top = self.root.top();
         let file = File::from(top.try_clone().map_err(path.io_error("open the root"))?);
         metadata.apply(&file, path)?;
-        self.directories.push(LastTouch::of(path, &mut metadata));
+        self.directories.push(LastTouch::new(path, &mut metadata));
         self.left_out.add(path, metadata.left_out);
         Ok(())
     }
@@ -141,7 +141,7 @@ impl Extraction<'_> {
         }
         let file = File::from(open_directory(parent, name).map_err(path.error("open"))?);
         metadata.apply(&file, path)?;
-        self.directories.push(LastTouch::of(path, metadata));
+        self.directories.push(LastTouch::new(path, metadata));
         if cleared == Cleared::Whiteout {
             make_opaque(
                 file.try_clone().map_err(path.io_error("open"))?.into(),

@@ -52,7 +52,7 @@ pub(super) struct LastTouch {
 }
 
 impl LastTouch {
-    pub(super) fn of(path: &Path, metadata: &mut Metadata) -> Self {
+    pub(super) fn new(path: &Path, metadata: &mut Metadata) -> Self {
         Self {
             path: path.bytes.clone(),
             mtime: metadata.mtime,
@@ -337,7 +337,7 @@ impl<'a> Root<'a> {
         let path = Path {
             bytes: path.to_vec(),
         };
-        self.implied.push(LastTouch::of(&path, &mut like));
+        self.implied.push(LastTouch::new(&path, &mut like));
         Ok(dir)
     }
 }

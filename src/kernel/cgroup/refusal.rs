@@ -8,7 +8,7 @@ use super::{CgroupError, file};
 
 /// The error of a write that was refused because of its value or because the file is not there; none when the
 /// value is not at fault.
-pub(super) fn of(setting: &Setting<'_>, errno: Errno) -> Option<CgroupError> {
+pub(super) fn explain(setting: &Setting<'_>, errno: Errno) -> Option<CgroupError> {
     use Errno::{EACCES, EINVAL, ENODEV, ENOENT, ENOSPC, EOPNOTSUPP, EOVERFLOW, EPERM, ERANGE};
     if matches!(errno, ENOENT | ENODEV) && !file::is_group(&setting.member.dir) {
         // The group is gone, and no value would do.
@@ -174,7 +174,7 @@ mod tests {
                 unified,
             };
             let error = match errno {
-                Some(errno) => of(&setting, errno),
+                Some(errno) => explain(&setting, errno),
                 None => of_empty_set(&member, file, value),
             };
             let field = match unified {

@@ -61,7 +61,7 @@ impl Cgroup {
 
     fn write(&self, setting: &Setting<'_>) -> Result<(), CgroupError> {
         file::write(&setting.member.dir, &setting.file, &setting.value).map_err(|errno| {
-            if let Some(refusal) = refusal::of(setting, errno) {
+            if let Some(refusal) = refusal::explain(setting, errno) {
                 return refusal;
             }
             let operation = format!("write `{}` to", setting.value);

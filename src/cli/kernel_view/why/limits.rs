@@ -12,7 +12,7 @@ const UNLIMITED: u64 = i64::MAX as u64 >> 13 << 12;
 
 /// Facts on memory, CPU, processes and open files.
 pub(super) fn facts(pid: i32) -> Vec<Fact> {
-    let groups = Groups::of(pid);
+    let groups = Groups::of_process(pid);
     [
         memory(&groups),
         cpu(&groups),

@@ -42,7 +42,7 @@ pub(crate) async fn why(mut daemon: Daemon, args: WhyArgs) -> Result<(), KernelV
 
 fn running(pod: &Pod, at: usize) -> Result<Document, ProcError> {
     let member = &pod.members[at];
-    let status = Status::of(member.pid)?;
+    let status = Status::read(member.pid)?;
     let mut facts = vec![process(member, &status)];
     facts.extend(namespaces::facts(pod, at, &status));
     facts.extend(limits::facts(member.pid));

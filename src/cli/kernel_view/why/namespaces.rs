@@ -20,7 +20,7 @@ pub(super) fn facts(pod: &Pod, at: usize, status: &Status) -> Vec<Fact> {
         let inode = member.namespaces.get(&kind)?;
         let whose = whose(pods, (0, at), kind, &machine)?;
         let others = sharers(pod, at, kind);
-        let mut says = format!("{kind}: {}", of(pods, &whose, &others));
+        let mut says = format!("{kind}: {}", sharing(pods, &whose, &others));
         if let Some(more) = sees(kind, member, status, &whose) {
             says.push('\n');
             says.push_str(&more);
@@ -40,12 +40,12 @@ fn sharers(pod: &Pod, at: usize, kind: Kind) -> Vec<&str> {
     let inode = pod.members[at].namespaces.get(&kind);
     let others = pod.members.iter().enumerate();
     others
-        .filter(|(other, one)| *other != at && one.namespaces.get(&kind) == inode)
-        .map(|(_, one)| one.name.as_str())
+        .filter(|(other, member)| *other != at && member.namespaces.get(&kind) == inode)
+        .map(|(_, member)| member.name.as_str())
         .collect()
 }
 
-fn of(pods: &[Pod], whose: &Whose, others: &[&str]) -> String {
+fn sharing(pods: &[Pod], whose: &Whose, others: &[&str]) -> String {
     let with = others.join(", ");
     let containers: Vec<_> = others
         .iter()

@@ -55,8 +55,12 @@ impl Keeper {
         let Some(control) = opened.map_err(TakeError)? else {
             return Ok(None);
         };
-        let kept: Vec<Kept> = plan.containers.iter().map(|one| one.kept.clone()).collect();
-        let names: Vec<_> = kept.iter().map(|one| one.name.clone()).collect();
+        let kept: Vec<Kept> = plan
+            .containers
+            .iter()
+            .map(|container| container.kept.clone())
+            .collect();
+        let names: Vec<_> = kept.iter().map(|kept| kept.name.clone()).collect();
         let seen = observe::seen(&names, &sandbox.containers);
         let (pod, first) = Pod::new(kept, &seen);
         let events = observe::observe(daemon.clone(), sandbox.id.clone(), names);

@@ -97,12 +97,13 @@ impl Executor {
 
     /// Puts a container into the pid namespace of the newest one of a name.
     async fn aim(&self, config: &mut cri::ContainerConfig, target: &str) -> Result<(), String> {
-        let running = |one: &cri::Container| one.state() == cri::ContainerState::ContainerRunning;
+        let running =
+            |container: &cri::Container| container.state() == cri::ContainerState::ContainerRunning;
         let targets = self.containers(target).await;
         let target = targets
             .into_iter()
             .filter(running)
-            .max_by_key(|one| one.created_at)
+            .max_by_key(|container| container.created_at)
             .ok_or_else(|| format!("cannot create it: its target {target} is not running"))?;
         let linux = config.linux.get_or_insert_default();
         let security = linux.security_context.get_or_insert_default();
@@ -188,7 +189,12 @@ impl Executor {
             Ok(reply) => reply.containers,
             Err(_) => Vec::new(),
         };
-        let named = |one: &cri::Container| one.metadata.as_ref().is_some_and(|of| of.name == name);
+        let named = |container: &cri::Container| {
+            container
+                .metadata
+                .as_ref()
+                .is_some_and(|of| of.name == name)
+        };
         containers.retain(named);
         containers
     }
@@ -196,9 +202,9 @@ impl Executor {
     async fn id(&self, index: Index, attempt: u32) -> Option<String> {
         let name = &self.planned(index).ok()?.kept.name;
         let all = self.containers(name).await.into_iter();
-        let mut those =
-            all.filter(|one| one.metadata.as_ref().map(|of| of.attempt) == Some(attempt));
-        those.next().map(|one| one.id)
+        let mut those = all
+            .filter(|container| container.metadata.as_ref().map(|of| of.attempt) == Some(attempt));
+        those.next().map(|container| container.id)
     }
 
     /// Runs the preStop hook and stops a container.

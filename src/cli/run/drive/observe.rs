@@ -127,7 +127,11 @@ impl Observer {
         if event.container_id == self.pod && kind == ContainerEventType::ContainerDeletedEvent {
             return self.gone().await;
         }
-        let Some(status) = event.pod_sandbox_status.as_ref().filter(|one| of_pod(one)) else {
+        let Some(status) = event
+            .pod_sandbox_status
+            .as_ref()
+            .filter(|status| of_pod(status))
+        else {
             return Ok(());
         };
         if status.state() == PodSandboxState::SandboxNotready {

@@ -95,8 +95,8 @@ impl Pod {
         };
         let mut actions = Vec::new();
         for index in 0..pod.members.len() {
-            let newest = seen.iter().filter(|one| one.container == index);
-            if let Some(newest) = newest.max_by_key(|one| one.attempt) {
+            let newest = seen.iter().filter(|container| container.container == index);
+            if let Some(newest) = newest.max_by_key(|container| container.attempt) {
                 pod.found(newest, &mut actions);
             }
         }
@@ -113,7 +113,9 @@ impl Pod {
             return (self, actions);
         }
         match event {
-            Event::Seen(all) => all.iter().for_each(|one| self.seen(one, &mut actions)),
+            Event::Seen(all) => all
+                .iter()
+                .for_each(|container| self.seen(container, &mut actions)),
             Event::Gone => self.over(Outcome::Gone, &mut actions),
             Event::StopAsked => self.stage = Stage::Ending(Ending::Asked),
             Event::Started(index, attempt) => self.started(index, attempt, &mut actions),
@@ -339,7 +341,10 @@ impl Pod {
             self.advance_start(actions);
         }
         let apps_ended = || {
-            let mut apps = self.members.iter().filter(|one| one.kept.role == Role::App);
+            let mut apps = self
+                .members
+                .iter()
+                .filter(|member| member.kept.role == Role::App);
             apps.all(|app| matches!(app.phase, Phase::Ended { .. }))
         };
         if self.stage == Stage::Up && apps_ended() {

@@ -66,7 +66,11 @@ fn target(
         let remedy = "only spec.ephemeralContainers have one";
         return Err(ManifestError::field(field, name, remedy));
     }
-    if !spec.containers.iter().any(|one| one.name == *name) {
+    if !spec
+        .containers
+        .iter()
+        .any(|container| container.name == *name)
+    {
         let remedy = "spec.containers has no such container";
         return Err(ManifestError::field(field, name, remedy));
     }

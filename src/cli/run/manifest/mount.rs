@@ -8,7 +8,7 @@ use super::manifest_error::ManifestError;
 use super::pod::{Pod, Source};
 use super::schema::{self, Container};
 
-/// How a container may use a mounted volume. [`Access::of`] alone checks the fields that say so.
+/// How a container may use a mounted volume. [`Access::parse`] alone checks the fields that say so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Access {
     /// The container reads and writes; the propagation says which later mounts it shares with the host.
@@ -22,7 +22,7 @@ enum Access {
 impl Access {
     /// Reads `readOnly`, `recursiveReadOnly` and `mountPropagation` of a mount of this volume. An image is read-only
     /// whatever the mount says.
-    fn of(
+    fn parse(
         field: &str,
         mount: &schema::VolumeMount,
         volume: &Source,
@@ -74,7 +74,7 @@ pub(super) fn mounts(
             let remedy = "spec.volumes has no such volume";
             ManifestError::field(format!("{field}.name"), &mount.name, remedy)
         })?;
-        let common = Access::of(&field, mount, volume)?.apply(cri::Mount {
+        let common = Access::parse(&field, mount, volume)?.apply(cri::Mount {
             container_path: mount.mount_path.clone(),
             ..Default::default()
         });

@@ -215,7 +215,7 @@ fn namespaces(spec: &PodSpec, uid: &str) -> Result<cri::NamespaceOption, Manifes
         pid: pid.into(),
         ipc: mode(spec.host_ipc).into(),
         target_id: String::new(),
-        userns_options: mapped.then(|| users::of(uid)),
+        userns_options: mapped.then(|| users::user_namespace(uid)),
         ..Default::default()
     })
 }
@@ -225,7 +225,7 @@ fn linux(pod: &Pod<'_>) -> Result<cri::LinuxPodSandboxConfig, ManifestError> {
     let spec = pod.spec;
     let containers = spec.init_containers.iter().chain(&spec.containers);
     let containers = containers.chain(&spec.ephemeral_containers);
-    let privileged = |one: &Container| one.security_context.privileged;
+    let privileged = |container: &Container| container.security_context.privileged;
     Ok(cri::LinuxPodSandboxConfig {
         security_context: Some(cri::LinuxSandboxSecurityContext {
             namespace_options: Some(pod.namespaces.clone()),

@@ -176,7 +176,11 @@ fn init_containers_come_first_and_sidecars_among_them() {
         "  initContainers:\n  - {name: i, image: i}\n  - {name: s, image: i, restartPolicy: Always}\n",
     ))
     .unwrap();
-    let kept: Vec<_> = plan.containers.iter().map(|one| &one.kept).collect();
+    let kept: Vec<_> = plan
+        .containers
+        .iter()
+        .map(|container| &container.kept)
+        .collect();
     let found: Vec<_> = kept
         .iter()
         .map(|kept| (kept.name.as_str(), kept.role, kept.restart))
@@ -430,7 +434,7 @@ fn volumes_are_mapped_in_a_user_namespace_and_belong_to_the_group() {
     let volume = plan
         .needed
         .iter()
-        .find(|one| one.path.ends_with("v"))
+        .find(|needed| needed.path.ends_with("v"))
         .unwrap();
     let kind = NeededKind::Directory {
         mode: 0o3777,

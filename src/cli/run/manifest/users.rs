@@ -15,7 +15,7 @@ const RANGES: u32 = 0x0ffe;
 /// the pod's uid, so that a pod that is run again finds its files as its own: the range's number is SHA-256 of the
 /// uid modulo 4094, counted from id 1879048192. Two pods have the same range once in 4094; all that this
 /// takes away is that the host tells their processes apart by their ids.
-pub(super) fn of(uid: &str) -> cri::UserNamespace {
+pub(super) fn user_namespace(uid: &str) -> cri::UserNamespace {
     let digest = Sha256::digest(uid);
     let number = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]) % RANGES;
     let range = cri::IdMapping {
@@ -32,16 +32,16 @@ pub(super) fn of(uid: &str) -> cri::UserNamespace {
 
 #[cfg(test)]
 mod tests {
-    use super::{FIRST, LENGTH, of};
+    use super::{FIRST, LENGTH, user_namespace};
 
     #[test]
     fn a_range_is_aligned_and_follows_from_the_uid() {
         for uid in ["a", "b", "c", ""] {
-            let range = of(uid).uids[0];
+            let range = user_namespace(uid).uids[0];
             assert_eq!(range.host_id % LENGTH, 0);
             assert!((FIRST..0x7ffe_0000).contains(&range.host_id), "{range:?}");
-            assert_eq!(of(uid).gids[0], range);
+            assert_eq!(user_namespace(uid).gids[0], range);
         }
-        assert_ne!(of("a"), of("b"));
+        assert_ne!(user_namespace("a"), user_namespace("b"));
     }
 }

@@ -46,7 +46,7 @@ pub(crate) fn container_item(record: &ContainerRecord) -> cri::Container {
 /// The status of a container.
 pub(crate) fn container_status(record: &ContainerRecord) -> cri::ContainerStatus {
     let item = container_item(record);
-    let times = Times::of(record);
+    let times = Times::from_record(record);
     cri::ContainerStatus {
         id: item.id,
         metadata: item.metadata,
@@ -107,7 +107,7 @@ struct Times {
 }
 
 impl Times {
-    fn of(record: &ContainerRecord) -> Self {
+    fn from_record(record: &ContainerRecord) -> Self {
         match &record.phase {
             ContainerPhase::Created | ContainerPhase::Starting(_) => Self::default(),
             ContainerPhase::Running(run, _) => Self {

@@ -85,7 +85,7 @@ pub(crate) fn pod_stats(stats: &PodStats, layers: &str) -> cri::PodSandboxStats 
             containers: stats
                 .containers
                 .iter()
-                .map(|one| container_stats(one, layers))
+                .map(|container| container_stats(container, layers))
                 .collect(),
             io: io(timestamp, kernel),
         }),

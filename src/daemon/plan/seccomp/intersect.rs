@@ -171,8 +171,10 @@ fn stricter(one: u32, other: u32) -> bool {
 
 /// The answers that a program can give.
 fn answers(program: &[Instruction]) -> Vec<u32> {
-    let returns = program.iter().filter(|one| one.code == RETURN);
-    let mut answers: Vec<u32> = returns.map(|one| one.operand).collect();
+    let returns = program
+        .iter()
+        .filter(|instruction| instruction.code == RETURN);
+    let mut answers: Vec<u32> = returns.map(|instruction| instruction.operand).collect();
     answers.sort_unstable();
     answers.dedup();
     answers

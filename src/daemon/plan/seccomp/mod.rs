@@ -166,8 +166,12 @@ fn add(
     let args = syscall.args().as_deref().unwrap_or_default();
     let conditions = args.iter().map(condition).collect::<Result<Vec<_>, _>>()?;
     // A rule may look at an argument once; an entry that does it twice means either.
-    let twice =
-        |arg: &LinuxSeccompArg| args.iter().filter(|one| one.index() == arg.index()).count() > 1;
+    let twice = |arg: &LinuxSeccompArg| {
+        args.iter()
+            .filter(|other| other.index() == arg.index())
+            .count()
+            > 1
+    };
     let either = args.iter().any(twice);
     for name in syscall.names() {
         let Ok(number) = ScmpSyscall::from_name(name) else {

@@ -48,7 +48,7 @@ fn sysctls_become_sorted_paths() {
     let paths: Vec<_> = plan
         .sysctls
         .iter()
-        .map(|one| one.path.to_str().unwrap())
+        .map(|sysctl| sysctl.path.to_str().unwrap())
         .collect();
     assert_eq!(
         paths,
@@ -83,7 +83,10 @@ fn what_is_said_of_one_interface_is_written_last() {
     let given = wanted.map(|path| (path.to_owned(), "1".to_owned()));
     linux(&mut spec).set_sysctl(Some(HashMap::from(given)));
     let plan = plan(&spec).unwrap();
-    let paths = plan.sysctls.iter().map(|one| one.path.to_str().unwrap());
+    let paths = plan
+        .sysctls
+        .iter()
+        .map(|sysctl| sysctl.path.to_str().unwrap());
     assert_eq!(paths.collect::<Vec<_>>(), wanted);
 }
 

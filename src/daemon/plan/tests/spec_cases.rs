@@ -13,7 +13,9 @@ fn mount(target: &str, kind: &str, source: &str, options: &[&str]) -> OciMount {
     out.set_destination(target.into())
         .set_typ(Some(kind.into()))
         .set_source(Some(source.into()))
-        .set_options(Some(options.iter().map(|one| (*one).to_owned()).collect()));
+        .set_options(Some(
+            options.iter().map(|option| (*option).to_owned()).collect(),
+        ));
     out
 }
 
@@ -28,7 +30,7 @@ fn one_mount(mount: OciMount) -> Result<Mount, PlanError> {
 }
 
 fn joined(mounts: &[(std::ffi::CString, std::ffi::CString)]) -> Vec<String> {
-    let text = |one: &std::ffi::CString| one.to_str().unwrap().to_owned();
+    let text = |string: &std::ffi::CString| string.to_str().unwrap().to_owned();
     mounts
         .iter()
         .map(|(key, value)| format!("{}={}", text(key), text(value)))
@@ -45,7 +47,7 @@ fn a_small_spec_becomes_a_plan() {
     let devices: Vec<_> = plan
         .devices
         .iter()
-        .map(|one| one.target.to_str().unwrap())
+        .map(|device| device.target.to_str().unwrap())
         .collect();
     assert_eq!(
         devices,
@@ -237,7 +239,7 @@ fn a_volume_at_the_cgroups_of_v1_is_as_it_was_asked_for() {
         for volume in plan
             .mounts
             .iter()
-            .filter(|one| !matches!(one.source, MountSource::New { .. }))
+            .filter(|mount| !matches!(mount.source, MountSource::New { .. }))
         {
             assert_eq!(volume.attributes, 0, "{shown}");
         }
@@ -268,7 +270,7 @@ fn cgroups_of_both_versions() {
 
     let hierarchy = |directory: &str, options: &[&str]| CgroupHierarchy {
         directory: directory.into(),
-        options: options.iter().map(|one| (*one).to_owned()).collect(),
+        options: options.iter().map(|option| (*option).to_owned()).collect(),
     };
     let around = Around {
         cgroups: CgroupMounts::V1(vec![
@@ -281,7 +283,7 @@ fn cgroups_of_both_versions() {
     let targets: Vec<_> = plan
         .mounts
         .iter()
-        .map(|one| one.target.to_str().unwrap())
+        .map(|mount| mount.target.to_str().unwrap())
         .collect();
     assert_eq!(
         targets,
@@ -324,7 +326,7 @@ fn devices_replace_defaults() {
     let null = plan
         .devices
         .iter()
-        .find(|one| one.target.as_c_str() == c"/dev/null")
+        .find(|device| device.target.as_c_str() == c"/dev/null")
         .unwrap();
     assert_eq!((null.major, null.mode, null.kind), (10, 0o600, 0o020_000));
 

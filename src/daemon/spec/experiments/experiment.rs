@@ -95,7 +95,7 @@ impl Experiments {
     /// Whether a container is to share the pod's cgroup namespace, so that the pod has to have one.
     pub(crate) fn shares_cgroup(&self) -> bool {
         let mut all = self.namespaces.values();
-        all.any(|one| one.cgroup == Some(CgroupSharing::Pod))
+        all.any(|sharing| sharing.cgroup == Some(CgroupSharing::Pod))
     }
 }
 

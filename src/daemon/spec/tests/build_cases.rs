@@ -22,7 +22,11 @@ fn bounding(spec: &Spec) -> std::collections::HashSet<Capability> {
 }
 
 fn args(command: &[&str], args: &[&str], entrypoint: &[&str], cmd: &[&str]) -> Option<Vec<String>> {
-    let own = |list: &[&str]| list.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>();
+    let own = |list: &[&str]| {
+        list.iter()
+            .map(|text| (*text).to_owned())
+            .collect::<Vec<_>>()
+    };
     let mut world = World::new();
     world.container.command = own(command);
     world.container.args = own(args);
@@ -36,7 +40,13 @@ fn args(command: &[&str], args: &[&str], entrypoint: &[&str], cmd: &[&str]) -> O
 
 #[test]
 fn command_and_args_against_the_image() {
-    let own = |list: &[&str]| Some(list.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>());
+    let own = |list: &[&str]| {
+        Some(
+            list.iter()
+                .map(|text| (*text).to_owned())
+                .collect::<Vec<_>>(),
+        )
+    };
     assert_eq!(args(&[], &[], &["e"], &["c"]), own(&["e", "c"]));
     assert_eq!(args(&[], &["a"], &["e"], &["c"]), own(&["e", "a"]));
     assert_eq!(args(&["x"], &[], &["e"], &["c"]), own(&["x"]));
@@ -395,7 +405,7 @@ fn privileged_has_all_and_needs_a_privileged_pod() {
     assert!(
         !namespaces
             .iter()
-            .any(|one| one.typ() == LinuxNamespaceType::Cgroup)
+            .any(|namespace| namespace.typ() == LinuxNamespaceType::Cgroup)
     );
     let rules = linux(&spec)
         .resources()
@@ -441,8 +451,8 @@ fn namespaces_are_joined_by_path() {
     let path = |spec: &Spec, kind| {
         let all = linux(spec).namespaces().clone().unwrap();
         all.iter()
-            .find(|one| one.typ() == kind)
-            .map(|one| one.path().clone())
+            .find(|namespace| namespace.typ() == kind)
+            .map(|namespace| namespace.path().clone())
     };
     let mut world = World::new();
     let spec = world.build().unwrap();
@@ -723,7 +733,10 @@ fn a_path_has_one_node() {
         let rules = resources.devices().clone().unwrap();
         for (_, minor, _) in requested.iter().chain(*described) {
             let rule = format!("c 1:{minor} rw");
-            assert!(rules.iter().any(|one| one.to_string() == rule), "{rule}");
+            assert!(
+                rules.iter().any(|found| found.to_string() == rule),
+                "{rule}"
+            );
         }
     }
 }

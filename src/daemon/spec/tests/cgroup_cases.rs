@@ -32,7 +32,7 @@ fn outcome(world: &World) -> Result<(bool, String), String> {
     let namespaces = spec.linux().as_ref().unwrap().namespaces().clone().unwrap();
     let own = namespaces
         .iter()
-        .any(|one| one.typ() == LinuxNamespaceType::Cgroup);
+        .any(|namespace| namespace.typ() == LinuxNamespaceType::Cgroup);
     let options = mount_at(&spec, "/sys/fs/cgroup").2;
     let access = options
         .into_iter()

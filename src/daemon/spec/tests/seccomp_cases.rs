@@ -8,7 +8,7 @@ fn allowed(profile: &LinuxSeccomp, name: &str) -> bool {
     profile.syscalls().iter().flatten().any(|rule| {
         rule.action() == LinuxSeccompAction::ScmpActAllow
             && rule.args().is_none()
-            && rule.names().iter().any(|one| one == name)
+            && rule.names().iter().any(|allowed| allowed == name)
     })
 }
 

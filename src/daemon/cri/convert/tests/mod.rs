@@ -714,18 +714,21 @@ fn containers_with_impossible_parts_are_refused_by_field() {
         }),
         "config.envs[0].value",
     );
-    refused(with(|one| one.log_path = "../x".into()), "config.log_path");
     refused(
-        with(|one| one.log_path = "/etc/passwd".into()),
+        with(|config| config.log_path = "../x".into()),
         "config.log_path",
     );
     refused(
-        with(|one| one.command = vec!["a".into(), "b\0".into()]),
+        with(|config| config.log_path = "/etc/passwd".into()),
+        "config.log_path",
+    );
+    refused(
+        with(|config| config.command = vec!["a".into(), "b\0".into()]),
         "config.command[1]",
     );
-    refused(with(|one| one.stop_signal = 99), "config.stop_signal");
+    refused(with(|config| config.stop_signal = 99), "config.stop_signal");
     refused(
-        with(|one| one.cdi_devices.push(Default::default())),
+        with(|config| config.cdi_devices.push(Default::default())),
         "config.CDI_devices[0].name",
     );
     let device = cri::Device {
