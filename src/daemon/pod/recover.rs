@@ -686,6 +686,11 @@ mod tests {
             archived(&node, "one"),
         );
         node.make_pod_dir(empty).unwrap();
+        // Its copy is of this boot: what runs of the pod is not known, and so the copy says nothing.
+        let both = archived(&node, "one");
+        let dir = node.make_pod_dir(both.id).unwrap();
+        record::store_pod(&dir, &both).unwrap();
+        spoil(&pod_file(&dir), false);
         // The machine lost power, and the record in the run directory with it.
         node.make_pod_dir(old.id).unwrap();
         let (found, unread) = load(&node).unwrap();
@@ -706,6 +711,7 @@ mod tests {
         assert_eq!(facts(restored.id), Some((PodPhase::Ready, 1, 0)));
         assert_eq!(facts(old.id), Some((PodPhase::Ready, 1, 0)));
         assert!(node.pod_dir(restored.id).unwrap().is_some());
+        assert_eq!(facts(both.id), Some((PodPhase::Creating, 0, 0)));
         // Nothing was made yet, and it was removed: there is nothing left to do.
         assert_eq!((facts(empty), facts(own.id)), (None, None));
         assert!(node.pod_dir(empty).unwrap().is_none());

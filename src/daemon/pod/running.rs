@@ -186,3 +186,179 @@ impl Pods {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pod::state::Exit;
+    use crate::pod::testing::{self, Shim};
+    use crate::spec::{ContainerConfig, PodConfig};
+    use holdfast_kernel::error_chain;
+
+    /// A pod in this phase with a container in that one. The pod of a container that is nowhere has none.
+    fn place(
+        phase: PodPhase,
+        container: Option<ContainerPhase>,
+    ) -> (
+        tempfile::TempDir,
+        Pods,
+        Arc<crate::pod::entry::PodEntry>,
+        ContainerId,
+    ) {
+        let (guard, node) = testing::node();
+        let mut pod = testing::pod_of(&node, PodConfig::default());
+        pod.phase = phase;
+        let entry = testing::known(&node, &pod);
+        let mut record = testing::container(pod.id, ContainerConfig::default());
+        let id = record.id;
+        if let Some(phase) = container {
+            record.phase = phase;
+            entry.snapshot.store(testing::snapshot(&pod, &[&record]));
+            node.index.add_container(id, Arc::clone(&entry));
+        }
+        (guard, Pods(node), entry, id)
+    }
+
+    fn exited() -> ContainerPhase {
+        ContainerPhase::Exited(Exit {
+            code: 0,
+            finished_at: 9,
+            started_at: 5,
+            reason: "Completed".to_owned(),
+            message: String::new(),
+        })
+    }
+
+    fn running(goal: Goal) -> Option<ContainerPhase> {
+        Some(ContainerPhase::Running(testing::run(), goal))
+    }
+
+    /// The answer is the one that a request after the end gets, and names what has ended.
+    #[tokio::test]
+    async fn a_failure_is_explained_by_the_end_of_what_it_happened_in() {
+        let cases = [
+            (PodPhase::Ready, None, "was removed"),
+            (PodPhase::Ready, running(Goal::Stop), "was stopped"),
+            (PodPhase::Ready, running(Goal::Remove), "was stopped"),
+            (PodPhase::Ready, Some(exited()), "ended"),
+            (PodPhase::Ready, Some(ContainerPhase::Removing), "ended"),
+            (
+                PodPhase::Stopping,
+                running(Goal::Run),
+                "was stopped with its pod",
+            ),
+        ];
+        for (phase, container, what) in cases {
+            let case = format!("{phase:?} {container:?}");
+            let (_guard, pods, _entry, id) = place(phase, container);
+            let failed = || PodError::System {
+                doing: "wait for the command",
+                source: std::io::ErrorKind::BrokenPipe.into(),
+            };
+            let error = pods.explained::<()>(id, Err(failed())).await.unwrap_err();
+            let wanted = format!("container {id} {what} meanwhile: cannot wait for the command");
+            assert!(
+                error_chain(&error).starts_with(&wanted),
+                "{case}: {}",
+                error_chain(&error)
+            );
+            assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{case}");
+            // What the request got wrong has nothing to do with an end.
+            let wrong = PodError::Request(RequestError::EmptyCommand);
+            let same = pods.explained::<()>(id, Err(wrong)).await.unwrap_err();
+            assert_eq!(same.kind(), ErrorKind::InvalidArgument, "{case}");
+            assert_eq!(pods.explained(id, Ok(7)).await.unwrap(), 7, "{case}");
+        }
+        let (_guard, pods, _entry, id) = place(PodPhase::Ready, running(Goal::Run));
+        assert_eq!(pods.end_of(id), None);
+    }
+
+    /// Commands, clients and connections need something that runs, with a shim behind it.
+    #[tokio::test]
+    async fn only_what_runs_takes_commands_and_connections() {
+        for (phase, container, runs) in [
+            (PodPhase::Ready, running(Goal::Run), true),
+            (PodPhase::Ready, running(Goal::Stop), true),
+            (PodPhase::Ready, Some(ContainerPhase::Created), false),
+            (PodPhase::Ready, Some(exited()), false),
+        ] {
+            let (_guard, pods, entry, id) = place(phase, container.clone());
+            let refused = pods.running_container(&id.to_string()).unwrap_err();
+            assert_eq!(
+                refused.kind(),
+                ErrorKind::FailedPrecondition,
+                "its shim is gone"
+            );
+            let (_shim, link, _events) = Shim::pair();
+            entry.link.store(Some(Arc::new(link)));
+            let found = pods.running_container(&id.to_string());
+            assert_eq!(found.is_ok(), runs, "{container:?}");
+            if let Err(error) = found {
+                let text = error.to_string();
+                assert!(
+                    text.contains("not running") && text.contains("clients attach"),
+                    "{text}"
+                );
+            }
+        }
+        let (_guard, pods, entry, id) = place(PodPhase::NotReady, running(Goal::Run));
+        let error = pods.ready_pod(&entry.id.to_string()).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("ports of ready sandboxes are forwarded"),
+            "{error}"
+        );
+        let error = pods.dial(entry.id, 80).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::FailedPrecondition);
+        // Nothing runs, so nothing is waited for.
+        pods.pod_end(entry.id).await;
+        for command in [vec![], vec![String::new()]] {
+            let error = pods
+                .exec_sync(&id.to_string(), command, None)
+                .await
+                .unwrap_err();
+            assert!(error.to_string().starts_with("cmd is empty"), "{error}");
+        }
+    }
+
+    /// A pod that is being made is seen by nobody; one that vanished under its end has ended.
+    #[tokio::test]
+    async fn what_is_not_there_is_stopped_and_removed() {
+        let (_guard, pods, entry, _) = place(PodPhase::Creating, None);
+        let id = entry.id.to_string();
+        assert_eq!(pods.pod(&id).unwrap_err().kind(), ErrorKind::NotFound);
+        assert!(pods.pods().is_empty());
+        let (_guard, pods, entry, container) = place(PodPhase::Ready, running(Goal::Run));
+        // Its task has ended: nobody reads the requests any more.
+        let id = entry.id.to_string();
+        let unknown = PodId::random().unwrap().to_string();
+        let grace = Duration::from_secs(1);
+        for pod in [&id, &unknown] {
+            pods.stop_pod(pod).await.unwrap();
+            pods.remove_pod(pod).await.unwrap();
+        }
+        for container in [&container.to_string(), &unknown] {
+            pods.stop_container(container, grace).await.unwrap();
+            pods.remove_container(container).await.unwrap();
+        }
+        let error = pods
+            .start_container(&container.to_string())
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(*error, PodError::Refused(Refusal::Gone)),
+            "{error:?}"
+        );
+        for empty in [
+            pods.stop_pod("").await.unwrap_err(),
+            pods.stop_container("", grace).await.unwrap_err(),
+        ] {
+            assert_eq!(
+                empty.kind(),
+                ErrorKind::InvalidArgument,
+                "it would mean all of them"
+            );
+        }
+    }
+}
