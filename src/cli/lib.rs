@@ -53,13 +53,38 @@ mod tour;
 pub use args::Cli;
 use args::Command;
 use connect::Daemon;
+use exit::FailureKind;
 pub use failure::CliError;
+use failure::VerbError;
 
 /// Carries out a command line. Results go to standard output.
 ///
 /// # Errors
 /// [`CliError`] with what was attempted; [`CliError::exit_code`] is for the caller to use.
-pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
+pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
+    // Here and not in main.rs: async code is compiled where it is run, and in both it would be compiled twice.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(RuntimeError)?;
+    let result = runtime.block_on(carry_out(cli));
+    // Not joined: a thread that reads standard input would be waited for.
+    runtime.shutdown_background();
+    result
+}
+
+/// The command cannot wait for anything.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start the async runtime")]
+struct RuntimeError(#[source] io::Error);
+
+impl VerbError for RuntimeError {
+    fn kind(&self) -> FailureKind {
+        FailureKind::Failed
+    }
+}
+
+async fn carry_out(cli: Cli) -> Result<ExitCode, CliError> {
     let connect = || Daemon::connect(&cli.socket);
     match cli.command {
         Command::Run(args) => {

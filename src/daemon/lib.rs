@@ -18,18 +18,15 @@ use std::error::Error;
 
 pub use serve::{Config, ConfigError, DEFAULT_PATH};
 
-/// Makes the async runtime of the daemon.
-///
-/// # Errors
-/// Threads cannot be made.
-pub fn runtime() -> Result<tokio::runtime::Runtime, Box<dyn Error>> {
-    Ok(serve::runtime()?)
-}
-
 /// Starts the daemon and serves until it is asked to end.
 ///
 /// # Errors
 /// The daemon cannot start. Nothing that runs is touched then.
-pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
-    Ok(serve::run(config).await?)
+pub fn run(config: Config) -> Result<(), Box<dyn Error>> {
+    // Here and not in main.rs: async code is compiled where it is run, and in both it would be compiled twice.
+    let runtime = serve::runtime()?;
+    let result = runtime.block_on(serve::run(config));
+    // A blocking thread that hangs in the kernel must not hold up the end.
+    runtime.shutdown_background();
+    Ok(result?)
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use holdfastd::{Config, DEFAULT_PATH, run, runtime};
+use holdfastd::{Config, DEFAULT_PATH, run};
 
 /// Serves CRI v1 and runs the pods of this machine.
 #[derive(Debug, Parser)]
@@ -37,9 +37,5 @@ fn start(args: Args) -> Result<(), Box<dyn Error>> {
     if args.print_config {
         return Ok(io::stdout().write_all(config.to_toml()?.as_bytes())?);
     }
-    let runtime = runtime()?;
-    let result = runtime.block_on(run(config));
-    // A blocking thread that hangs in the kernel must not hold up the end.
-    runtime.shutdown_background();
-    result
+    run(config)
 }
