@@ -460,17 +460,23 @@ pub(super) async fn launch(
     const DOING: &str = "start the container";
     let (id, started_at) = (record.id, record.started_at);
     let memory_limit = record.resources.memory_limit;
-    let log = log_of(&pod, &record).await?;
+    let (config, container_config) = (Arc::clone(&pod.pod.config), Arc::clone(&record.config));
+    let ready = {
+        let (pod, record) = (Arc::clone(&pod), Arc::clone(&record));
+        blocking(move || ready_launch(&node, &pod, &record))
+    };
+    // Opened beside it: the log may be on a file system that takes its time.
+    let (log, launch) = tokio::join!(log_of(&pod, &record), ready);
+    let log = log?;
     if link.is_closed() {
-        // The pod was stopped while the log was waited for: nothing is to be made for it any more.
+        // The pod was stopped while the log was waited for.
         let source = LinkError::Closed;
         return Err(PodError::Launch(LaunchError::Shim {
             doing: DOING,
             source,
         }));
     }
-    let (config, container_config) = (Arc::clone(&pod.pod.config), Arc::clone(&record.config));
-    let launch = blocking(move || ready_launch(&node, &pod, &record)).await?;
+    let launch = launch?;
     let (slots, directories) = cgroups::slots(&launch.cgroup);
     let mut descriptors = vec![launch.plan.as_fd()];
     descriptors.extend(log.as_ref().map(|log| log.as_fd()));

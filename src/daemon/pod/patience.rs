@@ -7,9 +7,14 @@
 //!            └────────── deadline ──▶ error; the thread ends whenever the path answers
 //! ```
 //!
+//! A thread waits some seconds for further work before it ends: making one takes longer than most paths do.
+//!
 //! Work that was given up may still come to its end: it must change nothing that has an owner.
 
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -24,6 +29,10 @@ const MOST: usize = 1024;
 
 /// Stack of such a thread, in bytes.
 const STACK: usize = 512 << 10;
+
+/// How many threads stay idle, and for how long.
+const KEPT: usize = 4;
+const REST: Duration = Duration::from_secs(10);
 
 /// Threads that wait now.
 static WAITING: AtomicUsize = AtomicUsize::new(0);
@@ -64,15 +73,12 @@ pub(super) async fn patiently<T: Send + 'static>(
     };
     let place = Place::take().ok_or_else(hangs)?;
     let (done, result) = oneshot::channel();
-    let thread = std::thread::Builder::new()
-        .name("holdfastd-path".to_owned())
-        .stack_size(STACK);
-    let waiting = move || {
+    hand_over(Box::new(move || {
         let _place = place;
         // Whoever waited may have given up.
         let _ = done.send(work());
-    };
-    thread.spawn(waiting).map_err(|source| PodError::System {
+    }))
+    .map_err(|source| PodError::System {
         doing: "start a thread",
         source,
     })?;
@@ -81,6 +87,63 @@ pub(super) async fn patiently<T: Send + 'static>(
         // The work panicked.
         Ok(Err(_)) => Err(PodError::Refused(Refusal::Gone)),
         Err(_) => Err(hangs()),
+    }
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// A thread that has nothing to do, and the way to it.
+type Idle = (ThreadId, mpsc::Sender<Work>);
+
+/// Gives work to a thread that is idle, or to a new one.
+fn hand_over(mut work: Work) -> io::Result<()> {
+    loop {
+        let next = idle().pop();
+        let Some((_, thread)) = next else { break };
+        match thread.send(work) {
+            Ok(()) => return Ok(()),
+            Err(mpsc::SendError(unsent)) => work = unsent,
+        }
+    }
+    let thread = thread::Builder::new()
+        .name("holdfastd-path".to_owned())
+        .stack_size(STACK);
+    thread.spawn(move || serve(work)).map(drop)
+}
+
+/// The threads that have nothing to do. Nothing that can panic runs under this lock.
+fn idle() -> MutexGuard<'static, Vec<Idle>> {
+    static IDLE: Mutex<Vec<Idle>> = Mutex::new(Vec::new());
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Does work until none has come for a while, or enough others are idle.
+fn serve(mut work: Work) {
+    let own = thread::current().id();
+    loop {
+        work();
+        let (sender, receiver) = mpsc::channel();
+        {
+            let mut idle = idle();
+            if idle.len() >= KEPT {
+                return;
+            }
+            idle.push((own, sender));
+        }
+        work = match receiver.recv_timeout(REST) {
+            Ok(next) => next,
+            Err(_) => {
+                let mut idle = idle();
+                if let Some(at) = idle.iter().position(|(thread, _)| *thread == own) {
+                    idle.swap_remove(at);
+                    return;
+                }
+                drop(idle);
+                // Somebody has taken the way to this thread, and sends.
+                let Ok(next) = receiver.recv() else { return };
+                next
+            }
+        };
     }
 }
 
@@ -101,6 +164,9 @@ mod tests {
         assert!(error.to_string().contains("/dead/mount"), "{error}");
         let waiting = WAITING.load(Ordering::Relaxed);
         assert!(waiting >= 1);
+        let name = || Ok(thread::current().id());
+        let first = patiently("/c", DEADLINE, name).await.unwrap();
+        assert_ne!(first, thread::current().id());
         drop(release);
         while WAITING.load(Ordering::Relaxed) >= waiting {
             tokio::time::sleep(Duration::from_millis(1)).await;
