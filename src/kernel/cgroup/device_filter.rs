@@ -11,7 +11,8 @@
 //!   refuse
 //! ```
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::errno::Errno;
 
@@ -58,12 +59,70 @@ pub(super) fn install(group: BorrowedFd<'_>, rules: &[DeviceRule]) -> Result<(),
         return Ok(());
     }
     let program = compile(rules);
-    let filter = while_interrupted(LOAD_ATTEMPTS, || bpf::load_device_filter(&program))?;
-    bpf::attach_device_filter(group, filter.as_fd(), replaced)?;
+    let loaded = Loaded::find(&program)?;
+    match bpf::attach_device_filter(group, loaded.as_fd(), replaced) {
+        // The kernel attaches a program once to a group: this one is among the surplus.
+        Err(Errno::EINVAL) => {
+            let own = load_filter(&program)?;
+            bpf::attach_device_filter(group, own.as_fd(), replaced)?;
+        }
+        attached => attached?,
+    }
     for filter in surplus {
         bpf::detach_device_filter(group, filter.as_fd())?;
     }
     Ok(())
+}
+
+/// Programs that were loaded, the one used last at the end. The kernel verifies a program when it is loaded, which takes
+/// longer than all else that makes a group; containers with equal rules share one.
+static LOADED: Mutex<Vec<Loaded>> = Mutex::new(Vec::new());
+
+/// How many programs are kept: on most nodes the rules of all containers are of a few kinds.
+const KEPT: usize = 8;
+
+/// A program that the kernel has verified.
+#[derive(Debug, Clone)]
+struct Loaded {
+    program: Arc<[Instruction]>,
+    filter: Arc<OwnedFd>,
+}
+
+impl Loaded {
+    /// The program among those that are kept, or loaded now.
+    fn find(program: &[Instruction]) -> Result<Self, Errno> {
+        // Nothing that can panic leaves a half-changed list behind.
+        let lock = || LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = take(&mut lock(), |kept| *kept.program == *program) {
+            lock().push(found.clone());
+            return Ok(found);
+        }
+        let loaded = Self {
+            program: program.into(),
+            filter: Arc::new(load_filter(program)?),
+        };
+        let mut kept = lock();
+        if kept.len() >= KEPT {
+            kept.remove(0);
+        }
+        kept.push(loaded.clone());
+        Ok(loaded)
+    }
+}
+
+impl AsFd for Loaded {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.filter.as_fd()
+    }
+}
+
+fn take<T>(list: &mut Vec<T>, wanted: impl FnMut(&T) -> bool) -> Option<T> {
+    let at = list.iter().position(wanted)?;
+    Some(list.remove(at))
+}
+
+fn load_filter(program: &[Instruction]) -> Result<OwnedFd, Errno> {
+    while_interrupted(LOAD_ATTEMPTS, || bpf::load_device_filter(program))
 }
 
 /// Repeats what a signal to this thread has interrupted. The kernel gives a verification up with EAGAIN then.
