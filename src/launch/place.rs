@@ -45,6 +45,17 @@ impl Places {
         Ok(())
     }
 
+    /// Makes a network namespace, does something inside it and comes back.
+    ///
+    /// # Errors
+    /// Those of unshare(2), of setns(2) and of `action`.
+    pub fn new_network<T>(&self, action: impl FnOnce() -> nix::Result<T>) -> nix::Result<T> {
+        namespace::unshare(CloneFlags::CLONE_NEWNET)?;
+        let result = action();
+        namespace::join(self.network.as_fd(), CloneFlags::CLONE_NEWNET)?;
+        result
+    }
+
     /// Does something inside a network namespace and comes back.
     ///
     /// # Errors

@@ -28,6 +28,10 @@ fn done() -> Answer {
     Ok(Some((Reply::Done, Vec::new())))
 }
 
+fn socket(socket: OwnedFd) -> Answer {
+    Ok(Some((Reply::Netlink, vec![socket])))
+}
+
 impl Shim {
     /// Reads and carries out what the daemon asks.
     pub(super) fn serve_daemon(&mut self) {
@@ -66,7 +70,8 @@ impl Shim {
                     descriptors,
                 })
                 .map(|()| None),
-            Request::OpenNetlink => Ok(Some((Reply::Netlink, vec![self.open_netlink()?]))),
+            Request::OpenNetlink => self.open_netlink().and_then(socket),
+            Request::MakeNetwork => Ok(Some((Reply::NetworkMade, self.make_network()?))),
             Request::StartContainer {
                 container,
                 log,
@@ -113,18 +118,17 @@ impl Shim {
                 stdout,
                 stderr,
                 stdin,
-            } => {
-                let asked = AttachRequest {
+            } => self
+                .attach(AttachRequest {
                     container,
                     client,
                     stdout,
                     stderr,
                     stdin,
                     descriptors,
-                };
-                self.attach(asked).map(Some)
-            }
-            Request::OpenTcp { family } => Ok(Some((Reply::Netlink, vec![self.open_tcp(family)?]))),
+                })
+                .map(Some),
+            Request::OpenTcp { family } => self.open_tcp(family).and_then(socket),
             Request::SetNetworkSysctls { sysctls } => self.set_sysctls(&sysctls),
             Request::Identify => Ok(Some((Reply::Identity(process::own_pid()), Vec::new()))),
         }

@@ -1,6 +1,6 @@
-//! holdfast-shim: the process of one pod, and the maker of the small mount namespace.
+//! holdfast-shim: the processes of pods, and the maker of the small mount namespace.
 //!
-//! `serve` takes everything by descriptor: 0 a listening socket, 1 the pod's state directory, 2 the log.
+//! `serve` takes everything by descriptor: 0 a socket of the daemon over which pods come, 2 the log.
 //! `mount-namespace STORE` sends the namespace over the socket that is descriptor 0.
 
 use std::error::Error;

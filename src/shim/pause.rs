@@ -3,13 +3,14 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use super::pod::Pause;
 use super::process::Process;
 use super::shim::{Shim, Token, failed};
 use super::state::State;
-use holdfast_kernel::sys::descriptor;
+use holdfast_kernel::sys::{descriptor, path};
 use holdfast_launch::{CgroupDirectories, PauseLaunch, set_in_network, start_pause};
 use holdfast_wire::plan::{PausePlan, Sysctl};
 use holdfast_wire::{CgroupSlot, Failure, IpFamily, Step};
@@ -39,7 +40,8 @@ impl Shim {
         let small = descriptors
             .next()
             .ok_or_else(|| failed(Step::MountNamespace, Errno::EBADF, "no descriptor came"))?;
-        let network = match plan.join_net.then(|| descriptors.next()) {
+        let made = self.network.take();
+        let network = match plan.join_net.then(|| made.or_else(|| descriptors.next())) {
             Some(None) => return Err(failed(Step::Join, Errno::EBADF, "no descriptor came")),
             joined => joined.flatten(),
         };
@@ -76,6 +78,23 @@ impl Shim {
             .as_ref()
             .filter(|pause| pause.process.state == State::Running);
         running.ok_or_else(|| failed(Step::Admit, Errno::ESRCH, "the pause does not run"))
+    }
+
+    /// Makes the network namespace that the pause is to join: the namespace, and a netlink socket inside it.
+    pub(super) fn make_network(&mut self) -> Result<Vec<OwnedFd>, Failure> {
+        if self.pause.is_some() || self.ending.is_some() || self.network.is_some() {
+            let what = "the network namespace was made before";
+            return Err(failed(Step::Admit, Errno::EEXIST, what));
+        }
+        let made = self.places.new_network(|| {
+            let network = path::open(c"/proc/thread-self/ns/net", OFlag::O_RDONLY)?;
+            Ok((network, descriptor::netlink_route()?))
+        });
+        let (network, netlink) = made.map_err(|errno| failed(Step::Clone, errno, POD_NETWORK))?;
+        let copy = descriptor::duplicate(network.as_fd())
+            .map_err(|errno| failed(Step::Control, errno, POD_NETWORK))?;
+        self.network = Some(copy);
+        Ok(vec![network, netlink])
     }
 
     /// A netlink socket of the pod's network namespace.

@@ -38,6 +38,8 @@ pub(super) struct Shim {
     pub(super) program: OwnedFd,
     pub(super) packet: Buffer,
     pub(super) daemon: Option<Connection>,
+    /// A network namespace that waits for the pause.
+    pub(super) network: Option<OwnedFd>,
     pub(super) pause: Option<Pause>,
     pub(super) containers: BTreeMap<u32, Container>,
     pub(super) execs: BTreeMap<u32, Exec>,

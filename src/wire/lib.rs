@@ -53,3 +53,7 @@ pub use message::{
     Phase, Reply, Request, ToShim,
 };
 pub use protocol::{Protocol, Protocols, UnspokenProtocol};
+
+/// The packet that asks the server of shims for a new one. Descriptors: a listening `SOCK_SEQPACKET` socket, then the
+/// pod's state directory.
+pub const NEW_POD: &[u8; 7] = b"new pod";

@@ -47,7 +47,8 @@ pub enum CgroupSlot {
 pub enum Request {
     /// Start the pause process. Descriptors: the plan (memfd with a [`super::plan::PausePlan`]), the small
     /// mount namespace in which the shim is to live, then the network namespace of another pod when the plan joins
-    /// one, then one cgroup directory for each slot.
+    /// one, then one cgroup directory for each slot. A plan that joins a network namespace after
+    /// [`Request::MakeNetwork`] means the one that was made, and no descriptor comes for it.
     StartPause {
         /// Meaning of the cgroup descriptors.
         cgroup: Vec<CgroupSlot>,
@@ -150,6 +151,9 @@ pub enum Request {
         /// The sysctls in the order in which they are set.
         sysctls: Vec<Sysctl>,
     },
+    /// Make the pod's network namespace before the pause is started, which then joins it: so the network is set up
+    /// while the pause starts. The reply has the namespace and a `NETLINK_ROUTE` socket inside it.
+    MakeNetwork,
 }
 
 impl Request {
@@ -172,7 +176,8 @@ impl Request {
             | Self::Attach { .. }
             | Self::OpenTcp { .. }
             | Self::Identify
-            | Self::SetNetworkSysctls { .. } => Protocol::OLDEST,
+            | Self::SetNetworkSysctls { .. }
+            | Self::MakeNetwork => Protocol::OLDEST,
         }
     }
 }
@@ -242,6 +247,8 @@ pub enum Reply {
     },
     /// The shim's own process id in the host's pid namespace.
     Identity(i32),
+    /// The pod's network namespace is made. Descriptors: the namespace, then a `NETLINK_ROUTE` socket inside it.
+    NetworkMade,
 }
 
 /// The pause process and its shim, as the kernel identifies them.

@@ -306,3 +306,44 @@ fn lack_of_memory_of_the_whole_pod_ends_the_one_that_took_it() {
         let _ = fs::remove_dir(root.join(parent.trim_start_matches('/')));
     }
 }
+
+/// The process that forked a pod's shim.
+fn server(pod: &Pod<'_>) -> i32 {
+    let status = fs::read_to_string(format!("/proc/{}/status", shim(pod))).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    let parent = parent.unwrap().trim().parse().unwrap();
+    let name = fs::read_to_string(format!("/proc/{parent}/comm")).unwrap();
+    assert_eq!(name, "holdfast-shims\n");
+    parent
+}
+
+/// Shims are forked by one process. Its death costs nothing that runs, and the next pod gets another one.
+#[test]
+fn the_server_of_the_shims_is_killed() {
+    let daemon = Daemon::start();
+    let old = daemon.run_named("old");
+    let container = old.start(idle("c"));
+    let first = server(&old);
+    let second_pod = daemon.run_named("second");
+    assert_eq!(server(&second_pod), first);
+    kill(first);
+    assert_eq!(container.sh("echo alive"), "alive\n");
+    assert_eq!(old.start(idle("d")).sh("echo new"), "new\n");
+    let new = daemon.run_named("new");
+    let second = server(&new);
+    assert_ne!(second, first);
+    // It has no pod of its own, so it goes with the daemon that it served.
+    daemon.kill9();
+    until("the end of the server", NOTICE, || {
+        (!is_alive(second)).then_some(())
+    });
+    daemon.restart();
+    assert_eq!(container.sh("echo alive"), "alive\n");
+    let last = daemon.run_named("last");
+    assert_ne!(server(&last), second);
+    for pod in [old, second_pod, new, last] {
+        let shim = shim(&pod);
+        pod.remove();
+        assert!(!is_alive(shim), "a shim stays behind");
+    }
+}

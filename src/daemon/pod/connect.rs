@@ -18,7 +18,7 @@ use std::sync::Arc;
 use super::blocking::blocking;
 use super::error::{ConnectError, PodError};
 use super::experiments;
-use super::launch_error::{shim, unexpected};
+use super::launch_error::{self, unexpected};
 use super::link::ShimLink;
 use super::node::Node;
 use super::record::PodRecord;
@@ -70,22 +70,19 @@ pub(super) fn validate(node: &Node, config: &PodConfig) -> Result<(), PodError> 
     Ok(())
 }
 
-/// Pins a pod's network namespace, connects it and gives its addresses.
+/// Pins a pod's network namespace, connects it and gives its addresses. `netns` is the namespace that the pod's pause
+/// has made; without it one is made for the pause to join.
 pub(super) async fn attach(
     node: &Arc<Node>,
     pod: &PodRecord,
     link: &ShimLink,
-    netns: OwnedFd,
+    netns: Option<OwnedFd>,
 ) -> Result<Vec<IpAddr>, PodError> {
-    const DOING: &str = "open a netlink socket in the pod's network namespace";
     if !pod.config.owns_network() {
         return Ok(Vec::new());
     }
-    let (answer, choice) = tokio::join!(link.ask(Request::OpenNetlink, &[]), choose_network(node));
-    let mut answer = answer.map_err(shim(DOING))?;
-    let Some(control) = answer.descriptors.pop() else {
-        return Err(unexpected(DOING, &answer).into());
-    };
+    let (opened, choice) = tokio::join!(open_network(link, netns), choose_network(node));
+    let (netns, control) = opened?;
     let (owner, record, choice) = (Arc::clone(node), pod.clone(), choice?);
     let step = blocking(move || {
         owner.pin(record.id, netns.as_fd())?;
@@ -107,6 +104,27 @@ pub(super) async fn attach(
             let ips = node.cni.add(&list, &cni_pod(node, pod)?).await?;
             Ok(lasting(&pod.config, ips))
         }
+    }
+}
+
+/// A pod's network namespace, which is made when there is none yet, and a netlink socket inside it.
+async fn open_network(
+    link: &ShimLink,
+    netns: Option<OwnedFd>,
+) -> Result<(OwnedFd, OwnedFd), PodError> {
+    let (doing, request) = match netns {
+        Some(_) => (
+            "open a netlink socket in the pod's network namespace",
+            Request::OpenNetlink,
+        ),
+        None => ("make the pod's network namespace", Request::MakeNetwork),
+    };
+    let answer = link.ask(request, &[]).await;
+    let mut answer = answer.map_err(|error| launch_error::of_pod(doing, error))?;
+    let control = answer.descriptors.pop();
+    match (netns.or_else(|| answer.descriptors.pop()), control) {
+        (Some(netns), Some(control)) => Ok((netns, control)),
+        _ => Err(unexpected(doing, &answer).into()),
     }
 }
 

@@ -321,6 +321,7 @@ fn step_of(request: &Request) -> &'static str {
         Request::OpenTcp { .. } => "wire.open-tcp",
         Request::Identify => "wire.identify",
         Request::SetNetworkSysctls { .. } => "wire.set-network-sysctls",
+        Request::MakeNetwork => "wire.make-network",
     }
 }
 

@@ -1,8 +1,11 @@
 //! Making a pod sandbox and releasing it.
 //!
 //! ```text
-//!   record intent → files → cgroup → shim → pause → pin netns → network → its sysctls → record result
+//!   record intent → shim → files → cgroup ─┬▶ netns → pin it → network ─┬▶ sysctls of it → record result
+//!                                          └▶ pause, which joins netns ─┘
 //! ```
+//!
+//! In a pod with a user namespace the pause makes the network namespace, and the network follows it.
 //!
 //! Everything made here has a name that follows from the pod's id, so [`release`] undoes all of it whatever
 //! was reached: it is the rollback, the stop and the recovery. Each of its steps may be repeated.
@@ -82,6 +85,7 @@ fn pause_plan(node: &Node, pod: &PodRecord) -> Result<PausePlan, PodError> {
 pub(super) async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<Made, PodError> {
     let mut plan = pause_plan(node, pod)?;
     let late = sysctls::take_late(&mut plan, &pod.config);
+    let ahead = make_network_ahead(&mut plan, &pod.config);
     let joined = joined::namespace(node, pod).await?;
     let (dir, cgroup, plan) = prepare(node, pod, plan).await?;
     let (link, events) =
@@ -90,9 +94,21 @@ pub(super) async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<Made, PodE
         Some(cgroup) => cgroup,
         None => scope::enter(node, pod, &link).await?,
     };
-    let started = start_pause(node, &link, &cgroup, &plan, joined).await;
-    let (report, netns) = started.map_err(|error| launch_error::with_limits(error, &pod.config))?;
-    let ips = connect::attach(node, pod, &link, netns).await?;
+    let pause = async {
+        let started = start_pause(node, &link, &cgroup, &plan, joined).await;
+        started.map_err(|error| launch_error::with_limits(error, &pod.config))
+    };
+    let (report, ips) = if ahead {
+        // Both go on to their end: what is undone must not be made any more. The shim gets the requests in this order.
+        let network = connect::attach(node, pod, &link, None);
+        let (ips, started) = tokio::join!(network, pause);
+        let ips = ips?;
+        (started?.0, ips)
+    } else {
+        let (report, netns) = pause.await?;
+        let ips = connect::attach(node, pod, &link, Some(netns)).await?;
+        (report, ips)
+    };
     sysctls::set_late(&link, late).await?;
     let (pause, shim) = identities(&report);
     Ok(Made {
@@ -104,7 +120,17 @@ pub(super) async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<Made, PodE
     })
 }
 
-/// Intent, files, cgroup and shim. A scope of systemd is made around the shim later.
+/// Decides whether the network namespace is made before the pause, which then joins it. One that belongs to the pod's
+/// user namespace is made with that.
+fn make_network_ahead(plan: &mut PausePlan, config: &PodConfig) -> bool {
+    let ahead = config.owns_network() && plan.new_net && plan.user.is_none();
+    if ahead {
+        (plan.new_net, plan.join_net) = (false, true);
+    }
+    ahead
+}
+
+/// Intent, shim, files and cgroup. A scope of systemd is made around the shim later.
 async fn prepare(
     node: &Arc<Node>,
     pod: &PodRecord,
@@ -114,6 +140,8 @@ async fn prepare(
     blocking(move || {
         let dir = node.make_pod_dir(pod.id)?;
         record::store_pod(&dir, &pod)?;
+        // It is forked and sets itself up while the rest is made here.
+        node.spawner.shim(dir.as_fd())?;
         files::write(&dir, &pod.config, &node.hostname)?;
         let cgroup = match cgroups::slice(&pod) {
             Some(_) => None,
@@ -122,7 +150,6 @@ async fn prepare(
                     .create(&cgroups::of_pause(&pod)?, &Limits::default())?,
             ),
         };
-        node.spawner.shim(dir.as_fd())?;
         Ok((dir, cgroup, seal("pause plan", &pod, &plan)?))
     })
     .await

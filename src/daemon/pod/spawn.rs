@@ -1,8 +1,16 @@
 //! Starts shims. The only place of the daemon that starts a process of our own.
 //!
+//! ```text
+//!   holdfastd ── executes at the first pod ──▶ server ── forks ──▶ shim of pod a
+//!       └── listening socket, state directory ──▶   └── forks ──▶ shim of pod b
+//! ```
+//!
 //! Shims run from a sealed memfd copy of their program, made once: nothing in a pod can reach the file on
-//! disk, all shims share its pages, and replacing the file does not disturb running pods.
-//! A shim leaves its first process at once, so the daemon is the parent of nothing that must outlive it.
+//! disk, all shims share its pages, and replacing the file does not disturb running pods. A fork costs a third of
+//! executing the program for each pod, and its child has the server's pages.
+//!
+//! The server leaves its first process at once, so the daemon is the parent of nothing that must outlive it. It ends
+//! with the daemon. One that has ended before is replaced at the next pod; the pods that it forked run on.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,18 +18,25 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
+use nix::sys::socket::sockopt::SendTimeout;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket, socketpair,
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, setsockopt, socket,
 };
+use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::link::SOCKET_NAME;
 use holdfast_kernel::fault;
-use holdfast_kernel::sys::{fdpass, memfd};
-use holdfast_wire::{Greeting, Protocols, UnspokenProtocol};
+use holdfast_kernel::sys::{descriptor, fdpass, memfd};
+use holdfast_wire::{Greeting, NEW_POD, Protocols, UnspokenProtocol};
 
 /// Largest shim program that is accepted: far more than it is.
 const PROGRAM_LIMIT: u64 = 64 << 20;
+
+/// How long the server of the shims may leave its queue full.
+const QUEUE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Why a shim could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -39,9 +54,12 @@ pub(crate) enum SpawnError {
     /// The process cannot be started.
     #[error("cannot start its process")]
     Start(#[source] io::Error),
-    /// The first process of the shim failed.
-    #[error("the shim ended at its start: {0}; its log has the reason")]
+    /// The first process of the program failed.
+    #[error("the shim program ended at its start: {0}; its log has the reason")]
     Ended(ExitStatus),
+    /// The server of the shims does not take a pod.
+    #[error("cannot hand the pod to the server of the shims")]
+    HandOver(#[source] io::Error),
     /// The disposable process did not send a mount namespace.
     #[error("cannot make the mount namespace of the shims")]
     MountNamespace(#[source] io::Error),
@@ -56,6 +74,8 @@ pub(crate) enum SpawnError {
 #[derive(Debug)]
 pub(super) struct Spawner {
     program: OwnedFd,
+    /// The socket of the server that forks shims, once there is one.
+    server: Mutex<Option<OwnedFd>>,
     mount_namespace: OwnedFd,
     greeting: Greeting,
 }
@@ -74,6 +94,7 @@ impl Spawner {
         let (mount_namespace, greeting) = make_mount_namespace(&program, store)?;
         Ok(Self {
             program,
+            server: Mutex::new(None),
             mount_namespace,
             greeting,
         })
@@ -94,27 +115,60 @@ impl Spawner {
         self.greeting.protocols
     }
 
-    /// Starts a shim that listens in the pod's state directory. Returns when its socket can be connected
-    /// to. Blocks for about a millisecond.
+    /// Asks for a shim that listens in the pod's state directory. Its socket can be connected to at once; a shim that
+    /// could not be forked shows there as one that has ended. Blocks for some microseconds, for a millisecond when the
+    /// server is started.
     ///
     /// # Errors
-    /// The socket or the process cannot be made.
+    /// The socket or the server cannot be made. There is no shim then.
     pub(super) fn shim(&self, state: BorrowedFd<'_>) -> Result<(), SpawnError> {
         let _step = fault::step("shim.spawn").map_err(|errno| SpawnError::Start(errno.into()))?;
         let listener = listen_in(state).map_err(SpawnError::Socket)?;
         let _run = fault::mark("shim.run");
-        let state = state.try_clone_to_owned().map_err(SpawnError::Start)?;
-        let status = command(&self.program)
-            .arg("serve")
-            .stdin(listener)
-            .stdout(state)
-            .status()
-            .map_err(SpawnError::Start)?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(SpawnError::Ended(status))
+        // Nothing that can panic leaves a half-made socket behind.
+        let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(socket) = &*server {
+            match hand_over(socket, &listener, state) {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    // One that has ended has taken nothing. One that hangs ends when its socket closes.
+                    tracing::warn!(%error, "the server of the shims does not answer; another one is started");
+                    *server = None;
+                }
+            }
         }
+        let socket = start_server(&self.program)?;
+        hand_over(&socket, &listener, state).map_err(SpawnError::HandOver)?;
+        *server = Some(socket);
+        Ok(())
+    }
+}
+
+fn hand_over(socket: &OwnedFd, listener: &OwnedFd, state: BorrowedFd<'_>) -> io::Result<()> {
+    fdpass::send_packet(socket.as_fd(), NEW_POD, &[listener.as_fd(), state])
+}
+
+/// Starts the server that forks shims. It ends when the socket that is returned closes.
+fn start_server(program: &OwnedFd) -> Result<OwnedFd, SpawnError> {
+    let (ours, theirs) =
+        descriptor::packet_pair().map_err(|errno| SpawnError::Start(errno.into()))?;
+    let deadline =
+        TimeVal::milliseconds(i64::try_from(QUEUE_DEADLINE.as_millis()).unwrap_or(i64::MAX));
+    setsockopt(&ours, SendTimeout, &deadline).map_err(|errno| SpawnError::Start(errno.into()))?;
+    run(command(program).arg("serve").stdin(theirs))?;
+    Ok(ours)
+}
+
+/// Runs the program until its first process has ended.
+fn run(command: &mut Command) -> Result<(), SpawnError> {
+    let status = command
+        .stdout(Stdio::null())
+        .status()
+        .map_err(SpawnError::Start)?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(SpawnError::Ended(status))
     }
 }
 
@@ -155,23 +209,12 @@ fn make_mount_namespace(
     program: &OwnedFd,
     store: &Path,
 ) -> Result<(OwnedFd, Greeting), SpawnError> {
-    let (ours, theirs) = socketpair(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        None,
-        SockFlag::SOCK_CLOEXEC,
-    )
-    .map_err(|error| SpawnError::MountNamespace(error.into()))?;
-    let status = command(program)
+    let (ours, theirs) =
+        descriptor::packet_pair().map_err(|errno| SpawnError::MountNamespace(errno.into()))?;
+    run(command(program)
         .arg("mount-namespace")
         .arg(store)
-        .stdin(theirs)
-        .stdout(Stdio::null())
-        .status()
-        .map_err(SpawnError::Start)?;
-    if !status.success() {
-        return Err(SpawnError::Ended(status));
-    }
+        .stdin(theirs))?;
     let mut packet = [0; 512];
     let (length, mut descriptors) =
         fdpass::recv_packet(ours.as_fd(), &mut packet).map_err(SpawnError::MountNamespace)?;
@@ -195,6 +238,7 @@ mod tests {
         pub(in crate::pod) fn of_test() -> Self {
             Self {
                 program: memfd::create_sealed_executable(c"nothing", b"").unwrap(),
+                server: Mutex::new(None),
                 mount_namespace: File::open("/proc/self/ns/mnt").unwrap().into(),
                 greeting: Greeting {
                     protocols: Protocols::OWN,
@@ -226,7 +270,7 @@ mod tests {
             ),
             (
                 "/bin/false",
-                "the shim ended at its start: exit status: 1; its log has the reason",
+                "the shim program ended at its start: exit status: 1; its log has the reason",
             ),
             // It ends well, and sends no namespace.
             (
@@ -242,9 +286,10 @@ mod tests {
     }
 
     #[test]
-    fn a_shim_that_fails_at_once_is_told_and_one_that_starts_is_not_waited_for() {
+    fn a_server_that_does_not_serve_is_told() {
         let (_guard, dir) = testing::dir();
-        Spawner::running("/bin/true").shim(dir.as_fd()).unwrap();
+        let error = Spawner::running("/bin/true").shim(dir.as_fd()).unwrap_err();
+        assert!(matches!(error, SpawnError::HandOver(_)), "{error:?}");
         let (_guard, dir) = testing::dir();
         let error = Spawner::running("/bin/false")
             .shim(dir.as_fd())

@@ -59,6 +59,17 @@ pub fn mark(name: &'static str) -> Step {
     }
 }
 
+impl Step {
+    /// Ends nothing here: the copy of it in a process that was forked meanwhile ends the step.
+    #[inline]
+    pub fn leave_to_child(self) {
+        #[cfg(feature = "fault")]
+        std::mem::forget(self);
+        #[cfg(not(feature = "fault"))]
+        let Self {} = self;
+    }
+}
+
 #[cfg(feature = "fault")]
 impl Drop for Step {
     fn drop(&mut self) {

@@ -18,16 +18,36 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Which of the two processes after a fork(2) this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forked {
+    /// The process that was there before.
+    Parent,
+    /// The process that was made by it.
+    Child,
+}
+
+/// Goes on in two processes. The caller must have one thread.
+///
+/// # Errors
+/// The errors of fork(2).
+pub fn fork() -> nix::Result<Forked> {
+    // SAFETY: the process has one thread, as the caller warrants, so the child's memory is consistent.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { .. } => Ok(Forked::Parent),
+        ForkResult::Child => Ok(Forked::Child),
+    }
+}
+
 /// Continues in a child whose parent exits with code 0 at once, so that it is nobody's child. The caller
 /// must have one thread.
 ///
 /// # Errors
 /// The errors of fork(2).
 pub fn detach() -> nix::Result<()> {
-    // SAFETY: the process has one thread, as the caller warrants, so the child's memory is consistent.
-    match unsafe { nix::unistd::fork() }? {
-        ForkResult::Parent { .. } => exit_now(0),
-        ForkResult::Child => Ok(()),
+    match fork()? {
+        Forked::Parent => exit_now(0),
+        Forked::Child => Ok(()),
     }
 }
 

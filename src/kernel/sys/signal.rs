@@ -27,7 +27,15 @@ fn set_default(number: i32) -> nix::Result<()> {
     .map(drop)
 }
 
-/// Lets this process take no notice of a signal.
+/// Gives SIGCHLD its default action again.
+///
+/// # Errors
+/// The errors of sigaction(2).
+pub fn notice_children() -> nix::Result<()> {
+    set_default(libc::SIGCHLD)
+}
+
+/// Lets this process take no notice of a signal. Children of one that ignores SIGCHLD leave no zombies.
 ///
 /// # Errors
 /// EINVAL for SIGKILL and SIGSTOP.

@@ -354,6 +354,7 @@ fn requests() -> Vec<Request> {
         },
         Identify,
         SetNetworkSysctls { sysctls },
+        MakeNetwork,
     ]
 }
 
@@ -394,6 +395,7 @@ fn replies() -> Vec<Reply> {
         Reply::Identity(4240),
     ];
     all.extend(failures().into_iter().map(Reply::Failed));
+    all.push(Reply::NetworkMade);
     all
 }
 

@@ -399,13 +399,18 @@ fn spawn_shim(directory: &Path) -> OwnedFd {
     .unwrap();
     listen(&listener, Backlog::new(4).unwrap()).unwrap();
     let state = fs::File::open(directory.join("state")).unwrap();
+    let (server, theirs) = descriptor::packet_pair().unwrap();
     let status = command(shim_program())
         .arg("serve")
-        .stdin(listener)
-        .stdout(Stdio::from(state))
+        .stdin(theirs)
+        .stdout(Stdio::null())
         .status()
         .unwrap();
     assert!(status.success());
+    let descriptors = [listener.as_fd(), state.as_fd()];
+    fdpass::send_packet(server.as_fd(), NEW_POD, &descriptors).unwrap();
+    // The server ends here; the shim goes on.
+    drop(server);
     connect_to(&path)
 }
 

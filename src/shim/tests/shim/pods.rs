@@ -1,6 +1,8 @@
 //! The pause and the shim's own life.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use holdfast_wire::*;
 
@@ -59,4 +61,47 @@ fn a_sysctl_that_does_not_exist_is_named() {
     assert_eq!(failure.number(), Some(2));
     assert_eq!(failure.object.to_string(), "net/ipv4/nonsense=1");
     assert_eq!(harness.ask(Request::Shutdown, &[]).0, Reply::Done);
+}
+
+#[test]
+fn a_network_made_ahead_is_the_one_that_the_pause_joins() {
+    if !can_run() {
+        return;
+    }
+    let mut harness = Harness::new();
+    let (reply, descriptors) = harness.ask(Request::MakeNetwork, &[]);
+    assert_eq!((reply, descriptors.len()), (Reply::NetworkMade, 2));
+    let made = fs::File::from(descriptors.into_iter().next().unwrap());
+    let made = made.metadata().unwrap().ino();
+    let Reply::Failed(failure) = harness.ask(Request::MakeNetwork, &[]).0 else {
+        panic!("a second one was made");
+    };
+    assert_eq!(failure.step, Step::Admit);
+    let mut plan = pause_plan();
+    (plan.new_net, plan.join_net) = (false, true);
+    let Reply::PauseStarted(report) = harness.start_pause(&plan).0 else {
+        panic!("it did not start");
+    };
+    let inode = |pid| fs::metadata(format!("/proc/{pid}/ns/net")).unwrap().ino();
+    assert_eq!(inode(report.pid), made);
+    let own = i32::try_from(std::process::id()).unwrap();
+    assert_eq!(inode(report.shim_pid), inode(own), "the shim came back");
+    assert_eq!(harness.ask(Request::Shutdown, &[]).0, Reply::Done);
+}
+
+#[test]
+fn a_network_whose_pause_never_comes_goes_with_the_shim() {
+    if !can_run() {
+        return;
+    }
+    let mut harness = Harness::new();
+    let (reply, _) = harness.ask(Request::MakeNetwork, &[]);
+    assert_eq!(reply, Reply::NetworkMade);
+    let Reply::Identity(shim) = harness.ask(Request::Identify, &[]).0 else {
+        panic!("the shim does not say who it is");
+    };
+    assert_eq!(harness.ask(Request::Shutdown, &[]).0, Reply::Done);
+    wait_until("the shim is gone", || {
+        !PathBuf::from(format!("/proc/{shim}")).exists()
+    });
 }
