@@ -17,13 +17,13 @@ use holdfast_kernel::sys::descriptor;
 use holdfast_kernel::sys::memory::Buffer;
 
 /// Bytes read at once: with the records made of them, few enough to stay in a core's own cache.
-const READ_BYTES: usize = 256 * 1024;
+const READ_BYTES: usize = 128 * 1024;
 
 /// Bytes of records written at once: a file system takes few large writes for less than many small ones.
 const WRITE_BYTES: usize = 352 * 1024;
 
 /// Reads of one pipe before the others have their turn.
-const READS_PER_TURN: usize = 4;
+const READS_PER_TURN: usize = 8;
 
 /// Bytes that a pipe is made for. Those of all pods count against a limit of their user: pipe(7).
 pub(super) const QUIET_PIPE: usize = 64 * 1024;
@@ -123,7 +123,7 @@ enum Pipe {
     Small,
     /// Grown to this many bytes.
     Large(usize),
-    /// A terminal.
+    /// The source is a terminal, which has no size to choose.
     Terminal,
 }
 
