@@ -77,7 +77,7 @@ impl Shim {
             stdin: ends.stdin,
         };
         self.watch_container(slot, &container);
-        self.containers.insert(slot, container);
+        self.containers.insert(slot, Box::new(container));
         Ok(())
     }
 
@@ -200,6 +200,7 @@ impl Shim {
     pub(super) fn known_container(&mut self, id: ContainerId) -> Result<&mut Container, Failure> {
         let slot = self.find_container(id);
         slot.and_then(|slot| self.containers.get_mut(&slot))
+            .map(AsMut::as_mut)
             .ok_or_else(|| failed(Step::Admit, Errno::ENOENT, "the container is not known"))
     }
 
@@ -207,6 +208,7 @@ impl Shim {
     pub(super) fn running_container(&self, id: ContainerId) -> Result<&Container, Failure> {
         let slot = self.find_container(id);
         slot.and_then(|slot| self.containers.get(&slot))
+            .map(AsRef::as_ref)
             .filter(|container| container.process.state == State::Running)
             .ok_or_else(|| failed(Step::Admit, Errno::ESRCH, "the container does not run"))
     }

@@ -112,7 +112,7 @@ impl Shim {
         let request = container.process.request;
         let (reply, descriptors) = complete(container.process.started());
         self.reply(request, reply, descriptors);
-        holdfast_kernel::sys::memory::trim_heap();
+        self.trim();
     }
 
     /// Reads a container's terminal as its output.

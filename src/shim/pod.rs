@@ -73,6 +73,8 @@ impl Pause {
     /// The answer to the request that started it.
     pub(super) fn started(&mut self) -> nix::Result<(Reply, Vec<OwnedFd>)> {
         self.open_namespaces()?;
+        // It has been applied, and is the largest part of the plan by far.
+        self.plan.seccomp = None;
         Ok((Reply::PauseStarted(self.report()), self.descriptors()?))
     }
 }

@@ -14,7 +14,7 @@ use super::pod::Container;
 use super::shim::{NOBODY, Shim, Token};
 use super::state::State;
 use holdfast_kernel::fault;
-use holdfast_kernel::sys::descriptor;
+use holdfast_kernel::sys::{descriptor, memory};
 use holdfast_wire::Reply;
 
 /// Events taken from the kernel at once.
@@ -150,6 +150,13 @@ impl Shim {
             let token = Token::Output(slot, index).pack();
             container.output.watch(index, &self.poll, token);
         }
+    }
+
+    /// Gives back the memory that a start has used: the shim now waits for the rest of its pod's life.
+    pub(super) fn trim(&mut self) {
+        self.packet.release();
+        memory::trim_heap();
+        memory::trim_stack();
     }
 
     fn has_ended(&self) -> bool {

@@ -41,7 +41,8 @@ pub(super) struct Shim {
     /// A network namespace that waits for the pause.
     pub(super) network: Option<OwnedFd>,
     pub(super) pause: Option<Pause>,
-    pub(super) containers: BTreeMap<u32, Container>,
+    /// Boxed, because a node of the map has room for eleven.
+    pub(super) containers: BTreeMap<u32, Box<Container>>,
     pub(super) execs: BTreeMap<u32, Exec>,
     pub(super) hooks: BTreeMap<u32, RunningHook>,
     pub(super) slots: u32,

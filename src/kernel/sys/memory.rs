@@ -106,6 +106,25 @@ pub fn trim_heap() {
     }
 }
 
+/// Gives the pages of the stack that only a deeper call has used back to the kernel. Does nothing in a thread that is
+/// not the first of its process.
+#[inline(never)]
+pub fn trim_stack() {
+    /// What a deep call may have used: the kernel keeps more room than this free below every stack.
+    const DEEPEST: usize = 16 * PAGE;
+    if nix::unistd::gettid() != nix::unistd::getpid() {
+        return;
+    }
+    let local = 0_u8;
+    let here = std::hint::black_box(&raw const local);
+    // The frame of this function ends above the page before that of its variable.
+    let end = (here.addr() & !(PAGE - 1)) - PAGE;
+    let start = here.with_addr(end - DEEPEST).cast_mut();
+    // SAFETY: the range is below the frame of the function that runs, where nothing is alive, and within the room
+    // that the kernel reserves for the stack of the first thread. Pages that are not mapped are passed over.
+    unsafe { libc::madvise(start.cast(), DEEPEST, libc::MADV_DONTNEED) };
+}
+
 /// The position of the first such byte: memchr(3), which the C library has in vector form.
 pub fn find_byte(bytes: &[u8], wanted: u8) -> Option<usize> {
     let start = bytes.as_ptr();
