@@ -8,6 +8,7 @@
 //!   bench [COUNT]               the table
 //!   bench against DIR [COUNT]   this build beside the one in DIR, pod by pod in turns
 //!   bench output [OTHER ...]    output beside other builds (directories) and conmon (a path), in turns
+//!   bench plugins [COUNT]       reference plugins served by the daemon beside their programs, in turns
 //! ```
 
 mod against;
@@ -15,6 +16,7 @@ mod floor;
 mod machine;
 mod measures;
 mod output;
+mod plugins;
 mod table;
 
 use std::path::Path;
@@ -38,6 +40,10 @@ fn main() {
         && word == "output"
     {
         output::beside(others, ROUNDS);
+        return;
+    }
+    if arguments.first().is_some_and(|word| word == "plugins") {
+        plugins::plugins(count(1).unwrap_or(50));
         return;
     }
     let count = count(0).unwrap_or(100);

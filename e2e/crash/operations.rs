@@ -48,6 +48,10 @@ pub fn all() -> Vec<Operation> {
         network: Network::Plugins,
         ..operation(name, prepare, act, retry)
     };
+    let served = |name, prepare, act, retry| Operation {
+        network: Network::Served,
+        ..operation(name, prepare, act, retry)
+    };
     vec![
         operation("run-pod", new, run, kubelet::run_container),
         operation("run-userns-pod", new_mapped, run, kubelet::run_container),
@@ -55,6 +59,8 @@ pub fn all() -> Vec<Operation> {
         operation("stop-joined", with_joiner, stop_pod, left_alone),
         with_plugins("cni-run-pod", new, run, kubelet::run_container),
         with_plugins("cni-remove-pod", running, remove_pod, gone),
+        served("served-run-pod", new, run, kubelet::run_container),
+        served("served-remove-pod", running, remove_pod, gone),
         operation("create", with_pod, create, kubelet::run_container),
         operation("start", created, start, started),
         operation("exec", running, exec, kubelet::run_container),

@@ -28,6 +28,13 @@ const CHAIN: &str = r#"{"cniVersion":"1.0.0","name":"chain","plugins":[
      "ranges":[[{"subnet":"10.98.0.0/24"}]]}},
   {"type":"killable-portmap","capabilities":{"portMappings":true},"snat":true}]}"#;
 
+/// Debian's plugins, which the daemon serves itself.
+const SERVED: &str = r#"{"cniVersion":"1.0.0","name":"served","plugins":[
+  {"type":"bridge","bridge":"cni0","isGateway":true,"ipMasq":true,"hairpinMode":true,
+   "ipam":{"type":"host-local","dataDir":"LEASES","routes":[{"dst":"0.0.0.0/0"},{"dst":"::/0"}],
+     "ranges":[[{"subnet":"10.98.0.0/24"}],[{"subnet":"fd98::/64"}]]}},
+  {"type":"loopback"}]}"#;
+
 /// A plugin that takes part in the steps.
 const WRAPPER: &str = r#"#!/bin/sh
 step() {
@@ -50,6 +57,8 @@ exit $code
 pub enum Network {
     Bridge,
     Plugins,
+    /// Plugins that the daemon serves without their programs.
+    Served,
 }
 
 /// One daemon and everything of it.
@@ -85,6 +94,14 @@ impl World {
                     plugins.program(&format!("killable-{plugin}"), &text);
                 }
                 plugins.configure("10-chain.conflist", CHAIN);
+                daemon.terminate();
+                daemon.restart();
+                (daemon, Some(plugins))
+            }
+            Network::Served => {
+                let (daemon, plugins) = cni::start(Options::default());
+                Faults::enable(&daemon.place);
+                plugins.configure("10-served.conflist", SERVED);
                 daemon.terminate();
                 daemon.restart();
                 (daemon, Some(plugins))

@@ -374,6 +374,25 @@ pub(super) fn find<F: AsFd>(
     }
 }
 
+/// The link of an index, if any.
+pub(super) fn find_index<F: AsFd>(
+    socket: &mut NetlinkSocket<F>,
+    index: u32,
+) -> Result<Option<Link>, NetlinkError> {
+    let mut batch = Batch::new();
+    batch.push(
+        (libc::RTM_GETLINK, Flags::Plain),
+        ("look up interface", &index.to_string()),
+        &ifinfo(0, index, 0),
+        |_| {},
+    );
+    match socket.run_acknowledged(batch, &[0]) {
+        Ok(messages) => Ok(messages.iter().find_map(|m| parse(m))),
+        Err(error) if error.errno() == Some(nix::errno::Errno::ENODEV) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Reads an RTM_NEWLINK message, its netlink header included.
 pub(super) fn parse(message: &[u8]) -> Option<Link> {
     let body = message.get(16..)?;

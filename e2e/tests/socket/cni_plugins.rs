@@ -2,13 +2,18 @@
 //! they speak: pods get what the plugins promise, and DEL leaves nothing of it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use cri_api::runtime::v1::{PodSandboxConfig, PortMapping};
+use e2e::call::until;
 use e2e::cni::{Plugins, Release, inside, network_ready, start_with};
 use e2e::daemon::Options;
 use e2e::program::run;
 use e2e::{Daemon, Pod, skip};
 use serde_json::json;
+
+/// How long things in the background may take.
+const BACKGROUND_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A network as it is configured, and what it promises.
 struct Chain {
@@ -87,15 +92,16 @@ fn join_and_leave(daemon: &Daemon, plugins: &Plugins, chain: &Chain, version: &s
         &format!("ip addr show eth0 | grep -q \" $IP/\"; {}", chain.promise),
     );
     pod.stop();
-    let (after, rules) = host_side(daemon);
-    // A bridge is made once and stays.
-    let new: Vec<&String> = after
-        .difference(&before)
-        .filter(|link| *link != "mynet0")
-        .collect();
-    assert!(
-        new.is_empty() && before.is_subset(&after),
-        "{list}: {before:?} {after:?}"
+    // Interfaces are deleted in the background where the daemon serves the plugin. A bridge is made once and stays.
+    let rules = until(
+        &format!("the links of before {list}: {before:?}"),
+        BACKGROUND_DEADLINE,
+        || {
+            let (after, rules) = host_side(daemon);
+            let mut new = after.difference(&before);
+            let is_clean = new.all(|link| *link == "mynet0") && before.is_subset(&after);
+            is_clean.then_some(rules)
+        },
     );
     assert!(
         !mentions(&rules, &ip) && !rules.contains(&pod.id[..12]),

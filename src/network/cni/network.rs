@@ -13,7 +13,7 @@ use super::config::{self, NetworkList, Plugin};
 use super::error::CniError;
 use super::exclusion::Exclusion;
 use super::leftover;
-use super::native::{Asked, NativePlugin, Natives};
+use super::native::{Asked, Known, NativePlugin, Natives};
 use super::outcome::{self, Outcome};
 use super::pod::{Attachment, CniPod};
 use super::verb::Verb;
@@ -171,11 +171,17 @@ impl CniNetwork {
             runtime: pod.runtime_arguments(&ranges),
             result: None,
         };
+        // A pod that was cut off in its making has a record; looking for what it left takes a look at all pods.
+        let known = match self.is_attached(&pod.id)? {
+            false => Known::New,
+            true => Known::Made(None),
+        };
         self.keep(&pod.id, attachment.clone()).await?;
         let mut last = None;
         for plugin in &list.plugins {
             let call = self.call(Verb::Add, list, plugin, Some((&pod.id, &attachment)))?;
-            let outcome = self.run_add(list, plugin, &call).await?;
+            let asked = Asked::of(list, plugin, &call, known);
+            let outcome = self.run_add(list, &asked).await?;
             attachment.result = Some(outcome.whole());
             last = Some((outcome, call.plugin));
         }
@@ -195,14 +201,10 @@ impl CniNetwork {
     }
 
     /// The result of one plugin's ADD.
-    async fn run_add(
-        &self,
-        list: &NetworkList,
-        plugin: &Plugin,
-        call: &Call,
-    ) -> Result<Outcome, CniError> {
+    async fn run_add(&self, list: &NetworkList, asked: &Asked<'_>) -> Result<Outcome, CniError> {
+        let call = asked.call;
         let wrong = |reason| no_result(Verb::Add, &call.plugin, reason);
-        match self.natives.serve(&Asked::of(list, plugin, call)).await {
+        match self.natives.serve(asked).await {
             Some(answer) => answer?.ok_or_else(|| wrong("it gave none".to_owned())),
             None => {
                 let stdout = call::run(call).await?;
@@ -247,7 +249,9 @@ impl CniNetwork {
         let list = self.recorded(attachment)?;
         for plugin in list.plugins.iter().rev() {
             let call = self.call(Verb::Del, &list, plugin, Some((id, attachment)))?;
-            match self.natives.serve(&Asked::of(&list, plugin, &call)).await {
+            let known = Known::Made(attachment.result.as_ref());
+            let asked = Asked::of(&list, plugin, &call, known);
+            match self.natives.serve(&asked).await {
                 Some(answer) => _ = answer?,
                 None => _ = call::run(&call).await?,
             }

@@ -19,6 +19,8 @@ pub(crate) enum Flags {
     Create,
     /// Adds at the end of a list.
     Append,
+    /// As `Append`, and the kernel tells what it has added.
+    AppendTold,
     /// Asks for all objects.
     Dump,
 }
@@ -31,6 +33,7 @@ impl Flags {
             Flags::Replace => libc::NLM_F_CREATE | libc::NLM_F_REPLACE,
             Flags::Create => libc::NLM_F_CREATE,
             Flags::Append => libc::NLM_F_CREATE | libc::NLM_F_APPEND,
+            Flags::AppendTold => libc::NLM_F_CREATE | libc::NLM_F_APPEND | libc::NLM_F_ECHO,
             Flags::Dump => libc::NLM_F_DUMP,
         };
         u16::try_from(libc::NLM_F_REQUEST | more).unwrap_or(0)
@@ -94,6 +97,14 @@ impl Batch {
     /// How many requests were added.
     pub(crate) fn len(&self) -> usize {
         self.requests.len()
+    }
+
+    /// The bytes of one request.
+    #[cfg(test)]
+    pub(crate) fn bytes_of(&self, index: usize) -> &[u8] {
+        let end = self.requests.get(index + 1);
+        let end = end.map_or(self.bytes.len(), |next| next.start);
+        &self.bytes[self.requests[index].start..end]
     }
 
     /// Whether nothing was added.

@@ -73,6 +73,8 @@ pub(super) enum Interface {
 pub(super) enum Verdict<'a> {
     /// Drops the packet, NF_DROP.
     Drop,
+    /// Lets the packet pass, NF_ACCEPT.
+    Accept,
     /// NFT_RETURN: back to the calling chain.
     Return,
     /// Goes on in another chain, NFT_JUMP.
@@ -84,7 +86,7 @@ pub(super) struct Rule<'a, 'b>(pub(super) &'a mut Attributes<'b>);
 
 impl Rule<'_, '_> {
     /// One element of the list: its name and its data.
-    fn expression(&mut self, name: &str, fill: impl FnOnce(&mut Attributes<'_>)) {
+    pub(super) fn expression(&mut self, name: &str, fill: impl FnOnce(&mut Attributes<'_>)) {
         self.0.nest(1, &[], |element| {
             element.string(1, name);
             element.nest(2, &[], fill);
@@ -98,7 +100,7 @@ impl Rule<'_, '_> {
         });
     }
 
-    fn compare(&mut self, how: Compare, value: &[u8]) {
+    pub(super) fn compare(&mut self, how: Compare, value: &[u8]) {
         self.expression("cmp", |data| {
             data.u32_be(1, REGISTER);
             data.u32_be(2, how as u32);
@@ -107,7 +109,7 @@ impl Rule<'_, '_> {
     }
 
     /// register = (register & mask) ^ 0.
-    fn mask(&mut self, mask: &[u8]) {
+    pub(super) fn mask(&mut self, mask: &[u8]) {
         let zero = vec![0; mask.len()];
         self.expression("bitwise", |data| {
             data.u32_be(1, REGISTER);
@@ -131,6 +133,11 @@ impl Rule<'_, '_> {
     fn load_address(&mut self, family: Family, side: Side, register: u32) {
         // NFT_PAYLOAD_NETWORK_HEADER.
         self.payload(1, (family.offset(side), family.length()), register);
+    }
+
+    /// Loads the first bytes of an address.
+    pub(super) fn load_part(&mut self, family: Family, side: Side, length: u32) {
+        self.payload(1, (family.offset(side), length), REGISTER);
     }
 
     /// The packet is of a family.
@@ -198,6 +205,7 @@ impl Rule<'_, '_> {
     pub(super) fn verdict(&mut self, verdict: Verdict<'_>) {
         let (code, chain) = match verdict {
             Verdict::Drop => (0_i32, None),
+            Verdict::Accept => (1, None),
             Verdict::Return => (-5, None),
             Verdict::Jump(chain) => (-3, Some(chain)),
         };

@@ -22,6 +22,7 @@ mod expression;
 mod ports;
 mod rules;
 mod transaction;
+pub(super) mod xtables;
 
 use super::names;
 use super::netlink::NetlinkError;
@@ -44,7 +45,7 @@ pub(super) fn install(bridge: &str, subnets: &[Subnet]) -> Result<(), NetlinkErr
     push_table(&mut batch, DELETE_TABLE, &table);
     push_table(&mut batch, NEW_TABLE, &table);
     rules::push(&mut batch, &table, bridge, subnets);
-    commit(batch)
+    commit(batch).map(drop)
 }
 
 /// Removes the bridge's table; a missing one is success.
@@ -53,5 +54,5 @@ pub(super) fn remove(bridge: &str) -> Result<(), NetlinkError> {
     // Deleting needs the table to exist, so it is made first: all in one transaction, as `nft` does it.
     let mut batch = begin(&table);
     push_table(&mut batch, DELETE_TABLE, &table);
-    commit(batch)
+    commit(batch).map(drop)
 }

@@ -88,7 +88,7 @@ pub(crate) fn remove_ports(bridge: &str, ports: &[PortMapping]) -> Result<(), Ne
     let table = names::table(bridge);
     let mut batch = begin(&table);
     push_elements(&mut batch, DELETE_ELEMENT, &table, ports);
-    commit(batch)
+    commit(batch).map(drop)
 }
 
 /// Makes these the only port mappings. Up to [`TRANSACTION`] of them there is no moment without.

@@ -9,7 +9,10 @@ const NFTABLES: u16 = 10 << 8;
 pub(super) const NEW_TABLE: u16 = NFTABLES;
 pub(super) const DELETE_TABLE: u16 = NFTABLES | 2;
 pub(super) const NEW_CHAIN: u16 = NFTABLES | 3;
+pub(super) const GET_CHAIN: u16 = NFTABLES | 4;
+pub(super) const DELETE_CHAIN: u16 = NFTABLES | 5;
 pub(super) const NEW_RULE: u16 = NFTABLES | 6;
+pub(super) const GET_RULE: u16 = NFTABLES | 7;
 pub(super) const DELETE_RULE: u16 = NFTABLES | 8;
 pub(super) const NEW_SET: u16 = NFTABLES | 9;
 pub(super) const NEW_ELEMENT: u16 = NFTABLES | 12;
@@ -20,23 +23,28 @@ const END: u16 = 0x11;
 /// NFPROTO_INET: one table for both families (Linux 5.2 for nat chains).
 pub(super) const INET: u8 = 1;
 
-/// A transaction on a table that is made when missing.
-pub(super) fn begin(table: &str) -> Batch {
+/// A transaction.
+pub(super) fn start() -> Batch {
     let mut batch = Batch::new();
     push_mark(&mut batch, BEGIN);
+    batch
+}
+
+/// A transaction on a table that is made when missing.
+pub(super) fn begin(table: &str) -> Batch {
+    let mut batch = start();
     push_table(&mut batch, NEW_TABLE, table);
     batch
 }
 
-/// Sends a transaction and waits until the kernel has taken all of it or refused all of it.
-pub(super) fn commit(mut batch: Batch) -> Result<(), NetlinkError> {
+/// Sends a transaction and waits until the kernel has taken all of it or refused all of it. Gives what was asked to be
+/// told.
+pub(super) fn commit(mut batch: Batch) -> Result<Vec<Vec<u8>>, NetlinkError> {
     // The last request of the transaction is acknowledged when all of it is committed; the end mark, which
     // the kernel does not answer, comes behind it.
     let last = batch.len() - 1;
     push_mark(&mut batch, END);
-    NetlinkSocket::open(SockProtocol::NetlinkNetFilter)?
-        .run_acknowledged(batch, &[last])
-        .map(drop)
+    NetlinkSocket::open(SockProtocol::NetlinkNetFilter)?.run_acknowledged(batch, &[last])
 }
 
 /// `struct nfgenmsg`: family, version, and a number in network byte order.

@@ -1,9 +1,14 @@
 //! What is done for one call of a plugin.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use serde_json::Value;
 
+use super::bridge::{self, Bridge};
 use super::error::NativeError;
 use super::loopback;
+use super::masquerade::Numbers;
 use super::pod::Pod;
 use crate::cni::verb::Verb;
 
@@ -15,24 +20,55 @@ pub(super) struct Job {
     pub(super) work: Work,
     /// The result of the plugin before, in the version of the list.
     pub(super) previous: Option<Value>,
+    /// When whoever asks gives up.
+    pub(super) deadline: Instant,
+    /// What is known of the rules of pods.
+    pub(super) numbers: Arc<Numbers>,
 }
 
 /// The plugin that is served, with its configuration.
 #[derive(Debug)]
 pub(super) enum Work {
     Loopback,
+    Bridge(Box<Bridge>),
+    /// For a pod without ports of the host.
+    Portmap,
+}
+
+/// What has come of a job.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// The result of ADD.
+    Added(Value),
+    /// The end of DEL.
+    Removed {
+        /// Whether interfaces are marked for deletion.
+        marked: bool,
+    },
 }
 
 impl Job {
-    /// Does the work, and gives the result of ADD. Blocks, and moves the calling thread into the pod's namespace.
+    /// Does the work. Blocks, and moves the calling thread into the pod's namespace.
     ///
     /// # Errors
     /// [`NativeError`].
-    pub(super) fn run(&self) -> Result<Option<Value>, NativeError> {
-        let add = self.verb == Verb::Add;
+    pub(super) fn run(&self) -> Result<Done, NativeError> {
+        let (pod, adds) = (&self.pod, self.verb == Verb::Add);
+        let removed = |()| Done::Removed { marked: false };
         match &self.work {
-            Work::Loopback if add => loopback::add(&self.pod, self.previous.as_ref()).map(Some),
-            Work::Loopback => loopback::del(&self.pod).map(|()| None),
+            Work::Loopback if adds => loopback::add(pod, self.previous.as_ref()).map(Done::Added),
+            Work::Loopback => loopback::del(pod).map(removed),
+            Work::Bridge(config) if adds => {
+                bridge::add(config, pod, (self.deadline, &self.numbers)).map(Done::Added)
+            }
+            Work::Bridge(config) => {
+                let marked = bridge::del(config, pod, (self.deadline, &self.numbers))?;
+                Ok(Done::Removed { marked })
+            }
+            Work::Portmap => Ok(match &self.previous {
+                Some(previous) if adds => Done::Added(previous.clone()),
+                _ => removed(()),
+            }),
         }
     }
 }

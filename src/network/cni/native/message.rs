@@ -1,16 +1,269 @@
 //! The rtnetlink requests of the reference plugins, as far as the built-in bridge has none like them.
 
-use std::net::IpAddr;
-use std::os::fd::AsFd;
+use std::fmt;
+use std::fs::File;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd, AsRawFd};
 
-use crate::link::{UP, ifinfo};
-use crate::netlink::{Batch, Flags, NetlinkError, NetlinkSocket, attributes};
+use super::error::NativeError;
+use crate::link::{BRPORT_MODE, SLAVE_DATA, SLAVE_KIND, UP, VETH_PEER, family, ifinfo, octets};
+use crate::netlink::{Attributes, Batch, Flags, NetlinkError, NetlinkSocket, attributes};
+use holdfast_kernel::id::PodId;
 
-/// An address of an interface.
+/// IFF_PROMISC of netdevice(7): the interface takes frames for others too.
+pub(super) const PROMISCUOUS: u32 = 0x100;
+/// IFLA_BRPORT_ISOLATED: the port does not see other such ports.
+const BRPORT_ISOLATED: u16 = 33;
+/// RTPROT_BOOT, which a route has whose maker says nothing else.
+const BOOT: u8 = 3;
+
+/// An address of an interface, or a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Held {
     pub(super) ip: IpAddr,
     pub(super) prefix: u8,
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.ip, self.prefix)
+    }
+}
+
+impl Held {
+    /// Whether an address is in the network of this one.
+    pub(super) fn contains(&self, ip: IpAddr) -> bool {
+        let bits = |ip: IpAddr| match ip {
+            IpAddr::V4(v4) => u128::from(u32::from(v4)) << 96,
+            IpAddr::V6(v6) => u128::from(v6),
+        };
+        let other = bits(self.ip) ^ bits(ip);
+        self.ip.is_ipv4() == ip.is_ipv4() && other.leading_zeros() >= u32::from(self.prefix)
+    }
+
+    /// The last address of its network, where that means all.
+    fn broadcast(&self) -> Option<Ipv4Addr> {
+        match self.ip {
+            IpAddr::V4(v4) if self.prefix < 31 => {
+                let host = u32::MAX.checked_shr(u32::from(self.prefix)).unwrap_or(0);
+                Some(Ipv4Addr::from(u32::from(v4) | host))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What a new veth pair is to be.
+#[derive(Debug)]
+pub(super) struct Veth<'a> {
+    /// The name of the host's end.
+    pub(super) host: &'a str,
+    /// The name of the pod's end.
+    pub(super) peer: &'a str,
+    /// The index of the bridge.
+    pub(super) bridge: u32,
+    pub(super) namespace: &'a File,
+    pub(super) mtu: Option<u32>,
+    /// The pod's end has no queue, as the host's has none.
+    pub(super) peer_without_queue: bool,
+}
+
+/// How a port of a bridge differs from others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Port {
+    /// A frame may go back to where it came from.
+    pub(super) hairpin: bool,
+    /// Isolated ports do not see each other.
+    pub(super) isolated: bool,
+}
+
+/// A name for the host's end of a veth pair.
+///
+/// # Errors
+/// [`NativeError::State`] when the kernel gives no random bytes.
+pub(super) fn random_name() -> Result<String, NativeError> {
+    let id = PodId::random().map_err(|error| NativeError::State(error.to_string()))?;
+    Ok(format!(
+        "veth{}",
+        id.to_string().get(..8).unwrap_or_default()
+    ))
+}
+
+/// A MAC address for an interface, of those that are given out locally.
+///
+/// # Errors
+/// As [`random_name`].
+pub(super) fn random_mac() -> Result<[u8; 6], NativeError> {
+    let id = PodId::random().map_err(|error| NativeError::State(error.to_string()))?;
+    let digits = id.to_string();
+    let byte = |at: usize| u8::from_str_radix(digits.get(at * 2..at * 2 + 2)?, 16).ok();
+    let mut mac: [u8; 6] = std::array::from_fn(|at| byte(at).unwrap_or(0));
+    mac[0] = mac[0] & 0xfe | 0x02;
+    Ok(mac)
+}
+
+/// Creates a bridge, which is down and has a random MAC address.
+pub(super) fn push_bridge(batch: &mut Batch, name: &str, mtu: Option<u32>) {
+    batch.push(
+        (libc::RTM_NEWLINK, Flags::CreateNew),
+        ("create bridge", name),
+        &ifinfo(0, 0, 0),
+        |link| {
+            link.string(libc::IFLA_IFNAME, name);
+            put_mtu(link, mtu);
+            link.nest(libc::IFLA_LINKINFO, &[], |info| {
+                info.string(libc::IFLA_INFO_KIND, "bridge");
+            });
+        },
+    );
+}
+
+fn put_mtu(link: &mut Attributes<'_>, mtu: Option<u32>) {
+    if let Some(mtu) = mtu {
+        link.u32(libc::IFLA_MTU, mtu);
+    }
+}
+
+/// Sets flags of an interface.
+pub(super) fn push_flags(batch: &mut Batch, (index, name): (u32, &str), flags: u32) {
+    batch.push(
+        (libc::RTM_SETLINK, Flags::Plain),
+        ("bring up interface", name),
+        &ifinfo(0, index, flags),
+        |_| {},
+    );
+}
+
+/// Gives an interface a MAC address of its own.
+pub(super) fn push_mac(batch: &mut Batch, (index, name): (u32, &str), mac: &[u8]) {
+    batch.push(
+        (libc::RTM_SETLINK, Flags::Plain),
+        ("set the MAC address of", name),
+        &ifinfo(0, index, 0),
+        |link| link.bytes(libc::IFLA_ADDRESS, mac),
+    );
+}
+
+/// Sets the state of RFC 2863 of an interface whose state is not known.
+pub(super) fn push_state(batch: &mut Batch, (index, name): (u32, &str), state: u8) {
+    batch.push(
+        (libc::RTM_SETLINK, Flags::Plain),
+        ("set the state of", name),
+        &ifinfo(0, index, 0),
+        |link| link.bytes(libc::IFLA_OPERSTATE, &[state]),
+    );
+}
+
+/// Creates a veth pair: the host's end is up and a port of the bridge, the other one is in the pod and down.
+pub(super) fn push_veth(batch: &mut Batch, veth: &Veth<'_>) {
+    batch.push(
+        (libc::RTM_NEWLINK, Flags::CreateNew),
+        ("create the veth pair of", veth.host),
+        &ifinfo(0, 0, UP),
+        |link| {
+            link.string(libc::IFLA_IFNAME, veth.host);
+            link.u32(libc::IFLA_MASTER, veth.bridge);
+            link.u32(libc::IFLA_TXQLEN, 0);
+            put_mtu(link, veth.mtu);
+            link.nest(libc::IFLA_LINKINFO, &[], |info| {
+                info.string(libc::IFLA_INFO_KIND, "veth");
+                info.nest(libc::IFLA_INFO_DATA, &[], |data| {
+                    data.nest(VETH_PEER, &ifinfo(0, 0, 0), |peer| {
+                        peer.string(libc::IFLA_IFNAME, veth.peer);
+                        put_mtu(peer, veth.mtu);
+                        if veth.peer_without_queue {
+                            peer.u32(libc::IFLA_TXQLEN, 0);
+                        }
+                        let namespace = veth.namespace.as_raw_fd();
+                        peer.bytes(libc::IFLA_NET_NS_FD, &namespace.to_ne_bytes());
+                    });
+                });
+            });
+        },
+    );
+}
+
+/// Sets how a port of a bridge differs from others.
+pub(super) fn push_port(batch: &mut Batch, name: &str, port: Port) {
+    batch.push(
+        (libc::RTM_NEWLINK, Flags::Plain),
+        ("configure bridge port", name),
+        &ifinfo(0, 0, 0),
+        |link| {
+            link.string(libc::IFLA_IFNAME, name);
+            link.nest(libc::IFLA_LINKINFO, &[], |info| {
+                info.string(SLAVE_KIND, "bridge");
+                info.nest(SLAVE_DATA, &[], |data| {
+                    if port.hairpin {
+                        data.bytes(BRPORT_MODE, &[1]);
+                    }
+                    if port.isolated {
+                        data.bytes(BRPORT_ISOLATED, &[1]);
+                    }
+                });
+            });
+        },
+    );
+}
+
+fn ifaddr(held: Held, index: u32) -> [u8; 8] {
+    let mut header = [0; 8];
+    header[0] = family(held.ip);
+    header[1] = held.prefix;
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header
+}
+
+/// Gives an interface an address that it does not have.
+pub(super) fn push_address(batch: &mut Batch, (index, name): (u32, &str), held: Held) {
+    batch.push(
+        (libc::RTM_NEWADDR, Flags::CreateNew),
+        ("add to an interface", &format!("{name} {held}")),
+        &ifaddr(held, index),
+        |attrs| {
+            attrs.bytes(libc::IFA_LOCAL, &octets(held.ip));
+            attrs.bytes(libc::IFA_ADDRESS, &octets(held.ip));
+            if let Some(broadcast) = held.broadcast() {
+                attrs.bytes(libc::IFA_BROADCAST, &broadcast.octets());
+            }
+        },
+    );
+}
+
+/// Takes an address off an interface.
+pub(super) fn push_address_off(batch: &mut Batch, (index, name): (u32, &str), held: Held) {
+    batch.push(
+        (libc::RTM_DELADDR, Flags::Plain),
+        ("remove from an interface", &format!("{name} {held}")),
+        &ifaddr(held, index),
+        |attrs| {
+            attrs.bytes(libc::IFA_LOCAL, &octets(held.ip));
+            attrs.bytes(libc::IFA_ADDRESS, &octets(held.ip));
+        },
+    );
+}
+
+/// Adds a route by an interface to a network, through a gateway where there is one.
+pub(super) fn push_route(batch: &mut Batch, index: u32, to: Held, gateway: Option<IpAddr>) {
+    let mut header = [0; 12];
+    header[0] = family(to.ip);
+    header[1] = to.prefix;
+    header[4] = libc::RT_TABLE_MAIN;
+    header[5] = BOOT;
+    header[6] = libc::RT_SCOPE_UNIVERSE;
+    header[7] = libc::RTN_UNICAST;
+    batch.push(
+        (libc::RTM_NEWROUTE, Flags::Create),
+        ("add the route to", &to.to_string()),
+        &header,
+        |attrs| {
+            attrs.bytes(libc::RTA_DST, &octets(to.ip));
+            if let Some(gateway) = gateway {
+                attrs.bytes(libc::RTA_GATEWAY, &octets(gateway));
+            }
+            attrs.u32(libc::RTA_OIF, index);
+        },
+    );
 }
 
 /// Takes an interface down.

@@ -14,15 +14,21 @@
 //! A configuration that has anything that is not known here goes to the program, which also says best what is wrong
 //! with it: nothing has been done by then. Steps are announced like everybody's, and DEL is complete from any of them.
 
+mod bridge;
 mod edition;
 mod error;
+mod host_local;
 mod job;
 mod loopback;
+mod masquerade;
 mod message;
 mod place;
 mod plugin;
 mod pod;
+mod portmap;
+mod range;
 mod served;
+mod store;
 
 pub use plugin::NativePlugin;
-pub(super) use served::{Asked, Natives};
+pub(super) use served::{Asked, Known, Natives};

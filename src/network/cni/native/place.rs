@@ -1,6 +1,7 @@
 //! The network namespaces that a thread works in.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use nix::sys::socket::SockProtocol;
 
 use super::error::NativeError;
 use crate::netlink::NetlinkSocket;
+use holdfast_kernel::fault;
 use holdfast_kernel::sys::namespace::{self, CloneFlags};
 
 /// A socket for links, addresses and routes of one namespace.
@@ -40,4 +42,19 @@ pub(super) fn enter(namespace: &File, netns: &Path) -> Result<Routes, NativeErro
     namespace::join(namespace.as_fd(), CloneFlags::CLONE_NEWNET)
         .map_err(NativeError::file("join network namespace", netns))?;
     socket()
+}
+/// Sets a value below /proc/sys/net in the namespace of the calling thread, unless it has that value.
+///
+/// # Errors
+/// [`NativeError::File`]; a file that does not exist is one, because its protocol may be turned off.
+pub(super) fn set(path: &str, value: &str) -> Result<(), NativeError> {
+    let write = || -> io::Result<()> {
+        if std::fs::read_to_string(path)?.trim() == value {
+            return Ok(());
+        }
+        let _step = fault::step("sysctl.write")?;
+        let mut file = OpenOptions::new().write(true).open(path)?;
+        file.write_all(value.as_bytes())
+    };
+    write().map_err(NativeError::file("set", path))
 }

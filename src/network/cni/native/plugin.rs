@@ -8,16 +8,30 @@ use serde::{Deserialize, Serialize};
 pub enum NativePlugin {
     /// Brings the loopback interface up.
     Loopback,
+    /// Joins pods by a bridge of the host.
+    Bridge,
+    /// Leases addresses for other plugins.
+    HostLocal,
+    /// Leads ports of the host into pods.
+    Portmap,
 }
 
 impl NativePlugin {
     /// All of them, in the order of their documentation.
-    pub(super) const ALL: [NativePlugin; 1] = [NativePlugin::Loopback];
+    pub(super) const ALL: [NativePlugin; 4] = [
+        NativePlugin::Loopback,
+        NativePlugin::Bridge,
+        NativePlugin::HostLocal,
+        NativePlugin::Portmap,
+    ];
 
     /// The name of its program, which is the type in a configuration.
     pub(super) fn program(self) -> &'static str {
         match self {
             NativePlugin::Loopback => "loopback",
+            NativePlugin::Bridge => "bridge",
+            NativePlugin::HostLocal => "host-local",
+            NativePlugin::Portmap => "portmap",
         }
     }
 
@@ -25,6 +39,9 @@ impl NativePlugin {
     pub(super) fn source(self) -> &'static str {
         match self {
             NativePlugin::Loopback => "main/loopback",
+            NativePlugin::Bridge => "main/bridge",
+            NativePlugin::HostLocal => "ipam/host-local",
+            NativePlugin::Portmap => "meta/portmap",
         }
     }
 

@@ -1,5 +1,6 @@
 //! The pod that a plugin is called for.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// The pod of a call.
@@ -9,6 +10,10 @@ pub(super) struct Pod {
     pub(super) id: String,
     /// The path of the pod's namespace; empty when it is gone.
     pub(super) netns: PathBuf,
+    /// Whether no plugin was ever called for the pod, so that nothing of it has to be looked for.
+    pub(super) is_new: bool,
+    /// The addresses that the pod got, as far as that is known.
+    pub(super) ips: Vec<IpAddr>,
 }
 
 impl Pod {

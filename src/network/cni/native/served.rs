@@ -3,44 +3,68 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
-use serde_json::{Map, Value};
+use nix::sys::socket::SockProtocol;
+use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::bridge::Bridge;
 use super::edition::{Edition, Editions};
 use super::error::NativeError;
-use super::job::{Job, Work};
+use super::job::{Done, Job, Work};
 use super::loopback;
+use super::masquerade::Numbers;
 use super::plugin::NativePlugin;
 use super::pod::Pod;
+use super::portmap;
 use crate::cni::call::Call;
 use crate::cni::config::{NetworkList, Plugin};
 use crate::cni::error::CniError;
 use crate::cni::outcome::{self, Outcome};
 use crate::cni::verb::Verb;
 use crate::cni::version::CniVersion;
+use crate::netlink::NetlinkSocket;
+use crate::reaper::Reaper;
 use holdfast_kernel::{error_chain, fault};
 
 /// A call, and what is known beside what the program would be told.
 #[derive(Debug)]
 pub(in crate::cni) struct Asked<'a> {
     /// The call as it would be made of the program.
-    call: &'a Call,
+    pub(in crate::cni) call: &'a Call,
     /// The type of the plugin.
     kind: &'a str,
     /// The version of the list; none where it names none.
     version: Option<CniVersion>,
+    /// What the daemon knows of the pod.
+    known: Known<'a>,
+}
+
+/// What the daemon knows of the pod of a call.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cni) enum Known<'a> {
+    /// No plugin was ever called for it.
+    New,
+    /// Plugins were called, and the last one gave this.
+    Made(Option<&'a Value>),
 }
 
 impl<'a> Asked<'a> {
     /// A call of a plugin of a list.
-    pub(in crate::cni) fn of(list: &NetworkList, plugin: &'a Plugin, call: &'a Call) -> Asked<'a> {
+    pub(in crate::cni) fn of(
+        list: &NetworkList,
+        plugin: &'a Plugin,
+        call: &'a Call,
+        known: Known<'a>,
+    ) -> Asked<'a> {
         Asked {
             call,
             kind: &plugin.kind,
             version: list.named_version(),
+            known,
         }
     }
 }
@@ -58,6 +82,9 @@ struct Shared {
     editions: Editions,
     /// Pods for which a thread is at work.
     busy: Mutex<HashSet<String>>,
+    /// Deletes the interfaces of pods that have left.
+    reaper: OnceLock<Reaper>,
+    numbers: Arc<Numbers>,
 }
 
 /// A pod is busy as long as this is kept.
@@ -70,6 +97,14 @@ impl Drop for Busy<'_> {
 }
 
 impl Shared {
+    /// Has the marked interfaces deleted soon.
+    fn reap(&self) {
+        // Without a socket they go with the namespaces of their other ends.
+        if let Ok(socket) = NetlinkSocket::open(SockProtocol::NetlinkRoute) {
+            self.reaper.get_or_init(|| Reaper::start(socket)).wake();
+        }
+    }
+
     fn busy(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -99,11 +134,35 @@ impl Natives {
             return None;
         }
         let plugin = NativePlugin::named(asked.kind)?;
-        let edition = self.edition(plugin, &asked.call.plugin).await?;
-        if edition == Edition::Y2022 && version > CniVersion::V1_0_0 {
-            return None;
-        }
-        let job = job(plugin, asked)?;
+        let config = asked.call.stdin.as_object()?;
+        let work = match plugin {
+            NativePlugin::Loopback => {
+                self.edition(plugin, &asked.call.plugin, version).await?;
+                loopback::holds(config).then_some(Work::Loopback)?
+            }
+            NativePlugin::Bridge => {
+                let edition = self.edition(plugin, &asked.call.plugin, version).await?;
+                (config.get("ipam")?.get("type")? == NativePlugin::HostLocal.program())
+                    .then_some(())?;
+                let program = delegate(asked.call, NativePlugin::HostLocal)?;
+                let leases = self
+                    .edition(NativePlugin::HostLocal, &program, version)
+                    .await?;
+                let bridge = Bridge::of(config, (edition, leases))?;
+                bridge
+                    .fits(&pod_of(asked.call))
+                    .then(|| Work::Bridge(Box::new(bridge)))?
+            }
+            NativePlugin::Portmap => {
+                self.edition(plugin, &asked.call.plugin, version).await?;
+                // Without a result before its own it has none to hand on, and says so.
+                let is_chained = asked.call.verb == Verb::Del || config.contains_key("prevResult");
+                (is_chained && portmap::holds(config)).then_some(Work::Portmap)?
+            }
+            // Other plugins call it.
+            NativePlugin::HostLocal => return None,
+        };
+        let job = self.job(asked, work)?;
         tracing::debug!(
             pod = job.pod.id,
             plugin = asked.kind,
@@ -127,19 +186,65 @@ impl Natives {
         }))
     }
 
-    /// The edition as which a plugin is served. None when it is not.
-    async fn edition(&self, plugin: NativePlugin, program: &Path) -> Option<Edition> {
+    /// The edition as which a plugin is served. None when it is not, or does not speak the version.
+    async fn edition(
+        &self,
+        plugin: NativePlugin,
+        program: &Path,
+        version: CniVersion,
+    ) -> Option<Edition> {
         let is_chosen = self.chosen.as_ref().map(|chosen| chosen.contains(&plugin));
         if is_chosen == Some(false) {
             return None;
         }
         let (shared, program) = (Arc::clone(&self.shared), program.to_owned());
         let found = tokio::task::spawn_blocking(move || shared.editions.of(plugin, &program));
-        match found.await {
-            Ok(Some(edition)) => Some(edition),
+        let edition = match found.await {
+            Ok(Some(edition)) => edition,
             // Whoever names a plugin wants it served, whatever program lies there.
-            _ if is_chosen == Some(true) => Some(Edition::Y2026),
-            _ => None,
+            _ if is_chosen == Some(true) => Edition::Y2026,
+            _ => return None,
+        };
+        (edition == Edition::Y2026 || version <= CniVersion::V1_0_0).then_some(edition)
+    }
+
+    /// The job that a call is.
+    fn job(&self, asked: &Asked<'_>, work: Work) -> Option<Job> {
+        let call = asked.call;
+        let result = match asked.known {
+            Known::New => None,
+            Known::Made(result) => result,
+        };
+        let ips = result.and_then(|result| result.get("ips")?.as_array());
+        let ip = |entry: &Value| {
+            let (ip, _) = entry.get("address")?.as_str()?.split_once('/')?;
+            ip.parse().ok()
+        };
+        Some(Job {
+            verb: call.verb,
+            pod: Pod {
+                id: pod_of(call),
+                netns: PathBuf::from(call.parameter("CNI_NETNS")?),
+                is_new: matches!(asked.known, Known::New),
+                ips: ips.into_iter().flatten().filter_map(ip).collect(),
+            },
+            work,
+            previous: call.stdin.get("prevResult").cloned(),
+            deadline: Instant::now() + call.deadline,
+            numbers: Arc::clone(&self.shared.numbers),
+        })
+    }
+
+    /// What a job has brought: the result of ADD.
+    fn ended(&self, done: Done) -> Option<Value> {
+        match done {
+            Done::Added(result) => Some(result),
+            Done::Removed { marked } => {
+                if marked {
+                    self.shared.reap();
+                }
+                None
+            }
         }
     }
 
@@ -155,6 +260,9 @@ impl Natives {
             message: error_chain(&error),
         };
         let _step = fault::step(call.verb.step()).map_err(|errno| process(errno.into()))?;
+        if matches!(job.work, Work::Portmap) {
+            return Ok(self.ended(job.run().map_err(failed)?));
+        }
         let id = job.pod.id.clone();
         if !self.shared.busy().insert(id.clone()) {
             let why = "an earlier call for this pod does not end; look for a dead mount";
@@ -176,7 +284,7 @@ impl Natives {
             return Err(process(error));
         }
         match timeout(call.deadline, ended).await {
-            Ok(Ok(answer)) => answer.map_err(failed),
+            Ok(Ok(answer)) => Ok(self.ended(answer.map_err(failed)?)),
             // The thread has panicked.
             Ok(Err(_)) => Err(CniError::Ending),
             Err(_) => {
@@ -193,20 +301,8 @@ fn pod_of(call: &Call) -> String {
         .to_owned()
 }
 
-/// The work of a call. None when something of it is not known here.
-fn job(plugin: NativePlugin, asked: &Asked<'_>) -> Option<Job> {
-    let config: &Map<String, Value> = asked.call.stdin.as_object()?;
-    let pod = Pod {
-        id: pod_of(asked.call),
-        netns: PathBuf::from(asked.call.parameter("CNI_NETNS")?),
-    };
-    let work = match plugin {
-        NativePlugin::Loopback => loopback::holds(config).then_some(Work::Loopback)?,
-    };
-    Some(Job {
-        verb: asked.call.verb,
-        pod,
-        work,
-        previous: config.get("prevResult").cloned(),
-    })
+/// The program of a plugin that another one calls.
+fn delegate(call: &Call, plugin: NativePlugin) -> Option<PathBuf> {
+    let mut dirs = call.parameter("CNI_PATH")?.split(':');
+    dirs.find_map(|dir| Some(Path::new(dir).join(plugin.program())).filter(|path| path.is_file()))
 }

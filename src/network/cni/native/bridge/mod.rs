@@ -1,0 +1,16 @@
+//! The plugin `bridge`: a veth pair between a pod and a bridge of the host, with addresses of `host-local`.
+//!
+//! ```text
+//!   ADD: bridge ─▶ leases ─▶ gateway addresses ─▶ veth pair ─▶ rules ─▶ [pod] settings, addresses, up, routes ─▶ port is up
+//!   DEL: rules ─▶ veth pair off the bridge, deleted in the background ─▶ leases
+//! ```
+//!
+//! DEL looks at what is there, and needs no result of ADD.
+
+mod add;
+mod config;
+mod del;
+
+pub(super) use add::add;
+pub(super) use config::Bridge;
+pub(super) use del::del;
