@@ -1,5 +1,7 @@
 //! Transactions of nf_tables: a batch of requests that the kernel commits as a whole.
 
+use std::os::fd::OwnedFd;
+
 use nix::sys::socket::SockProtocol;
 
 use crate::netlink::{Batch, Flags, NetlinkError, NetlinkSocket};
@@ -39,12 +41,23 @@ pub(super) fn begin(table: &str) -> Batch {
 
 /// Sends a transaction and waits until the kernel has taken all of it or refused all of it. Gives what was asked to be
 /// told.
-pub(super) fn commit(mut batch: Batch) -> Result<Vec<Vec<u8>>, NetlinkError> {
+pub(super) fn commit(batch: Batch) -> Result<Vec<Vec<u8>>, NetlinkError> {
+    commit_by(
+        &mut NetlinkSocket::open(SockProtocol::NetlinkNetFilter)?,
+        batch,
+    )
+}
+
+/// As [`commit`], by a socket that is open.
+pub(super) fn commit_by(
+    socket: &mut NetlinkSocket<OwnedFd>,
+    mut batch: Batch,
+) -> Result<Vec<Vec<u8>>, NetlinkError> {
     // The last request of the transaction is acknowledged when all of it is committed; the end mark, which
     // the kernel does not answer, comes behind it.
     let last = batch.len() - 1;
     push_mark(&mut batch, END);
-    NetlinkSocket::open(SockProtocol::NetlinkNetFilter)?.run_acknowledged(batch, &[last])
+    socket.run_acknowledged(batch, &[last])
 }
 
 /// `struct nfgenmsg`: family, version, and a number in network byte order.

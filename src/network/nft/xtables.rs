@@ -10,14 +10,15 @@
 //! that the cost does not grow with the number of pods; where that is not known, all jumps are looked at.
 
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use nix::sys::socket::SockProtocol;
 
 use super::expression::{Compare, Family, Rule, Side, Verdict};
 use super::transaction::{
-    DELETE_CHAIN, DELETE_RULE, GET_CHAIN, GET_RULE, INET, NEW_CHAIN, NEW_RULE, NEW_TABLE, commit,
-    nfgen, start,
+    DELETE_CHAIN, DELETE_RULE, GET_CHAIN, GET_RULE, INET, NEW_CHAIN, NEW_RULE, NEW_TABLE,
+    commit_by, nfgen, start,
 };
 use crate::link::octets;
 use crate::netlink::{Batch, Flags, NetlinkError, NetlinkSocket, attributes};
@@ -36,6 +37,18 @@ const RULE_EXPRESSIONS: u16 = 4;
 const RULE_COMPAT: u16 = 5;
 /// How often a removal is tried again that others have overtaken.
 const ATTEMPTS: usize = 5;
+
+/// A socket for rules. It is kept open: when one is closed that has changed rules, the kernel first waits until what
+/// they were before is freed, which takes 15 ms.
+pub(crate) type Socket = NetlinkSocket<OwnedFd>;
+
+/// Opens a socket for rules of the calling thread's network namespace.
+///
+/// # Errors
+/// [`NetlinkError::Socket`].
+pub(crate) fn open() -> Result<Socket, NetlinkError> {
+    NetlinkSocket::open(SockProtocol::NetlinkNetFilter)
+}
 
 /// An address with the length of its network's prefix.
 pub(crate) type Masked = (IpAddr, u8);
@@ -66,7 +79,11 @@ impl Masquerade<'_> {
     ///
     /// # Errors
     /// [`NetlinkError`]; nothing is added to the family that it is about.
-    pub(crate) fn add(&self, all: &[Masked]) -> Result<Vec<u64>, NetlinkError> {
+    pub(crate) fn add(
+        &self,
+        socket: &mut Socket,
+        all: &[Masked],
+    ) -> Result<Vec<u64>, NetlinkError> {
         let mut handles = Vec::new();
         for family in [Family::V4, Family::V6] {
             let ours: Vec<Masked> = all
@@ -80,7 +97,7 @@ impl Masquerade<'_> {
             let mut batch = start();
             self.push_chains(&mut batch, family);
             self.push_rules(&mut batch, family, &ours);
-            let told = commit(batch)?;
+            let told = commit_by(socket, batch)?;
             handles.extend(told.iter().filter_map(|message| handle(message)));
         }
         Ok(handles)
@@ -183,16 +200,15 @@ impl Masquerade<'_> {
     ///
     /// # Errors
     /// [`NetlinkError`].
-    pub(crate) fn remove(&self, known: &[u64]) -> Result<(), NetlinkError> {
-        let mut socket = NetlinkSocket::open(SockProtocol::NetlinkNetFilter)?;
+    pub(crate) fn remove(&self, socket: &mut Socket, known: &[u64]) -> Result<(), NetlinkError> {
         for family in [Family::V4, Family::V6] {
             for attempt in 1.. {
-                if !self.exists(&mut socket, family)? {
+                if !self.exists(socket, family)? {
                     break;
                 }
                 let known = if attempt == 1 { known } else { &[] };
-                let jumps = self.jumps(&mut socket, family, known)?;
-                match commit(self.removal(family, &jumps)) {
+                let jumps = self.jumps(socket, family, known)?;
+                match commit_by(socket, self.removal(family, &jumps)) {
                     Ok(_) => break,
                     // Others may have removed one of them, or added one.
                     Err(error)
@@ -282,14 +298,12 @@ impl Masquerade<'_> {
     }
 }
 
-type Socket = NetlinkSocket<std::os::fd::OwnedFd>;
-
 /// Removes the rules of a pod in the table that plugins with the backend nftables masquerade by: those whose comment
 /// begins with a text. A table that is not there has none.
 ///
 /// # Errors
 /// [`NetlinkError`].
-pub(crate) fn remove_commented(text: &str) -> Result<(), NetlinkError> {
+pub(crate) fn remove_commented(socket: &mut Socket, text: &str) -> Result<(), NetlinkError> {
     const TABLE: &str = "cni_plugins_masquerade";
     const CHAIN: &str = "masq_checks";
     let ask = |kind: u16, flags: Flags| {
@@ -306,7 +320,6 @@ pub(crate) fn remove_commented(text: &str) -> Result<(), NetlinkError> {
         );
         batch
     };
-    let mut socket = NetlinkSocket::open(SockProtocol::NetlinkNetFilter)?;
     match socket.run_acknowledged(ask(GET_CHAIN, Flags::Plain), &[0]) {
         Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(()),
         found => found?,
@@ -329,7 +342,7 @@ pub(crate) fn remove_commented(text: &str) -> Result<(), NetlinkError> {
         );
     }
     if batch.len() > 1 {
-        commit(batch)?;
+        commit_by(socket, batch)?;
     }
     Ok(())
 }

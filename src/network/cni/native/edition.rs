@@ -87,7 +87,7 @@ fn number<'a>(image: &'a [u8], before: &str) -> Option<&'a str> {
     number.starts_with('v').then_some(number)
 }
 
-/// Where a text begins. Its rarest byte is looked for, which memchr-like loops of the library do fast.
+/// Where a text begins.
 fn find(image: &[u8], text: &str) -> Option<usize> {
     let text = text.as_bytes();
     let first = *text.first()?;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::bridge::{self, Bridge};
 use super::error::NativeError;
 use super::loopback;
-use super::masquerade::Numbers;
+use super::masquerade::Rules;
 use super::pod::Pod;
 use crate::cni::verb::Verb;
 
@@ -23,7 +23,7 @@ pub(super) struct Job {
     /// When whoever asks gives up.
     pub(super) deadline: Instant,
     /// What is known of the rules of pods.
-    pub(super) numbers: Arc<Numbers>,
+    pub(super) rules: Arc<Rules>,
 }
 
 /// The plugin that is served, with its configuration.
@@ -59,10 +59,10 @@ impl Job {
             Work::Loopback if adds => loopback::add(pod, self.previous.as_ref()).map(Done::Added),
             Work::Loopback => loopback::del(pod).map(removed),
             Work::Bridge(config) if adds => {
-                bridge::add(config, pod, (self.deadline, &self.numbers)).map(Done::Added)
+                bridge::add(config, pod, (self.deadline, &self.rules)).map(Done::Added)
             }
             Work::Bridge(config) => {
-                let marked = bridge::del(config, pod, (self.deadline, &self.numbers))?;
+                let marked = bridge::del(config, pod, (self.deadline, &self.rules))?;
                 Ok(Done::Removed { marked })
             }
             Work::Portmap => Ok(match &self.previous {

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest, Sha512};
 
@@ -12,6 +12,7 @@ use super::edition::Edition;
 use super::error::NativeError;
 use super::host_local::Lease;
 use crate::cni::network::INTERFACE;
+use crate::netlink::NetlinkError;
 use crate::nft::xtables::{self, Masked};
 
 /// Where programs are looked for when the daemon has no PATH, as for plugins.
@@ -30,13 +31,38 @@ pub(super) struct Masquerading {
     edition: Edition,
 }
 
-/// The numbers that the kernel gave to pods' rules. One that is not known is looked for.
+/// What is known of rules, and the way to them.
 #[derive(Debug, Default)]
-pub(super) struct Numbers(Mutex<HashMap<String, Vec<u64>>>);
+pub(super) struct Rules(Mutex<State>);
 
-impl Numbers {
-    fn all(&self) -> MutexGuard<'_, HashMap<String, Vec<u64>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+#[derive(Debug, Default)]
+struct State {
+    /// The numbers that the kernel gave to pods' rules. One that is not known is looked for.
+    numbers: HashMap<String, Vec<u64>>,
+    socket: Option<xtables::Socket>,
+}
+
+impl Rules {
+    /// Works on the rules of the calling thread's network namespace, which has to be the host's.
+    fn work<T>(
+        &self,
+        work: impl FnOnce(
+            &mut HashMap<String, Vec<u64>>,
+            &mut xtables::Socket,
+        ) -> Result<T, NetlinkError>,
+    ) -> Result<T, NativeError> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { numbers, socket } = &mut *state;
+        let open = match socket {
+            Some(open) => open,
+            None => socket.insert(xtables::open()?),
+        };
+        let done = work(numbers, open);
+        if done.as_ref().is_err_and(|error| error.errno().is_none()) {
+            // It was the socket that failed.
+            *socket = None;
+        }
+        Ok(done?)
     }
 }
 
@@ -58,45 +84,46 @@ impl Masquerading {
         &self,
         (id, is_new): (&str, bool),
         leases: &[Lease],
-        numbers: &Numbers,
+        known: &Rules,
     ) -> Result<(), NativeError> {
         let (chain, comment) = self.names(id);
         let rules = xtables::Masquerade {
             chain: &chain,
             comment: &comment,
         };
-        if !is_new {
-            rules.remove(&[])?;
-        }
-        let addresses = leases.iter().map(|lease| (lease.ip, lease.prefix));
-        let added = rules.add(&addresses.collect::<Vec<Masked>>())?;
-        numbers.all().insert(id.to_owned(), added);
-        Ok(())
+        let addresses: Vec<Masked> = leases.iter().map(|of| (of.ip, of.prefix)).collect();
+        known.work(|numbers, socket| {
+            if !is_new {
+                rules.remove(socket, &[])?;
+            }
+            let added = rules.add(socket, &addresses)?;
+            numbers.insert(id.to_owned(), added);
+            Ok(())
+        })
     }
 
     /// Removes the rules of a pod, as far as there are any.
     ///
     /// # Errors
     /// [`NativeError::Netlink`].
-    pub(super) fn remove(&self, id: &str, numbers: &Numbers) -> Result<(), NativeError> {
+    pub(super) fn remove(&self, id: &str, known: &Rules) -> Result<(), NativeError> {
         let (chain, comment) = self.names(id);
         let rules = xtables::Masquerade {
             chain: &chain,
             comment: &comment,
         };
-        let known = numbers.all().get(id).cloned().unwrap_or_default();
-        rules.remove(&known)?;
-        numbers.all().remove(id);
-        if self.edition == Edition::Y2026 {
-            // An earlier configuration may have had nftables as its backend.
-            let pod = format!(
-                "{}-{}",
-                hash(&self.network, 16),
-                hash(&format!("{INTERFACE}:{id}"), 16)
-            );
-            xtables::remove_commented(&pod)?;
-        }
-        Ok(())
+        let network = hash(&self.network, 16);
+        let pod = format!("{network}-{}", hash(&format!("{INTERFACE}:{id}"), 16));
+        known.work(|numbers, socket| {
+            let jumps = numbers.get(id).map_or(&[][..], Vec::as_slice);
+            rules.remove(socket, jumps)?;
+            numbers.remove(id);
+            match self.edition {
+                Edition::Y2022 => Ok(()),
+                // An earlier configuration may have had nftables as its backend.
+                Edition::Y2026 => xtables::remove_commented(socket, &pod),
+            }
+        })
     }
 
     /// The chain of a pod, and the comment of its rules.

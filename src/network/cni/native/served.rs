@@ -16,7 +16,7 @@ use super::edition::{Edition, Editions};
 use super::error::NativeError;
 use super::job::{Done, Job, Work};
 use super::loopback;
-use super::masquerade::Numbers;
+use super::masquerade::Rules;
 use super::plugin::NativePlugin;
 use super::pod::Pod;
 use super::portmap;
@@ -84,7 +84,7 @@ struct Shared {
     busy: Mutex<HashSet<String>>,
     /// Deletes the interfaces of pods that have left.
     reaper: OnceLock<Reaper>,
-    numbers: Arc<Numbers>,
+    rules: Arc<Rules>,
 }
 
 /// A pod is busy as long as this is kept.
@@ -231,7 +231,7 @@ impl Natives {
             work,
             previous: call.stdin.get("prevResult").cloned(),
             deadline: Instant::now() + call.deadline,
-            numbers: Arc::clone(&self.shared.numbers),
+            rules: Arc::clone(&self.shared.rules),
         })
     }
 

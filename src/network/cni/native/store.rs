@@ -27,7 +27,7 @@ const LAST: &str = "last_reserved_ip.";
 /// Largest file that is read: an id and the name of an interface.
 const FILE_LIMIT: u64 = 4096;
 /// Between two looks at a lock that somebody has.
-const LOCKED_PAUSE: Duration = Duration::from_millis(1);
+const LOCKED_PAUSE: Duration = Duration::from_micros(100);
 
 /// The directory of one network, locked.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use super::config::Bridge;
 use crate::cni::native::edition::Edition;
 use crate::cni::native::error::NativeError;
 use crate::cni::native::host_local::{Lease, Leased};
-use crate::cni::native::masquerade::Numbers;
+use crate::cni::native::masquerade::Rules;
 use crate::cni::native::message::{self, Held, Port, Veth};
 use crate::cni::native::place::{self, Routes};
 use crate::cni::native::pod::Pod;
@@ -25,8 +25,11 @@ const NAME_ATTEMPTS: usize = 10;
 /// IF_OPER_UNKNOWN, and IF_OPER_UP: the port forwards.
 const UNKNOWN: u8 = 0;
 const OPERATIONAL: u8 = 6;
-/// How long the port may take to be up, in steps that begin short.
-const PORT_WAITS: [u64; 12] = [0, 1, 1, 2, 4, 8, 16, 32, 64, 372, 1000, 1000];
+/// How long the port may take to be up, in steps of microseconds that begin short: the kernel tells in the background.
+const PORT_WAITS: [u64; 15] = [
+    0, 100, 100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 51_200, 400_000, 1_000_000,
+    1_000_000,
+];
 
 /// Connects a pod, and gives the result.
 ///
@@ -35,7 +38,7 @@ const PORT_WAITS: [u64; 12] = [0, 1, 1, 2, 4, 8, 16, 32, 64, 372, 1000, 1000];
 pub(in crate::cni::native) fn add(
     config: &Bridge,
     pod: &Pod,
-    (deadline, numbers): (Instant, &Numbers),
+    (deadline, rules): (Instant, &Rules),
 ) -> Result<Value, NativeError> {
     let mut host = place::socket()?;
     let bridge = ensure(config, &mut host)?;
@@ -49,7 +52,7 @@ pub(in crate::cni::native) fn add(
     };
     let name = connect(config, (&mut host, &bridge), &namespace, pinned)?;
     if let Some(masquerading) = &config.masquerading {
-        masquerading.add((&pod.id, pod.is_new), &leased.leases, numbers)?;
+        masquerading.add((&pod.id, pod.is_new), &leased.leases, rules)?;
     }
     // Only where IPv6 is turned off there is no such file.
     let _ = place::set(&format!("/proc/sys/net/ipv6/conf/{name}/accept_ra"), "0");
@@ -316,7 +319,7 @@ fn with_default_routes(config: &Bridge, leased: &Leased) -> Vec<Value> {
 fn forwarding(host: &mut Routes, name: &str) -> Result<Link, NativeError> {
     let mut state = 0;
     for wait in PORT_WAITS {
-        std::thread::sleep(Duration::from_millis(wait));
+        std::thread::sleep(Duration::from_micros(wait));
         let port = found(host, name)?;
         if port.state == OPERATIONAL {
             return Ok(port);

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use super::config::Bridge;
 use crate::cni::native::error::NativeError;
-use crate::cni::native::masquerade::Numbers;
+use crate::cni::native::masquerade::Rules;
 use crate::cni::native::place;
 use crate::cni::native::pod::Pod;
 use crate::cni::network::INTERFACE;
@@ -20,11 +20,11 @@ use crate::netlink::{Batch, NetlinkError};
 pub(in crate::cni::native) fn del(
     config: &Bridge,
     pod: &Pod,
-    (deadline, numbers): (Instant, &Numbers),
+    (deadline, rules): (Instant, &Rules),
 ) -> Result<bool, NativeError> {
     // First, as long as the thread is in the host's namespace.
     if let Some(masquerading) = &config.masquerading {
-        masquerading.remove(&pod.id, numbers)?;
+        masquerading.remove(&pod.id, rules)?;
     }
     let marked = if pod.is_gone() {
         false
