@@ -384,6 +384,13 @@ fn what_is_not_known_goes_to_the_program() {
     plugins.spy("loopback");
     assert_eq!(run(&list(r#"{"type":"loopback"}"#)), 0);
     assert!(plugins.order().contains(&"loopback.ADD".to_owned()));
+    // Whoever names it wants it served all the same.
+    let file = daemon.place.dir.join("config.d/native.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}[cni]\nnative = [\"loopback\"]\n")).unwrap();
+    daemon.terminate();
+    daemon.restart();
+    assert_eq!(run(&list(r#"{"type":"loopback"}"#)), 1);
 }
 
 /// The configurations of `bridge` with `host-local` that are served.
