@@ -10,7 +10,7 @@ use super::subnet::Subnet;
 
 /// The loopback interface is always number 1 (`LOOPBACK_IFINDEX`).
 pub(super) const LOOPBACK: u32 = 1;
-/// IFF_UP of netdevice(7).
+/// The flag IFF_UP of netdevice(7).
 pub(super) const UP: u32 = 1;
 /// The interface group (IFLA_GROUP) of interfaces that are to be deleted, "hfdd" in ASCII. Whoever is in it is
 /// off the network already, so it does not matter which daemon deletes it.

@@ -77,7 +77,7 @@ fn recognize(plugin: NativePlugin, program: &Path) -> Option<Edition> {
     }
 }
 
-/// The release that follows a text, such as v1.10.0. A number that no release has, "(devel)", is none.
+/// The release that follows a text, such as v1.10.0; nothing for a number that no release has, such as "(devel)".
 fn number<'a>(image: &'a [u8], before: &str) -> Option<&'a str> {
     let at = find(image, before)? + before.len();
     let rest = image.get(at..at + 32)?;

@@ -20,7 +20,7 @@ pub(super) fn holds(config: &Map<String, Value>) -> bool {
 /// Brings the interface up. The result is that of the plugin before, or else the interface's own.
 ///
 /// # Errors
-/// [`NativeError`]; an address on it that is none of a loopback is one.
+/// [`NativeError`], also for an address on it that no loopback has.
 pub(super) fn add(pod: &Pod, previous: Option<&Value>) -> Result<Value, NativeError> {
     let netns = &pod.netns;
     let mut inside = place::enter(&place::open(netns)?, netns)?;
