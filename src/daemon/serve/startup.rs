@@ -5,6 +5,7 @@ use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,7 @@ use crate::stream::{ServerError, StreamServer};
 use holdfast_disk::{Dir, DirError, FileName, FileNameError, LockFile};
 use holdfast_image::{ImageSettings, ImageStore, StoreError};
 use holdfast_kernel::cgroup::Driver;
-use holdfast_kernel::sys::proc;
+use holdfast_kernel::sys::{memory, proc};
 use holdfast_network::BridgeSettings;
 use holdfast_network::cni::CniSettings;
 
@@ -82,6 +83,12 @@ pub(crate) fn runtime() -> Result<Runtime, StartError> {
     const BLOCKING_THREADS: usize = 64;
     /// An idle blocking thread goes soon, and its memory with it.
     const IDLE: Duration = Duration::from_secs(2);
+    /// Blocking threads come and go, and must not leave an arena of the heap behind each.
+    const ARENAS: i32 = 2;
+    memory::limit_arenas(ARENAS);
+    // When the last blocking thread goes, nothing has been done for a while: what the work before needed is given back.
+    let blocking = Arc::new(AtomicUsize::new(0));
+    let (begun, ended) = (Arc::clone(&blocking), blocking);
     // tokio starts the workers first. Names as ps -L shows them; the kernel keeps 15 bytes.
     let started = AtomicUsize::new(0);
     let name = move || match started.fetch_add(1, Ordering::Relaxed) {
@@ -93,6 +100,14 @@ pub(crate) fn runtime() -> Result<Runtime, StartError> {
         .max_blocking_threads(BLOCKING_THREADS)
         .thread_keep_alive(IDLE)
         .thread_name_fn(move || name().to_owned())
+        .on_thread_start(move || {
+            begun.fetch_add(1, Ordering::Relaxed);
+        })
+        .on_thread_stop(move || {
+            if ended.fetch_sub(1, Ordering::Relaxed) == WORKERS + 1 {
+                memory::trim_heap();
+            }
+        })
         .enable_all()
         .build()
         .map_err(system("start threads"))

@@ -97,6 +97,18 @@ impl Drop for Shared {
     }
 }
 
+/// Lets all threads take memory from a few arenas, instead of from eight for each processor: each keeps pages of its own.
+/// To be called before there are threads.
+pub fn limit_arenas(count: i32) {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: two integers; glibc takes its own locks, and refuses what it does not know.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, count);
+    }
+    #[cfg(not(target_env = "gnu"))]
+    let _ = count;
+}
+
 /// Gives free heap pages back to the kernel.
 pub fn trim_heap() {
     #[cfg(target_env = "gnu")]
