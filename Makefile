@@ -10,10 +10,11 @@ export PATH := $(CACHE)/bin:$(HOME)/.cargo/bin:/usr/local/go/bin:$(PATH):/usr/sb
 all: build
 
 # The shim is built separately, only with the features that it needs, and linked statically. So it takes a few dozen KiB
-# of memory in each pod instead of a few hundred.
+# of memory in each pod instead of a few hundred. PROFILE=demo builds in a third of the time what is slower.
+PROFILE ?= release
 build:
-	cargo build --release -p holdfastd -p holdfast
-	cargo rustc --release -p holdfast-shim --bin holdfast-shim -- \
+	cargo build --profile $(PROFILE) -p holdfastd -p holdfast
+	cargo rustc --profile $(PROFILE) -p holdfast-shim --bin holdfast-shim -- \
 		-C target-feature=+crt-static -C relocation-model=static
 
 # The Debian package, in target/debian.
@@ -24,7 +25,7 @@ deb:
 
 demo:
 	e2e/tools/install.sh build
-	$(MAKE) --no-print-directory build
+	$(MAKE) --no-print-directory build PROFILE=demo
 	e2e/demo.sh
 
 test:

@@ -4,7 +4,7 @@
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)
-bin=${CARGO_TARGET_DIR:-$top/target}/release
+bin=${CARGO_TARGET_DIR:-$top/target}/demo
 dir=$(mktemp -d /tmp/holdfast-demo.XXXXXX)
 export HOLDFAST_SOCKET=$dir/run/holdfast.sock
 bridge=hfdemo0
