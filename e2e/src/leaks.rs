@@ -62,12 +62,26 @@ impl Snapshot {
     }
 }
 
-/// Processes of a place, its daemon left out: by their cgroup, their command line, or what they have mounted.
+/// Processes of a place, its daemon and the server of its shims left out: by their cgroup, their command line, or what
+/// they have mounted.
 pub fn processes(place: &Place) -> BTreeSet<String> {
     let found = process_ids(place).into_iter();
-    found
-        .map(|pid| format!("{pid} {}", evidence::command_line(pid)))
-        .collect()
+    found.filter(|pid| !is_server(*pid)).map(shown).collect()
+}
+
+/// All processes of a place whose daemon has ended.
+pub fn survivors(place: &Place) -> BTreeSet<String> {
+    process_ids(place).into_iter().map(shown).collect()
+}
+
+fn shown(pid: i32) -> String {
+    format!("{pid} {}", evidence::command_line(pid))
+}
+
+/// Whether a process forks shims. It lives as long as its daemon.
+fn is_server(pid: i32) -> bool {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm"));
+    name.is_ok_and(|name| name == "holdfast-shims\n")
 }
 
 fn process_ids(place: &Place) -> Vec<i32> {
@@ -97,9 +111,11 @@ fn is_of(pid: i32, place: &Place) -> bool {
     tagged(&evidence::command_line(pid)) || tagged(&file("cgroup")) || {
         // A shim is known by what it has mounted, or by the log that it writes to: a run directory that is a file
         // system of its own has no name of ours. Mounts reach other programs' namespaces too, by propagation.
+        // The server of the shims lives where its daemon does, which may be beside other places' mounts.
+        let by_mounts = || !is_server(pid) && tagged(&file("mountinfo"));
         file("comm").starts_with("holdfast")
-            && !shares_our_mounts(pid)
-            && (tagged(&file("mountinfo")) || tagged(&link("fd/2")))
+            && (is_server(pid) || !shares_our_mounts(pid))
+            && (tagged(&link("fd/2")) || by_mounts())
     }
 }
 

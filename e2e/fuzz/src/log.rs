@@ -16,15 +16,12 @@ pub fn pump(bytes: &[u8]) {
     let content = content.repeat(if size % 2 == 0 { 1 } else { 700 });
     let mut buffer = vec![0; MAX_RECORD + usize::from(*size) * 64];
     let mut write = |records: &[u8]| written.extend_from_slice(records);
-    let mut records = Records::new(
-        &mut buffer,
-        Prefix::new(NANOS, LogStream::Output),
-        &mut write,
-    );
+    let prefix = Prefix::new(NANOS, LogStream::Output);
+    let mut records = Records::new(&mut buffer, &mut write);
     for piece in content.chunks(1 + usize::from(*size) * usize::from(*size)) {
-        lines.feed(piece, &mut records);
+        lines.feed(piece, prefix, &mut records);
     }
-    lines.finish(&mut records);
+    lines.finish(prefix, &mut records);
     records.flush();
     check(&written, &content);
 }

@@ -11,6 +11,9 @@ use crate::leaks::{self, Snapshot};
 /// and the layers of an image are deleted in the background.
 const SETTLE: Duration = Duration::from_secs(30);
 
+/// How long the server of the shims may take to end after its daemon.
+const SERVER: Duration = Duration::from_secs(5);
+
 /// Most lines of what was left behind that are shown.
 const SHOWN: usize = 40;
 
@@ -53,11 +56,14 @@ impl Daemon {
         if code != 0 {
             problems.push(format!("the daemon's exit code after SIGTERM is {code}"));
         }
-        problems.extend(
-            leaks::processes(&self.place)
-                .into_iter()
-                .map(|left| format!("process {left}")),
-        );
+        // The server of the shims ends when it sees that the daemon has.
+        let until = Instant::now() + SERVER;
+        let mut left = leaks::survivors(&self.place);
+        while !left.is_empty() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+            left = leaks::survivors(&self.place);
+        }
+        problems.extend(left.into_iter().map(|left| format!("process {left}")));
         problems
     }
 

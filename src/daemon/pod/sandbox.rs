@@ -371,7 +371,6 @@ mod tests {
         let dir = node.pod_dir(pod.id).unwrap().unwrap();
         let found = load_pod(&dir).unwrap().unwrap();
         assert_eq!((found.id, found.phase), (pod.id, PodPhase::Creating));
-        assert!(dir.path().join(files::HOSTS).exists());
     }
 
     /// A pod that joins another one's network, which has ended meanwhile, makes nothing.
