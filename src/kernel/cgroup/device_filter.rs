@@ -59,7 +59,7 @@ pub(super) fn install(group: BorrowedFd<'_>, rules: &[DeviceRule]) -> Result<(),
         return Ok(());
     }
     let program = compile(rules);
-    let loaded = Loaded::find(&program)?;
+    let loaded = Loaded::find(&program, load_filter)?;
     match bpf::attach_device_filter(group, loaded.as_fd(), replaced) {
         // The kernel attaches a program once to a group: this one is among the surplus.
         Err(Errno::EINVAL) => {
@@ -90,16 +90,20 @@ struct Loaded {
 
 impl Loaded {
     /// The program among those that are kept, or loaded now.
-    fn find(program: &[Instruction]) -> Result<Self, Errno> {
+    fn find(
+        program: &[Instruction],
+        load: impl FnOnce(&[Instruction]) -> Result<OwnedFd, Errno>,
+    ) -> Result<Self, Errno> {
         // Nothing that can panic leaves a half-changed list behind.
         let lock = || LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = take(&mut lock(), |kept| *kept.program == *program) {
-            lock().push(found.clone());
-            return Ok(found);
-        }
-        let loaded = Self {
-            program: program.into(),
-            filter: Arc::new(load_filter(program)?),
+        // Of its own, so that the lock is free again: in `if let` it would be held to the end of the block.
+        let found = take(&mut lock(), |kept| *kept.program == *program);
+        let loaded = match found {
+            Some(found) => found,
+            None => Self {
+                program: program.into(),
+                filter: Arc::new(load(program)?),
+            },
         };
         let mut kept = lock();
         if kept.len() >= KEPT {
@@ -267,6 +271,30 @@ fn instruction(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn equal_programs_are_loaded_once() {
+        let null = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        let program = |number| [constant(MOVE, ANSWER, number), constant(EXIT, 0, 0)];
+        let mut loads = 0;
+        for number in [70, 71, 70, 70, 71] {
+            let found = Loaded::find(&program(number), |_| {
+                loads += 1;
+                Ok(null())
+            });
+            assert_eq!(*found.unwrap().program, program(number));
+        }
+        assert_eq!(loads, 2);
+        let refused = Loaded::find(&program(72), |_| Err(Errno::EPERM));
+        assert_eq!(refused.unwrap_err(), Errno::EPERM);
+        // As many others push the first ones out.
+        let others = i32::try_from(KEPT).unwrap();
+        for number in 100..100 + others {
+            Loaded::find(&program(number), |_| Ok(null())).unwrap();
+        }
+        let again = Loaded::find(&program(70), |_| Err(Errno::EPERM));
+        assert_eq!(again.unwrap_err(), Errno::EPERM);
+    }
 
     type Answer = Result<(), Errno>;
 
