@@ -1,8 +1,8 @@
 //! The wire contract is the one that Kubernetes ships.
 //!
 //! A wrong field number compiles, serves and even seems to work: the kubelet reads another field,
-//! or none. So the descriptor compiled into `cri-api` is compared, in full, with the one linked
-//! into the Go module k8s.io/cri-api, which kubelets are built from: it equals that of the newest
+//! or none. So the descriptor of our proto, which a unit test of `cri-api` holds against
+//! its code, is compared, in full, with the one linked into the Go module k8s.io/cri-api, which kubelets are built from: it equals that of the newest
 //! beta, and has everything of the newest release. Comments and source positions are the only things
 //! left out.
 
@@ -17,6 +17,9 @@ use prost_types::{
     DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto,
     FileDescriptorSet, ServiceDescriptorProto,
 };
+
+/// Where our protos are, relative to this package.
+const PROTOS: &str = "../proto";
 
 /// The Go program that prints the reference, relative to this package.
 const REFERENCE: &str = "tools/cri-descriptor";
@@ -74,7 +77,7 @@ fn services_have_37_and_9_methods() -> Result<()> {
 /// `debug_redact` is a field option newer than prost's own types, so it gets a decoder of its own.
 #[test]
 fn fields_marked_as_secret_are_those_of_kubernetes() -> Result<()> {
-    let set = redaction::Set::decode(cri_api::FILE_DESCRIPTOR_SET)?;
+    let set = redaction::Set::decode(our_descriptors()?.as_slice())?;
     let ours = set
         .file
         .iter()
@@ -134,12 +137,22 @@ fn every_kind_of_change_is_seen() -> Result<()> {
 }
 
 fn our_file() -> Result<FileDescriptorProto> {
-    let set = FileDescriptorSet::decode(cri_api::FILE_DESCRIPTOR_SET)?;
+    let set = FileDescriptorSet::decode(our_descriptors()?.as_slice())?;
     let file = set
         .file
         .into_iter()
         .find(|file| file.package() == "runtime.v1");
-    file.context("the descriptor set of cri-api lacks package runtime.v1")
+    file.context("the descriptor set of our proto lacks package runtime.v1")
+}
+
+/// Our proto as an encoded `FileDescriptorSet`. The compiler itself encodes it: prost's own types would drop options that
+/// they do not know.
+fn our_descriptors() -> Result<Vec<u8>> {
+    let mut compiler = protox::Compiler::new([Path::new(env!("CARGO_MANIFEST_DIR")).join(PROTOS)])?;
+    compiler
+        .include_imports(true)
+        .open_file("runtime/v1/api.proto")?;
+    Ok(compiler.encode_file_descriptor_set())
 }
 
 /// Runs the Go program with one of its module files. A machine without Go fails the test: passing would

@@ -1,7 +1,7 @@
 //! What the generated code must keep to, beyond what the compiler checks.
 
-use prost::Message;
-use prost_types::FileDescriptorSet;
+use std::path::Path;
+use std::{env, fs};
 
 use crate::runtime::v1::{AuthConfig, PullImageRequest};
 
@@ -41,9 +41,51 @@ fn debug_tells_an_absent_secret_from_a_present_one() {
     );
 }
 
+/// The contracts, relative to this package.
+const PROTOS: [&str; 2] = ["runtime/v1/api.proto", "holdfast/v1/holdfast.proto"];
+
+/// Messages whose `Debug` is written by hand in `lib.rs`, since a derived one prints secrets.
+const SECRET: &str = ".runtime.v1.AuthConfig";
+
+/// Nobody edits the generated code by hand, and nobody forgets to generate it after an edit of a proto.
 #[test]
-fn the_descriptor_set_holds_both_contracts() {
-    let set = FileDescriptorSet::decode(crate::FILE_DESCRIPTOR_SET).expect("descriptor set");
-    let packages: Vec<_> = set.file.iter().map(|file| file.package()).collect();
-    assert_eq!(packages, ["runtime.v1", "holdfast.v1"]);
+#[allow(
+    clippy::disallowed_methods,
+    reason = "source code is no durable file of the runtime"
+)]
+fn the_generated_code_is_made_of_the_protos() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let new = tempfile::tempdir().expect("temporary directory");
+    generate(package, new.path());
+    for file in ["runtime.v1.rs", "holdfast.v1.rs"] {
+        let generated = fs::read_to_string(new.path().join(file)).expect("generated code");
+        let path = package.join("src/generated").join(file);
+        if env::var_os("UPDATE").is_some() {
+            fs::write(&path, &generated).expect("write the generated code");
+        }
+        let committed = fs::read_to_string(&path).expect("committed code");
+        assert!(
+            committed == generated,
+            "{} is not what the protos give: run `UPDATE=1 cargo test -p cri-api`",
+            path.display()
+        );
+    }
+}
+
+/// Writes the Rust side of the contracts into a directory. The protos are compiled in this process, without protoc.
+fn generate(package: &Path, out: &Path) {
+    let mut compiler = protox::Compiler::new([package]).expect("compiler");
+    compiler.include_source_info(true).include_imports(true);
+    for proto in PROTOS {
+        compiler.open_file(proto).expect(proto);
+    }
+    tonic_prost_build::configure()
+        .build_client(true)
+        .build_server(true)
+        // An RPC that a service does not override answers UNIMPLEMENTED.
+        .generate_default_stubs(true)
+        .skip_debug([SECRET])
+        .out_dir(out)
+        .compile_fds(compiler.file_descriptor_set())
+        .expect("code of the protos");
 }
