@@ -10,10 +10,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
-use tonic::Status;
 use tonic::body::Body;
 use tower::Service;
 use tower_layer::Layer;
+
+use super::status;
 
 /// Header of a deadline: "gRPC over HTTP2", Requests.
 const HEADER: &str = "grpc-timeout";
@@ -62,15 +63,10 @@ where
             tokio::select! {
                 biased;
                 answer = answer => answer,
-                () = late => Ok(exceeded()),
+                () = late => Ok(status::deadline_exceeded().into_http()),
             }
         })
     }
-}
-
-fn exceeded() -> Response<Body> {
-    let text = "the client's deadline passed; what was begun goes on, so ask again";
-    Status::deadline_exceeded(text).into_http()
 }
 
 /// Reads the deadline of a request. `None` when the header is missing or malformed.

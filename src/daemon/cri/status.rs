@@ -60,6 +60,12 @@ impl From<PodError> for Status {
     }
 }
 
+/// The status of a call whose client's deadline has passed.
+pub(super) fn deadline_exceeded() -> Status {
+    let text = "the client's deadline has passed; the operation goes on, so repeat the call";
+    Status::new(Code::DeadlineExceeded, text)
+}
+
 /// The status for an error that several callers may share.
 pub(super) fn shared(error: Arc<PodError>) -> Status {
     pod(&error)
