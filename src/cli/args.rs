@@ -45,7 +45,7 @@ pub enum Command {
     Ps(ps::PsArgs),
     /// Stop pods or containers: send the stop signal, and kill what still runs after the grace period.
     Stop(stop::StopArgs),
-    /// Remove pods or containers; pods are stopped first.
+    /// Remove pods or containers; running pods are stopped first.
     Rm(stop::RmArgs),
     /// Run a command in a container.
     Exec(exec::ExecArgs),
@@ -72,7 +72,7 @@ pub enum Command {
     /// Make images from directories and archives.
     #[command(subcommand)]
     Image(images::ImageCommand),
-    /// Show which namespaces pods use, and who shares them.
+    /// Show which namespaces pods use, and which processes share them.
     Ns(kernel_view::NsArgs),
     /// Run a command in the namespaces of a container, as nsenter(1) does.
     Enter(kernel_view::EnterArgs),
@@ -92,7 +92,7 @@ pub enum Command {
     /// Print the completion script for a shell.
     #[command(after_help = "Example: holdfast completion bash > /etc/bash_completion.d/holdfast")]
     Completion {
-        /// Shell that the script is for.
+        /// The shell that will read the script.
         shell: Shell,
     },
 }

@@ -18,7 +18,7 @@ use crate::select::SelectError;
 /// The command line of `holdfast attach`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast attach -it shell/main\n\n\
-    Leave the container running with ctrl-p ctrl-q under -it, and with ctrl-c without a terminal.")]
+    With -it, ctrl-p ctrl-q detaches and leaves the container running; without a terminal, ctrl-c does.")]
 pub struct AttachArgs {
     /// Pass standard input to the container, if it was created with `stdin: true`.
     #[arg(short = 'i', long, alias = "interactive")]
@@ -26,7 +26,7 @@ pub struct AttachArgs {
     /// Use the container's terminal.
     #[arg(short, long)]
     pub tty: bool,
-    /// Container: POD/CONTAINER, or the beginning of its id.
+    /// POD/CONTAINER, or the beginning of a container id.
     pub container: String,
 }
 

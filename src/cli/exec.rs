@@ -24,13 +24,13 @@ pub struct ExecArgs {
     /// Give the command a terminal.
     #[arg(short, long)]
     pub tty: bool,
-    /// Show the output only when the command has ended, as the kubelet's probes do (ExecSync).
+    /// Run the command as the kubelet runs exec probes (ExecSync): show the output when the command has ended.
     #[arg(short, long, conflicts_with_all = ["interactive", "tty"])]
     pub sync: bool,
     /// With --sync, kill the command after this many seconds; 0 means never.
     #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "sync")]
     pub timeout: u32,
-    /// Container: POD/CONTAINER, or the beginning of its id.
+    /// POD/CONTAINER, or the beginning of a container id.
     pub container: String,
     /// The command and its arguments.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]

@@ -22,7 +22,8 @@ pub struct StopArgs {
     /// Stop all pods of this node.
     #[arg(short, long, conflicts_with = "names")]
     pub all: bool,
-    /// Grace period: seconds between the stop signal and SIGKILL [default: the manifest's, or 10].
+    /// Grace period: seconds between the stop signal and SIGKILL [default: terminationGracePeriodSeconds of
+    /// the manifest, otherwise 10].
     #[arg(short, long, value_name = "SECONDS")]
     pub timeout: Option<u32>,
 }
@@ -31,8 +32,8 @@ pub struct StopArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast rm two-containers")]
 pub struct RmArgs {
-    /// Pods by name or id; containers as POD/CONTAINER or by id. Pods are stopped first; a running container is only
-    /// removed with --force.
+    /// Pods by name or id; containers as POD/CONTAINER or by id. Running pods are stopped first; a running container
+    /// is removed only with --force.
     #[arg(value_name = "NAME", required_unless_present = "all")]
     pub names: Vec<String>,
     /// Remove all pods of this node.

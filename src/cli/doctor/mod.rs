@@ -27,7 +27,7 @@ use finding::{Finding, Verdict};
 /// The command line of `holdfast doctor`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: holdfast doctor\n\nEnds with exit code 1 when something is missing that every pod needs."
+    after_help = "Example: holdfast doctor\n\nThe exit code is 1 when the machine lacks something that every pod needs."
 )]
 pub struct DoctorArgs {
     /// Format of the output.

@@ -9,24 +9,24 @@ use crate::out::time;
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast logs --follow --tail 20 two-containers")]
 pub struct LogsArgs {
-    /// POD for all its containers; or one container: POD/CONTAINER, or the beginning of its id.
+    /// A pod, for the logs of all its containers; or a container: POD/CONTAINER, or the beginning of a container id.
     pub name: String,
-    /// Follow the logs until all containers have ended; a name, unlike an id, also follows restarts.
+    /// Follow the logs until all containers have ended. With a name, unlike an id, restarted containers are followed too.
     #[arg(short, long)]
     pub follow: bool,
-    /// Show only this many of the last lines of each container; -1 means all.
+    /// Show only the last LINES lines of each container; -1 means all.
     #[arg(long, value_name = "LINES", default_value_t = -1, allow_negative_numbers = true)]
     pub tail: i64,
-    /// Show only lines since this RFC 3339 time, or of the last time span such as 90s, 10m or 1h30m.
+    /// Show only lines from TIME on: an RFC 3339 time, or a duration before now such as 90s, 10m or 1h30m.
     #[arg(long, value_name = "TIME", value_parser = since)]
     pub since: Option<i64>,
-    /// Begin each line with its time.
+    /// Show the time of each line in front of the line.
     #[arg(short, long)]
     pub timestamps: bool,
     /// Show the log of the container before its last restart.
     #[arg(short, long, conflicts_with = "follow")]
     pub previous: bool,
-    /// Show at most this many bytes.
+    /// Show at most BYTES bytes in all.
     #[arg(long, value_name = "BYTES")]
     pub limit_bytes: Option<u64>,
     /// Show only this output stream.

@@ -49,8 +49,8 @@ pub struct PortForwardArgs {
     pub address: Vec<Addresses>,
     /// Name or id of the pod.
     pub pod: String,
-    /// Ports as [LOCAL:]REMOTE: the local port and the port in the pod. Without LOCAL both are the same; with an
-    /// empty LOCAL or 0, a free local port is chosen.
+    /// Ports as [LOCAL:]REMOTE: the local port and the port in the pod. Without LOCAL:, the local port is REMOTE; with
+    /// an empty LOCAL or 0, a free local port is chosen.
     #[arg(required = true)]
     pub ports: Vec<Ports>,
 }

@@ -42,7 +42,7 @@ pub struct PsArgs {
     /// Show containers of this image, given by reference or id.
     #[arg(long)]
     pub image: Option<String>,
-    /// Show the container whose id begins with this.
+    /// Show the container whose id begins with ID.
     #[arg(long)]
     pub id: Option<String>,
     /// Format of the output.

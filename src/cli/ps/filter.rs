@@ -59,10 +59,10 @@ pub struct Extent {
     /// Print only the ids.
     #[arg(short, long)]
     pub quiet: bool,
-    /// Show only the newest, whatever its state.
+    /// Show only the newest entry, in any state.
     #[arg(short, long)]
     pub latest: bool,
-    /// Show only this many of the newest, whatever their state; 0 means all.
+    /// Show only the COUNT newest entries, in any state; 0 means all.
     #[arg(short = 'n', long, value_name = "COUNT", conflicts_with = "latest")]
     pub last: Option<usize>,
     /// Print ids in full.

@@ -33,7 +33,7 @@ pub struct PodsArgs {
     /// Show pods that have this label; repeat it for several labels.
     #[arg(long, value_name = "KEY=VALUE")]
     pub label: Vec<Label>,
-    /// Show the pod whose id begins with this.
+    /// Show the pod whose id begins with ID.
     #[arg(long)]
     pub id: Option<String>,
     /// Format of the output.

@@ -36,7 +36,7 @@ pub struct StatsArgs {
     /// Show containers in all states, not only running ones.
     #[arg(short, long)]
     pub all: bool,
-    /// Show the container whose id begins with this.
+    /// Show the container whose id begins with ID.
     #[arg(long)]
     pub id: Option<String>,
     /// Show containers of this pod, given by name or id.
@@ -45,7 +45,7 @@ pub struct StatsArgs {
     /// Show containers that have this label; repeat it for several labels.
     #[arg(long, value_name = "KEY=VALUE")]
     pub label: Vec<Label>,
-    /// Seconds over which CPU use is measured.
+    /// Number of seconds over which CPU use is measured.
     #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub seconds: u32,
     /// Repeat the measurement until interrupted.

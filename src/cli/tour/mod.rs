@@ -25,13 +25,13 @@ use script::Stop;
 /// The command line of `holdfast tour`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples: holdfast tour                       all of it; Enter runs each command
+    after_help = "Examples: holdfast tour                       the whole tour; Enter runs each command
           holdfast tour --list                the list of stops
           holdfast tour oom cpu-throttling    only these stops
           holdfast tour --yes | less -R       without waiting for Enter"
 )]
 pub struct TourArgs {
-    /// Stops of the tour to show; all of them by default.
+    /// Stops of the tour to show, by the names that --list prints; by default all stops.
     pub stops: Vec<String>,
     /// List the stops of the tour.
     #[arg(short, long)]

@@ -24,7 +24,7 @@ use fact::{Document, Fact};
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast why two-containers/a")]
 pub struct WhyArgs {
-    /// POD/CONTAINER or a container id; a pod means its pause.
+    /// POD/CONTAINER or a container id; or POD, for the process that holds the namespaces of the pod.
     pub target: String,
     /// Format of the output.
     #[command(flatten)]
