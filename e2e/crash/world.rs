@@ -33,7 +33,7 @@ const SERVED: &str = r#"{"cniVersion":"1.0.0","name":"served","plugins":[
   {"type":"bridge","bridge":"cni0","isGateway":true,"ipMasq":true,"hairpinMode":true,
    "ipam":{"type":"host-local","dataDir":"LEASES","routes":[{"dst":"0.0.0.0/0"},{"dst":"::/0"}],
      "ranges":[[{"subnet":"10.98.0.0/24"}],[{"subnet":"fd98::/64"}]]}},
-  {"type":"loopback"}]}"#;
+  {"type":"loopback"},{"type":"portmap","capabilities":{"portMappings":true},"snat":true}]}"#;
 
 /// A plugin that takes part in the steps.
 const WRAPPER: &str = r#"#!/bin/sh

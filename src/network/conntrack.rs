@@ -54,15 +54,31 @@ pub(super) fn end_flows(ports: &[PortMapping], now: Now) -> Result<(), NetlinkEr
     let local = local_addresses();
     let mut socket = NetlinkSocket::open(SockProtocol::NetlinkNetFilter)?;
     for mapping in ports {
-        for flow in flows_to(&mut socket, mapping)? {
+        let (is_v4, object) = (mapping.to.is_ipv4(), mapping.to_string());
+        for flow in flows_to(&mut socket, (is_v4, mapping.port), &object)? {
             let ours = match mapping.at {
                 Place::Address(address) => flow.destination == address,
                 Place::Any => local.contains(&flow.destination),
             };
             let leads = flow.answering == mapping.to.ip();
             if ours && leads == (now == Now::Withdrawn) {
-                end(&mut socket, mapping, &flow)?;
+                end(&mut socket, (is_v4, &object), &flow)?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// Ends all UDP flows to ports, wherever they are, as the plugin `portmap` does. To be called in the machine's namespace.
+///
+/// # Errors
+/// [`NetlinkError`], naming the request that failed.
+pub(super) fn end_all_flows(is_v4: bool, ports: &[u16]) -> Result<(), NetlinkError> {
+    let mut socket = NetlinkSocket::open(SockProtocol::NetlinkNetFilter)?;
+    for port in ports {
+        let object = format!("UDP port {port}");
+        for flow in flows_to(&mut socket, (is_v4, *port), &object)? {
+            end(&mut socket, (is_v4, &object), &flow)?;
         }
     }
     Ok(())
@@ -88,15 +104,16 @@ fn local_addresses() -> HashSet<IpAddr> {
     addresses.collect()
 }
 
-/// `struct nfgenmsg` of the family of a port.
-fn nfgen(mapping: &PortMapping) -> [u8; 4] {
-    [if mapping.to.is_ipv4() { 2 } else { 10 }, 0, 0, 0]
+/// `struct nfgenmsg` of a family.
+fn nfgen(is_v4: bool) -> [u8; 4] {
+    [if is_v4 { 2 } else { 10 }, 0, 0, 0]
 }
 
 /// All UDP flows to a port, wherever it is. The kernel filters them since Linux 5.8; an older one sends all.
 fn flows_to(
     socket: &mut NetlinkSocket<OwnedFd>,
-    mapping: &PortMapping,
+    (is_v4, port): (bool, u16),
+    object: &str,
 ) -> Result<Vec<Flow>, NetlinkError> {
     /// CTA_FILTER_ORIG_FLAGS, and CTA_FILTER_F_CTA_PROTO_NUM with CTA_FILTER_F_CTA_PROTO_DST_PORT of them.
     const FILTER_ORIGINAL: u16 = 1;
@@ -104,13 +121,13 @@ fn flows_to(
     let mut batch = Batch::new();
     batch.push(
         (GET, Flags::Dump),
-        ("list the flows of", &mapping.to_string()),
-        &nfgen(mapping),
+        ("list the flows of", object),
+        &nfgen(is_v4),
         |request| {
             request.nest(ORIGINAL, &[], |tuple| {
                 tuple.nest(TUPLE_PROTO, &[], |protocol| {
                     protocol.bytes(PROTO_NUM, &[UDP]);
-                    protocol.bytes(PROTO_DST_PORT, &mapping.port.to_be_bytes());
+                    protocol.bytes(PROTO_DST_PORT, &port.to_be_bytes());
                 });
             });
             request.nest(FILTER, &[], |filter| {
@@ -121,7 +138,7 @@ fn flows_to(
     let objects = socket.dump(batch)?;
     let flows = objects
         .iter()
-        .filter_map(|object| flow(object.get(20..)?, mapping.port));
+        .filter_map(|object| flow(object.get(20..)?, port));
     Ok(flows.collect())
 }
 
@@ -167,14 +184,14 @@ fn address(ip: &[u8], side: Side) -> Option<IpAddr> {
 
 fn end(
     socket: &mut NetlinkSocket<OwnedFd>,
-    mapping: &PortMapping,
+    (is_v4, object): (bool, &str),
     flow: &Flow,
 ) -> Result<(), NetlinkError> {
     let mut batch = Batch::new();
     batch.push(
         (DELETE, Flags::Plain),
-        ("end a flow of", &mapping.to_string()),
-        &nfgen(mapping),
+        ("end a flow of", object),
+        &nfgen(is_v4),
         |request| request.nest(ORIGINAL, &flow.original, |_| {}),
     );
     match socket.run(batch) {

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use super::call;
 use super::error::CniError;
-use super::network::{CniNetwork, INTERFACE};
+use super::network::CniNetwork;
+use super::pod::INTERFACE;
 use super::verb::Verb;
 use super::version::CniVersion;
 use holdfast_disk::json_text;

@@ -15,15 +15,13 @@ use super::exclusion::Exclusion;
 use super::leftover;
 use super::native::{Asked, Known, NativePlugin, Natives};
 use super::outcome::{self, Outcome};
-use super::pod::{Attachment, CniPod};
+use super::pod::{Attachment, CniPod, INTERFACE};
 use super::verb::Verb;
 use super::verdicts::Verdicts;
 use super::version::CniVersion;
 use crate::subnet::Subnet;
 use holdfast_disk::{Dir, Durability, FileName, Record, RecordError};
 
-/// The pod's interface; the kubelet and many programs expect this name.
-pub(super) const INTERFACE: &str = "eth0";
 /// Version and largest size of a record: a list, arguments, and a result of 1 MiB at most.
 const RECORD: Record<Attachment> = Record::new(1, 8 << 20);
 /// What the records of pods end in.

@@ -10,6 +10,8 @@ use serde_json::{Map, Value, json};
 use super::config::NetworkList;
 use crate::{Bandwidth, HostPort, Subnet};
 
+/// The pod's interface; the kubelet and many programs expect this name.
+pub(super) const INTERFACE: &str = "eth0";
 /// A burst that limits nothing, in bits: a rate without one is not possible, and the annotations have none.
 const BURST: u32 = u32::MAX;
 

@@ -100,7 +100,6 @@ impl Batch {
     }
 
     /// The bytes of one request.
-    #[cfg(test)]
     pub(crate) fn bytes_of(&self, index: usize) -> &[u8] {
         let end = self.requests.get(index + 1);
         let end = end.map_or(self.bytes.len(), |next| next.start);

@@ -11,6 +11,8 @@ const META_OIFNAME: u32 = 7;
 const META_IIFNAME: u32 = 6;
 const META_NFPROTO: u32 = 15;
 const META_L4PROTO: u32 = 16;
+/// The key NFT_META_MARK of `meta`.
+const META_MARK: u32 = 3;
 
 /// The address family of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -138,6 +140,22 @@ impl Rule<'_, '_> {
     /// Loads the first bytes of an address.
     pub(super) fn load_part(&mut self, family: Family, side: Side, length: u32) {
         self.payload(1, (family.offset(side), length), REGISTER);
+    }
+
+    /// Loads the number of the transport protocol.
+    pub(super) fn load_transport(&mut self) {
+        self.meta(META_L4PROTO, REGISTER);
+    }
+
+    /// Loads the mark of the packet.
+    pub(super) fn load_mark(&mut self) {
+        self.meta(META_MARK, REGISTER);
+    }
+
+    /// Loads the destination port, which TCP, UDP and SCTP have in bytes 2 and 3.
+    pub(super) fn load_destination_port(&mut self) {
+        // NFT_PAYLOAD_TRANSPORT_HEADER.
+        self.payload(2, (2, 2), REGISTER);
     }
 
     /// The packet is of a family.

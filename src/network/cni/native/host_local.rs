@@ -12,7 +12,7 @@ use super::error::NativeError;
 use super::pod::Pod;
 use super::range::{self, Range, RangeSet, Search, only};
 use super::store::Store;
-use crate::cni::network::INTERFACE;
+use crate::cni::pod::INTERFACE;
 use holdfast_kernel::sys::regular;
 
 /// Where the files are unless a configuration says otherwise.

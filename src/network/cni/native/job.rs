@@ -8,8 +8,9 @@ use serde_json::Value;
 use super::bridge::{self, Bridge};
 use super::error::NativeError;
 use super::loopback;
-use super::masquerade::Rules;
 use super::pod::Pod;
+use super::portmap::Portmap;
+use super::rules::Rules;
 use crate::cni::verb::Verb;
 
 /// A call that can be served: its configuration is all known.
@@ -31,8 +32,7 @@ pub(super) struct Job {
 pub(super) enum Work {
     Loopback,
     Bridge(Box<Bridge>),
-    /// For a pod without ports of the host.
-    Portmap,
+    Portmap(Box<Portmap>),
 }
 
 /// What has come of a job.
@@ -65,10 +65,11 @@ impl Job {
                 let marked = bridge::del(config, pod, (self.deadline, &self.rules))?;
                 Ok(Done::Removed { marked })
             }
-            Work::Portmap => Ok(match &self.previous {
-                Some(previous) if adds => Done::Added(previous.clone()),
-                _ => removed(()),
-            }),
+            Work::Portmap(config) if adds => {
+                config.add(pod, &self.rules)?;
+                Ok(Done::Added(self.previous.clone().unwrap_or_default()))
+            }
+            Work::Portmap(config) => config.del(pod, &self.rules).map(removed),
         }
     }
 }

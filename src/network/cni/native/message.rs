@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use super::error::NativeError;
 use crate::link::{BRPORT_MODE, SLAVE_DATA, SLAVE_KIND, UP, VETH_PEER, family, ifinfo, octets};
-use crate::netlink::{Attributes, Batch, Flags, NetlinkError, NetlinkSocket, attributes};
+use crate::netlink::{Attributes, Batch, Flags, NetlinkError, NetlinkSocket, attributes, u32_of};
 use holdfast_kernel::id::PodId;
 
 /// IFF_PROMISC of netdevice(7): the interface takes frames for others too.
@@ -264,6 +264,24 @@ pub(super) fn push_route(batch: &mut Batch, index: u32, to: Held, gateway: Optio
             attrs.u32(libc::RTA_OIF, index);
         },
     );
+}
+
+/// The index of the interface by which an address is reached, where there is a way to it.
+pub(super) fn route_to<F: AsFd>(socket: &mut NetlinkSocket<F>, ip: IpAddr) -> Option<u32> {
+    let mut header = [0; 12];
+    header[0] = family(ip);
+    header[1] = if ip.is_ipv4() { 32 } else { 128 };
+    let mut batch = Batch::new();
+    batch.push(
+        (libc::RTM_GETROUTE, Flags::Plain),
+        ("look up the route to", &ip.to_string()),
+        &header,
+        |attrs| attrs.bytes(libc::RTA_DST, &octets(ip)),
+    );
+    let found = socket.run_acknowledged(batch, &[0]).ok()?;
+    let mut all = attributes(found.first()?.get(28..)?);
+    let (_, index) = all.find(|(kind, _)| *kind == libc::RTA_OIF)?;
+    u32_of(index)
 }
 
 /// Takes an interface down.

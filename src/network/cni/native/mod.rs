@@ -27,8 +27,10 @@ mod plugin;
 mod pod;
 mod portmap;
 mod range;
+mod rules;
 mod served;
 mod store;
+mod tables;
 
 pub use plugin::NativePlugin;
 pub(super) use served::{Asked, Known, Natives};

@@ -16,10 +16,11 @@ use super::edition::{Edition, Editions};
 use super::error::NativeError;
 use super::job::{Done, Job, Work};
 use super::loopback;
-use super::masquerade::Rules;
 use super::plugin::NativePlugin;
 use super::pod::Pod;
-use super::portmap;
+use super::portmap::Portmap;
+use super::rules::Rules;
+use super::tables::Tables;
 use crate::cni::call::Call;
 use crate::cni::config::{NetworkList, Plugin};
 use crate::cni::error::CniError;
@@ -85,6 +86,7 @@ struct Shared {
     /// Deletes the interfaces of pods that have left.
     reaper: OnceLock<Reaper>,
     rules: Arc<Rules>,
+    tables: Tables,
 }
 
 /// A pod is busy as long as this is kept.
@@ -133,35 +135,7 @@ impl Natives {
         if !matches!(asked.call.verb, Verb::Add | Verb::Del) {
             return None;
         }
-        let plugin = NativePlugin::named(asked.kind)?;
-        let config = asked.call.stdin.as_object()?;
-        let work = match plugin {
-            NativePlugin::Loopback => {
-                self.edition(plugin, &asked.call.plugin, version).await?;
-                loopback::holds(config).then_some(Work::Loopback)?
-            }
-            NativePlugin::Bridge => {
-                let edition = self.edition(plugin, &asked.call.plugin, version).await?;
-                (config.get("ipam")?.get("type")? == NativePlugin::HostLocal.program())
-                    .then_some(())?;
-                let program = delegate(asked.call, NativePlugin::HostLocal)?;
-                let leases = self
-                    .edition(NativePlugin::HostLocal, &program, version)
-                    .await?;
-                let bridge = Bridge::of(config, (edition, leases))?;
-                bridge
-                    .fits(&pod_of(asked.call))
-                    .then(|| Work::Bridge(Box::new(bridge)))?
-            }
-            NativePlugin::Portmap => {
-                self.edition(plugin, &asked.call.plugin, version).await?;
-                // Without a result before its own it has none to hand on, and says so.
-                let is_chained = asked.call.verb == Verb::Del || config.contains_key("prevResult");
-                (is_chained && portmap::holds(config)).then_some(Work::Portmap)?
-            }
-            // Other plugins call it.
-            NativePlugin::HostLocal => return None,
-        };
+        let work = self.work(asked, version).await?;
         let job = self.job(asked, work)?;
         tracing::debug!(
             pod = job.pod.id,
@@ -184,6 +158,47 @@ impl Natives {
                     reason,
                 })
         }))
+    }
+
+    /// The work that a call is. None when it is not all known, or cannot be done here.
+    async fn work(&self, asked: &Asked<'_>, version: CniVersion) -> Option<Work> {
+        let plugin = NativePlugin::named(asked.kind)?;
+        let call = asked.call;
+        let config = call.stdin.as_object()?;
+        let edition = self.edition(plugin, &call.plugin, version).await?;
+        let (work, has_rules) = match plugin {
+            NativePlugin::Loopback => (loopback::holds(config).then_some(Work::Loopback)?, false),
+            NativePlugin::Bridge => {
+                (config.get("ipam")?.get("type")? == NativePlugin::HostLocal.program())
+                    .then_some(())?;
+                let program = delegate(call, NativePlugin::HostLocal)?;
+                let leases = self
+                    .edition(NativePlugin::HostLocal, &program, version)
+                    .await?;
+                let bridge = Bridge::of(config, (edition, leases))?;
+                bridge.fits(&pod_of(call)).then_some(())?;
+                let has_rules = bridge.has_rules();
+                (Work::Bridge(Box::new(bridge)), has_rules)
+            }
+            NativePlugin::Portmap => {
+                // Without a result before its own it has none to hand on, and says so.
+                let is_chained = call.verb == Verb::Del || config.contains_key("prevResult");
+                let portmap = Portmap::of(config, edition)?;
+                (is_chained && portmap.fits(&pod_of(call))).then_some(())?;
+                let has_rules = portmap.has_rules();
+                (Work::Portmap(Box::new(portmap)), has_rules)
+            }
+            // Other plugins call it.
+            NativePlugin::HostLocal => return None,
+        };
+        (!has_rules || self.writes_rules().await).then_some(work)
+    }
+
+    /// Whether rules of iptables can be written from here.
+    async fn writes_rules(&self) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let asked = tokio::task::spawn_blocking(move || shared.tables.can_be_written());
+        asked.await.unwrap_or(false)
     }
 
     /// The edition as which a plugin is served. None when it is not, or does not speak the version.
@@ -260,7 +275,7 @@ impl Natives {
             message: error_chain(&error),
         };
         let _step = fault::step(call.verb.step()).map_err(|errno| process(errno.into()))?;
-        if matches!(job.work, Work::Portmap) {
+        if matches!(&job.work, Work::Portmap(portmap) if !portmap.has_rules()) {
             return Ok(self.ended(job.run().map_err(failed)?));
         }
         let id = job.pod.id.clone();

@@ -115,6 +115,11 @@ impl Bridge {
         (!bridge.hairpin || !bridge.promiscuous).then_some(bridge)
     }
 
+    /// Whether rules of iptables are written.
+    pub(in crate::cni::native) fn has_rules(&self) -> bool {
+        self.masquerading.is_some()
+    }
+
     /// Whether it can be done for a pod.
     pub(in crate::cni::native) fn fits(&self, id: &str) -> bool {
         self.masquerading
@@ -137,7 +142,8 @@ fn masquerading(config: &Map<String, Value>, edition: Edition) -> Option<Option<
     if backend.is_some_and(|backend| backend != "iptables") {
         return None;
     }
-    Masquerading::of(config.get("name")?.as_str()?, edition).map(Some)
+    let network = config.get("name")?.as_str()?;
+    Some(Some(Masquerading::of(network, edition)))
 }
 
 /// Resolvers, when all of them are texts.

@@ -6,10 +6,10 @@ use nix::errno::Errno;
 
 use super::config::Bridge;
 use crate::cni::native::error::NativeError;
-use crate::cni::native::masquerade::Rules;
 use crate::cni::native::place;
 use crate::cni::native::pod::Pod;
-use crate::cni::network::INTERFACE;
+use crate::cni::native::rules::Rules;
+use crate::cni::pod::INTERFACE;
 use crate::link;
 use crate::netlink::{Batch, NetlinkError};
 

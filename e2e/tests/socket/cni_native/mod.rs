@@ -1,10 +1,15 @@
 //! The reference plugins, served by the daemon, against their programs: the same configuration gives the same result,
 //! the same files, interfaces, routes, settings and rules, and what one has made the other one undoes.
 
+mod bridges;
+mod loopback;
+mod ports;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
+use cri_api::runtime::v1::PortMapping;
 use e2e::call::until;
 use e2e::cni::{Plugins, Release, inside, network_ready, start_with};
 use e2e::daemon::Options;
@@ -14,6 +19,9 @@ use serde_json::{Value, json};
 
 /// How long the kernel may take to delete interfaces in the background.
 const BACKGROUND_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Length of the names of chains that are made of hashes.
+const CHAIN_LENGTH: usize = 28;
 
 /// Who carries out the calls of plugins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,7 +144,9 @@ fn seen(daemon: &Daemon, plugins: &Plugins, pod: &Pod<'_>) -> Value {
         true,
     );
     let both = r"net\.ipv[46]\.(ip_forward|conf\.[a-z0-9]+\.(accept_ra|accept_dad|arp_notify|keep_addr_on_down|forwarding|disable_ipv6|enhanced_dad|route_localnet)) ";
+    let expressions = "nft --debug=netlink list ruleset 2>/dev/null | grep '^  \\[' || true";
     let mut all = json!({
+        "expressions": of(expressions, true),
         "result": result,
         "leases": files(plugins),
         "links": parsed("ip -d -j addr", true),
@@ -148,8 +158,10 @@ fn seen(daemon: &Daemon, plugins: &Plugins, pod: &Pod<'_>) -> Value {
         "rules": rules,
     });
     settled(&mut all, &names);
-    let rules = all["rules"].as_str().unwrap_or_default().lines();
-    all["rules"] = json!(rules.map(rule).collect::<Vec<_>>());
+    for part in ["rules", "expressions"] {
+        let rules = all[part].as_str().unwrap_or_default().lines();
+        all[part] = json!(by_chain(rules.map(rule).collect()));
+    }
     all
 }
 
@@ -162,12 +174,41 @@ fn rule(line: &str) -> String {
     let mut words = Vec::new();
     let mut counts = false;
     for word in line.split(' ') {
-        let is_hash = word.starts_with("CNI-") || word.starts_with(":CNI-") || counts;
-        let long = word.len() > 20 || counts;
-        words.push(if is_hash && long { "CHANGING" } else { word });
-        counts = word == "packets" || word == "bytes";
+        let is_hash = word.starts_with("CNI-") || word.starts_with(":CNI-");
+        words.push(match counts {
+            true => "CHANGING",
+            false if is_hash && word.len() >= CHAIN_LENGTH => kind_of_chain(word),
+            false => word,
+        });
+        counts = ["packets", "pkts", "bytes"].contains(&word);
     }
     words.join(" ")
+}
+
+fn kind_of_chain(name: &str) -> &'static str {
+    match (name.starts_with(':'), name.contains("CNI-DN-")) {
+        (true, true) => ":PORTS",
+        (true, false) => ":MASQUERADING",
+        (false, true) => "PORTS",
+        (false, false) => "MASQUERADING",
+    }
+}
+
+/// `iptables-save` sorts chains by their names, which are hashes: here the kinds of chains are sorted.
+fn by_chain(lines: Vec<String>) -> Vec<String> {
+    let of_chain = |line: &String| line.starts_with(':') || line.starts_with("-A ");
+    let mut sorted = Vec::with_capacity(lines.len());
+    for table in lines.chunk_by(|line, next| of_chain(line) == of_chain(next)) {
+        let mut table = table.to_vec();
+        if of_chain(&table[0]) {
+            table.sort_by_key(|line| match line.strip_prefix("-A ") {
+                Some(rule) => (1, rule.split(' ').next().map(str::to_owned)),
+                None => (0, Some(line.clone())),
+            });
+        }
+        sorted.extend(table);
+    }
+    sorted
 }
 
 /// The value of a key, wherever it stands.
@@ -206,9 +247,38 @@ fn rest(daemon: &Daemon) -> String {
 }
 
 /// A configuration, and how many of its plugins the daemon serves in which call.
+#[derive(Clone, Copy)]
 struct Case {
     plugins: &'static str,
     served: usize,
+    /// The ports of the host that the pod asks for.
+    ports: &'static [Port],
+    /// A script that is run in the daemon's network namespace before.
+    before: &'static str,
+}
+
+/// A port of the host, the port of the pod, the protocol's number in the CRI and the address of the host.
+type Port = (u16, u16, i32, &'static str);
+
+impl Case {
+    const fn of(plugins: &'static str, served: usize) -> Case {
+        Case {
+            plugins,
+            served,
+            ports: &[],
+            before: "",
+        }
+    }
+}
+
+fn mapping(of: &Port) -> PortMapping {
+    let (host, pod, protocol, address) = *of;
+    PortMapping {
+        protocol,
+        container_port: i32::from(pod),
+        host_port: i32::from(host),
+        host_ip: address.to_owned(),
+    }
 }
 
 /// A pod joins and leaves; what is seen of it while it is there.
@@ -221,10 +291,13 @@ fn join_and_leave(
     let what = || format!("ADD by {add:?}, DEL by {del:?}: {text}");
     serve(daemon, add);
     plugins.configure("10-net.conflist", text);
+    inside(daemon, case.before).ok();
     let before = rest(daemon);
     let ready = network_ready(daemon);
     assert!(ready.status, "{}: {ready:?}", what());
-    let pod = daemon.run_named("native");
+    let mut config = daemon.pod("native");
+    config.port_mappings = case.ports.iter().map(mapping).collect();
+    let pod = daemon.run(config);
     let wanted = |by: By| if by == By::Daemon { case.served } else { 0 };
     assert_eq!(served(daemon, &pod.id, "ADD"), wanted(add), "{}", what());
     let found = seen(daemon, plugins, &pod);
@@ -308,199 +381,4 @@ fn assert_same(reference: &Value, found: &Value, what: &str) {
     for (part, wanted) in reference.as_object().unwrap() {
         assert_eq!(&found[part], wanted, "{part} of {what}");
     }
-}
-
-/// The plugin `loopback` before and after another one.
-const LOOPBACK: &[Case] = &[Case {
-    plugins: r#"{"type":"loopback"},{"type":"ptp","ipam":{"type":"host-local","dataDir":"LEASES","subnet":"10.98.0.0/24"}},
-      {"type":"loopback"}"#,
-    served: 2,
-}];
-
-#[test]
-fn loopback_of_debian() {
-    assert_equal(Release::Debian, &["0.3.1", "1.0.0"], LOOPBACK);
-}
-
-#[test]
-fn loopback_of_today() {
-    assert_equal(Release::Built, &["0.4.0", "1.1.0"], LOOPBACK);
-}
-
-/// The result of the loopback is what the next plugin reads.
-#[test]
-fn the_result_of_loopback_is_handed_on() {
-    let (daemon, plugins) = start_with(Release::Built, "cni", Options::default());
-    plugins.spy("spy-a");
-    let mut told = Vec::new();
-    for by in [By::Programs, By::Daemon] {
-        serve(&daemon, by);
-        let list = r#"{"cniVersion":"1.0.0","name":"net","plugins":[{"type":"loopback"},{"type":"spy-a"}]}"#;
-        plugins.configure("10-net.conflist", list);
-        plugins.clear();
-        let pod = daemon.run_named("lo");
-        let call = plugins.calls().remove(0);
-        assert_eq!(call.what, "spy-a.ADD");
-        let text = call.stdin["prevResult"].to_string();
-        told.push(text.replace(pod.info()["netnsPath"].as_str().unwrap(), "NETNS"));
-        assert_eq!(
-            served(&daemon, &pod.id, "ADD"),
-            usize::from(by == By::Daemon)
-        );
-        pod.remove();
-    }
-    assert_eq!(told[0], told[1]);
-    assert!(
-        told[0].contains("127.0.0.1/8") && told[0].contains("::1/128"),
-        "{told:?}"
-    );
-}
-
-/// What is not known to the last key goes to the program, and so does everything when the program is not the real one.
-#[test]
-fn what_is_not_known_goes_to_the_program() {
-    let (daemon, plugins) = start_with(Release::Built, "cni", Options::default());
-    serve(&daemon, By::Daemon);
-    plugins.spy("spy-a");
-    let run = |list: &str| {
-        plugins.configure("10-net.conflist", list);
-        let pod = daemon.run_named("other");
-        let count = served(&daemon, &pod.id, "ADD");
-        pod.remove();
-        count
-    };
-    let list = |loopback: &str| {
-        format!(
-            r#"{{"cniVersion":"1.0.0","name":"net","plugins":[{loopback},{{"type":"spy-a"}}]}}"#
-        )
-    };
-    assert_eq!(run(&list(r#"{"type":"loopback"}"#)), 1);
-    assert_eq!(run(&list(r#"{"type":"loopback","note":"mine"}"#)), 0);
-    assert_eq!(
-        run(&list(r#"{"type":"loopback"}"#).replace("1.0.0", "0.2.0")),
-        0
-    );
-    // A wrapper of the site's own has the name of a plugin.
-    plugins.spy("loopback");
-    assert_eq!(run(&list(r#"{"type":"loopback"}"#)), 0);
-    assert!(plugins.order().contains(&"loopback.ADD".to_owned()));
-    // Whoever names it wants it served all the same.
-    let file = daemon.place.dir.join("config.d/native.toml");
-    let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, format!("{text}[cni]\nnative = [\"loopback\"]\n")).unwrap();
-    daemon.terminate();
-    daemon.restart();
-    assert_eq!(run(&list(r#"{"type":"loopback"}"#)), 1);
-}
-
-/// The configurations of `bridge` with `host-local` that are served.
-const BRIDGES: &[Case] = &[
-    Case {
-        plugins: r#"{"type":"bridge","bridge":"cb0","isGateway":true,"ipMasq":true,"ipam":{"type":"host-local","dataDir":"LEASES",
-          "routes":[{"dst":"0.0.0.0/0"},{"dst":"::/0"}],
-          "ranges":[[{"subnet":"10.98.0.0/24"}],[{"subnet":"fd98::/64"}]]}}"#,
-        served: 1,
-    },
-    Case {
-        plugins: r#"{"type":"bridge","bridge":"cb0","isDefaultGateway":true,"forceAddress":true,"mtu":1400,
-          "hairpinMode":true,"ipam":{"type":"host-local","dataDir":"LEASES","subnet":"10.98.0.0/24",
-          "rangeStart":"10.98.0.20","rangeEnd":"10.98.0.30","gateway":"10.98.0.25"}},{"type":"loopback"},
-          {"type":"portmap","capabilities":{"portMappings":true},"snat":true}"#,
-        served: 3,
-    },
-    Case {
-        plugins: r#"{"type":"bridge","bridge":"cb0","promiscMode":true,"dns":{"nameservers":["192.0.2.1"],"search":["a.b"]},
-          "ipam":{"type":"host-local","dataDir":"LEASES","routes":[{"dst":"192.0.2.0/24","gw":"10.98.0.1"}],
-          "ranges":[[{"subnet":"10.98.0.0/30"},{"subnet":"10.98.1.0/30"}]]}}"#,
-        served: 1,
-    },
-    Case {
-        plugins: r#"{"type":"bridge","bridge":"cb0","isDefaultGateway":true,"portIsolation":true,"ipam":{"type":"host-local",
-          "dataDir":"LEASES","ranges":[[{"subnet":"fd98::/64"}],[{"subnet":"10.98.0.0/16"}]]}}"#,
-        served: 1,
-    },
-    // Prefixes that end within a byte. (With two sets of one family and ipMasq DEL of the programs fails: the second jump
-    // keeps the chain.)
-    Case {
-        plugins: r#"{"type":"bridge","bridge":"cb0","ipMasq":true,"ipam":{"type":"host-local","dataDir":"LEASES",
-          "ranges":[[{"subnet":"10.98.0.0/20"}],[{"subnet":"fd98::/60"}]]}}"#,
-        served: 1,
-    },
-];
-
-#[test]
-fn bridges_of_debian() {
-    assert_equal(Release::Debian, &["0.3.1", "1.0.0"], BRIDGES);
-}
-
-#[test]
-fn bridges_of_today() {
-    assert_equal(Release::Built, &["0.4.0", "1.1.0"], BRIDGES);
-}
-
-/// What is not served of `bridge` and `host-local`.
-#[test]
-fn options_of_bridges_that_go_to_the_program() {
-    let (daemon, plugins) = start_with(Release::Built, "cni", Options::default());
-    serve(&daemon, By::Daemon);
-    for (bridge, ipam) in [
-        (r#""macspoofchk":true,"#, ""),
-        (r#""enabledad":true,"#, ""),
-        (
-            r#""isGateway":true,"args":{"cni":{"mac":"02:00:00:00:00:07"}},"#,
-            "",
-        ),
-        ("", r#""routes":[{"dst":"192.0.2.0/24","mtu":1300}],"#),
-        ("", r#""note":"mine","#),
-    ] {
-        let list = format!(
-            r#"{{"cniVersion":"1.0.0","name":"net","plugins":[{{"type":"bridge","bridge":"cb0",{bridge}
-              "ipam":{{"type":"host-local","dataDir":"LEASES",{ipam}"subnet":"10.98.0.0/24"}}}}]}}"#
-        );
-        plugins.configure("10-net.conflist", &list);
-        let pod = daemon.run_named("other");
-        assert_eq!(served(&daemon, &pod.id, "ADD"), 0, "{list}");
-        pod.remove();
-        assert!(plugins.leased().is_empty(), "{list}");
-        let _ = inside(&daemon, "ip link del cb0; nft flush ruleset");
-    }
-}
-
-/// Pods come and go: addresses go round as the program gives them out, and those of a full range are refused.
-#[test]
-fn addresses_go_round_whoever_gives_them_out() {
-    let (daemon, plugins) = start_with(Release::Built, "cni", Options::default());
-    let list = r#"{"cniVersion":"1.0.0","name":"net","plugins":[{"type":"bridge","bridge":"cb0",
-      "ipam":{"type":"host-local","dataDir":"LEASES","subnet":"10.98.0.0/29"}}]}"#;
-    plugins.configure("10-net.conflist", list);
-    let mut pods = Vec::new();
-    for (number, by) in [
-        By::Daemon,
-        By::Programs,
-        By::Daemon,
-        By::Programs,
-        By::Daemon,
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        serve(&daemon, by);
-        let pod = daemon.run_named(&format!("round-{number}"));
-        assert_eq!(pod.ip(), format!("10.98.0.{}", number + 2));
-        pods.push(pod.id.clone());
-    }
-    serve(&daemon, By::Daemon);
-    let refused = daemon.try_run(&daemon.pod("full")).unwrap_err();
-    assert!(
-        refused.message().contains("10.98.0.1-10.98.0.6"),
-        "{refused}"
-    );
-    daemon.try_remove_pod(&pods[1]).unwrap();
-    let again = daemon.run_named("again");
-    assert_eq!(again.ip(), "10.98.0.3");
-    again.remove();
-    for pod in pods {
-        let _ = daemon.try_remove_pod(&pod);
-    }
-    assert!(plugins.leased().is_empty(), "{:?}", plugins.leased());
 }
