@@ -9,17 +9,22 @@
 //!   bench against DIR [COUNT]   this build beside the one in DIR, pod by pod in turns
 //!   bench output [OTHER ...]    output beside other builds (directories) and conmon (a path), in turns
 //!   bench plugins [COUNT]       reference plugins served by the daemon beside their programs, in turns
+//!   bench peer PEER [COUNT] [debian]   another runtime in turns: containerd, containerd:DIRECTORY or the path of
+//!                               crio; with the network plugins of Debian instead of those that are built
 //! ```
 
 mod against;
 mod floor;
+mod guard;
 mod machine;
 mod measures;
 mod output;
+mod peer;
 mod plugins;
 mod table;
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use e2e::Daemon;
 use table::Table;
@@ -27,26 +32,34 @@ use table::Table;
 /// Rounds of each measurement of output.
 const ROUNDS: usize = 4;
 
-fn main() {
+fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let count = |at: usize| arguments.get(at).and_then(|text| text.parse().ok());
-    if let [word, dir, ..] = arguments.as_slice()
-        && word == "against"
-    {
-        against::against(Path::new(dir), count(2).unwrap_or(200));
-        return;
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let count = |word: Option<&&str>| word.and_then(|text| text.parse().ok());
+    if let [guard::WORD, pid] = words.as_slice() {
+        guard::wait_for(pid);
+        return ExitCode::SUCCESS;
     }
-    if let [word, others @ ..] = arguments.as_slice()
-        && word == "output"
-    {
-        output::beside(others, ROUNDS);
-        return;
+    guard::start();
+    match words.as_slice() {
+        ["against", dir, rest @ ..] => {
+            against::against(Path::new(dir), count(rest.first()).unwrap_or(200));
+        }
+        ["output", ..] => output::beside(&arguments[1..], ROUNDS),
+        ["plugins", rest @ ..] => plugins::plugins(count(rest.first()).unwrap_or(50)),
+        ["peer", peer, rest @ ..] => {
+            if let Err(problem) = peer::beside(peer, rest) {
+                eprintln!("bench: {problem}");
+                return ExitCode::FAILURE;
+            }
+        }
+        rest => table(count(rest.first()).unwrap_or(100)),
     }
-    if arguments.first().is_some_and(|word| word == "plugins") {
-        plugins::plugins(count(1).unwrap_or(50));
-        return;
-    }
-    let count = count(0).unwrap_or(100);
+    ExitCode::SUCCESS
+}
+
+/// The whole table of this build.
+fn table(count: usize) {
     let daemon = Daemon::start();
     daemon.pull(e2e::BUSYBOX);
     let mut table = Table::new();

@@ -35,6 +35,65 @@ impl Samples {
     }
 }
 
+/// One figure of another runtime and of this build.
+pub struct Beside<'t> {
+    what: &'t str,
+    peer: f64,
+    ours: f64,
+    unit: &'t str,
+    /// How many times better ours is.
+    ratio: f64,
+    goal: String,
+}
+
+impl<'t> Beside<'t> {
+    /// A figure that is better when it is less.
+    pub fn less(what: &'t str, peer: f64, ours: f64, unit: &'t str) -> Self {
+        let goal = String::new();
+        let ratio = peer / ours;
+        Self {
+            what,
+            peer,
+            ours,
+            unit,
+            ratio,
+            goal,
+        }
+    }
+
+    /// A figure that is better when it is more.
+    pub fn more(what: &'t str, peer: f64, ours: f64, unit: &'t str) -> Self {
+        Self {
+            ratio: ours / peer,
+            ..Self::less(what, peer, ours, unit)
+        }
+    }
+
+    /// How many times better ours is to be.
+    pub fn goal(mut self, times: Option<f64>) -> Self {
+        if let Some(times) = times {
+            let word = if self.ratio >= times {
+                "reached"
+            } else {
+                "MISSED"
+            };
+            self.goal = format!("≥ {times} ×: {word}");
+        }
+        self
+    }
+
+    /// The most that ours may be.
+    pub fn most(mut self, limit: f64) -> Self {
+        let word = if self.ours <= limit {
+            "reached"
+        } else {
+            "MISSED"
+        };
+        self.goal = format!("≤ {limit} {}: {word}", self.unit);
+        self
+    }
+}
+
 impl Table {
     /// A table without any rows.
     pub fn new() -> Self {
@@ -69,6 +128,21 @@ impl Table {
         let ratio = ours / other;
         self.lines.push(format!(
             "  {what:<44} {ours:>9.3} ms   {other:>9.3} ms   {ratio:>6.3}"
+        ));
+    }
+
+    /// A figure of another runtime, ours, and their ratio.
+    pub fn beside(&mut self, row: &Beside<'_>) {
+        let Beside {
+            what,
+            peer,
+            ours,
+            unit,
+            ratio,
+            goal,
+        } = row;
+        self.lines.push(format!(
+            "  {what:<44} {peer:>10.2} {ours:>10.2} {unit:<5} {ratio:>8.2} ×  {goal}"
         ));
     }
 

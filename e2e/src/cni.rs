@@ -107,23 +107,17 @@ pub fn start_as(kind: &'static str, options: Options) -> (Daemon, Plugins) {
 
 /// As [`start_as`], with plugins of a release.
 pub fn start_with(release: Release, kind: &'static str, options: Options) -> (Daemon, Plugins) {
-    let place = Place::new();
-    let plugins = Plugins {
-        dir: place.dir.join("cni"),
-    };
-    for dir in [plugins.conf(), plugins.bin(), plugins.leases()] {
-        fs::create_dir_all(&dir).unwrap_or_else(|error| panic!("make {}: {error}", dir.display()));
-    }
-    let installed = fs::read_dir(release.dir());
-    assert!(
-        release == Release::Debian || installed.is_ok(),
-        "{} is missing: run e2e/tools/install.sh",
-        release.dir().display()
-    );
-    for entry in installed.into_iter().flatten().flatten() {
-        let link = plugins.bin().join(entry.file_name());
-        symlink(entry.path(), link).unwrap_or_else(|error| panic!("link a plugin: {error}"));
-    }
+    start_at(Place::new(), release, kind, options)
+}
+
+/// As [`start_with`], in a place that is there already.
+pub fn start_at(
+    place: Place,
+    release: Release,
+    kind: &'static str,
+    options: Options,
+) -> (Daemon, Plugins) {
+    let plugins = Plugins::install(&place, release);
     let path = |path: PathBuf| toml::Value::from(path.display().to_string());
     options
         .set("network.kind", kind)
@@ -137,20 +131,41 @@ pub fn start_with(release: Release, kind: &'static str, options: Options) -> (Da
     // The registry is in the tests' own namespace.
     daemon.provide(BUSYBOX);
     daemon.terminate();
-    let tag = daemon.place.tag.clone();
-    program::run("ip", ["netns", "add", tag.as_str()]).ok();
-    program::run("ip", ["-n", tag.as_str(), "link", "set", "lo", "up"]).ok();
+    daemon.place.make_home();
     daemon.restart();
     (daemon, plugins)
 }
 
 impl Plugins {
+    /// Makes the directories of a place's plugins, with links to those of a release.
+    pub fn install(place: &Place, release: Release) -> Self {
+        let plugins = Self {
+            dir: place.dir.join("cni"),
+        };
+        for dir in [plugins.conf(), plugins.bin(), plugins.leases()] {
+            fs::create_dir_all(&dir)
+                .unwrap_or_else(|error| panic!("make {}: {error}", dir.display()));
+        }
+        let installed = fs::read_dir(release.dir());
+        assert!(
+            release == Release::Debian || installed.is_ok(),
+            "{} is missing: run e2e/tools/install.sh",
+            release.dir().display()
+        );
+        for entry in installed.into_iter().flatten().flatten() {
+            let link = plugins.bin().join(entry.file_name());
+            symlink(entry.path(), link).unwrap_or_else(|error| panic!("link a plugin: {error}"));
+        }
+        plugins
+    }
+
     /// Where the daemon looks for configurations.
     pub fn conf(&self) -> PathBuf {
         self.dir.join("net.d")
     }
 
-    fn bin(&self) -> PathBuf {
+    /// Where the daemon looks for plugins.
+    pub fn bin(&self) -> PathBuf {
         self.dir.join("bin")
     }
 

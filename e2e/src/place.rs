@@ -40,7 +40,7 @@ impl Place {
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         static SWEPT: Once = Once::new();
-        SWEPT.call_once(|| Self::abandoned().iter().for_each(leaks::clean));
+        SWEPT.call_once(Self::sweep);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let mut place = Self::of(std::process::id(), number);
         place.subnet4 = free_subnet(std::process::id().wrapping_mul(131).wrapping_add(number));
@@ -55,6 +55,11 @@ impl Place {
                 .unwrap_or_else(|error| panic!("make {}: {error}", dir.display()));
         }
         place
+    }
+
+    /// Cleans up after test processes that do not live any more.
+    pub fn sweep() {
+        Self::abandoned().iter().for_each(leaks::clean);
     }
 
     /// The names of one that there is, or was.
@@ -127,6 +132,12 @@ impl Place {
     pub fn home(&self) -> Option<PathBuf> {
         let path = PathBuf::from("/run/netns").join(&self.tag);
         path.exists().then_some(path)
+    }
+
+    /// Makes a network namespace for the daemon, which enters it at its next start.
+    pub fn make_home(&self) {
+        program::run("ip", ["netns", "add", &self.tag]).ok();
+        program::run("ip", ["-n", &self.tag, "link", "set", "lo", "up"]).ok();
     }
 
     /// The boot id that its daemon sees, once its machine was started anew.

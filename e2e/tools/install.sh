@@ -1,12 +1,13 @@
 #!/bin/bash
 # Installs what is needed to build and test Holdfast, on Debian or Ubuntu. Running it again does nothing.
 #
-#   install.sh [build|package|test]    build: enough for `cargo build` and the demo; package: for `make deb`;
-#                                      test, the default: all of it
+#   install.sh [build|package|test|peer]    build: enough for `cargo build` and the demo; package: for `make deb`;
+#                                           test, the default: for all tests; peer: test, and containerd with runc
 #
 # Packages come from apt, as root; crictl, critest and ginkgo are built from their Go module, in the version
 # that cri-tools/go.mod pins, into $HOLDFAST_TEST_CACHE/bin (default ~/.cache/holdfast-e2e/bin), and network plugins
-# from those that cni-plugins/go.mod and cni-flannel/go.mod pin into bin/cni. cargo-deb and cargo-deny are built from
+# from those that cni-plugins/go.mod and cni-flannel/go.mod pin into bin/cni, and containerd and runc, which the
+# benchmark runs beside Holdfast, from peer-containerd/go.mod into bin/peer. cargo-deb and cargo-deny are built from
 # crates.io.
 # Where apt's Go is too old to fetch newer toolchains by itself, one is kept in the same place, with
 # a link bin/go. So put that bin, and ~/.cargo/bin, in front of PATH.
@@ -134,6 +135,26 @@ build_network_plugins() {
   echo "$stamp" >"$cache/bin/.cni-plugins"
 }
 
+# containerd with its shim, and runc.
+build_peer() {
+  local stamp runc
+  stamp=$(cat "$here"/peer-containerd/go.{mod,sum} | sha256sum)
+  [ "$(cat "$cache/bin/peer/.stamp" 2>/dev/null)" = "$stamp" ] && return
+  runc=$(sed -n 's/^\tgithub.com\/opencontainers\/runc v\([^ ]*\).*/\1/p' "$here/peer-containerd/go.mod")
+  say "containerd and runc $runc into $cache/bin/peer (a minute or two)"
+  mkdir -p "$cache/bin/peer"
+  (
+    cd "$here/peer-containerd"
+    export GOFLAGS="-buildvcs=false -trimpath"
+    module=github.com/containerd/containerd/v2/cmd
+    CGO_ENABLED=0 nice go build -tags no_btrfs,no_devmapper,no_zfs -ldflags "-s -w" -o "$cache/bin/peer/" \
+      $module/containerd $module/containerd-shim-runc-v2
+    CGO_ENABLED=1 nice go build -tags seccomp -ldflags "-s -w -X main.version=$runc" -o "$cache/bin/peer/" \
+      github.com/opencontainers/runc
+  )
+  echo "$stamp" >"$cache/bin/peer/.stamp"
+}
+
 # A program of crates.io into the cache, in one version everywhere.
 build_cargo_tool() {
   local name=$1 version=$2
@@ -155,20 +176,21 @@ main() {
   local packages=("${build_packages[@]}" "${demo_packages[@]}") lacking
   case ${1:-test} in
   build | package) ;;
-  test) packages+=("${test_packages[@]}") ;;
+  test | peer) packages+=("${test_packages[@]}") ;;
   *) sed -n '4,5s/^# *//p' "$0" >&2; exit 2 ;;
   esac
   command -v dpkg-query >/dev/null || fail "only Debian and Ubuntu are known here"
   mapfile -t lacking < <(missing "${packages[@]}")
   [ ${#lacking[@]} = 0 ] || apt_install "${lacking[@]}"
   install_rust
-  if [ "${1:-test}" = test ]; then
+  if [[ ${1:-test} =~ ^(test|peer)$ ]]; then
     install_go
     build_cri_tools
     "$here/../clients.sh" build
     build_network_plugins
     build_cargo_deny
   fi
+  if [ "${1:-test}" = peer ]; then build_peer; fi
   if [ "${1:-test}" != build ]; then build_cargo_deb; fi
 }
 
