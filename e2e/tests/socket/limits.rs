@@ -456,10 +456,13 @@ fn an_update_before_the_start_holds_at_the_start() {
     let container = daemon.run_named("early").create(idle("c"));
     let resources = LinuxContainerResources {
         memory_limit_in_bytes: 48 * MIB,
+        oom_score_adj: 900,
         ..Default::default()
     };
     must("update", update(&container, resources));
     container.start();
+    let score = std::fs::read_to_string(format!("/proc/{}/oom_score_adj", container.pid()));
+    assert_eq!(score.unwrap().trim(), "900");
     let memory = cgroup(container.pid(), "memory");
     assert_eq!(
         memory.read("memory.limit_in_bytes", "memory.max"),

@@ -1,9 +1,7 @@
-//! Preparing, launching and deleting a container.
+//! Preparing and deleting a container.
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use oci_spec::runtime::{LinuxSeccomp, Spec};
 
@@ -13,35 +11,30 @@ use super::cdi;
 use super::cgroups;
 use super::clock::now;
 use super::entry::PodSnapshot;
-use super::error::{HostPathError, ImageUseError, LaunchError, PodError, Refusal, RequestError};
+use super::error::{HostPathError, ImageUseError, PodError, RequestError};
 use super::files;
 use super::host;
 use super::image_volume;
-use super::launch_error;
-use super::launch_error::unexpected;
+use super::launch_plan::{self, LaunchPlan};
 use super::limits;
-use super::link::{LinkError, ShimLink};
 use super::log_file;
 use super::node::{EMPTY_LAYER, Node};
 use super::patience::{DEADLINE, patiently};
-use super::process::ProcessIdentity;
 use super::propagation;
 use super::record::{self, ContainerImage, ContainerRecord, PodRecord};
-use super::sandbox::seal;
-use super::seccomp::{self, Suspect};
+use super::seccomp;
 use super::settings::ImageVolumes;
-use super::state::{ContainerPhase, Run};
+use super::state::ContainerPhase;
 use super::volumes;
 use crate::plan::{self, PlanContext, Stdin};
 use crate::spec::{
     self, AppArmorChoice, CdiEdits, ContainerConfig, DeviceGrant, DeviceRequest, HostDevice,
-    Identity, ImageDefaults, PidMode, PodConfig, PodPaths, Signal, SpecRequest,
+    Identity, ImageDefaults, PidMode, PodPaths, Signal, SpecRequest,
 };
 use holdfast_image::{Image, ImageKind};
 use holdfast_kernel::cgroup::Cgroup;
 use holdfast_kernel::id::ContainerId;
-use holdfast_wire::plan::{ContainerPlan, Hooks, POD_SHM, PidNamespace};
-use holdfast_wire::{Reply, Request};
+use holdfast_wire::plan::{ContainerPlan, POD_SHM, PidNamespace};
 
 /// What a new record lacks: it is read from files, and so not by the thread that serves the pod.
 #[derive(Debug)]
@@ -54,6 +47,8 @@ pub(super) struct Found {
     pub localhost_seccomp: Option<Arc<LinuxSeccomp>>,
     /// Who the first process is.
     pub identity: Identity,
+    /// The plan for the start, when the creation can compile it.
+    pub launch_plan: Option<LaunchPlan>,
 }
 
 /// A new container's record: everything that the request and the image's configuration decide.
@@ -180,7 +175,11 @@ fn joined_pid(record: &ContainerRecord) -> Option<PidNamespace> {
 }
 
 /// The OCI runtime Spec of a container that is to be launched: what it names has to be there.
-fn launch_spec(node: &Node, pod: &PodSnapshot, record: &ContainerRecord) -> Result<Spec, PodError> {
+pub(super) fn launch_spec(
+    node: &Node,
+    pod: &PodSnapshot,
+    record: &ContainerRecord,
+) -> Result<Spec, PodError> {
     if let PidMode::Target(id) = &record.config.security.pid
         && running(pod, *id).is_none()
     {
@@ -260,8 +259,9 @@ pub(super) async fn create(
     look(&mut record).await?;
     blocking(move || {
         record.identity = identity(&node, &record)?;
-        prepare(&node, &pod, &record)?;
+        let launch_plan = prepare(&node, &pod, &record)?;
         Ok(Found {
+            launch_plan,
             cdi: record.cdi,
             devices: record.devices,
             localhost_seccomp: record.localhost_seccomp,
@@ -311,21 +311,28 @@ async fn cdi_edits(node: &Arc<Node>, config: &Arc<ContainerConfig>) -> Result<Cd
     .await
 }
 
-/// Checks that the container can be launched, makes its directories and its cgroup, and records it. Blocks.
-/// On failure nothing is left.
-fn prepare(node: &Node, pod: &PodSnapshot, record: &ContainerRecord) -> Result<(), PodError> {
+/// Checks that the container can be launched, makes its directories and its cgroup, and records it. Returns the plan for
+/// its start, if that can be kept. Blocks. On failure nothing is left.
+fn prepare(
+    node: &Node,
+    pod: &PodSnapshot,
+    record: &ContainerRecord,
+) -> Result<Option<LaunchPlan>, PodError> {
     let spec = launch_spec(node, pod, record)?;
-    compile(node, record, &spec)?;
-    hooks(node, record, &spec)?;
+    let plan = full_plan(node, record, &spec)?;
     image_volume::check(node, record)?;
-    let made = prepare_parts(node, pod, record, &spec);
-    if made.is_err() {
+    if let Err(error) = prepare_parts(node, pod, record, &spec) {
         // The first failure is the one to tell; what cannot be undone now is swept by the next start.
         for failure in delete(node, &pod.pod, record.id) {
             tracing::warn!(error = &failure as &dyn std::error::Error, container = %record.id, "cannot undo a part of a failed creation");
         }
+        return Err(error);
     }
-    made
+    if !launch_plan::outlasts_creation(record, plan.hooks.as_ref()) {
+        return Ok(None);
+    }
+    // The start seals again what cannot be sealed now, and says why it cannot.
+    Ok(LaunchPlan::seal(node, (&pod.pod, record), &spec, &plan).ok())
 }
 
 fn prepare_parts(
@@ -346,7 +353,7 @@ fn prepare_parts(
 }
 
 /// Makes the container's cgroup with its limits, and gives it to the container's user where that is wanted.
-fn make_cgroup(
+pub(super) fn make_cgroup(
     node: &Node,
     pod: &PodRecord,
     record: &ContainerRecord,
@@ -396,10 +403,17 @@ fn compile(node: &Node, record: &ContainerRecord, spec: &Spec) -> Result<Contain
     plan.map_err(seccomp::of_plan(&config.security.seccomp))
 }
 
-/// The hooks of a container.
-fn hooks(node: &Node, record: &ContainerRecord, spec: &Spec) -> Result<Option<Hooks>, PodError> {
+/// The plan of a container with its hooks.
+pub(super) fn full_plan(
+    node: &Node,
+    record: &ContainerRecord,
+    spec: &Spec,
+) -> Result<ContainerPlan, PodError> {
     let bundle = node.bundle_path(record.id);
-    Ok(plan::hooks(spec, &record.id.to_string(), &bundle)?)
+    Ok(ContainerPlan {
+        hooks: plan::hooks(spec, &record.id.to_string(), &bundle)?,
+        ..compile(node, record, spec)?
+    })
 }
 
 /// Looks once at the paths of the host that a request names and this process needs, and waits until they answer. What is
@@ -419,148 +433,6 @@ async fn look(record: &mut ContainerRecord) -> Result<(), PodError> {
     let what = "a device, profile or volume of the container";
     (record.localhost_seccomp, record.devices) = patiently(what, DEADLINE, look).await?;
     Ok(())
-}
-
-/// The log of a container, opened.
-pub(super) async fn log_of(
-    pod: &PodSnapshot,
-    record: &ContainerRecord,
-) -> Result<Option<OwnedFd>, PodError> {
-    let (pod, config) = (Arc::clone(&pod.pod.config), Arc::clone(&record.config));
-    open_log(pod, config).await
-}
-
-/// As [`log_of`], from the two configurations.
-pub(super) async fn open_log(
-    pod: Arc<PodConfig>,
-    config: Arc<ContainerConfig>,
-) -> Result<Option<OwnedFd>, PodError> {
-    let Some(path) = log_file::path(&pod, &config) else {
-        return Ok(None);
-    };
-    let open = move || log_file::open_log(&pod, &config);
-    patiently(&path.to_string_lossy(), DEADLINE, open).await
-}
-
-/// What a launch needs.
-#[derive(Debug)]
-struct Launch {
-    plan: OwnedFd,
-    cgroup: Cgroup,
-    suspect: Option<Suspect>,
-}
-
-/// Asks the shim to start a container. Returns the process and what was left out.
-pub(super) async fn launch(
-    node: Arc<Node>,
-    pod: Arc<PodSnapshot>,
-    record: Arc<ContainerRecord>,
-    (link, given_up): (ShimLink, Arc<AtomicBool>),
-) -> Result<(Run, Vec<String>), PodError> {
-    const DOING: &str = "start the container";
-    let (id, started_at) = (record.id, record.started_at);
-    let memory_limit = record.resources.memory_limit;
-    let (config, container_config) = (Arc::clone(&pod.pod.config), Arc::clone(&record.config));
-    let ready = {
-        let (pod, record) = (Arc::clone(&pod), Arc::clone(&record));
-        blocking(move || ready_launch(&node, &pod, &record))
-    };
-    // Opened beside it: the log may be on a file system that takes its time.
-    let (log, launch) = tokio::join!(log_of(&pod, &record), ready);
-    let log = log?;
-    if link.is_closed() {
-        // The pod was stopped while the log was waited for.
-        let source = LinkError::Closed;
-        return Err(PodError::Launch(LaunchError::Shim {
-            doing: DOING,
-            source,
-        }));
-    }
-    let launch = launch?;
-    let (slots, directories) = cgroups::slots(&launch.cgroup);
-    let mut descriptors = vec![launch.plan.as_fd()];
-    descriptors.extend(log.as_ref().map(|log| log.as_fd()));
-    descriptors.extend(directories);
-    let (container, log) = (id, log.is_some());
-    let request = Request::StartContainer {
-        container,
-        log,
-        cgroup: slots,
-    };
-    // Nothing is awaited from here to the sending: an end that is asked for later reaches the shim later.
-    if given_up.load(Ordering::Relaxed) {
-        return Err(PodError::Refused(Refusal::ContainerPhase {
-            id,
-            phase: "to end",
-            wanted: "it was stopped before it was started",
-        }));
-    }
-    let answer = link.ask(request, &descriptors).await;
-    let mount_at = |target: &str| {
-        let mut mounts = container_config.mounts.iter();
-        mounts.position(|mount| mount.container_path.as_str() == target)
-    };
-    let answer = answer.map_err(|error| {
-        if memory_limit > 0 && launch_error::is_killed(&error) && starved(&launch.cgroup) {
-            return LaunchError::MemoryTooLow(memory_limit);
-        }
-        seccomp::of_start(launch.suspect, |error| {
-            launch_error::with_limits(launch_error::of(DOING, error, mount_at), &config)
-        })(error)
-    })?;
-    match answer.body {
-        Reply::Started {
-            pid,
-            start_ticks,
-            degraded,
-        } => Ok((
-            Run {
-                process: ProcessIdentity { pid, start_ticks },
-                started_at,
-            },
-            degraded.iter().map(ToString::to_string).collect(),
-        )),
-        _ => Err(unexpected(DOING, &answer).into()),
-    }
-}
-
-/// Whether the kernel has killed a process of the group for want of memory.
-fn starved(cgroup: &Cgroup) -> bool {
-    let detail = cgroup.detail();
-    detail.is_ok_and(|detail| detail.memory.oom_kills.is_some_and(|kills| kills > 0))
-}
-
-fn ready_launch(
-    node: &Node,
-    pod: &PodSnapshot,
-    record: &ContainerRecord,
-) -> Result<Launch, PodError> {
-    let spec = launch_spec(node, pod, record)?;
-    let path = cgroups::of_container(&pod.pod, record.id)?;
-    let cgroup = match node.cgroups.open(&path)? {
-        Some(cgroup) => cgroup,
-        // Somebody removed it: it is made anew rather than started without limits.
-        None => make_cgroup(node, &pod.pod, record, &spec)?,
-    };
-    let hooks = hooks(node, record, &spec)?;
-    if hooks.is_some() {
-        let text = serde_json::to_vec(&spec).map_err(|error| PodError::System {
-            doing: "write the container's Spec as JSON",
-            source: error.into(),
-        })?;
-        node.make_bundle(record.id, &text)?;
-    }
-    let choice = &record.config.security.seccomp;
-    let base = spec::seccomp_base(choice, &spec, &node.facts);
-    let plan = ContainerPlan {
-        hooks,
-        ..compile(node, record, &spec)?
-    };
-    Ok(Launch {
-        plan: seal("container plan", &pod.pod, &plan)?,
-        cgroup,
-        suspect: Suspect::of(choice, &spec, base.as_ref()),
-    })
 }
 
 /// Deletes everything of a container. Every step is tried; the failures come back. Blocks; may be repeated.

@@ -245,6 +245,7 @@ impl Task {
                 member.record.devices = found.devices;
                 member.record.localhost_seccomp = found.localhost_seccomp;
                 member.record.identity = found.identity;
+                member.launch_plan = found.launch_plan;
                 member.stage = MemberStage::Kept;
                 self.node.index.add_container(id, Arc::clone(&self.entry));
                 self.publish();

@@ -38,6 +38,7 @@ use super::error::PodError;
 use super::events::EventKind;
 use super::index::PodKey;
 use super::joined;
+use super::launch_plan::LaunchPlan;
 use super::link::ShimLink;
 use super::node::Node;
 use super::record::{ContainerRecord, PodRecord};
@@ -124,6 +125,8 @@ struct Member {
     unkept: bool,
     /// Number of its exit, which the shim keeps until the record has it.
     unacknowledged: Option<u64>,
+    /// The plan of its start, compiled at the creation.
+    launch_plan: Option<LaunchPlan>,
     /// Its start is not to be sent any more: the end that was asked for came first.
     given_up: Arc<AtomicBool>,
     waiting: Waiting,
@@ -140,6 +143,7 @@ impl Member {
             kill_until: None,
             unkept: false,
             unacknowledged: None,
+            launch_plan: None,
             given_up: Arc::default(),
             waiting: Waiting::default(),
             _hold: hold,

@@ -14,7 +14,7 @@ use crate::pod::error::{LookupError, PodError, Refusal};
 use crate::pod::link::ShimLink;
 use crate::pod::record::ContainerRecord;
 use crate::pod::state::{ContainerEvent, ContainerPhase, Goal, PodPhase, Urgency};
-use crate::pod::{container, launch_error, update};
+use crate::pod::{container, launch_error, start, update};
 use crate::spec::{ContainerConfig, PodConfig, Resources};
 use holdfast_image::Image;
 use holdfast_kernel::id::ContainerId;
@@ -163,6 +163,8 @@ impl Task {
                 ))),
             );
         }
+        // It has the former resources.
+        member.launch_plan = None;
         let mut record = member.record.clone();
         record.resources = update::merged(&record.resources, &resources);
         if record.phase.is_alive() {
@@ -203,7 +205,7 @@ async fn reopen(
     pod: Arc<PodConfig>,
     config: Arc<ContainerConfig>,
 ) -> Result<(), PodError> {
-    let Some(log) = container::open_log(pod, config).await? else {
+    let Some(log) = start::open_log(pod, config).await? else {
         return Ok(());
     };
     let request = Request::ReopenLog { container };

@@ -14,6 +14,7 @@ use crate::pod::container;
 use crate::pod::error::{LaunchError, PodError};
 use crate::pod::events::EventKind;
 use crate::pod::link::LinkError;
+use crate::pod::start;
 use crate::pod::state::{ContainerEvent, ContainerPhase, Effect, Exit, Goal};
 use crate::spec::Signal;
 use holdfast_kernel::id::ContainerId;
@@ -141,15 +142,16 @@ impl Task {
 
     fn launch(&mut self, id: ContainerId) {
         let (node, pod) = (Arc::clone(&self.node), self.snapshot());
-        let member = self.members.get(&id);
-        let given_up = member.map(|member| Arc::clone(&member.given_up));
+        let mut member = self.members.get_mut(&id);
+        let plan = member.as_mut().and_then(|member| member.launch_plan.take());
+        let given_up = member.as_ref().map(|member| Arc::clone(&member.given_up));
         let given_up = given_up.unwrap_or_default();
         let record = member.map(|member| Arc::new(member.record.clone()));
         let link = self.link.clone();
         self.work.push(Box::pin(async move {
             let result = match (record, link) {
                 (Some(record), Some(link)) => {
-                    container::launch(node, pod, record, (link, given_up)).await
+                    start::launch(node, pod, record, plan, (link, given_up)).await
                 }
                 _ => Err(PodError::Launch(LaunchError::Shim {
                     doing: "start the container",

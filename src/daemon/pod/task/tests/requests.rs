@@ -38,6 +38,7 @@ fn named(name: &str) -> Box<ContainerConfig> {
 
 fn found() -> container::Found {
     container::Found {
+        launch_plan: None,
         cdi: Default::default(),
         devices: Vec::new(),
         localhost_seccomp: None,
