@@ -60,20 +60,14 @@ impl ImageService for Images {
     ) -> Answer<cri::PullImageResponse> {
         let request = request.into_inner();
         let reference = convert::image_reference(request.image.as_ref())?;
-        let credentials = convert::credentials(request.auth.as_ref())?;
+        let wanted = PullRequest {
+            reference: reference.clone(),
+            credentials: convert::credentials(request.auth.as_ref())?,
+        };
         observe("PullImage", &reference, async {
-            let image = self
-                .0
-                .images
-                .pull(PullRequest {
-                    reference: reference.clone(),
-                    credentials,
-                })
-                .await
-                .map_err(status::of_pull)?;
-            Ok(cri::PullImageResponse {
-                image_ref: image.id.to_string(),
-            })
+            let pulled = self.0.images.pull(wanted).await;
+            let image_ref = pulled.map_err(status::of_pull)?.id.to_string();
+            Ok(cri::PullImageResponse { image_ref })
         })
         .await
     }

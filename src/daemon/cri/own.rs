@@ -11,7 +11,7 @@ use super::node::Node;
 use super::observe::{Answer, observe};
 use super::upload::upload;
 use super::{status, watch};
-use crate::pod::{Debt, ProcessNamespaces, Role};
+use crate::pod::{Debt, PodSnapshot, ProcessNamespaces, Role};
 use holdfast_image::PullRequest;
 
 /// Handlers of the service `holdfast.v1`.
@@ -49,9 +49,8 @@ impl Holdfast for Own {
                 reference,
                 credentials: None,
             };
-            Ok(watch::pull(
-                self.0.images.begin_pull(request).map_err(status::of_pull)?,
-            ))
+            let pull = self.0.images.begin_pull(request);
+            Ok(watch::pull(pull.map_err(status::of_pull)?))
         })
         .await
     }
@@ -64,14 +63,7 @@ impl Holdfast for Own {
         observe("PodNamespaces", &id, async {
             let pod = self.0.pods.pod(&id)?;
             let mut processes = self.0.pods.namespaces(&id)?;
-            // The pause first, then the containers by time of creation.
-            processes.sort_by_key(|process| {
-                let record = pod
-                    .containers
-                    .values()
-                    .find(|record| record.id.to_string() == process.id);
-                record.map_or(0, |record| record.created_at)
-            });
+            processes.sort_by_key(|process| created_at(&pod, process));
             let processes = processes.into_iter().map(process).collect();
             Ok(own::PodNamespacesResponse { processes })
         })
@@ -118,6 +110,13 @@ impl Own {
             size: image.size,
         })
     }
+}
+
+/// When the container of a process was created; 0 for the pause, so that the pause comes first.
+fn created_at(pod: &PodSnapshot, process: &ProcessNamespaces) -> i64 {
+    let mut records = pod.containers.values();
+    let record = records.find(|record| record.id.to_string() == process.id);
+    record.map_or(0, |record| record.created_at)
 }
 
 /// The image's own spelling of a name that it was given.

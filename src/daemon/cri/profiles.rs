@@ -1,6 +1,7 @@
 //! Handlers of the CRI's `ImageService` for security profiles (KEP-6061).
 
 use cri_api::runtime::v1 as cri;
+use tonic::Status;
 
 use super::convert;
 use super::node::Node;
@@ -15,23 +16,26 @@ pub(super) async fn pull(
     let image = request.image.as_ref();
     let reference = convert::image_reference(image).map_err(|error| invalid_profile(&error))?;
     observe("PullSecurityProfile", &reference, async {
-        convert::profile_kind(request.profile_kind)
-            .map_err(|error| unknown_profile_kind(&error))?;
-        let credentials = convert::credentials(request.auth.as_ref())?;
-        let wanted = PullRequest {
-            reference: reference.clone(),
-            credentials,
-        };
+        let wanted = pull_request(&request, &reference)?;
         let pods = node.pods.clone();
         let check = move |text: &str| pods.check_profile(text);
-        let cached = node
-            .images
-            .pull_profile(wanted, check)
-            .await
-            .map_err(of_profile)?;
+        let pulled = node.images.pull_profile(wanted, check).await;
+        let cached = pulled.map_err(of_profile)?;
         Ok(cri::PullSecurityProfileResponse { cached })
     })
     .await
+}
+
+/// Converts a request for a profile, whose kind must be one that this version knows.
+fn pull_request(
+    request: &cri::PullSecurityProfileRequest,
+    reference: &str,
+) -> Result<PullRequest, Status> {
+    convert::profile_kind(request.profile_kind).map_err(|error| unknown_profile_kind(&error))?;
+    Ok(PullRequest {
+        reference: reference.to_owned(),
+        credentials: convert::credentials(request.auth.as_ref())?,
+    })
 }
 
 pub(super) fn list(node: &Node) -> cri::ListSecurityProfilesResponse {

@@ -104,11 +104,8 @@ pub(super) fn items(
             continue;
         }
         let wanted = pod.containers.values().filter(|record| {
-            query.matches(
-                &record.id.to_string(),
-                convert::container_state(record),
-                &record.config.labels,
-            )
+            let state = convert::container_state(record);
+            query.matches(&record.id.to_string(), state, &record.config.labels)
         });
         items.extend(wanted.map(|record| convert::container_item(record)));
     }
@@ -122,13 +119,12 @@ pub(super) async fn status(
     let id = request.container_id;
     observe("ContainerStatus", &id, async {
         let (_, record) = node.pods.container(&id)?;
+        let info = request
+            .verbose
+            .then(|| info::container(&node.pods, &record));
         Ok(cri::ContainerStatusResponse {
             status: Some(convert::container_status(&record)),
-            info: if request.verbose {
-                info::container(&node.pods, &record)
-            } else {
-                Default::default()
-            },
+            info: info.unwrap_or_default(),
         })
     })
     .await

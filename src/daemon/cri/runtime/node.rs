@@ -1,5 +1,7 @@
 //! Handlers of calls about the runtime itself: version, status and configuration.
 
+use std::collections::HashMap;
+
 use cri_api::runtime::v1 as cri;
 use holdfast_kernel::error_chain;
 use tonic::Response;
@@ -31,42 +33,50 @@ pub(super) async fn status(
     node: &Node,
     request: cri::StatusRequest,
 ) -> Answer<cri::StatusResponse> {
-    let user_namespaces = node.pods.user_namespace_problem().is_none();
+    let conditions = vec![
+        runtime_ready(node).await,
+        network_ready(&node.pods.network_problem().await),
+        no_debts(&node.pods.debts()),
+    ];
+    let info = if request.verbose {
+        info::node(&node.pods, &node.facts.config).await
+    } else {
+        HashMap::new()
+    };
+    Ok(Response::new(cri::StatusResponse {
+        status: Some(cri::RuntimeStatus { conditions }),
+        info,
+        runtime_handlers: runtime_handlers(node),
+        features: Some(runtime_features(node)),
+    }))
+}
+
+/// The runtime handlers of this node. The default handler is listed by its name and by the empty name, because
+/// kubelets look up both.
+fn runtime_handlers(node: &Node) -> Vec<cri::RuntimeHandler> {
     let features = cri::RuntimeHandlerFeatures {
         recursive_read_only_mounts: node.facts.recursive_read_only,
         // The feature includes idmapped mounts, which volumes of such a pod need.
-        user_namespaces,
+        user_namespaces: node.pods.user_namespace_problem().is_none(),
         cgroup_namespaces: node.facts.cgroup_namespaces,
     };
     let handler = |name: &str| cri::RuntimeHandler {
         name: name.to_owned(),
         features: Some(features),
     };
-    let network = node.pods.network_problem().await;
-    Ok(Response::new(cri::StatusResponse {
-        status: Some(cri::RuntimeStatus {
-            conditions: vec![
-                runtime_ready(node).await,
-                network_ready(&network),
-                no_debts(&node.pods.debts()),
-            ],
-        }),
-        info: if request.verbose {
-            info::node(&node.pods, &node.facts.config).await
-        } else {
-            Default::default()
-        },
-        // The default handler is listed by its name and by the empty one: kubelets look up both.
-        runtime_handlers: vec![handler(""), handler(RUNTIME_HANDLER)],
-        features: Some(cri::RuntimeFeatures {
-            supplemental_groups_policy: true,
-            user_namespaces_host_network: user_namespaces,
-            mount_options: true,
-            // Reading alone is what every container has: who asks for the field wants to write.
-            cgroup_mount_mode: node.pods.cgroup_delegation(),
-            seccomp_profile_oci: true,
-        }),
-    }))
+    vec![handler(""), handler(RUNTIME_HANDLER)]
+}
+
+/// The features that kubelets ask for before they use the fields of a request.
+fn runtime_features(node: &Node) -> cri::RuntimeFeatures {
+    cri::RuntimeFeatures {
+        supplemental_groups_policy: true,
+        user_namespaces_host_network: node.pods.user_namespace_problem().is_none(),
+        mount_options: true,
+        // Every container can read its cgroup files; a client that sets the field wants to write them.
+        cgroup_mount_mode: node.pods.cgroup_delegation(),
+        seccomp_profile_oci: true,
+    }
 }
 
 /// The condition RuntimeReady: whether pods can be run.

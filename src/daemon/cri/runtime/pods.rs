@@ -1,5 +1,7 @@
 //! Handlers of calls about pod sandboxes.
 
+use std::collections::HashMap;
+
 use cri_api::runtime::v1 as cri;
 use tonic::{Response, Status};
 
@@ -7,6 +9,7 @@ use crate::cri::convert::{self, PodQuery};
 use crate::cri::node::Node;
 use crate::cri::observe::{Answer, observe};
 use crate::cri::{info, status};
+use crate::pod::PodSnapshot;
 
 pub(super) async fn run(
     node: &Node,
@@ -76,26 +79,29 @@ pub(super) async fn status(
     let id = request.pod_sandbox_id;
     observe("PodSandboxStatus", &id, async {
         let pod = node.pods.pod(&id)?;
-        let statuses = pod
-            .containers
-            .values()
-            .map(|record| convert::container_status(record));
-        Ok(cri::PodSandboxStatusResponse {
-            status: Some(convert::pod_status(&pod.pod)),
-            info: if request.verbose {
-                info::pod(&node.pods, &pod.pod)
-            } else {
-                Default::default()
-            },
-            containers_statuses: statuses.collect(),
-            // A kubelet with the gate EventedPLEG takes the containers from this answer when it is stamped, and
-            // then never learns of running init containers (`GetPodStatus` of kubernetes v1.37 and
-            // v1.38.0-beta.0): it starts a sidecar again and again. Without a stamp it asks for each
-            // container. containerd 2.4 sets none either, and a request has no way to ask for one.
-            timestamp: 0,
-        })
+        let info = request.verbose.then(|| info::pod(&node.pods, &pod.pod));
+        Ok(status_response(&pod, info.unwrap_or_default()))
     })
     .await
+}
+
+fn status_response(
+    pod: &PodSnapshot,
+    info: HashMap<String, String>,
+) -> cri::PodSandboxStatusResponse {
+    let containers = pod.containers.values();
+    cri::PodSandboxStatusResponse {
+        status: Some(convert::pod_status(&pod.pod)),
+        info,
+        containers_statuses: containers
+            .map(|record| convert::container_status(record))
+            .collect(),
+        // A kubelet with the gate EventedPLEG takes the containers from this answer when it is stamped, and then
+        // never learns of running init containers (`GetPodStatus` of kubernetes v1.37 and v1.38.0-beta.0): it
+        // starts a sidecar again and again. Without a stamp it asks for each container. containerd 2.4 sets none
+        // either, and a request has no way to ask for one.
+        timestamp: 0,
+    }
 }
 
 pub(super) async fn list(

@@ -6,6 +6,7 @@ use tonic::Response;
 use crate::cri::convert::{self, ContainerQuery, PodQuery};
 use crate::cri::node::Node;
 use crate::cri::observe::{Answer, observe};
+use holdfast_kernel::id::ContainerId;
 
 pub(super) async fn container(
     node: &Node,
@@ -35,7 +36,17 @@ pub(super) async fn items(
     node: &Node,
     filter: Option<cri::ContainerStatsFilter>,
 ) -> Vec<cri::ContainerStats> {
-    let query = ContainerQuery::of_stats(filter);
+    let ids = running(node, &ContainerQuery::of_stats(filter));
+    let layers = node.facts.containers_dir.to_string_lossy();
+    let stats = node.pods.all_stats(ids).await;
+    stats
+        .iter()
+        .map(|stats| convert::container_stats(stats, &layers))
+        .collect()
+}
+
+/// Identifiers of the running containers that a query matches.
+fn running(node: &Node, query: &ContainerQuery) -> Vec<ContainerId> {
     let mut ids = Vec::new();
     for pod in node.pods.pods() {
         if !query.matches_pod(&pod.pod.id.to_string()) {
@@ -48,12 +59,7 @@ pub(super) async fn items(
         });
         ids.extend(wanted.map(|record| record.id));
     }
-    let layers = node.facts.containers_dir.to_string_lossy();
-    let stats = node.pods.all_stats(ids).await;
-    stats
-        .iter()
-        .map(|stats| convert::container_stats(stats, &layers))
-        .collect()
+    ids
 }
 
 pub(super) async fn pod(

@@ -1,4 +1,4 @@
-//! Exec, Attach and PortForward: each hands out the address of a stream.
+//! Handlers of Exec, Attach and PortForward: each answers with the URL of a stream.
 
 use cri_api::runtime::v1 as cri;
 
@@ -8,7 +8,7 @@ use crate::cri::observe::{Answer, observe};
 use crate::pod::{PodError, Streams};
 use crate::stream::Purpose;
 
-/// Streams that make sense together.
+/// Checks that the streams of a request can be served together.
 fn streams(streams: Streams) -> Result<Streams, FieldError> {
     let Streams {
         stdin,
@@ -27,7 +27,16 @@ fn streams(streams: Streams) -> Result<Streams, FieldError> {
     Ok(streams)
 }
 
-/// Ports that there are.
+fn exec_streams(request: &cri::ExecRequest) -> Result<Streams, FieldError> {
+    streams(Streams {
+        stdin: request.stdin,
+        stdout: request.stdout,
+        stderr: request.stderr,
+        terminal: request.tty,
+    })
+}
+
+/// Checks that each port is a number that a port may have.
 fn ports(ports: &[i32]) -> Result<Vec<u16>, FieldError> {
     let port = |port: &i32| {
         let valid = u16::try_from(*port).ok().filter(|port| *port > 0);
@@ -37,14 +46,9 @@ fn ports(ports: &[i32]) -> Result<Vec<u16>, FieldError> {
 }
 
 pub(super) async fn exec(node: &Node, request: cri::ExecRequest) -> Answer<cri::ExecResponse> {
-    let id = request.container_id;
+    let id = request.container_id.clone();
     observe("Exec", &id, async {
-        let streams = streams(Streams {
-            stdin: request.stdin,
-            stdout: request.stdout,
-            stderr: request.stderr,
-            terminal: request.tty,
-        })?;
+        let streams = exec_streams(&request)?;
         if request.cmd.first().is_none_or(String::is_empty) {
             return Err(PodError::Request(crate::pod::RequestError::EmptyCommand).into());
         }
