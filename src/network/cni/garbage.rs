@@ -10,7 +10,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::call;
+use super::config::{NetworkList, Plugin};
 use super::error::CniError;
+use super::native::{Asked, Known};
 use super::network::CniNetwork;
 use super::pod::INTERFACE;
 use super::verb::Verb;
@@ -64,19 +66,30 @@ impl CniNetwork {
         }
         let mut first_error = None;
         for plugin in &list.plugins {
-            let mut outcome = self.call(Verb::Gc, &list, plugin, None);
-            if let Ok(Value::Object(stdin)) = outcome.as_mut().map(|call| &mut call.stdin) {
-                for key in KEYS {
-                    stdin.insert(key.to_owned(), Value::Array(valid.clone()));
-                }
-            }
-            let called = match outcome {
-                Ok(call) => call::run(&call).await.map(drop),
-                Err(error) => Err(error),
-            };
+            let called = self.collect_by(&list, plugin, &valid).await;
             first_error = first_error.or(called.err());
         }
         first_error.map_or(Ok(()), Err)
+    }
+
+    async fn collect_by(
+        &self,
+        list: &NetworkList,
+        plugin: &Plugin,
+        valid: &[Value],
+    ) -> Result<(), CniError> {
+        let mut call = self.call(Verb::Gc, list, plugin, None)?;
+        let asked = Asked::of(list, plugin, &call, Known::New);
+        if let Some(answer) = self.natives.serve(&asked).await {
+            return answer.map(drop);
+        }
+        // Only the programs know these keys of it.
+        if let Value::Object(stdin) = &mut call.stdin {
+            for key in KEYS {
+                stdin.insert(key.to_owned(), Value::Array(valid.to_vec()));
+            }
+        }
+        call::run(&call).await.map(drop)
     }
 }
 

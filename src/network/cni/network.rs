@@ -59,7 +59,7 @@ pub struct CniNetwork {
     /// Keeps pods from joining while plugins forget the pods that they are not told of.
     pub(super) exclusion: Exclusion,
     pub(super) verdicts: Verdicts,
-    natives: Natives,
+    pub(super) natives: Natives,
     /// One permit, which the thread that looks at the configuration has as long as it looks.
     pub(super) looking: Arc<Semaphore>,
 }
@@ -248,13 +248,18 @@ impl CniNetwork {
         for plugin in list.plugins.iter().rev() {
             let call = self.call(Verb::Del, &list, plugin, Some((id, attachment)))?;
             let known = Known::Made(attachment.result.as_ref());
-            let asked = Asked::of(&list, plugin, &call, known);
-            match self.natives.serve(&asked).await {
-                Some(answer) => _ = answer?,
-                None => _ = call::run(&call).await?,
-            }
+            self.ask_plugin(&Asked::of(&list, plugin, &call, known))
+                .await?;
         }
         Ok(())
+    }
+
+    /// Makes a call whose answer says nothing but whether it failed.
+    pub(super) async fn ask_plugin(&self, asked: &Asked<'_>) -> Result<(), CniError> {
+        match self.natives.serve(asked).await {
+            Some(answer) => answer.map(drop),
+            None => call::run(asked.call).await.map(drop),
+        }
     }
 
     /// Asks the plugins whether a pod is still joined as it was. A pod that never joined is fine.
@@ -271,7 +276,9 @@ impl CniNetwork {
         }
         for plugin in &list.plugins {
             let call = self.call(Verb::Check, &list, plugin, Some((id, &attachment)))?;
-            call::run(&call).await?;
+            let known = Known::Made(attachment.result.as_ref());
+            self.ask_plugin(&Asked::of(&list, plugin, &call, known))
+                .await?;
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::call::{self, Call};
 use super::config::NetworkList;
 use super::error::CniError;
+use super::native::{Asked, Known};
 use super::network::CniNetwork;
 use super::verb::Verb;
 use super::verdicts::{Asking, Verdict, stamp};
@@ -110,7 +111,8 @@ impl CniNetwork {
         for plugin in &list.plugins {
             let mut call = self.call(Verb::Status, list, plugin, None)?;
             call.deadline = call.deadline.min(STATUS_DEADLINE);
-            call::run(&call).await?;
+            self.ask_plugin(&Asked::of(list, plugin, &call, Known::New))
+                .await?;
         }
         Ok(())
     }

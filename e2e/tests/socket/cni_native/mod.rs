@@ -2,6 +2,7 @@
 //! the same files, interfaces, routes, settings and rules, and what one has made the other one undoes.
 
 mod bridges;
+mod checks;
 mod loopback;
 mod ports;
 

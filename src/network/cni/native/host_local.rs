@@ -183,6 +183,25 @@ impl HostLocal {
         store.release_all(&[&held, &pod.id])
     }
 
+    /// Whether a pod has an address still.
+    ///
+    /// # Errors
+    /// [`NativeError`], also when it has none.
+    pub(super) fn check(&self, pod: &Pod, deadline: Instant) -> Result<(), NativeError> {
+        let store = Store::open(&self.directory, deadline)?;
+        let held = named(&pod.id);
+        if pod.ips.iter().any(|ip| store.is_leased_by(*ip, &held)) {
+            return Ok(());
+        }
+        if store.held_by(&[&held, &pod.id])?.is_empty() {
+            let shown = self.directory.display();
+            return Err(NativeError::State(format!(
+                "no address in {shown} is leased for the pod any more"
+            )));
+        }
+        Ok(())
+    }
+
     fn ranges(&self) -> impl Iterator<Item = &Range> {
         self.sets.iter().flatten()
     }

@@ -40,6 +40,8 @@ pub(super) enum Work {
 pub(super) enum Done {
     /// The result of ADD.
     Added(Value),
+    /// All is as it was.
+    Checked,
     /// The end of DEL.
     Removed {
         /// Whether interfaces are marked for deletion.
@@ -53,23 +55,43 @@ impl Job {
     /// # Errors
     /// [`NativeError`].
     pub(super) fn run(&self) -> Result<Done, NativeError> {
-        let (pod, adds) = (&self.pod, self.verb == Verb::Add);
-        let removed = |()| Done::Removed { marked: false };
+        match self.verb {
+            Verb::Add => self.add().map(Done::Added),
+            Verb::Check => self.check().map(|()| Done::Checked),
+            _ => self.del().map(|marked| Done::Removed { marked }),
+        }
+    }
+
+    fn add(&self) -> Result<Value, NativeError> {
+        let pod = &self.pod;
         match &self.work {
-            Work::Loopback if adds => loopback::add(pod, self.previous.as_ref()).map(Done::Added),
-            Work::Loopback => loopback::del(pod).map(removed),
-            Work::Bridge(config) if adds => {
-                bridge::add(config, pod, (self.deadline, &self.rules)).map(Done::Added)
-            }
-            Work::Bridge(config) => {
-                let marked = bridge::del(config, pod, (self.deadline, &self.rules))?;
-                Ok(Done::Removed { marked })
-            }
-            Work::Portmap(config) if adds => {
+            Work::Loopback => loopback::add(pod, self.previous.as_ref()),
+            Work::Bridge(config) => bridge::add(config, pod, (self.deadline, &self.rules)),
+            Work::Portmap(config) => {
                 config.add(pod, &self.rules)?;
-                Ok(Done::Added(self.previous.clone().unwrap_or_default()))
+                Ok(self.previous.clone().unwrap_or_default())
             }
-            Work::Portmap(config) => config.del(pod, &self.rules).map(removed),
+        }
+    }
+
+    fn check(&self) -> Result<(), NativeError> {
+        let pod = &self.pod;
+        let none = Value::Null;
+        let result = self.previous.as_ref().unwrap_or(&none);
+        match &self.work {
+            Work::Loopback => loopback::check(pod),
+            Work::Bridge(config) => bridge::check(config, (pod, result), self.deadline),
+            Work::Portmap(config) => config.check(pod, &self.rules),
+        }
+    }
+
+    /// Says whether interfaces are marked for deletion.
+    fn del(&self) -> Result<bool, NativeError> {
+        let pod = &self.pod;
+        match &self.work {
+            Work::Loopback => loopback::del(pod).map(|()| false),
+            Work::Bridge(config) => bridge::del(config, pod, (self.deadline, &self.rules)),
+            Work::Portmap(config) => config.del(pod, &self.rules).map(|()| false),
         }
     }
 }

@@ -49,6 +49,17 @@ fn address(held: &Held) -> Value {
     json!({ "address": format!("{}/{}", held.ip, held.prefix), "interface": 0 })
 }
 
+/// Whether the interface is up still.
+///
+/// # Errors
+/// [`NativeError`], also when it is not.
+pub(super) fn check(pod: &Pod) -> Result<(), NativeError> {
+    let mut inside = place::enter(&place::open(&pod.netns)?, &pod.netns)?;
+    let up = link::find_index(&mut inside, LOOPBACK)?.is_some_and(|lo| lo.flags & link::UP != 0);
+    up.then_some(())
+        .ok_or_else(|| NativeError::State("interface lo of the pod is down".to_owned()))
+}
+
 /// Takes the interface down.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
 
 use super::error::NativeError;
@@ -264,6 +264,60 @@ pub(super) fn push_route(batch: &mut Batch, index: u32, to: Held, gateway: Optio
             attrs.u32(libc::RTA_OIF, index);
         },
     );
+}
+
+/// A route of the main table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Route {
+    pub(super) to: Held,
+    pub(super) gateway: Option<IpAddr>,
+}
+
+/// The routes of one family in the main table.
+///
+/// # Errors
+/// [`NetlinkError`].
+pub(super) fn routes<F: AsFd>(
+    socket: &mut NetlinkSocket<F>,
+    family: i32,
+) -> Result<Vec<Route>, NetlinkError> {
+    let mut header = [0; 12];
+    header[0] = u8::try_from(family).unwrap_or(0);
+    header[4] = libc::RT_TABLE_MAIN;
+    let mut batch = Batch::new();
+    batch.push(
+        (libc::RTM_GETROUTE, Flags::Dump),
+        ("list the routes of", "the pod"),
+        &header,
+        |_| {},
+    );
+    let messages = socket.dump(batch)?;
+    Ok(messages
+        .iter()
+        .filter_map(|message| route(message))
+        .collect())
+}
+
+/// Reads an RTM_NEWROUTE message, its netlink header included. None of what is in another table.
+fn route(message: &[u8]) -> Option<Route> {
+    let body = message.get(16..)?;
+    let (family, prefix, table) = (*body.first()?, *body.get(1)?, *body.get(4)?);
+    let of = |kind: u16| {
+        let mut all = attributes(body.get(12..)?);
+        let (_, value) = all.find(|(found, _)| *found == kind)?;
+        octets_of(value)
+    };
+    let unspecified: IpAddr = match i32::from(family) {
+        libc::AF_INET => Ipv4Addr::UNSPECIFIED.into(),
+        _ => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    (table == libc::RT_TABLE_MAIN).then(|| Route {
+        to: Held {
+            ip: of(libc::RTA_DST).unwrap_or(unspecified),
+            prefix,
+        },
+        gateway: of(libc::RTA_GATEWAY),
+    })
 }
 
 /// The index of the interface by which an address is reached, where there is a way to it.

@@ -19,6 +19,7 @@ mod edition;
 mod error;
 mod host_local;
 mod job;
+mod joined;
 mod loopback;
 mod masquerade;
 mod message;

@@ -110,6 +110,36 @@ impl Portmap {
         format!(r#"dnat name: "{}" id: "{id}""#, self.network)
     }
 
+    /// The rules of a pod.
+    fn rules<'a>(&'a self, (chain, comment): (&'a str, &'a str)) -> PortRules<'a> {
+        PortRules {
+            chain,
+            comment,
+            ports: &self.ports,
+            mark: self.mark.as_ref().map(|by| match by {
+                MarkBy::Bit(bit) => Mark::Bit(*bit),
+                MarkBy::Chain(chain) => Mark::Chain(chain),
+            }),
+            masquerades_all: self.masquerades_all,
+        }
+    }
+
+    /// Looks whether the ports lead to a pod still.
+    ///
+    /// # Errors
+    /// [`NativeError`], also with the rule that is missing.
+    pub(super) fn check(&self, pod: &Pod, known: &Rules) -> Result<(), NativeError> {
+        let chain = rules::chain_name("CNI-DN-", &self.network, &pod.id);
+        let comment = self.comment(&pod.id);
+        let rules = self.rules((&chain, &comment));
+        for address in &self.pods {
+            if let Some(missing) = known.work(|_, socket| rules.missing(socket, *address))? {
+                return Err(NativeError::State(missing));
+            }
+        }
+        Ok(())
+    }
+
     /// Leads the ports to a pod.
     ///
     /// # Errors
@@ -117,16 +147,7 @@ impl Portmap {
     pub(super) fn add(&self, pod: &Pod, known: &Rules) -> Result<(), NativeError> {
         let chain = rules::chain_name("CNI-DN-", &self.network, &pod.id);
         let comment = self.comment(&pod.id);
-        let rules = PortRules {
-            chain: &chain,
-            comment: &comment,
-            ports: &self.ports,
-            mark: self.mark.as_ref().map(|by| match by {
-                MarkBy::Bit(bit) => Mark::Bit(*bit),
-                MarkBy::Chain(chain) => Mark::Chain(chain),
-            }),
-            masquerades_all: self.masquerades_all,
-        };
+        let rules = self.rules((&chain, &comment));
         if !pod.is_new {
             self.remove(&chain, known)?;
         }

@@ -132,10 +132,14 @@ impl Natives {
         let version = asked
             .version
             .filter(|version| *version >= CniVersion::V0_3_0)?;
-        if !matches!(asked.call.verb, Verb::Add | Verb::Del) {
+        if asked.call.verb == Verb::Version {
             return None;
         }
         let work = self.work(asked, version).await?;
+        if matches!(asked.call.verb, Verb::Status | Verb::Gc) {
+            // Of those that are served none has a state of its own that could be in the way, or collects anything.
+            return Some(Ok(None));
+        }
         let job = self.job(asked, work)?;
         tracing::debug!(
             pod = job.pod.id,
@@ -182,7 +186,8 @@ impl Natives {
             }
             NativePlugin::Portmap => {
                 // Without a result before its own it has none to hand on, and says so.
-                let is_chained = call.verb == Verb::Del || config.contains_key("prevResult");
+                let needs = matches!(call.verb, Verb::Add | Verb::Check);
+                let is_chained = !needs || config.contains_key("prevResult");
                 let portmap = Portmap::of(config, edition)?;
                 (is_chained && portmap.fits(&pod_of(call))).then_some(())?;
                 let has_rules = portmap.has_rules();
@@ -254,6 +259,7 @@ impl Natives {
     fn ended(&self, done: Done) -> Option<Value> {
         match done {
             Done::Added(result) => Some(result),
+            Done::Checked => None,
             Done::Removed { marked } => {
                 if marked {
                     self.shared.reap();

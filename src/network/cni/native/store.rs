@@ -158,6 +158,11 @@ impl Store {
         self.remove_of(&ip.to_string(), &[holder])
     }
 
+    /// Whether an address is leased by this holder.
+    pub(super) fn is_leased_by(&self, ip: IpAddr, holder: &str) -> bool {
+        self.is_held(&ip.to_string(), &[holder])
+    }
+
     /// The files that one of these holders has, by a look at all of them.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::chain::{self, Base, Masked, Socket, family_of, handle, numbered, rules, table_family};
-use super::form::form;
+use super::form::{Form, form};
 use super::rule::{MULTIPORTS, masked, push_rule};
 use crate::hostport::{HostPort, Protocol};
 use crate::netlink::{Batch, Flags, NetlinkError};
@@ -201,6 +201,39 @@ impl PortRules<'_> {
         self.push_jumps(&mut batch, family);
         let told = commit_by(socket, batch)?;
         Ok(told.iter().filter_map(|message| handle(message)).collect())
+    }
+
+    /// What is missing of the rules for one address, as a text for people: in the pod's chain, and of what leads to it.
+    ///
+    /// # Errors
+    /// [`NetlinkError`].
+    pub(crate) fn missing(
+        &self,
+        socket: &mut Socket,
+        pod: Masked,
+    ) -> Result<Option<String>, NetlinkError> {
+        let family = family_of(pod.0);
+        let mut own = Batch::new();
+        for rule in self.own(pod) {
+            self.push_own(&mut own, family, rule);
+        }
+        let mut jumps = Batch::new();
+        self.push_jumps(&mut jumps, family);
+        for (chain, wanted) in [(self.chain, own), (TO_PODS, jumps)] {
+            let found = rules(socket, family, chain)?;
+            let found: Vec<Form> = found.iter().map(|message| form(message)).collect();
+            let is_there = |number: usize| found.contains(&form(wanted.bytes_of(number)));
+            let count = (0..wanted.len())
+                .filter(|number| !is_there(*number))
+                .count();
+            if count > 0 {
+                let (of, to) = (wanted.len(), pod.0);
+                return Ok(Some(format!(
+                    "{count} of {of} rules that lead ports of the host to {to} are missing in chain {chain} of table nat"
+                )));
+            }
+        }
+        Ok(None)
     }
 
     /// The rules of the pod's chain. Equal ones are one, as the program looks before it adds.

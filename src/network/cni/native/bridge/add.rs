@@ -11,6 +11,7 @@ use super::config::Bridge;
 use crate::cni::native::edition::Edition;
 use crate::cni::native::error::NativeError;
 use crate::cni::native::host_local::{Lease, Leased};
+use crate::cni::native::joined::shown;
 use crate::cni::native::message::{self, Held, Port, Veth};
 use crate::cni::native::place::{self, Routes};
 use crate::cni::native::pod::Pod;
@@ -75,11 +76,6 @@ pub(in crate::cni::native) fn add(
     Ok(
         json!({ "cniVersion": "1.0.0", "interfaces": interfaces, "ips": ips, "routes": routes, "dns": dns }),
     )
-}
-
-fn shown(mac: &[u8]) -> String {
-    let bytes: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
-    bytes.join(":")
 }
 
 /// The link of a name, which has to be there.
