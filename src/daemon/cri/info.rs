@@ -18,7 +18,7 @@ fn under_key(value: &Value) -> HashMap<String, String> {
     HashMap::from([(KEY.to_owned(), value.to_string())])
 }
 
-/// Of a pod: its pause, the namespaces that it holds, and its Spec, or why that cannot be made.
+/// Describes a pod: its pause, the namespaces that the pause holds, and its Spec, or why the Spec cannot be made.
 pub(super) fn pod(pods: &Pods, record: &PodRecord) -> HashMap<String, String> {
     let id = record.id.to_string();
     let namespaces = pods.namespaces(&id).unwrap_or_default();
@@ -41,7 +41,7 @@ pub(super) fn pod(pods: &Pods, record: &PodRecord) -> HashMap<String, String> {
     }))
 }
 
-/// Of a container: its process, the namespaces that it is in, and its Spec, or why that cannot be made.
+/// Describes a container: its process, the namespaces of the process, and its Spec, or why the Spec cannot be made.
 pub(super) fn container(pods: &Pods, record: &ContainerRecord) -> HashMap<String, String> {
     let id = record.id.to_string();
     let pid = match &record.phase {
@@ -83,7 +83,7 @@ fn experiments(pods: &Pods, record: &PodRecord) -> Option<Value> {
     })
 }
 
-/// What a container shares with its pod, when an experiment says so.
+/// The namespaces that a container shares with its pod because of an experiment.
 fn sharing(pods: &Pods, record: &ContainerRecord) -> Option<Value> {
     let pod = pods.pod(&record.pod.to_string()).ok()?;
     let all = &pod.pod.config.experiments.namespaces;
@@ -105,7 +105,7 @@ fn spec(spec: Option<Spec>) -> Value {
         .unwrap_or_default()
 }
 
-/// Of the node: its configuration, and the network plugins' in the form in which containerd shows it.
+/// Describes the node: its configuration, and that of the network plugins in the form in which containerd shows it.
 pub(super) async fn node(pods: &Pods, config: &Value) -> HashMap<String, String> {
     let settings = pods.cni_settings();
     let (networks, loaded) = match pods.cni_network().await {

@@ -11,7 +11,7 @@ use holdfast_image::ImageStore;
 /// The name by which kubelets know this runtime: the scheme of `containerID`.
 pub(crate) const RUNTIME_NAME: &str = "holdfast";
 
-/// What the daemon tells the services about itself.
+/// Facts about the daemon and the machine that the services report.
 #[derive(Debug, Clone)]
 pub(crate) struct Facts {
     /// Boot id of the running kernel.

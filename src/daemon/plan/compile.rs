@@ -162,7 +162,7 @@ fn rootfs_propagation(linux: &Linux) -> Result<Propagation, PlanError> {
     }
 }
 
-/// What a container makes by itself; everything else it joins with the pause.
+/// The namespaces that a container makes itself; it joins all others of the pause.
 struct Own {
     pid: PidNamespace,
     cgroup: bool,

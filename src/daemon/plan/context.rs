@@ -7,7 +7,7 @@ use oci_spec::runtime::LinuxSeccomp;
 use super::seccomp::FilterCache;
 use holdfast_wire::plan::PidNamespace;
 
-/// What a Spec does not say and the launcher has to know.
+/// Facts that the launcher has to know and a Spec has no place for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PlanContext<'a> {
     /// Layers, highest first, as the shim sees them below [`holdfast_wire::plan::STORE_MOUNT`].
@@ -20,17 +20,17 @@ pub(crate) struct PlanContext<'a> {
     pub pod_shm: &'a Path,
     /// Images that mounts of type [`IMAGE_MOUNT`] name as their sources.
     pub images: &'a [ImageTree],
-    /// What a pid namespace with a path means; a Spec without one makes its own or uses the host's.
+    /// The meaning of a pid namespace with a path. A container whose Spec has no path makes its own or uses the host's.
     pub joined_pid: Option<PidNamespace>,
     /// How cgroups are mounted in containers of this machine.
     pub cgroups: &'a CgroupMounts,
     /// Environment values that are not UTF-8: the Spec has them with replacement characters.
     pub exact_env: &'a [(String, Vec<u8>)],
-    /// What standard input is.
+    /// The file that becomes standard input.
     pub stdin: Stdin,
     /// The cache of compiled filters.
     pub filters: &'a FilterCache,
-    /// What else has to allow a system call that the Spec's filter allows.
+    /// A second profile, which also has to allow each system call that the Spec's filter allows.
     pub seccomp_base: Option<&'a LinuxSeccomp>,
 }
 
@@ -40,7 +40,7 @@ pub(crate) const IMAGE_MOUNT: &str = "image";
 /// An image that is a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ImageTree {
-    /// What the Spec calls it: the source of the mount.
+    /// The source of the mount, as the Spec names it.
     pub source: PathBuf,
     /// Layers, highest first, as the shim sees them.
     pub lower: Vec<PathBuf>,
@@ -48,7 +48,7 @@ pub(crate) struct ImageTree {
     pub sub_path: String,
 }
 
-/// What standard input is.
+/// The file that becomes standard input.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Stdin {
     /// Standard input is /dev/null.

@@ -49,7 +49,7 @@ const FILES: &[&str] = &["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
 /// Where the cgroup trees are in a container.
 const CGROUPS: &str = "/sys/fs/cgroup";
 
-/// What the options of one mount say.
+/// The options of one mount, sorted by kind.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Options {
     attributes: u64,

@@ -12,7 +12,7 @@ use super::seccomp::{FilterCache, with_allowed};
 use super::text::c_string;
 use holdfast_wire::plan::{ClockOffsets, IdMappings, PausePlan, SeccompFilter, Sysctl};
 
-/// What the start of a pause needs behind its filter, and what `holdfast-pause.rs` of the shim calls.
+/// System calls that a pause needs after its filter is loaded: those of its start, and those of `holdfast-pause.rs`.
 const CALLS: [&str; 6] = [
     "execveat",
     "prctl",
@@ -106,7 +106,7 @@ struct Own {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
     Made,
-    /// It is that of another pod.
+    /// The network namespace belongs to another pod.
     Joined,
 }
 

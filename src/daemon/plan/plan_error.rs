@@ -18,7 +18,7 @@ pub(crate) enum PlanError {
     Unsupported {
         /// Field of the Spec.
         field: String,
-        /// What is wrong with it.
+        /// Description of the fault, without the field.
         reason: String,
     },
     /// A seccomp profile cannot be compiled.

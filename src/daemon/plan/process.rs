@@ -14,11 +14,11 @@ use holdfast_wire::plan::{Capabilities, Process};
 /// The search path of a process whose environment has none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What surrounds the process in a Spec.
+/// Parts of a Spec that concern the process and stand outside its `process`.
 pub(super) struct Surroundings<'a> {
     /// The profile in `linux.seccomp`.
     pub(super) seccomp: Option<&'a LinuxSeccomp>,
-    /// What else has to allow a call.
+    /// A second profile, which also has to allow each call.
     pub(super) seccomp_base: Option<&'a LinuxSeccomp>,
     /// Values of variables that are not UTF-8.
     pub(super) exact_env: &'a [(String, Vec<u8>)],
@@ -91,7 +91,7 @@ fn refuse(process: &OciProcess) -> Result<(), PlanError> {
     refuse_any(&wishes)
 }
 
-/// What execvp(3) would try, in order. Directories of PATH that are not absolute are left out: what they mean
+/// The paths that execvp(3) would try, in order. Directories of PATH that are not absolute are left out: what they mean
 /// depends on the working directory, which an image chooses.
 fn candidates(args: &[String], env: &[String]) -> Result<Vec<CString>, PlanError> {
     let field = "process.args[0]";

@@ -10,11 +10,11 @@ use super::state::{ContainerPhase, PodPhase};
 use crate::spec::{ContainerConfig, PodConfig};
 use holdfast_kernel::id::ContainerId;
 
-/// What becomes of a request to create a container.
+/// The decision about a request to create a container.
 #[derive(Debug)]
 pub(super) enum Admission {
     Create,
-    /// It has been made already, or is being made.
+    /// The container has been created already, or is being created.
     Same(ContainerId),
 }
 

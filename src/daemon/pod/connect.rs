@@ -128,7 +128,7 @@ async fn open_network(
     }
 }
 
-/// Those of a pod's addresses that its sysctls leave it.
+/// Removes the addresses that a pod's sysctls disable.
 fn lasting(config: &PodConfig, mut ips: Vec<IpAddr>) -> Vec<IpAddr> {
     if spec::sysctl::disables_ipv6(config, "eth0") {
         ips.retain(IpAddr::is_ipv4);
@@ -199,7 +199,7 @@ pub(super) async fn detach(node: &Arc<Node>, pod: &PodRecord) -> Vec<PodError> {
     failures
 }
 
-/// What becomes of the pin of a pod's network namespace.
+/// Whether the pin of a pod's network namespace is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pin {
     Remove,
@@ -221,7 +221,7 @@ fn detach_bridge(node: &Node, pod: &PodRecord, pin: Pin) -> Vec<PodError> {
     failures
 }
 
-/// What plugins are told of a pod.
+/// The description of a pod that plugins get.
 fn cni_pod(node: &Node, pod: &PodRecord) -> Result<CniPod, PodError> {
     let config = &pod.config;
     let dns = config.dns.clone();
@@ -296,8 +296,7 @@ pub(super) fn ranges(text: &str) -> Result<Vec<Subnet>, PodError> {
     Ok(cidrs.map(range).collect::<Result<_, _>>()?)
 }
 
-/// What the networks make of the pods that were found at the daemon's start: they let go of all others.
-/// Blocks.
+/// Tells the networks which pods were found at the daemon's start, so that they release all others. Blocks.
 pub(super) fn reconcile(node: &Node, unread: &BTreeSet<PodId>) -> Result<(), PodError> {
     let Some(bridge) = &node.network else {
         return Ok(());

@@ -36,10 +36,10 @@ use holdfast_kernel::cgroup::Cgroup;
 use holdfast_kernel::id::ContainerId;
 use holdfast_wire::plan::{ContainerPlan, POD_SHM, PidNamespace};
 
-/// What a new record lacks: it is read from files, and so not by the thread that serves the pod.
+/// Parts of a new record that are read from files, on a thread other than that which serves the pod.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// What CDI devices change.
+    /// Changes by CDI devices.
     pub cdi: CdiEdits,
     /// The nodes behind the devices of the request.
     pub devices: Vec<DeviceGrant>,
@@ -293,7 +293,8 @@ fn identity(node: &Node, record: &ContainerRecord) -> Result<Identity, PodError>
     })
 }
 
-/// What the CDI devices of a request change. Their descriptions and what these name may be anywhere on the node.
+/// Reads the changes that the CDI devices of a request make. Their descriptions, and the files that these name, may be
+/// anywhere on the node.
 async fn cdi_edits(node: &Arc<Node>, config: &Arc<ContainerConfig>) -> Result<CdiEdits, PodError> {
     fn names(config: &ContainerConfig) -> Vec<&str> {
         spec::cdi_names(&config.cdi_devices, config.annotations.iter())

@@ -12,7 +12,7 @@ use super::link::ShimLink;
 use super::record::{ContainerRecord, PodRecord};
 use holdfast_kernel::id::{ContainerId, PodId};
 
-/// What readers see of a pod: immutable, replaced as a whole at every change.
+/// The state of a pod that readers see: immutable, replaced as a whole at every change.
 #[derive(Debug, Clone)]
 pub(crate) struct PodSnapshot {
     pub pod: Arc<PodRecord>,

@@ -64,7 +64,7 @@ struct Waiting {
     end: Option<StreamEnd>,
 }
 
-/// What waits for one listener.
+/// Events that wait for one listener.
 #[derive(Debug, Default)]
 struct Queue {
     waiting: Mutex<Waiting>,

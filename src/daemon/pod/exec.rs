@@ -32,18 +32,18 @@ pub(crate) const OUTPUT_LIMIT: usize = (16 << 20) - 1024;
 /// How long output is still read after the process has ended: background children may keep the pipes open.
 const DRAIN: Duration = Duration::from_millis(200);
 
-/// What a command gave.
+/// The output and the exit code of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ExecOutput {
-    /// What it wrote to standard output.
+    /// Bytes that the command wrote to standard output.
     pub stdout: Vec<u8>,
-    /// What it wrote to standard error.
+    /// Bytes that the command wrote to standard error.
     pub stderr: Vec<u8>,
     /// Its exit code; 128 + signal when a signal killed it.
     pub exit_code: i32,
 }
 
-/// One stream being read.
+/// An output stream that is being read.
 struct Stream {
     pipe: Receiver,
     bytes: Vec<u8>,

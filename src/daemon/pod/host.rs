@@ -161,7 +161,7 @@ fn parse_cgroup_mounts(mountinfo: &str) -> CgroupMounts {
     }
 }
 
-/// Of a mount's options those that select the hierarchy.
+/// Picks those of a mount's options that select the hierarchy.
 fn hierarchy_options(options: &str) -> Vec<String> {
     const NO_SELECTION: [&str; 6] = [
         "rw",

@@ -11,7 +11,7 @@ use super::error::LookupError;
 use crate::spec::PodMetadata;
 use holdfast_kernel::id::{ContainerId, ID_DIGITS, PodId, candidates};
 
-/// What the kubelet calls a pod: two pods never share it.
+/// The kubelet's name for a pod; no two pods have the same.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct PodKey(PodMetadata);
 

@@ -27,7 +27,7 @@ use crate::spec::{NetMode, PodConfig};
 use holdfast_kernel::id::PodId;
 use holdfast_wire::{Reply, Request};
 
-/// What was attempted, in errors.
+/// The operation, for errors.
 const DOING: &str = "get the network namespace of the pod that is to be joined";
 
 /// The pod that owns the network namespace which a request asks to join; none when it asks for none.

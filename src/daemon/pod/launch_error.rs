@@ -21,9 +21,9 @@ pub(crate) enum LaunchError {
         doing: &'static str,
         /// The field that it comes from.
         place: String,
-        /// What the shim said.
+        /// The failure that the shim reported.
         failure: Box<Failure>,
-        /// What to do about it.
+        /// The remedy, as an imperative.
         remedy: &'static str,
     },
     /// The kernel killed the container's process before its program ran.
@@ -37,7 +37,7 @@ pub(crate) enum LaunchError {
     SeccompForbids {
         /// Field of the request, and the profile.
         place: String,
-        /// What the shim said.
+        /// The failure that the shim reported.
         failure: Box<Failure>,
         calls: String,
     },
@@ -48,11 +48,11 @@ pub(crate) enum LaunchError {
     )]
     NamespaceLimits {
         doing: &'static str,
-        /// What the shim said.
+        /// The failure that the shim reported.
         failure: Box<Failure>,
         /// The limits that may be too low, as KEY=VALUE.
         limits: String,
-        /// What is surely enough.
+        /// A value that is enough for any pod.
         enough: u64,
     },
     /// A kernel parameter cannot be set.
@@ -60,9 +60,9 @@ pub(crate) enum LaunchError {
     Sysctl {
         key: String,
         value: String,
-        /// What the shim said.
+        /// The failure that the shim reported.
         failure: Box<Failure>,
-        /// What to do about it.
+        /// The remedy, as an imperative.
         remedy: &'static str,
     },
     /// The owners of a volume's files cannot be mapped.
@@ -72,7 +72,7 @@ pub(crate) enum LaunchError {
     )]
     IdMap {
         doing: &'static str,
-        /// What the shim said.
+        /// The failure that the shim reported.
         failure: Box<Failure>,
         /// The type of the volume's file system.
         file_system: String,
@@ -253,7 +253,7 @@ fn mount_remedy(
     })
 }
 
-/// What to do about a mount that is a VOLUME of the image.
+/// The field and the remedy for a mount that is a VOLUME of the image.
 fn volume_remedy(step: Step, errno: Errno, target: &str) -> Option<(String, &'static str)> {
     (step == Step::MountTarget && matches!(errno, Errno::ENOTDIR | Errno::ELOOP)).then(|| {
         (
@@ -310,8 +310,8 @@ const LIMITS: [&str; 7] = [
     "user.max_uts_namespaces",
 ];
 
-/// What is surely enough. A container takes a mount namespace and a cgroup namespace for as long as it runs, and a mount
-/// that hangs nowhere yet is one more while it is made.
+/// A limit that is enough for any pod. A container takes a mount namespace and a cgroup namespace for as long as it
+/// runs, and a mount that hangs nowhere yet is one more while it is made.
 const ENOUGH: u64 = 256;
 
 /// A failure to make what the kernel counts, with the limits that the pod has set itself. unshare(2), fsmount(2) and
@@ -343,7 +343,7 @@ pub(super) fn with_limits(error: LaunchError, pod: &PodConfig) -> LaunchError {
     }
 }
 
-/// Those of a pod's limits that may be too low.
+/// Lists the pod's limits that may be too low.
 fn low_limits(sysctls: &BTreeMap<String, String>) -> String {
     let low = sysctls.iter().filter(|(key, value)| {
         let named = LIMITS.contains(&key.replace('/', ".").as_str());

@@ -61,9 +61,9 @@ pub(crate) enum LinkError {
         "the pod's shim is of an earlier release (protocol {protocol}, needed is {since}); make the pod anew"
     )]
     Earlier {
-        /// What the shim speaks.
+        /// The version of the protocol that the shim speaks.
         protocol: Protocol,
-        /// What the request needs.
+        /// The first version that has the request.
         since: Protocol,
     },
     /// The shim tried and failed.
@@ -77,7 +77,7 @@ pub(crate) enum LinkError {
 /// A reply and the descriptors that came with it.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// What the shim says.
+    /// The reply of the shim.
     pub body: Reply,
     /// Descriptors, in the order that the reply's documentation gives.
     pub descriptors: Vec<OwnedFd>,
@@ -301,7 +301,7 @@ impl ShimLink {
     }
 }
 
-/// What a request is called among the steps of [`fault`].
+/// The name of a request among the steps of [`fault`].
 fn step_of(request: &Request) -> &'static str {
     match request {
         Request::StartPause { .. } => "wire.start-pause",

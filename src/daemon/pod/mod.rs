@@ -111,7 +111,7 @@ use holdfast_network::cni::CniSettings;
 pub(crate) use holdfast_network::cni::{NetworkList, Plugin};
 pub(crate) use holdfast_wire::plan::TerminalSize;
 
-/// What an operation returns: several callers may have waited for the same failure.
+/// The result of an operation. Several callers may have waited for it, so they share the error.
 pub(crate) type Outcome<T> = Result<T, Arc<PodError>>;
 
 /// All pods of this machine. Clones are the same pods.
@@ -411,7 +411,7 @@ impl Pods {
         blocking(move || Ok(node.cni.set_ranges(ranges)?)).await
     }
 
-    /// What could not be released.
+    /// Lists the parts of pods that could not be released.
     pub(crate) fn debts(&self) -> Vec<Debt> {
         self.0.debts.list()
     }

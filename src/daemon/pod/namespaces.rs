@@ -10,7 +10,7 @@ use super::state::ContainerPhase;
 /// The kinds of namespaces: namespaces(7).
 const KINDS: [&str; 8] = ["net", "ipc", "uts", "pid", "mnt", "cgroup", "user", "time"];
 
-/// What a process is in its pod.
+/// The part that a process has in its pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// The pause, which owns the shared namespaces.

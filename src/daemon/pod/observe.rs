@@ -85,7 +85,7 @@ impl Pods {
         blocking(move || stats::measure(&node, &pods)).await
     }
 
-    /// What all containers take with what they wrote to their root file systems.
+    /// Disk usage of everything that containers wrote to their root file systems.
     pub(crate) async fn written(&self) -> TreeUsage {
         let node = Arc::clone(&self.0);
         let read = blocking(move || stats::written(&node)).await;

@@ -19,9 +19,9 @@ use holdfast_kernel::sys::proc;
 #[derive(Debug, PartialEq, Eq)]
 struct HostMount<'a> {
     point: &'a str,
-    /// It passes mounts on to others.
+    /// The mount passes mounts on to others.
     is_shared: bool,
-    /// It takes mounts from another.
+    /// The mount receives mounts from another one.
     is_slave: bool,
 }
 

@@ -18,7 +18,7 @@ use holdfast_kernel::id::PodId;
 /// Most pods that a message names.
 const NAMED: usize = 3;
 
-/// What has to be released first.
+/// Pods of an earlier boot that must be released before the runtime is ready.
 #[derive(Debug)]
 pub(super) struct Readiness {
     until: Instant,

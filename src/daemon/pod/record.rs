@@ -34,9 +34,9 @@ const POD_FILE: &str = "pod.json";
 pub(crate) struct PodRecord {
     /// Its identifier; all names on the machine follow from it.
     pub id: PodId,
-    /// As it was asked for.
+    /// The configuration of the request.
     pub config: Arc<PodConfig>,
-    /// What it is doing.
+    /// The present phase of the state machine.
     pub phase: PodPhase,
     /// When it was asked for: nanoseconds since the epoch.
     pub created_at: i64,
@@ -64,13 +64,13 @@ pub(crate) struct PodRecord {
     pub network_owner: Option<PodId>,
 }
 
-/// What the kubelet says of a pod's resources. It writes them to the pod's cgroup itself: they are kept to be
-/// shown.
+/// The resources of a pod, as the kubelet reports them. The kubelet itself writes them to the pod's cgroup; the daemon
+/// keeps them only to show them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PodResources {
     /// Sum of the containers' resources.
     pub resources: Option<Resources>,
-    /// What the sandbox itself may need.
+    /// Resources that the sandbox itself may need.
     pub overhead: Option<Resources>,
 }
 
@@ -78,14 +78,14 @@ pub(crate) struct PodResources {
 pub(crate) struct ContainerRecord {
     pub id: ContainerId,
     pub pod: PodId,
-    /// As it was asked for.
+    /// The configuration of the request.
     pub config: Arc<ContainerConfig>,
-    /// What its image contributed.
+    /// Parts of the configuration that come from the image.
     pub image: Arc<ContainerImage>,
     /// The images among its volumes.
     #[serde(default)]
     pub image_volumes: Vec<ImageVolume>,
-    /// What its CDI devices change.
+    /// Changes by the CDI devices of the request.
     #[serde(default)]
     pub cdi: CdiEdits,
     /// The device nodes behind the devices of the request, as they were at the creation.
@@ -96,7 +96,7 @@ pub(crate) struct ContainerRecord {
     pub localhost_seccomp: Option<Arc<LinuxSeccomp>>,
     /// Who its processes run as.
     pub identity: Identity,
-    /// What it is doing.
+    /// The present phase of the state machine.
     pub phase: ContainerPhase,
     /// How it had ended when its removal began; none when it had never been started.
     #[serde(default)]
@@ -167,7 +167,7 @@ fn intent_file(id: ContainerId) -> Result<FileName, FileNameError> {
     FileName::new(format!("{INTENT_PREFIX}{id}.json"))
 }
 
-/// What the name of an intent begins with.
+/// The beginning of the name of an intent.
 const INTENT_PREFIX: &str = "creating.";
 
 /// Why records of a pod could not be read or written.

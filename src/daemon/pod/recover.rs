@@ -46,7 +46,7 @@ const INVENTORY_DEADLINE: Duration = Duration::from_secs(5);
 /// Largest exit record of a shim.
 const EXIT_LIMIT: usize = 64 << 10;
 
-/// What the disk says, before it was compared with the machine.
+/// Records of a pod that were not yet compared with the machine.
 struct Unverified {
     pod: PodRecord,
     containers: Vec<ContainerRecord>,
@@ -55,7 +55,7 @@ struct Unverified {
     dir: Dir,
 }
 
-/// What records belong to that this release cannot read. The pods may run.
+/// Pods and containers whose records this release cannot read. The pods may run.
 #[derive(Default)]
 struct Unread {
     pods: BTreeSet<PodId>,
@@ -138,7 +138,7 @@ fn forgotten(node: &Arc<Node>, known: &BTreeSet<PodId>) -> Result<(), PodError> 
     Ok(())
 }
 
-/// As much of a record as is needed to release a pod of which nothing but its id is known.
+/// Makes a record with which a pod can be released of which nothing but its id is known.
 fn unnamed_record(node: &Node, id: PodId) -> Result<PodRecord, PodError> {
     Ok(PodRecord {
         id,
@@ -178,7 +178,7 @@ fn load(node: &Node) -> Result<(Vec<Unverified>, Unread), PodError> {
     Ok((found, unread))
 }
 
-/// What the run directory says of a pod. `kept` is what the archive says.
+/// Reads the records of a pod in the run directory. `kept` has those of the archive.
 fn in_run_dir(
     node: &Node,
     (id, dir): (PodId, Dir),

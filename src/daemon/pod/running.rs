@@ -51,7 +51,7 @@ impl Pods {
         self.explained(record.id, ran).await
     }
 
-    /// What work in a container came to, with the end of the container where that explains a failure.
+    /// Returns the result of work in a container, with the end of the container where that explains a failure.
     pub(super) async fn explained<T>(
         &self,
         id: ContainerId,

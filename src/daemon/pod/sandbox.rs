@@ -48,7 +48,7 @@ const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Made {
     pub link: ShimLink,
-    /// What the shim reports.
+    /// Events that the shim reports.
     pub events: mpsc::UnboundedReceiver<Event>,
     pub pause: ProcessIdentity,
     pub shim: ProcessIdentity,

@@ -42,13 +42,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Which standard streams a client wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Streams {
-    /// It sends standard input.
+    /// The client sends standard input.
     pub stdin: bool,
-    /// It takes standard output.
+    /// The client receives standard output.
     pub stdout: bool,
-    /// It takes standard error.
+    /// The client receives standard error.
     pub stderr: bool,
-    /// It is a terminal. Of an attach: it takes the container for one.
+    /// The process of an exec gets a terminal. The client of an attach expects the container to have one.
     pub terminal: bool,
 }
 

@@ -33,9 +33,9 @@ pub(crate) struct PodSettings {
     pub cdi_dirs: Vec<PathBuf>,
     /// Directory in which network namespaces are pinned: /run/netns, where ip-netns(8) looks.
     pub netns_dir: PathBuf,
-    /// What is done about the volumes that images declare.
+    /// Whether volumes that images declare become directories of the container.
     pub image_volumes: ImageVolumes,
-    /// What pods may ask for that CRI has no field for.
+    /// Experiments that pods may ask for by annotations.
     pub experiments: BTreeSet<Experiment>,
 }
 
@@ -49,7 +49,7 @@ pub(crate) enum CniUse {
     Always,
 }
 
-/// What is done about the volumes that images declare.
+/// Whether volumes that images declare become directories of the container.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum ImageVolumes {
     /// Each container gets a directory for each.

@@ -47,7 +47,7 @@ impl Pods {
     }
 }
 
-/// What there is of a pod's namespaces.
+/// Paths of the namespaces that a pod has.
 #[derive(Debug)]
 struct Paths {
     network: Option<PathBuf>,

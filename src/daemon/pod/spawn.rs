@@ -234,7 +234,7 @@ mod tests {
     use holdfast_kernel::error_chain;
 
     impl Spawner {
-        /// One whose program is empty: it starts nothing.
+        /// A spawner whose program is empty, so that it starts nothing.
         pub(in crate::pod) fn of_test() -> Self {
             Self {
                 program: memfd::create_sealed_executable(c"nothing", b"").unwrap(),

@@ -24,14 +24,14 @@ use crate::spec::{ContainerConfig, PodConfig};
 use holdfast_kernel::cgroup::Cgroup;
 use holdfast_wire::{Reply, Request};
 
-/// What a launch needs.
+/// Inputs of a launch.
 #[derive(Debug)]
 struct Launch {
     plan: LaunchPlan,
     cgroup: Cgroup,
 }
 
-/// What is being done, for errors.
+/// The operation, for errors.
 const START: &str = "start the container";
 
 /// Asks the shim to start a container, with the plan of its creation if there is one. Returns the process and what was
@@ -164,7 +164,7 @@ async fn log_of(pod: &PodSnapshot, record: &ContainerRecord) -> Result<Option<Ow
     open_log(pod, config).await
 }
 
-/// As [`log_of`], from the two configurations.
+/// Opens the log that [`log_of`] names, from the two configurations.
 pub(super) async fn open_log(
     pod: Arc<PodConfig>,
     config: Arc<ContainerConfig>,

@@ -161,7 +161,7 @@ pub(super) fn node() -> (tempfile::TempDir, Arc<Node>) {
     (temporary, Arc::new(node))
 }
 
-/// As [`node`], for tests that change it.
+/// Makes the node of [`node`], for tests that change it.
 pub(super) fn bare_node() -> (tempfile::TempDir, Node) {
     let temporary = tempfile::tempdir().unwrap();
     let node = Node::of_test(temporary.path());
@@ -176,7 +176,7 @@ pub(super) fn pod_of(node: &Node, config: PodConfig) -> PodRecord {
     pod
 }
 
-/// What readers see of a pod and its containers.
+/// Makes the snapshot of a pod and its containers.
 pub(super) fn snapshot(pod: &PodRecord, containers: &[&ContainerRecord]) -> Arc<PodSnapshot> {
     let containers = containers.iter();
     Arc::new(PodSnapshot {

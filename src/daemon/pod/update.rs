@@ -64,8 +64,8 @@ pub(super) fn apply(
     Ok(in_force(record.resources.clone(), &cgroup.limits()?))
 }
 
-/// What was asked for, with the kernel's own figures where they may differ: it counts memory in pages. Shares
-/// stay as they were asked for, because on v2 the way back from a weight is not exact, and a kubelet compares.
+/// The limits of the request, with the kernel's figures where these may differ, because the kernel counts memory in
+/// pages. Shares stay as requested: on v2 a weight cannot be converted back exactly, and a kubelet compares.
 fn in_force(mut asked: Resources, kernel: &Limits) -> Resources {
     let read_back = |asked: &mut i64, kernel: Option<Ceiling>| {
         if let (1.., Some(kernel)) = (*asked, kernel) {

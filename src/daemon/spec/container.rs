@@ -64,7 +64,7 @@ pub(crate) struct DeviceRequest {
     pub container_path: ContainerPath,
     /// Path of the host.
     pub host_path: HostPath,
-    /// Of `r`, `w` and `m`.
+    /// Permissions out of `r`, `w` and `m`.
     pub permissions: String,
 }
 

@@ -105,6 +105,7 @@ pub(crate) struct PodPaths {
 pub(crate) struct DeviceGrant {
     /// The node; `path` is where it is to appear in the container.
     pub device: HostDevice,
-    /// Of `r`, `w` and `m`; empty, which only a CDI device may ask for, is the node without a rule of the cgroup.
+    /// Permissions out of `r`, `w` and `m`. Empty, which only a CDI device may ask for, means a node without a rule of
+    /// the cgroup.
     pub permissions: String,
 }

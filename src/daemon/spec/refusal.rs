@@ -25,7 +25,7 @@ pub(crate) enum SpecError {
     Invalid {
         /// Field of the request.
         field: String,
-        /// What is wrong with the value, and what is allowed.
+        /// The fault of the value, and the allowed values.
         reason: String,
     },
     /// A valid request that this node cannot meet.

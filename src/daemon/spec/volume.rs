@@ -22,7 +22,7 @@ pub(crate) struct VolumeMount {
     pub selinux_relabel: bool,
     /// The id mappings of this mount alone.
     pub id_map: Option<IdMappings>,
-    /// What the mount forbids besides writing.
+    /// Options that forbid more than writing.
     #[serde(default)]
     pub options: Vec<MountOption>,
 }
@@ -70,7 +70,7 @@ pub(crate) struct AccessError {
     pub field: &'static str,
     /// Value of the field.
     pub value: &'static str,
-    /// What is allowed, as an imperative.
+    /// The remedy, as an imperative.
     pub remedy: &'static str,
 }
 

@@ -7,13 +7,13 @@ use super::head::{Head, Refusal};
 pub(super) enum Version {
     /// Errors are text, and there is no `resize` stream.
     V1,
-    /// As version 1, with streams that end one by one.
+    /// Version 1 with streams that end one by one.
     V2,
-    /// As version 2, with a `resize` stream.
+    /// Version 2 with a `resize` stream.
     V3,
     /// The outcome as a Status in JSON, with the exit code.
     V4,
-    /// As version 4, and single streams can be ended over WebSocket.
+    /// Version 4 with a message that ends a single stream over WebSocket.
     V5,
 }
 

@@ -39,7 +39,7 @@ const LEFT_OVER: usize = 64 * 1024;
 /// with a terminal sends it at once; every other client loses this time.
 const FIRST_SIZE: Duration = Duration::from_millis(100);
 
-/// As [`FIRST_SIZE`], for a client that is far away.
+/// The wait of [`FIRST_SIZE`] for a client that is far away.
 const FIRST_SIZE_FROM_AFAR: Duration = Duration::from_millis(300);
 
 /// Largest message of a resize stream.

@@ -17,7 +17,7 @@ pub enum FieldError {
     Missing {
         /// Path of the field.
         field: String,
-        /// What is allowed, as an imperative.
+        /// The remedy, as an imperative.
         remedy: &'static str,
     },
     /// A field has a value that is not allowed.
@@ -27,7 +27,7 @@ pub enum FieldError {
         field: String,
         /// The value, shortened for the error.
         value: String,
-        /// What is allowed, as an imperative.
+        /// The remedy, as an imperative.
         remedy: &'static str,
     },
     /// A field asks for what this version does not do.
@@ -37,7 +37,7 @@ pub enum FieldError {
         field: String,
         /// The feature that the request asks for.
         what: &'static str,
-        /// What is allowed, as an imperative.
+        /// The remedy, as an imperative.
         remedy: &'static str,
     },
     /// A path is refused; the text names the field.

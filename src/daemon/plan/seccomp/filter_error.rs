@@ -13,7 +13,7 @@ pub(crate) enum FilterPart {
     Both,
 }
 
-/// What of a profile cannot be compiled.
+/// Why a profile cannot be compiled.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FilterError {
     /// A part of the profile cannot be compiled.
@@ -21,7 +21,7 @@ pub(crate) enum FilterError {
     Part {
         /// Where, as a JSON path.
         path: String,
-        /// What is wrong there.
+        /// The fault at this place of the profile.
         #[source]
         source: Box<FilterError>,
     },
@@ -36,7 +36,7 @@ pub(crate) enum FilterError {
     Library {
         /// The step that was tried.
         step: String,
-        /// What the library answered.
+        /// The error of libseccomp.
         #[source]
         source: SeccompError,
     },

@@ -113,7 +113,7 @@ fn redirect(
     }
 }
 
-/// What follows on an answer of the first filter: the second one, unless it cannot be stricter.
+/// Code for an answer of the first filter: the second filter runs, unless its answer cannot be stricter.
 fn stub_of_first(answer: u32, others: &[u32]) -> Vec<Instruction> {
     let plain = |code, operand| Instruction {
         code,
@@ -135,8 +135,8 @@ fn can_be_beaten(answer: u32, others: &[u32]) -> bool {
     others.iter().any(|other| stricter(*other, answer))
 }
 
-/// What follows on an answer of the second filter: it, unless the first one's was stricter. Of two that are equally
-/// strict the first one's counts.
+/// Code for an answer of the second filter: this answer counts, unless that of the first filter was as strict or
+/// stricter.
 fn stub_of_second(answer: u32, answers: &[u32]) -> Vec<Instruction> {
     let mut stub = vec![Instruction {
         code: LOAD_SCRATCH,

@@ -1,6 +1,6 @@
 //! The part of the classic BPF machine that seccomp filters use: linux/filter.h, seccomp(2).
 
-/// What a filter answers.
+/// The answer of a filter to a call.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Allow,

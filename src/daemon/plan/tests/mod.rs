@@ -58,7 +58,7 @@ fn process(spec: &mut Spec) -> &mut Process {
     spec.process_mut().as_mut().unwrap()
 }
 
-/// What a test varies besides the Spec.
+/// Inputs besides the Spec that a test varies.
 struct Around {
     cgroups: CgroupMounts,
     joined_pid: Option<PidNamespace>,

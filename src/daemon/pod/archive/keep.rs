@@ -30,7 +30,7 @@ pub(in crate::pod) async fn keep(node: Arc<Node>) {
     }
 }
 
-/// As [`Archive::flush`], on a thread for what waits for the disk.
+/// Calls [`Archive::flush`] on a thread for work that waits for the disk.
 pub(in crate::pod) async fn flush_now(node: &Arc<Node>) -> Result<(), PodError> {
     let owner = Arc::clone(node);
     blocking(move || owner.archive.flush(&owner.index)).await

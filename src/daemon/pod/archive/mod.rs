@@ -33,7 +33,7 @@ use holdfast_kernel::id::PodId;
 
 /// Version and largest size of a file: a pod with some dozens of large containers.
 const RECORD: Record<ArchivedPod> = Record::new(1, 64 << 20);
-/// What the files of pods end in.
+/// The ending of the names of pods' files.
 const SUFFIX: &str = ".json";
 /// Most pods of one write: they are in memory and have an open file each.
 const BATCH: usize = 64;
@@ -68,7 +68,7 @@ struct State {
     changed: BTreeSet<PodId>,
     /// Being written; a pod that is forgotten meanwhile leaves it.
     writing: BTreeSet<PodId>,
-    /// Those that have a file.
+    /// Pods that have a file.
     kept: BTreeSet<PodId>,
 }
 
@@ -195,7 +195,7 @@ impl Archive {
         Ok(self.dir.sync()?)
     }
 
-    /// What is to become a pod's file; none when that has it already.
+    /// The new content of a pod's file; none when the file has this content already.
     fn draft(&self, index: &Index, id: PodId) -> Result<Option<Draft<'_>>, PodError> {
         let Ok(entry) = index.pod(&id.to_string()) else {
             return Ok(None);

@@ -34,7 +34,7 @@ impl Place {
         self.guard.path().join(format!("root/pods/{id}.json"))
     }
 
-    /// What the next daemon reads.
+    /// The archive as the next daemon reads it.
     fn reopened(&self) -> (Archive, BTreeMap<PodId, ArchivedPod>) {
         let root = Dir::open_root(&self.guard.path().join("root")).unwrap();
         let archive = Archive::open(&root).unwrap();

@@ -69,7 +69,7 @@ pub(super) struct NodeEdit {
     pub major: i64,
     pub minor: i64,
     pub file_mode: Option<u32>,
-    /// Of `r`, `w` and `m`, or `none`.
+    /// Permissions out of `r`, `w` and `m`, or `none`.
     pub permissions: String,
     pub uid: Option<u32>,
     pub gid: Option<u32>,

@@ -93,7 +93,7 @@ struct Described {
     spec: SpecFile,
 }
 
-/// What devices change. Blocks on the disk.
+/// The changes that devices make to a container. Blocks on the disk.
 ///
 /// # Errors
 /// [`CdiError`] names the first device that cannot be had.

@@ -150,7 +150,7 @@ fn found(edits_of: &str) -> Result<CdiEdits, String> {
     edits(&dirs, &["acme.com/x=d"]).map_err(|error| error_chain(&error))
 }
 
-/// As `fillMissingInfo` and `Apply` of container-device-interface 1.1.2 do it.
+/// Follows `fillMissingInfo` and `Apply` of container-device-interface 1.1.2.
 #[test]
 fn nodes_are_filled_as_in_the_reference() {
     for (node, number, mode, permissions) in [

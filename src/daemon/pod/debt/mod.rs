@@ -41,7 +41,7 @@ const RECORD: Record<DebtRecord> = Record::new(1, 8 << 20);
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
-/// What is owed for one pod.
+/// The debts of one pod, as on disk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct DebtRecord {
     pod: PodRecord,
@@ -52,7 +52,7 @@ struct DebtRecord {
     attempts: u32,
 }
 
-/// What of a pod is stuck.
+/// The part of a pod that could not be released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum DebtKind {
@@ -353,7 +353,7 @@ impl Debts {
         self.attempts.load(Ordering::Relaxed)
     }
 
-    /// What is owed, the oldest first.
+    /// Lists all debts, the oldest first.
     pub(super) fn list(&self) -> Vec<Debt> {
         let mut list: Vec<Debt> = self.owed().values().flat_map(Owed::show).collect();
         list.sort_by_key(|debt| (debt.since, debt.pod, debt.kind));

@@ -21,7 +21,7 @@ pub(crate) enum ExperimentRefusal {
     /// The network namespace of that pod cannot be joined.
     #[error("annotation {} = {wanted:?}: {reason}", Experiment::JoinNetwork.annotation())]
     Join {
-        /// What was asked for.
+        /// The value of the request.
         wanted: String,
         /// Why not, and what would do.
         reason: &'static str,
@@ -29,7 +29,7 @@ pub(crate) enum ExperimentRefusal {
     /// There is no one pod with the id whose network namespace is to be joined.
     #[error("annotation {} = {wanted:?}: cannot find that pod", Experiment::JoinNetwork.annotation())]
     JoinId {
-        /// What was asked for.
+        /// The value of the request.
         wanted: String,
         #[source]
         source: LookupError,

@@ -19,7 +19,7 @@ pub(crate) enum ImageUseError {
     )]
     DeclaredVolume {
         image: String,
-        /// What is wrong with the path.
+        /// The fault of the path.
         #[source]
         source: PathError,
     },
@@ -55,7 +55,7 @@ pub(crate) enum ImageUseError {
     #[error("image {image}: cannot use config.StopSignal")]
     StopSignal {
         image: String,
-        /// What is wrong with the signal.
+        /// The fault of the signal.
         #[source]
         source: SignalError,
     },

@@ -92,7 +92,7 @@ pub(crate) enum PodError {
     /// A system call failed that no other variant covers.
     #[error("cannot {doing}")]
     System {
-        /// What was attempted, as a verb in the infinitive.
+        /// The operation, as an infinitive.
         doing: &'static str,
         #[source]
         source: io::Error,
@@ -115,7 +115,7 @@ pub(crate) enum PodError {
         object: &'static str,
         /// The id of the object.
         id: String,
-        /// What happened to the object.
+        /// How the object ended, as a verb in the past tense.
         what: &'static str,
         /// How the operation failed because of that.
         #[source]

@@ -5,7 +5,7 @@ use crate::plan::PlanError;
 use crate::pod::cdi::CdiError;
 use crate::spec::SpecError;
 
-/// What a request asks for and this node cannot give.
+/// Why this node cannot carry out a request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RequestError {
     /// The runtime handler is not configured.

@@ -16,7 +16,7 @@ pub(crate) enum SeccompError {
         /// The field of the request.
         field: &'static str,
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault of the text.
         #[source]
         source: FormatError,
     },
@@ -25,7 +25,7 @@ pub(crate) enum SeccompError {
     Compile {
         /// The field of the request, and the profile.
         place: String,
-        /// What is wrong with the profile.
+        /// The fault of the profile.
         #[source]
         source: FilterError,
     },

@@ -32,7 +32,7 @@ pub(crate) struct Exit {
     pub finished_at: i64,
     /// When it had been started; 0 for one that never ran.
     pub started_at: i64,
-    /// One word, as the kubelet shows it: `Completed`, `Error`, `OOMKilled`, `StartError`, …
+    /// The reason in one word, as the kubelet shows it: `Completed`, `Error`, `OOMKilled`, `StartError`, ……
     pub reason: String,
     pub message: String,
 }
@@ -55,7 +55,7 @@ pub(crate) enum Goal {
     Remove,
 }
 
-/// What a container is doing.
+/// The phase of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ContainerPhase {
     /// Prepared and never started.
@@ -66,11 +66,11 @@ pub(crate) enum ContainerPhase {
     Running(Run, Goal),
     /// Its first process has ended.
     Exited(Exit),
-    /// What it left is being deleted.
+    /// The files of the container are being deleted.
     Removing,
 }
 
-/// What happened to a container or was asked of it.
+/// An event of a container, or a request to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ContainerEvent {
     /// Somebody wants it started.
@@ -83,7 +83,7 @@ pub(crate) enum ContainerEvent {
     Started(Run),
     /// The shim could not start it.
     StartFailed(Exit),
-    /// As `StartFailed`, and the disk does not take that it failed.
+    /// The start failed as in `StartFailed`, and the failure cannot be recorded.
     StartUndone,
     /// Its first process has ended.
     Exited(Exit),
@@ -98,7 +98,7 @@ pub(crate) enum Urgency {
     Kill,
 }
 
-/// What the pod's task has to do after a transition, in this order.
+/// Work for the pod's task after a transition, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// Ask the shim to start it.

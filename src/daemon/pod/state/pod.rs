@@ -13,7 +13,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a pod sandbox is doing.
+/// The phase of a pod sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum PodPhase {
     /// The intent is recorded; its parts are being made.
@@ -24,11 +24,11 @@ pub(crate) enum PodPhase {
     Stopping,
     /// Nothing of it runs.
     NotReady,
-    /// What it left is being deleted.
+    /// The files of the pod are being deleted.
     Removing,
 }
 
-/// What happened to a pod or was asked of it.
+/// An event of a pod, or a request to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PodEvent {
     /// All its parts are made.
@@ -45,7 +45,7 @@ pub(crate) enum PodEvent {
     RemovalRefused,
 }
 
-/// What the pod's task has to do after a transition.
+/// Work for the pod's task after a transition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PodEffect {
     EndContainers,

@@ -33,7 +33,7 @@ pub(crate) struct GroupMeasures {
     pub limits: Limits,
     /// Processes in the group and below.
     pub processes: Option<u64>,
-    /// What these have open, of a container.
+    /// Files that the processes of a container have open.
     pub descriptors: Option<Descriptors>,
     /// How many files its first process may open, of a container.
     pub open_files_limit: Option<u64>,
@@ -48,7 +48,7 @@ pub(crate) struct GroupMeasures {
 pub(crate) struct Descriptors {
     /// All of them; a file that is open twice counts twice.
     pub open: u64,
-    /// Those that are sockets.
+    /// Open files that are sockets.
     pub sockets: u64,
 }
 
@@ -59,17 +59,17 @@ pub(crate) struct BlockDevice {
     pub name: String,
     pub major: u32,
     pub minor: u32,
-    /// What was read and written.
+    /// Bytes and operations of block devices.
     pub io: IoStats,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct PodMeasures {
     pub pod: Arc<PodRecord>,
-    /// Of its own cgroup.
+    /// Measures of the pod's own cgroup.
     pub group: GroupMeasures,
     pub network: Option<Traffic>,
-    /// Of its running containers.
+    /// Measures of the running containers of the pod.
     pub containers: Vec<(Arc<ContainerRecord>, GroupMeasures)>,
 }
 

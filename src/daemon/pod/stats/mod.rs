@@ -35,7 +35,7 @@ pub(crate) use traffic::Traffic;
 
 use samples::{FIRST_WINDOW, Owner};
 
-/// One reading of a container.
+/// A reading of a container's statistics.
 #[derive(Debug, Clone)]
 pub(crate) struct ContainerStats {
     pub record: Arc<ContainerRecord>,
@@ -49,7 +49,7 @@ pub(crate) struct ContainerStats {
     pub writable_layer: Option<TreeUsage>,
 }
 
-/// One reading of a pod.
+/// A reading of a pod's statistics.
 #[derive(Debug, Clone)]
 pub(crate) struct PodStats {
     pub pod: Arc<PodRecord>,
@@ -236,7 +236,7 @@ fn group_stats(
     }
 }
 
-/// What all containers take on disk. Blocks.
+/// Adds up the disk usage of all containers. Blocks.
 pub(super) fn written(node: &Node) -> Result<TreeUsage, PodError> {
     let mut sum = TreeUsage::default();
     // One that vanishes meanwhile takes nothing.

@@ -90,8 +90,9 @@ fn default_v4(text: &str) -> Option<String> {
     routes.min().map(|(_, name)| name)
 }
 
-/// As [`default_v4`] of /proc/net/ipv6_route: `destination prefix source prefix gateway metric refcnt use flags
-/// Iface`, numbers in hexadecimal. A route through `lo` is the kernel's refusal of everything.
+/// Does for /proc/net/ipv6_route what [`default_v4`] does for IPv4. Its columns are `destination prefix source prefix
+/// gateway metric refcnt use flags Iface`, numbers in hexadecimal. A route through `lo` is the kernel's refusal of
+/// everything.
 fn default_v6(text: &str) -> Option<String> {
     let routes = text.lines().filter_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();

@@ -82,7 +82,7 @@ enum PodGoal {
     Remove,
 }
 
-/// Those who wait for something of a container.
+/// Callers that wait for a start, a stop or a removal of a container.
 #[derive(Default)]
 struct Waiting {
     created: Vec<Answer<ContainerId>>,
@@ -91,7 +91,7 @@ struct Waiting {
     remove: Vec<Answer<()>>,
 }
 
-/// What the task is doing with the files of a container.
+/// Work of the task that is in progress on the files of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum MemberStage {
     /// Its directories are still being made, so nobody sees it yet.
@@ -102,7 +102,7 @@ enum MemberStage {
     Deleting,
 }
 
-/// What the task is doing with the pod's parts.
+/// Work of the task that is in progress on the pod's parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PodStage {
     /// They stay as they are.

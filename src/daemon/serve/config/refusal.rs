@@ -32,7 +32,7 @@ pub enum ConfigError {
         key: &'static str,
         /// The value as configured.
         value: String,
-        /// What is allowed, as an imperative.
+        /// The remedy, as an imperative.
         remedy: &'static str,
     },
     /// The configuration cannot be shown.

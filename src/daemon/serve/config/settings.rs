@@ -248,7 +248,7 @@ impl Default for ImageConfig {
 pub enum LogFormat {
     /// Readable lines, as for a terminal or the journal.
     Text,
-    /// One JSON object in each line.
+    /// Each line is a JSON object.
     Json,
 }
 

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::pod::{ContainerPhase, Debt, DebtKind, PodPhase, Pods};
 use holdfast_image::ImageStore;
 
-/// What the metrics are about.
+/// Sources of the metrics.
 #[derive(Debug, Clone)]
 pub(in crate::serve) struct Subject {
     pub pods: Pods,

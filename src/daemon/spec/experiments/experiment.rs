@@ -63,7 +63,7 @@ pub struct ExperimentError {
     pub annotation: String,
     /// Value of the annotation, shortened.
     pub value: String,
-    /// What is allowed, as an imperative.
+    /// The remedy, as an imperative.
     pub remedy: &'static str,
 }
 

@@ -36,7 +36,7 @@ pub(crate) enum ArtifactError {
     Refused {
         /// Place of the value, as a JSON path.
         path: String,
-        /// What is wrong there, and what to do.
+        /// The fault at this place, and the remedy.
         reason: String,
     },
 }

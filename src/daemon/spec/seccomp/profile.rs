@@ -21,7 +21,7 @@ pub(crate) enum ProfileError {
     Part {
         /// Place of the value, as a JSON path.
         path: String,
-        /// What is wrong at that place.
+        /// The fault at this place.
         #[source]
         source: serde_json::Error,
     },

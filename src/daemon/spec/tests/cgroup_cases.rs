@@ -6,7 +6,7 @@ use super::*;
 use crate::spec::experiments::{CgroupSharing, ContainerSharing};
 use crate::spec::{CgroupAccess, CgroupNamespace, delegated};
 
-/// What a container asks for, and where.
+/// The request of a container and the machine it is made on.
 #[derive(Debug, Clone, Copy)]
 struct Asked {
     privileged: bool,

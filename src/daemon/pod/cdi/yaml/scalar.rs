@@ -3,7 +3,7 @@
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine as _, alphabet};
 
-/// What a text is when no type is wanted.
+/// The type and value that a text has by itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Resolved<'a> {
     Null,
@@ -13,7 +13,7 @@ pub(super) enum Resolved<'a> {
     Text(&'a str),
 }
 
-/// What a scalar is, by its text, its tag in the short form, and whether it is quoted.
+/// The type and value of a scalar, by its text, its tag in the short form, and whether it is quoted.
 pub(super) fn resolve<'a>(text: &'a str, tag: &str, quoted: bool) -> Result<Resolved<'a>, String> {
     match tag {
         "" | "!" if quoted => Ok(Resolved::Text(text)),

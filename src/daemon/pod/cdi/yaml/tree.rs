@@ -38,7 +38,7 @@ pub(super) enum Value {
 }
 
 impl Node {
-    /// What a scalar means when no type is wanted.
+    /// The value of a scalar when the reader wants no particular type.
     pub(super) fn resolved(&self) -> Result<scalar::Resolved<'_>, YamlError> {
         match &self.value {
             Value::Scalar { text, tag, quoted } => {

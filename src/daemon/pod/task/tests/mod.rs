@@ -31,7 +31,7 @@ struct Served {
     told: EventStream,
 }
 
-/// What somebody who asked will get.
+/// The answer that a caller will get.
 struct Awaited<T>(oneshot::Receiver<Result<T, Arc<PodError>>>);
 
 impl<T: std::fmt::Debug> Awaited<T> {
@@ -122,31 +122,31 @@ impl Served {
         &self.task.members[&id].record.phase
     }
 
-    /// What the next daemon would find of a container.
+    /// The record of a container that the next daemon would find.
     fn on_disk(&mut self, id: ContainerId) -> Option<ContainerRecord> {
         let dir = self.node.pod_dir(self.task.pod.id).unwrap()?;
         let found = record::load_containers(&dir).unwrap();
         found.into_iter().find(|record| record.id == id)
     }
 
-    /// What the next daemon would find of the pod.
+    /// The phase of the pod that the next daemon would find.
     fn pod_on_disk(&self) -> Option<PodPhase> {
         let dir = self.node.pod_dir(self.task.pod.id).unwrap()?;
         Some(record::load_pod(&dir).unwrap()?.phase)
     }
 
-    /// What readers see of a container.
+    /// The phase of a container that readers see.
     fn shown(&self, id: ContainerId) -> Option<ContainerPhase> {
         let snapshot = self.task.entry.snapshot.load_full();
         Some(snapshot.containers.get(&id)?.phase.clone())
     }
 
-    /// What the shim was asked since the last look.
+    /// Requests to the shim since the last call.
     fn asked(&self) -> Vec<Request> {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
 
-    /// What those who listen were told since the last look: of the pod or of a container.
+    /// Events of the pod and of its containers since the last call.
     fn told(&mut self) -> Vec<(EventKind, &'static str)> {
         let pod = self.task.pod.id.to_string();
         let mut told = Vec::new();
