@@ -25,7 +25,7 @@ pub(super) enum Secret {
     Registry(String),
 }
 
-/// What tells credentials apart without being them.
+/// A hash by which credentials can be compared without being kept.
 pub(super) type Fingerprint = [u8; 32];
 
 /// An `auth` text that is not `base64(USER:PASSWORD)`.

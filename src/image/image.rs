@@ -118,7 +118,7 @@ impl fmt::Display for LayerName {
     }
 }
 
-/// What an image is good for.
+/// The use that can be made of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageKind {
     /// To run a container of, and to be mounted.
@@ -132,13 +132,13 @@ pub enum ImageKind {
 pub struct Image {
     /// The digest of the configuration; an artifact's is that of its manifest.
     pub id: ImageId,
-    /// What it is good for.
+    /// The use that can be made of the image.
     pub kind: ImageKind,
     /// The names of the image with a tag, `docker.io/library/busybox:latest`; a tag belongs to one image at a time.
     pub repo_tags: Vec<String>,
     /// The names of the image with the digest of a manifest or an index, `docker.io/library/busybox@sha256:…`.
     pub repo_digests: Vec<String>,
-    /// What a registry stores for it, in bytes: manifest, configuration and compressed layers.
+    /// The size of the image in a registry, in bytes: manifest, configuration and compressed layers.
     pub size: u64,
     /// The layers of the image, the bottom one first.
     pub layers: Vec<LayerName>,

@@ -48,7 +48,7 @@ impl ImageStore {
         self.begin_pull(request)?.end().await
     }
 
-    /// As [`ImageStore::pull`], for those who watch how far it is.
+    /// Begins a pull as [`ImageStore::pull`] does, and returns a handle by which its progress can be watched.
     ///
     /// # Errors
     /// The text is not an image reference.
@@ -139,7 +139,7 @@ impl ImageStore {
         self.store.layers.path()
     }
 
-    /// What the images take, from the records: cheap.
+    /// The disk usage of the images. Cheap, because it comes from the records.
     pub fn fs_usage(&self) -> FsUsage {
         self.store.fs_usage()
     }

@@ -26,7 +26,7 @@ pub(super) struct Index {
     pub names: BTreeMap<String, ImageId>,
 }
 
-/// What tells an unpacked layer from all others.
+/// The identity of an unpacked layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct LayerKey {
     /// The digest of its tar stream.
@@ -199,7 +199,7 @@ impl Snapshot {
 }
 
 impl LayerRecord {
-    /// What tells it from all others.
+    /// The identity of the layer.
     pub(crate) fn key(&self) -> LayerKey {
         LayerKey {
             diff_id: self.diff_id,

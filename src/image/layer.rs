@@ -26,7 +26,7 @@ const BLOCK: usize = 256 << 10;
 /// Decompressed blocks under way to the extraction.
 const BLOCKS_QUEUED: usize = 8;
 
-/// What a layer must turn out to be.
+/// The digests that a layer must have.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expected {
     /// The digest of the blob as the registry serves it; unknown for imported files.
@@ -35,7 +35,7 @@ pub(super) struct Expected {
     pub diff_id: Option<Digest>,
 }
 
-/// What a layer turned out to be.
+/// The digests and sizes of an unpacked layer.
 #[derive(Debug, Clone)]
 pub(super) struct Layer {
     /// The digest of the decompressed tar stream.
@@ -44,7 +44,7 @@ pub(super) struct Layer {
     pub blob: Digest,
     /// The size of the blob, in bytes.
     pub blob_size: u64,
-    /// What it takes unpacked.
+    /// The space of the unpacked layer.
     pub usage: Unpacked,
 }
 

@@ -27,7 +27,7 @@ const CONFIG_TYPES: [&str; 2] = [
     "application/vnd.oci.image.config.v1+json",
     "application/vnd.docker.container.image.v1+json",
 ];
-/// What old registries and build tools write as the type of a configuration or a layer, where they mean an image
+/// Types of a configuration or a layer that old registries and build tools write for an image
 /// (github.com/distribution/distribution#1621; the list is that of moby 29, daemon/internal/distribution/registry.go).
 const DEFAULTED_TYPES: [&str; 4] = [
     "application/octet-stream",
@@ -53,7 +53,7 @@ pub enum ManifestError {
     Platform {
         /// The platform of this machine.
         wanted: String,
-        /// What the image is made for.
+        /// The platforms that the image is made for.
         found: Vec<String>,
     },
     /// A layer is something else than a file system, or encrypted.
@@ -78,7 +78,7 @@ pub enum ManifestError {
     Digest {
         /// Which field of which document.
         place: String,
-        /// What is wrong with it.
+        /// The fault of the digest.
         #[source]
         source: DigestError,
     },
@@ -92,7 +92,7 @@ pub enum ManifestError {
     },
 }
 
-/// What a document from a registry is.
+/// The kinds of documents that a registry serves.
 #[derive(Debug)]
 pub(super) enum Parsed {
     /// A list of manifests, with the one to take.
@@ -133,7 +133,7 @@ pub(super) struct Manifest {
     pub platform: SaidBy,
 }
 
-/// What a manifest describes.
+/// The object that a manifest describes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ManifestKind {
     /// A container image: its layers are to be unpacked.
@@ -158,7 +158,7 @@ pub(super) struct Part {
 }
 
 impl Manifest {
-    /// What a registry stores for the image beside the manifest, in bytes.
+    /// The size of the configuration and the layers in a registry, in bytes.
     pub(crate) fn content_size(&self) -> u64 {
         self.layers
             .iter()

@@ -13,10 +13,10 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use xattr::FileExt;
 
-/// What files that are made in a directory get; set when nothing more is made in it.
+/// The access control list of files that are made in a directory. It is set when no more files are made there.
 pub(crate) const DEFAULT_ACL: &str = "system.posix_acl_default";
 
-/// What a file, a directory or another entry of a layer has beside its name and content.
+/// Owner, mode, times and extended attributes of an entry of a layer.
 #[derive(Debug)]
 pub(crate) struct Metadata {
     pub mode: Mode,
@@ -55,7 +55,7 @@ impl Metadata {
         }
     }
 
-    /// What a file or directory of a lower layer has, for a copy of it in this one.
+    /// Reads the metadata of a file or directory of a lower layer, for a copy in this layer.
     pub(crate) fn of_existing(file: &File) -> io::Result<Self> {
         let mut copy = Self::of_stat(&fstat(file)?);
         for name in file.list_xattr()? {
@@ -66,7 +66,7 @@ impl Metadata {
         Ok(copy)
     }
 
-    /// What a link or a device of a lower layer has.
+    /// The metadata of a link or a device of a lower layer.
     pub(crate) fn of_stat(stat: &FileStat) -> Self {
         Self {
             mode: Mode::from_bits_truncate(stat.st_mode & 0o7777),
@@ -132,7 +132,7 @@ impl Metadata {
     }
 }
 
-/// What kind of thing [`Metadata::copy_at`] sets the metadata of.
+/// The kinds of entries whose metadata [`Metadata::copy_at`] sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unopened {
     /// A symbolic link, which has no mode.

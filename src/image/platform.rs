@@ -117,8 +117,8 @@ impl Machine {
     }
 }
 
-/// What an x86-64 machine runs. The higher levels that this processor has come last: containerd takes no image of
-/// them, and an index that has something else gives what it gives everywhere.
+/// The platforms that an x86-64 machine runs. The higher levels of this processor come last, because containerd takes
+/// no image of them; so an index with other images gives the same image on every machine.
 fn amd64() -> Vec<(&'static str, &'static str)> {
     let mut runs = vec![("amd64", ""), ("386", "")];
     #[cfg(target_arch = "x86_64")]

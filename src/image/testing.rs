@@ -125,7 +125,7 @@ pub(crate) struct Request {
     pub body: String,
 }
 
-/// What the server of the tests answers.
+/// An answer of the tests' server.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Answer {
     pub status: u16,

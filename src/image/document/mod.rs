@@ -28,7 +28,7 @@ macro_rules! fields {
     };
 }
 
-/// What stands in the place of a manifest: a manifest, an index, or neither.
+/// A document in the place of a manifest: a manifest, an index, or neither.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Document {
     pub schema_version: i64,

@@ -28,9 +28,9 @@ pub(crate) enum Tree {
 pub struct FieldError {
     /// The path of the field, such as `config.Env[2]`.
     path: String,
-    /// What is there, shortened.
+    /// The value that was found, shortened.
     found: String,
-    /// What may be there.
+    /// The values that are allowed.
     wanted: &'static str,
 }
 
@@ -71,7 +71,7 @@ impl fmt::Display for FieldError {
 
 impl std::error::Error for FieldError {}
 
-/// What can be read from a tree, over what it is already.
+/// A type that can be read from a tree. Fields that the tree lacks keep their values.
 pub(super) trait Read: Default {
     fn read(&mut self, tree: Tree) -> Result<(), FieldError>;
 }

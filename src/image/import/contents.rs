@@ -28,8 +28,8 @@ pub(super) const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// The documents of archives: of an OCI layout, and of `docker save`.
 const INDEX: &str = "index.json";
 const SAVED: &str = "manifest.json";
-/// What skopeo's and podman's `dir:` begins its file `version` with (containers-transports(5)); its `manifest.json`
-/// is the manifest itself.
+/// The beginning of the file `version` in a `dir:` of skopeo or podman (containers-transports(5)). In a `dir:`,
+/// `manifest.json` is the manifest itself.
 const DIRECTORY: &[u8] = b"Directory Transport Version: ";
 
 /// Directories of a root file system that nobody packs an archive of images with, as happens to those in which
@@ -78,7 +78,7 @@ pub(super) struct Contents<'a> {
     pub reference: &'a Reference,
 }
 
-/// What is found under a name.
+/// The entry of an archive or directory under a name.
 enum Found {
     /// A regular file, opened for reading.
     File(File),
@@ -462,7 +462,7 @@ impl Contents<'_> {
         file.map(Found::File).map_err(|e| self.read_error(e))
     }
 
-    /// What it means that a name leads nowhere.
+    /// Tells a missing name, which is no error, from a name that cannot be opened.
     fn unfound(self, path: &str, error: &io::Error) -> Result<Found, ImportError> {
         let what = match error.raw_os_error() {
             Some(libc::ENOENT | libc::ENOTDIR) => return Ok(Found::Nothing),

@@ -15,7 +15,7 @@ pub enum ImportError {
     InvalidName {
         /// The text as it was given.
         name: String,
-        /// What is wrong with it.
+        /// Description of the fault.
         #[source]
         source: ReferenceError,
     },
@@ -47,7 +47,7 @@ pub enum ImportError {
     Archive {
         /// The reference of the image.
         name: String,
-        /// What is wrong with it.
+        /// Description of the fault.
         what: String,
     },
     /// The archive holds several images, and the new image's name is of none of them.
@@ -55,7 +55,7 @@ pub enum ImportError {
     Ambiguous {
         /// The reference of the image.
         name: String,
-        /// What the caller can do about it.
+        /// The remedy, as an imperative.
         remedy: String,
     },
     /// The archive does not hold an image for containers.
@@ -63,7 +63,7 @@ pub enum ImportError {
     NotAnImage {
         /// The reference of the image.
         name: String,
-        /// What it is instead, and the remedy.
+        /// The kind of the file, and the remedy.
         what: String,
     },
     /// The image in the archive is not one this machine can run.
@@ -71,7 +71,7 @@ pub enum ImportError {
     Manifest {
         /// The reference of the image.
         name: String,
-        /// What is wrong with it.
+        /// Description of the fault.
         #[source]
         source: ManifestError,
     },
@@ -98,7 +98,7 @@ pub enum ImportError {
 }
 
 impl ImportError {
-    /// What the failure means to the caller.
+    /// Returns the kind of the failure for the caller.
     pub fn kind(&self) -> PullErrorKind {
         match self {
             Self::InvalidName { .. } | Self::Digest(_) | Self::Ambiguous { .. } => {

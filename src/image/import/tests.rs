@@ -332,7 +332,7 @@ fn layout_forms(parts: &Sample) -> Vec<(&'static str, Files)> {
     ]
 }
 
-/// What `skopeo copy` writes to `dir:`, and `podman save --format docker-dir`: go.podman.io/image, directory.
+/// The files that `skopeo copy` writes to `dir:`, and `podman save --format docker-dir`: go.podman.io/image, directory.
 fn directory_forms(parts: &Sample) -> Vec<(&'static str, Files)> {
     let manifest = || ("manifest.json".to_owned(), parts.made.manifest.to_vec());
     let with = |manifest: (String, Vec<u8>)| {

@@ -95,7 +95,7 @@ struct Copy {
     names: HashMap<(u64, u64), PathBuf>,
 }
 
-/// What failed, and where below the copied directory.
+/// A failure, and its path below the copied directory.
 type Failure = (PathBuf, io::Error);
 
 impl Copy {

@@ -27,7 +27,7 @@ const COMPONENTS_MAX: usize = 4096;
 /// The directories that together are one directory of the image, the top layer's first.
 pub(crate) type Merged = Rc<Vec<File>>;
 
-/// What a name in a merged directory is.
+/// The entry of a merged directory under a name.
 pub(crate) enum Found {
     /// No layer has it, or a layer takes it away.
     Nothing,
@@ -123,7 +123,7 @@ pub(crate) fn visible_layers(
     Ok(visible)
 }
 
-/// Of the roots of layers, the top one first, those of which something can be seen.
+/// Keeps the roots of layers that are not hidden as a whole by those above. The top layer is the first.
 pub(crate) fn visible_roots(mut roots: Vec<File>) -> Vec<File> {
     if let Some(opaque) = roots.iter().position(is_opaque) {
         roots.truncate(opaque + 1);
@@ -196,7 +196,7 @@ pub(crate) fn walk(root: Merged, path: &str) -> Result<Found, ViewError> {
     Ok(stack.pop().map_or(Found::Nothing, Found::Directory))
 }
 
-/// What `name` in the merged directory `here` is.
+/// Looks up `name` in the merged directory `here`.
 pub(crate) fn look_up(here: &Merged, name: &OsStr) -> Result<Found, Errno> {
     let mut directories = Vec::new();
     for dir in here.iter() {

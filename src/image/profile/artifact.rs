@@ -18,7 +18,7 @@ pub(super) const SECCOMP: &str = "application/vnd.cncf.seccomp-profile.config.v1
 /// The types of manifests with a configuration and layers.
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// What a manifest says of a profile.
+/// The layer of a profile, as its manifest describes it.
 #[derive(Debug)]
 pub(super) struct Artifact {
     reference: String,

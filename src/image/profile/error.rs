@@ -14,7 +14,7 @@ pub enum ProfileError {
     Reference {
         /// The text as it was given.
         reference: String,
-        /// What is wrong with it.
+        /// Description of the fault.
         #[source]
         source: ReferenceError,
     },
@@ -37,7 +37,7 @@ pub enum ProfileError {
     Artifact {
         /// The reference as it was given.
         reference: String,
-        /// What is wrong with it.
+        /// Description of the fault.
         reason: String,
     },
     /// The file of the artifact cannot be used.
@@ -45,7 +45,7 @@ pub enum ProfileError {
     Content {
         /// The reference as it was given.
         reference: String,
-        /// What is wrong with it.
+        /// Description of the fault.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },

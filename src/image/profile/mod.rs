@@ -80,7 +80,7 @@ impl Pinned {
 #[derive(Debug)]
 pub(super) struct Profiles {
     dir: Dir,
-    /// What the disk has. Held by whoever changes both.
+    /// The profiles on disk. The lock is held while both are changed.
     known: Mutex<BTreeMap<Digest, Arc<Profile>>>,
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 const TEXT: &str = r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#;
 
-/// What is different about a manifest.
+/// A change to a manifest.
 type Change = fn(&mut Value);
 
 fn open(dir: &Path) -> ImageStore {

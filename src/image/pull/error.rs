@@ -16,7 +16,7 @@ pub enum PullError {
     InvalidReference {
         /// The text as it was given.
         reference: String,
-        /// What is wrong with it.
+        /// Description of the fault.
         #[source]
         source: ReferenceError,
     },
@@ -34,7 +34,7 @@ pub enum PullError {
     Manifest {
         /// The reference of the image.
         reference: String,
-        /// What is wrong with it.
+        /// Description of the fault.
         #[source]
         source: Arc<ManifestError>,
     },
@@ -60,7 +60,7 @@ pub enum PullError {
     },
 }
 
-/// What a failed pull means to the caller.
+/// The kind of a failed pull, for the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PullErrorKind {
     /// The reference cannot be pulled by anybody.
@@ -71,7 +71,7 @@ pub enum PullErrorKind {
     Unauthorized,
     /// The registry cannot be reached, or is not able to serve just now.
     Unavailable,
-    /// What came is not what the digests promise, or cannot be unpacked.
+    /// The content differs from its digest, or cannot be unpacked.
     Corrupt,
     /// The disk is full.
     NoSpace,
@@ -79,14 +79,14 @@ pub enum PullErrorKind {
     TooLarge,
     /// The image is for another machine, or is not an image.
     Unsupported,
-    /// What the operator configured for the registry cannot be used.
+    /// The operator's configuration of the registry cannot be used.
     Misconfigured,
     /// This machine failed, neither the registry nor the image.
     Internal,
 }
 
 impl PullError {
-    /// What the failure means to the caller.
+    /// Returns the kind of the failure for the caller.
     pub fn kind(&self) -> PullErrorKind {
         match self {
             Self::InvalidReference { .. } => PullErrorKind::InvalidReference,

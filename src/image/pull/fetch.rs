@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::mpsc;
 
-/// What makes two fetches one.
+/// The identity of a fetch: requests with equal keys share it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct FetchKey {
     /// The registry in the image's name.
@@ -41,7 +41,7 @@ pub(super) struct Wanted {
     pub chain: Digest,
     /// The place of the layer in the image, 0 being the bottom.
     pub at: usize,
-    /// What is known of the layers below it.
+    /// Present knowledge about the layers below.
     pub stack: Arc<Stack>,
 }
 

@@ -20,7 +20,7 @@ enum Got {
     NeedsLower,
 }
 
-/// What the unpacked form of a layer is expected to follow from.
+/// The layers that the unpacked form of a layer is expected to depend on.
 #[derive(Clone, Copy)]
 enum Attempt {
     /// The layer alone, as nearly always.

@@ -8,7 +8,7 @@ use crate::manifest::Part;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// One layer of a pull.
+/// The progress of one layer of a pull.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LayerProgress {
     /// Digest of the blob.

@@ -2,7 +2,7 @@
 
 use crate::credentials::Credentials;
 
-/// What to pull, as whom.
+/// The reference of the image to pull, and the credentials.
 #[derive(Debug, Clone)]
 pub struct PullRequest {
     /// Anything a person may write: `busybox`, `registry.k8s.io/pause:3.10`, `host:5000/a@sha256:…`.

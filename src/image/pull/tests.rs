@@ -385,7 +385,7 @@ async fn an_image_of_another_platform_is_pulled_where_it_was_asked_for() {
     }
 }
 
-/// What writers leave in configurations, all the way through a pull and a restart.
+/// Fields that writers leave in configurations, all the way through a pull and a restart.
 #[tokio::test]
 async fn configurations_as_writers_make_them_are_pulled() {
     use serde_json::{Value, json};

@@ -33,7 +33,7 @@ pub struct Reference {
     target: Target,
 }
 
-/// What of a repository is meant.
+/// The manifest in a repository that a reference names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
     /// A tag, which may move.

@@ -19,7 +19,7 @@ const TOKEN_LIFETIME: u64 = 60;
 /// The largest answer of a token service, in bytes.
 const TOKEN_ANSWER_MAX: usize = 1 << 20;
 
-/// What a token service answers. A lifetime that is not a number of seconds does not cost the token.
+/// The answer of a token service. A lifetime that is not a number of seconds does not cost the token.
 #[derive(Deserialize)]
 struct TokenAnswer {
     token: Option<String>,

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 /// How often a transfer may break without having brought [`PROGRESS`] in between.
 const BREAKS_MAX: u32 = 5;
-/// What a transfer must bring to count as a new one, in bytes.
+/// Bytes that a transfer must bring before its failure counts as a first one again.
 const PROGRESS: u64 = 1 << 20;
 /// The wait after the first break; doubled for each further one.
 const BACKOFF: Duration = Duration::from_millis(200);
@@ -35,7 +35,7 @@ pub(super) struct Transfer<'a> {
     ask_for: AskFor,
 }
 
-/// What a host is asked for when a part of the blob is there already.
+/// The request to a host when a part of the blob is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AskFor {
     /// The rest, by an open range.
@@ -327,7 +327,7 @@ impl<'a> Transfer<'a> {
     }
 }
 
-/// What a part is a part of.
+/// The range of a partial answer.
 struct ContentRange {
     start: u64,
     /// The whole length, where the host tells it.

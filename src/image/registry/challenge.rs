@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// The longest text of a registry repeated in an error, in characters.
 const DETAIL_MAX: usize = 200;
 
-/// One challenge of a `WWW-Authenticate` header.
+/// A challenge of a `WWW-Authenticate` header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Challenge {
     /// The scheme in lower case.

@@ -30,7 +30,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 /// The most sets of TLS settings whose connections are kept.
 const CLIENTS_MAX: usize = 32;
 
-/// What a kept client is for.
+/// The connection settings that a kept client was made for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Connection {
     /// `None` never speaks TLS and so needs no certificates.

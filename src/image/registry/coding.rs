@@ -17,7 +17,7 @@ const ZSTD_WINDOW: u32 = 23;
 /// Gives the content of an answer in small pieces, however much one chunk of it becomes.
 #[derive(Default)]
 pub(super) struct Decoder {
-    /// What came and was not decoded yet.
+    /// Bytes that arrived and are not decoded yet.
     fed: Bytes,
     /// The coding that was applied last comes first.
     stages: Vec<Stage>,
@@ -141,7 +141,7 @@ impl Engine {
         }
     }
 
-    /// What the decoder still holds back.
+    /// Returns the bytes that the decoder still holds back.
     fn rest(&mut self) -> io::Result<Option<Bytes>> {
         match self {
             Self::Gzip(decoder) => decoder.flush()?,

@@ -19,7 +19,7 @@ pub enum RegistryError {
     /// The HTTP client could not be made, mostly for an unusable certificate.
     #[error("cannot prepare the connection to {url}: check the certificates of its hosts.toml")]
     Client {
-        /// What was to be fetched.
+        /// The URL that was to be fetched.
         url: String,
         /// The cause of the failure.
         #[source]
@@ -28,16 +28,16 @@ pub enum RegistryError {
     /// No connection, or it broke too often.
     #[error("cannot reach {url}: check the name, the network and the proxy settings")]
     Unreachable {
-        /// What was to be fetched.
+        /// The URL that was to be fetched.
         url: String,
-        /// What the connection said last.
+        /// The last error of the connection.
         #[source]
         source: reqwest::Error,
     },
     /// The host takes connections and sends nothing.
     #[error("{url} sent nothing for {} seconds: check the network, or raise image.stall_timeout", period.as_secs())]
     Stalled {
-        /// What was to be fetched.
+        /// The URL that was to be fetched.
         url: String,
         /// The time in which nothing came.
         period: Duration,
@@ -49,7 +49,7 @@ pub enum RegistryError {
         period.as_secs()
     )]
     TooSlow {
-        /// What was to be fetched.
+        /// The URL that was to be fetched.
         url: String,
         /// The least a useful download brings, in bytes per second.
         rate: u64,
@@ -59,19 +59,19 @@ pub enum RegistryError {
     /// The host answered with an error that trying again did not cure.
     #[error("{url} answered {status}{}", told(detail))]
     Status {
-        /// What was to be fetched.
+        /// The URL that was to be fetched.
         url: String,
         /// The status of the answer.
         status: http::StatusCode,
-        /// What the registry said, shortened.
+        /// The text of the registry's answer, shortened.
         detail: String,
     },
     /// There is no such repository, tag or blob.
     #[error("{url} does not exist{}", told(detail))]
     NotFound {
-        /// What was to be fetched.
+        /// The URL that was to be fetched.
         url: String,
-        /// What the registry said, shortened.
+        /// The text of the registry's answer, shortened.
         detail: String,
     },
     /// The registry wants other credentials.
@@ -80,9 +80,9 @@ pub enum RegistryError {
         told(detail)
     )]
     Unauthorized {
-        /// What was to be fetched.
+        /// The URL that was to be fetched.
         url: String,
-        /// What the registry said, shortened.
+        /// The text of the registry's answer, shortened.
         detail: String,
     },
     /// A token, the caller's or one that the token service gave, cannot be sent.
@@ -90,7 +90,7 @@ pub enum RegistryError {
         "the registry token for {url} holds a line break or another control character: correct the credentials"
     )]
     Token {
-        /// What was to be fetched.
+        /// The URL that was to be fetched.
         url: String,
     },
     /// The answer is not what the specification says.
@@ -98,7 +98,7 @@ pub enum RegistryError {
     Answer {
         /// The URL that was asked for.
         url: String,
-        /// What is wrong with it.
+        /// Description of the fault.
         what: &'static str,
     },
     /// The content came compressed in a way that nobody asked for and that is not known.
@@ -117,7 +117,7 @@ pub enum RegistryError {
     Coding {
         /// The URL that was asked for.
         url: String,
-        /// What is wrong with it.
+        /// Description of the fault.
         #[source]
         source: std::io::Error,
     },
@@ -160,13 +160,13 @@ pub enum RegistryError {
     /// The download was ended by the extraction of the layer, or by the failure of another layer.
     #[error("the download of {url} was given up")]
     GivenUp {
-        /// What was being fetched.
+        /// The URL that was being fetched.
         url: String,
     },
     /// Several hosts were asked, and none of them had what was asked for.
     #[error("{}: {}", outcome_of_all(last), asked.join("; "))]
     AllHosts {
-        /// What each host answered, in the order in which they were asked.
+        /// The answers of the hosts, in the order in which they were asked.
         asked: Vec<String>,
         /// The error of the last host, which is the registry's own unless configured otherwise. It decides what the
         /// failure means. Its text stands in `asked`, so that it is not the source of this error.

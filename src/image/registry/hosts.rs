@@ -15,12 +15,13 @@ use toml::Table;
 
 /// The default registry's name and the host that serves it.
 const DOCKER_HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
-/// What a host can be used for. We push nothing and ask for no referrers, but the file is containerd's.
+/// Values of `capabilities`. Holdfast never pushes and never asks for referrers, but accepts both values because the
+/// file is containerd's.
 const CAPABILITIES: [&str; 4] = ["pull", "resolve", "push", "referrers"];
 /// The longest hosts.toml, certificate or key read, in bytes.
 const FILE_MAX: u64 = 1 << 20;
 
-/// One host to ask for a repository.
+/// A host that can be asked for a repository.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     /// Whether requests go over TLS.
@@ -136,7 +137,7 @@ pub enum HostsError {
         path: PathBuf,
         /// The key whose value is refused.
         key: String,
-        /// What is wrong with its value.
+        /// The fault of the key's value.
         what: String,
     },
 }

@@ -299,7 +299,7 @@ impl Asked {
     }
 }
 
-/// What a host answered, in a few words.
+/// The answer of a host in a few words.
 fn short(error: &RegistryError) -> String {
     let (url, outcome) = match error {
         RegistryError::Unreachable { url, .. } => (url, "unreachable".to_owned()),
@@ -314,7 +314,7 @@ fn short(error: &RegistryError) -> String {
     format!("{host}: {outcome}")
 }
 
-/// What the last host answered, with the whole URL, which names what was asked for.
+/// The answer of the last host with the whole URL, which names the requested object.
 fn last_in_full(error: &RegistryError) -> String {
     match error {
         RegistryError::NotFound { url, detail } if detail.is_empty() => {

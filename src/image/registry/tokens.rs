@@ -11,7 +11,7 @@ const TOKEN_MARGIN: Duration = Duration::from_secs(10);
 /// The most tokens kept.
 const TOKENS_MAX: usize = 256;
 
-/// What a token is good for: host, repository, and whose it is.
+/// The scope of a token: host, repository, and the caller that it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct TokenKey {
     authority: String,

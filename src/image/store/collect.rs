@@ -194,7 +194,7 @@ impl Store {
         let _ = self.empty_trash();
     }
 
-    /// What is still to be deleted, all of it.
+    /// Deletes everything that an earlier collection could not delete.
     fn clean_again(&self) -> Result<(), StoreError> {
         if self.collecting.load(Ordering::Acquire) {
             self.collect_now()

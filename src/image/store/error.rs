@@ -13,7 +13,7 @@ pub enum StoreError {
     Directory {
         /// The operation that failed, as a verb.
         operation: &'static str,
-        /// What the disk said.
+        /// The error of the disk.
         #[source]
         source: DirError,
     },

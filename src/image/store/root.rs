@@ -16,12 +16,12 @@ use std::time::SystemTime;
 /// The file name of the index.
 pub(super) const INDEX: &str = "index.json";
 
-/// What the images take on their file system.
+/// Disk usage of the images on their file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FsUsage {
     /// The directory the layers are in.
     pub path: PathBuf,
-    /// What the layers take, in bytes.
+    /// The space of the layers, in bytes.
     pub used_bytes: u64,
     /// The files and directories of the layers.
     pub inodes_used: u64,
@@ -50,13 +50,13 @@ pub(crate) struct Store {
     pub(super) emptying: Mutex<()>,
     /// A thread tries deletions again.
     pub(super) retrying: AtomicBool,
-    /// What the disk refused to move out of the staging directory.
+    /// Entries that the disk refused to move out of the staging directory.
     pub(super) leftovers: Mutex<Vec<FileName>>,
     pub(super) _lock: LockFile,
 }
 
 impl Store {
-    /// What readers see now.
+    /// The present state for readers.
     pub(crate) fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
         self.snapshot.load()
     }
@@ -89,7 +89,7 @@ impl Store {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// What the images take, from the records: cheap.
+    /// The disk usage of the images. Cheap, because it comes from the records.
     pub(crate) fn fs_usage(&self) -> FsUsage {
         let snapshot = self.snapshot();
         let (used_bytes, inodes_used) = snapshot

@@ -30,7 +30,7 @@ pub(crate) struct StagedLayer {
     pub layer: Layer,
     pub key: LayerKey,
     pub(super) name: FileName,
-    /// What it can be verified by later.
+    /// The fingerprint by which the layer is verified later.
     pub(super) fingerprint: Option<TreeFingerprint>,
     /// Since an image was committed with it: what it is now.
     pub(super) kept: OnceLock<ImageHold>,
@@ -55,7 +55,7 @@ impl Staging {
         })
     }
 
-    /// What it became; `chain` is the chain id of the place it was unpacked for. Blocks.
+    /// Completes the staging of an unpacked layer. `chain` is the chain id of the place it was unpacked for. Blocks.
     pub(crate) fn done(self, layer: Layer, chain: Digest) -> StagedLayer {
         StagedLayer {
             key: LayerKey {

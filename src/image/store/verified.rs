@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 
-/// What was verified, on disk. Torn, nothing was.
+/// The record of verified layers. When it is damaged, no layer counts as verified.
 pub(super) const RECORD: Record<Boot> = Record::new(1, 16 << 20);
 /// The name of the file of that record.
 pub(super) const FILE: &str = "verified.json";
@@ -25,13 +25,14 @@ pub(super) struct Boot {
 #[derive(Debug)]
 pub(super) struct Verified {
     boot: Mutex<Boot>,
-    /// One permit, which the thread that looks at layers has as long as it looks: many pods that start at once do
-    /// not all look at the same layer.
+    /// The permit of the one thread that compares layers: many pods that start at once do not all look at the same
+    /// layer.
     pub(super) looking: Arc<Semaphore>,
 }
 
 impl Verified {
-    /// What an earlier daemon of this boot has verified; nothing in another boot.
+    /// Opens the record of the layers that daemons of this boot have verified. In a new boot no layer counts as
+    /// verified.
     pub(super) fn open(root: &Dir) -> Result<Self, StoreError> {
         let id = proc::boot_id().unwrap_or_default();
         let found = match RECORD.load(root, &FileName::new(FILE)?) {

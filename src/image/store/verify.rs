@@ -23,7 +23,7 @@ use holdfast_kernel::error_chain;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// What became of a look at a layer.
+/// The result of comparing a layer with its fingerprint.
 enum Look {
     Same,
     Torn(String),

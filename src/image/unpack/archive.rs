@@ -25,9 +25,9 @@ pub(super) struct Archive<R> {
     at: u64,
     /// Content of the present member that is still to come, in bytes.
     content: u64,
-    /// What follows the content up to the next block, in bytes.
+    /// Bytes between the end of the content and the next block.
     padding: u64,
-    /// What the headers of one member may still take, in bytes.
+    /// Bytes that the headers of one member may still have.
     pub(super) allowance: u64,
     /// The name of the present member, for messages.
     pub(super) last: Vec<u8>,

@@ -65,7 +65,7 @@ pub enum UnpackError {
     Broken {
         /// The name of the entry in the layer.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Description of the fault.
         what: String,
     },
     /// A kind of entry that cannot be extracted faithfully.
@@ -151,8 +151,8 @@ impl UnpackError {
     }
 }
 
-/// What the kernel's answer means. Nobody else uses the directory, so that some answers can only come from the
-/// entries.
+/// Tells faults of the layer from those of the machine by the kernel's error. Nobody else uses the directory, so that
+/// some answers can only come from the entries.
 pub(super) fn failed(operation: &'static str, path: PathBuf, source: io::Error) -> UnpackError {
     let what = match source.raw_os_error() {
         Some(libc::ENOENT) => "needs something that an earlier entry has replaced",

@@ -14,7 +14,7 @@ use tar::EntryType;
 const BUFFER: usize = 128 << 10;
 /// The prefix of names that hide another (image specification, "Whiteouts").
 const WHITEOUT_PREFIX: &[u8] = b".wh.";
-/// What follows the prefix in the name that hides all of the lower directory.
+/// The rest, after the prefix, of the name that hides all of the lower directory.
 pub(super) const OPAQUE: &[u8] = b".wh..opq";
 
 /// The state of one extraction.
@@ -24,7 +24,7 @@ pub(super) struct Extraction<'a> {
     pub(super) entries: u64,
     pub(super) content: u64,
     pub(super) usage: Unpacked,
-    /// What is set on directories last.
+    /// Metadata that is set on directories at the end.
     pub(super) directories: Vec<LastTouch>,
     pub(super) left_out: LeftOut,
     pub(super) buffer: Vec<u8>,

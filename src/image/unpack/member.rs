@@ -11,7 +11,7 @@ use tar::{EntryType, Header};
 pub(super) struct Member {
     pub header: Header,
     pub kind: EntryType,
-    /// As the archive has it.
+    /// The name as the archive has it.
     pub name: Vec<u8>,
     /// The target of a link; empty for other kinds.
     pub link: Vec<u8>,

@@ -28,7 +28,7 @@ const LIBARCHIVE: &[u8] = b"LIBARCHIVE.xattr.";
 /// An access control list, or a label, as text, which says what an attribute would; other readers of layers pass
 /// these over too.
 const AS_TEXT: [&[u8]; 3] = [b"SCHILY.acl.", b"SCHILY.fflags", b"RHT.security."];
-/// What a file system that is not full has free at least beside a value, in bytes.
+/// Bytes that a file system has free, beside a value, when it does not count as full.
 const ROOM: u64 = 64 << 10;
 
 impl Metadata {

@@ -42,8 +42,8 @@ pub(super) struct Root<'a> {
     pub implied: Vec<LastTouch>,
 }
 
-/// What is set on a directory when all that is in it was made: that changes its time, and gets its default access
-/// control list.
+/// Metadata of a directory that is set after all its entries were made: making an entry changes the directory's time,
+/// and the entry would get the default access control list.
 #[derive(Debug)]
 pub(super) struct LastTouch {
     pub path: Vec<u8>,
@@ -61,7 +61,7 @@ impl LastTouch {
     }
 }
 
-/// What became of a [`LastTouch`].
+/// The result of a [`LastTouch`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Touched {
     /// All is set, or something else took the directory's place.
@@ -78,7 +78,7 @@ pub(super) struct Place {
     path: Vec<u8>,
 }
 
-/// What stood at a name before it was cleared.
+/// The kind of entry that was removed from a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cleared {
     /// Nothing, or a file of this layer.
@@ -348,7 +348,7 @@ enum Next {
     Link(OsString),
 }
 
-/// What a layer itself has at a name on the way to a directory.
+/// The entry of the layer itself under a name on the way to a directory.
 enum Step {
     Directory(File),
     Link(OsString),

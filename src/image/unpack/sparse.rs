@@ -13,7 +13,7 @@ use tar::{GnuExtSparseHeader, GnuSparseHeader, Header};
 const PARTS_MAX: usize = 1 << 20;
 /// The prefix of the records.
 const PREFIX: &[u8] = b"GNU.sparse.";
-/// What is wrong with a map, whatever it is.
+/// The description of every fault of a map.
 const UNUSABLE: &str = "the map of a sparse file is unusable";
 
 /// The map of a file with holes: where its content belongs.

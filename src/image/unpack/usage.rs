@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// What a hostile layer may cost.
+/// The limits that a hostile layer cannot exceed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// Entries of the archive, the ones that describe others included.
@@ -15,7 +15,7 @@ pub(crate) struct Limits {
     pub bytes: u64,
 }
 
-/// What an unpacked layer takes.
+/// The space of an unpacked layer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Unpacked {
     /// Content without the holes of sparse files, rounded up to blocks of 4 KiB, in bytes.
@@ -24,11 +24,11 @@ pub(crate) struct Unpacked {
     pub inodes: u64,
     /// Whether the result is the same above all other layers.
     pub standing: Standing,
-    /// What the layer says and the image does not get.
+    /// Attributes in the layer that the image does not get.
     pub left_out: LeftOut,
 }
 
-/// What the unpacked form of a layer follows from.
+/// The layers that the unpacked form of a layer depends on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// From the layer alone.
