@@ -47,7 +47,7 @@ pub(crate) enum AttachError {
     Session {
         /// The container, as it was given.
         container: String,
-        /// What happened to the streams.
+        /// The failure of the streams.
         #[source]
         source: SessionError,
     },
@@ -56,7 +56,7 @@ pub(crate) enum AttachError {
     Detached {
         /// The container, as it was given.
         container: String,
-        /// What the daemon said.
+        /// The answer of the daemon.
         why: String,
     },
 }

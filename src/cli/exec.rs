@@ -52,7 +52,7 @@ pub(crate) enum ExecError {
     /// The output of a command that has ended cannot be shown.
     #[error("cannot {operation}")]
     Output {
-        /// What was attempted, as a verb in the infinitive.
+        /// The operation, as an infinitive.
         operation: &'static str,
         /// The error of standard output or standard error.
         #[source]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 /// Exit code of `exec` when the command could not be run in the container.
 pub(crate) const NOT_RUN: u8 = 125;
 
-/// What ended the command; each has an exit code of its own.
+/// The kind of failure that ended the command; each kind has an exit code of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
     /// The operation failed, or the daemon refused it.

@@ -4,7 +4,7 @@
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {operation}: {} ({:?})", status.message(), status.code())]
 pub(crate) struct Refusal {
-    /// What was attempted: a verb in the infinitive and its object.
+    /// The operation, as an infinitive with its object.
     operation: String,
     status: Box<tonic::Status>,
 }

@@ -12,7 +12,7 @@ pub(crate) enum SelectError {
     /// No pod or container matches.
     #[error("there is no {what} {name:?}; see `holdfast ps -a`")]
     None {
-        /// What was looked for: a pod, a container, or either.
+        /// The kind of object that was looked for: a pod, a container, or either.
         what: &'static str,
         /// The name or id that was given.
         name: String,
@@ -20,7 +20,7 @@ pub(crate) enum SelectError {
     /// Several ids begin with what was given.
     #[error("{name:?} means several {what}s: {candidates}; give more of the id")]
     Several {
-        /// What was looked for: a pod, a container, or either.
+        /// The kind of object that was looked for: a pod, a container, or either.
         what: &'static str,
         /// The name or id that was given.
         name: String,
@@ -151,7 +151,7 @@ pub(super) async fn container(
     Ok(find("container", wanted, &all, named)?.clone())
 }
 
-/// What `stop`, `rm` and `inspect` take: a pod or a container.
+/// The object that `stop`, `rm` and `inspect` take: a pod or a container.
 #[derive(Debug, Clone)]
 pub(super) enum Target {
     /// The name means a pod.

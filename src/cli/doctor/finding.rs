@@ -24,9 +24,9 @@ pub(super) struct Finding {
     pub what: String,
     pub verdict: Verdict,
     pub found: String,
-    /// What the checked thing is needed for.
+    /// The purpose for which the machine needs the checked feature.
     pub needed_for: &'static str,
-    /// What to do; empty where all is well.
+    /// The remedy; empty where all is well.
     pub remedy: String,
 }
 

@@ -134,7 +134,7 @@ fn attributes() -> nix::Result<()> {
     )
 }
 
-/// What came with a version and cannot be tried without a mark.
+/// Features that came with a kernel version and cannot be tried without leaving a trace.
 fn since() -> Vec<Finding> {
     let kernel = sys::proc::kernel_version();
     let features = [

@@ -35,7 +35,7 @@ pub struct DoctorArgs {
     pub format: FormatArgs,
 }
 
-/// What `doctor` prints as JSON.
+/// The JSON output of `doctor`.
 #[derive(Debug, Serialize)]
 struct Document {
     findings: Vec<Finding>,

@@ -261,7 +261,7 @@ fn header(metadata: &Metadata) -> Header {
 
 /// A file's extended attributes as records, in the form of GNU tar and libarchive.
 fn attributes(path: &Path) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
-    /// It belongs to the policy of this machine, not to the image.
+    /// The SELinux label of a file, which belongs to the policy of this machine and not to the image.
     const LABEL: &str = "security.selinux";
     let names = match xattr::list(path) {
         Ok(names) => names,
@@ -294,7 +294,7 @@ fn write_records(
 struct Parts {
     file: File,
     parts: std::vec::IntoIter<Range<u64>>,
-    /// Of the present part, in bytes.
+    /// Bytes that are left of the present part.
     left: u64,
 }
 

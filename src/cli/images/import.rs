@@ -49,7 +49,7 @@ pub(crate) enum ImportError {
     Archive {
         /// The directory or file.
         origin: PathBuf,
-        /// What could not be read.
+        /// The error of the archive.
         #[source]
         source: ArchiveError,
     },

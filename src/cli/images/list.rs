@@ -43,7 +43,7 @@ pub struct ListArgs {
     pub format: FormatArgs,
 }
 
-/// One value of the option `--filter`.
+/// A value of the option `--filter`.
 #[derive(Debug, Clone)]
 pub enum Filter {
     /// A tag or digest matches this regular expression.

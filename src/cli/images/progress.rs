@@ -33,7 +33,7 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 impl Line {
-    /// Of a pull that begins.
+    /// Makes the progress of a pull that begins.
     pub(super) fn new(image: &str) -> Self {
         let terminal = io::stderr().is_terminal();
         let target = if terminal {

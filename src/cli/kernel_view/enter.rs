@@ -22,7 +22,7 @@ use crate::failure::VerbError;
 use crate::out::{self, PrintError};
 use holdfast_kernel::sys;
 
-/// What is run when no command is given.
+/// The command that is run when none is given.
 const SHELL: &str = "/bin/sh";
 
 /// The command line of `holdfast enter`.
@@ -124,7 +124,7 @@ pub(crate) enum EnterError {
     /// The kernel does not let this process in.
     #[error("cannot {operation} of process {pid}")]
     Join {
-        /// What was attempted, as a verb in the infinitive.
+        /// The operation, as an infinitive.
         operation: &'static str,
         /// The process that is in the namespaces.
         pid: i32,

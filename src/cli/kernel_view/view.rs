@@ -62,7 +62,7 @@ pub(super) struct Member {
     pub namespaces: BTreeMap<Kind, u64>,
 }
 
-/// What a process is in its pod.
+/// The part that a process has in its pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Part {
@@ -79,7 +79,7 @@ pub(super) enum Whose {
     Own,
     /// The pause's of its pod.
     Pause,
-    /// That of another member: which pod of the view, which member.
+    /// The namespace of another member: the index of its pod in the view, and of the member in the pod.
     Other(usize, usize),
 }
 
@@ -219,7 +219,7 @@ fn image_name(image: &cri::ImageSpec) -> String {
     .clone()
 }
 
-/// What a name means that may be a pod's or a container's: its pod, and which member of it.
+/// Finds the pod or container of a name: returns the pod, and the index of the member in it.
 pub(super) async fn target(daemon: &mut Daemon, name: &str) -> Result<(Pod, usize), ViewError> {
     let container = match select::container(daemon, name).await {
         Ok(container) => container,

@@ -25,7 +25,7 @@ pub(crate) struct Line {
     pub stream: Stream,
     /// Whether the line goes on in the next record of the same stream.
     pub partial: bool,
-    /// What the container wrote, without the end of the line.
+    /// The output of the container, without the end of the line.
     pub content: Vec<u8>,
 }
 

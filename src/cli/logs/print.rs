@@ -11,7 +11,7 @@ use super::logs_error::LogsError;
 use super::source::Source;
 use crate::out::Reader;
 
-/// What stands in front of each line.
+/// The prefix of each line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Heads {
     Names,
@@ -31,7 +31,7 @@ pub(super) struct Printer {
 }
 
 impl Printer {
-    /// As the arguments say.
+    /// Makes a printer for the arguments.
     pub(super) fn new(args: &LogsArgs, heads: Heads) -> Self {
         Self {
             timestamps: args.timestamps,

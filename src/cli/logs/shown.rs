@@ -24,7 +24,7 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Longer than the first rest between two restarts, which is 10 s as with the kubelet.
 const FIRST_REST: Duration = Duration::from_secs(12);
 
-/// What was asked for.
+/// The pod or container that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Scope {
     /// This container and no other.
@@ -48,14 +48,14 @@ pub(super) struct ShownLogs {
     codes: HashMap<String, i32>,
 }
 
-/// What is made of a container that has ended.
+/// The restart policy of a container, as far as logs depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Policy {
-    /// Nothing, or nobody here knows.
+    /// No container follows, or the policy is not known here.
     Never,
-    /// Another one, when it failed.
+    /// Another container follows when this one failed.
     OnFailure,
-    /// It is always followed by another one.
+    /// Another container always follows.
     Always,
 }
 
@@ -113,7 +113,7 @@ impl ShownLogs {
         Ok(shown)
     }
 
-    /// What stands in front of lines.
+    /// Returns the prefix of lines.
     pub(super) fn heads(&self) -> Heads {
         match self.scope {
             Scope::Pod { name: None, .. } => Heads::Names,

@@ -4,7 +4,7 @@ use anstyle::{AnsiColor, Style};
 
 /// Headings and names that a reader looks for.
 pub(crate) const STRONG: Style = Style::new().bold();
-/// What is there for completeness.
+/// Text that is there for completeness.
 pub(crate) const FAINT: Style = Style::new().dimmed();
 /// In order, running, the same.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();

@@ -32,7 +32,7 @@ impl FromStr for Ports {
     }
 }
 
-/// One value of the option `--address`.
+/// A value of the option `--address`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Addresses {
     /// Both 127.0.0.1 and ::1.

@@ -15,7 +15,7 @@ use holdfast_disk::{Dir, DirError, FileName, FileNameError};
 /// Why a directory of a pod cannot be made or deleted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DirectoryError {
-    /// It cannot be made.
+    /// The directory cannot be made.
     #[error("cannot create {}", path.display())]
     Make {
         /// The directory or file.
@@ -23,7 +23,7 @@ pub(crate) enum DirectoryError {
         #[source]
         source: io::Error,
     },
-    /// It cannot be deleted.
+    /// The directory cannot be deleted.
     #[error("cannot delete the pod's directory below {}", root.display())]
     Delete {
         root: PathBuf,

@@ -29,7 +29,7 @@ pub(super) struct Logs {
 }
 
 impl Logs {
-    /// Of a pod whose logs are in this directory.
+    /// Follows the logs of a pod in this directory.
     pub(super) fn new(directory: PathBuf, names: Names) -> Self {
         Self {
             directory,

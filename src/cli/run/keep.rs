@@ -37,7 +37,7 @@ pub struct KeepArgs {
     pub roots: RootArgs,
 }
 
-/// What the keeper prints once it has the pod.
+/// The word that the keeper prints once it looks after the pod.
 const KEPT: &str = "kept";
 /// How long a keeper may take until it says so.
 const BEGIN_DEADLINE: Duration = Duration::from_secs(20);
@@ -57,7 +57,7 @@ pub(crate) enum DetachError {
     /// The process cannot be started or spoken to.
     #[error("cannot start the keeper of the pod")]
     Start(#[source] io::Error),
-    /// It ended or said nothing.
+    /// The keeper ended or printed nothing.
     #[error("the keeper of the pod did not start; see its log {}", .0.display())]
     Silent(PathBuf),
 }
@@ -68,7 +68,7 @@ pub(crate) enum KeepError {
     /// A system call of the keeper's own process failed.
     #[error("cannot {operation}")]
     Io {
-        /// What was attempted, as a verb in the infinitive.
+        /// The operation, as an infinitive.
         operation: &'static str,
         /// The error of the system call.
         #[source]

@@ -32,12 +32,12 @@ pub(crate) enum PrepareError {
         #[source]
         source: io::Error,
     },
-    /// What the manifest asks for cannot be run.
+    /// The manifest asks for a pod that cannot be run.
     #[error("cannot run {file}")]
     Manifest {
         /// The file, as it was given.
         file: String,
-        /// What is wrong with the manifest.
+        /// The fault of the manifest.
         #[source]
         source: ManifestError,
     },
@@ -60,7 +60,7 @@ pub(crate) struct Prepared {
     manifest: Manifest,
     known: Known,
     roots: RootArgs,
-    /// What to ask of the daemon, as long as the pod has no address.
+    /// The requests to the daemon, as long as the pod has no address.
     pub plan: PodPlan,
 }
 

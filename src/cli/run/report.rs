@@ -37,14 +37,14 @@ impl Sentence {
         }
     }
 
-    /// What follows the name, in its colour.
+    /// The text after the name, in its colour.
     pub(super) fn state(&self) -> String {
         style::paint(self.style, &self.rest)
     }
 }
 
 impl Names {
-    /// Of all containers of a pod.
+    /// Makes the report of all containers of a pod.
     pub(super) fn new(plan: &PodPlan) -> Self {
         let name = |kept: &super::keeper::Kept| (kept.name.clone(), kept.role);
         Self(
@@ -59,7 +59,7 @@ impl Names {
         self.0.get(index).map_or("?", |(name, _)| name)
     }
 
-    /// What a container is for.
+    /// The role of a container.
     pub(super) fn role(&self, index: Index) -> Option<Role> {
         self.0.get(index).map(|(_, role)| *role)
     }
@@ -68,7 +68,7 @@ impl Names {
         style::PALETTE[index % style::PALETTE.len()]
     }
 
-    /// One name in its colour.
+    /// Returns a name in its colour.
     pub(super) fn painted(&self, index: Index) -> String {
         style::paint(self.style(index), self.get(index))
     }

@@ -36,7 +36,7 @@ pub(crate) enum SessionError {
     Start {
         /// Name of the container.
         container: String,
-        /// What the daemon said.
+        /// The answer of the daemon.
         why: String,
     },
     /// An init container failed, and the manifest wants it tried once.
@@ -97,7 +97,7 @@ pub(super) struct Session<'a> {
     logs: Option<Logs>,
 }
 
-/// What woke the session.
+/// The event that woke the session.
 enum Woken {
     News(Vec<News>),
     Logs,

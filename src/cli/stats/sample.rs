@@ -9,7 +9,7 @@ use crate::connect::Daemon;
 use crate::refusal::Refusal;
 use crate::select;
 
-/// What all containers have used so far.
+/// The resources that all containers have used so far.
 #[derive(Debug)]
 pub(crate) struct Sample {
     containers: Vec<ContainerSample>,
@@ -24,7 +24,7 @@ struct ContainerSample {
     metrics: HashMap<String, u64>,
 }
 
-/// What a container uses. Sizes are bytes, pressure is percent of the last ten seconds.
+/// The resource use of a container. Sizes are bytes, pressure is percent of the last ten seconds.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Usage {
@@ -120,7 +120,7 @@ async fn metrics(daemon: &mut Daemon) -> Result<HashMap<String, HashMap<String, 
         .collect())
 }
 
-/// What containers use now, in the order of their creation.
+/// Computes the present use of containers, in the order of their creation.
 pub(crate) fn usage(before: &Sample, now: &Sample) -> Vec<Usage> {
     let before: HashMap<_, _> = before
         .containers

@@ -75,7 +75,7 @@ pub(crate) enum Ending {
     WithConnection,
 }
 
-/// What carries the connection.
+/// The transport of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scheme {
     Http,
@@ -198,7 +198,7 @@ fn protocol(response: &Response) -> Option<&str> {
     header.to_str().ok()
 }
 
-/// What a server says that does not change the protocol.
+/// The answer of a server that does not change the protocol.
 fn refusal(response: &Response) -> String {
     let body = response.body().as_deref().unwrap_or_default();
     let text = String::from_utf8_lossy(body).trim().to_owned();

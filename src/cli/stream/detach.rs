@@ -10,10 +10,10 @@ pub(super) struct DetachKeys {
     begun: bool,
 }
 
-/// What was typed, and whether the detach keys followed.
+/// Typed bytes, and whether the detach keys followed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Typed {
-    /// What goes to the container.
+    /// Bytes for the container.
     pub bytes: Vec<u8>,
     /// The keys were typed after that.
     pub detach: bool,

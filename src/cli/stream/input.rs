@@ -9,8 +9,8 @@ const CHUNK: usize = 16 << 10;
 /// Chunks that wait for the daemon.
 const AHEAD: usize = 4;
 
-/// What comes from standard input; the end of the channel is the end of the input. The thread is not waited
-/// for: it may be reading a terminal for ever.
+/// Reads standard input in a thread; the end of the channel is the end of the input. The thread is not waited for: it
+/// may be reading a terminal for ever.
 pub(super) fn start() -> mpsc::Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel(AHEAD);
     std::thread::spawn(move || {

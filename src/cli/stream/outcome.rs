@@ -7,7 +7,7 @@ use serde_json::Value;
 pub(crate) enum Outcome {
     /// The command ended with this code, or the container's output ended (0).
     Ended(i32),
-    /// It could not be run, in the daemon's words.
+    /// The command could not be run, in the daemon's words.
     Failed(String),
     /// The detach keys were typed.
     Detached,

@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::Bytes;
 /// Chunks that wait for the reader.
 const AHEAD: usize = 16;
 
-/// One of the two.
+/// The standard output or the standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum To {
     Stdout,

@@ -245,7 +245,7 @@ impl Sender {
     }
 }
 
-/// What is typed next; never without an input.
+/// Waits for the next typed bytes; for ever when there is no input.
 async fn next(input: &mut Option<mpsc::Receiver<Vec<u8>>>) -> Option<Vec<u8>> {
     match input {
         Some(input) => input.recv().await,

@@ -20,7 +20,7 @@ pub(crate) enum GuideError {
     /// A file, a process or the terminal that the tour needs cannot be used.
     #[error("cannot {operation}")]
     Io {
-        /// What was attempted, as a verb in the infinitive.
+        /// The operation, as an infinitive.
         operation: String,
         #[source]
         source: std::io::Error,
@@ -54,7 +54,7 @@ struct Guide {
     failed: u32,
 }
 
-/// What a person wants next.
+/// The wish of the person at the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wish {
     On,
@@ -210,7 +210,7 @@ impl Guide {
         self.run(&IMPORT).await
     }
 
-    /// One stop. What it has made is removed however it ends.
+    /// Shows one stop of the tour. Everything that the stop has made is removed, however it ends.
     async fn stop(&mut self, stop: &Stop) -> Result<Wish, GuideError> {
         let Some((remove, lines)) = stop.lines.split_last() else {
             return Ok(Wish::On);

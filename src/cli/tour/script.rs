@@ -77,7 +77,7 @@ pub(super) struct Stop {
     pub name: &'static str,
     pub title: &'static str,
     pub prose: Vec<&'static str>,
-    /// What has to be done once, before the pod is run.
+    /// Commands that are run once, before the pod is run.
     pub before: Vec<Line>,
     /// From the run to the removal.
     pub lines: Vec<Line>,

@@ -42,7 +42,7 @@ pub(super) struct Panel {
     pub is_pause: bool,
     pub name: String,
     pub subtitle: String,
-    /// What a viewer shows when pointed at it.
+    /// The text that a viewer shows under the pointer.
     pub title: String,
     pub chips: Vec<Chip>,
     pub ports: Vec<Port>,

@@ -59,7 +59,7 @@ fn facts(status: &cri::ContainerStatus) -> Vec<Fact> {
     facts
 }
 
-/// What an exit code says, by the convention of shells.
+/// Explains an exit code by the convention of shells.
 fn code(code: i32) -> String {
     match code {
         0 => " with exit code 0: all was well".to_owned(),

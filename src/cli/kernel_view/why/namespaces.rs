@@ -8,10 +8,10 @@ use super::super::view::{Member, Pod, Whose, full_name, whose};
 use super::fact::Fact;
 use holdfast_kernel::sys;
 
-/// What the pause is called.
+/// The name of the pause.
 const PAUSE: &str = "pause";
 
-/// One fact for each namespace.
+/// Returns a fact for each namespace.
 pub(super) fn facts(pod: &Pod, at: usize, status: &Status) -> Vec<Fact> {
     let machine = procfs::of_machine();
     let pods = std::slice::from_ref(pod);
@@ -79,7 +79,7 @@ fn file(kind: Kind, pid: i32) -> String {
     }
 }
 
-/// What follows for the container.
+/// Explains what the container sees because of a namespace.
 fn sees(kind: Kind, member: &Member, status: &Status, whose: &Whose) -> Option<String> {
     match kind {
         Kind::Net => Some(interfaces(member.pid)),

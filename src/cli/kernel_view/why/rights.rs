@@ -124,7 +124,7 @@ fn names(set: u64) -> Vec<&'static str> {
     CAPABILITIES.iter().enumerate().filter_map(has).collect()
 }
 
-/// What it cannot do, of what people most often try.
+/// Lists the actions that people most often try and the container cannot do.
 fn missing(bounding: u64) -> String {
     const TELLING: [&str; 6] = [
         "SYS_ADMIN",

@@ -23,16 +23,17 @@ pub(crate) struct Keeper {
     jobs: FuturesUnordered<BoxFuture<'static, Option<Event>>>,
     events: mpsc::Receiver<Event>,
     control: ControlSocket,
-    /// Those who asked to stop or to yield: they wait until these are dropped, which is after `control`.
+    /// Connections of those who asked the keeper to stop or to yield. They wait until these are dropped, which is after
+    /// `control`.
     asked: Vec<UnixStream>,
-    /// What the machine said at the beginning.
+    /// The first actions of the state machine.
     first: Vec<Action>,
 }
 
-/// What came of one step.
+/// The result of one step.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// What people may be told.
+    /// News that may be shown.
     News(Vec<News>),
     /// Another keeper wants the pod.
     Yield,

@@ -25,7 +25,7 @@ const LINE_DEADLINE: Duration = Duration::from_secs(2);
 /// How much longer than the grace period an orderly stop may take.
 const SLACK: Duration = Duration::from_secs(10);
 
-/// What a keeper is asked.
+/// A request to a keeper.
 #[derive(Debug)]
 pub(super) enum ControlRequest {
     /// To stop the containers with this grace period in seconds; the connection ends when it is done.

@@ -15,14 +15,14 @@ use crate::connect::Daemon;
 use crate::run::keeper::{Index, ProbeKind};
 use crate::run::manifest::{Check, PlannedContainer, PodPlan};
 
-/// What a container gets after its preStop hook at least, in seconds; as on a node.
+/// Seconds that a container gets at least after its preStop hook, as on a node.
 const LEAST_GRACE: u64 = 2;
 /// The wait before a stop that failed is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often a stop is tried.
 const TRIES: u32 = 30;
 
-/// What acts on one pod.
+/// Carries out the actions on one pod.
 #[derive(Debug)]
 pub(super) struct Executor {
     daemon: Daemon,

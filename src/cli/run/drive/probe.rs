@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// What of an answer is read: its first line.
+/// Bytes of an answer that are read: its first line.
 const STATUS_LINE: u64 = 256;
 
 /// Whether a connection is taken.

@@ -17,22 +17,22 @@ struct Streak {
     length: u32,
 }
 
-/// What a result changed.
+/// The change that a probe's result makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Same,
     /// The startup probe has passed: the others begin.
     StartupPassed,
-    /// It is ready now.
+    /// The container is ready now.
     Ready,
-    /// It is not ready any more.
+    /// The container is no longer ready.
     NotReady,
-    /// It is to be stopped.
+    /// The container is to be stopped.
     Unhealthy,
 }
 
 impl Checks {
-    /// Of a container that has just started.
+    /// The checks of a container that has just started.
     pub(super) fn new(probes: &Probes) -> Self {
         let started = probes.startup.is_none();
         let none = Streak {

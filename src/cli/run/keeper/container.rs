@@ -7,24 +7,24 @@ use super::restart::Restart;
 /// Which container: its place in the order of starting.
 pub(crate) type Index = usize;
 
-/// What a container is for.
+/// The role of a container in its pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Has to succeed before the next one starts.
     Init,
     /// An init container that keeps running: has to have started before the next one starts.
     Sidecar,
-    /// One of the pod's containers.
+    /// A container of the list `containers`.
     App,
     /// Joins a running pod to look at it: nothing waits for it, and nothing follows from how it ends.
     Ephemeral,
 }
 
-/// What is known of a container beforehand.
+/// The facts of a container that the manifest states.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Kept {
     pub name: String,
-    /// What it is for.
+    /// The role of the container.
     pub role: Role,
     /// When it is started again.
     pub restart: Restart,

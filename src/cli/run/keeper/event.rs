@@ -6,7 +6,7 @@ use super::container::{Index, Seen};
 use super::exit::Exit;
 use super::probe::{Passed, ProbeKind};
 
-/// What the keeper learns about its pod.
+/// An event that the keeper learns about its pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
     /// The daemon was looked at. Containers of which nothing new is known may be missing.
@@ -36,7 +36,7 @@ pub(crate) enum Outcome {
     Gone,
 }
 
-/// What a wait is for.
+/// The purpose of a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wait {
     /// The end of a back-off.
@@ -45,7 +45,7 @@ pub(crate) enum Wait {
     Probe(ProbeKind),
 }
 
-/// What is to be done.
+/// An action for the executor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Make the container with this attempt, start it and run its postStart hook; remove the attempts before the
@@ -59,7 +59,7 @@ pub(crate) enum Action {
     Tell(News),
 }
 
-/// What people are told.
+/// News for the people at the terminal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum News {
     /// A container is being started.

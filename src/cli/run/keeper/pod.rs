@@ -10,12 +10,12 @@ use super::restart::Backoff;
 /// Where a container is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// It is not its turn.
+    /// The turn of the container has not come.
     Waiting {
         /// The attempt it will be.
         attempt: u32,
     },
-    /// It is being started.
+    /// The container is being started.
     Starting {
         /// The attempt it is.
         attempt: u32,
@@ -26,17 +26,17 @@ pub(super) enum Phase {
         /// Where its probes stand.
         checks: Checks,
     },
-    /// It is being stopped.
+    /// The container is being stopped.
     Stopping {
         /// The attempt it is.
         attempt: u32,
     },
-    /// It waits for its restart.
+    /// The container waits for its restart.
     Backoff {
         /// The attempt it will be.
         attempt: u32,
     },
-    /// It has ended and is not started again; without a code it never ran.
+    /// The container has ended and is not started again; without a code it never ran.
     Ended {
         /// Exit code of the last attempt that ran.
         code: Option<i32>,
@@ -66,7 +66,7 @@ struct Member {
     backoff: Backoff,
     /// The exit of the newest attempt that was seen, since it may be seen before the start is reported.
     exit: Option<(u32, Exit)>,
-    /// It has been started once: later containers do not wait for its restarts.
+    /// The container has been started once: later containers do not wait for its restarts.
     once: bool,
 }
 
@@ -105,7 +105,7 @@ impl Pod {
         (pod, actions)
     }
 
-    /// What follows from an event.
+    /// Applies an event, and returns the actions that follow from it.
     #[must_use]
     pub(crate) fn apply(mut self, event: Event) -> (Self, Vec<Action>) {
         let mut actions = Vec::new();
@@ -144,7 +144,7 @@ impl Pod {
         self.members.get(index).map(|member| &member.phase)
     }
 
-    /// What was there before this keeper.
+    /// Takes over the containers that were there before this keeper.
     fn found(&mut self, seen: &Seen, actions: &mut Actions) {
         let Some(member) = self.members.get_mut(seen.container) else {
             return;
@@ -236,7 +236,7 @@ impl Pod {
         }
     }
 
-    /// It runs: its probes begin.
+    /// Records that a container runs, and begins its probes.
     fn run(&mut self, index: Index, attempt: u32, actions: &mut Actions) {
         let member = &mut self.members[index];
         let checks = Checks::new(&member.kept.probes);

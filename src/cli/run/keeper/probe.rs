@@ -52,6 +52,6 @@ impl Probes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Passed {
     Yes,
-    /// It failed or took too long.
+    /// The probe failed or took too long.
     No,
 }

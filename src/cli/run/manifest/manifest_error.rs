@@ -24,7 +24,7 @@ pub(crate) enum ManifestError {
         field: String,
         /// The value that the field has.
         value: String,
-        /// What is allowed, or what to do.
+        /// The remedy, as an imperative.
         remedy: &'static str,
     },
 }

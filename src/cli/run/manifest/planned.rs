@@ -18,7 +18,7 @@ pub(crate) struct Roots {
     pub memory_volumes: PathBuf,
 }
 
-/// What a manifest cannot know of its pod.
+/// Facts about a pod that its manifest cannot know.
 #[derive(Debug, Clone)]
 pub(crate) struct Known {
     /// The pod's uid when the manifest has none.
@@ -69,11 +69,11 @@ pub(crate) struct PlannedContainer {
     pub pull: PullPolicy,
     /// Refuse to run it as root.
     pub non_root: bool,
-    /// What the keeper knows of it.
+    /// The facts of the container for the keeper.
     pub kept: Kept,
     /// Name of the container whose pid namespace it joins.
     pub target: Option<String>,
-    /// What its probes do.
+    /// The probes of the container.
     pub checks: Checks,
     /// Command after the start.
     pub post_start: Option<Vec<String>>,
@@ -90,7 +90,7 @@ pub(crate) struct PodPlan {
     /// The containers, in the order of starting: init containers and sidecars, then the others.
     pub containers: Vec<PlannedContainer>,
     pub images: Vec<PlannedImage>,
-    /// What to make before.
+    /// Directories and files to make before the pod is run.
     pub needed: Vec<Needed>,
 }
 

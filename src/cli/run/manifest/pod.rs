@@ -8,7 +8,7 @@ use cri_api::runtime::v1 as cri;
 use super::planned::{Known, Restarts};
 use super::schema::{Manifest, PodSpec};
 
-/// What a volume's mounts show.
+/// The source of a volume's mounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Source {
     /// A path of the host.
@@ -19,13 +19,13 @@ pub(super) enum Source {
 /// Volumes of the pod by name.
 pub(super) type Volumes = BTreeMap<String, Source>;
 
-/// What all containers of a pod have in common.
+/// The facts that all containers of a pod have in common.
 #[derive(Debug)]
 pub(super) struct Pod<'a> {
     /// All that was written.
     pub manifest: &'a Manifest,
     pub spec: &'a PodSpec,
-    /// What the manifest cannot know.
+    /// Facts that the manifest cannot know.
     pub known: &'a Known,
     /// Name, namespace and uid.
     pub metadata: &'a cri::PodSandboxMetadata,

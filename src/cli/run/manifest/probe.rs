@@ -6,7 +6,7 @@ use super::manifest_error::ManifestError;
 use super::schema::{self, Container, PortRef};
 use crate::run::keeper::{Probe, ProbeKind, Probes, Role};
 
-/// What a probe does.
+/// The action of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Check {
     /// Runs a command in the container.

@@ -7,7 +7,7 @@ use super::manifest_error::ManifestError;
 use super::pod::Pod;
 use super::schema::{self, Container, Profile};
 
-/// What the kubelet hides below /proc and /sys unless procMount is Unmasked.
+/// Paths below /proc and /sys that the kubelet hides unless procMount is Unmasked.
 const MASKED: [&str; 11] = [
     "/proc/asound",
     "/proc/acpi",
@@ -22,7 +22,7 @@ const MASKED: [&str; 11] = [
     "/sys/firmware",
 ];
 
-/// What the kubelet makes read-only.
+/// Paths that the kubelet makes read-only.
 const READONLY: [&str; 5] = [
     "/proc/bus",
     "/proc/fs",

@@ -11,13 +11,13 @@ use super::pod::{Source, Volumes};
 use super::pull::pull_policy;
 use super::schema::{EmptyDir, HostPath, PodSecurityContext, PodSpec, Volume};
 
-/// What a pod's volumes come to.
+/// The plan for a pod's volumes.
 #[derive(Debug, Default)]
 pub(super) struct Planned {
     pub volumes: Volumes,
-    /// What has to be made.
+    /// Directories and files that have to be made.
     pub needed: Vec<Needed>,
-    /// What has to be pulled.
+    /// Images that have to be pulled.
     pub images: Vec<PlannedImage>,
 }
 

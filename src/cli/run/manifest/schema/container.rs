@@ -91,7 +91,7 @@ pub(crate) struct FieldRef {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Port {
-    /// What probes may call it.
+    /// The name by which probes may refer to the port.
     pub name: Option<String>,
     /// Port in the pod.
     pub container_port: i32,
@@ -112,7 +112,7 @@ pub(crate) struct Resources {
     /// Most that the container may use.
     #[serde(default)]
     pub limits: BTreeMap<String, Amount>,
-    /// What it needs; the CPU part becomes its weight.
+    /// The resources that the container needs; those of the CPU become its weight.
     #[serde(default)]
     pub requests: BTreeMap<String, Amount>,
 }

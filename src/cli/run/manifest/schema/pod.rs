@@ -26,7 +26,7 @@ pub(crate) struct Manifest {
     pub spec: PodSpec,
 }
 
-/// What a document says it is, before the rest of it is read.
+/// The kind and version of a document, which are read before the rest.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Head {
@@ -104,7 +104,7 @@ pub(crate) struct PodSpec {
     /// IPC namespace of the host.
     #[serde(default, rename = "hostIPC")]
     pub host_ipc: bool,
-    /// One pid namespace for all containers.
+    /// All containers share one pid namespace.
     #[serde(default)]
     pub share_process_namespace: bool,
     /// `Default` (the host's resolv.conf) or `None` (dnsConfig alone).
