@@ -35,9 +35,9 @@ pub enum DirError {
     /// The kernel refused the operation.
     #[error("cannot {operation} {}", path.display())]
     Io {
-        /// What was attempted, as a verb in the infinitive.
+        /// The operation, as an infinitive.
         operation: &'static str,
-        /// What it was attempted on.
+        /// The path of the operation.
         path: PathBuf,
         /// The error that the kernel gave.
         #[source]
@@ -104,7 +104,7 @@ impl DirError {
     }
 }
 
-/// What a directory entry is.
+/// The type of a directory entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
     /// A directory, whatever is in it.
@@ -117,12 +117,12 @@ pub enum EntryKind {
     Other,
 }
 
-/// One entry of a directory.
+/// An entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The name within the directory.
     pub name: FileName,
-    /// What it is; links are not followed.
+    /// The type of the entry; links are not followed.
     pub kind: EntryKind,
 }
 
@@ -430,7 +430,7 @@ pub(super) fn open_listing(dir: BorrowedFd<'_>) -> Result<nix::dir::OwningIter, 
     Ok(nix::dir::Dir::openat(dir, ".", flags, Mode::empty())?.into_iter())
 }
 
-/// What `name` is, for file systems whose listing does not say.
+/// Reads the type of `name`, for file systems whose listing does not have it.
 pub(super) fn kind_at(dir: BorrowedFd<'_>, name: &OsStr) -> Result<EntryKind, Errno> {
     use nix::sys::stat::SFlag;
     let stat = fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;

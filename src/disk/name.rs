@@ -47,7 +47,7 @@ impl FileName {
         Ok(name)
     }
 
-    /// As [`FileName::new`], but also takes the names of temporaries, as found in a directory.
+    /// Accepts, besides the names of [`FileName::new`], those of temporaries, as found in a directory.
     pub(super) fn any(name: &OsStr) -> Result<Self, FileNameError> {
         let bytes = name.as_bytes();
         if bytes.is_empty() {

@@ -23,7 +23,7 @@ pub enum RecordError {
     File {
         /// The path of the record's file.
         path: PathBuf,
-        /// What the disk said.
+        /// The error of the disk.
         #[source]
         source: DirError,
     },
@@ -54,7 +54,7 @@ pub enum RecordError {
     Encode {
         /// The path of the record's file.
         path: PathBuf,
-        /// What the encoder said.
+        /// The error of the encoder.
         #[source]
         source: serde_json::Error,
     },

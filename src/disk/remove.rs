@@ -23,7 +23,7 @@ struct Level {
     listing: nix::dir::OwningIter,
 }
 
-/// What to do after one entry was looked at.
+/// The next action after an entry was looked at.
 enum Step {
     Descend(Level),
     Continue,

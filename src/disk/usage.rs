@@ -16,7 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 pub struct FsSpace {
     /// The size of the file system in bytes.
     pub total_bytes: u64,
-    /// What an unprivileged process may still write, in bytes.
+    /// Bytes that an unprivileged process may still write.
     pub available_bytes: u64,
     /// The number of inodes it can have; 0 where inodes are made on demand.
     pub total_inodes: u64,
@@ -24,7 +24,7 @@ pub struct FsSpace {
     pub available_inodes: u64,
 }
 
-/// What a tree takes on its file system, hard links counted once.
+/// The space of a tree on its file system, hard links counted once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TreeUsage {
     /// Allocated blocks, in bytes.
@@ -33,7 +33,7 @@ pub struct TreeUsage {
     pub inodes: u64,
 }
 
-/// What a tree looks like: the same whenever names, kinds and sizes are, in whatever order they are listed.
+/// A hash over the names, kinds and sizes of a tree, independent of the order in which they are listed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TreeFingerprint {
     /// Files, directories and all others, the top directory left out.
@@ -56,8 +56,8 @@ impl Dir {
         })
     }
 
-    /// What this directory and everything beneath it take, without following links or crossing
-    /// mount points; what disappears meanwhile is not counted.
+    /// Adds up the space of this directory and of everything beneath it, without following links or crossing mount
+    /// points. Files that disappear meanwhile are not counted.
     pub fn usage(&self) -> Result<TreeUsage, DirError> {
         let mut usage = TreeUsage::default();
         let mut seen = HashSet::new();
@@ -68,7 +68,8 @@ impl Dir {
         Ok(usage)
     }
 
-    /// What the tree beneath this directory looks like, by names, kinds and sizes; content is not read. Blocks.
+    /// Computes the fingerprint of the tree beneath this directory from names, kinds and sizes; content is not read.
+    /// Blocks.
     ///
     /// # Errors
     /// [`DirError::Io`] when it cannot be listed.

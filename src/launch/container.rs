@@ -20,7 +20,7 @@ use holdfast_kernel::sys::path;
 use holdfast_wire::plan::{ContainerPlan, Hook, HookMoment, Hooks, PidNamespace};
 use holdfast_wire::{Failure, Step};
 
-/// What starting a container needs.
+/// The inputs for the start of a container.
 #[derive(Debug)]
 pub struct ContainerLaunch<'a> {
     /// The launch plan to walk.
@@ -55,11 +55,11 @@ impl ContainerLaunch<'_> {
     }
 }
 
-/// What the child walks, made before the clone.
+/// The lists that the child walks, made before the clone.
 struct Walk<'a> {
     launch: &'a ContainerLaunch<'a>,
     process: Prepared<'a>,
-    /// One place for each mount, then one for each device.
+    /// A slot for each mount, then one for each device.
     trees: Vec<Option<OwnedFd>>,
     overlay_page: CString,
     /// The options of an overlay for each mount that is an image.

@@ -18,7 +18,7 @@ use holdfast_wire::plan::{ContainerPlan, Mount, MountSource};
 /// runs.
 const EMPTY: &CStr = c"/dev/.empty";
 
-/// What hides paths; made when the first path needs it.
+/// The files that are mounted over hidden paths. They are made when the first path needs them.
 struct Covers<'a> {
     root: BorrowedFd<'a>,
     /// /dev is the container's own, and a volume stands for its null device.

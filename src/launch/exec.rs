@@ -16,7 +16,7 @@ use holdfast_kernel::sys::{credential, path, tty};
 use holdfast_wire::plan::ExecPlan;
 use holdfast_wire::{Failure, Step};
 
-/// What starting a further process needs.
+/// The inputs for the start of a further process.
 #[derive(Debug)]
 pub struct ExecLaunch<'a> {
     /// The launch plan to walk.

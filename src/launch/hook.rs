@@ -20,7 +20,7 @@ use holdfast_kernel::sys::namespace::{self, CloneFlags};
 use holdfast_wire::plan::{Capabilities, Hook, Process};
 use holdfast_wire::{Failure, Step};
 
-/// What starting a hook needs.
+/// The inputs for the start of a hook.
 #[derive(Debug)]
 pub struct HookLaunch<'a> {
     /// The hook to run.

@@ -23,7 +23,7 @@ use holdfast_kernel::sys::{descriptor, path, seccomp, signal};
 use holdfast_wire::plan::PausePlan;
 use holdfast_wire::{Failure, Step};
 
-/// What starting a pause needs.
+/// The inputs for the start of a pause.
 #[derive(Debug)]
 pub struct PauseLaunch<'a> {
     /// The launch plan to walk.

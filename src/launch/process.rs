@@ -20,7 +20,7 @@ use holdfast_wire::plan::{IdMappings, Process, TerminalSize};
 /// File mode creation mask of a process whose plan names none.
 const DEFAULT_MASK: u32 = 0o022;
 
-/// What a process' standard streams are.
+/// The standard streams of a process.
 #[derive(Debug, Clone, Copy)]
 pub enum Streams<'a> {
     /// These files: input, output, error.
@@ -53,7 +53,7 @@ impl<'a> Prepared<'a> {
         }
     }
 
-    /// What needs the host's procfs, before the process leaves it.
+    /// Sets everything that is set through the host's procfs, before the process leaves it.
     pub(super) fn use_procfs(&self, reporter: &Reporter<'_>) -> nix::Result<()> {
         reporter.at(Step::OomScore, 0);
         set_oom_score(self.oom_score.as_deref(), reporter)?;

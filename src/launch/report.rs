@@ -75,7 +75,7 @@ impl Position {
     }
 }
 
-/// What arrived on a launch's report socket.
+/// A message on the report socket of a launch.
 #[derive(Debug)]
 pub enum Message {
     /// The child gives up and exits.

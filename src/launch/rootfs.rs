@@ -96,7 +96,7 @@ pub(super) fn make_overlay(
 
 /// The store twice, detached.
 struct Stores {
-    /// As it is: what a container writes has the host's owners on the disk.
+    /// The store without a mapping: files that a container writes have the host's owners on the disk.
     plain: OwnedFd,
     /// With mapped owners: layers are shared by pods with different mappings, so the disk has the image's.
     mapped: OwnedFd,

@@ -54,7 +54,7 @@ impl Launch {
     }
 }
 
-/// What the clone needs to know.
+/// The inputs of the clone.
 pub(super) struct Start<'a> {
     /// Namespaces made by the clone.
     pub(super) namespaces: CloneFlags,
@@ -118,7 +118,7 @@ impl Start<'_> {
         result
     }
 
-    /// What every child does first.
+    /// Carries out the first steps of every child.
     fn begin(&self, reporter: &Reporter<'_>, birth: Birth) -> nix::Result<()> {
         reporter.at(Step::Cgroup, 0);
         self.cgroup.enter(birth)?;

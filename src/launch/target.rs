@@ -7,7 +7,7 @@ use nix::fcntl::OFlag;
 
 use holdfast_kernel::sys::path::{self, Links};
 
-/// What is made when nothing is there.
+/// The type of mount point that is made when there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Directory,

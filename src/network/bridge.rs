@@ -31,7 +31,7 @@ const POD_INTERFACE: &str = "eth0";
 /// The smallest MTU that carries IPv6 (RFC 8200, section 5), and the largest of a veth pair.
 const MTU_RANGE: std::ops::RangeInclusive<u32> = 1280..=65535;
 
-/// What a bridge network is made from.
+/// The settings of a bridge network.
 #[derive(Debug, Clone)]
 pub struct BridgeSettings {
     /// The bridge's interface name, 1 to 15 characters. Two daemons on one machine need two names.
@@ -57,7 +57,7 @@ pub enum NetworkError {
     Settings {
         /// The name of the bridge.
         name: String,
-        /// What is wrong and what would be right.
+        /// The fault, and the allowed values.
         reason: &'static str,
     },
     /// The lease directory cannot be used.
@@ -202,7 +202,7 @@ impl BridgeNetwork {
         })
     }
 
-    /// What this network was made from.
+    /// Returns the settings of this network.
     pub fn settings(&self) -> &BridgeSettings {
         &self.settings
     }
@@ -259,7 +259,7 @@ impl BridgeNetwork {
         Ok(())
     }
 
-    /// As [`BridgeNetwork::ensure`], unless that has been done.
+    /// Calls [`BridgeNetwork::ensure`], unless that has been done.
     ///
     /// # Errors
     /// As there.

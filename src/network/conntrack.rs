@@ -84,7 +84,7 @@ pub(super) fn end_all_flows(is_v4: bool, ports: &[u16]) -> Result<(), NetlinkErr
     Ok(())
 }
 
-/// What has become of the ports whose flows are to be ended.
+/// The present state of the ports whose flows are to be ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Now {
     /// The ports are mapped to a pod from now on.

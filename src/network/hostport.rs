@@ -100,7 +100,7 @@ pub enum HostPortError {
 pub(super) enum Place {
     /// All addresses of the target's family.
     Any,
-    /// One address of the host.
+    /// A single address of the host.
     Address(IpAddr),
 }
 

@@ -212,7 +212,7 @@ impl Ipam {
         !self.lock().owners.is_empty()
     }
 
-    /// What an owner has leased.
+    /// Returns the addresses that an owner has leased.
     pub fn addresses(&self, owner: &str) -> Vec<IpAddr> {
         self.lock().owners.get(owner).cloned().unwrap_or_default()
     }

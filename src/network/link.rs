@@ -64,7 +64,7 @@ pub struct InterfaceStats {
     pub tx_dropped: u64,
 }
 
-/// What a new veth pair is to be.
+/// The properties of a new veth pair.
 #[derive(Debug)]
 pub(super) struct VethPair<'a> {
     pub(super) host: &'a str,

@@ -2,9 +2,9 @@
 
 /// Room for an interface name without the final NUL (IFNAMSIZ − 1).
 pub(super) const NAME_MAX: usize = 15;
-/// What every host end of a pod's veth pair begins with.
+/// The beginning of the name of every host end of a pod's veth pair.
 const PREFIX: &str = "hf";
-/// What every interface that limits a pod's sending begins with.
+/// The beginning of the name of every interface that limits a pod's sending.
 const SHAPING_PREFIX: &str = "hi";
 /// Hash characters that tell bridges apart, 20 bits.
 const BRIDGE_CHARS: usize = 4;
@@ -12,7 +12,7 @@ const BRIDGE_CHARS: usize = 4;
 /// one in a million.
 const OWNER_CHARS: usize = 9;
 
-/// What the host ends of one bridge's pods begin with.
+/// The beginning of the names of the host ends of one bridge's pods.
 pub(super) fn host_prefix(bridge: &str) -> String {
     format!("{PREFIX}{}", hash(bridge, BRIDGE_CHARS))
 }
@@ -22,7 +22,7 @@ pub(super) fn host_interface(bridge: &str, owner: &str) -> String {
     format!("{}{}", host_prefix(bridge), hash(owner, OWNER_CHARS))
 }
 
-/// What the interfaces that limit the sending of one bridge's pods begin with.
+/// The beginning of the names of the interfaces that limit the sending of one bridge's pods.
 pub(super) fn shaping_prefix(bridge: &str) -> String {
     format!("{SHAPING_PREFIX}{}", hash(bridge, BRIDGE_CHARS))
 }

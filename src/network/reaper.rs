@@ -28,7 +28,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The thread's stack: it calls nothing deep.
 const STACK: usize = 64 << 10;
 
-/// What the thread has to do.
+/// The next work of the thread.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Work {
     #[default]

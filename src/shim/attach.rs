@@ -18,7 +18,7 @@ use holdfast_wire::{AttachedInput, Event, Failure, FromShim, Reply, Step};
 /// Most clients of one container at once: each costs a copy of the output.
 const MOST_CLIENTS: usize = 16;
 
-/// What an attach request brings.
+/// The contents of an attach request.
 pub(super) struct AttachRequest {
     pub(super) container: ContainerId,
     pub(super) client: u64,
@@ -136,7 +136,7 @@ impl Shim {
     }
 }
 
-/// What a client gets to write to.
+/// The descriptor that a client gets for its input.
 fn input(
     stdin: &mut Option<Stdin>,
     terminal: Option<&OwnedFd>,

@@ -51,7 +51,8 @@ pub(super) struct Client {
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     pub(super) all: Vec<Client>,
-    /// Those that were too slow. Their pipes are open until the daemon is told, so that it knows why they end.
+    /// Clients that were too slow. Their pipes stay open until the daemon is told, so that the daemon knows why they
+    /// end.
     pub(super) dropped: Vec<Client>,
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Connection {
     protocol: Protocol,
 }
 
-/// What the daemon has sent.
+/// The result of reading from the daemon's connection.
 #[derive(Debug)]
 pub(super) enum Incoming {
     /// A request with its descriptors.

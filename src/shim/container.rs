@@ -23,7 +23,7 @@ use holdfast_wire::{CgroupSlot, Failure, Step};
 /// How long output is read after a container's end, from processes that kept a pipe and survived the kill.
 pub(super) const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 
-/// What a start request brings.
+/// The contents of a start request.
 pub(super) struct StartRequest {
     pub(super) request: u64,
     pub(super) container: ContainerId,

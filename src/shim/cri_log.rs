@@ -26,11 +26,11 @@ pub const MAX_RECORD: usize = PREFIX_BYTES + MAX_CONTENT + 1;
 pub enum LogStream {
     /// Standard output, or a terminal.
     Output,
-    /// What comes from standard error.
+    /// Output of standard error.
     Error,
 }
 
-/// What every record of one batch starts with: time, stream, and the tag of a whole line.
+/// The beginning of every record of one batch: time, stream, and the tag of a whole line.
 #[derive(Debug, Clone, Copy)]
 pub struct Prefix([u8; PREFIX_BYTES]);
 

@@ -18,7 +18,7 @@ use holdfast_launch::{ExecLaunch, Streams, start_exec};
 use holdfast_wire::plan::ExecPlan;
 use holdfast_wire::{ExecStdio, Failure, Step};
 
-/// What an exec request brings.
+/// The contents of an exec request.
 pub(super) struct ExecRequest {
     pub(super) request: u64,
     pub(super) container: ContainerId,

@@ -366,7 +366,7 @@ fn state_file(text: &str) -> nix::Result<OwnedFd> {
     Ok(file)
 }
 
-/// What a hook has written, to be put behind its failure.
+/// Returns the output of a hook, to be put behind its failure.
 fn said(output: &OwnedFd) -> String {
     let mut buffer = [0; OUTPUT_BYTES];
     let length = nix::sys::uio::pread(output, &mut buffer, 0).unwrap_or(0);

@@ -14,7 +14,7 @@ use holdfast_launch::{Position, describe_container, describe_exec, describe_paus
 use holdfast_wire::plan::{ContainerPlan, ExecPlan, PausePlan};
 use holdfast_wire::{Failure, Object, Reply, Step};
 
-/// What made the shim look at a launch.
+/// The reason why the shim looks at a launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trigger {
     /// Its report socket is readable.

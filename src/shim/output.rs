@@ -104,7 +104,7 @@ impl LogFile {
     }
 }
 
-/// One source of output.
+/// A source of output.
 #[derive(Debug)]
 struct Source {
     file: OwnedFd,
@@ -112,14 +112,14 @@ struct Source {
     lines: Lines,
     pace: Pace,
     pipe: Pipe,
-    /// It is in the epoll set.
+    /// The source is in the epoll set.
     watched: bool,
 }
 
-/// What is known of the pipe of a source.
+/// The size of the pipe of a source, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pipe {
-    /// As it was made.
+    /// The pipe has the size that it was made with.
     Small,
     /// Grown to this many bytes.
     Large(usize),
@@ -267,7 +267,7 @@ impl Output {
         }
     }
 
-    /// One turn of a source. `None` when it has ended.
+    /// Reads once from a source and returns the number of bytes. `None` when the source has ended.
     fn turn(&mut self, index: SourceIndex, buffers: &mut Buffers) -> Option<usize> {
         let source = self.sources[index as usize].as_mut()?;
         match source.read(&mut self.log, &mut self.clients, buffers) {

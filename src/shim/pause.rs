@@ -15,10 +15,10 @@ use holdfast_launch::{CgroupDirectories, PauseLaunch, set_in_network, start_paus
 use holdfast_wire::plan::{PausePlan, Sysctl};
 use holdfast_wire::{CgroupSlot, Failure, IpFamily, Step};
 
-/// What an error of it is about.
+/// The object that errors about the network name.
 const POD_NETWORK: &str = "network namespace of the pod";
 
-/// What a request to start the pause brings.
+/// The contents of a request to start the pause.
 pub(super) struct PauseRequest {
     pub(super) request: u64,
     pub(super) slots: Vec<CgroupSlot>,

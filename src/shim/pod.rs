@@ -50,7 +50,7 @@ impl Pause {
         Ok(())
     }
 
-    /// What the daemon wants to know of it.
+    /// The report of the pause for the daemon.
     pub(super) fn report(&self) -> PauseReport {
         let shim_pid = process::own_pid();
         PauseReport {
@@ -142,7 +142,7 @@ pub(super) struct ContainerHooks {
     pub(super) next: usize,
     /// Which pid namespace the container has: its hooks are told its number in there.
     pub(super) pid: PidNamespace,
-    /// What is answered when the hooks of the end have been run, for a start that failed.
+    /// The answer to a failed start, which is sent when the hooks of the end have been run.
     pub(super) failure: Option<Failure>,
 }
 

@@ -112,7 +112,7 @@ impl Process {
         }
     }
 
-    /// As [`Self::read_report`] of a child that has ended and is not waited for yet: it reports no more, also where
+    /// Reads the last report of a child that has ended and is not waited for yet. The child reports no more, also where
     /// somebody who looks into /proc/PID/fd holds its end of the socket for a moment longer.
     pub(super) fn read_last_report(&mut self, describe: &dyn Fn(Position) -> Object) -> Effect {
         match self.read_report(describe) {

@@ -90,7 +90,7 @@ impl Shim {
         self.repeat_exits();
     }
 
-    /// What an earlier daemon waited for is answered to nobody: the new one counts its requests anew.
+    /// Drops the requests of an earlier daemon, because a new daemon counts its requests anew.
     fn drop_requests(&mut self) {
         let containers = self.containers.values_mut().map(|one| &mut one.process);
         let execs = self.execs.values_mut().map(|one| &mut one.process);
@@ -132,7 +132,7 @@ impl Shim {
         }
     }
 
-    /// What follows when a container's output was read.
+    /// Continues after a container's output was read.
     fn follow_output(&mut self, slot: u32, flow: Flow) {
         self.watch_output(slot);
         self.tell_dropped(slot);

@@ -52,7 +52,7 @@ pub(super) struct Shim {
     pub(super) ending: Option<u64>,
 }
 
-/// What a descriptor in the epoll set is.
+/// The object that a descriptor in the epoll set belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token {
     Listener,

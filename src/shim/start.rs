@@ -94,7 +94,7 @@ pub fn serve() -> Result<(), ServeError> {
     }
 }
 
-/// What all shims have in common.
+/// Facts that all shims have in common.
 struct Common {
     null: OwnedFd,
     places: Places,
@@ -102,7 +102,7 @@ struct Common {
     program: OwnedFd,
 }
 
-/// What a new shim gets of its pod.
+/// The descriptors that a new shim gets for its pod.
 struct NewPod {
     listener: OwnedFd,
     state_directory: OwnedFd,

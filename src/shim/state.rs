@@ -30,13 +30,13 @@ pub struct Exit {
 pub enum State {
     /// Its process walks the plan.
     Launching,
-    /// It has reported a failure and is about to exit.
+    /// The child has reported a failure and is about to exit.
     Failing(Failure),
-    /// It ran into the deadline and was killed; a process in an endless system call may stay for ever.
+    /// The child ran into the deadline and was killed; a process in an endless system call may stay for ever.
     Lost,
-    /// It runs its program.
+    /// The container runs its program.
     Running,
-    /// It has ended; its output is being read to the end.
+    /// The process has ended; its output is being read to the end.
     Draining(Exit),
     /// The exit is announced to each new daemon.
     Exited(Exit),
@@ -46,14 +46,14 @@ pub enum State {
     Gone,
 }
 
-/// What happens to a container.
+/// An event of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// It has executed its program.
+    /// The child has executed its program.
     Executed,
     /// A step of its plan failed.
     Failed(Failure),
-    /// It has not executed its program in time.
+    /// The child has not executed its program in time.
     TimedOut(Failure),
     /// A hook of its start failed; the process is about to be killed.
     HookFailed(Failure),
@@ -67,7 +67,7 @@ pub enum Event {
     Forgotten,
 }
 
-/// What the shim does about an event.
+/// An action of the shim after an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// The shim does nothing.

@@ -26,7 +26,7 @@ fn log(chunks: &[Vec<u8>]) -> Vec<u8> {
     written
 }
 
-/// What a reader makes of a log: contents joined, a newline after each full record.
+/// Joins the contents of a log, with a newline after each full record, as a reader does.
 fn joined(log: &[u8]) -> Vec<u8> {
     let mut content = Vec::new();
     for record in log.split_inclusive(|byte| *byte == b'\n') {

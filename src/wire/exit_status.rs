@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// How a process ended: waitpid(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExitStatus {
-    /// It exited with this code.
+    /// The process exited with this code.
     Code(i32),
     /// This signal killed it.
     Signal(i32),

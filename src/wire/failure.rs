@@ -11,7 +11,7 @@ use super::exit_status::ExitStatus;
 pub struct Failure {
     /// The step that failed.
     pub step: Step,
-    /// What the step was about.
+    /// The object of the step.
     pub object: Object,
     /// Why the step failed.
     pub cause: Cause,
@@ -30,7 +30,7 @@ pub enum Cause {
     Said(String),
 }
 
-/// What a step was about.
+/// The object of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Object {
     /// A name, a value, or nothing that is not in the step.
@@ -41,7 +41,7 @@ pub enum Object {
     Mount {
         /// The mount's path in the container.
         target: String,
-        /// What was to be mounted.
+        /// The object that was to be mounted.
         source: MountedObject,
     },
     /// A kernel parameter below /proc/sys.
@@ -53,7 +53,7 @@ pub enum Object {
     },
 }
 
-/// What was to be mounted.
+/// The object that was to be mounted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MountedObject {
     /// A new file system of this type.

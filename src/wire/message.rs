@@ -13,7 +13,7 @@ use holdfast_kernel::id::ContainerId;
 pub struct ToShim {
     /// Chosen by the daemon; the reply carries the same number.
     pub id: u64,
-    /// What the daemon asks for.
+    /// The request of the daemon.
     pub body: Request,
 }
 
@@ -24,14 +24,14 @@ pub enum FromShim {
     Reply {
         /// The request's id; 0, which no request has, for a packet that was not understood.
         id: u64,
-        /// What the shim answers.
+        /// The answer of the shim.
         body: Reply,
     },
     /// Something happened in the pod.
     Event(Event),
 }
 
-/// One cgroup directory among a request's descriptors.
+/// A cgroup directory among a request's descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CgroupSlot {
     /// The cgroup v2 directory: the only one on pure v2, the controller-less one on hybrid machines.
@@ -42,7 +42,7 @@ pub enum CgroupSlot {
     V1,
 }
 
-/// What the daemon asks.
+/// A request of the daemon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Request {
     /// Start the pause process. Descriptors: the plan (memfd with a [`super::plan::PausePlan`]), the small
@@ -73,7 +73,7 @@ pub enum Request {
         container: ContainerId,
         /// Chosen by the daemon, unique for the pod's life; names the process in later messages.
         exec: u64,
-        /// What the process' standard streams are.
+        /// The standard streams of the process.
         stdio: ExecStdio,
     },
     /// Send a signal to a container's first process.
@@ -191,7 +191,7 @@ pub enum IpFamily {
     V6,
 }
 
-/// What a client that attaches gets to write to.
+/// The input that an attached client gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AttachedInput {
     /// Nothing: the container has no standard input, it was closed, or it was not asked for.
@@ -213,7 +213,7 @@ pub enum ExecStdio {
     Terminal,
 }
 
-/// What the shim answers to a request.
+/// The shim's answer to a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Reply {
     /// The request was carried out.
@@ -242,7 +242,7 @@ pub enum Reply {
     Failed(Failure),
     /// Output is copied from now on. Descriptor: what `input` says.
     Attached {
-        /// What the descriptor is.
+        /// The type of the descriptor.
         input: AttachedInput,
     },
     /// The shim's own process id in the host's pid namespace.
@@ -269,11 +269,11 @@ pub struct PauseReport {
 pub struct ContainerReport {
     /// The container that is meant.
     pub container: ContainerId,
-    /// What the container does.
+    /// The phase of the container.
     pub phase: Phase,
 }
 
-/// What a container does.
+/// The phase of a container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Phase {
     /// Its first process runs.
@@ -285,7 +285,7 @@ pub enum Phase {
     },
     /// Its first process has ended; the event is repeated until it is acknowledged.
     Exited,
-    /// It is being started. The same request again joins the start and is answered in its place.
+    /// The container is being started. The same request again joins the start and is answered in its place.
     Launching,
 }
 

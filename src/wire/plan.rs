@@ -78,7 +78,7 @@ growing! {
         2 root: CString;
         /// The container's state in JSON up to the value of `status`, which is a string without escapes.
         3 state_head: String;
-        /// What follows the number that is the value of `pid`.
+        /// The text after the number that is the value of `pid`.
         4 state_tail: String;
         /// The hooks in the order in which they are run.
         5 hooks: Vec<Hook> = Vec::new();
@@ -105,7 +105,7 @@ growing! {
 /// Moments at which hooks are run, in the order of a container's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum HookMoment {
-    /// As [`Self::CreateRuntime`], and before those.
+    /// The moment of [`Self::CreateRuntime`], before its hooks.
     Prestart,
     /// The root is complete and not yet the root; in the host's namespaces.
     CreateRuntime,
@@ -237,7 +237,7 @@ pub enum PidNamespace {
     Pod,
     /// The host's: CRI's NODE.
     Host,
-    /// That of another container of this pod: CRI's TARGET.
+    /// The pid namespace of another container of this pod: CRI's TARGET.
     Container(ContainerId),
 }
 
@@ -247,7 +247,7 @@ growing! {
     pub struct Mount("mount of a plan") {
         /// Where, inside the container's root. Missing targets are made.
         1 target: CString;
-        /// What is mounted at the target.
+        /// The object that is mounted at the target.
         2 source: MountSource;
         /// `MOUNT_ATTR_*` of mount_setattr(2) to set.
         3 attributes: u64 = 0;
@@ -258,7 +258,7 @@ growing! {
     }
 }
 
-/// What a mount of the plan shows.
+/// The object that a mount of the plan shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum MountSource {
     /// A new instance of a file system (fsopen(2)).
@@ -285,7 +285,7 @@ pub enum MountSource {
         path: CString,
         /// Mounts below come along.
         recursive: bool,
-        /// What is done when the path is missing.
+        /// The action when the path is missing.
         missing: Missing,
         /// The owners of its files, not those of mounts below it, are mapped by the pod's user namespace.
         /// That needs Linux 5.12 and a file system that can do it.
@@ -304,7 +304,7 @@ pub enum TreeOrigin {
     Store,
 }
 
-/// What is done about a missing path.
+/// The action when a path is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Missing {
     /// The launch fails with ENOENT.
@@ -357,15 +357,15 @@ pub struct Sysctl {
 /// Capability sets as bit masks: capabilities(7).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capabilities {
-    /// What execve(2) may ever grant.
+    /// Capabilities that execve(2) may ever grant.
     pub bounding: u64,
-    /// What the kernel checks now.
+    /// Capabilities that the kernel checks now.
     pub effective: u64,
-    /// What the process may make effective.
+    /// Capabilities that the process may make effective.
     pub permitted: u64,
     /// Inheritable: empty unless asked for.
     pub inheritable: u64,
-    /// What an unprivileged program keeps over execve(2).
+    /// Capabilities that an unprivileged program keeps over execve(2).
     pub ambient: u64,
 }
 
@@ -408,7 +408,7 @@ fn outside(ranges: &[IdRange], inside: u32) -> Option<u32> {
     })
 }
 
-/// One line of a mapping.
+/// A line of a mapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdRange {
     /// First id inside the namespace.

@@ -55,11 +55,11 @@ pub struct DeviceIo {
     pub major: u32,
     /// The minor number of the device.
     pub minor: u32,
-    /// What was read and written.
+    /// Bytes and operations of block devices.
     pub io: IoStats,
 }
 
-/// One reading of everything that is counted.
+/// A reading of all counters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Detail {
     /// The memory of the group by kind.

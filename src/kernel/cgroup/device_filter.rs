@@ -216,7 +216,7 @@ fn compile_rule(rule: &DeviceRule) -> Vec<Instruction> {
         .collect()
 }
 
-/// As [`DeviceRule::line`]: nothing recognized means everything.
+/// Converts an access as [`DeviceRule::line`] does: without a known letter, it means all kinds of access.
 fn access_bits(access: &str) -> i32 {
     let bits = access.chars().fold(0, |bits, letter| {
         bits | match letter {

@@ -22,7 +22,7 @@ pub enum DeviceKind {
     Char,
 }
 
-/// One rule; later rules win over earlier ones.
+/// A rule of the device filter; later rules win over earlier ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceRule {
     /// Whether access is allowed or denied.

@@ -13,7 +13,7 @@ pub enum CgroupError {
     InvalidPath {
         /// The path as given, cut to 256 characters.
         path: String,
-        /// What is wrong with it.
+        /// Description of the fault.
         reason: &'static str,
     },
     /// A limit cannot be expressed to the kernel.
@@ -23,7 +23,7 @@ pub enum CgroupError {
         key: String,
         /// The value as given.
         value: String,
-        /// What is wrong with it and what would be right.
+        /// Description of the fault, and the allowed values.
         reason: &'static str,
     },
     /// The kernel does not take the value of a limit.
@@ -33,7 +33,7 @@ pub enum CgroupError {
         field: String,
         /// The value as it was written.
         value: String,
-        /// What the kernel would take here.
+        /// The values that the kernel accepts here.
         allowed: String,
         /// The error that the kernel gave.
         #[source]
@@ -50,7 +50,7 @@ pub enum CgroupError {
     /// A system call on a group or one of its files failed.
     #[error("cannot {operation} {object}")]
     Kernel {
-        /// What was tried, with the value for a write.
+        /// The operation, with the value for a write.
         operation: String,
         /// The tree, the group and the file.
         object: String,
@@ -88,7 +88,7 @@ pub enum CgroupError {
         path: String,
         /// The wanted limit in bytes.
         limit: u64,
-        /// What is used now, in bytes.
+        /// The present use in bytes.
         usage: u64,
     },
     /// A group still holds processes after the time given to a removal.

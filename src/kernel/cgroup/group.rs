@@ -8,7 +8,7 @@ use super::hierarchy::kernel;
 use super::stat_files::StatFiles;
 use super::{CgroupError, CgroupPath, Controller, file};
 
-/// What a group's directory is in its tree.
+/// The role of a group's directory in its tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role<'a> {
     /// The v2 tree. A process is born here with CLONE_INTO_CGROUP.

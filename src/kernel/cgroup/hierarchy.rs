@@ -13,7 +13,7 @@ use super::{CgroupError, CgroupPath, Controller, Limits, file};
 /// How the kernel's cgroup trees are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// One v2 tree with all controllers.
+    /// A single v2 tree with all controllers.
     V2,
     /// v1 controllers with a v2 tree beside them, in which processes are tracked too.
     Hybrid,
@@ -31,7 +31,7 @@ pub enum Driver {
     Systemd,
 }
 
-/// One tree: a v1 hierarchy or the v2 one.
+/// A v1 hierarchy or the v2 tree.
 #[derive(Debug)]
 pub(super) struct Tree {
     /// The name of the tree in messages.

@@ -2,7 +2,7 @@
 
 use super::Controller;
 
-/// One mounted cgroup tree.
+/// A mounted cgroup tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TreeMount {
     /// The path at which the tree is mounted, octal escapes decoded.

@@ -1,6 +1,6 @@
 //! Pressure stall information (accounting/psi).
 
-/// One line of a pressure file.
+/// A line of a pressure file.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct PressureLine {
     /// Share of time stalled over the last 10 s, in percent.

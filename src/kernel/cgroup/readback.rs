@@ -25,14 +25,14 @@ pub(super) struct MemoryLimits {
 }
 
 impl MemoryLimits {
-    /// What a new group has.
+    /// The limits of a new group.
     pub(super) const UNLIMITED: MemoryLimits = MemoryLimits {
         memory: Ceiling::Unlimited,
         total: Some(Ceiling::Unlimited),
     };
 
-    /// What memory+swap has to become when only memory is changed: the amount of swap stays, as it does by
-    /// itself on v2. None when nothing has to be written.
+    /// Computes the limit of memory+swap when only the limit of memory is changed: the amount of swap stays, as it does
+    /// by itself on v2. None when nothing has to be written.
     pub(super) fn total_after(&self, memory: Ceiling) -> Option<Ceiling> {
         match (self.memory, self.total?, memory) {
             (_, Ceiling::Unlimited, _) => None,

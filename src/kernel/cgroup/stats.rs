@@ -74,7 +74,7 @@ pub struct IoStats {
     pub writes: u64,
 }
 
-/// One reading. What the kernel does not provide is None.
+/// A reading of a group's statistics. Values that the kernel does not provide are None.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Stats {
     /// The use of CPU time.

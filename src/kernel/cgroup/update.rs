@@ -37,7 +37,8 @@ impl Cgroup {
         applied
     }
 
-    /// As [`Cgroup::apply`] for a group that was just made: nothing is read first and nothing is taken back.
+    /// Applies limits to a group that was just made. Unlike [`Cgroup::apply`] it reads nothing first and takes nothing
+    /// back.
     pub(super) fn apply_new(&self, limits: &Limits) -> Result<(), CgroupError> {
         settings::plan(self, limits, Age::New)?
             .iter()

@@ -32,7 +32,7 @@ struct Control {
     counting: Mutex<()>,
 }
 
-/// What is to happen.
+/// The fault that a test asks for.
 #[derive(Debug, Clone, Copy)]
 enum Action {
     Kill,
@@ -48,7 +48,7 @@ pub fn attach(process: &'static str, run_dir: &Path) {
     }
 }
 
-/// As [`attach`], from a pod's state directory.
+/// Does what [`attach`] does, from a pod's state directory.
 pub fn attach_pod(process: &'static str, state: BorrowedFd<'_>) {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     if let Ok(dir) = openat(state, "../../fault", flags, Mode::empty()) {
@@ -108,7 +108,7 @@ impl Control {
         }
     }
 
-    /// What is to happen now; it is counted.
+    /// Counts the step and returns the fault that is due now.
     fn due(&self, name: &str, when: &str) -> Option<Action> {
         let text = self.armed().ok()?;
         let mut words = text.split_whitespace();

@@ -44,7 +44,7 @@ pub fn step(name: &'static str) -> Result<Step, Errno> {
     }
 }
 
-/// As [`step`], of a change that cannot fail by itself.
+/// Announces a change that cannot fail by itself; otherwise as [`step`].
 #[inline]
 pub fn mark(name: &'static str) -> Step {
     #[cfg(feature = "fault")]

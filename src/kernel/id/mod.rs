@@ -20,7 +20,7 @@ pub const ID_DIGITS: usize = 64;
 /// How many identifiers [`candidates`] writes out.
 const CANDIDATES: usize = 4;
 
-/// What a text that means several objects may have meant: the first four, and how many more there are.
+/// Lists the objects that an ambiguous text may mean: the first four, and the number of further ones.
 pub fn candidates(ids: impl IntoIterator<Item = impl fmt::Display>) -> String {
     let mut ids = ids.into_iter();
     let named: Vec<_> = ids

@@ -21,7 +21,7 @@ const REPLACE: u32 = 4;
 /// Most programs the kernel attaches to one group (BPF_CGROUP_MAX_PROGS).
 const PROGRAMS_MAX: usize = 64;
 
-/// One instruction, as `struct bpf_insn` (instruction-set.rst in the kernel's documentation).
+/// An instruction, as `struct bpf_insn` (instruction-set.rst in the kernel's documentation).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Instruction {
@@ -185,7 +185,7 @@ fn number(descriptor: RawFd) -> nix::Result<u32> {
     u32::try_from(descriptor).map_err(|_| Errno::EBADF)
 }
 
-/// One call of bpf(2) with one of the structures above.
+/// Calls bpf(2) with one of the structures above.
 fn bpf<T>(command: libc::c_int, attributes: &mut T) -> nix::Result<libc::c_long> {
     // SAFETY: the structures are `repr(C)` prefixes of `union bpf_attr` for their command, fully initialized
     // and passed with their own size, beyond which the kernel assumes zeros. The addresses in them are of

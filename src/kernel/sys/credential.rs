@@ -18,9 +18,9 @@ pub const SYS_ADMIN: u64 = 1 << 21;
 pub struct Sets {
     /// The capabilities that the kernel checks.
     pub effective: u64,
-    /// Those that can be made effective.
+    /// Capabilities that can be made effective.
     pub permitted: u64,
-    /// Those that execve(2) may hand on.
+    /// Capabilities that execve(2) may hand on.
     pub inheritable: u64,
 }
 

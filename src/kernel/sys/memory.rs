@@ -122,7 +122,7 @@ pub fn trim_heap() {
 /// not the first of its process.
 #[inline(never)]
 pub fn trim_stack() {
-    /// What a deep call may have used: the kernel keeps more room than this free below every stack.
+    /// Bytes that a deep call may have used. The kernel keeps more room than this free below every stack.
     const DEEPEST: usize = 16 * PAGE;
     if nix::unistd::gettid() != nix::unistd::getpid() {
         return;

@@ -43,7 +43,7 @@ pub fn open_in_root<P: NixPath + ?Sized>(
     open_how(root, path, how)
 }
 
-/// One path by openat2(2). EAGAIN means that a rename raced with `..`, and the manual asks to try again.
+/// Opens a path by openat2(2). EAGAIN means that a rename raced with `..`, and the manual asks to try again.
 fn open_how<P: NixPath + ?Sized>(
     directory: BorrowedFd<'_>,
     path: &P,

@@ -20,7 +20,7 @@ pub fn kernel_version() -> (u32, u32) {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
-/// What /proc/PID/stat says of how a process began.
+/// The beginning of a process, as /proc/PID/stat describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Beginning {
     /// When it started, in clock ticks since boot: field 22. Together with the number and the boot id it names a

@@ -19,7 +19,7 @@ pub(crate) enum Flags {
     Create,
     /// Adds at the end of a list.
     Append,
-    /// As `Append`, and the kernel tells what it has added.
+    /// Does what `Append` does, and the kernel reports the object that it has added.
     AppendTold,
     /// Asks for all objects.
     Dump,
@@ -40,14 +40,14 @@ impl Flags {
     }
 }
 
-/// One request of a batch, as it is named in errors.
+/// A request of a batch, as it is named in errors.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
     /// The offset of the request in the bytes of the batch.
     pub(super) start: usize,
-    /// What the request does, as a verb.
+    /// The operation of the request, as a verb.
     pub(super) operation: &'static str,
-    /// What it does it to.
+    /// The object of the operation.
     pub(super) object: String,
 }
 

@@ -91,15 +91,15 @@ pub struct NetlinkSocket<F> {
     buffer: Vec<u8>,
 }
 
-/// What a message of an answer means to whoever waits for it.
+/// The meaning of one message of an answer.
 enum Answer {
     /// Belongs to an earlier exchange that was given up.
     Foreign,
-    /// One object of a dump.
+    /// An object of a dump.
     Object,
     /// The acknowledgement of a request, or a dump's end.
     End,
-    /// As `End`, of a dump that is inconsistent.
+    /// The end of a dump that is inconsistent.
     Inconsistent,
 }
 

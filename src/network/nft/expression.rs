@@ -70,7 +70,7 @@ pub(super) enum Interface {
     Out,
 }
 
-/// What becomes of a packet.
+/// The verdict on a packet.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Verdict<'a> {
     /// Drops the packet, NF_DROP.
@@ -87,7 +87,7 @@ pub(super) enum Verdict<'a> {
 pub(super) struct Rule<'a, 'b>(pub(super) &'a mut Attributes<'b>);
 
 impl Rule<'_, '_> {
-    /// One element of the list: its name and its data.
+    /// Adds an element to the list: its name and its data.
     pub(super) fn expression(&mut self, name: &str, fill: impl FnOnce(&mut Attributes<'_>)) {
         self.0.nest(1, &[], |element| {
             element.string(1, name);
@@ -273,7 +273,7 @@ impl Rule<'_, '_> {
     }
 }
 
-/// What the keys of a map are made of.
+/// The fields that make up the keys of a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Keys {
     /// Protocol, address of the host, port.

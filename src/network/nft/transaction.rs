@@ -73,7 +73,7 @@ pub(super) fn commit(batch: Batch) -> Result<Vec<Vec<u8>>, NetlinkError> {
     Ok(told)
 }
 
-/// As [`commit`], by a socket that is open.
+/// Commits as [`commit`] does, over a socket that is open.
 pub(super) fn commit_by(
     socket: &mut NetlinkSocket<OwnedFd>,
     mut batch: Batch,

@@ -16,7 +16,7 @@ use crate::nft::transaction::{DELETE_RULE, GET_CHAIN, GET_RULE, INET, commit_by,
 pub(crate) struct Masquerade<'a> {
     /// The pod's own chain.
     pub(crate) chain: &'a str,
-    /// What `iptables-save` shows beside each rule; 255 bytes at most.
+    /// The comment that `iptables-save` shows beside each rule; 255 bytes at most.
     pub(crate) comment: &'a str,
 }
 

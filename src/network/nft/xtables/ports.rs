@@ -42,7 +42,7 @@ pub(crate) enum Mark<'a> {
 pub(crate) struct PortRules<'a> {
     /// The pod's own chain.
     pub(crate) chain: &'a str,
-    /// What `iptables-save` shows beside the rules that lead to it; 255 bytes at most.
+    /// The comment that `iptables-save` shows beside the rules that lead to the port; 255 bytes at most.
     pub(crate) comment: &'a str,
     pub(crate) ports: &'a [HostPort],
     pub(crate) mark: Option<Mark<'a>>,

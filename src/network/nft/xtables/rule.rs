@@ -16,7 +16,7 @@ const RULE_COMPAT: u16 = 5;
 /// The most ports that one match `multiport` has (XT_MULTI_PORTS).
 pub(super) const MULTIPORTS: usize = 15;
 
-/// What fills a rule.
+/// A function that fills a rule.
 pub(super) type Fill<'a> = &'a dyn Fn(&mut Rule<'_, '_>);
 
 /// Adds a rule to a chain; matches of xtables want to be told its protocol.

@@ -579,7 +579,7 @@ fn container_plan(own: &str, script: &str) -> ContainerPlan {
     }
 }
 
-/// What containers get unless they ask for more: 14 capabilities.
+/// The 14 capabilities that containers get unless they ask for more.
 const DEFAULT_CAPABILITIES: u64 = 0xa804_25fb;
 
 pub(crate) fn process(args: &[&str]) -> Process {
