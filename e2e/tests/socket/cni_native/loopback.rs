@@ -11,7 +11,7 @@ use super::{By, Case, assert_equal, serve, served};
 const LOOPBACK: &[Case] = &[Case::of(
     r#"{"type":"loopback"},{"type":"ptp","ipam":{"type":"host-local","dataDir":"LEASES","subnet":"10.98.0.0/24"}},
       {"type":"loopback"}"#,
-    2,
+    3,
 )];
 
 #[test]

@@ -5,6 +5,7 @@ mod bridges;
 mod checks;
 mod loopback;
 mod ports;
+mod ptps;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::edition::Edition;
 use super::error::NativeError;
+use super::message::{Held, NewRoute};
 use super::pod::Pod;
 use super::range::{self, Range, RangeSet, Search, only};
 use super::store::Store;
@@ -38,6 +39,16 @@ pub(super) struct Lease {
     pub(super) gateway: IpAddr,
 }
 
+impl Lease {
+    /// The network that the address is in.
+    pub(super) fn network(&self) -> Held {
+        Held {
+            ip: range::network_of((self.ip, self.prefix)),
+            prefix: self.prefix,
+        }
+    }
+}
+
 /// What a pod gets.
 #[derive(Debug)]
 pub(super) struct Leased {
@@ -45,6 +56,21 @@ pub(super) struct Leased {
     /// Routes, as the configuration has them.
     pub(super) routes: Vec<Value>,
     pub(super) dns: Value,
+}
+
+impl Leased {
+    /// The routes as they are set: through the gateway of their family's first address, unless they name another.
+    pub(super) fn set(&self, routes: &[Value]) -> Vec<NewRoute> {
+        let of_family = |v4: bool| self.leases.iter().find(|lease| lease.ip.is_ipv4() == v4);
+        let route = |route: &Value| {
+            let text = |key: &str| route.get(key).and_then(Value::as_str);
+            let (ip, prefix) = range::plain_network(text("dst")?)?;
+            let named: Option<IpAddr> = text("gw").and_then(|gateway| gateway.parse().ok());
+            let own = of_family(ip.is_ipv4()).map(|lease| lease.gateway);
+            Some(NewRoute::through(Held { ip, prefix }, named.or(own)))
+        };
+        routes.iter().filter_map(route).collect()
+    }
 }
 
 impl HostLocal {
@@ -200,6 +226,11 @@ impl HostLocal {
             )));
         }
         Ok(())
+    }
+
+    /// Whether pods get one IPv4 address and nothing else.
+    pub(super) fn is_one_v4(&self) -> bool {
+        self.sets.len() == 1 && self.ranges().all(|range| range.gateway.is_ipv4())
     }
 
     fn ranges(&self) -> impl Iterator<Item = &Range> {

@@ -10,6 +10,7 @@ use super::error::NativeError;
 use super::loopback;
 use super::pod::Pod;
 use super::portmap::Portmap;
+use super::ptp::Ptp;
 use super::rules::Rules;
 use crate::cni::verb::Verb;
 
@@ -32,6 +33,7 @@ pub(super) struct Job {
 pub(super) enum Work {
     Loopback,
     Bridge(Box<Bridge>),
+    Ptp(Box<Ptp>),
     Portmap(Box<Portmap>),
 }
 
@@ -67,6 +69,7 @@ impl Job {
         match &self.work {
             Work::Loopback => loopback::add(pod, self.previous.as_ref()),
             Work::Bridge(config) => bridge::add(config, pod, (self.deadline, &self.rules)),
+            Work::Ptp(config) => config.add(pod, (self.deadline, &self.rules)),
             Work::Portmap(config) => {
                 config.add(pod, &self.rules)?;
                 Ok(self.previous.clone().unwrap_or_default())
@@ -81,6 +84,7 @@ impl Job {
         match &self.work {
             Work::Loopback => loopback::check(pod),
             Work::Bridge(config) => bridge::check(config, (pod, result), self.deadline),
+            Work::Ptp(config) => config.check((pod, result), self.deadline),
             Work::Portmap(config) => config.check(pod, &self.rules),
         }
     }
@@ -91,6 +95,7 @@ impl Job {
         match &self.work {
             Work::Loopback => loopback::del(pod).map(|()| false),
             Work::Bridge(config) => bridge::del(config, pod, (self.deadline, &self.rules)),
+            Work::Ptp(config) => config.del(pod, (self.deadline, &self.rules)),
             Work::Portmap(config) => config.del(pod, &self.rules).map(|()| false),
         }
     }

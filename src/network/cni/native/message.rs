@@ -60,8 +60,8 @@ pub(super) struct Veth<'a> {
     pub(super) host: &'a str,
     /// The name of the pod's end.
     pub(super) peer: &'a str,
-    /// The index of the bridge.
-    pub(super) bridge: u32,
+    /// The index of the bridge, where it is a port of one.
+    pub(super) bridge: Option<u32>,
     pub(super) namespace: &'a File,
     pub(super) mtu: Option<u32>,
     /// The pod's end has no queue, as the host's has none.
@@ -154,7 +154,7 @@ pub(super) fn push_state(batch: &mut Batch, (index, name): (u32, &str), state: u
     );
 }
 
-/// Creates a veth pair: the host's end is up and a port of the bridge, the other one is in the pod and down.
+/// Creates a veth pair: the host's end is up and perhaps a port of a bridge, the other one is in the pod and down.
 pub(super) fn push_veth(batch: &mut Batch, veth: &Veth<'_>) {
     batch.push(
         (libc::RTM_NEWLINK, Flags::CreateNew),
@@ -162,7 +162,9 @@ pub(super) fn push_veth(batch: &mut Batch, veth: &Veth<'_>) {
         &ifinfo(0, 0, UP),
         |link| {
             link.string(libc::IFLA_IFNAME, veth.host);
-            link.u32(libc::IFLA_MASTER, veth.bridge);
+            if let Some(bridge) = veth.bridge {
+                link.u32(libc::IFLA_MASTER, bridge);
+            }
             link.u32(libc::IFLA_TXQLEN, 0);
             put_mtu(link, veth.mtu);
             link.nest(libc::IFLA_LINKINFO, &[], |info| {
@@ -243,14 +245,38 @@ pub(super) fn push_address_off(batch: &mut Batch, (index, name): (u32, &str), he
     );
 }
 
-/// Adds a route by an interface to a network, through a gateway where there is one.
-pub(super) fn push_route(batch: &mut Batch, index: u32, to: Held, gateway: Option<IpAddr>) {
+/// A route to be added.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NewRoute {
+    pub(super) to: Held,
+    pub(super) gateway: Option<IpAddr>,
+    /// One of RT_SCOPE_*: how far away the destination is.
+    pub(super) scope: u8,
+    /// The address that packets are sent from which name none.
+    pub(super) source: Option<IpAddr>,
+}
+
+impl NewRoute {
+    /// A route through a gateway where there is one.
+    pub(super) fn through(to: Held, gateway: Option<IpAddr>) -> NewRoute {
+        NewRoute {
+            to,
+            gateway,
+            scope: libc::RT_SCOPE_UNIVERSE,
+            source: None,
+        }
+    }
+}
+
+/// Adds a route by an interface.
+pub(super) fn push_route(batch: &mut Batch, index: u32, route: NewRoute) {
+    let to = route.to;
     let mut header = [0; 12];
     header[0] = family(to.ip);
     header[1] = to.prefix;
     header[4] = libc::RT_TABLE_MAIN;
     header[5] = BOOT;
-    header[6] = libc::RT_SCOPE_UNIVERSE;
+    header[6] = route.scope;
     header[7] = libc::RTN_UNICAST;
     batch.push(
         (libc::RTM_NEWROUTE, Flags::Create),
@@ -258,9 +284,30 @@ pub(super) fn push_route(batch: &mut Batch, index: u32, to: Held, gateway: Optio
         &header,
         |attrs| {
             attrs.bytes(libc::RTA_DST, &octets(to.ip));
-            if let Some(gateway) = gateway {
+            if let Some(source) = route.source {
+                attrs.bytes(libc::RTA_PREFSRC, &octets(source));
+            }
+            if let Some(gateway) = route.gateway {
                 attrs.bytes(libc::RTA_GATEWAY, &octets(gateway));
             }
+            attrs.u32(libc::RTA_OIF, index);
+        },
+    );
+}
+
+/// Removes the route by an interface to a network.
+pub(super) fn push_route_off(batch: &mut Batch, index: u32, to: Held) {
+    let mut header = [0; 12];
+    header[0] = family(to.ip);
+    header[1] = to.prefix;
+    header[4] = libc::RT_TABLE_MAIN;
+    header[6] = libc::RT_SCOPE_NOWHERE;
+    batch.push(
+        (libc::RTM_DELROUTE, Flags::Plain),
+        ("remove the route to", &to.to_string()),
+        &header,
+        |attrs| {
+            attrs.bytes(libc::RTA_DST, &octets(to.ip));
             attrs.u32(libc::RTA_OIF, index);
         },
     );

@@ -17,6 +17,7 @@
 mod bridge;
 mod edition;
 mod error;
+mod fields;
 mod host_local;
 mod job;
 mod joined;
@@ -27,11 +28,13 @@ mod place;
 mod plugin;
 mod pod;
 mod portmap;
+mod ptp;
 mod range;
 mod rules;
 mod served;
 mod store;
 mod tables;
+mod veth;
 
 pub use plugin::NativePlugin;
 pub(super) use served::{Asked, Known, Natives};

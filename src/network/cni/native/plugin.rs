@@ -10,6 +10,8 @@ pub enum NativePlugin {
     Loopback,
     /// Joins pods by a bridge of the host.
     Bridge,
+    /// Joins a pod to the host alone.
+    Ptp,
     /// Leases addresses for other plugins.
     HostLocal,
     /// Leads ports of the host into pods.
@@ -18,9 +20,10 @@ pub enum NativePlugin {
 
 impl NativePlugin {
     /// All of them, in the order of their documentation.
-    pub(super) const ALL: [NativePlugin; 4] = [
+    pub(super) const ALL: [NativePlugin; 5] = [
         NativePlugin::Loopback,
         NativePlugin::Bridge,
+        NativePlugin::Ptp,
         NativePlugin::HostLocal,
         NativePlugin::Portmap,
     ];
@@ -30,6 +33,7 @@ impl NativePlugin {
         match self {
             NativePlugin::Loopback => "loopback",
             NativePlugin::Bridge => "bridge",
+            NativePlugin::Ptp => "ptp",
             NativePlugin::HostLocal => "host-local",
             NativePlugin::Portmap => "portmap",
         }
@@ -40,6 +44,7 @@ impl NativePlugin {
         match self {
             NativePlugin::Loopback => "main/loopback",
             NativePlugin::Bridge => "main/bridge",
+            NativePlugin::Ptp => "main/ptp",
             NativePlugin::HostLocal => "ipam/host-local",
             NativePlugin::Portmap => "meta/portmap",
         }

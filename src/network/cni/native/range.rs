@@ -63,6 +63,11 @@ pub(super) fn is_network((ip, prefix): (IpAddr, u8)) -> bool {
     number(ip) & host_mask(ip.is_ipv6(), prefix) == 0
 }
 
+/// The address of the network that an address is in.
+pub(super) fn network_of((ip, prefix): (IpAddr, u8)) -> IpAddr {
+    address(number(ip) & !host_mask(ip.is_ipv6(), prefix), ip.is_ipv6())
+}
+
 fn host_mask(is_v6: bool, prefix: u8) -> u128 {
     let bits = if is_v6 { 128 } else { 32 };
     let host = u32::from(bits - prefix.min(bits));

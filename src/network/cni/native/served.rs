@@ -19,6 +19,7 @@ use super::loopback;
 use super::plugin::NativePlugin;
 use super::pod::Pod;
 use super::portmap::Portmap;
+use super::ptp::Ptp;
 use super::rules::Rules;
 use super::tables::Tables;
 use crate::cni::call::Call;
@@ -173,16 +174,18 @@ impl Natives {
         let (work, has_rules) = match plugin {
             NativePlugin::Loopback => (loopback::holds(config).then_some(Work::Loopback)?, false),
             NativePlugin::Bridge => {
-                (config.get("ipam")?.get("type")? == NativePlugin::HostLocal.program())
-                    .then_some(())?;
-                let program = delegate(call, NativePlugin::HostLocal)?;
-                let leases = self
-                    .edition(NativePlugin::HostLocal, &program, version)
-                    .await?;
+                let leases = self.leases(call, version).await?;
                 let bridge = Bridge::of(config, (edition, leases))?;
                 bridge.fits(&pod_of(call)).then_some(())?;
                 let has_rules = bridge.has_rules();
                 (Work::Bridge(Box::new(bridge)), has_rules)
+            }
+            NativePlugin::Ptp => {
+                let leases = self.leases(call, version).await?;
+                let ptp = Ptp::of(config, (edition, leases))?;
+                ptp.fits(&pod_of(call)).then_some(())?;
+                let has_rules = ptp.has_rules();
+                (Work::Ptp(Box::new(ptp)), has_rules)
             }
             NativePlugin::Portmap => {
                 // Without a result before its own it has none to hand on, and says so.
@@ -197,6 +200,15 @@ impl Natives {
             NativePlugin::HostLocal => return None,
         };
         (!has_rules || self.writes_rules().await).then_some(work)
+    }
+
+    /// The edition as which `host-local` is served, where a plugin leases addresses with it.
+    async fn leases(&self, call: &Call, version: CniVersion) -> Option<Edition> {
+        let leases = NativePlugin::HostLocal;
+        let named = call.stdin.get("ipam")?.get("type")?;
+        (named == leases.program()).then_some(())?;
+        let program = delegate(call, leases)?;
+        self.edition(leases, &program, version).await
     }
 
     /// Whether rules of iptables can be written from here.

@@ -1,7 +1,6 @@
 //! ADD: a pod joins the bridge.
 
 use std::fs::File;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -16,13 +15,12 @@ use crate::cni::native::message::{self, Held, Port, Veth};
 use crate::cni::native::place::{self, Routes};
 use crate::cni::native::pod::Pod;
 use crate::cni::native::rules::Rules;
+use crate::cni::native::veth;
 use crate::cni::pod::INTERFACE;
 use crate::link::{self, Link};
 use crate::netlink::Batch;
 use crate::sysctl;
 
-/// How often another name is tried for the host's end.
-const NAME_ATTEMPTS: usize = 10;
 /// IF_OPER_UNKNOWN, and IF_OPER_UP: the port forwards.
 const UNKNOWN: u8 = 0;
 const OPERATIONAL: u8 = 6;
@@ -59,7 +57,7 @@ pub(in crate::cni::native) fn add(
     let _ = place::set(&format!("/proc/sys/net/ipv6/conf/{name}/accept_ra"), "0");
     let mut inside = place::enter(&namespace, &pod.netns)?;
     let routes = with_default_routes(config, &leased);
-    let mac = configure(config, &mut inside, &leased.leases, &routes)?;
+    let mac = configure(config, &mut inside, &leased, &routes)?;
     let port = forwarding(&mut host, &name)?;
     let bridge = operational(config, &mut host)?;
     let interfaces = json!([
@@ -78,12 +76,6 @@ pub(in crate::cni::native) fn add(
     )
 }
 
-/// The link of a name, which has to be there.
-fn found(socket: &mut Routes, name: &str) -> Result<Link, NativeError> {
-    let link = link::find(socket, name)?;
-    link.ok_or_else(|| NativeError::State(format!("interface {name} is gone; somebody deleted it")))
-}
-
 /// Makes the bridge and brings it up, as far as that is not so.
 fn ensure(config: &Bridge, host: &mut Routes) -> Result<Link, NativeError> {
     let name = &config.name;
@@ -100,7 +92,7 @@ fn ensure(config: &Bridge, host: &mut Routes) -> Result<Link, NativeError> {
     }
     let bridge = match bridge {
         Some(bridge) => bridge,
-        None => found(host, name)?,
+        None => veth::found(host, name)?,
     };
     if bridge.kind != "bridge" {
         let kind = &bridge.kind;
@@ -203,51 +195,37 @@ fn connect(
     namespace: &File,
     pinned: Option<Vec<u8>>,
 ) -> Result<String, NativeError> {
-    for _ in 0..NAME_ATTEMPTS {
-        let name = message::random_name()?;
-        let mut batch = Batch::new();
+    veth::pair(host, |batch, name| {
         if let Some(mac) = &pinned {
-            message::push_mac(&mut batch, (bridge.index, &config.name), mac);
+            message::push_mac(batch, (bridge.index, &config.name), mac);
         }
         let veth = Veth {
-            host: &name,
+            host: name,
             peer: INTERFACE,
-            bridge: bridge.index,
+            bridge: Some(bridge.index),
             namespace,
             mtu: config.mtu,
             peer_without_queue: config.edition == Edition::Y2022,
         };
-        message::push_veth(&mut batch, &veth);
+        message::push_veth(batch, &veth);
         let port = Port {
             hairpin: config.hairpin,
             isolated: config.isolated,
         };
         if port != Port::default() {
-            message::push_port(&mut batch, &name, port);
+            message::push_port(batch, name, port);
         }
-        match host.run(batch) {
-            Err(error) if error.errno() == Some(Errno::EEXIST) => {
-                if link::find(host, &name)?.is_none() {
-                    return Err(NativeError::State(format!(
-                        "the pod has an interface {INTERFACE} already; another plugin may have made it"
-                    )));
-                }
-            }
-            made => return Ok(made.map(|()| name)?),
-        }
-    }
-    let why =
-        "no name is free for the host's end of a veth pair; delete interfaces that begin with veth";
-    Err(NativeError::State(why.to_owned()))
+    })
 }
 
 /// Sets up the pod's end: addresses, up, routes. The thread is in the pod's namespace. Gives its MAC address.
 fn configure(
     config: &Bridge,
     inside: &mut Routes,
-    leases: &[Lease],
+    leased: &Leased,
     routes: &[Value],
 ) -> Result<Vec<u8>, NativeError> {
+    let leases = &leased.leases;
     let setting = |family: &str, interface: &str, key: &str| {
         format!("/proc/sys/net/{family}/conf/{interface}/{key}")
     };
@@ -265,7 +243,7 @@ fn configure(
             place::set(&setting("ipv6", INTERFACE, "keep_addr_on_down"), "1")?;
         }
     }
-    let eth0 = found(inside, INTERFACE)?;
+    let eth0 = veth::found(inside, INTERFACE)?;
     let place = (eth0.index, INTERFACE);
     let mut batch = Batch::new();
     for lease in leases {
@@ -276,16 +254,8 @@ fn configure(
         message::push_address(&mut batch, place, held);
     }
     message::push_flags(&mut batch, place, link::UP);
-    let of_family = |v4: bool| leases.iter().find(|lease| lease.ip.is_ipv4() == v4);
-    for route in routes {
-        let text = |key: &str| route.get(key).and_then(Value::as_str);
-        let destination = text("dst").and_then(crate::cni::native::range::plain_network);
-        let Some((ip, prefix)) = destination else {
-            continue;
-        };
-        let named: Option<IpAddr> = text("gw").and_then(|gateway| gateway.parse().ok());
-        let own = of_family(ip.is_ipv4()).map(|lease| lease.gateway);
-        message::push_route(&mut batch, eth0.index, Held { ip, prefix }, named.or(own));
+    for route in leased.set(routes) {
+        message::push_route(&mut batch, eth0.index, route);
     }
     inside.run(batch)?;
     Ok(eth0.mac)
@@ -316,7 +286,7 @@ fn forwarding(host: &mut Routes, name: &str) -> Result<Link, NativeError> {
     let mut state = 0;
     for wait in PORT_WAITS {
         std::thread::sleep(Duration::from_micros(wait));
-        let port = found(host, name)?;
+        let port = veth::found(host, name)?;
         if port.state == OPERATIONAL {
             return Ok(port);
         }
@@ -329,7 +299,7 @@ fn forwarding(host: &mut Routes, name: &str) -> Result<Link, NativeError> {
 
 /// The bridge, whose state is known from its first port on. The kernel leaves it unknown when the port is up at once.
 fn operational(config: &Bridge, host: &mut Routes) -> Result<Link, NativeError> {
-    let bridge = found(host, &config.name)?;
+    let bridge = veth::found(host, &config.name)?;
     if bridge.state == UNKNOWN {
         let mut batch = Batch::new();
         message::push_state(&mut batch, (bridge.index, &config.name), OPERATIONAL);

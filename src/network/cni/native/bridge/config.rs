@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::cni::native::edition::Edition;
+use crate::cni::native::fields;
 use crate::cni::native::host_local::HostLocal;
 use crate::cni::native::masquerade::Masquerading;
 use crate::cni::native::range::only;
@@ -67,11 +68,7 @@ impl Bridge {
         (edition, of_leases): (Edition, Edition),
     ) -> Option<Bridge> {
         only(config, &KNOWN)?;
-        let flag = |key: &str| match config.get(key) {
-            None => Some(false),
-            Some(Value::Bool(set)) => Some(*set),
-            Some(_) => None,
-        };
+        let flag = |key: &str| fields::flag(config, key);
         for off in [
             "preserveDefaultVlan",
             "macspoofchk",
@@ -82,8 +79,7 @@ impl Bridge {
                 return None;
             }
         }
-        let number = |key: &str| config.get(key).map_or(Some(0), Value::as_u64);
-        if number("vlan")? != 0 {
+        if config.get("vlan").map_or(Some(0), Value::as_u64)? != 0 {
             return None;
         }
         let name = match config.get("bridge") {
@@ -99,17 +95,12 @@ impl Bridge {
             is_gateway: flag("isGateway")? || is_default_gateway,
             is_default_gateway,
             forces_address: flag("forceAddress")?,
-            mtu: match number("mtu")? {
-                0 => None,
-                mtu => Some(u32::try_from(mtu).ok().filter(|mtu| *mtu <= 65535)?),
-            },
+            mtu: fields::mtu(config)?,
             hairpin: flag("hairpinMode")?,
             promiscuous: flag("promiscMode")?,
             isolated: flag("portIsolation")? && edition == Edition::Y2026,
-            dns: config
-                .get("dns")
-                .map_or(Some(None), |dns| resolvers(dns).map(Some))?,
-            masquerading: masquerading(config, edition)?,
+            dns: fields::resolvers(config)?,
+            masquerading: fields::masquerading(config, edition)?,
             leases: HostLocal::of(config, of_leases)?,
         };
         (!bridge.hairpin || !bridge.promiscuous).then_some(bridge)
@@ -126,39 +117,6 @@ impl Bridge {
             .as_ref()
             .is_none_or(|masquerading| masquerading.fits(id))
     }
-}
-
-/// The masquerading that is asked for, if any. None when it cannot be done here.
-fn masquerading(config: &Map<String, Value>, edition: Edition) -> Option<Option<Masquerading>> {
-    match config.get("ipMasq") {
-        None | Some(Value::Bool(false)) => return Some(None),
-        Some(Value::Bool(true)) => {}
-        Some(_) => return None,
-    }
-    // Release 1.1.1 has no choice.
-    let backend = config
-        .get("ipMasqBackend")
-        .filter(|_| edition == Edition::Y2026);
-    if backend.is_some_and(|backend| backend != "iptables") {
-        return None;
-    }
-    let network = config.get("name")?.as_str()?;
-    Some(Some(Masquerading::of(network, edition)))
-}
-
-/// Resolvers, when all of them are texts.
-fn resolvers(dns: &Value) -> Option<Value> {
-    let fields = dns.as_object()?;
-    only(fields, &["nameservers", "domain", "search", "options"])?;
-    let texts = |list: &Value| {
-        list.as_array()
-            .is_some_and(|list| list.iter().all(Value::is_string))
-    };
-    let known = |(key, value): (&String, &Value)| match key.as_str() {
-        "domain" => value.is_string(),
-        _ => texts(value),
-    };
-    fields.iter().all(known).then(|| dns.clone())
 }
 
 #[cfg(test)]
