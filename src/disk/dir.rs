@@ -358,6 +358,7 @@ impl Dir {
         self.path.join(name.as_os_str())
     }
 
+    /// The error of an operation on an entry of this directory.
     pub(super) fn error(&self, operation: &'static str, name: &FileName, errno: Errno) -> DirError {
         DirError::Io {
             operation,
@@ -366,6 +367,7 @@ impl Dir {
         }
     }
 
+    /// The error of an operation on this directory itself.
     pub(super) fn own_error(&self, operation: &'static str, source: io::Error) -> DirError {
         DirError::Io {
             operation,

@@ -18,6 +18,7 @@ pub(super) struct Platform {
 }
 
 impl Platform {
+    /// Makes a platform from the names of a manifest.
     pub(crate) fn from_names(names: &PlatformNames) -> Self {
         let os = match names.os.to_lowercase() {
             os if os.is_empty() => "linux".to_owned(),
@@ -80,6 +81,7 @@ impl Machine {
         Self::from_architecture(std::env::consts::ARCH)
     }
 
+    /// Describes a machine of an architecture, with the images that it can run.
     pub(super) fn from_architecture(architecture: &'static str) -> Self {
         let runs = match architecture {
             "x86_64" => amd64(),

@@ -39,6 +39,7 @@ pub(super) struct Prepared<'a> {
 }
 
 impl<'a> Prepared<'a> {
+    /// Prepares the lists that the child walks.
     pub(super) fn new(process: &'a Process) -> Self {
         let text = |text: String| CString::new(text).unwrap_or_default();
         let apparmor = process.apparmor.as_ref();

@@ -135,10 +135,12 @@ pub(super) struct Reporter<'a> {
 }
 
 impl<'a> Reporter<'a> {
+    /// Makes the reporter of a child over its end of the report socket.
     pub(super) fn new(socket: BorrowedFd<'a>, progress: &'a AtomicU32) -> Self {
         Self { socket, progress }
     }
 
+    /// Returns the descriptor of the report socket.
     pub(super) fn socket(&self) -> BorrowedFd<'a> {
         self.socket
     }

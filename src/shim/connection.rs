@@ -40,6 +40,7 @@ pub(super) enum Incoming {
 }
 
 impl Connection {
+    /// Takes over the socket of a daemon that has connected.
     pub(super) fn new(socket: OwnedFd) -> Self {
         Self {
             socket,
@@ -48,6 +49,7 @@ impl Connection {
         }
     }
 
+    /// Returns the descriptor of the socket.
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }

@@ -56,6 +56,7 @@ fn unanswerable(errno: nix::errno::Errno) -> Reply {
 }
 
 impl Shim {
+    /// Lets the launch of the pause go on after a report, an exit or a deadline.
     pub(super) fn advance_pause(&mut self, trigger: Trigger) {
         let Some(pause) = &mut self.pause else {
             return;
@@ -75,6 +76,7 @@ impl Shim {
         }
     }
 
+    /// Lets the launch of a container go on after a report, an exit or a deadline.
     pub(super) fn advance_container(&mut self, slot: u32, trigger: Trigger) {
         let Some(container) = self.containers.get_mut(&slot) else {
             return;
@@ -135,6 +137,7 @@ impl Shim {
         }
     }
 
+    /// Lets the launch of an exec process go on after a report, an exit or a deadline.
     pub(super) fn advance_exec(&mut self, slot: u32, trigger: Trigger) {
         let Some(exec) = self.execs.get_mut(&slot) else {
             return;

@@ -143,6 +143,7 @@ pub(super) enum Flow {
 }
 
 impl Output {
+    /// Adds a source of output, which is in the epoll set already.
     pub(super) fn open(&mut self, index: SourceIndex, file: OwnedFd) {
         let stream = match index {
             SourceIndex::First => LogStream::Output,
@@ -158,6 +159,7 @@ impl Output {
         });
     }
 
+    /// Returns the descriptor of a source that has not ended.
     pub(super) fn descriptor(&self, index: SourceIndex) -> Option<BorrowedFd<'_>> {
         self.sources[index as usize]
             .as_ref()

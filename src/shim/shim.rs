@@ -68,6 +68,7 @@ pub(super) enum Token {
 }
 
 impl Token {
+    /// The token as the number that epoll keeps.
     pub(super) fn pack(self) -> u64 {
         let (kind, slot) = match self {
             Self::Listener => (0, 0),
@@ -84,6 +85,7 @@ impl Token {
         u64::from(slot) << 8 | kind
     }
 
+    /// The token that a number of epoll stands for.
     pub(super) fn unpack(number: u64) -> Option<Self> {
         let slot = u32::try_from(number >> 8).ok()?;
         Some(match number & 0xff {
@@ -145,6 +147,7 @@ impl Shim {
         self.watch_daemon();
     }
 
+    /// Adds a descriptor to the epoll set.
     pub(super) fn watch(&self, file: BorrowedFd<'_>, token: Token) {
         // It can only fail for want of kernel memory; the launch's deadline then ends it.
         let _ = self
@@ -152,6 +155,7 @@ impl Shim {
             .add(file, EpollEvent::new(EpollFlags::EPOLLIN, token.pack()));
     }
 
+    /// Returns a number that no other child or client of this shim has.
     pub(super) fn next_slot(&mut self) -> u32 {
         self.slots += 1;
         self.slots
@@ -167,6 +171,7 @@ impl Shim {
         self.watch_daemon();
     }
 
+    /// Answers a request of the daemon, if there is one that waits for the answer.
     pub(super) fn reply(&mut self, id: u64, body: Reply, descriptors: Vec<OwnedFd>) {
         if id == NOBODY {
             return;

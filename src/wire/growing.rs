@@ -62,6 +62,7 @@ pub fn decode_plan<T: Growing>(bytes: &[u8]) -> Result<T, FrameError> {
     T::read_fields(Fields(bytes))
 }
 
+/// Encodes a plan for a version of the protocol.
 pub(super) fn encode<T: Growing>(protocol: u16, plan: &T) -> Result<Vec<u8>, FrameError> {
     let mut out = Writer {
         bytes: Vec::new(),
@@ -182,12 +183,14 @@ impl<T: Growing> Value for Vec<T> {
     }
 }
 
+/// Writes a value that does not grow, in the encoding of postcard.
 pub(super) fn write_plain<T: Serialize>(value: &T, out: &mut Writer) -> Result<(), FrameError> {
     let bytes = std::mem::take(&mut out.bytes);
     out.bytes = postcard::to_extend(value, bytes).map_err(FrameError::Encoding)?;
     Ok(())
 }
 
+/// Reads a value that does not grow, and refuses bytes behind it.
 pub(super) fn read_plain<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
     exact(bytes)
 }
@@ -295,6 +298,7 @@ macro_rules! missing {
     };
 }
 
+/// Whether a field has to be written, because its value is not the default.
 pub(super) fn differs<T: PartialEq>(value: &T, default: &T) -> bool {
     value != default
 }

@@ -26,7 +26,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub struct Peer {
     /// Where the daemon has its files.
     pub place: Place,
-    /// Its network plugins.
+    /// Network plugins that this peer uses.
     pub plugins: Plugins,
     /// Clients of its services.
     pub clients: Clients,

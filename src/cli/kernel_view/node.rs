@@ -48,6 +48,7 @@ impl Census {
     }
 }
 
+/// Shows the namespaces of all pods of the node.
 pub(super) fn show(
     pods: &[Pod],
     machine: &BTreeMap<Kind, u64>,

@@ -78,6 +78,7 @@ struct NamespaceDocument {
     shared_with: Vec<String>,
 }
 
+/// Carries out `holdfast ns`.
 pub(crate) async fn ns(mut daemon: Daemon, args: NsArgs) -> Result<(), KernelViewError> {
     let pods = view::pods(&mut daemon, &args.pods)
         .await

@@ -42,6 +42,7 @@ struct Process {
     children: Vec<Process>,
 }
 
+/// Carries out `holdfast tree`.
 pub(crate) async fn tree(mut daemon: Daemon, args: TreeArgs) -> Result<(), KernelViewError> {
     let sandbox = select::pod(&mut daemon, &args.pod)
         .await

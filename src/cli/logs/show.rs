@@ -16,6 +16,7 @@ const POLL: Duration = Duration::from_millis(100);
 /// How often it is asked which containers there are and whether they still run.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// Carries out `holdfast logs`.
 pub(crate) async fn run(mut daemon: Daemon, args: LogsArgs) -> Result<(), LogsError> {
     let mut logs = ShownLogs::find(&mut daemon, &args).await?;
     let mut printer = Printer::new(&args, logs.heads());

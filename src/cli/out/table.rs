@@ -27,6 +27,7 @@ pub(crate) fn text(table: &Table) -> String {
     lines(table).join("\n")
 }
 
+/// Prints a table on standard output.
 pub(crate) fn print(table: &Table) -> Result<(), PrintError> {
     line(&text(table))
 }

@@ -23,6 +23,7 @@ pub(super) struct Sentence {
 }
 
 impl Sentence {
+    /// Returns the sentence without colours.
     pub(super) fn plain(&self) -> String {
         let space = if self.name.is_empty() { "" } else { " " };
         format!("{}{space}{}", self.name, self.rest)
@@ -55,6 +56,7 @@ impl Names {
         )
     }
 
+    /// Returns the name of a container.
     pub(super) fn get(&self, index: Index) -> &str {
         self.0.get(index).map_or("?", |(name, _)| name)
     }
@@ -64,6 +66,7 @@ impl Names {
         self.0.get(index).map(|(_, role)| *role)
     }
 
+    /// Returns the colour of a container.
     pub(super) fn style(&self, index: Index) -> Style {
         style::PALETTE[index % style::PALETTE.len()]
     }

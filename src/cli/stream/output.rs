@@ -29,6 +29,7 @@ pub(super) struct Output {
 }
 
 impl Output {
+    /// Starts the thread that writes to standard output and standard error.
     pub(super) fn start() -> Self {
         let (sender, mut receiver) = mpsc::channel::<(To, Bytes)>(AHEAD);
         let thread = std::thread::spawn(move || {
@@ -43,6 +44,7 @@ impl Output {
         Self { sender, thread }
     }
 
+    /// Hands bytes to the thread that writes them, and waits while its queue is full.
     pub(super) async fn write(&self, to: To, bytes: Bytes) -> Result<(), ReaderGone> {
         self.sender.send((to, bytes)).await.map_err(|_| ReaderGone)
     }

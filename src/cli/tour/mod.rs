@@ -69,6 +69,7 @@ pub(super) async fn run(daemon: Daemon, args: TourArgs) -> Result<ExitCode, Tour
     Ok(guide::go(daemon, &stops, args.yes).await?)
 }
 
+/// Carries out `holdfast tour --list`.
 pub(super) fn list(args: &TourArgs) -> Result<(), TourError> {
     let mut out = table::new(&["STOP", "WHAT IT SHOWS"]);
     for stop in chosen(&args.stops)? {

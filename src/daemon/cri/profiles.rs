@@ -9,6 +9,7 @@ use super::observe::{Answer, observe};
 use super::status::{invalid_profile, of_profile, unknown_profile_kind};
 use holdfast_image::PullRequest;
 
+/// Pulls a security profile and checks that the node can apply it.
 pub(super) async fn pull(
     node: &Node,
     request: cri::PullSecurityProfileRequest,
@@ -38,6 +39,7 @@ fn pull_request(
     })
 }
 
+/// Lists the security profiles of the node.
 pub(super) fn list(node: &Node) -> cri::ListSecurityProfilesResponse {
     let profiles = node.images.profiles();
     let info = profiles.iter().map(|profile| cri::SecurityProfileInfo {
@@ -50,6 +52,7 @@ pub(super) fn list(node: &Node) -> cri::ListSecurityProfilesResponse {
     }
 }
 
+/// Removes the security profile with a digest.
 pub(super) async fn remove(
     node: &Node,
     request: cri::RemoveSecurityProfileRequest,

@@ -137,6 +137,7 @@ fn linux(spec: &Spec) -> Result<&Linux, PlanError> {
         .ok_or_else(|| PlanError::unsupported("linux", "it is missing"))
 }
 
+/// Returns the process of a Spec, or an error that names the field.
 pub(super) fn process_of(spec: &Spec) -> Result<&OciProcess, PlanError> {
     spec.process()
         .as_ref()

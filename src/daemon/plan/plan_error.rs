@@ -39,6 +39,7 @@ impl From<(FilterPart, FilterError)> for PlanError {
 }
 
 impl PlanError {
+    /// The error of a field that the launcher cannot carry out.
     pub(super) fn unsupported(field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Unsupported {
             field: field.into(),

@@ -71,6 +71,7 @@ impl Index {
         }
     }
 
+    /// Removes a pod and its name.
     pub(super) fn remove_pod(&self, id: PodId, key: &PodKey) {
         self.keys().remove(key);
         write(&self.pods).remove(&id);
@@ -81,10 +82,12 @@ impl Index {
         write(&self.containers).insert(id, entry);
     }
 
+    /// Removes a container from the index.
     pub(super) fn remove_container(&self, id: ContainerId) {
         write(&self.containers).remove(&id);
     }
 
+    /// Lists the entries of all pods.
     pub(super) fn pods(&self) -> Vec<Arc<PodEntry>> {
         read(&self.pods).values().cloned().collect()
     }

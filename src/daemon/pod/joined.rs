@@ -138,6 +138,7 @@ pub(crate) enum Connection {
     Lost,
 }
 
+/// Returns whether the pod that owns the network is ready, and its addresses.
 pub(super) fn connected(node: &Node, owner: PodId) -> (Connection, Vec<IpAddr>) {
     let found = node.index.pod(&owner.to_string());
     let snapshot = found.map(|entry| entry.snapshot.load_full());

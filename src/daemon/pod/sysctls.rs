@@ -25,6 +25,7 @@ pub(super) fn take_late(plan: &mut PausePlan, pod: &PodConfig) -> Vec<Sysctl> {
     late
 }
 
+/// Sets the sysctls of the network, in as many packets as they need, once the pod is connected.
 pub(super) async fn set_late(link: &ShimLink, mut late: Vec<Sysctl>) -> Result<(), PodError> {
     const DOING: &str = "set the sysctls of the pod's network";
     while !late.is_empty() {

@@ -39,6 +39,7 @@ pub(crate) enum SpecError {
 }
 
 impl SpecError {
+    /// The error of a field whose value has no meaning.
     pub(crate) fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Invalid {
             field: field.into(),
@@ -55,6 +56,7 @@ impl SpecError {
         Self::invalid(field, format!("invalid value {value}: {allowed}"))
     }
 
+    /// The error of a field that asks for a feature that this node lacks.
     pub(super) fn unsupported(field: impl Into<String>, what: impl Into<String>) -> Self {
         Self::Unsupported {
             field: field.into(),

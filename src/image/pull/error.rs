@@ -138,6 +138,7 @@ fn registry_kind(error: &RegistryError) -> PullErrorKind {
     }
 }
 
+/// The kind of a failed pull whose manifest cannot be used.
 pub(crate) fn manifest_kind(error: &ManifestError) -> PullErrorKind {
     match error {
         ManifestError::Document(_)
@@ -153,6 +154,7 @@ pub(crate) fn manifest_kind(error: &ManifestError) -> PullErrorKind {
     }
 }
 
+/// The kind of a failed pull with a layer that cannot be unpacked.
 pub(crate) fn layer_kind(error: &LayerError) -> PullErrorKind {
     match error {
         LayerError::Unpack(e) if e.is_no_space() => PullErrorKind::NoSpace,

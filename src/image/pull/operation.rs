@@ -48,6 +48,7 @@ impl Pull<'_> {
         }
     }
 
+    /// Pulls the image and commits it to the store.
     pub(super) async fn run(
         &self,
         credentials: Option<Credentials>,

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 pub(super) struct Stack(Mutex<Vec<Option<CandidateLayer>>>);
 
 impl Stack {
+    /// Makes the stack of an image with so many layers, none of them known.
     pub(super) fn new(layers: usize) -> Self {
         Self(Mutex::new(vec![None; layers]))
     }

@@ -114,6 +114,7 @@ impl Pace {
 }
 
 impl<'a> Transfer<'a> {
+    /// Begins the transfer of a blob whose chunks go to `sink`.
     pub(super) fn new(digest: Digest, size: u64, sink: &'a Sender<Chunk>) -> Self {
         Self {
             path: format!("blobs/{digest}"),

@@ -66,6 +66,7 @@ pub(super) struct Client {
 }
 
 impl Client {
+    /// Makes a client without connections and tokens.
     pub(super) fn new(timers: Timers) -> Self {
         Self {
             clients: Mutex::default(),
@@ -300,6 +301,7 @@ impl Client {
         }
     }
 
+    /// Returns the HTTP client for the connections to a host.
     pub(super) fn for_endpoint(&self, endpoint: &Endpoint) -> reqwest::Result<reqwest::Client> {
         let tls = match endpoint.scheme {
             Scheme::Https => Some(endpoint.tls.clone()),

@@ -270,6 +270,7 @@ pub(super) fn file_of(root: &Path, host: &str) -> Option<PathBuf> {
         .map(|dir| dir.join("hosts.toml"))
 }
 
+/// Reads a hosts.toml of `host`. Paths in the file are relative to `dir`.
 pub(super) fn parse(
     dir: &Path,
     file: &Path,

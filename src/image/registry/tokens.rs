@@ -42,6 +42,7 @@ impl Tokens {
             .map(|(header, _)| header.clone())
     }
 
+    /// Keeps a token until shortly before it expires.
     pub(super) fn remember(&self, ask: &Ask<'_>, header: &str, lifetime: Duration) {
         let now = Instant::now();
         let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);

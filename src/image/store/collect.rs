@@ -157,6 +157,7 @@ impl Store {
         Ok(())
     }
 
+    /// Locks the list of entries that could not be moved.
     pub(super) fn lock_leftovers(&self) -> MutexGuard<'_, Vec<FileName>> {
         self.leftovers
             .lock()

@@ -48,6 +48,7 @@ impl StoreError {
         }
     }
 
+    /// Returns a function that adds the operation to an error of a directory.
     pub(crate) fn directory(operation: &'static str) -> impl Fn(DirError) -> Self {
         move |source| Self::Directory { operation, source }
     }

@@ -47,6 +47,7 @@ impl Store {
         })
     }
 
+    /// Locks the holds of layers.
     pub(super) fn lock_holds(&self) -> MutexGuard<'_, Holds> {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }

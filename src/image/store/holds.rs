@@ -15,6 +15,7 @@ pub(super) struct Holds {
 }
 
 impl Holds {
+    /// Begins with the committed layers, and no holds.
     pub(super) fn new(live: impl Iterator<Item = LayerName>) -> Self {
         Self {
             live: live.collect(),

@@ -83,6 +83,7 @@ impl Store {
         Ok(())
     }
 
+    /// Takes the lock that lets one thread at a time change the index.
     pub(super) fn lock_writing(&self) -> std::sync::MutexGuard<'_, ()> {
         self.writing
             .lock()

@@ -53,6 +53,7 @@ impl Verified {
         })
     }
 
+    /// Locks the record of this boot.
     pub(super) fn boot(&self) -> MutexGuard<'_, Boot> {
         self.boot.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -34,6 +34,7 @@ pub(super) struct Archive<R> {
 }
 
 impl<R: Read> Archive<R> {
+    /// Reads an archive from `source`.
     pub(super) fn new(source: R) -> Self {
         Self {
             source,

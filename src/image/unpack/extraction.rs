@@ -31,6 +31,7 @@ pub(super) struct Extraction<'a> {
 }
 
 impl<'a> Extraction<'a> {
+    /// Begins the extraction of a layer below `root`.
     pub(super) fn new(root: Root<'a>, limits: Limits) -> Self {
         Self {
             root,
@@ -48,6 +49,7 @@ impl<'a> Extraction<'a> {
         }
     }
 
+    /// Extracts one member of the archive: a file, or a whiteout.
     pub(super) fn take<R: Read>(
         &mut self,
         archive: &mut Archive<R>,
@@ -90,6 +92,7 @@ impl<'a> Extraction<'a> {
         Ok(())
     }
 
+    /// Sets the metadata of directories, which making their entries has changed, and returns the space of the layer.
     pub(super) fn finish(mut self) -> Result<Unpacked, UnpackError> {
         let implied = std::mem::take(&mut self.root.implied);
         self.usage.inodes += implied.len() as u64;

@@ -32,6 +32,7 @@ const AS_TEXT: [&[u8]; 3] = [b"SCHILY.acl.", b"SCHILY.fflags", b"RHT.security."]
 const ROOM: u64 = 64 << 10;
 
 impl Metadata {
+    /// Reads the metadata of a member from its header and its PAX records.
     pub(super) fn read(member: &Member, path: &Path) -> Result<Self, UnpackError> {
         let raw = member.header.as_old();
         let id = |key, field: &[u8], name| {

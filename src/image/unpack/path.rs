@@ -55,10 +55,12 @@ impl Path {
         }
     }
 
+    /// Returns the path relative to the root of the layer.
     pub(super) fn to_path(&self) -> PathBuf {
         to_path(&self.bytes)
     }
 
+    /// The error of an unusable field of the entry.
     pub(super) fn field(&self, field: &'static str, value: &str) -> UnpackError {
         UnpackError::Field {
             path: self.to_path(),
@@ -67,6 +69,7 @@ impl Path {
         }
     }
 
+    /// The error of an entry that cannot be unpacked, with the end of the sentence about the entry.
     pub(super) fn broken(&self, what: &str) -> UnpackError {
         UnpackError::Broken {
             path: self.to_path(),
@@ -74,6 +77,7 @@ impl Path {
         }
     }
 
+    /// Returns a function that makes the error of a failed system call on the entry.
     pub(super) fn error(
         &self,
         operation: &'static str,
@@ -81,6 +85,7 @@ impl Path {
         move |errno| failed(operation, self.to_path(), errno.into())
     }
 
+    /// Returns a function that makes the error of a failed read or write on the entry.
     pub(super) fn io_error(
         &self,
         operation: &'static str,

@@ -52,6 +52,7 @@ pub(super) struct LastTouch {
 }
 
 impl LastTouch {
+    /// Takes over the metadata of a directory that is set at the end.
     pub(super) fn new(path: &Path, metadata: &mut Metadata) -> Self {
         Self {
             path: path.bytes.clone(),
@@ -88,6 +89,7 @@ pub(super) enum Cleared {
 }
 
 impl<'a> Root<'a> {
+    /// Begins to write into `dir`; `below` has the lower layers.
     pub(super) fn new(dir: &Dir, below: Below<'a>) -> Result<Self, UnpackError> {
         let failed = |source| UnpackError::Create {
             operation: "prepare the directory",

@@ -46,6 +46,7 @@ pub(crate) struct LeftOut {
 }
 
 impl LeftOut {
+    /// Counts the attributes of an entry that the image does not get.
     pub(super) fn add(&mut self, path: &Path, names: impl IntoIterator<Item = OsString>) {
         for name in names {
             let (_, count) = self

@@ -41,10 +41,12 @@ pub(super) struct Member {
 }
 
 impl Member {
+    /// Whether the directory is in the v2 tree.
     pub(super) fn is_unified(&self) -> bool {
         self.v1.is_none()
     }
 
+    /// Whether the group has the files of a controller in this directory.
     pub(super) fn has(&self, controller: Controller) -> bool {
         self.v1
             .as_ref()
@@ -63,6 +65,7 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
+    /// Makes a group of directories that exist.
     pub(super) fn new(path: CgroupPath, members: Vec<Member>) -> Cgroup {
         Cgroup {
             path,
@@ -192,6 +195,7 @@ impl Cgroup {
         )
     }
 
+    /// Returns the descriptors of the group's directories.
     pub(super) fn into_dirs(self) -> Vec<OwnedFd> {
         self.members.into_iter().map(|member| member.dir).collect()
     }

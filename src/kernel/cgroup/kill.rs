@@ -39,6 +39,7 @@ impl Cgroup {
         self.kill_one_by_one()
     }
 
+    /// Sends SIGKILL to each process until the group is empty, for kernels without cgroup.kill.
     pub(super) fn kill_one_by_one(&self) -> Result<(), CgroupError> {
         let Some(member) = self.tracking() else {
             return Ok(());

@@ -32,6 +32,7 @@ impl Ceiling {
         }
     }
 
+    /// The bound as the files of cgroup v1 write it.
     pub(super) fn v1(self) -> String {
         match self {
             Ceiling::Unlimited => "-1".to_owned(),
@@ -39,6 +40,7 @@ impl Ceiling {
         }
     }
 
+    /// The bound as the files of cgroup v2 write it.
     pub(super) fn v2(self) -> String {
         match self {
             Ceiling::Unlimited => "max".to_owned(),
@@ -190,6 +192,7 @@ fn validate_unified(key: &str, value: &str) -> Result<(), CgroupError> {
     Ok(())
 }
 
+/// The error of a limit whose value is not allowed.
 pub(super) fn invalid(
     key: &str,
     value: impl std::fmt::Display,

@@ -70,12 +70,14 @@ fn take(process: &'static str, dir: OwnedFd) {
     });
 }
 
+/// Announces that a step begins; fails or ends the process when a test asks for it.
 pub(super) fn begin(name: &'static str) -> Result<(), Errno> {
     CONTROL
         .get()
         .map_or(Ok(()), |control| control.hit(name, "before"))
 }
 
+/// Announces that a step has ended.
 pub(super) fn end(name: &'static str) {
     if let Some(control) = CONTROL.get() {
         // A change that was made cannot fail any more.

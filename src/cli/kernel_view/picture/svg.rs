@@ -67,6 +67,7 @@ impl Svg {
         );
     }
 
+    /// Draws a filled circle.
     pub(super) fn circle(&mut self, at: Point, radius: f64, fill: &str) {
         let Point { x, y } = at;
         let _ = writeln!(

@@ -31,6 +31,7 @@ pub struct WhyArgs {
     pub format: FormatArgs,
 }
 
+/// Carries out `holdfast why`.
 pub(crate) async fn why(mut daemon: Daemon, args: WhyArgs) -> Result<(), KernelViewError> {
     let document = match view::target(&mut daemon, &args.target).await {
         Ok((pod, at)) => running(&pod, at)?,

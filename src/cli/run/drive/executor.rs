@@ -35,6 +35,7 @@ pub(super) struct Executor {
 }
 
 impl Executor {
+    /// Makes the executor for a pod that has its sandbox. `grace` is the grace period in seconds.
     pub(super) fn new(daemon: Daemon, sandbox: &Sandbox, plan: PodPlan, grace: u32) -> Self {
         let address = sandbox.ips.first().cloned();
         Self {

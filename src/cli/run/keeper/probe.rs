@@ -39,6 +39,7 @@ pub(crate) struct Probes {
 }
 
 impl Probes {
+    /// Returns the probe of a kind, if the container has one.
     pub(crate) fn get(&self, kind: ProbeKind) -> Option<&Probe> {
         match kind {
             ProbeKind::Startup => self.startup.as_ref(),

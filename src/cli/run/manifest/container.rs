@@ -18,6 +18,7 @@ use crate::run::keeper::{Kept, Restart, Role};
 /// The limit on processes: not a resource of Kubernetes, so its name has our domain.
 const PIDS: &str = concat!(domain!(), "/pids");
 
+/// Converts a container of the manifest to the request and the facts for the keeper.
 pub(super) fn plan(
     field: &str,
     container: &Container,

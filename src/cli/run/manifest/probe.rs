@@ -45,6 +45,7 @@ pub(crate) struct Checks {
 }
 
 impl Checks {
+    /// Returns the probe of a kind, if the container has one.
     pub(crate) fn get(&self, kind: ProbeKind) -> Option<&PlannedProbe> {
         match kind {
             ProbeKind::Startup => self.startup.as_ref(),
@@ -53,6 +54,7 @@ impl Checks {
         }
     }
 
+    /// Returns the periods and thresholds of the probes, without their actions.
     pub(super) fn paces(&self) -> Probes {
         let pace = |probe: &Option<PlannedProbe>| probe.as_ref().map(|probe| probe.pace.clone());
         Probes {

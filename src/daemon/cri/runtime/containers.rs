@@ -10,6 +10,7 @@ use crate::cri::node::Node;
 use crate::cri::observe::{Answer, observe};
 use crate::cri::{info, status};
 
+/// Creates a container in a pod.
 pub(super) async fn create(
     node: &Node,
     request: cri::CreateContainerRequest,
@@ -30,6 +31,7 @@ pub(super) async fn create(
     .await
 }
 
+/// Starts a created container, and waits until its program runs.
 pub(super) async fn start(
     node: &Node,
     request: cri::StartContainerRequest,
@@ -53,6 +55,7 @@ fn seconds(seconds: i64) -> Result<Duration, FieldError> {
     Ok(Duration::from_secs(seconds))
 }
 
+/// Stops a container within the grace period of the request.
 pub(super) async fn stop(
     node: &Node,
     request: cri::StopContainerRequest,
@@ -69,6 +72,7 @@ pub(super) async fn stop(
     .await
 }
 
+/// Removes a container; a running one is killed first.
 pub(super) async fn remove(
     node: &Node,
     request: cri::RemoveContainerRequest,
@@ -84,6 +88,7 @@ pub(super) async fn remove(
     .await
 }
 
+/// Lists the containers that a filter lets through.
 pub(super) async fn list(
     node: &Node,
     request: cri::ListContainersRequest,
@@ -112,6 +117,7 @@ pub(super) fn items(
     Ok(items)
 }
 
+/// Returns the status of a container, and with `verbose` its Spec and its process.
 pub(super) async fn status(
     node: &Node,
     request: cri::ContainerStatusRequest,
@@ -130,6 +136,7 @@ pub(super) async fn status(
     .await
 }
 
+/// Changes the resource limits of a container.
 pub(super) async fn update(
     node: &Node,
     request: cri::UpdateContainerResourcesRequest,
@@ -146,6 +153,7 @@ pub(super) async fn update(
     .await
 }
 
+/// Lets the shim open the log file of a container anew, after a rotation.
 pub(super) async fn reopen_log(
     node: &Node,
     request: cri::ReopenContainerLogRequest,
@@ -158,6 +166,7 @@ pub(super) async fn reopen_log(
     .await
 }
 
+/// Runs a command in a container and returns its output.
 pub(super) async fn exec_sync(
     node: &Node,
     request: cri::ExecSyncRequest,

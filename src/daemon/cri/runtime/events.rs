@@ -9,6 +9,7 @@ use crate::cri::node::Node;
 use crate::cri::observe::Answer;
 use crate::pod::{EventStream, StreamEnd};
 
+/// Opens a stream of the events of containers.
 pub(super) async fn listen(
     node: &Node,
     _: cri::GetEventsRequest,

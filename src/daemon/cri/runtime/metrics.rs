@@ -7,6 +7,7 @@ use crate::cri::convert;
 use crate::cri::node::Node;
 use crate::cri::observe::{Answer, observe};
 
+/// Lists the names and help texts of the pod metrics.
 pub(super) async fn descriptors(
     _: &Node,
     _: cri::ListMetricDescriptorsRequest,
@@ -17,6 +18,7 @@ pub(super) async fn descriptors(
     }))
 }
 
+/// Lists the metrics of all pods.
 pub(super) async fn list(
     node: &Node,
     _: cri::ListPodSandboxMetricsRequest,

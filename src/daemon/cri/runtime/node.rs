@@ -20,6 +20,7 @@ const KUBELET_API: &str = "0.1.0";
 /// Version of the CRI.
 const RUNTIME_API: &str = "v1";
 
+/// Returns the versions of the runtime and of the API.
 pub(super) async fn version(_: &Node, _: cri::VersionRequest) -> Answer<cri::VersionResponse> {
     Ok(Response::new(cri::VersionResponse {
         version: KUBELET_API.to_owned(),
@@ -29,6 +30,7 @@ pub(super) async fn version(_: &Node, _: cri::VersionRequest) -> Answer<cri::Ver
     }))
 }
 
+/// Returns the conditions and the features of the node.
 pub(super) async fn status(
     node: &Node,
     request: cri::StatusRequest,
@@ -129,6 +131,7 @@ fn network_ready(network_problem: &str) -> cri::RuntimeCondition {
     )
 }
 
+/// Tells the kubelet which cgroup driver to use.
 pub(super) async fn runtime_config(
     node: &Node,
     _: cri::RuntimeConfigRequest,

@@ -11,6 +11,7 @@ use crate::cri::observe::{Answer, observe};
 use crate::cri::{info, status};
 use crate::pod::PodSnapshot;
 
+/// Makes a pod sandbox.
 pub(super) async fn run(
     node: &Node,
     request: cri::RunPodSandboxRequest,
@@ -32,6 +33,7 @@ pub(super) async fn run(
     .await
 }
 
+/// Stops a pod sandbox and all its containers.
 pub(super) async fn stop(
     node: &Node,
     request: cri::StopPodSandboxRequest,
@@ -44,6 +46,7 @@ pub(super) async fn stop(
     .await
 }
 
+/// Removes a pod sandbox; one that runs is stopped first.
 pub(super) async fn remove(
     node: &Node,
     request: cri::RemovePodSandboxRequest,
@@ -56,6 +59,7 @@ pub(super) async fn remove(
     .await
 }
 
+/// Records the resources of a pod, which the kubelet itself writes to the cgroup.
 pub(super) async fn update(
     node: &Node,
     request: cri::UpdatePodSandboxResourcesRequest,
@@ -72,6 +76,7 @@ pub(super) async fn update(
     .await
 }
 
+/// Returns the status of a pod and of its containers.
 pub(super) async fn status(
     node: &Node,
     request: cri::PodSandboxStatusRequest,
@@ -104,6 +109,7 @@ fn status_response(
     }
 }
 
+/// Lists the pods that a filter lets through.
 pub(super) async fn list(
     node: &Node,
     request: cri::ListPodSandboxRequest,

@@ -8,6 +8,7 @@ use crate::cri::node::Node;
 use crate::cri::observe::{Answer, observe};
 use holdfast_kernel::id::ContainerId;
 
+/// Returns the statistics of a container.
 pub(super) async fn container(
     node: &Node,
     request: cri::ContainerStatsRequest,
@@ -23,6 +24,7 @@ pub(super) async fn container(
     .await
 }
 
+/// Lists the statistics of running containers.
 pub(super) async fn list(
     node: &Node,
     request: cri::ListContainerStatsRequest,
@@ -62,6 +64,7 @@ fn running(node: &Node, query: &ContainerQuery) -> Vec<ContainerId> {
     ids
 }
 
+/// Returns the statistics of a pod.
 pub(super) async fn pod(
     node: &Node,
     request: cri::PodSandboxStatsRequest,
@@ -77,6 +80,7 @@ pub(super) async fn pod(
     .await
 }
 
+/// Lists the statistics of pods.
 pub(super) async fn list_pods(
     node: &Node,
     request: cri::ListPodSandboxStatsRequest,

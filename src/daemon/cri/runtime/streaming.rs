@@ -45,6 +45,7 @@ fn ports(ports: &[i32]) -> Result<Vec<u16>, FieldError> {
     ports.iter().map(port).collect()
 }
 
+/// Returns the URL of a stream to a new process in a container.
 pub(super) async fn exec(node: &Node, request: cri::ExecRequest) -> Answer<cri::ExecResponse> {
     let id = request.container_id.clone();
     observe("Exec", &id, async {
@@ -62,6 +63,7 @@ pub(super) async fn exec(node: &Node, request: cri::ExecRequest) -> Answer<cri::
     .await
 }
 
+/// Returns the URL of a stream to the first process of a container.
 pub(super) async fn attach(
     node: &Node,
     request: cri::AttachRequest,
@@ -83,6 +85,7 @@ pub(super) async fn attach(
     .await
 }
 
+/// Returns the URL of a stream to ports of a pod.
 pub(super) async fn port_forward(
     node: &Node,
     request: cri::PortForwardRequest,

@@ -90,6 +90,7 @@ impl FilterCache {
         intersect::intersect(&filter, &base).map_err(of(FilterPart::Both))
     }
 
+    /// Returns the number of filters that are kept.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.filters.lock().unwrap().len()

@@ -24,6 +24,7 @@ use holdfast_wire::{Event, Request};
 const START_ERROR_CODE: i32 = 128;
 
 impl Task {
+    /// Carries out an event that the shim reports.
     pub(super) fn event(&mut self, event: Event) {
         match event {
             Event::Exited {
@@ -144,6 +145,7 @@ impl Task {
         member.map_or(0, |member| member.record.started_at)
     }
 
+    /// Lists the containers that are starting or running.
     pub(super) fn alive(&self) -> impl Iterator<Item = ContainerId> + '_ {
         self.members
             .values()
@@ -151,6 +153,7 @@ impl Task {
             .map(|member| member.record.id)
     }
 
+    /// Carries out everything that is due: kills after a grace period, further tries, and checks of a foreign shim.
     pub(super) fn deadlines(&mut self) {
         let now = Instant::now();
         let due = |member: &&mut Member| member.deadline.is_some_and(|deadline| deadline <= now);
@@ -178,6 +181,7 @@ impl Task {
         }
     }
 
+    /// Takes the result of work that ran beside the task.
     pub(super) fn done(&mut self, done: Done) {
         match done {
             Done::Prepared(id, result) => self.prepared(id, result),

@@ -18,6 +18,7 @@ use holdfast_kernel::id::ContainerId;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 impl Task {
+    /// Whether the shim speaks a protocol that this daemon does not know.
     pub(super) fn is_strange(&self) -> bool {
         self.link.as_ref().is_some_and(ShimLink::is_strange)
     }

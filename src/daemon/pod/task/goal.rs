@@ -80,6 +80,7 @@ impl Task {
         }));
     }
 
+    /// Records as debts what a release could not release, and goes on with the stop.
     pub(super) fn released(&mut self, failures: Vec<PodError>) {
         let containers: Vec<_> = self.members.keys().copied().collect();
         self.node.debts.owe(&self.pod, &containers, failures);
@@ -108,6 +109,7 @@ impl Task {
         }
     }
 
+    /// Takes the result of deleting the pod's directory: the pod is gone, or stays when the disk keeps its record.
     pub(super) fn forgotten(&mut self, result: Result<(), PodError>) {
         if let (true, Err(error)) = (self.unkept, &result) {
             tracing::warn!(pod = %self.pod.id, error = error_chain(error), "cannot delete the record of a pod; the pod stays NOTREADY");

@@ -29,12 +29,14 @@ impl Member {
 }
 
 impl Task {
+    /// Returns a container that readers may see: one whose creation is complete.
     pub(super) fn visible(&mut self, id: ContainerId) -> Option<&mut Member> {
         self.members
             .get_mut(&id)
             .filter(|member| member.stage != MemberStage::Preparing)
     }
 
+    /// Returns the state directory of the pod, and makes the directory when it is missing.
     pub(super) fn state_dir(&mut self) -> Result<Dir, PodError> {
         if self.dir.is_none() {
             self.dir = Some(self.node.make_pod_dir(self.pod.id)?);
@@ -45,6 +47,7 @@ impl Task {
         }
     }
 
+    /// Writes the record of the pod.
     pub(super) fn store_pod(&mut self) -> Result<(), PodError> {
         let dir = self.state_dir()?;
         Ok(record::store_pod(&dir, &self.pod)?)
@@ -72,6 +75,7 @@ impl Task {
         }
     }
 
+    /// Schedules another try to write the records that the disk has refused.
     pub(super) fn keep_later(&mut self) {
         if self.again.is_none() {
             self.again = Some(Instant::now() + REST);
@@ -135,6 +139,8 @@ impl Task {
         Ok(())
     }
 
+    /// Writes the record of a container, acknowledges an exit that is on disk now, and shows the record to readers. A
+    /// record that the disk refuses is written again later.
     pub(super) fn keep_container(&mut self, id: ContainerId) {
         let dir = self.state_dir();
         let Some(member) = self.members.get_mut(&id) else {
@@ -151,6 +157,7 @@ impl Task {
         self.publish();
     }
 
+    /// Makes the snapshot of the pod that readers see.
     pub(super) fn snapshot(&self) -> Arc<PodSnapshot> {
         let visible = self
             .members
@@ -165,6 +172,7 @@ impl Task {
         })
     }
 
+    /// Shows the present state to readers, and marks the pod for the archive.
     pub(super) fn publish(&self) {
         self.entry.snapshot.store(self.snapshot());
         self.node.archive.changed(self.pod.id);

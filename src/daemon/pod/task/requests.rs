@@ -24,6 +24,7 @@ use holdfast_wire::Request;
 const LONGEST_GRACE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl Task {
+    /// Carries out a command of a handler.
     pub(super) fn command(&mut self, command: Command) {
         match command {
             Command::Create(config, image, answer) => {
@@ -224,6 +225,7 @@ fn unknown<T>(id: ContainerId, answer: Answer<T>) {
     );
 }
 
+/// The error of a request that the phase of the container does not allow.
 pub(super) fn phase_error(record: &ContainerRecord, wanted: &'static str) -> PodError {
     let phase = match &record.phase {
         ContainerPhase::Created => "created",

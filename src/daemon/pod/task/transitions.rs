@@ -72,6 +72,7 @@ impl Task {
         }
     }
 
+    /// Carries out an effect of a container's transition.
     pub(super) fn effect(&mut self, id: ContainerId, effect: Effect) {
         match effect {
             Effect::Launch => self.launch(id),
@@ -179,6 +180,7 @@ impl Task {
         }));
     }
 
+    /// Runs work on a thread for blocking calls. A failure is only logged, because the removal does the work again.
     pub(super) fn background(
         &mut self,
         work: impl FnOnce() -> Result<(), PodError> + Send + 'static,

@@ -49,6 +49,7 @@ pub(super) struct Filter {
 }
 
 impl Filter {
+    /// Makes a filter for a new connection.
     pub(super) fn new() -> Self {
         Self {
             place: Place::Preface,
