@@ -12,7 +12,7 @@
 //! - `archive`: what a reboot leaves of the records.
 //! - `debt`: what could not be released.
 //!
-//! This module has never heard of protobuf, and it starts no process but shims.
+//! This module has never heard of protobuf, and it starts no process except the shim program and apparmor_parser.
 
 mod admit;
 mod apparmor;
