@@ -1,4 +1,4 @@
-//! What ends the command with an exit code other than 0.
+//! Failures that end the command with an exit code other than 0.
 
 use std::error::Error;
 use std::fmt;

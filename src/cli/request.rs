@@ -1,4 +1,4 @@
-//! What can go wrong with a verb that asks the daemon for something and prints the answer.
+//! The errors of a verb that sends one request to the daemon and prints the answer.
 
 use super::exit::FailureKind;
 use super::failure::VerbError;

@@ -1,4 +1,4 @@
-//! What the fuzzer (`e2e/fuzz`) may call of this crate, of which nothing else is public.
+//! Functions for the fuzzer (`e2e/fuzz`). Nothing else of this crate is public.
 //!
 //! A request is followed on its whole way, all of it pure: bytes of gRPC → message → configuration → OCI Spec →
 //! launch plan.

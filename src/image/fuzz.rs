@@ -1,4 +1,4 @@
-//! What this module reads from outside, for the fuzzer: see `e2e/fuzz`.
+//! Functions for the fuzzer (`e2e/fuzz`): readers of input from outside.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What an image is made for, and what this machine runs.
+//! The platforms that an image is made for, and those that this machine runs.
 //!
 //! Names are normalised, compared and ordered as github.com/containerd/platforms v1.0.0-rc.5 does (which containerd
 //! 2.4.2 has), so that a node takes from an index what other nodes take.

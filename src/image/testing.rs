@@ -1,4 +1,4 @@
-//! What the tests of this module share: images made in memory and a registry of our own.
+//! Helpers that the tests of this module share: images made in memory and a registry of our own.
 
 use super::digest::Digest;
 use super::platform::Machine;

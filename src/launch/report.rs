@@ -1,4 +1,4 @@
-//! What a child tells the shim before it executes its program.
+//! Messages from a child to the shim before the child executes its program.
 
 use std::ffi::CString;
 use std::io;

@@ -1,4 +1,4 @@
-//! What the shim does with cgroups: kill everything in one, and ask whether the OOM killer was there.
+//! The shim's use of cgroups: kills everything in one, and asks whether the OOM killer was there.
 
 use std::os::fd::{AsFd, BorrowedFd};
 

@@ -1,4 +1,4 @@
-//! The daemon's requests.
+//! Carries out the daemon's requests.
 
 use std::os::fd::{AsFd, OwnedFd};
 

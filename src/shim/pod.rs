@@ -1,4 +1,4 @@
-//! What the shim holds of its pod: the pause, the containers, their further processes and their hooks.
+//! The objects of the shim's pod: the pause, the containers, their further processes and their hooks.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! What the pause, containers and further processes have in common: a launch, then a running process.
+//! The part that the pause, containers and further processes have in common: a launch, then a running process.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The loop.
+//! The event loop of the shim.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What a container goes through in the shim: a table of states and events, without any effect of its own.
+//! The pure state machine of a container in the shim: a table of states and events.
 //!
 //! ```text
 //!              Executed              Ended               Drained             Acknowledged

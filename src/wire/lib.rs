@@ -1,4 +1,4 @@
-//! What the daemon and a shim say to each other.
+//! The protocol between the daemon and a shim.
 //!
 //! The two talk over a `SOCK_SEQPACKET` unix socket: one message a packet, descriptors by `SCM_RIGHTS`.
 //! Every packet starts with the protocol's version. This module knows types and bytes; it never touches a

@@ -1,4 +1,4 @@
-//! The messages. Descriptors that belong to a message are listed in its doc comment, in packet order.
+//! The messages of the protocol. The doc comment of a message lists its descriptors, in packet order.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What was found on the machine, and what to do about it.
+//! The findings of `holdfast doctor`: each is a fact about the machine, with a remedy.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! A directory as a tar stream, and archives as they are.
+//! Sends the source of an image as a tar stream: a directory is packed, an archive is passed on.
 //!
 //! Everything that makes a root file system is kept: owners, modes, times, extended attributes (so also
 //! file capabilities), hard links, device nodes and holes. Other file systems that are mounted below the directory

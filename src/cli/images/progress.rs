@@ -1,4 +1,4 @@
-//! How far a pull is: a bar on a terminal, plain lines elsewhere, all on standard error.
+//! Shows the progress of a pull on standard error: a bar on a terminal, plain lines elsewhere.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;

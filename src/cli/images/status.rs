@@ -1,4 +1,4 @@
-//! Images of the node by their names.
+//! Looks up images of the node by their names.
 
 use cri_api::runtime::v1 as cri;
 

@@ -1,4 +1,4 @@
-//! What can go wrong with `ns`, `tree` and `why`.
+//! The errors of `ns`, `tree` and `why`.
 
 use super::procfs::ProcError;
 use super::view::{ProcessMismatch, ViewError};

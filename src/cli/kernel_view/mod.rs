@@ -1,4 +1,4 @@
-//! What can be seen of pods from outside: their namespaces, their processes, and what limits them.
+//! Shows pods as the kernel sees them: their namespaces, their processes and their limits.
 //!
 //! ```text
 //!   daemon (which processes) ─┐

@@ -1,4 +1,4 @@
-//! What /proc says of a process: the texts, taken apart.
+//! Reads and parses the files of a process below /proc.
 //!
 //! Parsing is pure and total: a file that has another form than proc(5) says yields less, never a panic.
 

@@ -1,4 +1,4 @@
-//! What can go wrong while logs are shown.
+//! The errors of `holdfast logs`.
 
 use std::io;
 

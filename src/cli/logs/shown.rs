@@ -1,4 +1,4 @@
-//! ShownLogs containers' logs are shown, and which others have come since.
+//! Chooses the containers whose logs are shown, and finds those that have come since.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Where the last so many lines of a file begin.
+//! Finds the beginning of the last lines of a file.
 
 use std::io::{self, Read, Seek, SeekFrom};
 

@@ -1,4 +1,4 @@
-//! What the command prints: for people in tables and colours, for programs as JSON or YAML.
+//! The output of the command: tables and colours for people, JSON or YAML for programs.
 //!
 //! Colours are written always and taken out on the way when standard output is no terminal or `NO_COLOR` is set
 //! (<https://no-color.org>). What this module must never do: print anything that was not asked for to standard

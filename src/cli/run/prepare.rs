@@ -1,4 +1,4 @@
-//! From the file of a manifest to a plan. Nothing is asked of the daemon.
+//! Reads the file of a manifest and makes the plan, without asking the daemon.
 
 use std::fs;
 use std::io::{self, Read};

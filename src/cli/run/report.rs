@@ -1,4 +1,4 @@
-//! What goes on in a pod, in words.
+//! Describes the events of a pod in words.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is shown while a pod is started: spinners on a terminal, plain lines elsewhere.
+//! Shows the start of a pod: spinners on a terminal, plain lines elsewhere.
 //!
 //! All of it goes to standard error; standard output has the pod's id and the logs only.
 

@@ -1,4 +1,4 @@
-//! What all containers have used so far, and from two of these what they use.
+//! Samples of the containers' counters, and the present use computed from two samples.
 
 use std::collections::HashMap;
 

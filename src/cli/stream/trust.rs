@@ -1,4 +1,4 @@
-//! Whose certificate is taken.
+//! Decides which certificates of the daemon's streaming server are trusted.
 //!
 //! The daemon's certificate is whatever its configuration names, mostly one that it signed itself, and no
 //! authority is known here. But the address came over the daemon's own socket, and a connection that does not

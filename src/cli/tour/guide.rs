@@ -1,4 +1,4 @@
-//! Goes through the stops: shows, waits, runs, takes away.
+//! Goes through the stops of the tour: shows each, waits, runs its commands and cleans up.
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};

@@ -1,4 +1,4 @@
-//! What the handlers know of the node.
+//! The parts of the daemon that the handlers use, and facts about the node.
 
 use std::path::PathBuf;
 use std::sync::Arc;

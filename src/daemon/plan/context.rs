@@ -1,4 +1,4 @@
-//! What a Spec does not say of a container and of the machine.
+//! Facts about a container and the machine that a Spec has no place for.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! What can be asked of a pod's task. Each request carries the way back.
+//! The commands of handlers to a pod's task. Each carries the channel for its answer.
 
 use std::sync::Arc;
 use std::time::Duration;

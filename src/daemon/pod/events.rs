@@ -1,4 +1,4 @@
-//! What happens to pods and containers, told to everybody who listens.
+//! Events of pods and containers, and their delivery to all listeners.
 //!
 //! ```text
 //!   Task ── emit ──▶ Events ──▶ queue of listener A ──▶ EventStream::next

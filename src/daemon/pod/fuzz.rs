@@ -1,4 +1,4 @@
-//! What the fuzzer may call of this module: readers of input that others write, and of records that a disk may have damaged: see `e2e/fuzz`.
+//! Functions for the fuzzer (`e2e/fuzz`): readers of input that others write, and of records that a disk may damage.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -1,4 +1,4 @@
-//! Whose fault a failed launch is: the request's, the image's, or the machine's; and what would help.
+//! Explains a failed launch: finds the field of the request or the image that caused it, and a remedy.
 
 use std::collections::BTreeMap;
 use std::fs;

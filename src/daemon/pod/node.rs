@@ -1,4 +1,4 @@
-//! What all pods of this machine share: settings, stores, the network, the cgroup hierarchy.
+//! The parts that all pods of this machine share: settings, stores, the network, the cgroup hierarchy.
 
 use holdfast_kernel::error_chain;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -1,4 +1,4 @@
-//! What can be seen of pods without changing them: figures, events, and whether pods can be run at all.
+//! Observes pods without changing them: figures, events, and whether pods can be run at all.
 
 use std::error::Error;
 use std::path::PathBuf;

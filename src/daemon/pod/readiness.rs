@@ -1,4 +1,4 @@
-//! What stands between the daemon's start and a ready runtime: what pods of another boot still hold.
+//! Decides when the runtime is ready after a boot: once everything is released that pods of an earlier boot held.
 //!
 //! ```text
 //!   recover: owes(pod) … ──▶ not ready ──▶ released(pod) … ──▶ plugins collected ──▶ ready

@@ -1,4 +1,4 @@
-//! What is known of a pod and of a container: what the disk keeps and what readers see.
+//! The records of a pod and of a container, which the disk keeps and readers see.
 //!
 //! A record is written before an act whose traces outlive the daemon, and after its result. Everything that
 //! has to be undone has a name that follows from the record's id, so an intent needs no list of its own.

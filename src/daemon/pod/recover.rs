@@ -1,4 +1,4 @@
-//! What a new daemon makes of what an earlier one left.
+//! Takes over the pods that an earlier daemon left.
 //!
 //! A record on disk is [`Unverified`] until it was compared with the kernel's truth and the shim's answer;
 //! what comes out is a pod under its task, or an undo.

@@ -1,4 +1,4 @@
-//! What is done in pods and containers that run: commands, attached clients, connections to ports.
+//! Work in pods and containers that run: commands, attached clients, connections to ports.
 //!
 //! The end of a pod or a container may come at any moment, and whatever is under way in it fails then in one way or
 //! another. The answer is the one that a request after the end gets, so that no client has to guess.

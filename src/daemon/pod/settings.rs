@@ -1,4 +1,4 @@
-//! What the daemon's configuration decides about pods.
+//! The settings of the daemon's configuration that concern pods.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

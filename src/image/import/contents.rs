@@ -1,4 +1,4 @@
-//! What an unpacked archive holds: images with their documents, or a root file system.
+//! Finds the content of an unpacked archive: images with their documents, or a root file system.
 //!
 //! The documents decide, wherever they stood in the archive and whatever the files beside them are called: tools
 //! write them in every order, name layers `layer.tar`, `sha256:…`, `….tar.gz` or `blobs/sha256/…`, and link one to

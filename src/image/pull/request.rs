@@ -1,4 +1,4 @@
-//! What a pull is asked for.
+//! The request for a pull.
 
 use crate::credentials::Credentials;
 

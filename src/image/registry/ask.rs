@@ -1,4 +1,4 @@
-//! Whom a registry's request goes to, and as whom.
+//! The host that a request goes to, and the credentials with it.
 
 use super::error::RegistryError;
 use super::hosts::{Endpoint, Scheme};

@@ -1,4 +1,4 @@
-//! What a registry asks for when it refuses: challenges, and the text of its errors.
+//! Reads the refusals of a registry: challenges, and the text of its errors.
 
 use holdfast_disk::json_text;
 use http::HeaderValue;

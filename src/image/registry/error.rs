@@ -1,4 +1,4 @@
-//! Why something could not be had from a registry.
+//! Errors of requests to a registry.
 
 use super::hosts::HostsError;
 use crate::digest::Digest;

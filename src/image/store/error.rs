@@ -1,4 +1,4 @@
-//! Why the store could not do something.
+//! Errors of the store.
 
 use crate::image::LayerName;
 use crate::index::LoadError;

@@ -1,4 +1,4 @@
-//! What a layer may cost, and what an unpacked layer takes.
+//! The limits of a layer, and the space of an unpacked layer.
 
 use super::path::Path;
 use crate::digest::Digest;

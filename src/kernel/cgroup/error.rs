@@ -1,4 +1,4 @@
-//! What can go wrong with a control group.
+//! Errors of control groups.
 
 use nix::errno::Errno;
 

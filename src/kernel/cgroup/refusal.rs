@@ -1,4 +1,4 @@
-//! What a write says that the kernel refuses: which field of the request it is about, and what would be taken.
+//! Explains a write that the kernel refuses: the field of the request, and the values that the kernel accepts.
 
 use nix::errno::Errno;
 

@@ -1,4 +1,4 @@
-//! What a group uses, from the kernel's own files.
+//! Reads the resource use of a group from the kernel's files.
 //!
 //! The files are opened once and read again with one `pread` each. A file that is missing is not tried
 //! again: controllers of a group do not come and go while it is in use.

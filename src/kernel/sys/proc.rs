@@ -1,4 +1,4 @@
-//! What procfs says about a process and about this boot: proc(5).
+//! Facts about a process and about this boot from procfs: proc(5).
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,4 +1,4 @@
-//! What a failure says that its step was about.
+//! Tests of the object that a failure names for each step.
 
 use super::world::*;
 use crate::report::{Position, describe_container, describe_exec, describe_pause};

@@ -1,4 +1,4 @@
-//! SVG, the little of it that the picture needs.
+//! Writes the few SVG elements that the picture needs.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! What `why` states, and where each statement can be read.
+//! A fact that `why` states, and the file in which it can be read.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! Limits and what has been used of them: cgroups(7), getrlimit(2).
+//! The limits of a container and their present use: cgroups(7), getrlimit(2).
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What each namespace means for what a container sees.
+//! Explains what a container sees because of each namespace.
 
 use std::os::fd::AsFd;
 

@@ -1,4 +1,4 @@
-//! What a container may do: users, capabilities, seccomp, security modules.
+//! The rights of a container: users, capabilities, seccomp, security modules.
 
 use super::super::procfs::{self, Status, id_map, inside};
 use super::fact::Fact;

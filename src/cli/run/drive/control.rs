@@ -1,4 +1,4 @@
-//! Where a keeper is asked to stop the pod in order, or to leave it to another keeper.
+//! The socket on which a keeper is asked to stop the pod in order, or to leave it to another keeper.
 //!
 //! It is a socket in the abstract namespace with the pod's id in its name: it is gone with its process, and there
 //! is one of a name at a time, so it is also the lock. Anybody may connect to such a socket, so both ends ask the

@@ -1,4 +1,4 @@
-//! Carries out what the keeper's machine says, and tells it what happens.
+//! Carries out the actions of the keeper's state machine, and reports events to it.
 //!
 //! ```text
 //!   daemon ──events, and a look after each gap──▶ observe ───┐

@@ -1,4 +1,4 @@
-//! What the daemon says of the pod's containers: its events, and a look at all of them after each gap.
+//! Observes the pod's containers: follows the daemon's events, and lists all containers after each gap.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the daemon says of a pod's sandbox.
+//! Reads the state of a pod's sandbox from the daemon.
 
 use cri_api::runtime::v1 as cri;
 

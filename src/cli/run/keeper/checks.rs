@@ -1,4 +1,4 @@
-//! What the results of a container's probes amount to.
+//! Turns the results of a container's probes into a verdict.
 
 use super::probe::{Passed, ProbeKind, Probes};
 

@@ -1,4 +1,4 @@
-//! A container of a pod: what is known beforehand, and what the daemon shows of it.
+//! A container of a pod: the facts from the manifest, and the state that the daemon shows.
 
 use super::exit::Exit;
 use super::probe::Probes;

@@ -1,4 +1,4 @@
-//! What happens to a pod, and what follows from it.
+//! The events of a pod, and the actions of the keeper.
 
 use std::time::Duration;
 

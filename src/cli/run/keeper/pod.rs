@@ -1,4 +1,4 @@
-//! The machine: one pod, its containers, and what follows from each event.
+//! The keeper's state machine of one pod and its containers.
 
 use super::checks::{Checks, Verdict};
 use super::container::{Index, Kept, Role, Seen, SeenState};

@@ -1,4 +1,4 @@
-//! The machine against made-up pods: no clock, no daemon.
+//! Runs the keeper's state machine against made-up pods, without a clock and without a daemon.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What makes a manifest unusable.
+//! The faults that make a manifest unusable.
 
 /// Why a manifest cannot become a pod.
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! What is planned of a pod before anything is asked of the daemon.
+//! The plan of a pod, made before the first request to the daemon.
 
 use std::path::PathBuf;
 

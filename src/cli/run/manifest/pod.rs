@@ -1,4 +1,4 @@
-//! What all containers of a pod have in common.
+//! Facts that all containers of a pod have in common.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;

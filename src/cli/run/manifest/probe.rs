@@ -1,4 +1,4 @@
-//! Probes: what is checked, and how often.
+//! Plans the probes of a container: their actions and their periods.
 
 use std::time::Duration;
 

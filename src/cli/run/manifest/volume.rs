@@ -1,4 +1,4 @@
-//! Volumes: what they are, and what has to be made for them.
+//! Plans the volumes of a pod, and the directories and files that have to be made for them.
 
 use std::fs;
 use std::os::unix::fs::FileTypeExt;

@@ -1,4 +1,4 @@
-//! One filter of two: it allows what both allow, and otherwise does the stricter of what they say.
+//! Joins two filters to one that allows what both allow, and otherwise takes the stricter of both actions.
 //!
 //! ```text
 //!   first'    each return ──▶ its stub         second'   each return ──▶ its stub

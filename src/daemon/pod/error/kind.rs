@@ -1,4 +1,4 @@
-//! Who has to do something about a failure.
+//! Kinds of failures, by who has to do something about them.
 
 /// The kind of a failure, from which the gRPC code follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What can go wrong with a pod or a container.
+//! The errors of pods and containers, by operation.
 //!
 //! ```text
 //!   a step of an operation ─▶ the error of that operation ─▶ PodError ─▶ kind ─▶ gRPC code (cri/status.rs)

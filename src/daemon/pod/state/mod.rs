@@ -1,4 +1,4 @@
-//! What a container is doing, and what an event makes of that; `pod` has the same for a pod. Pure.
+//! The pure state machine of a container; `pod` has that of a pod sandbox.
 //!
 //! ```text
 //!                StartAsked           Started                 Exited

@@ -1,4 +1,4 @@
-//! What a pod sandbox is doing, and what an event makes of that. Pure.
+//! The pure state machine of a pod sandbox.
 //!
 //! ```text
 //!             Made           StopAsked              ContainersEnded         Released

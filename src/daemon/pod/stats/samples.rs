@@ -1,4 +1,4 @@
-//! What earlier readings left for later ones: open files, and the figures that need two readings.
+//! Keeps what later readings need from earlier ones: open files, and the figures that need two readings.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

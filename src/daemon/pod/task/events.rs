@@ -1,4 +1,4 @@
-//! What happens to a pod: the shim's events, deadlines, and work that has ended.
+//! Handles the events of a pod's task: the shim's events, deadlines, and work that has ended.
 
 use holdfast_kernel::error_chain;
 use std::sync::Arc;

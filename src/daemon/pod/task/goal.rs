@@ -1,4 +1,4 @@
-//! Towards the pod's goal: stopped, or removed.
+//! Brings a pod to its goal: stopped, or removed.
 
 use holdfast_kernel::error_chain;
 use std::sync::Arc;

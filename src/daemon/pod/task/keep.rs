@@ -1,4 +1,4 @@
-//! Records on disk, and what readers see.
+//! Writes the records of a pod, and publishes its snapshot.
 
 use holdfast_kernel::error_chain;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What clients ask of a pod.
+//! Handles the requests of clients to a pod.
 
 use std::sync::Arc;
 use std::time::Duration;

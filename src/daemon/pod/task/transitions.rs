@@ -1,4 +1,4 @@
-//! From an event to a new phase, and to what has to be done about it.
+//! Applies events to containers: sets the new phase and carries out the effects.
 
 use holdfast_kernel::error_chain;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Tests of what a request becomes.
+//! Tests that convert requests to Specs.
 
 mod build_cases;
 mod cgroup_cases;

@@ -1,4 +1,4 @@
-//! What every test needs: a store with one busybox layer, cgroups, a shim, a connection.
+//! The harness of every test: a store with one busybox layer, cgroups, a shim, a connection.
 
 use std::collections::VecDeque;
 use std::ffi::CString;

@@ -1,4 +1,4 @@
-//! What a request means, what is refused and how, and that nothing a client sends makes this code panic.
+//! Tests which values a request is converted to, which are refused and how, and that no request makes this code panic.
 
 mod arbitrary;
 mod experiment_cases;

@@ -1,4 +1,4 @@
-//! From nodes to types.
+//! Decodes nodes to types, as the reference library does.
 
 use std::borrow::Cow;
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! What is wrong with a text, and where.
+//! A fault of a YAML text, with its line.
 
 use std::fmt;
 

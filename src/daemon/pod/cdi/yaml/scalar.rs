@@ -1,4 +1,4 @@
-//! What a scalar means: the reference's resolution of plain texts and of tags.
+//! Resolves scalars as the reference library does: plain texts and tags.
 
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine as _, alphabet};

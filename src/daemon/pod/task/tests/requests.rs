@@ -1,4 +1,4 @@
-//! What clients ask, and what they are answered.
+//! Requests of clients, and the answers to them.
 
 use holdfast_image::{Image, ImageConfig, ImageId, ImageKind};
 

@@ -1,4 +1,4 @@
-//! What a new daemon goes on with.
+//! Pods that a new daemon takes over in the middle of an operation.
 
 use super::*;
 
