@@ -112,6 +112,7 @@ impl<'a> Prepared<'a> {
     /// where the process is left with fewer capabilities than loading a filter takes, one capset(2).
     fn drop_privileges(&self, reporter: &Reporter<'_>) -> nix::Result<()> {
         let process = self.process;
+        // Before the user changes: raising a hard limit takes CAP_SYS_RESOURCE.
         self.set_limits(reporter)?;
         let sets = self.change_user(reporter)?;
         reporter.at(Step::WorkingDirectory, 0);
@@ -182,6 +183,7 @@ impl<'a> Prepared<'a> {
         if wanted.permitted & !held != 0 {
             reporter.degraded(Errno::EPERM);
         }
+        // Before the user changes: setuid(2) clears the effective set, and with it CAP_SETPCAP.
         credential::limit_bounding(wanted.bounding)?;
         reporter.at(Step::User, 0);
         set_identity(&process.groups, process.gid, process.uid)?;
@@ -195,6 +197,7 @@ impl<'a> Prepared<'a> {
             permitted: sets.permitted | self.lent() & held,
             ..sets
         })?;
+        // Last: the kernel takes only capabilities as ambient that are permitted and inheritable (capabilities(7)).
         credential::set_ambient(wanted.ambient & wanted.permitted & sets.inheritable)?;
         Ok(sets)
     }
@@ -216,6 +219,7 @@ impl<'a> Prepared<'a> {
 /// Sets groups, group and user, and keeps the permitted capabilities over it.
 pub(super) fn set_identity(groups: &[u32], group: u32, user: u32) -> nix::Result<()> {
     credential::keep_capabilities()?;
+    // The user last: after it this process may change neither groups nor group.
     credential::set_groups(groups)?;
     credential::set_group(group)?;
     credential::set_user(user)
