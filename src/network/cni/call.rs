@@ -56,7 +56,7 @@ impl Call {
     }
 }
 
-/// What a plugin wrote.
+/// The output of a plugin.
 #[derive(Debug, Default)]
 struct Written {
     stdout: Vec<u8>,

@@ -46,7 +46,7 @@ pub struct NetworkList {
     pub source: Value,
 }
 
-/// One plugin of a list.
+/// A plugin of a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plugin {
     /// The name of the program, which is, looked up in the plugin directories.

@@ -11,7 +11,7 @@ pub fn configuration(bytes: &[u8]) {
     }
 }
 
-/// What a plugin writes.
+/// Reads the output of a plugin.
 pub fn output(bytes: &[u8]) {
     for version in [CniVersion::V0_1_0, CniVersion::V0_4_0, CniVersion::V1_1_0] {
         let Ok(result) = outcome::parse(bytes, version) else {

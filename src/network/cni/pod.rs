@@ -34,7 +34,7 @@ pub struct CniPod {
     pub annotations: BTreeMap<String, String>,
     /// Ports of the host that lead into it.
     pub ports: Vec<HostPort>,
-    /// What its annotations limit.
+    /// The limits that the pod's annotations ask for.
     pub bandwidth: Bandwidth,
     /// The resolver configuration of the pod: servers, searches, options.
     pub dns: Option<[Vec<String>; 3]>,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What is asked of a plugin.
+/// The operations that a plugin is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
     /// Join a pod to the network.
@@ -32,7 +32,7 @@ impl Verb {
         }
     }
 
-    /// What a call is called among the steps of [`fault`].
+    /// The name of a call among the steps of [`fault`].
     pub(super) fn step(self) -> &'static str {
         match self {
             Verb::Add => "cni.add",

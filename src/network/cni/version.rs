@@ -30,7 +30,7 @@ const VERSIONS: [(CniVersion, &str); 7] = [
     (CniVersion::V0_1_0, "0.1.0"),
 ];
 
-/// What an error says of the versions that there are.
+/// The list of all versions, for errors.
 pub(super) const KNOWN: &str = "0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0 or 1.1.0";
 
 impl CniVersion {
@@ -43,7 +43,7 @@ impl CniVersion {
         known.map(|(version, _)| *version)
     }
 
-    /// As `cniVersion` has it.
+    /// Returns the version as `cniVersion` has it.
     pub fn as_str(self) -> &'static str {
         let known = VERSIONS.iter().find(|(version, _)| *version == self);
         known.map_or("1.1.0", |(_, name)| name)

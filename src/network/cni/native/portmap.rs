@@ -20,7 +20,7 @@ use crate::link;
 use crate::nft::xtables::{self, Mark, Masked, OwnChain, PortRules, TO_PODS};
 use holdfast_kernel::error_chain;
 
-/// What may stand in a configuration that is served.
+/// The keys of a configuration that the daemon serves.
 const KNOWN: [&str; 13] = [
     "type",
     "name",

@@ -30,7 +30,7 @@ use crate::link;
 use crate::netlink::Batch;
 use crate::sysctl;
 
-/// What may stand in a configuration that is served.
+/// The keys of a configuration that the daemon serves.
 const KNOWN: [&str; 11] = [
     "type",
     "name",

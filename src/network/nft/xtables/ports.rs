@@ -203,7 +203,8 @@ impl PortRules<'_> {
         Ok(told.iter().filter_map(|message| handle(message)).collect())
     }
 
-    /// What is missing of the rules for one address, as a text for people: in the pod's chain, and of what leads to it.
+    /// Describes the rules that are missing for one address, in the pod's chain and among the rules that lead to this
+    /// chain.
     ///
     /// # Errors
     /// [`NetlinkError`].
