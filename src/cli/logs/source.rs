@@ -52,7 +52,7 @@ impl Source {
                 source,
             });
             match next? {
-                Some(record) => self.next = Line::parse(&record),
+                Some(record) => self.next = Line::parse(record),
                 None => return Ok(()),
             }
         }

@@ -84,8 +84,8 @@ impl Log {
             return Ok(());
         };
         while let Some(record) = file.next()? {
-            if let Some(parsed) = Line::parse(&record) {
-                line(&String::from_utf8_lossy(&parsed.content));
+            if let Some(parsed) = Line::parse(record) {
+                line(&String::from_utf8_lossy(parsed.content()));
             }
         }
         Ok(())
