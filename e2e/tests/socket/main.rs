@@ -14,6 +14,7 @@ mod cni_plugins;
 mod config;
 mod containers;
 mod crictl;
+mod daemon_memory;
 mod deaths;
 mod debts;
 mod events;

@@ -4,9 +4,9 @@
 use std::cell::OnceCell;
 
 use clap::ValueEnum;
-use memchr::memchr;
 
 use crate::out::time;
+use holdfast_kernel::sys::memory::find_byte;
 
 /// The output streams in a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -39,7 +39,7 @@ impl Line {
         if record.pop() != Some(b'\n') {
             return None;
         }
-        let time_length = memchr(b' ', &record)?;
+        let time_length = find_byte(&record, b' ')?;
         let (stream, rest) = if record[time_length..].starts_with(b" stdout ") {
             (Stream::Stdout, time_length + b" stdout ".len())
         } else if record[time_length..].starts_with(b" stderr ") {
@@ -47,7 +47,7 @@ impl Line {
         } else {
             return None;
         };
-        let tag_length = memchr(b' ', &record[rest..]).unwrap_or(record.len() - rest);
+        let tag_length = find_byte(&record[rest..], b' ').unwrap_or(record.len() - rest);
         let tag = &record[rest..rest + tag_length];
         Some(Self {
             stream,

@@ -106,6 +106,7 @@ pub(crate) fn runtime() -> Result<Runtime, StartError> {
         .on_thread_stop(move || {
             if ended.fetch_sub(1, Ordering::Relaxed) == WORKERS + 1 {
                 memory::trim_heap();
+                memory::forget_code();
             }
         })
         .enable_all()

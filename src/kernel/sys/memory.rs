@@ -118,6 +118,50 @@ pub fn trim_heap() {
     }
 }
 
+/// Takes the program's code and constants, and those of its libraries, out of this process: the pages stay in the page
+/// cache, and the next access maps them again, sixteen at a time. So a program that waits has only what it needs to wait.
+pub fn forget_code() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the callback has the type that dl_iterate_phdr(3) wants and uses no data.
+    unsafe {
+        libc::dl_iterate_phdr(Some(forget_object), std::ptr::null_mut());
+    }
+}
+
+/// Takes the read-only segments of one loaded object out of this process.
+#[cfg(target_env = "gnu")]
+unsafe extern "C" fn forget_object(
+    object: *mut libc::dl_phdr_info,
+    _size: usize,
+    _data: *mut c_void,
+) -> libc::c_int {
+    // SAFETY: the loader passes a description that is valid for the time of this call.
+    let object = unsafe { &*object };
+    let count = usize::from(object.dlpi_phnum);
+    // SAFETY: as above; the description has this many program headers.
+    let headers = unsafe { std::slice::from_raw_parts(object.dlpi_phdr, count) };
+    for header in headers {
+        // A segment that may be written holds what the loader has put there, also when it is protected by now.
+        if header.p_type != libc::PT_LOAD || header.p_flags & libc::PF_W != 0 {
+            continue;
+        }
+        let (Ok(base), Ok(offset), Ok(length)) = (
+            usize::try_from(object.dlpi_addr),
+            usize::try_from(header.p_vaddr),
+            usize::try_from(header.p_memsz),
+        ) else {
+            continue;
+        };
+        let start = (base + offset) & !(PAGE - 1);
+        let length = base + offset + length - start;
+        let start = std::ptr::without_provenance_mut::<c_void>(start);
+        // SAFETY: the segment is mapped from a file for as long as the process lives, since no library is ever unloaded,
+        // and was never written: its pages are read from the file again.
+        unsafe { libc::madvise(start, length, libc::MADV_DONTNEED) };
+    }
+    0
+}
+
 /// Gives the pages of the stack that only a deeper call has used back to the kernel. Does nothing in a thread that is
 /// not the first of its process.
 #[inline(never)]
