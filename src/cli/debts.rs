@@ -1,7 +1,7 @@
 //! `holdfast debts`: what the daemon could not release yet, and keeps trying to release.
 
 use clap::Args;
-use cri_api::holdfast::v1::{self as own, DebtsRequest};
+use cri_api::holdfast::v1::{self as api, DebtsRequest};
 use serde::Serialize;
 
 use super::connect::Daemon;
@@ -31,8 +31,8 @@ struct Listed {
     reason: String,
 }
 
-impl From<own::Debt> for Listed {
-    fn from(debt: own::Debt) -> Self {
+impl From<api::Debt> for Listed {
+    fn from(debt: api::Debt) -> Self {
         Self {
             object: debt.object,
             kind: debt.kind,

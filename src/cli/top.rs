@@ -72,7 +72,7 @@ pub(super) async fn run(mut daemon: Daemon, args: TopArgs) -> Result<(), Request
             lines => format!("\x1b[{lines}A\x1b[J"),
         };
         drawn = shown.len();
-        if out::tell(&format!("{up}{}", shown.join("\n")))? == Reader::Gone {
+        if out::print_line(&format!("{up}{}", shown.join("\n")))? == Reader::Gone {
             return Ok(());
         }
         before = now;

@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 
 /// Files in one batch from which on one sync of the file system is cheaper than one of each file.
-const MANY: usize = 8;
+const SYNCFS_THRESHOLD: usize = 8;
 
 /// A file that is written beside the one that it is to replace. Dropped, it is deleted.
 ///
@@ -63,7 +63,7 @@ impl Dir {
     pub fn sync_drafts(&self, drafts: &[Draft<'_>]) -> Result<(), DirError> {
         let _step =
             fault::step("disk.sync-drafts").map_err(|e| self.own_error("sync", e.into()))?;
-        if drafts.len() > MANY {
+        if drafts.len() > SYNCFS_THRESHOLD {
             return nix::unistd::syncfs(self.as_fd())
                 .map_err(|e| self.own_error("sync file system of", e.into()));
         }

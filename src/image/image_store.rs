@@ -150,7 +150,7 @@ impl ImageStore {
     /// # Errors
     /// [`StoreError`] when the disk fails otherwise.
     pub async fn sound(&self, layers: &[LayerName]) -> Result<bool, StoreError> {
-        self.store.sound(layers).await
+        self.store.layers_intact(layers).await
     }
 
     /// Makes a profile present, and says whether it was already: no registry is asked then. `check` decides whether

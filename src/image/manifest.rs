@@ -106,12 +106,12 @@ pub(super) enum Parsed {
 pub(super) struct Choice {
     pub digest: Digest,
     /// Where the platform of the chosen entry is to be looked up.
-    pub platform: SaidBy,
+    pub platform: PlatformSource,
 }
 
 /// Who says what an image is made for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum SaidBy {
+pub(super) enum PlatformSource {
     /// Whoever asked for this manifest, or the index that led to it: an image of another platform is used with a
     /// warning, because emulators run it (containerd 2.4.2 and moby 29 compare nothing here).
     #[default]
@@ -130,7 +130,7 @@ pub(super) struct Manifest {
     /// The annotations, sorted by name.
     pub annotations: Vec<(String, String)>,
     /// Who says what the image is made for.
-    pub platform: SaidBy,
+    pub platform: PlatformSource,
 }
 
 /// The object that a manifest describes.
@@ -223,8 +223,8 @@ pub(super) fn choose(index: &[Descriptor], machine: &Machine) -> Result<Choice, 
         Some((_, at, entry)) => Ok(Choice {
             digest: digest(&entry.digest, || format!("manifests[{at}].digest"))?,
             platform: match entry.platform {
-                Some(_) => SaidBy::Caller,
-                None => SaidBy::Config,
+                Some(_) => PlatformSource::Caller,
+                None => PlatformSource::Config,
             },
         }),
         None => Err(not_there(index, machine)),
@@ -294,7 +294,7 @@ fn from_document(document: Document) -> Result<Manifest, ManifestError> {
         config: part(config, || "config".to_owned())?,
         layers: parts,
         annotations: document.annotations.into_iter().collect(),
-        platform: SaidBy::Caller,
+        platform: PlatformSource::Caller,
     })
 }
 
@@ -431,7 +431,7 @@ pub(super) fn parse_config(
 /// refused, otherwise it is worth a warning. `image` is what to call it.
 pub(super) fn check_platform(
     config: &ImageConfig,
-    said_by: SaidBy,
+    said_by: PlatformSource,
     image: &str,
 ) -> Result<(), ManifestError> {
     let (machine, platform) = (Machine::this(), Platform::from_names(&config.platform));
@@ -439,7 +439,7 @@ pub(super) fn check_platform(
     if config.platform.architecture.is_empty() || machine.rank(&platform).is_some() {
         return Ok(());
     }
-    if said_by == SaidBy::Config {
+    if said_by == PlatformSource::Config {
         return Err(ManifestError::Platform {
             wanted: machine.to_string(),
             found: vec![platform.to_string()],

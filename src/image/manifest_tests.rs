@@ -248,8 +248,12 @@ fn another_platform_is_refused_only_where_nothing_else_tells() {
     ] {
         let config = config(os, architecture);
         let check = |said_by| check_platform(&config, said_by, "image");
-        assert!(check(SaidBy::Caller).is_ok(), "{os}/{architecture}");
-        assert_eq!(check(SaidBy::Config).is_ok(), fits, "{os}/{architecture}");
+        assert!(check(PlatformSource::Caller).is_ok(), "{os}/{architecture}");
+        assert_eq!(
+            check(PlatformSource::Config).is_ok(),
+            fits,
+            "{os}/{architecture}"
+        );
     }
 }
 

@@ -5,16 +5,16 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::cgroup::CgroupDirectories;
-use super::place::Places;
 use super::process::{Prepared, Streams, give_streams, install_streams};
 use super::report::{Reporter, Stage};
+use super::shim_namespaces::ShimNamespaces;
 use super::start::{Launch, Start};
 use super::tree::Origins;
 use super::{cover, device, image, rootfs, target, terminal};
 use nix::fcntl::OFlag;
 
 use holdfast_kernel::sys::credential;
-use holdfast_kernel::sys::mount::{self, Depth, Spread};
+use holdfast_kernel::sys::mount::{self, Depth};
 use holdfast_kernel::sys::namespace::{self, CloneFlags};
 use holdfast_kernel::sys::path;
 use holdfast_wire::plan::{ContainerPlan, Hook, HookMoment, Hooks, PidNamespace};
@@ -26,7 +26,7 @@ pub struct ContainerLaunch<'a> {
     /// The launch plan to walk.
     pub plan: &'a ContainerPlan,
     /// Namespaces that this pod's pause has of its own and other pods' have not.
-    pub further: CloneFlags,
+    pub extra_namespaces: CloneFlags,
     /// Standard streams of the process.
     pub streams: Streams<'a>,
     /// Cgroup directories of the process.
@@ -38,7 +38,7 @@ pub struct ContainerLaunch<'a> {
     /// The process whose pid namespace the plan names, by pidfd.
     pub pid_namespace: Option<BorrowedFd<'a>>,
     /// The shim's own namespaces.
-    pub places: &'a Places,
+    pub shim_namespaces: &'a ShimNamespaces,
 }
 
 impl ContainerLaunch<'_> {
@@ -93,7 +93,7 @@ pub fn start_container(launch: &ContainerLaunch<'_>) -> Result<Launch, Failure> 
         pid_namespace: launch.pid_namespace,
         cgroup: launch.cgroup,
         unified: None,
-        places: launch.places,
+        shim_namespaces: launch.shim_namespaces,
     };
     start.run(|reporter| walk.run(reporter))
 }
@@ -104,7 +104,7 @@ impl Walk<'_> {
         let plan = launch.plan;
         self.process.use_procfs(reporter)?;
         let origins = Origins {
-            places: launch.places,
+            shim_namespaces: launch.shim_namespaces,
             pause: launch.pause,
             user: launch.user,
         };
@@ -150,11 +150,14 @@ impl Walk<'_> {
         reporter.at(Step::Join, 0);
         let hooked = launch.hooks_beside_host().is_some();
         if hooked {
-            namespace::join(launch.places.host_mounts.as_fd(), CloneFlags::CLONE_NEWNS)?;
+            namespace::join(
+                launch.shim_namespaces.host_mounts.as_fd(),
+                CloneFlags::CLONE_NEWNS,
+            )?;
         }
         let mut shared =
             CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
-        shared |= launch.further;
+        shared |= launch.extra_namespaces;
         shared.set(CloneFlags::CLONE_NEWCGROUP, launch.plan.join_cgroup);
         namespace::join(launch.pause, shared)?;
         if launch.user.is_some() {
@@ -171,7 +174,7 @@ impl Walk<'_> {
         if hooked {
             // What is mounted for the container stays in it.
             let top = path::open(c"/", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-            mount::set_spread(top.as_fd(), Spread::Slave, Depth::Recursive)?;
+            mount::set_propagation(top.as_fd(), mount::Propagation::Slave, Depth::Recursive)?;
         }
         Ok(())
     }

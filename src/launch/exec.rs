@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::fcntl::OFlag;
 
 use super::cgroup::CgroupDirectories;
-use super::place::Places;
 use super::process::{Prepared, Streams, give_streams, install_streams};
 use super::report::Reporter;
+use super::shim_namespaces::ShimNamespaces;
 use super::start::{Launch, Start};
 use super::terminal;
 use holdfast_kernel::sys::namespace::{self, CloneFlags};
@@ -30,11 +30,11 @@ pub struct ExecLaunch<'a> {
     /// The container's first process, by pidfd.
     pub container: BorrowedFd<'a>,
     /// Further namespaces, as in [`super::ContainerLaunch`].
-    pub further: CloneFlags,
+    pub extra_namespaces: CloneFlags,
     /// The container is in a user namespace.
     pub user: Option<BorrowedFd<'a>>,
     /// The shim's own namespaces.
-    pub places: &'a Places,
+    pub shim_namespaces: &'a ShimNamespaces,
 }
 
 /// Clones a further process.
@@ -48,7 +48,7 @@ pub fn start_exec(launch: &ExecLaunch<'_>) -> Result<Launch, Failure> {
         pid_namespace: Some(launch.container),
         cgroup: launch.cgroup,
         unified: launch.unified,
-        places: launch.places,
+        shim_namespaces: launch.shim_namespaces,
     };
     start.run(|reporter| run(launch, &process, reporter))
 }
@@ -67,7 +67,7 @@ fn run(
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWCGROUP
-        | launch.further;
+        | launch.extra_namespaces;
     if launch.user.is_some() {
         all |= CloneFlags::CLONE_NEWUSER;
     }

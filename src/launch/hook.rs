@@ -11,9 +11,9 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::cgroup::CgroupDirectories;
-use super::place::Places;
 use super::process::{Prepared, install_streams};
 use super::report::Reporter;
+use super::shim_namespaces::ShimNamespaces;
 use super::start::{Launch, Start};
 use holdfast_kernel::sys::credential;
 use holdfast_kernel::sys::namespace::{self, CloneFlags};
@@ -34,7 +34,7 @@ pub struct HookLaunch<'a> {
     /// The bundle on the host: the working directory of hooks that see it.
     pub bundle: &'a CStr,
     /// The shim's own namespaces.
-    pub places: &'a Places,
+    pub shim_namespaces: &'a ShimNamespaces,
 }
 
 /// Where a hook runs.
@@ -58,7 +58,7 @@ pub struct Inside<'a> {
     /// The pod's user namespace.
     pub user: Option<BorrowedFd<'a>>,
     /// Further namespaces, as in [`super::ContainerLaunch`].
-    pub further: CloneFlags,
+    pub extra_namespaces: CloneFlags,
 }
 
 /// Clones a hook.
@@ -80,7 +80,7 @@ pub fn start_hook(launch: &HookLaunch<'_>) -> Result<Launch, Failure> {
         pid_namespace,
         cgroup,
         unified: None,
-        places: launch.places,
+        shim_namespaces: launch.shim_namespaces,
     };
     start.run(|reporter| run(launch, &process, reporter))
 }
@@ -128,7 +128,10 @@ fn run(
     let inside = match &launch.place {
         HookPlace::Runtime => {
             reporter.at(Step::MountNamespace, 0);
-            namespace::join(launch.places.host_mounts.as_fd(), CloneFlags::CLONE_NEWNS)?;
+            namespace::join(
+                launch.shim_namespaces.host_mounts.as_fd(),
+                CloneFlags::CLONE_NEWNS,
+            )?;
             install_streams(streams)?;
             return become_tool(launch, process, reporter);
         }
@@ -144,7 +147,7 @@ fn run(
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWCGROUP
-        | inside.further;
+        | inside.extra_namespaces;
     all.set(CloneFlags::CLONE_NEWUSER, inside.user.is_some());
     namespace::join(inside.process, all)?;
     if inside.user.is_some() {

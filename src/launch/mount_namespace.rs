@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
 
 use super::user_namespace;
-use holdfast_kernel::sys::mount::{self, Depth, NewFileSystem, Spread};
+use holdfast_kernel::sys::mount::{self, Depth, NewFileSystem};
 use holdfast_kernel::sys::namespace::{self, CloneFlags};
 use holdfast_kernel::sys::{fdpass, path};
 use holdfast_wire::{Greeting, Protocols};
@@ -40,7 +40,7 @@ pub fn serve_mount_namespace(
     mount::make_all_private().map_err(step("make all mounts private"))?;
     let place = mount::clone_tree(AT_FDCWD, store, Depth::Recursive)
         .map_err(step("clone the store's tree"))?;
-    mount::set_spread(place.as_fd(), Spread::Private, Depth::Recursive)
+    mount::set_propagation(place.as_fd(), mount::Propagation::Private, Depth::Recursive)
         .map_err(step("make the store private"))?;
     let root = new(c"tmpfs", Some((c"mode", c"0755"))).map_err(step("mount a tmpfs"))?;
     let procfs = new(c"proc", None).map_err(step("mount procfs"))?;

@@ -8,9 +8,9 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::cgroup::CgroupDirectories;
-use super::place::Places;
 use super::process::{set_identity, set_oom_score};
 use super::report::Reporter;
+use super::shim_namespaces::ShimNamespaces;
 use super::start::{Launch, Start};
 use super::sysctl;
 use super::time_namespace;
@@ -35,7 +35,7 @@ pub struct PauseLaunch<'a> {
     /// Cgroup directories of the process.
     pub cgroup: &'a CgroupDirectories,
     /// The shim's own namespaces.
-    pub places: &'a Places,
+    pub shim_namespaces: &'a ShimNamespaces,
     /// The host's null device.
     pub null: BorrowedFd<'a>,
 }
@@ -69,7 +69,7 @@ pub fn start_pause(launch: &PauseLaunch<'_>) -> Result<Launch, Failure> {
         pid_namespace: None,
         cgroup: launch.cgroup,
         unified: None,
-        places: launch.places,
+        shim_namespaces: launch.shim_namespaces,
     };
     let started = time_namespace::within(launch.plan.time.as_ref(), || {
         start.run(|reporter| prepared.walk(reporter))

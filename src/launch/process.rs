@@ -148,7 +148,7 @@ impl<'a> Prepared<'a> {
         let Some(filter) = &self.process.seccomp else {
             return Ok(());
         };
-        let lent = self.lent();
+        let lent = self.filter_loading_capability();
         if sets.effective & lent == lent {
             return seccomp::load(&filter.program, filter.flags);
         }
@@ -166,7 +166,7 @@ impl<'a> Prepared<'a> {
 
     /// The capability that stays permitted until the filter is loaded: without no_new_privs the kernel takes a filter
     /// from CAP_SYS_ADMIN only.
-    fn lent(&self) -> u64 {
+    fn filter_loading_capability(&self) -> u64 {
         match &self.process.seccomp {
             Some(_) if !self.process.no_new_privileges => credential::SYS_ADMIN,
             _ => 0,
@@ -194,7 +194,7 @@ impl<'a> Prepared<'a> {
             inheritable: wanted.inheritable & held & wanted.bounding,
         };
         credential::set_capabilities(Sets {
-            permitted: sets.permitted | self.lent() & held,
+            permitted: sets.permitted | self.filter_loading_capability() & held,
             ..sets
         })?;
         // Last: the kernel takes only capabilities as ambient that are permitted and inheritable (capabilities(7)).

@@ -9,7 +9,7 @@ use nix::fcntl::{AT_FDCWD, OFlag};
 use super::copy_up;
 use super::report::Reporter;
 use super::target::{self, Kind};
-use holdfast_kernel::sys::mount::{self, Depth, NewFileSystem, Spread};
+use holdfast_kernel::sys::mount::{self, Depth, NewFileSystem};
 use holdfast_kernel::sys::namespace::{self, CloneFlags};
 use holdfast_kernel::sys::path::{self, Links};
 use holdfast_wire::Step;
@@ -231,8 +231,12 @@ pub(super) fn new_file_system(mount: &Mount) -> nix::Result<OwnedFd> {
     let made = file_system.mount(mount.attributes)?;
     match mount.propagation {
         Propagation::Private => {}
-        Propagation::Slave => mount::set_spread(made.as_fd(), Spread::Slave, Depth::Single)?,
-        Propagation::Shared => mount::set_spread(made.as_fd(), Spread::Shared, Depth::Single)?,
+        Propagation::Slave => {
+            mount::set_propagation(made.as_fd(), mount::Propagation::Slave, Depth::Single)?
+        }
+        Propagation::Shared => {
+            mount::set_propagation(made.as_fd(), mount::Propagation::Shared, Depth::Single)?
+        }
     }
     Ok(made)
 }
@@ -253,7 +257,11 @@ pub(super) fn become_root(
     reporter.at(Step::RootfsFlags, 0);
     match plan.rootfs_propagation {
         Propagation::Private => Ok(()),
-        Propagation::Slave => mount::set_spread(root, Spread::Slave, Depth::Single),
-        Propagation::Shared => mount::set_spread(root, Spread::Shared, Depth::Single),
+        Propagation::Slave => {
+            mount::set_propagation(root, mount::Propagation::Slave, Depth::Single)
+        }
+        Propagation::Shared => {
+            mount::set_propagation(root, mount::Propagation::Shared, Depth::Single)
+        }
     }
 }

@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 use nix::errno::Errno;
 
 use super::cgroup::{Birth, CgroupDirectories};
-use super::place::Places;
 use super::report::{self, Message, Position, Reporter};
+use super::shim_namespaces::ShimNamespaces;
 use holdfast_kernel::fault;
 use holdfast_kernel::sys::clone::{self, Child};
 use holdfast_kernel::sys::memory::Shared;
@@ -64,7 +64,7 @@ pub(super) struct Start<'a> {
     pub(super) cgroup: &'a CgroupDirectories,
     /// Where in the v2 tree the child starts, when that is not `cgroup`'s own directory.
     pub(super) unified: Option<BorrowedFd<'a>>,
-    pub(super) places: &'a Places,
+    pub(super) shim_namespaces: &'a ShimNamespaces,
 }
 
 impl Start<'_> {
@@ -113,7 +113,7 @@ impl Start<'_> {
             result = clone::spawn(self.namespaces, None, || body(Birth::OutsideCgroup));
         }
         if self.pid_namespace.is_some() {
-            namespace::join(self.places.pids.as_fd(), CloneFlags::CLONE_NEWPID)?;
+            namespace::join(self.shim_namespaces.pids.as_fd(), CloneFlags::CLONE_NEWPID)?;
         }
         result
     }

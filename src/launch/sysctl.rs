@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use super::place::Places;
+use super::shim_namespaces::ShimNamespaces;
 use holdfast_kernel::sys::{descriptor, namespace, path};
 use holdfast_wire::plan::Sysctl;
 use holdfast_wire::{Failure, Object, Step};
@@ -50,12 +50,12 @@ pub(super) fn describe(sysctl: &Sysctl) -> Object {
 /// # Errors
 /// Which one the kernel refused, and why.
 pub fn set_in_network(
-    places: &Places,
+    shim_namespaces: &ShimNamespaces,
     network: &OwnedFd,
     sysctls: &[Sysctl],
 ) -> Result<(), Failure> {
     let mut refused = None;
-    let set = places.inside_network(network, || {
+    let set = shim_namespaces.inside_network(network, || {
         let top = open()?;
         for sysctl in sysctls {
             write(top.as_fd(), sysctl).inspect_err(|_| refused = Some(describe(sysctl)))?;

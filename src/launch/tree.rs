@@ -5,9 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
 
-use super::place::Places;
 use super::report::Reporter;
-use holdfast_kernel::sys::mount::{self, Depth, Spread};
+use super::shim_namespaces::ShimNamespaces;
+use holdfast_kernel::sys::mount::{self, Depth};
 use holdfast_kernel::sys::namespace::{self, CloneFlags};
 use holdfast_kernel::sys::path;
 use holdfast_wire::Step;
@@ -15,7 +15,7 @@ use holdfast_wire::plan::{Missing, Mount, MountSource, Propagation, TreeOrigin};
 
 /// Where trees come from and whom they belong to.
 pub(super) struct Origins<'a> {
-    pub(super) places: &'a Places,
+    pub(super) shim_namespaces: &'a ShimNamespaces,
     /// The pause, whose mount namespace is the pod's.
     pub(super) pause: BorrowedFd<'a>,
     /// The pod's user namespace.
@@ -33,22 +33,26 @@ impl Origins<'_> {
         let from = |origin| mounts.iter().any(|mount| comes_from(mount, origin));
         let mut away = false;
         if from(TreeOrigin::Host) {
-            self.go(self.places.host_mounts.as_fd(), reporter)?;
+            self.enter_mount_namespace(self.shim_namespaces.host_mounts.as_fd(), reporter)?;
             away = true;
             self.open_mounts(TreeOrigin::Host, mounts, trees, reporter)?;
         }
         if from(TreeOrigin::Pod) {
-            self.go(self.pause, reporter)?;
+            self.enter_mount_namespace(self.pause, reporter)?;
             away = true;
             self.open_mounts(TreeOrigin::Pod, mounts, trees, reporter)?;
         }
-        if let (true, Some(small)) = (away, &self.places.small_mounts) {
-            self.go(small.as_fd(), reporter)?;
+        if let (true, Some(small)) = (away, &self.shim_namespaces.small_mounts) {
+            self.enter_mount_namespace(small.as_fd(), reporter)?;
         }
         self.open_mounts(TreeOrigin::Store, mounts, trees, reporter)
     }
 
-    fn go(&self, place: BorrowedFd<'_>, reporter: &Reporter<'_>) -> nix::Result<()> {
+    fn enter_mount_namespace(
+        &self,
+        place: BorrowedFd<'_>,
+        reporter: &Reporter<'_>,
+    ) -> nix::Result<()> {
         reporter.at(Step::MountNamespace, 0);
         namespace::join(place, CloneFlags::CLONE_NEWNS)
     }
@@ -88,12 +92,12 @@ impl Origins<'_> {
         } else {
             Depth::Single
         };
-        let spread = || match mount.propagation {
+        let check_propagation = || match mount.propagation {
             Propagation::Private => Ok(()),
-            wanted => require_spread(path, wanted),
+            wanted => require_propagation(path, wanted),
         };
         let open = || {
-            spread()?;
+            check_propagation()?;
             mount::clone_tree(AT_FDCWD, path, depth)
         };
         let tree = match open() {
@@ -111,8 +115,12 @@ impl Origins<'_> {
             reporter.at(Step::HostPath, index);
         }
         match mount.propagation {
-            Propagation::Private => mount::set_spread(tree.as_fd(), Spread::Private, depth)?,
-            Propagation::Slave => mount::set_spread(tree.as_fd(), Spread::Slave, depth)?,
+            Propagation::Private => {
+                mount::set_propagation(tree.as_fd(), mount::Propagation::Private, depth)?
+            }
+            Propagation::Slave => {
+                mount::set_propagation(tree.as_fd(), mount::Propagation::Slave, depth)?
+            }
             // The clone is in its source's peer group already.
             Propagation::Shared => {}
         }
@@ -153,18 +161,18 @@ fn make_directories(directory: &[u8]) -> nix::Result<()> {
 
 /// Fails with EINVAL when the mount that `source` lies on cannot propagate as wanted: a container that asked for
 /// propagation would silently get none, or one that goes one way only.
-fn require_spread(source: &std::ffi::CStr, wanted: Propagation) -> nix::Result<()> {
+fn require_propagation(source: &std::ffi::CStr, wanted: Propagation) -> nix::Result<()> {
     let place = path::open(source, OFlag::O_PATH)?;
     let id = holdfast_kernel::sys::proc::mount_id(place.as_fd())?;
     let table = std::fs::read_to_string("/proc/self/mountinfo");
     let table = table.map_err(|error| holdfast_kernel::sys::errno_of(&error))?;
-    let can = table.lines().any(|line| can_spread(line, id, wanted));
+    let can = table.lines().any(|line| has_propagation(line, id, wanted));
     if can { Ok(()) } else { Err(Errno::EINVAL) }
 }
 
 /// Whether a line of mountinfo (proc_pid_mountinfo(5)) is that of a mount from which a tree can propagate as wanted:
 /// both ways from a shared mount, to the container also from a slave.
-pub(super) fn can_spread(line: &str, mount_id: u64, wanted: Propagation) -> bool {
+pub(super) fn has_propagation(line: &str, mount_id: u64, wanted: Propagation) -> bool {
     let mut fields = line.split(' ');
     let id = fields.next().and_then(|id| id.parse().ok());
     let mut optional = fields.skip(5).take_while(|field| *field != "-");

@@ -227,12 +227,12 @@ impl PortBook {
     }
 
     /// The port mappings of a pod.
-    pub(super) fn of(&self, owner: &str) -> &[PortMapping] {
+    pub(super) fn mappings_of_owner(&self, owner: &str) -> &[PortMapping] {
         self.owners.get(owner).map_or(&[], Vec::as_slice)
     }
 
     /// The port mappings of all pods.
-    pub(super) fn all(&self) -> Vec<PortMapping> {
+    pub(super) fn all_mappings(&self) -> Vec<PortMapping> {
         self.owners.values().flatten().copied().collect()
     }
 

@@ -53,15 +53,15 @@ impl BridgeNetwork {
     pub(super) fn withdraw(&self, owner: &str) -> Result<(), NetworkError> {
         let mut book = self.book();
         book.note_release(owner);
-        if book.of(owner).is_empty() {
+        if book.mappings_of_owner(owner).is_empty() {
             return Ok(());
         }
         let name = &self.settings().name;
-        let removed = match nft::remove_ports(name, book.of(owner)) {
+        let removed = match nft::remove_ports(name, book.mappings_of_owner(owner)) {
             Err(error) if error.errno() == Some(Errno::ENOENT) => {
                 // Somebody emptied the maps: they become what the book says.
-                let ours = book.of(owner).to_vec();
-                let mut all = book.all();
+                let ours = book.mappings_of_owner(owner).to_vec();
+                let mut all = book.all_mappings();
                 all.retain(|mapping| !ours.contains(mapping));
                 nft::replace_ports(name, &all)
             }
@@ -93,7 +93,7 @@ impl BridgeNetwork {
                 );
             }
         }
-        nft::replace_ports(&self.settings().name, &book.all())
+        nft::replace_ports(&self.settings().name, &book.all_mappings())
             .map_err(|source| self.ports_failed("map", "all", source))
     }
 

@@ -71,7 +71,7 @@ impl Shim {
         // A source that has ended already sends nothing more.
         let mut client = Client {
             id: asked.client,
-            slot,
+            epoll_token: slot,
             pipes,
         };
         for index in [SourceIndex::First, SourceIndex::Second] {
@@ -85,7 +85,7 @@ impl Shim {
 
     /// Wants to know when the readers have gone: a silent container would never find out.
     fn watch_client(&mut self, container: ContainerId, client: Client) {
-        let token = Token::Client(client.slot).pack();
+        let token = Token::Client(client.epoll_token).pack();
         for pipe in client.pipes.iter().flatten() {
             // Errors are always told. Without the watch the next output finds out.
             let _ = self
@@ -106,7 +106,10 @@ impl Shim {
     pub(super) fn drop_client(&mut self, slot: u32) {
         for container in self.containers.values_mut() {
             let clients = &mut container.output.clients.all;
-            for client in clients.iter_mut().filter(|client| client.slot == slot) {
+            for client in clients
+                .iter_mut()
+                .filter(|client| client.epoll_token == slot)
+            {
                 for pipe in &mut client.pipes {
                     if pipe
                         .as_ref()

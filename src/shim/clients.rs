@@ -42,7 +42,7 @@ pub(super) struct Client {
     /// The daemon's number for it.
     pub(super) id: u64,
     /// Its number in the epoll set.
-    pub(super) slot: u32,
+    pub(super) epoll_token: u32,
     /// Where standard output and standard error go.
     pub(super) pipes: [Option<OwnedFd>; 2],
 }

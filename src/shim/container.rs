@@ -10,7 +10,7 @@ use super::clients::{SourceIndex, Stdin};
 use super::exit_record;
 use super::launched::complete;
 use super::output::Output;
-use super::pod::{Container, ContainerHooks, Turn};
+use super::pod::{Container, ContainerHooks, HookPhase};
 use super::process::Process;
 use super::shim::{Shim, Token, failed};
 use super::state::State;
@@ -34,7 +34,7 @@ pub(super) struct StartRequest {
 
 /// Both ends of a container's standard streams.
 struct StreamEnds {
-    childs: Option<[OwnedFd; 3]>,
+    child_streams: Option<[OwnedFd; 3]>,
     output: Output,
     stdin: Option<Stdin>,
 }
@@ -83,14 +83,14 @@ impl Shim {
 
     /// A start that is asked for again, by a daemon that does not know what became of the first request.
     fn join_start(&mut self, slot: u32, request: u64) -> Result<(), Failure> {
-        let again = || {
+        let already_started = || {
             failed(
                 Step::Admit,
                 Errno::EEXIST,
                 "the container was started before",
             )
         };
-        let container = self.containers.get_mut(&slot).ok_or_else(again)?;
+        let container = self.containers.get_mut(&slot).ok_or_else(already_started)?;
         match container.process.state {
             State::Launching | State::Failing(_) => {
                 container.process.request = request;
@@ -101,7 +101,7 @@ impl Shim {
                 if container
                     .hooks
                     .as_ref()
-                    .is_some_and(|hooks| hooks.turn == Turn::Start) =>
+                    .is_some_and(|hooks| hooks.phase == HookPhase::Start) =>
             {
                 container.process.request = request;
                 Ok(())
@@ -112,7 +112,7 @@ impl Shim {
                 self.reply(request, reply, descriptors);
                 Ok(())
             }
-            State::Lost | State::Settled | State::Gone => Err(again()),
+            State::Lost | State::Settled | State::Gone => Err(already_started()),
         }
     }
 
@@ -132,7 +132,7 @@ impl Shim {
                 Some(target.process.pidfd())
             }
         };
-        let streams = match &ends.childs {
+        let streams = match &ends.child_streams {
             None => Streams::Terminal(None),
             Some([input, output, error]) => {
                 Streams::Files([input.as_fd(), output.as_fd(), error.as_fd()])
@@ -140,13 +140,13 @@ impl Shim {
         };
         let launch = start_container(&ContainerLaunch {
             plan,
-            further: pause.further(),
+            extra_namespaces: pause.extra_namespaces(),
             streams,
             cgroup,
             pause: pause.process.pidfd(),
             user: pause.user.as_ref().map(AsFd::as_fd),
             pid_namespace,
-            places: &self.places,
+            shim_namespaces: &self.shim_namespaces,
         })?;
         Process::new(launch, request).map_err(|errno| failed(Step::Clone, errno, "pidfd"))
     }
@@ -155,7 +155,7 @@ impl Shim {
         let mut output = Output::default();
         if plan.process.terminal {
             return Ok(StreamEnds {
-                childs: None,
+                child_streams: None,
                 output,
                 stdin: None,
             });
@@ -172,7 +172,7 @@ impl Shim {
         let (reader, second) = descriptor::output_pipe()?;
         output.open(SourceIndex::Second, reader);
         Ok(StreamEnds {
-            childs: Some([input, first, second]),
+            child_streams: Some([input, first, second]),
             output,
             stdin,
         })

@@ -61,16 +61,16 @@ impl Shim {
             cgroup: &container.cgroup,
             unified: directory.as_ref().map(AsFd::as_fd),
             container: container.process.pidfd(),
-            further: self
+            extra_namespaces: self
                 .pause
                 .as_ref()
-                .map_or_else(CloneFlags::empty, Pause::further),
+                .map_or_else(CloneFlags::empty, Pause::extra_namespaces),
             user: self
                 .pause
                 .as_ref()
                 .and_then(|pause| pause.user.as_ref())
                 .map(AsFd::as_fd),
-            places: &self.places,
+            shim_namespaces: &self.shim_namespaces,
         })
         .and_then(|launch| {
             Process::new(launch, asked.request).map_err(|errno| failed(Step::Clone, errno, "pidfd"))

@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{Whence, lseek};
 
-use super::pod::{Container, ContainerHooks, Pause, RunningHook, Turn, turn_of};
+use super::pod::{Container, ContainerHooks, HookPhase, Pause, RunningHook, phase_of};
 use super::process::Process;
 use super::shim::{Shim, Token, failed};
 use super::state::{Effect, Event, Exit, State};
@@ -39,9 +39,9 @@ const OUTPUT_BYTES: usize = 512;
 
 impl Shim {
     /// Lets the hooks of a turn run, in their order, and then whoever waits for them go on.
-    pub(super) fn begin_hooks(&mut self, slot: u32, turn: Turn) {
+    pub(super) fn begin_hooks(&mut self, slot: u32, turn: HookPhase) {
         if let Some(hooks) = self.hooks_of(slot) {
-            hooks.turn = turn;
+            hooks.phase = turn;
         }
         self.next_hook(slot);
     }
@@ -57,7 +57,7 @@ impl Shim {
             let Some(hooks) = self.hooks_of(slot) else {
                 return;
             };
-            let turn = hooks.turn;
+            let turn = hooks.phase;
             let Some(hook) = hooks.take_next() else {
                 return self.end_turn(slot, turn);
             };
@@ -90,8 +90,8 @@ impl Shim {
         let pidfd = |errno| failed(Step::Clone, errno, "pidfd");
         let mut process = Process::new(launch, 0).map_err(pidfd)?;
         process.deadline = None;
-        let whole = match turn_of(hook.moment) {
-            Turn::End => POSTSTOP_DEADLINE,
+        let whole = match phase_of(hook.moment) {
+            HookPhase::End => POSTSTOP_DEADLINE,
             _ => HOOK_DEADLINE,
         };
         let limit = hook
@@ -124,7 +124,7 @@ impl Shim {
             process: container.process.pidfd(),
             cgroup: &container.cgroup,
             user: pause.and_then(|pause| pause.user.as_ref()).map(AsFd::as_fd),
-            further: pause.map_or_else(CloneFlags::empty, Pause::further),
+            extra_namespaces: pause.map_or_else(CloneFlags::empty, Pause::extra_namespaces),
         };
         let place = match (hook.moment, &container.plan) {
             (HookMoment::CreateContainer, _) => HookPlace::Container(inside),
@@ -137,35 +137,35 @@ impl Shim {
             state: state.as_fd(),
             output: output.as_fd(),
             bundle: &hooks.plan.bundle,
-            places: &self.places,
+            shim_namespaces: &self.shim_namespaces,
         })
     }
 
     /// All hooks of a turn have been run.
-    fn end_turn(&mut self, slot: u32, turn: Turn) {
+    fn end_turn(&mut self, slot: u32, turn: HookPhase) {
         let Some(container) = self.containers.get_mut(&slot) else {
             return;
         };
         if let Some(hooks) = container.hooks.as_deref_mut() {
-            hooks.turn = if turn == Turn::End {
-                Turn::Over
+            hooks.phase = if turn == HookPhase::End {
+                HookPhase::Over
             } else {
-                Turn::None
+                HookPhase::None
             };
         }
         match turn {
             // A child that is gone is going to be waited for.
-            Turn::Child(_) => container.process.release(),
-            Turn::Start => {
+            HookPhase::Child(_) => container.process.release(),
+            HookPhase::Start => {
                 self.answer_start(slot);
                 // It may have ended meanwhile.
                 self.check_drained(slot);
             }
-            Turn::End => match self.hooks_of(slot).and_then(|hooks| hooks.failure.take()) {
+            HookPhase::End => match self.hooks_of(slot).and_then(|hooks| hooks.failure.take()) {
                 Some(failure) => self.fail_start(slot, failure),
                 None => self.check_drained(slot),
             },
-            Turn::None | Turn::Over => {}
+            HookPhase::None | HookPhase::Over => {}
         }
     }
 
@@ -185,7 +185,7 @@ impl Shim {
             return true;
         }
         if let Some(hooks) = container.hooks.as_deref_mut() {
-            hooks.turn = Turn::None;
+            hooks.phase = HookPhase::None;
         }
         let failure = Failure {
             step: Step::Hook,
@@ -210,7 +210,7 @@ impl Shim {
         match self.hooks_of(slot) {
             Some(hooks) => {
                 hooks.failure = Some(failure);
-                self.begin_hooks(slot, Turn::End);
+                self.begin_hooks(slot, HookPhase::End);
             }
             None => self.fail_start(slot, failure),
         }

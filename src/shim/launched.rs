@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::clients::SourceIndex;
 use super::output::BUFFER_REST;
-use super::pod::Turn;
+use super::pod::HookPhase;
 use super::process::Process;
 use super::shim::{Shim, Token};
 use super::state::Effect;
@@ -92,7 +92,7 @@ impl Shim {
                 let hooked = container.hooks.is_some();
                 self.watch_terminal(slot);
                 if hooked {
-                    self.begin_hooks(slot, Turn::Start);
+                    self.begin_hooks(slot, HookPhase::Start);
                 } else {
                     self.answer_start(slot);
                 }
@@ -100,7 +100,7 @@ impl Shim {
             Effect::ReplyFailed(failure) => self.reply(request, Reply::Failed(failure), Vec::new()),
             _ => {
                 if let Some(stage) = container.process.waiting.take() {
-                    self.begin_hooks(slot, Turn::Child(stage));
+                    self.begin_hooks(slot, HookPhase::Child(stage));
                 }
             }
         }

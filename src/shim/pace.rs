@@ -8,16 +8,16 @@
 use std::time::{Duration, Instant};
 
 /// Reads that follow each other within this time are of a program that keeps writing.
-const CLOSE: Duration = Duration::from_millis(1);
+const BURST_GAP: Duration = Duration::from_millis(1);
 
 /// Reads of fewer bytes cost more than what they bring.
-const LITTLE: usize = 16 * 1024;
+const SMALL_READ_BYTES: usize = 16 * 1024;
 
 /// After so many of them in a row, reading waits for more to come.
-const MANY: u8 = 8;
+const SMALL_READS_LIMIT: u8 = 8;
 
 /// How long a pipe collects output before it is read again. No line waits longer.
-const REST: Duration = Duration::from_millis(1);
+const COLLECT_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The times at which one source is read.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ pub(super) struct Pace {
     /// When it was last found to have output.
     last: Option<Instant>,
     /// How many reads have followed each other closely.
-    close: u8,
+    small_reads: u8,
     /// When it is read next; `None` when epoll says so.
     due: Option<Instant>,
 }
@@ -49,18 +49,18 @@ impl Pace {
 
     /// `length` bytes were read because epoll said so. Returns whether a rest is worth it.
     pub(super) fn note_event(&mut self, length: usize, now: Instant) -> bool {
-        self.close = if length < LITTLE && self.spoke_within(CLOSE, now) {
-            self.close.saturating_add(1)
+        self.small_reads = if length < SMALL_READ_BYTES && self.spoke_within(BURST_GAP, now) {
+            self.small_reads.saturating_add(1)
         } else {
             0
         };
         self.last = Some(now);
-        self.close >= MANY
+        self.small_reads >= SMALL_READS_LIMIT
     }
 
     /// Lets the pipe collect.
     pub(super) fn rest(&mut self, now: Instant) {
-        self.due = Some(now + REST);
+        self.due = Some(now + COLLECT_INTERVAL);
     }
 
     /// After a rest, `length` bytes were found in a pipe for `capacity` bytes.
@@ -79,6 +79,6 @@ impl Pace {
     /// Leaves it to epoll again.
     pub(super) fn wake(&mut self) {
         self.due = None;
-        self.close = 0;
+        self.small_reads = 0;
     }
 }

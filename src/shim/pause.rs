@@ -45,8 +45,8 @@ impl Shim {
             Some(None) => return Err(failed(Step::Join, Errno::EBADF, "no descriptor came")),
             joined => joined.flatten(),
         };
-        self.places
-            .settle(small)
+        self.shim_namespaces
+            .enter_small_mounts(small)
             .map_err(|errno| failed(Step::MountNamespace, errno, "small mount namespace"))?;
         let cgroup = CgroupDirectories::new(asked.slots, descriptors);
         let launch = start_pause(&PauseLaunch {
@@ -54,7 +54,7 @@ impl Shim {
             network: network.as_ref().map(AsFd::as_fd),
             program: self.program.as_fd(),
             cgroup: &cgroup,
-            places: &self.places,
+            shim_namespaces: &self.shim_namespaces,
             null: self.null.as_fd(),
         })?;
         let process = Process::new(launch, asked.request)
@@ -86,7 +86,7 @@ impl Shim {
             let what = "the network namespace was made before";
             return Err(failed(Step::Admit, Errno::EEXIST, what));
         }
-        let made = self.places.new_network(|| {
+        let made = self.shim_namespaces.new_network(|| {
             let network = path::open(c"/proc/thread-self/ns/net", OFlag::O_RDONLY)?;
             Ok((network, descriptor::netlink_route()?))
         });
@@ -114,7 +114,7 @@ impl Shim {
 
     /// Sets sysctls of the pod's network namespace.
     pub(super) fn set_network_sysctls(&self, sysctls: &[Sysctl]) -> Result<(), Failure> {
-        set_in_network(&self.places, self.pod_network()?, sysctls)
+        set_in_network(&self.shim_namespaces, self.pod_network()?, sysctls)
     }
 
     fn open_inside_network(
@@ -122,7 +122,7 @@ impl Shim {
         open: impl FnOnce() -> nix::Result<OwnedFd>,
     ) -> Result<OwnedFd, Failure> {
         let network = self.pod_network()?;
-        let opened = self.places.inside_network(network, open);
+        let opened = self.shim_namespaces.inside_network(network, open);
         opened.map_err(|errno| failed(Step::Join, errno, POD_NETWORK))
     }
 

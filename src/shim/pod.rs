@@ -31,7 +31,7 @@ pub(super) struct Pause {
 
 impl Pause {
     /// Namespaces that it has of its own and that the pauses of most pods have not.
-    pub(super) fn further(&self) -> CloneFlags {
+    pub(super) fn extra_namespaces(&self) -> CloneFlags {
         match self.plan.time {
             Some(_) => TIME,
             None => CloneFlags::empty(),
@@ -120,7 +120,7 @@ pub(super) struct Exec {
 
 /// When hooks are run, and who waits for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum HookPhase {
     /// Nobody waits for hooks now.
     None,
     /// The child waits in this stage.
@@ -137,7 +137,7 @@ pub(super) enum Turn {
 #[derive(Debug)]
 pub(super) struct ContainerHooks {
     pub(super) plan: Hooks,
-    pub(super) turn: Turn,
+    pub(super) phase: HookPhase,
     /// The next to run.
     pub(super) next: usize,
     /// Which pid namespace the container has: its hooks are told its number in there.
@@ -150,7 +150,7 @@ impl ContainerHooks {
     pub(super) fn new(plan: Hooks, pid: PidNamespace) -> Self {
         Self {
             plan,
-            turn: Turn::None,
+            phase: HookPhase::None,
             next: 0,
             pid,
             failure: None,
@@ -159,9 +159,9 @@ impl ContainerHooks {
 
     /// The next hook of the present turn.
     pub(super) fn take_next(&mut self) -> Option<Hook> {
-        let turn = self.turn;
+        let turn = self.phase;
         let mut rest = self.plan.hooks.iter().enumerate().skip(self.next);
-        let (index, hook) = rest.find(|(_, hook)| turn_of(hook.moment) == turn)?;
+        let (index, hook) = rest.find(|(_, hook)| phase_of(hook.moment) == turn)?;
         let hook = hook.clone();
         self.next = index + 1;
         Some(hook)
@@ -169,14 +169,14 @@ impl ContainerHooks {
 }
 
 /// Returns the turn in which hooks of a moment are run.
-pub(super) fn turn_of(moment: HookMoment) -> Turn {
+pub(super) fn phase_of(moment: HookMoment) -> HookPhase {
     match moment {
         HookMoment::Prestart | HookMoment::CreateRuntime | HookMoment::CreateContainer => {
-            Turn::Child(Stage::BeforeRoot)
+            HookPhase::Child(Stage::BeforeRoot)
         }
-        HookMoment::StartContainer => Turn::Child(Stage::BeforeProgram),
-        HookMoment::Poststart => Turn::Start,
-        HookMoment::Poststop => Turn::End,
+        HookMoment::StartContainer => HookPhase::Child(Stage::BeforeProgram),
+        HookMoment::Poststart => HookPhase::Start,
+        HookMoment::Poststop => HookPhase::End,
     }
 }
 

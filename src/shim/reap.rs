@@ -8,7 +8,7 @@ use super::container::DRAIN_DEADLINE;
 use super::exit_record;
 use super::launched::Trigger;
 use super::output::unix_nanos;
-use super::pod::Turn;
+use super::pod::HookPhase;
 use super::shim::Shim;
 use super::state::{Effect, Event, Exit, State};
 use holdfast_kernel::sys::process::{self, Ended};
@@ -56,13 +56,17 @@ impl Shim {
 
     /// Which of its own children a process is. Any other was an orphan of the pod, and is nobody's business.
     fn child(&self, pid: i32) -> Option<Child> {
-        let of = |process: &super::process::Process| process.pid == pid;
-        if self.pause.as_ref().is_some_and(|pause| of(&pause.process)) {
+        let has_pid = |process: &super::process::Process| process.pid == pid;
+        if self
+            .pause
+            .as_ref()
+            .is_some_and(|pause| has_pid(&pause.process))
+        {
             return Some(Child::Pause);
         }
-        let container = slot_of(&self.containers, |container| of(&container.process));
-        let exec = || slot_of(&self.execs, |exec| of(&exec.process)).map(Child::Exec);
-        let hook = || slot_of(&self.hooks, |hook| of(&hook.process)).map(Child::Hook);
+        let container = slot_of(&self.containers, |container| has_pid(&container.process));
+        let exec = || slot_of(&self.execs, |exec| has_pid(&exec.process)).map(Child::Exec);
+        let hook = || slot_of(&self.hooks, |hook| has_pid(&hook.process)).map(Child::Hook);
         container.map(Child::Container).or_else(exec).or_else(hook)
     }
 
@@ -155,11 +159,11 @@ impl Shim {
             return;
         }
         container.drain_until = None;
-        match container.hooks.as_deref().map(|hooks| hooks.turn) {
-            None | Some(Turn::Over) => {}
-            Some(Turn::None) => return self.begin_hooks(slot, Turn::End),
+        match container.hooks.as_deref().map(|hooks| hooks.phase) {
+            None | Some(HookPhase::Over) => {}
+            Some(HookPhase::None) => return self.begin_hooks(slot, HookPhase::End),
             // Whoever they are run for comes back here.
-            Some(Turn::Child(_) | Turn::Start | Turn::End) => return,
+            Some(HookPhase::Child(_) | HookPhase::Start | HookPhase::End) => return,
         }
         if let Effect::Announce(exit) = container.process.apply(Event::Drained) {
             container.process.terminal = None;

@@ -12,7 +12,7 @@ use super::connection::Connection;
 use super::output::Buffers;
 use super::pod::{Container, Exec, Pause, RunningHook};
 use holdfast_kernel::sys::memory::Buffer;
-use holdfast_launch::Places;
+use holdfast_launch::ShimNamespaces;
 use holdfast_wire::{
     self as wire, Cause, Failure, FromShim, Growing, MAX_PACKET, Object, Reply, Step,
 };
@@ -32,7 +32,7 @@ pub(super) struct Shim {
     pub(super) listener: OwnedFd,
     pub(super) signals: SignalFd,
     pub(super) state_directory: OwnedFd,
-    pub(super) places: Places,
+    pub(super) shim_namespaces: ShimNamespaces,
     pub(super) null: OwnedFd,
     /// The pause program in a sealed memfd.
     pub(super) program: OwnedFd,

@@ -19,7 +19,7 @@ use holdfast_kernel::sys::descriptor::{self, Stream};
 use holdfast_kernel::sys::memory::Buffer;
 use holdfast_kernel::sys::process::Forked;
 use holdfast_kernel::sys::{credential, fdpass, memfd, path, process, signal};
-use holdfast_launch::Places;
+use holdfast_launch::ShimNamespaces;
 use holdfast_wire::NEW_POD;
 
 /// The pause program, which build.rs has compiled.
@@ -80,7 +80,7 @@ pub fn serve() -> Result<(), ServeError> {
     become_unkillable().map_err(step("set up the process"))?;
     let common = Common {
         null,
-        places: Places::open().map_err(step("open the host's namespaces"))?,
+        shim_namespaces: ShimNamespaces::open().map_err(step("open the host's namespaces"))?,
         program: memfd::create_sealed_executable(c"holdfast-pause", PAUSE_PROGRAM)
             .map_err(ServeError::Program)?,
     };
@@ -97,7 +97,7 @@ pub fn serve() -> Result<(), ServeError> {
 /// Facts that all shims have in common.
 struct Common {
     null: OwnedFd,
-    places: Places,
+    shim_namespaces: ShimNamespaces,
     /// The pause program in a sealed memfd.
     program: OwnedFd,
 }
@@ -181,7 +181,7 @@ fn build(pod: NewPod, common: Common) -> Result<Shim, ServeError> {
         listener: pod.listener,
         signals: signal::child_descriptor().map_err(step("create a signal descriptor"))?,
         state_directory: pod.state_directory,
-        places: common.places,
+        shim_namespaces: common.shim_namespaces,
         null: common.null,
         program: common.program,
         network: None,

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use cri_api::holdfast::v1 as own;
+use cri_api::holdfast::v1 as api;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::out::{self, text};
@@ -55,7 +55,7 @@ impl Line {
     }
 
     /// Shows how far it is.
-    pub(super) fn show(&mut self, layers: &[own::LayerProgress]) {
+    pub(super) fn show(&mut self, layers: &[api::LayerProgress]) {
         let total: u64 = layers.iter().map(|layer| layer.size).sum();
         let done: u64 = layers.iter().map(|layer| layer.done.min(layer.size)).sum();
         let come = layers.iter().filter(|layer| layer.done >= layer.size);

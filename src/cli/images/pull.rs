@@ -1,7 +1,7 @@
 //! `holdfast pull`: pulling an image from its registry.
 
 use clap::Args;
-use cri_api::holdfast::v1 as own;
+use cri_api::holdfast::v1 as api;
 
 use super::progress;
 use crate::connect::Daemon;
@@ -27,7 +27,7 @@ pub(crate) async fn pull(mut daemon: Daemon, args: PullArgs) -> Result<(), Reque
 pub(crate) async fn fetch(daemon: &mut Daemon, image: &str) -> Result<String, Refusal> {
     let refused = || Refusal::to(format!("pull {image}"));
     let mut line = progress::Line::new(image);
-    let request = own::PullImageRequest {
+    let request = api::PullImageRequest {
         image: image.to_owned(),
     };
     let reply = daemon.holdfast.pull_image(request).await;

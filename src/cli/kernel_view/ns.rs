@@ -73,7 +73,8 @@ struct ProcessDocument<'a> {
 struct NamespaceDocument {
     inode: u64,
     /// `machine`, `own`, `pause`, or POD/NAME of whoever has it.
-    of: String,
+    #[serde(rename = "of")]
+    owner: String,
     /// Who else is in it, POD/NAME each.
     shared_with: Vec<String>,
 }
@@ -142,7 +143,7 @@ fn namespace(
     (kind, inode): (Kind, u64),
     machine: &BTreeMap<Kind, u64>,
 ) -> NamespaceDocument {
-    let of = match whose(pods, at, kind, machine) {
+    let owner = match whose(pods, at, kind, machine) {
         Some(Whose::Machine) => "machine".to_owned(),
         Some(Whose::Pause) => "pause".to_owned(),
         Some(Whose::Other(pod, member)) => full_name(pods, (pod, member)),
@@ -158,7 +159,7 @@ fn namespace(
         .collect();
     NamespaceDocument {
         inode,
-        of,
+        owner,
         shared_with,
     }
 }

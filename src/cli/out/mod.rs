@@ -11,5 +11,5 @@ pub(super) mod text;
 pub(super) mod time;
 
 pub(super) use print::{
-    Format, FormatArgs, PrintError, Reader, each, line, lines, note, print, tell,
+    Format, FormatArgs, PrintError, Reader, each, line, lines, note, print, print_line,
 };

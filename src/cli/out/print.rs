@@ -80,22 +80,22 @@ pub(crate) fn each<T: Serialize>(
     people: impl FnOnce(&T) -> String,
 ) -> Result<Reader, PrintError> {
     match format {
-        Format::Table => tell(&people(document)),
-        Format::Json => tell(&serde_json::to_string(document).map_err(PrintError::Json)?),
+        Format::Table => print_line(&people(document)),
+        Format::Json => print_line(&serde_json::to_string(document).map_err(PrintError::Json)?),
         Format::Yaml => {
             let text = serde_yaml_ng::to_string(document).map_err(PrintError::Yaml)?;
-            tell(&format!("---\n{}", text.trim_end()))
+            print_line(&format!("---\n{}", text.trim_end()))
         }
     }
 }
 
 /// Prints a line. A reader that has gone is no error: `holdfast ps | head -1`.
 pub(crate) fn line(text: &str) -> Result<(), PrintError> {
-    tell(text).map(drop)
+    print_line(text).map(drop)
 }
 
 /// Prints a line and says whether anybody reads on.
-pub(crate) fn tell(text: &str) -> Result<Reader, PrintError> {
+pub(crate) fn print_line(text: &str) -> Result<Reader, PrintError> {
     match writeln!(anstream::stdout().lock(), "{text}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
         result => result.map(|()| Reader::There).map_err(PrintError::Write),
@@ -111,7 +111,7 @@ pub(crate) fn note(text: &str) {
 /// Prints lines until the reader has gone.
 pub(crate) fn lines<'a>(texts: impl Iterator<Item = &'a str>) -> Result<(), PrintError> {
     for text in texts {
-        if tell(text)? == Reader::Gone {
+        if print_line(text)? == Reader::Gone {
             break;
         }
     }

@@ -5,10 +5,10 @@ use tonic::codegen::BoxStream;
 
 /// Items in one message. A container has some KiB of labels and annotations, so a message stays well
 /// below what clients take by default.
-const BATCH: usize = 256;
+const ITEMS_PER_MESSAGE: usize = 256;
 
 /// Items in one message when each has a pod's metrics, some hundred KiB for a pod of many containers.
-pub(super) const FEW: usize = 16;
+pub(super) const METRICS_PER_MESSAGE: usize = 16;
 
 /// A stream of items, a batch a message. An empty list is an empty stream.
 pub(super) fn stream<T, M>(
@@ -19,7 +19,7 @@ where
     T: Send + 'static,
     M: Send + 'static,
 {
-    stream_by(BATCH, items, message)
+    stream_by(ITEMS_PER_MESSAGE, items, message)
 }
 
 /// Streams items as [`stream`] does, with `size` items in each message.

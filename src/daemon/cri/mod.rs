@@ -17,11 +17,11 @@
 mod batch;
 pub(crate) mod convert;
 mod deadline;
+mod holdfast_service;
 mod images;
 mod info;
 mod node;
 mod observe;
-mod own;
 mod profiles;
 mod runtime;
 mod status;
@@ -78,5 +78,8 @@ pub(crate) fn router(
                 .max_decoding_message_size(LARGEST_REQUEST)
                 .max_encoding_message_size(LARGEST_REPLY),
         )
-        .add_service(HoldfastServer::new(own::Own(node)).max_decoding_message_size(LARGEST_CHUNK))
+        .add_service(
+            HoldfastServer::new(holdfast_service::HoldfastService(node))
+                .max_decoding_message_size(LARGEST_CHUNK),
+        )
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cri_api::holdfast::v1 as own;
+use cri_api::holdfast::v1 as api;
 use tonic::Status;
 use tonic::codegen::BoxStream;
 
@@ -21,12 +21,12 @@ enum Watch {
 }
 
 /// Streams a message whenever the progress has changed, and at the end a message with the image or the error.
-pub(super) fn pull(pulling: Pulling) -> BoxStream<own::PullImageProgress> {
+pub(super) fn pull(pulling: Pulling) -> BoxStream<api::PullImageProgress> {
     let begin = Watch::Running(pulling, Vec::new());
     Box::pin(futures_util::stream::unfold(begin, next))
 }
 
-async fn next(watch: Watch) -> Option<(Result<own::PullImageProgress, Status>, Watch)> {
+async fn next(watch: Watch) -> Option<(Result<api::PullImageProgress, Status>, Watch)> {
     let Watch::Running(pulling, said) = watch else {
         return None;
     };
@@ -48,14 +48,14 @@ async fn next(watch: Watch) -> Option<(Result<own::PullImageProgress, Status>, W
     }
 }
 
-fn message(layers: &[LayerProgress], image_id: String) -> own::PullImageProgress {
-    let layer = |layer: &LayerProgress| own::LayerProgress {
+fn message(layers: &[LayerProgress], image_id: String) -> api::PullImageProgress {
+    let layer = |layer: &LayerProgress| api::LayerProgress {
         digest: layer.digest.to_string(),
         size: layer.size,
         done: layer.done,
         present: layer.present,
     };
-    own::PullImageProgress {
+    api::PullImageProgress {
         layers: layers.iter().map(layer).collect(),
         image_id,
     }

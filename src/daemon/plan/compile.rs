@@ -34,7 +34,7 @@ pub(crate) struct ExecRequest<'a> {
 /// [`PlanError`] names the field of the Spec.
 pub(crate) fn compile(spec: &Spec, context: &PlanContext<'_>) -> Result<ContainerPlan, PlanError> {
     let linux = linux(spec)?;
-    let own = Own::from_linux(linux, context.joined_pid)?;
+    let own = NewNamespaces::from_linux(linux, context.joined_pid)?;
     refuse(spec)?;
     refuse_any(&[
         ("hostname", spec.hostname().is_some()),
@@ -164,7 +164,7 @@ fn rootfs_propagation(linux: &Linux) -> Result<Propagation, PlanError> {
 }
 
 /// The namespaces that a container makes itself; it joins all others of the pause.
-struct Own {
+struct NewNamespaces {
     pid: PidNamespace,
     cgroup: bool,
     joins_cgroup: bool,
@@ -172,7 +172,7 @@ struct Own {
     ipc: bool,
 }
 
-impl Own {
+impl NewNamespaces {
     fn from_linux(linux: &Linux, joined_pid: Option<PidNamespace>) -> Result<Self, PlanError> {
         let mut own = Self {
             pid: PidNamespace::Host,

@@ -47,7 +47,7 @@ pub(crate) fn pause(
     let hooks = spec.hooks().as_ref();
     let hooks = hooks.is_some_and(|hooks| *hooks != Hooks::default());
     refuse_any(&[("linux.devices", devices), ("hooks", hooks)])?;
-    let own = Own::from_linux(linux)?;
+    let own = NewNamespaces::from_linux(linux)?;
     let filter = |profile| filter(profile, seccomp_base, filters);
     let process = process_of(spec)?;
     let hostname = spec.hostname().as_deref();
@@ -92,7 +92,7 @@ fn filter(
 
 /// Namespaces that the pause makes.
 #[derive(Default)]
-struct Own {
+struct NewNamespaces {
     net: Option<Origin>,
     ipc: bool,
     uts: bool,
@@ -110,7 +110,7 @@ enum Origin {
     Joined,
 }
 
-impl Own {
+impl NewNamespaces {
     fn from_linux(linux: &Linux) -> Result<Self, PlanError> {
         let mut own = Self::default();
         for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {

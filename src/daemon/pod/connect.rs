@@ -102,7 +102,7 @@ pub(super) async fn attach(
         Step::Done(ips) => Ok(ips),
         Step::Plugins(list) => {
             let ips = node.cni.add(&list, &cni_pod(node, pod)?).await?;
-            Ok(lasting(&pod.config, ips))
+            Ok(addresses_after_sysctls(&pod.config, ips))
         }
     }
 }
@@ -129,7 +129,7 @@ async fn open_network(
 }
 
 /// Removes the addresses that a pod's sysctls disable.
-fn lasting(config: &PodConfig, mut ips: Vec<IpAddr>) -> Vec<IpAddr> {
+fn addresses_after_sysctls(config: &PodConfig, mut ips: Vec<IpAddr>) -> Vec<IpAddr> {
     if spec::sysctl::disables_ipv6(config, "eth0") {
         ips.retain(IpAddr::is_ipv4);
     }
@@ -165,7 +165,7 @@ fn bridge(
     let id = pod.id.to_string();
     bridge.ensure_once()?;
     let ips = bridge.attach(&id, netns.as_fd(), control.as_fd())?.ips;
-    let ips = lasting(&pod.config, ips);
+    let ips = addresses_after_sysctls(&pod.config, ips);
     let limits = bandwidth(&pod.config)?;
     if !limits.is_unlimited() {
         bridge.shape(&id, limits)?;
@@ -327,7 +327,7 @@ pub(super) fn reconcile(node: &Node, unread: &BTreeSet<PodId>) -> Result<(), Pod
 /// Lets the plugins forget the pods that are gone, and looks whether those that are there are still connected.
 /// In the background: plugins may take their time, and nobody's request waits for it. What is left of another
 /// boot goes before new pods come.
-pub(super) async fn settle(node: Arc<Node>) {
+pub(super) async fn collect_and_check_networks(node: Arc<Node>) {
     node.readiness.all_released().await;
     if let Err(error) = node.cni.collect().await {
         tracing::warn!(
@@ -412,10 +412,10 @@ mod tests {
     fn a_pod_that_turns_ipv6_off_keeps_its_other_addresses() {
         let ips: Vec<IpAddr> = vec!["10.1.0.2".parse().unwrap(), "fd00:1::2".parse().unwrap()];
         let plain = PodConfig::default();
-        assert_eq!(lasting(&plain, ips.clone()), ips);
+        assert_eq!(addresses_after_sysctls(&plain, ips.clone()), ips);
         let mut without = PodConfig::default();
         let key = "net.ipv6.conf.all.disable_ipv6";
         without.sysctls.insert(key.to_owned(), "1".to_owned());
-        assert_eq!(lasting(&without, ips.clone()), ips[..1]);
+        assert_eq!(addresses_after_sysctls(&without, ips.clone()), ips[..1]);
     }
 }

@@ -38,7 +38,7 @@ use holdfast_wire::plan::{ContainerPlan, POD_SHM, PidNamespace};
 
 /// Parts of a new record that are read from files, on a thread other than that which serves the pod.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct HostInputs {
     /// Changes by CDI devices.
     pub cdi: CdiEdits,
     /// The nodes behind the devices of the request.
@@ -254,13 +254,13 @@ pub(super) async fn create(
     node: Arc<Node>,
     pod: Arc<PodSnapshot>,
     mut record: ContainerRecord,
-) -> Result<Found, PodError> {
+) -> Result<HostInputs, PodError> {
     record.cdi = cdi_edits(&node, &record.config).await?;
-    look(&mut record).await?;
+    read_host_inputs(&mut record).await?;
     blocking(move || {
         record.identity = identity(&node, &record)?;
         let launch_plan = prepare(&node, &pod, &record)?;
-        Ok(Found {
+        Ok(HostInputs {
             launch_plan,
             cdi: record.cdi,
             devices: record.devices,
@@ -419,20 +419,20 @@ pub(super) fn full_plan(
 
 /// Looks once at the paths of the host that a request names and this process needs, and waits until they answer. What is
 /// found goes into the record, and is what the container gets. Volumes are the business of the container's own process.
-async fn look(record: &mut ContainerRecord) -> Result<(), PodError> {
+async fn read_host_inputs(record: &mut ContainerRecord) -> Result<(), PodError> {
     let config = &record.config;
     let named = seccomp::is_file(&config.security.seccomp) || !config.devices.is_empty();
     if !named && !propagation::is_wanted(config) {
         return Ok(());
     }
     let config = Arc::clone(&record.config);
-    let look = move || {
+    let read = move || {
         let profile = seccomp::localhost_profile(&config.security.seccomp)?;
         propagation::check(&config)?;
         Ok((profile, device_grants(&config)?))
     };
     let what = "a device, profile or volume of the container";
-    (record.localhost_seccomp, record.devices) = patiently(what, DEADLINE, look).await?;
+    (record.localhost_seccomp, record.devices) = patiently(what, DEADLINE, read).await?;
     Ok(())
 }
 

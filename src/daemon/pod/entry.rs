@@ -20,7 +20,7 @@ pub(crate) struct PodSnapshot {
 }
 
 /// The outcome of making a pod; `None` while it is under way.
-pub(super) type Made = Option<Result<(), Arc<PodError>>>;
+pub(super) type CreationOutcome = Option<Result<(), Arc<PodError>>>;
 
 #[derive(Debug)]
 pub(super) struct PodEntry {
@@ -29,7 +29,7 @@ pub(super) struct PodEntry {
     /// Requests to its task.
     pub mailbox: mpsc::UnboundedSender<Command>,
     /// How its making ended.
-    pub made: watch::Receiver<Made>,
+    pub creation_outcome: watch::Receiver<CreationOutcome>,
     /// Its shim, while there is one.
     pub link: ArcSwapOption<ShimLink>,
 }
@@ -40,7 +40,7 @@ pub(super) fn new_entry(
 ) -> (
     Arc<PodEntry>,
     mpsc::UnboundedReceiver<Command>,
-    watch::Sender<Made>,
+    watch::Sender<CreationOutcome>,
 ) {
     let (sender, mailbox) = mpsc::unbounded_channel();
     let (told, made) = watch::channel(None);
@@ -48,7 +48,7 @@ pub(super) fn new_entry(
         id: snapshot.pod.id,
         snapshot: ArcSwap::from_pointee(snapshot),
         mailbox: sender,
-        made,
+        creation_outcome: made,
         link: ArcSwapOption::empty(),
     };
     (Arc::new(entry), mailbox, told)

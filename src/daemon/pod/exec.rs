@@ -192,7 +192,7 @@ async fn start(
         stdio: ExecStdio::Descriptors,
     };
     let descriptors = [plan.as_fd(), null.as_fd(), out.as_fd(), err.as_fd()];
-    let suspect = Suspect::of(choice, &spec, seccomp_base.as_ref());
+    let suspect = Suspect::from_profile(choice, &spec, seccomp_base.as_ref());
     let other = shim("run the command in the container");
     link.ask(request, &descriptors)
         .await

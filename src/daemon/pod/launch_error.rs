@@ -16,11 +16,11 @@ use holdfast_wire::{Cause, Failure, MountedObject, Object, Step};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LaunchError {
     /// The request or the image asks the start for something that cannot be had.
-    #[error("cannot {doing}: {place}: {failure}; {remedy}")]
+    #[error("cannot {doing}: {field}: {failure}; {remedy}")]
     Refused {
         doing: &'static str,
         /// The field that it comes from.
-        place: String,
+        field: String,
         /// The failure that the shim reported.
         failure: Box<Failure>,
         /// The remedy, as an imperative.
@@ -33,10 +33,10 @@ pub(crate) enum LaunchError {
     )]
     MemoryTooLow(i64),
     /// A seccomp profile forbids what the start of a process needs.
-    #[error("{place}: {failure}, because the profile forbids {calls}; allow it in the profile")]
+    #[error("{field}: {failure}, because the profile forbids {calls}; allow it in the profile")]
     SeccompForbids {
         /// Field of the request, and the profile.
-        place: String,
+        field: String,
         /// The failure that the shim reported.
         failure: Box<Failure>,
         calls: String,
@@ -104,7 +104,7 @@ impl LaunchError {
 fn of_link(error: &LinkError) -> ErrorKind {
     match error {
         LinkError::Closed => ErrorKind::Unavailable,
-        LinkError::Strange(_) | LinkError::Earlier { .. } => ErrorKind::FailedPrecondition,
+        LinkError::UnknownProtocol(_) | LinkError::Earlier { .. } => ErrorKind::FailedPrecondition,
         LinkError::Failed(failure) => kind(failure),
         LinkError::Connect(_)
         | LinkError::Send(_)
@@ -133,7 +133,7 @@ pub(super) fn unexpected(doing: &'static str, answer: &Answer) -> LaunchError {
 
 /// The error of a container's launch that the shim reports, with what the daemon can find out about it. `mount_at` gives
 /// the index in the request of the mount at a path of the container.
-pub(super) fn of(
+pub(super) fn container_launch_error(
     doing: &'static str,
     error: LinkError,
     mount_at: impl FnOnce(&str) -> Option<usize>,
@@ -153,7 +153,7 @@ pub(super) fn of(
     match of_mount(&failure, mount_at).or_else(|| of_path(&failure)) {
         Some((place, remedy)) => LaunchError::Refused {
             doing,
-            place,
+            field: place,
             failure,
             remedy,
         },
@@ -524,7 +524,7 @@ mod tests {
     /// The request has two mounts, the second of which is at /m.
     fn of_request_with_mounts(failure: Failure) -> LaunchError {
         let mount_at = |target: &str| ["/first", "/m"].iter().position(|path| *path == target);
-        of(
+        container_launch_error(
             "start the container",
             LinkError::Failed(Box::new(failure)),
             mount_at,
@@ -752,7 +752,7 @@ mod tests {
                 ..PodConfig::default()
             };
             let error = with_limits(
-                of("start", LinkError::Failed(Box::new(failed)), |_| None),
+                container_launch_error("start", LinkError::Failed(Box::new(failed)), |_| None),
                 &pod,
             );
             let Some(wanted) = wanted else {

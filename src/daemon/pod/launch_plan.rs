@@ -40,7 +40,7 @@ impl LaunchPlan {
         let base = spec::seccomp_base(choice, spec, &node.facts);
         Ok(Self {
             sealed: seal("container plan", pod, plan)?,
-            suspect: Suspect::of(choice, spec, base.as_ref()),
+            suspect: Suspect::from_profile(choice, spec, base.as_ref()),
         })
     }
 }

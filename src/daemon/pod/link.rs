@@ -55,7 +55,7 @@ pub(crate) enum LinkError {
     #[error(
         "the pod's shim is not understood; what runs in the pod goes on, and it can be stopped and removed"
     )]
-    Strange(#[source] Arc<FrameError>),
+    UnknownProtocol(#[source] Arc<FrameError>),
     /// The shim is of an earlier release that could not do this yet.
     #[error(
         "the pod's shim is of an earlier release (protocol {protocol}, needed is {since}); make the pod anew"
@@ -90,7 +90,7 @@ struct Waiting {
     clients: HashMap<u64, oneshot::Sender<()>>,
     closed: bool,
     /// Why the shim is not understood.
-    strange: Option<Arc<FrameError>>,
+    unknown_protocol: Option<Arc<FrameError>>,
 }
 
 impl Waiting {
@@ -106,7 +106,9 @@ impl Waiting {
         if self.closed {
             return Some(LinkError::Closed);
         }
-        self.strange.clone().map(LinkError::Strange)
+        self.unknown_protocol
+            .clone()
+            .map(LinkError::UnknownProtocol)
     }
 }
 
@@ -151,12 +153,12 @@ impl ShimLink {
         protocols: Protocols,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Event>), LinkError> {
         let socket = UnixDatagram::from_std(socket.into()).map_err(LinkError::Connect)?;
-        let (protocol, strange) = match protocols.common() {
+        let (protocol, unknown_protocol) = match protocols.common() {
             Ok(protocol) => (protocol, None),
             Err(unspoken) => (Protocol::CURRENT, Some(Arc::new(unspoken.into()))),
         };
         let waiting = Waiting {
-            strange,
+            unknown_protocol,
             ..Waiting::default()
         };
         let shared = Arc::new(Shared {
@@ -225,8 +227,8 @@ impl ShimLink {
     }
 
     /// The shim lives, and is not understood.
-    pub(super) fn is_strange(&self) -> bool {
-        self.0.waiting().strange.is_some()
+    pub(super) fn shim_is_unknown(&self) -> bool {
+        self.0.waiting().unknown_protocol.is_some()
     }
 
     /// The future end of an exec process. Ask for it before the process is started.
@@ -342,13 +344,13 @@ async fn read(shared: Arc<Shared>, events: mpsc::UnboundedSender<Event>) {
             Ok(Incoming::Packet(packet, descriptors)) => {
                 deliver(&shared, &events, packet, descriptors)
             }
-            Ok(Incoming::Strange(error)) => {
+            Ok(Incoming::UnknownProtocol(error)) => {
                 tracing::error!(
                     error = error_chain(&error),
                     "a shim is not understood; its pod is left as it is"
                 );
                 let mut waiting = shared.waiting();
-                waiting.strange = Some(Arc::new(error));
+                waiting.unknown_protocol = Some(Arc::new(error));
                 waiting.drop_everybody();
             }
             Ok(Incoming::End) => break,
@@ -365,7 +367,7 @@ async fn read(shared: Arc<Shared>, events: mpsc::UnboundedSender<Event>) {
 
 enum Incoming {
     Packet(FromShim, Vec<OwnedFd>),
-    Strange(FrameError),
+    UnknownProtocol(FrameError),
     End,
 }
 
@@ -378,9 +380,9 @@ fn receive(socket: BorrowedFd<'_>) -> io::Result<Incoming> {
         return Ok(Incoming::End);
     }
     Ok(match wire::decode(&buffer[..length]) {
-        Ok((_, FromShim::Reply { id: 0, .. })) => Incoming::Strange(FrameError::Refused),
+        Ok((_, FromShim::Reply { id: 0, .. })) => Incoming::UnknownProtocol(FrameError::Refused),
         Ok((_, packet)) => Incoming::Packet(packet, descriptors),
-        Err(error) => Incoming::Strange(error),
+        Err(error) => Incoming::UnknownProtocol(error),
     })
 }
 
@@ -540,7 +542,7 @@ mod tests {
         let (answer, ()) = tokio::join!(link.ask(Request::Inventory, &[]), hang_up);
         assert!(matches!(answer, Err(LinkError::Closed)), "{answer:?}");
         assert_eq!(events.recv().await, None);
-        assert!(link.is_closed() && !link.is_strange());
+        assert!(link.is_closed() && !link.shim_is_unknown());
         assert!(end.await.is_err() && dropped.await.is_err());
         let late = link.ask(Request::Inventory, &[]).await;
         assert!(matches!(late, Err(LinkError::Closed)), "{late:?}");
@@ -572,15 +574,18 @@ mod tests {
         };
         let (answer, ()) = tokio::join!(link.ask(Request::Inventory, &[]), babble);
         let error = answer.unwrap_err();
-        assert!(matches!(error, LinkError::Strange(_)), "{error:?}");
+        assert!(matches!(error, LinkError::UnknownProtocol(_)), "{error:?}");
         assert!(
             error_chain(&error).contains("it can be stopped and removed"),
             "{error}"
         );
         assert!(end.await.is_err());
-        assert!(link.is_strange() && !link.is_closed());
+        assert!(link.shim_is_unknown() && !link.is_closed());
         let late = link.ask(Request::Inventory, &[]).await;
-        assert!(matches!(late, Err(LinkError::Strange(_))), "{late:?}");
+        assert!(
+            matches!(late, Err(LinkError::UnknownProtocol(_))),
+            "{late:?}"
+        );
         // What it says after that and is understood counts.
         shim.tell(pause_exited());
         assert_eq!(events.recv().await, Some(pause_exited()));
@@ -602,7 +607,7 @@ mod tests {
         let (answer, ()) = tokio::join!(link.ask(Request::Inventory, &[]), refuse);
         let error = answer.unwrap_err();
         assert!(
-            matches!(&error, LinkError::Strange(cause) if matches!(**cause, FrameError::Refused)),
+            matches!(&error, LinkError::UnknownProtocol(cause) if matches!(**cause, FrameError::Refused)),
             "{error:?}"
         );
     }
@@ -610,7 +615,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_said_to_a_shim_whose_protocol_is_not_spoken() {
         let (shim, link, mut events) = Shim::speaking(FROM_TOMORROW);
-        assert!(link.is_strange());
+        assert!(link.shim_is_unknown());
         let error = link.ask(Request::Shutdown, &[]).await.unwrap_err();
         assert!(
             error_chain(&error).contains("start a newer holdfastd"),

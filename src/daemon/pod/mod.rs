@@ -128,7 +128,7 @@ impl Pods {
         if node.driver == Driver::Systemd {
             node.systemd.check().await?;
         }
-        recover::all(&node).await?;
+        recover::recover_all(&node).await?;
         let warm = Arc::clone(&node);
         tokio::task::spawn_blocking(move || warm.compile_usual_filters());
         tokio::spawn(debt::collect(Arc::clone(&node)));
@@ -168,7 +168,7 @@ impl Pods {
                 taken
             }
         };
-        let mut made = entry.made.clone();
+        let mut made = entry.creation_outcome.clone();
         let outcome = made
             .wait_for(Option::is_some)
             .await
@@ -374,7 +374,7 @@ impl Pods {
     /// # Errors
     /// The pod is not known.
     pub(crate) fn namespaces(&self, id: &str) -> Result<Vec<ProcessNamespaces>, PodError> {
-        Ok(namespaces::of(&*self.pod(id)?))
+        Ok(namespaces::pod_namespaces(&*self.pod(id)?))
     }
 
     /// Why pods cannot have user namespaces of their own on this node; none when they can.

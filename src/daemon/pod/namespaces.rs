@@ -34,7 +34,7 @@ pub(crate) struct ProcessNamespaces {
 }
 
 /// The namespaces of everything that runs in a pod.
-pub(super) fn of(pod: &PodSnapshot) -> Vec<ProcessNamespaces> {
+pub(super) fn pod_namespaces(pod: &PodSnapshot) -> Vec<ProcessNamespaces> {
     let mut found = Vec::new();
     if let Some(pause) = pod.pod.pause {
         found.push(process(Role::Pause, pod.pod.id.to_string(), "pause", pause));
@@ -117,7 +117,7 @@ mod tests {
         };
         ended.phase = ContainerPhase::Running(run, Goal::Run);
         let containers = [created, ended.clone()];
-        let found = of(&PodSnapshot {
+        let found = pod_namespaces(&PodSnapshot {
             pod: Arc::new(pod),
             containers: containers
                 .into_iter()

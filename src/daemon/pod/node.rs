@@ -554,7 +554,7 @@ mod tests {
         // No file replaces a directory.
         debts.create_subdir(&name, 0o700).unwrap();
         let failure = PodError::Connect(ConnectError::NoNetwork("made up"));
-        node.debts.owe(&pod, &[], vec![failure]);
+        node.debts.record_debts(&pod, &[], vec![failure]);
         let error = node.delete_pod_dir(pod.id).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Internal, "{}", error_chain(&error));
         assert!(record::load_pod(&dir).unwrap().is_some());

@@ -25,34 +25,34 @@ use super::error::{HostPathError, PodError, Refusal};
 pub(super) const DEADLINE: Duration = Duration::from_secs(100);
 
 /// Threads that may wait for paths at the same time: several for each pod of a full node.
-const MOST: usize = 1024;
+const MAX_THREADS: usize = 1024;
 
 /// Stack of such a thread, in bytes.
-const STACK: usize = 512 << 10;
+const STACK_BYTES: usize = 512 << 10;
 
 /// How many threads stay idle, and for how long.
-const KEPT: usize = 4;
-const REST: Duration = Duration::from_secs(10);
+const MAX_IDLE_THREADS: usize = 4;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Threads that wait now.
-static WAITING: AtomicUsize = AtomicUsize::new(0);
+static BUSY_THREADS: AtomicUsize = AtomicUsize::new(0);
 
 /// Counts a thread for as long as it lives.
-struct Place;
+struct ThreadPermit;
 
-impl Place {
+impl ThreadPermit {
     fn take() -> Option<Self> {
-        let free = |taken: usize| (taken < MOST).then_some(taken + 1);
-        WAITING
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, free)
+        let add_one = |busy: usize| (busy < MAX_THREADS).then_some(busy + 1);
+        BUSY_THREADS
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add_one)
             .ok()
             .map(|_| Self)
     }
 }
 
-impl Drop for Place {
+impl Drop for ThreadPermit {
     fn drop(&mut self) {
-        WAITING.fetch_sub(1, Ordering::Relaxed);
+        BUSY_THREADS.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -71,10 +71,10 @@ pub(super) async fn patiently<T: Send + 'static>(
             deadline,
         })
     };
-    let place = Place::take().ok_or_else(hangs)?;
+    let permit = ThreadPermit::take().ok_or_else(hangs)?;
     let (done, result) = oneshot::channel();
     hand_over(Box::new(move || {
-        let _place = place;
+        let _place = permit;
         // Whoever waited may have given up.
         let _ = done.send(work());
     }))
@@ -107,7 +107,7 @@ fn hand_over(mut work: Work) -> io::Result<()> {
     }
     let thread = thread::Builder::new()
         .name("holdfastd-path".to_owned())
-        .stack_size(STACK);
+        .stack_size(STACK_BYTES);
     thread.spawn(move || serve(work)).map(drop)
 }
 
@@ -125,12 +125,12 @@ fn serve(mut work: Work) {
         let (sender, receiver) = mpsc::channel();
         {
             let mut idle = idle();
-            if idle.len() >= KEPT {
+            if idle.len() >= MAX_IDLE_THREADS {
                 return;
             }
             idle.push((own, sender));
         }
-        work = match receiver.recv_timeout(REST) {
+        work = match receiver.recv_timeout(IDLE_TIMEOUT) {
             Ok(next) => next,
             Err(_) => {
                 let mut idle = idle();
@@ -162,12 +162,12 @@ mod tests {
         });
         let error = stuck.await.unwrap_err();
         assert!(error.to_string().contains("/dead/mount"), "{error}");
-        let waiting = WAITING.load(Ordering::Relaxed);
-        assert!(waiting >= 1);
+        let busy = BUSY_THREADS.load(Ordering::Relaxed);
+        assert!(busy >= 1);
         // Work that comes meanwhile does not get the thread that is stuck.
         assert_eq!(patiently("/b", DEADLINE, || Ok(8)).await.unwrap(), 8);
         drop(release);
-        while WAITING.load(Ordering::Relaxed) >= waiting {
+        while BUSY_THREADS.load(Ordering::Relaxed) >= busy {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }

@@ -22,12 +22,12 @@ const NAMED: usize = 3;
 #[derive(Debug)]
 pub(super) struct Readiness {
     until: Instant,
-    state: Mutex<State>,
+    state: Mutex<Unreleased>,
     changed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Unreleased {
     pods: BTreeSet<PodId>,
     /// Network plugins are to forget what they have of pods that are gone.
     collection: bool,
@@ -43,12 +43,12 @@ impl Readiness {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Unreleased> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A pod of another boot has to be released.
-    pub(super) fn owes(&self, pod: PodId) {
+    pub(super) fn add_unreleased_pod(&self, pod: PodId) {
         let mut state = self.state();
         state.pods.insert(pod);
         state.collection = true;
@@ -112,8 +112,8 @@ mod tests {
         let readiness = Readiness::new(Duration::from_secs(3600));
         assert_eq!(readiness.problem(), None);
         let (one, other) = (PodId::random().unwrap(), PodId::random().unwrap());
-        readiness.owes(one);
-        readiness.owes(other);
+        readiness.add_unreleased_pod(one);
+        readiness.add_unreleased_pod(other);
         readiness.released(one);
         let problem = readiness.problem().unwrap();
         assert!(problem.contains(other.short().as_str()), "{problem}");
@@ -126,7 +126,7 @@ mod tests {
     #[tokio::test]
     async fn it_is_ready_after_the_deadline_whatever_is_owed() {
         let readiness = Readiness::new(Duration::from_millis(20));
-        readiness.owes(PodId::random().unwrap());
+        readiness.add_unreleased_pod(PodId::random().unwrap());
         assert!(readiness.problem().is_some());
         readiness.all_released().await;
         assert_eq!(readiness.problem(), None);

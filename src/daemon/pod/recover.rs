@@ -7,7 +7,7 @@
 //!   archive ─┐   (of another boot only; the runtime is ready when all of those are released)
 //!   record ──┼─ other boot, or Creating ───────────▶ nothing of it runs: release, keep what has ended
 //!            ├─ shim answers ─▶ inventory ─────────▶ Ready, containers as the shim says
-//!            ├─ shim is strange ─▶ /proc ──────────▶ Ready, containers as the kernel says
+//!            ├─ shim is unknown ─▶ /proc ──────────▶ Ready, containers as the kernel says
 //!            └─ shim is gone ─▶ exit files ────────▶ release, containers ended
 //!   unreadable ────────────────────────────────────▶ logged, and everything of it stays as it is
 //! ```
@@ -57,12 +57,12 @@ struct Unverified {
 
 /// Pods and containers whose records this release cannot read. The pods may run.
 #[derive(Default)]
-struct Unread {
+struct UnreadableRecords {
     pods: BTreeSet<PodId>,
     containers: BTreeSet<ContainerId>,
 }
 
-impl Unread {
+impl UnreadableRecords {
     fn take(&mut self, id: PodId, dir: &Dir, error: &StateError) -> Result<(), PodError> {
         tracing::error!(
             pod = %id,
@@ -76,7 +76,7 @@ impl Unread {
 }
 
 /// A shim that lives.
-struct Living {
+struct LiveShim {
     link: ShimLink,
     events: mpsc::UnboundedReceiver<Event>,
     pause: Option<ProcessIdentity>,
@@ -84,9 +84,9 @@ struct Living {
 }
 
 /// Takes over everything that is on disk. Returns when every pod is served again.
-pub(super) async fn all(node: &Arc<Node>) -> Result<(), PodError> {
+pub(super) async fn recover_all(node: &Arc<Node>) -> Result<(), PodError> {
     for pod in node.debts.of_other_boots(&node.boot_id) {
-        node.readiness.owes(pod);
+        node.readiness.add_unreleased_pod(pod);
     }
     let owner = Arc::clone(node);
     let (found, unread) = blocking(move || load(&owner)).await?;
@@ -99,7 +99,7 @@ pub(super) async fn all(node: &Arc<Node>) -> Result<(), PodError> {
             PodPhase::NotReady | PodPhase::Removing
         );
         if held && unverified.pod.boot_id != node.boot_id {
-            node.readiness.owes(unverified.pod.id);
+            node.readiness.add_unreleased_pod(unverified.pod.id);
         }
         let hangs = unverified.pod.phase == PodPhase::Creating
             && node.cni.is_attached(&unverified.pod.id.to_string())?;
@@ -113,16 +113,16 @@ pub(super) async fn all(node: &Arc<Node>) -> Result<(), PodError> {
         // A pod whose recovery panicked is logged by the runtime; the others go on.
         let _ = pod.await;
     }
-    forgotten(node, &known)?;
+    release_unrecorded(node, &known)?;
     let owner = Arc::clone(node);
     blocking(move || sweep(&owner, &unread)).await?;
-    tokio::spawn(connect::settle(Arc::clone(node)));
+    tokio::spawn(connect::collect_and_check_networks(Arc::clone(node)));
     Ok(())
 }
 
 /// Releases pods of which network plugins still keep something though their records are gone, with the run
 /// directory at the machine's start for example.
-fn forgotten(node: &Arc<Node>, known: &BTreeSet<PodId>) -> Result<(), PodError> {
+fn release_unrecorded(node: &Arc<Node>, known: &BTreeSet<PodId>) -> Result<(), PodError> {
     for id in node.cni.attached()? {
         let Ok(id) = id.parse::<PodId>() else {
             continue;
@@ -130,7 +130,7 @@ fn forgotten(node: &Arc<Node>, known: &BTreeSet<PodId>) -> Result<(), PodError> 
         if known.contains(&id) || node.debts.is_owed(id) {
             continue;
         }
-        node.readiness.owes(id);
+        node.readiness.add_unreleased_pod(id);
         let pod = unnamed_record(node, id)?;
         // A plugin that hangs must not hold up the start.
         tokio::spawn(undo(Arc::clone(node), pod, None));
@@ -159,10 +159,10 @@ fn unnamed_record(node: &Node, id: PodId) -> Result<PodRecord, PodError> {
 
 /// Reads all records: those of this boot from the run directory, those of another from there or, where it is
 /// emptied with the machine's start, from the archive.
-fn load(node: &Node) -> Result<(Vec<Unverified>, Unread), PodError> {
+fn load(node: &Node) -> Result<(Vec<Unverified>, UnreadableRecords), PodError> {
     let mut archived = node.archive.load()?;
     let mut found = Vec::new();
-    let mut unread = Unread::default();
+    let mut unread = UnreadableRecords::default();
     for (id, dir) in node.pod_dirs()? {
         let kept = archived.remove(&id);
         found.extend(in_run_dir(node, (id, dir), kept, &mut unread)?);
@@ -183,7 +183,7 @@ fn in_run_dir(
     node: &Node,
     (id, dir): (PodId, Dir),
     kept: Option<ArchivedPod>,
-    unread: &mut Unread,
+    unread: &mut UnreadableRecords,
 ) -> Result<Option<Unverified>, PodError> {
     let kept = kept.filter(|kept| kept.pod.boot_id != node.boot_id);
     let torn = match record::load_pod(&dir) {
@@ -266,7 +266,7 @@ async fn recover_pod(node: Arc<Node>, unverified: Unverified) {
     } = unverified;
     let same_boot = pod.boot_id == node.boot_id;
     let living = if same_boot && pod.phase != PodPhase::NotReady {
-        reach(&node, &pod, &containers, &dir).await
+        query_shim(&node, &pod, &containers, &dir).await
     } else {
         None
     };
@@ -306,22 +306,22 @@ async fn without_removed(
         Ok(failures.flatten().collect())
     });
     let failures: Vec<PodError> = deleted.await.unwrap_or_else(|error| vec![error]);
-    node.debts.owe(pod, &gone, failures);
+    node.debts.record_debts(pod, &gone, failures);
     rest
 }
 
 /// The shim of a pod, if it lives and answers.
-async fn reach(
+async fn query_shim(
     node: &Node,
     pod: &PodRecord,
     containers: &[ContainerRecord],
     dir: &Dir,
-) -> Option<Living> {
+) -> Option<LiveShim> {
     let (link, events) = ShimLink::connect(dir.as_fd(), pod).ok()?;
     let asked = tokio::time::timeout(INVENTORY_DEADLINE, link.ask(Request::Inventory, &[])).await;
     let answer = match asked {
         Ok(Ok(answer)) => answer,
-        Ok(Err(error @ LinkError::Strange(_))) => {
+        Ok(Err(error @ LinkError::UnknownProtocol(_))) => {
             tracing::error!(pod = %pod.id, error = error_chain(&error), "left a pod of another release as it is");
             return Some(served_by_foreign_shim(pod, containers, (link, events)));
         }
@@ -347,7 +347,7 @@ async fn reach(
         pid: report.pid,
         start_ticks: report.start_ticks,
     });
-    Some(Living {
+    Some(LiveShim {
         link,
         events,
         pause,
@@ -360,7 +360,7 @@ fn served_by_foreign_shim(
     pod: &PodRecord,
     containers: &[ContainerRecord],
     (link, events): (ShimLink, mpsc::UnboundedReceiver<Event>),
-) -> Living {
+) -> LiveShim {
     let running = |record: &ContainerRecord| match &record.phase {
         ContainerPhase::Running(Run { process, .. }, _) if process.exists() => {
             let (pid, start_ticks) = (process.pid, process.start_ticks);
@@ -368,7 +368,7 @@ fn served_by_foreign_shim(
         }
         _ => None,
     };
-    Living {
+    LiveShim {
         link,
         events,
         pause: pod.pause.filter(ProcessIdentity::exists),
@@ -377,11 +377,11 @@ fn served_by_foreign_shim(
 }
 
 /// Makes a container's record true.
-fn verify(container: &mut ContainerRecord, living: Option<&Living>, dir: &Dir, same_boot: bool) {
+fn verify(container: &mut ContainerRecord, living: Option<&LiveShim>, dir: &Dir, same_boot: bool) {
     let reported = living.and_then(|living| living.containers.get(&container.id));
     let id = container.id;
     let ended = |started_at: i64| {
-        let exit = exit_record(dir, id).unwrap_or_else(|| lost(same_boot));
+        let exit = exit_record(dir, id).unwrap_or_else(|| unknown_exit(same_boot));
         ContainerPhase::Exited(Exit { started_at, ..exit })
     };
     let goal = match container.phase {
@@ -417,7 +417,7 @@ fn found_run(container: &ContainerRecord, pid: i32, start_ticks: u64) -> Run {
 }
 
 /// The end of a container of which nobody kept the end.
-fn lost(same_boot: bool) -> Exit {
+fn unknown_exit(same_boot: bool) -> Exit {
     let (code, reason, message) = if same_boot {
         (
             KILLED_CODE,
@@ -461,19 +461,19 @@ async fn take_back(node: &Arc<Node>, pod: &PodRecord, id: ContainerId) {
     let (owner, record) = (Arc::clone(node), pod.clone());
     let deleted = blocking(move || Ok(container::delete(&owner, &record, id))).await;
     let failures = deleted.unwrap_or_else(|error| vec![error]);
-    node.debts.owe(pod, &[id], failures);
+    node.debts.record_debts(pod, &[id], failures);
 }
 
 /// A pod whose making was cut off is taken back: nobody was told its id.
-async fn undo(node: Arc<Node>, pod: PodRecord, living: Option<Living>) {
+async fn undo(node: Arc<Node>, pod: PodRecord, living: Option<LiveShim>) {
     let failures =
         sandbox::release(&node, &pod, Vec::new(), living.map(|living| living.link)).await;
-    node.debts.owe(&pod, &[], failures);
+    node.debts.record_debts(&pod, &[], failures);
     node.readiness.released(pod.id);
     let (owner, id) = (Arc::clone(&node), pod.id);
     let forgotten = blocking(move || owner.delete_pod_dir(id)).await;
     node.debts
-        .owe(&pod, &[], forgotten.err().into_iter().collect());
+        .record_debts(&pod, &[], forgotten.err().into_iter().collect());
 }
 
 /// Puts a verified pod under its task.
@@ -481,7 +481,7 @@ fn serve(
     node: &Arc<Node>,
     pod: PodRecord,
     containers: Vec<ContainerRecord>,
-    living: Option<Living>,
+    living: Option<LiveShim>,
     stop: bool,
 ) {
     let key = PodKey::from(&pod.config.metadata);
@@ -508,7 +508,7 @@ fn serve(
 
 /// Deletes the layers of containers that no record knows, and lets the image store and the network do the
 /// same with theirs.
-fn sweep(node: &Node, unread: &Unread) -> Result<(), PodError> {
+fn sweep(node: &Node, unread: &UnreadableRecords) -> Result<(), PodError> {
     for id in node.layers()? {
         let known = node.index.container(&id.to_string()).is_ok();
         if !known && !unread.containers.contains(&id) {
@@ -545,7 +545,7 @@ mod tests {
     /// The table of a pod without a shim: what ran has ended, and what had ended or never ran stays as it is.
     #[test]
     fn without_a_shim_nothing_runs() {
-        let exit = lost(true);
+        let exit = unknown_exit(true);
         let exited = ContainerPhase::Exited(exit.clone());
         assert_eq!(
             verified(ContainerPhase::Created, true),
@@ -580,7 +580,7 @@ mod tests {
         let container = || testing::container(pod.id, ContainerConfig::default());
         let (mut alive, mut ended, missing) = (container(), container(), container());
         alive.phase = ContainerPhase::Running(testing::run(), Goal::Run);
-        ended.phase = ContainerPhase::Exited(lost(true));
+        ended.phase = ContainerPhase::Exited(unknown_exit(true));
         let mut found = Unverified {
             pod: pod.clone(),
             containers: vec![alive.clone(), ended.clone()],
@@ -593,7 +593,7 @@ mod tests {
                 ..record.clone()
             })
         };
-        let exit = ContainerPhase::Exited(lost(false));
+        let exit = ContainerPhase::Exited(unknown_exit(false));
         found.complete(ArchivedPod {
             pod: Arc::new(pod),
             containers: vec![
@@ -746,7 +746,7 @@ mod tests {
     #[tokio::test]
     async fn a_shim_makes_the_records_true() {
         let (_shim, link, events) = Shim::pair();
-        let mut living = Living {
+        let mut living = LiveShim {
             link,
             events,
             pause: None,
@@ -769,7 +769,7 @@ mod tests {
             };
             ContainerPhase::Running(run, goal)
         };
-        let exited = ContainerPhase::Exited(lost(true));
+        let exited = ContainerPhase::Exited(unknown_exit(true));
         let cases = [
             (ContainerPhase::Created, None, ContainerPhase::Created),
             (starting(Goal::Run), None, ContainerPhase::Created),
@@ -899,7 +899,7 @@ mod tests {
         for phase in [PodPhase::Creating, PodPhase::Removing] {
             let (_guard, node) = testing::node();
             let (pod, ..) = on_disk(&node, |pod| pod.phase = phase);
-            node.readiness.owes(pod.id);
+            node.readiness.add_unreleased_pod(pod.id);
             node.readiness.collected();
             assert!(recovered(&node, pod.id).await.is_none(), "{phase:?}");
             assert!(node.pod_dir(pod.id).unwrap().is_none(), "{phase:?}");

@@ -164,7 +164,7 @@ pub(super) fn seal<T: Growing>(
     let shim = |source| PodError::Launch(LaunchError::Shim { doing, source });
     let protocol = pod.protocols.common();
     let protocol =
-        protocol.map_err(|unspoken| shim(LinkError::Strange(Arc::new(unspoken.into()))))?;
+        protocol.map_err(|unspoken| shim(LinkError::UnknownProtocol(Arc::new(unspoken.into()))))?;
     let bytes = wire::encode_plan(protocol, plan).map_err(|error| shim(error.into()))?;
     memfd::create_sealed(c"holdfast-plan", &bytes)
         .map_err(|source| PodError::System { doing, source })

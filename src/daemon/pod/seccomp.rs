@@ -117,13 +117,13 @@ fn place(choice: &SeccompChoice, part: FilterPart) -> String {
 /// the start fails.
 #[derive(Debug)]
 pub(super) struct Suspect {
-    place: String,
+    field: String,
     forbidden: Vec<&'static str>,
 }
 
 impl Suspect {
     /// The profile of a process, unless it has none or the default one.
-    pub(super) fn of(
+    pub(super) fn from_profile(
         choice: &SeccompChoice,
         spec: &Spec,
         base: Option<&LinuxSeccomp>,
@@ -136,17 +136,17 @@ impl Suspect {
         }
         let profile = spec.linux().as_ref()?.seccomp().as_ref()?;
         let needed = needed(spec);
-        let of = |profile: &LinuxSeccomp| -> Vec<_> {
+        let forbidden_calls = |profile: &LinuxSeccomp| -> Vec<_> {
             let calls = needed.iter().copied();
             calls.filter(|call| forbids(profile, call)).collect()
         };
-        let (part, forbidden) = match (of(profile), base.map(of)) {
+        let (part, forbidden) = match (forbidden_calls(profile), base.map(forbidden_calls)) {
             (own, Some(bases)) if own.is_empty() && !bases.is_empty() => (FilterPart::Base, bases),
             (own, Some(bases)) if own.is_empty() => (FilterPart::Both, bases),
             (own, _) => (FilterPart::Profile, own),
         };
         Some(Self {
-            place: place(choice, part),
+            field: place(choice, part),
             forbidden,
         })
     }
@@ -164,7 +164,7 @@ impl Suspect {
             _ => return Err(LinkError::Failed(failure)),
         };
         Ok(LaunchError::SeccompForbids {
-            place: self.place,
+            field: self.field,
             failure,
             calls,
         })
@@ -389,7 +389,10 @@ mod tests {
             (vec![execve], refused(Step::Mount, 22, "/x"), None),
         ] {
             let place = "security_context.seccomp.localhost_ref /p.json".to_owned();
-            let suspect = Some(Suspect { place, forbidden });
+            let suspect = Some(Suspect {
+                field: place,
+                forbidden,
+            });
             let failed = LinkError::Failed(Box::new(failure));
             let other = super::super::launch_error::shim("start the container");
             let error = of_start(suspect, other)(failed);

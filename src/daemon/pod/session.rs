@@ -209,7 +209,7 @@ pub(super) async fn exec(
         &pod.pod,
         &plan::exec(&spec, &request, &node.filters).map_err(seccomp::of_plan(choice))?,
     )?;
-    let suspect = Suspect::of(choice, &spec, seccomp_base.as_ref());
+    let suspect = Suspect::from_profile(choice, &spec, seccomp_base.as_ref());
     let failed = seccomp::of_start(suspect, shim(DOING));
     let end = ProcessEnd::new(link);
     let request = |stdio| Request::Exec {

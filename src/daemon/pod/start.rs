@@ -107,7 +107,10 @@ fn explained(
         mounts.position(|mount| mount.container_path.as_str() == target)
     };
     seccomp::of_start(launch.plan.suspect, |error| {
-        launch_error::with_limits(launch_error::of(START, error, mount_at), pod)
+        launch_error::with_limits(
+            launch_error::container_launch_error(START, error, mount_at),
+            pod,
+        )
     })(error)
 }
 

@@ -175,7 +175,7 @@ impl Counting {
 /// How many more bytes the client allows to be sent.
 #[derive(Debug)]
 pub(super) struct SendWindow {
-    left: Mutex<i64>,
+    remaining: Mutex<i64>,
     more: Notify,
     counting: Arc<Counting>,
 }
@@ -184,19 +184,21 @@ impl SendWindow {
     /// Creates a window that allows `initial` bytes.
     pub(super) fn new(counting: Arc<Counting>, initial: i64) -> Self {
         Self {
-            left: Mutex::new(initial),
+            remaining: Mutex::new(initial),
             more: Notify::new(),
             counting,
         }
     }
 
-    fn left(&self) -> MutexGuard<'_, i64> {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    fn remaining(&self) -> MutexGuard<'_, i64> {
+        self.remaining
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The client allows more, or with another initial window less. False when it allows more than there can be.
     pub(super) fn add(&self, bytes: i64) -> bool {
-        let mut left = self.left();
+        let mut left = self.remaining();
         *left = left.saturating_add(bytes);
         let possible = *left <= i64::from(i32::MAX);
         drop(left);
@@ -206,7 +208,7 @@ impl SendWindow {
 
     /// Takes up to `wanted` bytes of the window; 0 when the window is used up.
     fn take(&self, wanted: usize) -> usize {
-        let mut left = self.left();
+        let mut left = self.remaining();
         let judged = self.counting.judged.load(Ordering::Relaxed);
         let counts = self.counting.counts.load(Ordering::Relaxed);
         let allowed = match (judged, counts) {
@@ -220,7 +222,7 @@ impl SendWindow {
     /// Waits until the client allows more bytes, or is found not to update windows.
     async fn wait(&self) {
         let more = self.more.notified();
-        if *self.left() > 0 {
+        if *self.remaining() > 0 {
             return;
         }
         if self.counting.counts.load(Ordering::Relaxed) {

@@ -7,7 +7,7 @@
 use super::error::ImportError;
 use crate::digest::Digest;
 use crate::document::{Descriptor, Document, Saved};
-use crate::manifest::{self, ManifestError, ManifestKind, Parsed, SaidBy};
+use crate::manifest::{self, ManifestError, ManifestKind, Parsed, PlatformSource};
 use crate::platform::Machine;
 use crate::reference::{Reference, Target};
 use crate::registry::DOCUMENT_MAX;
@@ -95,7 +95,7 @@ pub(super) struct Parts {
     pub config: Bytes,
     /// Paths in the archive, with the digest where the archive promises one.
     pub layers: Vec<(String, Option<Digest>)>,
-    pub platform: SaidBy,
+    pub platform: PlatformSource,
 }
 
 /// An image that an archive offers: its names there, and what tells it from the others.
@@ -128,7 +128,7 @@ impl Contents<'_> {
             return Ok(None);
         }
         let manifest = self.document(SAVED)?;
-        self.parts(manifest, SaidBy::Caller, Naming::Directory)
+        self.parts(manifest, PlatformSource::Caller, Naming::Directory)
             .map(Some)
     }
 
@@ -251,7 +251,7 @@ impl Contents<'_> {
     }
 
     /// The manifest or index to begin with, of those that the index of a layout names.
-    fn entry(self, index: &[Descriptor]) -> Result<(Digest, SaidBy), ImportError> {
+    fn entry(self, index: &[Descriptor]) -> Result<(Digest, PlatformSource), ImportError> {
         let mut entries: Vec<&Descriptor> = index.iter().collect();
         if entries.iter().any(|entry| !manifest::is_attestation(entry)) {
             entries.retain(|entry| !manifest::is_attestation(entry));
@@ -268,7 +268,10 @@ impl Contents<'_> {
         match chosen.as_slice() {
             [one] => {
                 let digest = manifest::digest(&one.digest, || format!("{INDEX}: digest"));
-                Ok((digest.map_err(|e| self.manifest_error(e))?, SaidBy::Caller))
+                Ok((
+                    digest.map_err(|e| self.manifest_error(e))?,
+                    PlatformSource::Caller,
+                ))
             }
             [_, _, ..] if chosen.iter().all(|entry| entry.platform.is_none()) => {
                 Err(self.several([].iter()))
@@ -292,7 +295,7 @@ impl Contents<'_> {
     fn parts(
         self,
         mut document: Bytes,
-        mut platform: SaidBy,
+        mut platform: PlatformSource,
         naming: Naming,
     ) -> Result<Parts, ImportError> {
         let machine = Machine::this();
@@ -346,7 +349,7 @@ impl Contents<'_> {
                 .iter()
                 .map(|path| (path.clone(), None))
                 .collect(),
-            platform: SaidBy::Caller,
+            platform: PlatformSource::Caller,
         })
     }
 

@@ -79,7 +79,7 @@ impl Pull<'_> {
         }
         let missing =
             || FetchError::NeedsLower.of_pull(self.reference.to_string(), manifest.config.digest);
-        stack.whole().ok_or_else(missing)
+        stack.all_layers().ok_or_else(missing)
     }
 
     async fn layer(&self, wanted: &Wanted, attempt: Attempt) -> Result<Got, PullError> {
@@ -95,7 +95,7 @@ impl Pull<'_> {
             if let Some(hold) = self.store.hold_layer(&key).await {
                 wanted
                     .stack
-                    .put(wanted.at, CandidateLayer::Present(Arc::new(hold)));
+                    .set_layer(wanted.at, CandidateLayer::Present(Arc::new(hold)));
                 self.progress.present(wanted.at);
                 return Ok(Got::Layer);
             }
@@ -115,8 +115,10 @@ impl Pull<'_> {
         };
         match fetch(self.fetches, self.store, key, wanted.clone(), watch).await {
             Ok(layer) if layer.key == alone || layer.key == above => {
-                wanted.stack.put(wanted.at, CandidateLayer::Staged(layer));
-                self.progress.whole(wanted.at);
+                wanted
+                    .stack
+                    .set_layer(wanted.at, CandidateLayer::Staged(layer));
+                self.progress.mark_complete(wanted.at);
                 Ok(Got::Layer)
             }
             // Another pull has it above other layers.

@@ -7,7 +7,7 @@ use crate::credentials::{Credentials, Fingerprint};
 use crate::digest::Digest;
 use crate::image::{Image, ImageId};
 use crate::index::names_of;
-use crate::manifest::{self, Manifest, ManifestError, ManifestKind, Parsed, SaidBy};
+use crate::manifest::{self, Manifest, ManifestError, ManifestKind, Parsed, PlatformSource};
 use crate::platform::Machine;
 use crate::reference::{Reference, Target};
 use crate::registry::{Document, Registry, RegistryError, Repository};
@@ -150,7 +150,7 @@ impl Pull<'_> {
         document: &mut Document,
     ) -> Result<Manifest, PullError> {
         let machine = Machine::this();
-        let mut platform = SaidBy::Caller;
+        let mut platform = PlatformSource::Caller;
         for _ in 0..INDEXES_MAX {
             match manifest::parse(&document.bytes, &machine).map_err(self.manifest_error())? {
                 Parsed::Manifest(manifest) => {

@@ -58,7 +58,7 @@ impl Progress {
     }
 
     /// The part at this place has come, with another pull perhaps.
-    pub(super) fn whole(&self, at: usize) {
+    pub(super) fn mark_complete(&self, at: usize) {
         if let Some(watched) = self.lock().get_mut(at) {
             watched.bytes = Counter::new(watched.part.size.into());
         }
@@ -113,7 +113,7 @@ mod tests {
             .map(|of| (of.done, of.present))
             .collect();
         assert_eq!(done, [(10, true), (7, false)]);
-        progress.whole(1);
+        progress.mark_complete(1);
         assert_eq!(progress.layers()[1].done, 20);
     }
 }

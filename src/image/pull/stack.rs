@@ -16,14 +16,14 @@ impl Stack {
     }
 
     /// The layer of that place is there.
-    pub(super) fn put(&self, at: usize, slot: CandidateLayer) {
+    pub(super) fn set_layer(&self, at: usize, slot: CandidateLayer) {
         if let Some(place) = self.lock().get_mut(at) {
             *place = Some(slot);
         }
     }
 
     /// All layers, `None` as long as one is missing.
-    pub(super) fn whole(&self) -> Option<Vec<CandidateLayer>> {
+    pub(super) fn all_layers(&self) -> Option<Vec<CandidateLayer>> {
         self.lock().iter().cloned().collect()
     }
 

@@ -24,7 +24,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The result of comparing a layer with its fingerprint.
-enum Look {
+enum LayerCheck {
     Same,
     Torn(String),
 }
@@ -58,9 +58,9 @@ impl Store {
         let mut sound = Vec::new();
         let mut torn = BTreeSet::new();
         for layer in unknown {
-            match self.look(&layer)? {
-                Look::Same => sound.push(layer),
-                Look::Torn(reason) => {
+            match self.compare_fingerprint(&layer)? {
+                LayerCheck::Same => sound.push(layer),
+                LayerCheck::Torn(reason) => {
                     tracing::warn!(%layer, reason, "a layer is torn; its images have to be pulled anew");
                     torn.insert(layer);
                 }
@@ -74,10 +74,10 @@ impl Store {
         Ok(false)
     }
 
-    fn look(&self, layer: &LayerName) -> Result<Look, StoreError> {
+    fn compare_fingerprint(&self, layer: &LayerName) -> Result<LayerCheck, StoreError> {
         let snapshot = self.snapshot();
         let Some(record) = snapshot.index.layers.get(layer) else {
-            return Ok(Look::Torn("it is not in the index".to_owned()));
+            return Ok(LayerCheck::Torn("it is not in the index".to_owned()));
         };
         let wanted = record.fingerprint;
         let (name, diff) = (FileName::new(layer.as_str())?, FileName::new(DIFF)?);
@@ -86,14 +86,14 @@ impl Store {
             .subdir(&name)
             .and_then(|dir| dir.subdir(&diff)?.fingerprint());
         match (found, wanted) {
-            (Ok(found), Some(wanted)) if found != wanted => Ok(Look::Torn(format!(
+            (Ok(found), Some(wanted)) if found != wanted => Ok(LayerCheck::Torn(format!(
                 "it has {} entries of {} and differs",
                 found.entries, wanted.entries
             ))),
             // One of an earlier release has nothing to be compared with.
-            (Ok(_), _) => Ok(Look::Same),
+            (Ok(_), _) => Ok(LayerCheck::Same),
             (Err(error), _) if error.is_not_found() || error.is_corrupt() => {
-                Ok(Look::Torn(error_chain(&error)))
+                Ok(LayerCheck::Torn(error_chain(&error)))
             }
             (Err(error), _) => Err(looking(error)),
         }
@@ -136,7 +136,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] when the disk fails otherwise.
-    pub(crate) async fn sound(self: &Arc<Self>, layers: &[LayerName]) -> Result<bool, StoreError> {
+    pub(crate) async fn layers_intact(
+        self: &Arc<Self>,
+        layers: &[LayerName],
+    ) -> Result<bool, StoreError> {
         if self.verified.unknown(layers).is_empty() {
             return Ok(true);
         }
@@ -158,7 +161,7 @@ impl Store {
     /// Finds and holds an unpacked layer that is what was committed.
     pub(crate) async fn hold_layer(self: &Arc<Self>, key: &LayerKey) -> Option<ImageHold> {
         let layer = self.snapshot().layer(key)?.clone();
-        match self.sound(std::slice::from_ref(&layer)).await {
+        match self.layers_intact(std::slice::from_ref(&layer)).await {
             Ok(true) => {}
             // It is fetched anew; whatever fails then is told.
             Ok(false) | Err(_) => return None,

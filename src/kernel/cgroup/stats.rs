@@ -134,15 +134,15 @@ fn read_all(files: &Open) -> Result<Stats, Errno> {
 fn open(group: &Cgroup) -> Open {
     let unified = group.members.iter().find(|member| member.is_unified());
     let in_unified = |name| unified.and_then(|member| file::open(&member.dir, name).ok());
-    let of = |controller, name: &str| {
+    let open_controller_file = |controller, name: &str| {
         let member = group.find(controller)?;
         file::open(&member.dir, name).ok()
     };
     Open {
         cpu: open_cpu(group),
         memory: open_memory(group),
-        pids_current: of(Controller::Pids, "pids.current"),
-        pids_max: of(Controller::Pids, "pids.max"),
+        pids_current: open_controller_file(Controller::Pids, "pids.current"),
+        pids_max: open_controller_file(Controller::Pids, "pids.max"),
         io: open_io(group),
         cpu_pressure: in_unified("cpu.pressure"),
         memory_pressure: in_unified("memory.pressure"),

@@ -29,7 +29,7 @@ impl Depth {
 
 /// The types of propagation of mount_namespaces(7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spread {
+pub enum Propagation {
     /// Neither sends nor receives.
     Private,
     /// Receives mounts from its master.
@@ -192,17 +192,21 @@ pub fn set_attributes(tree: BorrowedFd<'_>, attributes: u64, depth: Depth) -> ni
 ///
 /// # Errors
 /// The errors of mount_setattr(2).
-pub fn set_spread(tree: BorrowedFd<'_>, spread: Spread, depth: Depth) -> nix::Result<()> {
-    let propagation = match spread {
-        Spread::Private => libc::MS_PRIVATE,
-        Spread::Slave => libc::MS_SLAVE,
-        Spread::Shared => libc::MS_SHARED,
+pub fn set_propagation(
+    tree: BorrowedFd<'_>,
+    propagation: Propagation,
+    depth: Depth,
+) -> nix::Result<()> {
+    let flag = match propagation {
+        Propagation::Private => libc::MS_PRIVATE,
+        Propagation::Slave => libc::MS_SLAVE,
+        Propagation::Shared => libc::MS_SHARED,
     };
     set_mount(
         tree,
         depth,
         libc::mount_attr {
-            propagation,
+            propagation: flag,
             ..NO_CHANGE
         },
     )

@@ -10,9 +10,9 @@ use nix::sys::stat::fstat;
 
 use super::world::*;
 use crate::cgroup::{Birth, CgroupDirectories};
-use crate::place::Places;
 use crate::process::{Streams, give_streams};
 use crate::report::{Message, Stage};
+use crate::shim_namespaces::ShimNamespaces;
 use crate::start::{Launch, Start};
 use crate::tree::Origins;
 use holdfast_kernel::sys::namespace::CloneFlags;
@@ -32,20 +32,26 @@ fn next(launch: &Launch) -> Message {
 }
 
 /// A start without namespaces and cgroups of its own.
-fn plain_start<'a>(places: &'a Places, cgroup: &'a CgroupDirectories) -> Start<'a> {
+fn plain_start<'a>(
+    shim_namespaces: &'a ShimNamespaces,
+    cgroup: &'a CgroupDirectories,
+) -> Start<'a> {
     Start {
         namespaces: CloneFlags::empty(),
         pid_namespace: None,
         cgroup,
         unified: None,
-        places,
+        shim_namespaces,
     }
 }
 
 #[test]
 fn a_child_tells_where_it_waits_and_where_it_failed() {
-    let (places, cgroup) = (Places::open().unwrap(), CgroupDirectories::default());
-    let launch = plain_start(&places, &cgroup)
+    let (shim_namespaces, cgroup) = (
+        ShimNamespaces::open().unwrap(),
+        CgroupDirectories::default(),
+    );
+    let launch = plain_start(&shim_namespaces, &cgroup)
         .run(|reporter| {
             reporter.at(Step::Rlimit, 3);
             reporter.degraded(Errno::EPERM);
@@ -83,8 +89,11 @@ fn a_child_tells_where_it_waits_and_where_it_failed() {
 /// A shim that is gone ends the children that wait for it.
 #[test]
 fn a_child_whose_shim_is_gone_does_not_wait_for_ever() {
-    let (places, cgroup) = (Places::open().unwrap(), CgroupDirectories::default());
-    let launch = plain_start(&places, &cgroup)
+    let (shim_namespaces, cgroup) = (
+        ShimNamespaces::open().unwrap(),
+        CgroupDirectories::default(),
+    );
+    let launch = plain_start(&shim_namespaces, &cgroup)
         .run(|reporter| reporter.await_release().and(Err(Errno::EALREADY)))
         .unwrap();
     let pid = launch.child.pid;
@@ -144,10 +153,10 @@ fn memory_is_counted_by_version_1_where_it_has_the_controller() {
 #[test]
 fn trees_of_the_host_are_opened_or_named() {
     in_own_mounts(|world| {
-        let places = Places::open().unwrap();
+        let shim_namespaces = ShimNamespaces::open().unwrap();
         let pause = File::open("/proc/self").unwrap();
         let origins = Origins {
-            places: &places,
+            shim_namespaces: &shim_namespaces,
             pause: pause.as_fd(),
             user: None,
         };
@@ -189,10 +198,10 @@ fn a_missing_directory_of_the_host_is_made_where_that_is_wanted() {
     let outer = tempfile::tempdir().unwrap();
     let wanted = outer.path().join("made/for/it");
     in_own_mounts(|world| {
-        let places = Places::open().unwrap();
+        let shim_namespaces = ShimNamespaces::open().unwrap();
         let pause = File::open("/proc/self").unwrap();
         let origins = Origins {
-            places: &places,
+            shim_namespaces: &shim_namespaces,
             pause: pause.as_fd(),
             user: None,
         };

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::Message;
 use super::report::{Position, Reporter, receive};
 use super::target::{Kind, ensure, split};
-use super::tree::can_spread;
+use super::tree::has_propagation;
 use holdfast_kernel::sys::descriptor;
 use holdfast_kernel::sys::memory::Shared;
 use holdfast_wire::Step;
@@ -95,12 +95,12 @@ fn mountinfo_tells_shared_mounts_from_private_ones() {
         (shared, 37, false, false),
     ] {
         assert_eq!(
-            can_spread(line, id, Propagation::Slave),
+            has_propagation(line, id, Propagation::Slave),
             to_container,
             "{line}"
         );
         assert_eq!(
-            can_spread(line, id, Propagation::Shared),
+            has_propagation(line, id, Propagation::Shared),
             both_ways,
             "{line}"
         );

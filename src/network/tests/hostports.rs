@@ -83,7 +83,7 @@ fn a_pod_may_repeat_itself_but_not_contradict() {
     let same = [port("", 80, 80), port("", 80, 80)];
     assert_eq!(book.enter("a", &here, &same).unwrap().len(), 1);
     assert_eq!(book.enter("a", &here, &same).unwrap().len(), 1);
-    assert_eq!(book.all().len(), 1);
+    assert_eq!(book.all_mappings().len(), 1);
     let twice = book.enter("b", &here, &[port("", 81, 80), port("", 81, 81)]);
     assert!(
         matches!(twice, Err(HostPortError::Twice { port: 81, .. })),
@@ -92,7 +92,7 @@ fn a_pod_may_repeat_itself_but_not_contradict() {
     // One address of it may lead elsewhere: the kernel looks at that first.
     book.enter("b", &here, &[port("", 81, 80), port("127.0.0.1", 81, 81)])
         .unwrap();
-    assert!(book.of("c").is_empty() && book.remove("c").is_empty());
+    assert!(book.mappings_of_owner("c").is_empty() && book.remove("c").is_empty());
 }
 
 #[test]

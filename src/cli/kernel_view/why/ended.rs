@@ -34,7 +34,7 @@ pub(super) async fn explain(daemon: &mut Daemon, name: &str) -> Result<Document,
 
 fn facts(status: &cri::ContainerStatus) -> Vec<Fact> {
     let mut facts = Vec::new();
-    let mut add = |says: String| facts.push(Fact::new("process", says, SOURCE));
+    let mut add = |statement: String| facts.push(Fact::new("process", statement, SOURCE));
     match status.state() {
         cri::ContainerState::ContainerCreated => add("it was created and never started".to_owned()),
         cri::ContainerState::ContainerExited => {

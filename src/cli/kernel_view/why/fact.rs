@@ -15,7 +15,8 @@ pub(super) struct Document {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Fact {
     pub topic: &'static str,
-    pub says: String,
+    #[serde(rename = "says")]
+    pub statement: String,
     pub source: String,
 }
 
@@ -23,12 +24,12 @@ impl Fact {
     /// States something with its source.
     pub(super) fn new(
         topic: &'static str,
-        says: impl Into<String>,
+        statement: impl Into<String>,
         source: impl Into<String>,
     ) -> Self {
         Self {
             topic,
-            says: says.into(),
+            statement: statement.into(),
             source: source.into(),
         }
     }

@@ -10,7 +10,7 @@ const USUAL: [&str; 4] = ["proc", "devpts", "mqueue", "cgroup"];
 pub(super) fn facts(pid: i32) -> Result<Vec<Fact>, ProcError> {
     let source = format!("/proc/{pid}/mountinfo");
     let mounts = procfs::mounts(&procfs::text(pid, "mountinfo")?);
-    let fact = |says: String| Fact::new("files", says, source.clone());
+    let fact = |statement: String| Fact::new("files", statement, source.clone());
     let mut facts = Vec::new();
     if let Some(root) = mounts.iter().rev().find(|mount| mount.target == "/") {
         facts.push(fact(self::root(root)));

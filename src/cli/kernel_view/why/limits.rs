@@ -25,11 +25,11 @@ pub(super) fn facts(pid: i32) -> Vec<Fact> {
     .collect()
 }
 
-fn fact(says: String, values: &[&Option<Value>]) -> Fact {
+fn fact(statement: String, values: &[&Option<Value>]) -> Fact {
     let files = values
         .iter()
         .filter_map(|value| Some(value.as_ref()?.file.as_path()));
-    Fact::new("limits", says, together(&files.collect::<Vec<_>>()))
+    Fact::new("limits", statement, together(&files.collect::<Vec<_>>()))
 }
 
 /// Files of one directory, which is named once, as a shell would take them.
@@ -70,14 +70,14 @@ fn memory(groups: &Groups) -> Option<Fact> {
     let most = groups.read("memory", "memory.max_usage_in_bytes", "memory.peak");
     let events = groups.read("memory", "memory.oom_control", "memory.events");
     limit.as_ref()?;
-    let mut says = match number(&limit).filter(|bytes| *bytes < UNLIMITED) {
+    let mut statement = match number(&limit).filter(|bytes| *bytes < UNLIMITED) {
         Some(bytes) => format!(
             "memory: at most {}; beyond it the kernel kills",
             text::size(bytes)
         ),
         None => format!("memory: no limit of its own{}", above(groups)),
     };
-    says.push_str(&format!(
+    statement.push_str(&format!(
         ". Now {}, at most so far {}",
         size(&used),
         size(&most)
@@ -86,9 +86,9 @@ fn memory(groups: &Groups) -> Option<Fact> {
         .as_ref()
         .and_then(|events| counter(&events.text, "oom_kill"));
     if let Some(kills) = kills.filter(|kills| *kills > 0) {
-        says.push_str(&format!(". Out of memory: {kills} process(es) killed"));
+        statement.push_str(&format!(". Out of memory: {kills} process(es) killed"));
     }
-    Some(fact(says, &[&limit, &used, &most, &events]))
+    Some(fact(statement, &[&limit, &used, &most, &events]))
 }
 
 /// The next limit above, since a group is bounded by all that it is in.
@@ -129,7 +129,7 @@ fn cpu(groups: &Groups) -> Option<Fact> {
         (quota, bound)
     };
     stat.as_ref()?;
-    let mut says = match bound {
+    let mut statement = match bound {
         Some((quota, period)) => format!(
             "cpu: at most {}: {} ms of every {} ms, then it waits",
             share(quota, period),
@@ -139,16 +139,16 @@ fn cpu(groups: &Groups) -> Option<Fact> {
         None => "cpu: no limit".to_owned(),
     };
     if let Some(weight) = &weight {
-        says.push_str(&format!(
+        statement.push_str(&format!(
             ". Its weight beside others that want the CPU is {} ({} is the usual)",
             weight.text,
             if groups.is_v2() { 100 } else { 1024 }
         ));
     }
     if let Some(waited) = stat.as_ref().and_then(|stat| throttled(&stat.text)) {
-        says.push_str(&waited);
+        statement.push_str(&waited);
     }
-    Some(fact(says, &[&quota, &weight, &stat]))
+    Some(fact(statement, &[&quota, &weight, &stat]))
 }
 
 /// A share of CPUs with two digits.
@@ -193,13 +193,13 @@ fn pids(groups: &Groups) -> Option<Fact> {
 
 fn oom(pid: i32) -> Option<Fact> {
     let score = procfs::text(pid, "oom_score_adj").ok()?;
-    let says = format!(
+    let statement = format!(
         "when the node is out of memory, its score is moved by {} (−1000: never killed, 1000: first)",
         score.trim().replace('-', "−")
     );
     Some(Fact::new(
         "limits",
-        says,
+        statement,
         format!("/proc/{pid}/oom_score_adj"),
     ))
 }
@@ -211,8 +211,12 @@ fn files(pid: i32) -> Option<Fact> {
         .find(|line| line.starts_with("Max open files"))?;
     let mut words = line.split_whitespace().skip(3);
     let (soft, hard) = (words.next()?, words.next()?);
-    let says = format!("open files: {soft} for each process, which may raise it to {hard}");
-    Some(Fact::new("limits", says, format!("/proc/{pid}/limits")))
+    let statement = format!("open files: {soft} for each process, which may raise it to {hard}");
+    Some(Fact::new(
+        "limits",
+        statement,
+        format!("/proc/{pid}/limits"),
+    ))
 }
 
 #[cfg(test)]

@@ -62,13 +62,13 @@ fn process(member: &Member, status: &Status) -> Fact {
     let command = procfs::command(member.pid, status);
     let pids = status.pids();
     let inside = pids.last().copied().unwrap_or_default();
-    let says = format!(
+    let statement = format!(
         "{command:?}: process {} on the node, {inside} inside, {} thread(s), {}",
         member.pid,
         status.get("Threads"),
         status.get("State"),
     );
-    Fact::new("process", says, format!("/proc/{}/status", member.pid))
+    Fact::new("process", statement, format!("/proc/{}/status", member.pid))
 }
 
 fn people(document: &Document) -> Result<(), PrintError> {
@@ -80,7 +80,7 @@ fn people(document: &Document) -> Result<(), PrintError> {
             topic = fact.topic;
             out::line(&format!("\n{}", style::paint(style::STRONG, topic)))?;
         }
-        let mut lines = fact.says.lines();
+        let mut lines = fact.statement.lines();
         out::line(&format!("  {}", lines.next().unwrap_or_default()))?;
         for line in lines {
             out::line(&format!("    {line}"))?;

@@ -20,17 +20,17 @@ pub(super) fn facts(pod: &Pod, at: usize, status: &Status) -> Vec<Fact> {
         let inode = member.namespaces.get(&kind)?;
         let whose = whose(pods, (0, at), kind, &machine)?;
         let others = sharers(pod, at, kind);
-        let mut says = format!("{kind}: {}", sharing(pods, &whose, &others));
+        let mut statement = format!("{kind}: {}", sharing(pods, &whose, &others));
         if let Some(more) = sees(kind, member, status, &whose) {
-            says.push('\n');
-            says.push_str(&more);
+            statement.push('\n');
+            statement.push_str(&more);
         }
         let source = format!(
             "/proc/{}/ns/{kind} is {kind}:[{inode}]{}",
             member.pid,
             file(kind, member.pid)
         );
-        Some(Fact::new("namespaces", says, source))
+        Some(Fact::new("namespaces", statement, source))
     };
     Kind::ALL.into_iter().filter_map(fact).collect()
 }

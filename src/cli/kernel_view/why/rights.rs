@@ -74,8 +74,12 @@ pub(super) fn facts(pid: i32, status: &Status) -> Vec<Fact> {
         .ok()
         .filter(|text| !text.trim().is_empty());
     if let Some(profile) = profile {
-        let says = format!("AppArmor: {}", profile.trim());
-        facts.push(Fact::new("rights", says, format!("/proc/{pid}/{file}")));
+        let statement = format!("AppArmor: {}", profile.trim());
+        facts.push(Fact::new(
+            "rights",
+            statement,
+            format!("/proc/{pid}/{file}"),
+        ));
     }
     facts
 }
@@ -93,15 +97,15 @@ fn user(pid: i32, status: &Status) -> String {
     };
     let groups = status.numbers("Groups");
     let groups: Vec<_> = groups.iter().map(u64::to_string).collect();
-    let mut says = format!(
+    let mut statement = format!(
         "runs as user {}, group {}",
         name("uid_map", uid),
         name("gid_map", gid)
     );
     if !groups.is_empty() {
-        says.push_str(&format!(", further groups {}", groups.join(" ")));
+        statement.push_str(&format!(", further groups {}", groups.join(" ")));
     }
-    says
+    statement
 }
 
 fn capabilities(status: &Status) -> String {
@@ -171,12 +175,12 @@ mod tests {
     #[test]
     fn the_usual_set() {
         let status = Status::parse("CapEff:\t00000000a80425fb\nCapBnd:\t00000000a80425fb\n");
-        let says = capabilities(&status);
+        let statement = capabilities(&status);
         assert!(
-            says.starts_with("has 14 of 41 capabilities: CHOWN"),
-            "{says}"
+            statement.starts_with("has 14 of 41 capabilities: CHOWN"),
+            "{statement}"
         );
-        assert!(says.ends_with("SETFCAP"), "{says}");
+        assert!(statement.ends_with("SETFCAP"), "{statement}");
         let missing = missing(status.mask("CapBnd"));
         assert!(
             missing.contains("(SYS_ADMIN)") && !missing.contains("(NET_RAW)"),
@@ -187,8 +191,8 @@ mod tests {
 
     #[test]
     fn filters() {
-        let says = seccomp(&Status::parse("Seccomp:\t2\nSeccomp_filters:\t1\n"));
-        assert_eq!(says, "system calls go through 1 seccomp filter(s)");
+        let statement = seccomp(&Status::parse("Seccomp:\t2\nSeccomp_filters:\t1\n"));
+        assert_eq!(statement, "system calls go through 1 seccomp filter(s)");
         assert_eq!(
             seccomp(&Status::parse("Seccomp:\t0\n")),
             "system calls are not filtered"

@@ -25,9 +25,9 @@ pub(crate) struct Keeper {
     control: ControlSocket,
     /// Connections of those who asked the keeper to stop or to yield. They wait until these are dropped, which is after
     /// `control`.
-    asked: Vec<UnixStream>,
+    waiting_clients: Vec<UnixStream>,
     /// The first actions of the state machine.
-    first: Vec<Action>,
+    initial_actions: Vec<Action>,
 }
 
 /// The result of one step.
@@ -71,15 +71,15 @@ impl Keeper {
             jobs: FuturesUnordered::new(),
             events,
             control,
-            asked: Vec::new(),
-            first,
+            waiting_clients: Vec::new(),
+            initial_actions: first,
         }))
     }
 
     /// Waits for the next thing that happens, and does what follows. May be dropped while it waits.
     pub(crate) async fn next(&mut self) -> Step {
-        if !self.first.is_empty() {
-            let first = std::mem::take(&mut self.first);
+        if !self.initial_actions.is_empty() {
+            let first = std::mem::take(&mut self.initial_actions);
             return Step::News(self.perform(first));
         }
         let event = tokio::select! {
@@ -90,11 +90,11 @@ impl Keeper {
             },
             ask = self.control.next() => match ask {
                 ControlRequest::Yield(stream) => {
-                    self.asked.push(stream);
+                    self.waiting_clients.push(stream);
                     return Step::Yield;
                 }
                 ControlRequest::Stop(grace, stream) => {
-                    self.asked.push(stream);
+                    self.waiting_clients.push(stream);
                     self.executor.set_grace(grace);
                     Event::StopAsked
                 }

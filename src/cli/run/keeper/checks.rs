@@ -13,7 +13,7 @@ pub(super) struct Checks {
 /// Equal results in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Streak {
-    of: Passed,
+    result: Passed,
     length: u32,
 }
 
@@ -36,7 +36,7 @@ impl Checks {
     pub(super) fn new(probes: &Probes) -> Self {
         let started = probes.startup.is_none();
         let none = Streak {
-            of: Passed::No,
+            result: Passed::No,
             length: 0,
         };
         Self {
@@ -62,11 +62,11 @@ impl Checks {
             return Verdict::Same;
         };
         let streak = &mut self.streaks[kind as usize];
-        if streak.of == passed {
+        if streak.result == passed {
             streak.length = streak.length.saturating_add(1);
         } else {
             *streak = Streak {
-                of: passed,
+                result: passed,
                 length: 1,
             };
         }

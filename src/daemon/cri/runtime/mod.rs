@@ -72,7 +72,7 @@ macro_rules! handlers {
             ) -> Answer<BoxStream<cri::StreamPodSandboxStatsResponse>> {
                 let items = stats::pod_items(&self.0, request.into_inner().filter).await;
                 let message = |pod_sandbox_stats| cri::StreamPodSandboxStatsResponse { pod_sandbox_stats };
-                Ok(Response::new(batch::stream_by(batch::FEW, items, message)))
+                Ok(Response::new(batch::stream_by(batch::METRICS_PER_MESSAGE, items, message)))
             }
 
             async fn stream_pod_sandbox_metrics(
@@ -81,7 +81,7 @@ macro_rules! handlers {
             ) -> Answer<BoxStream<cri::StreamPodSandboxMetricsResponse>> {
                 let items = metrics::items(&self.0).await?;
                 let message = |pod_sandbox_metrics| cri::StreamPodSandboxMetricsResponse { pod_sandbox_metrics };
-                Ok(Response::new(batch::stream_by(batch::FEW, items, message)))
+                Ok(Response::new(batch::stream_by(batch::METRICS_PER_MESSAGE, items, message)))
             }
         }
     };

@@ -81,13 +81,13 @@ impl FilterCache {
         profile: &LinuxSeccomp,
         base: Option<&LinuxSeccomp>,
     ) -> Result<SeccompFilter, (FilterPart, FilterError)> {
-        let of = |part| move |error| (part, error);
-        let filter = self.get(profile).map_err(of(FilterPart::Profile))?;
+        let with_part = |part| move |error| (part, error);
+        let filter = self.get(profile).map_err(with_part(FilterPart::Profile))?;
         let Some(base) = base else {
             return Ok(filter);
         };
-        let base = self.get(base).map_err(of(FilterPart::Base))?;
-        intersect::intersect(&filter, &base).map_err(of(FilterPart::Both))
+        let base = self.get(base).map_err(with_part(FilterPart::Base))?;
+        intersect::intersect(&filter, &base).map_err(with_part(FilterPart::Both))
     }
 
     /// Returns the number of filters that are kept.

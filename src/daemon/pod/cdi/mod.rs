@@ -50,11 +50,11 @@ pub(crate) enum CdiError {
         broken: String,
     },
     /// Two files of one directory describe it.
-    #[error("CDI_devices: device {name:?} is described by {} and by {}; remove one", one.display(), other.display())]
+    #[error("CDI_devices: device {name:?} is described by {} and by {}; remove one", first_file.display(), second_file.display())]
     Conflict {
         name: String,
-        one: PathBuf,
-        other: PathBuf,
+        first_file: PathBuf,
+        second_file: PathBuf,
     },
     /// The device wants what this runtime does not do.
     #[error("CDI_devices: device {name:?} needs {what}, which this runtime does not do ({})", file.display())]
@@ -185,8 +185,8 @@ fn find<'a>(
     match (equal.next(), equal.next()) {
         (Some(one), Some(other)) => Err(CdiError::Conflict {
             name: shown(name),
-            one: one.path.clone(),
-            other: other.path.clone(),
+            first_file: one.path.clone(),
+            second_file: other.path.clone(),
         }),
         _ => Ok(Some(best)),
     }

@@ -76,7 +76,7 @@ impl DebtKind {
         Self::Other,
     ];
 
-    fn of(failure: &PodError) -> Self {
+    fn from_error(failure: &PodError) -> Self {
         match failure {
             PodError::Connect(ConnectError::Netns(_))
             | PodError::Storage(StorageError::Dir(DirError::MountPoint { .. })) => Self::Mount,
@@ -170,7 +170,7 @@ fn pause(attempts: u32) -> Duration {
 fn items(failures: &[PodError]) -> BTreeMap<DebtKind, String> {
     let mut items = BTreeMap::new();
     for failure in failures {
-        let text: &mut String = items.entry(DebtKind::of(failure)).or_default();
+        let text: &mut String = items.entry(DebtKind::from_error(failure)).or_default();
         if !text.is_empty() {
             text.push_str("; ");
         }
@@ -215,7 +215,12 @@ impl Debts {
     }
 
     /// Records what a release left. No failures is no debt.
-    pub(super) fn owe(&self, pod: &PodRecord, containers: &[ContainerId], failures: Vec<PodError>) {
+    pub(super) fn record_debts(
+        &self,
+        pod: &PodRecord,
+        containers: &[ContainerId],
+        failures: Vec<PodError>,
+    ) {
         if failures.is_empty() {
             return;
         }

@@ -48,7 +48,7 @@ fn each_debt_has_its_own_pause_and_a_new_daemon_tries_at_once() {
     let (_temporary, root) = testing::dir();
     let debts = Debts::open(&root).unwrap();
     let (old, new) = (pod(), pod());
-    debts.owe(&old, &[], vec![failure()]);
+    debts.record_debts(&old, &[], vec![failure()]);
     assert!(
         debts.take_due(Instant::now(), 8).is_empty(),
         "it has just failed"
@@ -61,7 +61,7 @@ fn each_debt_has_its_own_pause_and_a_new_daemon_tries_at_once() {
         debts.settle(&due[0], &[failure()], "two");
     }
     // The new one does not wait for the old one's pause, nor the other way round.
-    debts.owe(&new, &[], vec![failure()]);
+    debts.record_debts(&new, &[], vec![failure()]);
     let due = debts.take_due(Instant::now() + FIRST_PAUSE, 8);
     assert_eq!(due.len(), 1);
     assert_eq!(due[0].pod.id, new.id);
@@ -80,9 +80,9 @@ fn what_came_on_top_while_it_was_tried_is_still_owed() {
     let (_temporary, root) = testing::dir();
     let debts = Debts::open(&root).unwrap();
     let pod = pod();
-    debts.owe(&pod, &[], vec![failure()]);
+    debts.record_debts(&pod, &[], vec![failure()]);
     let due = debts.take_due(Instant::now() + FIRST_PAUSE, 1);
-    debts.owe(&pod, &[ContainerId::random().unwrap()], vec![failure()]);
+    debts.record_debts(&pod, &[ContainerId::random().unwrap()], vec![failure()]);
     debts.settle(&due[0], &[], "one");
     assert!(debts.is_owed(pod.id));
     let due = debts.take_due(Instant::now() + LONGEST_PAUSE, 1);
@@ -103,7 +103,7 @@ fn what_the_disk_refuses_is_not_secure_until_it_takes_it() {
     let [dir, name] = names.map(|name| FileName::new(name).unwrap());
     let dir = root.subdir(&dir).unwrap();
     dir.create_subdir(&name, 0o700).unwrap();
-    debts.owe(&pod, &[], vec![failure()]);
+    debts.record_debts(&pod, &[], vec![failure()]);
     assert!(debts.is_owed(pod.id) && debts.secure(pod.id).is_err());
     dir.remove_tree(&name).unwrap();
     assert!(debts.secure(pod.id).is_ok());
@@ -119,7 +119,7 @@ fn a_debt_is_owed_until_its_record_is_gone() {
     let names = ["debts".to_owned(), pod.id.to_string()];
     let [dir, name] = names.map(|name| FileName::new(name).unwrap());
     let dir = root.subdir(&dir).unwrap();
-    debts.owe(&pod, &[], vec![failure()]);
+    debts.record_debts(&pod, &[], vec![failure()]);
     let pay = || {
         let due = debts.take_due(Instant::now() + LONGEST_PAUSE, 1);
         debts.settle(&due[0], &[], "one");

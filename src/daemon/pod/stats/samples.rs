@@ -44,7 +44,7 @@ struct Cpu {
 
 impl Cpu {
     /// Takes a look; the average since the last one, when there is one that says something.
-    fn look(&mut self, now: Instant, usage: u64) -> Option<u64> {
+    fn update(&mut self, now: Instant, usage: u64) -> Option<u64> {
         let Some((then, before)) = self.seen else {
             self.seen = Some((now, usage));
             return None;
@@ -98,7 +98,7 @@ impl Samples {
     pub(super) fn nano_cores(&self, owner: Owner, usage: u64) -> Option<u64> {
         let mut samples = self.lock();
         let sample = samples.entry(owner).or_default();
-        sample.cpu.look(Instant::now(), usage)
+        sample.cpu.update(Instant::now(), usage)
     }
 
     /// The cgroup that was opened for an earlier reading.
@@ -132,13 +132,13 @@ mod tests {
     fn cpu_use_is_averaged_over_windows_that_say_something() {
         let (mut cpu, start) = (Cpu::default(), Instant::now());
         let at = |millis| start + Duration::from_millis(millis);
-        assert_eq!(cpu.look(at(0), 1_000_000), None, "one look is no average");
-        assert_eq!(cpu.look(at(50), 9_000_000), None, "too short");
+        assert_eq!(cpu.update(at(0), 1_000_000), None, "one look is no average");
+        assert_eq!(cpu.update(at(50), 9_000_000), None, "too short");
         // 100 ms of CPU time in 200 ms are half a core.
-        assert_eq!(cpu.look(at(200), 101_000_000), Some(500_000_000));
-        assert_eq!(cpu.look(at(300), 999_000_000), Some(500_000_000));
-        assert_eq!(cpu.look(at(1200), 1_101_000_000), Some(1_000_000_000));
-        assert_eq!(cpu.look(at(200_000), 1_101_000_000), None, "hours ago");
-        assert_eq!(cpu.look(at(200_100), 1_101_000_000), Some(0));
+        assert_eq!(cpu.update(at(200), 101_000_000), Some(500_000_000));
+        assert_eq!(cpu.update(at(300), 999_000_000), Some(500_000_000));
+        assert_eq!(cpu.update(at(1200), 1_101_000_000), Some(1_000_000_000));
+        assert_eq!(cpu.update(at(200_000), 1_101_000_000), None, "hours ago");
+        assert_eq!(cpu.update(at(200_100), 1_101_000_000), Some(0));
     }
 }

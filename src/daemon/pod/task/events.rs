@@ -51,7 +51,7 @@ impl Task {
         let started_at = self.started_at(id);
         self.apply(id, ContainerEvent::Exited(Exit { started_at, ..exit }));
         match self.members.get_mut(&id) {
-            Some(member) if member.unkept => member.unacknowledged = Some(sequence),
+            Some(member) if member.record_unsaved => member.unacknowledged = Some(sequence),
             _ => self.ask(Request::Acknowledge { sequence }),
         }
     }
@@ -166,16 +166,16 @@ impl Task {
             self.apply(id, ContainerEvent::StopAsked(Urgency::Kill));
         }
         self.give_up_killed(now);
-        if self.again.is_some_and(|again| again <= now) {
-            self.again = None;
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
             self.keep_again();
         }
-        if self.look.is_some_and(|look| look <= now) {
-            self.look = None;
+        if self.next_liveness_check.is_some_and(|at| at <= now) {
+            self.next_liveness_check = None;
             self.look_at_foreign_shim();
         }
-        if self.force.is_some_and(|force| force <= now) {
-            self.force = None;
+        if self.give_up_at.is_some_and(|at| at <= now) {
+            self.give_up_at = None;
             tracing::error!(pod = %self.pod.id, "the pod's shim does not end its containers");
             self.give_up_waiting();
         }
@@ -237,7 +237,7 @@ impl Task {
         error.overtaken("container", id, what)
     }
 
-    fn prepared(&mut self, id: ContainerId, result: Result<container::Found, PodError>) {
+    fn prepared(&mut self, id: ContainerId, result: Result<container::HostInputs, PodError>) {
         let result = result.map_err(|error| self.explained(id, error));
         let Some(member) = self.members.get_mut(&id) else {
             return;
@@ -299,13 +299,13 @@ impl Task {
             return;
         };
         member.stage = MemberStage::Kept;
-        if member.unkept && !failures.is_empty() {
+        if member.record_unsaved && !failures.is_empty() {
             // The disk knows neither that it is gone nor that it is to go: it is not gone.
             let error = Arc::new(failures.swap_remove(0));
             answer_all(std::mem::take(&mut member.waiting.remove), &Err(error));
             return self.keep_later();
         }
-        self.node.debts.owe(&self.pod, &[id], failures);
+        self.node.debts.record_debts(&self.pod, &[id], failures);
         self.node.samples.forget(id);
         self.node.index.remove_container(id);
         let Some(member) = self.members.remove(&id) else {

@@ -19,14 +19,14 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 impl Task {
     /// Whether the shim speaks a protocol that this daemon does not know.
-    pub(super) fn is_strange(&self) -> bool {
-        self.link.as_ref().is_some_and(ShimLink::is_strange)
+    pub(super) fn shim_is_unknown(&self) -> bool {
+        self.link.as_ref().is_some_and(ShimLink::shim_is_unknown)
     }
 
     /// Sets the next look, when one is needed.
     pub(super) fn watch_foreign_shim(&mut self) {
-        if self.look.is_none() && self.is_strange() {
-            self.look = Some(Instant::now() + INTERVAL);
+        if self.next_liveness_check.is_none() && self.shim_is_unknown() {
+            self.next_liveness_check = Some(Instant::now() + INTERVAL);
         }
     }
 

@@ -40,7 +40,7 @@ impl Task {
         let is_new = phase != self.pod.phase || event == PodEvent::StopAsked;
         self.pod.phase = phase;
         if event == PodEvent::StopAsked {
-            self.force = Some(Instant::now() + KILL_DEADLINE);
+            self.give_up_at = Some(Instant::now() + KILL_DEADLINE);
         }
         if is_new {
             self.keep_pod();
@@ -72,7 +72,7 @@ impl Task {
 
     fn release(&mut self) {
         self.stage = PodStage::Releasing;
-        self.force = None;
+        self.give_up_at = None;
         let (node, pod, link) = (Arc::clone(&self.node), self.pod.clone(), self.link.take());
         let containers = self.members.keys().copied().collect();
         self.work.push(Box::pin(async move {
@@ -83,7 +83,9 @@ impl Task {
     /// Records as debts what a release could not release, and goes on with the stop.
     pub(super) fn released(&mut self, failures: Vec<PodError>) {
         let containers: Vec<_> = self.members.keys().copied().collect();
-        self.node.debts.owe(&self.pod, &containers, failures);
+        self.node
+            .debts
+            .record_debts(&self.pod, &containers, failures);
         self.stage = PodStage::Kept;
         self.events = None;
         self.entry.link.store(None);
@@ -111,7 +113,7 @@ impl Task {
 
     /// Takes the result of deleting the pod's directory: the pod is gone, or stays when the disk keeps its record.
     pub(super) fn forgotten(&mut self, result: Result<(), PodError>) {
-        if let (true, Err(error)) = (self.unkept, &result) {
+        if let (true, Err(error)) = (self.record_unsaved, &result) {
             tracing::warn!(pod = %self.pod.id, error = error_chain(error), "cannot delete the record of a pod; the pod stays NOTREADY");
             // The disk says that the pod is stopped, and so it is until the disk takes something else.
             self.goal = PodGoal::Stop;
@@ -121,7 +123,7 @@ impl Task {
         }
         self.node
             .debts
-            .owe(&self.pod, &[], result.err().into_iter().collect());
+            .record_debts(&self.pod, &[], result.err().into_iter().collect());
         self.node
             .index
             .remove_pod(self.pod.id, &PodKey::from(&self.pod.config.metadata));

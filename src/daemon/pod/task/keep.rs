@@ -57,7 +57,7 @@ impl Task {
     /// is asked again until it takes the record.
     pub(super) fn keep_pod(&mut self) {
         let stored = self.secure().and_then(|()| self.store_pod());
-        self.unkept = stored.is_err();
+        self.record_unsaved = stored.is_err();
         if let Err(error) = stored {
             tracing::error!(pod = %self.pod.id, error = error_chain(&error), "cannot write the record of a pod; Holdfast tries again");
             self.keep_later();
@@ -77,20 +77,20 @@ impl Task {
 
     /// Schedules another try to write the records that the disk has refused.
     pub(super) fn keep_later(&mut self) {
-        if self.again.is_none() {
-            self.again = Some(Instant::now() + REST);
+        if self.retry_at.is_none() {
+            self.retry_at = Some(Instant::now() + REST);
         }
     }
 
     /// Tries again what the disk has refused.
     pub(super) fn keep_again(&mut self) {
-        if self.unkept && self.pod.phase != PodPhase::Removing {
+        if self.record_unsaved && self.pod.phase != PodPhase::Removing {
             self.keep_pod();
         }
         let members = self.members.values();
         // What is being deleted would come back.
         let still = members.filter(|member| member.stage != MemberStage::Deleting);
-        let unkept = still.filter(|member| member.unkept || member.removal_failed());
+        let unkept = still.filter(|member| member.record_unsaved || member.removal_failed());
         let unkept: Vec<_> = unkept.map(|member| member.record.id).collect();
         for id in unkept {
             self.keep_container(id);
@@ -116,7 +116,7 @@ impl Task {
         let mut next = member.record.clone();
         change(&mut next);
         record::store_container(&dir, &next)?;
-        member.unkept = false;
+        member.record_unsaved = false;
         Ok(())
     }
 
@@ -147,7 +147,7 @@ impl Task {
             return;
         };
         let stored = dir.and_then(|dir| Ok(record::store_container(&dir, &member.record)?));
-        member.unkept = stored.is_err();
+        member.record_unsaved = stored.is_err();
         if let Err(error) = stored {
             tracing::error!(container = %id, error = error_chain(&error), "cannot write the record of a container; Holdfast tries again");
             self.keep_later();

@@ -33,7 +33,7 @@ use tokio::time::Instant;
 use super::blocking::blocking;
 use super::command::{Answer, Command};
 use super::container;
-use super::entry::{Made as MadeState, PodEntry};
+use super::entry::{CreationOutcome, PodEntry};
 use super::error::PodError;
 use super::events::EventKind;
 use super::index::PodKey;
@@ -65,7 +65,7 @@ type Work = Pin<Box<dyn Future<Output = Done> + Send>>;
 
 /// Work that has ended.
 enum Done {
-    Prepared(ContainerId, Result<container::Found, PodError>),
+    Prepared(ContainerId, Result<container::HostInputs, PodError>),
     Launched(ContainerId, Result<(Run, Vec<String>), PodError>),
     Deleted(ContainerId, Vec<PodError>),
     Released(Vec<PodError>),
@@ -122,7 +122,7 @@ struct Member {
     /// When a killed container counts as ended although a process of it still hangs.
     kill_until: Option<Instant>,
     /// The disk refused its record as it is now.
-    unkept: bool,
+    record_unsaved: bool,
     /// Number of its exit, which the shim keeps until the record has it.
     unacknowledged: Option<u64>,
     /// The plan of its start, compiled at the creation.
@@ -141,7 +141,7 @@ impl Member {
             stage: MemberStage::Kept,
             deadline: None,
             kill_until: None,
-            unkept: false,
+            record_unsaved: false,
             unacknowledged: None,
             launch_plan: None,
             given_up: Arc::default(),
@@ -156,7 +156,7 @@ pub(super) struct Task {
     node: Arc<Node>,
     entry: Arc<PodEntry>,
     mailbox: mpsc::UnboundedReceiver<Command>,
-    made: watch::Sender<MadeState>,
+    creation_outcome: watch::Sender<CreationOutcome>,
     pod: PodRecord,
     dir: Option<Dir>,
     members: BTreeMap<ContainerId, Member>,
@@ -164,14 +164,14 @@ pub(super) struct Task {
     events: Option<mpsc::UnboundedReceiver<Event>>,
     goal: PodGoal,
     /// The disk refused the pod's record as it is now.
-    unkept: bool,
+    record_unsaved: bool,
     /// When what the disk refused is tried again.
-    again: Option<Instant>,
+    retry_at: Option<Instant>,
     work: FuturesUnordered<Work>,
     /// When what still runs in a pod that is being stopped is counted as ended.
-    force: Option<Instant>,
+    give_up_at: Option<Instant>,
     /// When it is looked whether what runs past a shim that is not understood still does.
-    look: Option<Instant>,
+    next_liveness_check: Option<Instant>,
     stage: PodStage,
     stop_waiting: Vec<Answer<()>>,
     remove_waiting: Vec<Answer<()>>,
@@ -183,25 +183,25 @@ impl Task {
         node: Arc<Node>,
         entry: Arc<PodEntry>,
         mailbox: mpsc::UnboundedReceiver<Command>,
-        made: watch::Sender<MadeState>,
+        made: watch::Sender<CreationOutcome>,
     ) -> Self {
         let pod = (*entry.snapshot.load().pod).clone();
         Self {
             node,
             entry,
             mailbox,
-            made,
+            creation_outcome: made,
             pod,
             dir: None,
             members: BTreeMap::new(),
             link: None,
             events: None,
             goal: PodGoal::Stay,
-            unkept: false,
-            again: None,
+            record_unsaved: false,
+            retry_at: None,
             work: FuturesUnordered::new(),
-            force: None,
-            look: None,
+            give_up_at: None,
+            next_liveness_check: None,
             stage: PodStage::Kept,
             stop_waiting: Vec::new(),
             remove_waiting: Vec::new(),
@@ -221,7 +221,7 @@ impl Task {
             Ok(()) => {
                 self.announce(EventKind::Created, &self.pod.id);
                 self.announce(EventKind::Started, &self.pod.id);
-                self.tell(Ok(()));
+                self.publish_creation_outcome(Ok(()));
                 self.serve().await;
             }
             Err(error) => self.undo(error).await,
@@ -247,25 +247,25 @@ impl Task {
         self.events = Some(events);
     }
 
-    fn tell(&self, outcome: Result<(), Arc<PodError>>) {
+    fn publish_creation_outcome(&self, outcome: Result<(), Arc<PodError>>) {
         // Nobody may be waiting any more.
-        let _ = self.made.send(Some(outcome));
+        let _ = self.creation_outcome.send(Some(outcome));
     }
 
     /// Nothing of a pod that could not be made stays, and its name is free again before anybody is told.
     async fn undo(mut self, error: PodError) {
         let link = self.link.take().or_else(|| self.fresh_link());
         let failures = sandbox::release(&self.node, &self.pod, Vec::new(), link).await;
-        self.node.debts.owe(&self.pod, &[], failures);
+        self.node.debts.record_debts(&self.pod, &[], failures);
         let (node, id) = (Arc::clone(&self.node), self.pod.id);
         let forgotten = blocking(move || node.delete_pod_dir(id)).await;
         self.node
             .debts
-            .owe(&self.pod, &[], forgotten.err().into_iter().collect());
+            .record_debts(&self.pod, &[], forgotten.err().into_iter().collect());
         self.node
             .index
             .remove_pod(self.pod.id, &PodKey::from(&self.pod.config.metadata));
-        self.tell(Err(Arc::new(error)));
+        self.publish_creation_outcome(Err(Arc::new(error)));
     }
 
     /// The shim of a pod whose making failed, if it got that far.
@@ -302,7 +302,7 @@ impl Task {
             self.pod_event(PodEvent::StopAsked);
         }
         self.keep_pod();
-        self.tell(Ok(()));
+        self.publish_creation_outcome(Ok(()));
     }
 
     /// Goes on with what an earlier daemon had begun.
@@ -335,7 +335,7 @@ impl Task {
         while self.stage != PodStage::Gone {
             let members = self.members.values();
             let deadlines = members.flat_map(|member| [member.deadline, member.kill_until]);
-            let own = [self.force, self.again, self.look];
+            let own = [self.give_up_at, self.retry_at, self.next_liveness_check];
             let deadline = deadlines.chain(own).flatten().min();
             tokio::select! {
                 biased;

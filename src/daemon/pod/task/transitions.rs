@@ -82,7 +82,7 @@ impl Task {
                     .get(&id)
                     .map_or(Signal::TERM, |member| member.record.stop_signal);
                 let signal = signal.number();
-                if self.is_strange() {
+                if self.shim_is_unknown() {
                     return self.signal_past_shim(id, signal);
                 }
                 self.ask(Request::Signal {
@@ -90,7 +90,7 @@ impl Task {
                     signal,
                 });
             }
-            Effect::Kill if self.is_strange() => self.effect(id, Effect::ReleaseCgroup),
+            Effect::Kill if self.shim_is_unknown() => self.effect(id, Effect::ReleaseCgroup),
             Effect::Kill => {
                 if let Some(member) = self.members.get_mut(&id) {
                     // The shim knows nothing yet of a start that is still being prepared.

@@ -24,7 +24,7 @@ const PRIORITY: u8 = 0x20;
 
 /// The part of the protocol to which the next byte of the input belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum FrameState {
     Preface,
     Head,
     /// This many bytes are left of a frame that passes unchanged.
@@ -36,10 +36,10 @@ enum Place {
 /// Reads what a client sends and gives what the server is to read.
 #[derive(Debug)]
 pub(super) struct Filter {
-    place: Place,
+    state: FrameState,
     table: Table,
     /// Whether a replaced authority has been logged for this client.
-    told: bool,
+    logged_replacement: bool,
     /// Bytes of the client that are not examined yet.
     input: Vec<u8>,
     /// Bytes that the server reads next.
@@ -52,9 +52,9 @@ impl Filter {
     /// Makes a filter for a new connection.
     pub(super) fn new() -> Self {
         Self {
-            place: Place::Preface,
+            state: FrameState::Preface,
             table: Table::default(),
-            told: false,
+            logged_replacement: false,
             input: Vec::new(),
             output: Vec::new(),
             taken: 0,
@@ -65,15 +65,15 @@ impl Filter {
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         self.input.extend_from_slice(bytes);
         let mut read = 0;
-        while self.place != Place::Aside {
+        while self.state != FrameState::Aside {
             match self.step(read) {
                 Some(0) => break,
                 Some(length) => read += length,
-                None => self.place = Place::Aside,
+                None => self.state = FrameState::Aside,
             }
         }
-        let rest = match self.place {
-            Place::Aside => self.input.len(),
+        let rest = match self.state {
+            FrameState::Aside => self.input.len(),
             _ => read,
         };
         self.output
@@ -83,7 +83,7 @@ impl Filter {
 
     /// The client sends no more.
     pub(super) fn end(&mut self) {
-        self.place = Place::Aside;
+        self.state = FrameState::Aside;
         self.feed(&[]);
     }
 
@@ -103,38 +103,38 @@ impl Filter {
 
     /// Whether all further input passes unchanged and all output has been read.
     pub(super) fn is_done(&self) -> bool {
-        self.place == Place::Aside && self.output.is_empty()
+        self.state == FrameState::Aside && self.output.is_empty()
     }
 
     /// Goes on at a place of the input. How many bytes of it are done with: 0 when more are needed, None when the
     /// server is to judge what comes.
     fn step(&mut self, at: usize) -> Option<usize> {
         let input = self.input.get(at..)?;
-        let (length, next) = match self.place {
-            Place::Preface => {
+        let (length, next) = match self.state {
+            FrameState::Preface => {
                 let seen = input.len().min(PREFACE.len());
                 if input.get(..seen)? != PREFACE.get(..seen)? {
                     return None;
                 }
                 match seen == PREFACE.len() {
-                    true => (seen, Place::Head),
+                    true => (seen, FrameState::Head),
                     false => return Some(0),
                 }
             }
-            Place::Payload(left) if left > input.len() => {
-                (input.len(), Place::Payload(left - input.len()))
+            FrameState::Payload(left) if left > input.len() => {
+                (input.len(), FrameState::Payload(left - input.len()))
             }
-            Place::Payload(left) => (left, Place::Head),
-            Place::Head => match Head::read(input) {
+            FrameState::Payload(left) => (left, FrameState::Head),
+            FrameState::Head => match Head::read(input) {
                 None => return Some(0),
                 Some(head) if head.kind == HEADERS => return self.headers(at),
-                Some(Head { length: 0, .. }) => (HEAD, Place::Head),
-                Some(head) => (HEAD, Place::Payload(head.length)),
+                Some(Head { length: 0, .. }) => (HEAD, FrameState::Head),
+                Some(head) => (HEAD, FrameState::Payload(head.length)),
             },
-            Place::Aside => return None,
+            FrameState::Aside => return None,
         };
         self.output.extend_from_slice(input.get(..length)?);
-        self.place = next;
+        self.state = next;
         Some(length)
     }
 
@@ -147,9 +147,9 @@ impl Filter {
         };
         let fields = Fields::read(input.get(..length)?)?;
         let rewritten = rewrite(&fields.block, &mut self.table)?;
-        if rewritten.odd && !self.told {
+        if rewritten.odd && !self.logged_replacement {
             tracing::debug!("a client sends an authority other than localhost");
-            self.told = true;
+            self.logged_replacement = true;
         }
         fields.write(&rewritten.bytes, &mut self.output)?;
         Some(length)

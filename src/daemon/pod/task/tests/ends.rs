@@ -17,7 +17,7 @@ async fn a_pod_is_released_when_its_containers_have_ended() {
         PodStage::Kept,
         "nothing is released under a container"
     );
-    assert!(served.task.force.is_some());
+    assert!(served.task.give_up_at.is_some());
     let mut second = served.send(Command::StopPod);
     served.task.event(exited(id, 137));
     served.settle().await;
@@ -29,7 +29,7 @@ async fn a_pod_is_released_when_its_containers_have_ended() {
     );
     let shown = served.task.entry.snapshot.load_full();
     assert!(shown.pod.ips.is_empty() && shown.pod.pause.is_none() && shown.pod.shim.is_none());
-    assert!(served.task.entry.link.load().is_none() && served.task.force.is_none());
+    assert!(served.task.entry.link.load().is_none() && served.task.give_up_at.is_none());
     let told = [
         (EventKind::Stopped, "container"),
         (EventKind::Stopped, "pod"),
@@ -122,7 +122,7 @@ async fn what_a_shim_does_not_end_is_counted_as_ended_after_a_time() {
     let id = served.add(running(Goal::Run));
     let mut stop = served.send(Command::StopPod);
     served.settle().await;
-    served.task.force = Some(Instant::now());
+    served.task.give_up_at = Some(Instant::now());
     served.task.deadlines();
     served.settle().await;
     assert_eq!(stop.answer(), Some(Ok(())));
@@ -163,12 +163,12 @@ async fn a_stop_is_recorded_when_its_debts_are() {
         "the caller is told what is true"
     );
     assert_eq!(served.pod_on_disk(), Some(PodPhase::Stopping));
-    assert!(served.task.unkept && served.task.again.is_some());
+    assert!(served.task.record_unsaved && served.task.retry_at.is_some());
     std::fs::remove_dir(&debt).unwrap();
-    served.task.again = Some(Instant::now());
+    served.task.retry_at = Some(Instant::now());
     served.task.deadlines();
     assert_eq!(served.pod_on_disk(), Some(PodPhase::NotReady));
-    assert!(!served.task.unkept && served.task.again.is_none());
+    assert!(!served.task.record_unsaved && served.task.retry_at.is_none());
 }
 
 /// Neither the phase nor the deletion is on disk: whoever was told that the pod is gone would see it again.
@@ -184,7 +184,7 @@ async fn a_removal_of_which_the_disk_knows_nothing_is_refused() {
         served.task.progress();
         served.task.work.clear();
         assert_eq!(served.task.pod.phase, PodPhase::Removing);
-        served.task.unkept = unkept;
+        served.task.record_unsaved = unkept;
         served.task.done(Done::Forgotten(Err(failure())));
         if unkept {
             assert!(remove.refusal().starts_with("cannot do what was made up"));

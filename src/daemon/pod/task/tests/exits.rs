@@ -44,15 +44,15 @@ async fn an_exit_that_the_disk_refuses_is_acknowledged_when_it_takes_it() {
     );
     served.settle().await;
     assert!(served.asked().is_empty(), "the shim would forget the exit");
-    served.task.again = past();
+    served.task.retry_at = past();
     served.task.deadlines();
     served.settle().await;
     assert!(
-        served.asked().is_empty() && served.task.again.is_some(),
+        served.asked().is_empty() && served.task.retry_at.is_some(),
         "still refused"
     );
     served.accept(id);
-    served.task.again = past();
+    served.task.retry_at = past();
     served.task.deadlines();
     served.settle().await;
     assert_eq!(served.asked(), [Request::Acknowledge { sequence: 3 }]);
@@ -60,7 +60,7 @@ async fn an_exit_that_the_disk_refuses_is_acknowledged_when_it_takes_it() {
         served.on_disk(id).unwrap().phase,
         ContainerPhase::Exited(exit(1))
     );
-    assert!(served.task.again.is_none());
+    assert!(served.task.retry_at.is_none());
 }
 
 /// An event of a container that is gone is acknowledged, or it would come again to every daemon.
@@ -230,7 +230,7 @@ async fn a_removal_of_which_the_disk_knows_nothing_is_refused_and_tried_again() 
     assert_eq!(served.shown(id), Some(ContainerPhase::Removing));
     assert!(served.node.debts.list().is_empty() && served.told().is_empty());
     served.accept(id);
-    served.task.again = past();
+    served.task.retry_at = past();
     served.task.deadlines();
     served.settle().await;
     assert!(served.shown(id).is_none() && served.on_disk(id).is_none());

@@ -69,11 +69,11 @@ async fn what_runs_goes_on_and_what_has_ended_is_seen() {
 async fn only_a_pod_of_another_release_is_looked_at() {
     for (mut served, is_foreign) in [(served(), true), (Served::new(), false)] {
         served.task.watch_foreign_shim();
-        assert_eq!(served.task.look.is_some(), is_foreign);
-        let first = served.task.look;
+        assert_eq!(served.task.next_liveness_check.is_some(), is_foreign);
+        let first = served.task.next_liveness_check;
         served.task.watch_foreign_shim();
         assert_eq!(
-            served.task.look, first,
+            served.task.next_liveness_check, first,
             "a busy pod is looked at all the same"
         );
     }

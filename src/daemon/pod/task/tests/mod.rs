@@ -26,7 +26,7 @@ struct Served {
     guard: tempfile::TempDir,
     node: Arc<Node>,
     task: Task,
-    made: watch::Receiver<MadeState>,
+    made: watch::Receiver<CreationOutcome>,
     asked: Arc<Mutex<Vec<Request>>>,
     told: EventStream,
 }
@@ -62,7 +62,7 @@ impl Served {
         pod.ips = vec!["10.0.0.7".parse().unwrap()];
         let key = PodKey::from(&pod.config.metadata);
         let (entry, mailbox, told) = new_entry((*testing::snapshot(&pod, &[])).clone());
-        let made = entry.made.clone();
+        let made = entry.creation_outcome.clone();
         let entry = node.index.claim(key, || entry).unwrap();
         let mut task = Task::new(Arc::clone(&node), entry, mailbox, told);
         task.connect(link, events);
@@ -234,7 +234,7 @@ async fn a_pod_whose_making_fails_was_never_there() {
     let dir = node.make_pod_dir(pod.id).unwrap();
     record::store_pod(&dir, &pod).unwrap();
     let (entry, mailbox, told) = new_entry((*testing::snapshot(&pod, &[])).clone());
-    let made = entry.made.clone();
+    let made = entry.creation_outcome.clone();
     let entry = node.index.claim(key, || entry).unwrap();
     let mut events = node.events.listen().unwrap();
     Task::new(Arc::clone(&node), entry, mailbox, told)

@@ -36,8 +36,8 @@ fn named(name: &str) -> Box<ContainerConfig> {
     })
 }
 
-fn found() -> container::Found {
-    container::Found {
+fn found() -> container::HostInputs {
+    container::HostInputs {
         launch_plan: None,
         cdi: Default::default(),
         devices: Vec::new(),

@@ -1,6 +1,6 @@
 //! Handlers of holdfast.v1, the service for what the CRI lacks.
 
-use cri_api::holdfast::v1 as own;
+use cri_api::holdfast::v1 as api;
 use cri_api::holdfast::v1::holdfast_server::Holdfast;
 use cri_api::holdfast::v1::import_image_request::Part;
 use tonic::codegen::BoxStream;
@@ -15,14 +15,14 @@ use crate::pod::{Debt, PodSnapshot, ProcessNamespaces, Role};
 use holdfast_image::PullRequest;
 
 /// Handlers of the service `holdfast.v1`.
-pub(super) struct Own(pub Node);
+pub(super) struct HoldfastService(pub Node);
 
 #[tonic::async_trait]
-impl Holdfast for Own {
+impl Holdfast for HoldfastService {
     async fn import_image(
         &self,
-        request: Request<Streaming<own::ImportImageRequest>>,
-    ) -> Answer<own::ImportImageResponse> {
+        request: Request<Streaming<api::ImportImageRequest>>,
+    ) -> Answer<api::ImportImageResponse> {
         let mut messages = request.into_inner();
         let first = messages.message().await?.and_then(|message| message.part);
         let Some(Part::Header(header)) = first else {
@@ -38,8 +38,8 @@ impl Holdfast for Own {
 
     async fn pull_image(
         &self,
-        request: Request<own::PullImageRequest>,
-    ) -> Answer<BoxStream<own::PullImageProgress>> {
+        request: Request<api::PullImageRequest>,
+    ) -> Answer<BoxStream<api::PullImageProgress>> {
         let reference = request.into_inner().image;
         if reference.is_empty() {
             return Err(FieldError::missing("image", "give a reference").into());
@@ -57,28 +57,28 @@ impl Holdfast for Own {
 
     async fn pod_namespaces(
         &self,
-        request: Request<own::PodNamespacesRequest>,
-    ) -> Answer<own::PodNamespacesResponse> {
+        request: Request<api::PodNamespacesRequest>,
+    ) -> Answer<api::PodNamespacesResponse> {
         let id = request.into_inner().pod_sandbox_id;
         observe("PodNamespaces", &id, async {
             let pod = self.0.pods.pod(&id)?;
             let mut processes = self.0.pods.namespaces(&id)?;
             processes.sort_by_key(|process| created_at(&pod, process));
             let processes = processes.into_iter().map(process).collect();
-            Ok(own::PodNamespacesResponse { processes })
+            Ok(api::PodNamespacesResponse { processes })
         })
         .await
     }
 
-    async fn debts(&self, _: Request<own::DebtsRequest>) -> Answer<own::DebtsResponse> {
+    async fn debts(&self, _: Request<api::DebtsRequest>) -> Answer<api::DebtsResponse> {
         let debts = self.0.pods.debts().into_iter().map(debt).collect();
-        Ok(Response::new(own::DebtsResponse { debts }))
+        Ok(Response::new(api::DebtsResponse { debts }))
     }
 
-    async fn health(&self, _: Request<own::HealthRequest>) -> Answer<own::HealthResponse> {
+    async fn health(&self, _: Request<api::HealthRequest>) -> Answer<api::HealthResponse> {
         let pods = self.0.pods.pods();
         let containers: usize = pods.iter().map(|pod| pod.containers.len()).sum();
-        Ok(Response::new(own::HealthResponse {
+        Ok(Response::new(api::HealthResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             boot_id: self.0.facts.boot_id.clone(),
             pods: pods.len() as u64,
@@ -88,12 +88,12 @@ impl Holdfast for Own {
     }
 }
 
-impl Own {
+impl HoldfastService {
     async fn import(
         &self,
         name: &str,
-        messages: Streaming<own::ImportImageRequest>,
-    ) -> Result<own::ImportImageResponse, Status> {
+        messages: Streaming<api::ImportImageRequest>,
+    ) -> Result<api::ImportImageResponse, Status> {
         let (upload, reader) = upload();
         let import = self.0.images.import(name, reader);
         tokio::pin!(import);
@@ -104,7 +104,7 @@ impl Own {
                 import.await.map_err(status::of_import)?
             }
         };
-        Ok(own::ImportImageResponse {
+        Ok(api::ImportImageResponse {
             image_id: image.id.to_string(),
             name: named(&image.repo_tags, name),
             size: image.size,
@@ -129,12 +129,12 @@ fn named(tags: &[String], name: &str) -> String {
         .unwrap_or_else(|| name.to_owned())
 }
 
-fn process(process: ProcessNamespaces) -> own::ProcessNamespaces {
+fn process(process: ProcessNamespaces) -> api::ProcessNamespaces {
     let role = match process.role {
-        Role::Pause => own::process_namespaces::Role::Pause,
-        Role::Container => own::process_namespaces::Role::Container,
+        Role::Pause => api::process_namespaces::Role::Pause,
+        Role::Container => api::process_namespaces::Role::Container,
     };
-    own::ProcessNamespaces {
+    api::ProcessNamespaces {
         role: role.into(),
         id: process.id,
         name: process.name,
@@ -143,8 +143,8 @@ fn process(process: ProcessNamespaces) -> own::ProcessNamespaces {
     }
 }
 
-fn debt(debt: Debt) -> own::Debt {
-    own::Debt {
+fn debt(debt: Debt) -> api::Debt {
+    api::Debt {
         object: debt.pod.to_string(),
         kind: debt.kind.to_string(),
         reason: debt.reason,

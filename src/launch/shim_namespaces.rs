@@ -9,7 +9,7 @@ use holdfast_kernel::sys::path;
 
 /// The shim's own namespaces, opened while it is in the host's.
 #[derive(Debug)]
-pub struct Places {
+pub struct ShimNamespaces {
     /// The host's mount namespace.
     pub(super) host_mounts: OwnedFd,
     /// The pid namespace in which the shim runs.
@@ -20,7 +20,7 @@ pub struct Places {
     pub(super) small_mounts: Option<OwnedFd>,
 }
 
-impl Places {
+impl ShimNamespaces {
     /// Opens the present namespaces.
     ///
     /// # Errors
@@ -39,7 +39,7 @@ impl Places {
     ///
     /// # Errors
     /// Those of setns(2).
-    pub fn settle(&mut self, small_mounts: OwnedFd) -> nix::Result<()> {
+    pub fn enter_small_mounts(&mut self, small_mounts: OwnedFd) -> nix::Result<()> {
         namespace::join(small_mounts.as_fd(), CloneFlags::CLONE_NEWNS)?;
         self.small_mounts = Some(small_mounts);
         Ok(())
