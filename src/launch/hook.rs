@@ -17,7 +17,7 @@ use super::shim_namespaces::ShimNamespaces;
 use super::start::{Launch, Start};
 use holdfast_kernel::sys::credential;
 use holdfast_kernel::sys::namespace::{self, CloneFlags};
-use holdfast_wire::plan::{Capabilities, Hook, Process};
+use holdfast_wire::plan::{Hook, Process};
 use holdfast_wire::{Failure, Step};
 
 /// The inputs for the start of a hook.
@@ -90,24 +90,7 @@ fn program(launch: &HookLaunch<'_>) -> Process {
     let hook = launch.hook;
     let base = match launch.place {
         HookPlace::Root(_, process) => process.clone(),
-        HookPlace::Runtime | HookPlace::Container(_) => Process {
-            args: Vec::new(),
-            candidates: Vec::new(),
-            env: Vec::new(),
-            cwd: c"/".into(),
-            terminal: false,
-            uid: 0,
-            gid: 0,
-            groups: Vec::new(),
-            umask: None,
-            capabilities: Capabilities::default(),
-            no_new_privileges: false,
-            seccomp: None,
-            apparmor: None,
-            selinux: None,
-            rlimits: Vec::new(),
-            oom_score_adj: None,
-        },
+        HookPlace::Runtime | HookPlace::Container(_) => Process::default(),
     };
     Process {
         args: hook.args.clone(),

@@ -21,7 +21,7 @@ pub const POD_SHM: &str = "/shm";
 
 growing! {
     /// The pause process and the namespaces that it owns.
-    #[derive(Debug, Clone, PartialEq)]
+    #[derive(Debug, Clone, Default, PartialEq)]
     pub struct PausePlan("pause plan") {
         /// Own network namespace; otherwise the host's.
         1 new_net: bool = false;
@@ -121,7 +121,7 @@ pub enum HookMoment {
 
 growing! {
     /// A container's first process.
-    #[derive(Debug, Clone, PartialEq)]
+    #[derive(Debug, Clone, Default, PartialEq)]
     pub struct ContainerPlan("container plan") {
         /// The mappings of the pod's user namespace, when it has its own.
         1 user: Option<IdMappings> = None;
@@ -190,8 +190,9 @@ pub struct TerminalSize {
 }
 
 growing! {
-    /// The part that is the same for a container's first process and for a further one.
-    #[derive(Debug, Clone, PartialEq)]
+    /// The part that is the same for a container's first process and for a further one. Its `Default` is a process of
+    /// root without arguments and rights, for the hooks of the host and for tests.
+    #[derive(Debug, Clone, Default, PartialEq)]
     pub struct Process("process of a plan") {
         /// Arguments, the program's name first.
         1 args: Vec<CString> = Vec::new();
@@ -229,9 +230,10 @@ growing! {
 }
 
 /// Which pid namespace a container's first process runs in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PidNamespace {
     /// A new one: CRI's CONTAINER.
+    #[default]
     Own,
     /// The pause's: CRI's POD.
     Pod,
@@ -314,9 +316,10 @@ pub enum Missing {
 }
 
 /// Propagation of a mount: mount_namespaces(7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Propagation {
     /// Mounts propagate in no direction.
+    #[default]
     Private,
     /// From the source into the container.
     Slave,

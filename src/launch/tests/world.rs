@@ -156,36 +156,19 @@ pub(super) fn process() -> Process {
             ..Capabilities::default()
         },
         no_new_privileges: true,
-        seccomp: None,
-        apparmor: None,
-        selinux: None,
         rlimits: vec![(7, 10, 20), (8, 30, 40)],
         oom_score_adj: Some(500),
+        ..Process::default()
     }
 }
 
 /// A container with nothing but layers.
 pub(super) fn container() -> ContainerPlan {
     ContainerPlan {
-        user: None,
-        pid: PidNamespace::Own,
-        new_cgroup: false,
         lower: vec![text("/store/layers/2"), text("/store/layers/1")],
         upper: text("/store/c/upper"),
         work: text("/store/c/work"),
-        readonly_rootfs: false,
-        rootfs_propagation: Propagation::Private,
-        mounts: Vec::new(),
-        devices: Vec::new(),
-        symlinks: Vec::new(),
-        masked_paths: Vec::new(),
-        readonly_paths: Vec::new(),
         process: process(),
-        stdin: false,
-        stdin_once: false,
-        new_uts: false,
-        new_ipc: false,
-        join_cgroup: false,
-        hooks: None,
+        ..ContainerPlan::default()
     }
 }
