@@ -22,8 +22,6 @@ pub(crate) struct Facts {
     pub started: Instant,
     /// Directory of the containers' writable layers.
     pub containers_dir: PathBuf,
-    /// The kernel makes mounts read-only recursively (Linux 5.12).
-    pub recursive_read_only: bool,
     /// The kernel has cgroup namespaces.
     pub cgroup_namespaces: bool,
 }

@@ -1,8 +1,8 @@
 //! Explains a failed launch: finds the field of the request or the image that caused it, and a remedy.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
+use std::{fmt, fs};
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -10,21 +10,28 @@ use nix::sys::signal::Signal;
 use super::error::ErrorKind;
 use super::link::{Answer, LinkError};
 use crate::spec::PodConfig;
-use holdfast_wire::{Cause, Failure, MountedObject, Object, Step};
+use holdfast_wire::{Cause, Failure, FrameError, MountedObject, Object, Step};
+
+/// The cause of a failed launch as the shim reports it, followed by what explains it or by a remedy.
+#[derive(Debug, thiserror::Error)]
+#[error("{cause}{explanation}")]
+pub(crate) struct Explained<T: fmt::Debug + fmt::Display> {
+    /// What the shim reports.
+    pub(super) cause: T,
+    /// The rest of the sentence, with the punctuation mark that it begins with.
+    pub(super) explanation: String,
+}
 
 /// Why the shim could not start a process as the request asks.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LaunchError {
     /// The request or the image asks the start for something that cannot be had.
-    #[error("cannot {doing}: {field}: {failure}; {remedy}")]
+    #[error("cannot {doing}: {field}")]
     Refused {
         doing: &'static str,
-        /// The field that it comes from.
+        /// The field of the request that the failure is about.
         field: String,
-        /// The failure that the shim reported.
-        failure: Box<Failure>,
-        /// The remedy, as an imperative.
-        remedy: &'static str,
+        source: Explained<Box<Failure>>,
     },
     /// The kernel killed the container's process before its program ran.
     #[error(
@@ -33,49 +40,31 @@ pub(crate) enum LaunchError {
     )]
     MemoryTooLow(i64),
     /// A seccomp profile forbids what the start of a process needs.
-    #[error("{field}: {failure}, because the profile forbids {calls}; allow it in the profile")]
+    #[error("{field}")]
     SeccompForbids {
-        /// Field of the request, and the profile.
+        /// The field of the request, and the profile.
         field: String,
-        /// The failure that the shim reported.
-        failure: Box<Failure>,
-        calls: String,
+        source: Explained<Box<Failure>>,
     },
     /// The pod's own limits forbid its processes the namespaces that they need.
-    #[error(
-        "cannot {doing}: linux.sysctls: {failure}, because the pod itself is limited to {limits}; set at least {enough}, or \
-         leave the limit out"
-    )]
+    #[error("cannot {doing}: linux.sysctls")]
     NamespaceLimits {
         doing: &'static str,
-        /// The failure that the shim reported.
-        failure: Box<Failure>,
-        /// The limits that may be too low, as KEY=VALUE.
-        limits: String,
-        /// A value that is enough for any pod.
-        enough: u64,
+        source: Explained<Box<Failure>>,
     },
     /// A kernel parameter cannot be set.
-    #[error("linux.sysctls[{key:?}]: cannot set {value:?}: {}; {remedy}", failure.cause)]
+    #[error("linux.sysctls[{key:?}]: cannot set {value:?}")]
     Sysctl {
         key: String,
         value: String,
-        /// The failure that the shim reported.
-        failure: Box<Failure>,
-        /// The remedy, as an imperative.
-        remedy: &'static str,
+        /// The key and the value are the object of the failure, so that its cause is left.
+        source: Explained<Cause>,
     },
     /// The owners of a volume's files cannot be mapped.
-    #[error(
-        "cannot {doing}: {failure}, because {file_system} mounts cannot do that; leave uidMappings and gidMappings out, or \
-         put the volume on ext4, xfs, btrfs or a tmpfs"
-    )]
+    #[error("cannot {doing}")]
     IdMap {
         doing: &'static str,
-        /// The failure that the shim reported.
-        failure: Box<Failure>,
-        /// The type of the volume's file system.
-        file_system: String,
+        source: Explained<Box<Failure>>,
     },
     /// The shim failed at it.
     #[error("cannot {doing}")]
@@ -93,9 +82,8 @@ impl LaunchError {
             Self::MemoryTooLow(_) | Self::SeccompForbids { .. } | Self::NamespaceLimits { .. } => {
                 ErrorKind::FailedPrecondition
             }
-            Self::Refused { failure, .. }
-            | Self::Sysctl { failure, .. }
-            | Self::IdMap { failure, .. } => kind(failure),
+            Self::Refused { source, .. } | Self::IdMap { source, .. } => kind(&source.cause),
+            Self::Sysctl { source, .. } => kind_of_step(Step::Sysctl, &source.cause),
             Self::Shim { source, .. } => of_link(source),
         }
     }
@@ -104,7 +92,10 @@ impl LaunchError {
 fn of_link(error: &LinkError) -> ErrorKind {
     match error {
         LinkError::Closed => ErrorKind::Unavailable,
-        LinkError::UnknownProtocol(_) | LinkError::Earlier { .. } => ErrorKind::FailedPrecondition,
+        LinkError::UnknownProtocol(_)
+        | LinkError::Earlier { .. }
+        // The plan has a field that an earlier shim lacks, as the whole request can be one that it lacks.
+        | LinkError::Frame(FrameError::LaterField { .. }) => ErrorKind::FailedPrecondition,
         LinkError::Failed(failure) => kind(failure),
         LinkError::Connect(_)
         | LinkError::Send(_)
@@ -144,18 +135,27 @@ pub(super) fn container_launch_error(
     };
     if failure.step == Step::IdMap {
         let path = host_path(&failure).map_or_else(|| failure.object.to_string(), str::to_owned);
+        let explanation = format!(
+            ", because {} mounts cannot do that; leave uidMappings and gidMappings out, or put the volume on ext4, xfs, \
+             btrfs or a tmpfs",
+            file_system(Path::new(&path))
+        );
         return LaunchError::IdMap {
             doing,
-            file_system: file_system(Path::new(&path)),
-            failure,
+            source: Explained {
+                cause: failure,
+                explanation,
+            },
         };
     }
     match of_mount(&failure, mount_at).or_else(|| of_path(&failure)) {
-        Some((place, remedy)) => LaunchError::Refused {
+        Some((field, remedy)) => LaunchError::Refused {
             doing,
-            field: place,
-            failure,
-            remedy,
+            field,
+            source: Explained {
+                cause: failure,
+                explanation: format!("; {remedy}"),
+            },
         },
         None => {
             let source = LinkError::Failed(failure);
@@ -333,9 +333,12 @@ pub(super) fn with_limits(error: LaunchError, pod: &PodConfig) -> LaunchError {
                 },
                 false => LaunchError::NamespaceLimits {
                     doing,
-                    failure,
-                    limits,
-                    enough: ENOUGH,
+                    source: Explained {
+                        cause: failure,
+                        explanation: format!(
+                            ", because the pod itself is limited to {limits}; set at least {ENOUGH}, or leave the limit out"
+                        ),
+                    },
                 },
             }
         }
@@ -367,20 +370,22 @@ pub(super) fn of_pod(doing: &'static str, error: LinkError) -> LaunchError {
         };
     };
     match &failure.object {
-        Object::Sysctl { path, value } => LaunchError::Sysctl {
-            // As people write it, unless a component of it has a dot.
-            key: match path.contains('.') {
-                true => path.to_owned(),
-                false => path.replace('/', "."),
-            },
-            value: value.clone(),
-            remedy: sysctl_remedy(
-                failure
-                    .number()
-                    .map_or(Errno::UnknownErrno, Errno::from_raw),
-            ),
-            failure: failure.clone(),
-        },
+        Object::Sysctl { path, value } => {
+            let errno = failure.number().map(Errno::from_raw);
+            let remedy = sysctl_remedy(errno.unwrap_or(Errno::UnknownErrno));
+            LaunchError::Sysctl {
+                // As people write it, unless a component of it has a dot.
+                key: match path.contains('.') {
+                    true => path.to_owned(),
+                    false => path.replace('/', "."),
+                },
+                value: value.clone(),
+                source: Explained {
+                    cause: failure.cause.clone(),
+                    explanation: format!("; {remedy}"),
+                },
+            }
+        }
         _ => LaunchError::Shim {
             doing,
             source: error,
@@ -407,12 +412,16 @@ fn sysctl_remedy(errno: Errno) -> &'static str {
 /// paths, programs and ids are known to be unusable only when they are tried. What every
 /// container has, such as the root file system, is the machine's affair.
 pub(super) fn kind(failure: &Failure) -> ErrorKind {
-    let errno = match failure.cause {
+    kind_of_step(failure.step, &failure.cause)
+}
+
+fn kind_of_step(step: Step, cause: &Cause) -> ErrorKind {
+    let errno = match cause {
         Cause::TimedOut(_) => return ErrorKind::DeadlineExceeded,
-        Cause::Errno(number) => Some(Errno::from_raw(number)),
+        Cause::Errno(number) => Some(Errno::from_raw(*number)),
         Cause::Ended(_) | Cause::Said(_) => None,
     };
-    match failure.step {
+    match step {
         // The object names no container that runs: it has ended between two requests.
         Step::Admit => ErrorKind::FailedPrecondition,
         // A program of the node's administrator refused the start, or hung.
@@ -762,7 +771,7 @@ mod tests {
                 );
                 continue;
             };
-            let text = error.to_string();
+            let text = error_chain(&error);
             assert!(
                 text.contains(wanted) && text.contains("at least 256"),
                 "{text}"
@@ -783,6 +792,37 @@ mod tests {
             assert_eq!(is_killed(&ended(status)), killed, "{status:?}");
         }
         assert!(!is_killed(&LinkError::Closed));
+    }
+
+    /// The operator can do something about both: the pod has to be made anew.
+    #[test]
+    fn an_earlier_shim_is_no_internal_error() {
+        let field = FrameError::LaterField {
+            part: "process of a plan",
+            name: "umask",
+            since: 2,
+            protocol: 1,
+        };
+        let error = shim("start the container")(LinkError::Frame(field));
+        assert_eq!(error.kind(), ErrorKind::FailedPrecondition);
+        let error = shim("start the container")(LinkError::Frame(FrameError::Large(1 << 20)));
+        assert_eq!(error.kind(), ErrorKind::Internal);
+    }
+
+    #[test]
+    fn a_parameter_that_cannot_be_set_is_printed_with_its_cause_and_a_remedy() {
+        let object = Object::Sysctl {
+            path: "net/ipv4/ip_forward".to_owned(),
+            value: "x".to_owned(),
+        };
+        let failure = Failure::errno(Step::Sysctl, libc::EINVAL, object);
+        let error = of_pod("start the pod", LinkError::Failed(Box::new(failure)));
+        assert_eq!(
+            error_chain(&error),
+            "linux.sysctls[\"net.ipv4.ip_forward\"]: cannot set \"x\": Invalid argument (os error 22); give a value that \
+             the kernel takes"
+        );
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
     }
 
     #[test]

@@ -105,6 +105,11 @@ impl Pods {
         self.0.events.close();
     }
 
+    /// Whether the kernel makes mounts read-only recursively (Linux 5.12).
+    pub(crate) fn recursive_read_only_mounts(&self) -> bool {
+        self.0.facts.recursive_read_only
+    }
+
     /// Whether containers can be given their part of the cgroup tree.
     pub(crate) fn cgroup_delegation(&self) -> bool {
         self.0.facts.cgroup_delegation

@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use oci_spec::runtime::{Capability, LinuxSeccomp, LinuxSeccompAction, Spec};
 
 use super::error::{HostPathError, LaunchError, PodError, SeccompError};
+use super::launch_error::Explained;
 use super::link::LinkError;
 use super::node::Node;
 use super::patience::{DEADLINE, patiently};
@@ -165,8 +166,12 @@ impl Suspect {
         };
         Ok(LaunchError::SeccompForbids {
             field: self.field,
-            failure,
-            calls,
+            source: Explained {
+                cause: failure,
+                explanation: format!(
+                    ", because the profile forbids {calls}; allow it in the profile"
+                ),
+            },
         })
     }
 }
@@ -398,7 +403,7 @@ mod tests {
             let error = of_start(suspect, other)(failed);
             let explained = matches!(error, LaunchError::SeccompForbids { .. });
             assert_eq!(explained, wanted.is_some(), "{error:?}");
-            let text = error.to_string();
+            let text = holdfast_kernel::error_chain(&error);
             assert!(
                 text.contains(wanted.unwrap_or("start the container")),
                 "{text}"

@@ -43,7 +43,7 @@ pub(crate) enum StartError {
     #[error("cannot take the root directory")]
     Root(#[from] DirError),
     /// A name in the root directory is refused. The names are constants, so that this does not happen.
-    #[error("cannot take the root directory")]
+    #[error("cannot name an entry of the root directory")]
     Name(#[from] FileNameError),
     /// The store of images cannot be opened.
     #[error("cannot open the images")]
@@ -64,7 +64,7 @@ pub(crate) enum StartError {
     #[error("cannot serve streams")]
     Streaming(#[from] ServerError),
     /// The server ended by itself.
-    #[error("cannot serve any longer")]
+    #[error("cannot serve requests any longer")]
     Serve(#[from] tonic::transport::Error),
 }
 
@@ -281,7 +281,6 @@ fn facts(config: &Config, started: Instant) -> Result<Facts, StartError> {
         config: serde_json::to_value(config).unwrap_or_default(),
         started,
         containers_dir: config.root_dir.join("containers"),
-        recursive_read_only: proc::kernel_version() >= (5, 12),
         cgroup_namespaces: Path::new("/proc/self/ns/cgroup").exists(),
     })
 }

@@ -57,7 +57,7 @@ pub(super) async fn status(
 /// kubelets look up both.
 fn runtime_handlers(node: &Node) -> Vec<cri::RuntimeHandler> {
     let features = cri::RuntimeHandlerFeatures {
-        recursive_read_only_mounts: node.facts.recursive_read_only,
+        recursive_read_only_mounts: node.pods.recursive_read_only_mounts(),
         // The feature includes idmapped mounts, which volumes of such a pod need.
         user_namespaces: node.pods.user_namespace_problem().is_none(),
         cgroup_namespaces: node.facts.cgroup_namespaces,
