@@ -9,6 +9,7 @@ use super::rootfs::STORE;
 use holdfast_kernel::sys::clone;
 use holdfast_kernel::sys::mount::{self, Depth};
 use holdfast_kernel::sys::namespace::CloneFlags;
+use holdfast_kernel::sys::pid::Pid;
 use holdfast_kernel::sys::{descriptor, path, proc, process};
 use holdfast_wire::plan::{IdMappings, IdRange};
 
@@ -26,9 +27,9 @@ const SOME_RANGE: IdRange = IdRange {
 ///
 /// # Errors
 /// The kernel's answer, and the file that it is about.
-pub(super) fn map_ids(pid: i32, user: &IdMappings) -> Result<(), (Errno, String)> {
+pub(super) fn map_ids(pid: Pid, user: &IdMappings) -> Result<(), (Errno, String)> {
     for (file, ranges) in [("uid_map", &user.uids), ("gid_map", &user.gids)] {
-        let file = format!("/proc/{pid}/{file}");
+        let file = pid.proc_file(file);
         let opened =
             path::open(file.as_str(), OFlag::O_WRONLY).map_err(|errno| (errno, file.clone()))?;
         descriptor::write(opened.as_fd(), map_text(ranges).as_bytes())
@@ -83,12 +84,7 @@ fn make() -> Result<OwnedFd, String> {
     };
     let opened = map_ids(child.pid, &mappings)
         .map_err(|(errno, _)| errno)
-        .and_then(|()| {
-            path::open(
-                format!("/proc/{}/ns/user", child.pid).as_str(),
-                OFlag::O_RDONLY,
-            )
-        })
+        .and_then(|()| path::open(child.pid.proc_file("ns/user").as_str(), OFlag::O_RDONLY))
         .map_err(failed);
     drop(ours);
     process::wait(child.pid).map_err(failed)?;

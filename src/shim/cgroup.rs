@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use holdfast_kernel::fault;
+use holdfast_kernel::sys::pid::Pid;
 use holdfast_kernel::sys::{descriptor, path, process};
 use holdfast_launch::CgroupDirectories;
 use holdfast_wire::CgroupSlot;
@@ -53,7 +54,7 @@ fn kill_each(directory: BorrowedFd<'_>) -> nix::Result<()> {
         for pid in whole
             .lines()
             .filter_map(|line| line.parse().ok())
-            .filter(|pid| *pid > 0)
+            .filter(|pid: &Pid| !pid.is_none())
         {
             // A process that has ended by itself is as good.
             let _ = process::kill(pid);

@@ -14,7 +14,8 @@ use super::shim::{Shim, failed};
 use super::state::{Event, State};
 use holdfast_kernel::fault;
 use holdfast_kernel::id::ContainerId;
-use holdfast_kernel::sys::{errno_of, pidfd, process, tty};
+use holdfast_kernel::sys::pid::Pid;
+use holdfast_kernel::sys::{errno_of, pidfd, tty};
 use holdfast_wire::plan::Sysctl;
 use holdfast_wire::{ContainerReport, Failure, Phase, Reply, Request, Step, ToShim};
 
@@ -130,7 +131,7 @@ impl Shim {
                 .map(Some),
             Request::OpenTcp { family } => self.open_tcp(family).and_then(socket),
             Request::SetNetworkSysctls { sysctls } => self.set_sysctls(&sysctls),
-            Request::Identify => Ok(Some((Reply::Identity(process::own_pid()), Vec::new()))),
+            Request::Identify => Ok(Some((Reply::Identity(Pid::own()), Vec::new()))),
         }
     }
 
@@ -252,7 +253,7 @@ impl Shim {
     fn shut_down(&mut self, request: u64) -> Answer {
         self.ending = Some(request);
         for container in self.containers.values_mut() {
-            if container.process.pid == 0 {
+            if container.process.pid.is_none() {
                 continue;
             }
             container.kill_asked |= container.process.state == State::Running;

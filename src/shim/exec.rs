@@ -137,7 +137,7 @@ impl Shim {
         let found = self.execs.values().find(|found| found.id == exec);
         let failure = |errno| failed(Step::Control, errno, "the process is not known");
         let found = found.ok_or_else(|| failure(Errno::ESRCH))?;
-        if found.process.pid == 0 && found.process.state == State::Gone {
+        if found.process.pid.is_none() && found.process.state == State::Gone {
             return Err(failure(Errno::ESRCH));
         }
         found.process.kill().map_err(failure)?;

@@ -23,6 +23,7 @@ use super::process::Process;
 use super::shim::{Shim, Token, failed};
 use super::state::{Effect, Event, Exit, State};
 use holdfast_kernel::sys::namespace::CloneFlags;
+use holdfast_kernel::sys::pid::Pid;
 use holdfast_kernel::sys::{errno_of, memfd, proc, process};
 use holdfast_launch::{HookLaunch, HookPlace, Inside, Launch, start_hook};
 use holdfast_wire::plan::{Hook, HookMoment, Hooks, PidNamespace};
@@ -312,7 +313,7 @@ impl Shim {
 
 /// Kills a hook with all that is in its session's first group.
 fn kill(hook: &Process) {
-    if hook.pid > 0 {
+    if !hook.pid.is_none() {
         let _ = process::kill_group(hook.pid);
         let _ = hook.kill();
     }
@@ -341,7 +342,9 @@ fn state_text(hooks: &ContainerHooks, process: &Process, moment: HookMoment) -> 
     };
     let pid = match (moment, hooks.pid) {
         // Hooks inside are told the number that the container itself sees.
-        (HookMoment::CreateContainer | HookMoment::StartContainer, PidNamespace::Own) => 1,
+        (HookMoment::CreateContainer | HookMoment::StartContainer, PidNamespace::Own) => {
+            Pid::from_raw(1)
+        }
         (HookMoment::CreateContainer | HookMoment::StartContainer, _) => {
             proc::inner_pid(process.pid).unwrap_or(process.pid)
         }
@@ -352,7 +355,7 @@ fn state_text(hooks: &ContainerHooks, process: &Process, moment: HookMoment) -> 
         state_tail,
         ..
     } = &hooks.plan;
-    if pid == 0 {
+    if pid.is_none() {
         return format!("{state_head}{status}\"{state_tail}");
     }
     format!("{state_head}{status}\",\"pid\":{pid}{state_tail}")

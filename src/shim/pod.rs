@@ -11,7 +11,8 @@ use super::output::Output;
 use super::process::Process;
 use holdfast_kernel::id::ContainerId;
 use holdfast_kernel::sys::namespace::{CloneFlags, TIME};
-use holdfast_kernel::sys::{descriptor, path, proc, process};
+use holdfast_kernel::sys::pid::Pid;
+use holdfast_kernel::sys::{descriptor, path, proc};
 use holdfast_launch::{CgroupDirectories, Stage};
 use holdfast_wire::plan::{
     ContainerPlan, ExecPlan, Hook, HookMoment, Hooks, PausePlan, PidNamespace,
@@ -41,18 +42,17 @@ impl Pause {
     /// Opens the namespaces of the process, which has just begun to run and is not waited for.
     pub(super) fn open_namespaces(&mut self) -> nix::Result<()> {
         let pid = self.process.pid;
-        let open =
-            |name: &str| path::open(format!("/proc/{pid}/ns/{name}").as_str(), OFlag::O_RDONLY);
-        self.network = Some(open("net")?);
+        let open = |name: &str| path::open(pid.proc_file(name).as_str(), OFlag::O_RDONLY);
+        self.network = Some(open("ns/net")?);
         if self.plan.user.is_some() {
-            self.user = Some(open("user")?);
+            self.user = Some(open("ns/user")?);
         }
         Ok(())
     }
 
     /// The report of the pause for the daemon.
     pub(super) fn report(&self) -> PauseReport {
-        let shim_pid = process::own_pid();
+        let shim_pid = Pid::own();
         PauseReport {
             pid: self.process.pid,
             start_ticks: self.process.start_ticks,

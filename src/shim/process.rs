@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::state::{self, Effect, Event, State};
+use holdfast_kernel::sys::pid::Pid;
 use holdfast_kernel::sys::{descriptor, errno_of, pidfd, proc};
 use holdfast_launch::{Launch, Message, Position, Stage};
 use holdfast_wire::{Cause, Failure, Object, Reply, Step};
@@ -21,8 +22,8 @@ pub(super) struct Process {
     pub(super) state: State,
     /// The request that asked for it, to be answered once.
     pub(super) request: u64,
-    /// Its number, 0 when it was waited for.
-    pub(super) pid: i32,
+    /// Its number; [`Pid::NONE`] when it was waited for.
+    pub(super) pid: Pid,
     /// Its start time in clock ticks since boot, once it runs.
     pub(super) start_ticks: u64,
     /// When it must have executed its program.

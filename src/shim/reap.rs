@@ -11,6 +11,7 @@ use super::output::unix_nanos;
 use super::pod::HookPhase;
 use super::shim::Shim;
 use super::state::{Effect, Event, Exit, State};
+use holdfast_kernel::sys::pid::Pid;
 use holdfast_kernel::sys::process::{self, Ended};
 use holdfast_wire::{self as wire, ExitStatus, FromShim, Reply};
 
@@ -55,7 +56,7 @@ impl Shim {
     }
 
     /// Which of its own children a process is. Any other was an orphan of the pod, and is nobody's business.
-    fn child(&self, pid: i32) -> Option<Child> {
+    fn child(&self, pid: Pid) -> Option<Child> {
         let has_pid = |process: &super::process::Process| process.pid == pid;
         if self
             .pause
@@ -112,7 +113,7 @@ impl Shim {
         let Some(container) = self.containers.get_mut(&slot) else {
             return;
         };
-        container.process.pid = 0;
+        container.process.pid = Pid::NONE;
         match container.process.apply(Event::Ended(exit)) {
             Effect::KillRest => {
                 if let Some(directory) = container.cgroup.any() {

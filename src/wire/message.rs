@@ -7,6 +7,7 @@ use super::failure::Failure;
 use super::plan::Sysctl;
 use super::protocol::Protocol;
 use holdfast_kernel::id::ContainerId;
+use holdfast_kernel::sys::pid::Pid;
 
 /// A packet from the daemon to the shim.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -223,7 +224,7 @@ pub enum Reply {
     /// The process runs. Descriptors: its pidfd, then for an exec with a terminal its main side.
     Started {
         /// Process id in the host's pid namespace.
-        pid: i32,
+        pid: Pid,
         /// Start time in clock ticks since boot: field 22 of /proc/PID/stat.
         start_ticks: u64,
         /// Settings that this machine refuses and that were left out.
@@ -246,7 +247,7 @@ pub enum Reply {
         input: AttachedInput,
     },
     /// The shim's own process id in the host's pid namespace.
-    Identity(i32),
+    Identity(Pid),
     /// The pod's network namespace is made. Descriptors: the namespace, then a `NETLINK_ROUTE` socket inside it.
     NetworkMade,
 }
@@ -255,11 +256,11 @@ pub enum Reply {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PauseReport {
     /// Process id in the host's pid namespace.
-    pub pid: i32,
+    pub pid: Pid,
     /// Start time in clock ticks since boot.
     pub start_ticks: u64,
     /// Process id of the shim itself.
-    pub shim_pid: i32,
+    pub shim_pid: Pid,
     /// Start time of the shim.
     pub shim_start_ticks: u64,
 }
@@ -279,7 +280,7 @@ pub enum Phase {
     /// Its first process runs.
     Running {
         /// Process id in the host's pid namespace.
-        pid: i32,
+        pid: Pid,
         /// Start time in clock ticks since boot.
         start_ticks: u64,
     },

@@ -68,7 +68,7 @@ fn version() -> Finding {
 
 /// Calls that leave nothing behind. A refusal may be the kernel's age, or a seccomp filter around this machine.
 fn calls() -> Vec<Finding> {
-    let this = nix::unistd::getpid().as_raw();
+    let this = sys::pid::Pid::own();
     let root = sys::path::open("/", OFlag::O_PATH);
     let tried = [
         (

@@ -1,5 +1,6 @@
 //! The cgroup files of a process, with their paths: where each limit and each count stands.
 
+use holdfast_kernel::sys::pid::Pid;
 use std::path::{Path, PathBuf};
 
 use super::procfs::{self, Mount};
@@ -22,7 +23,7 @@ pub(super) struct Value {
 
 impl Groups {
     /// The groups of a process.
-    pub(super) fn of_process(pid: i32) -> Self {
+    pub(super) fn of_process(pid: Pid) -> Self {
         let groups = procfs::text(pid, "cgroup").unwrap_or_default();
         let mounts = procfs::read("/proc/self/mountinfo").unwrap_or_default();
         Self::parse(&groups, &procfs::mounts(&mounts))

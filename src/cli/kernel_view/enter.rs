@@ -21,6 +21,7 @@ use crate::exit::FailureKind;
 use crate::failure::VerbError;
 use crate::out::{self, PrintError};
 use holdfast_kernel::sys;
+use holdfast_kernel::sys::pid::Pid;
 
 /// The command that is run when none is given.
 const SHELL: &str = "/bin/sh";
@@ -127,7 +128,7 @@ pub(crate) enum EnterError {
         /// The operation, as an infinitive.
         operation: &'static str,
         /// The process that is in the namespaces.
-        pid: i32,
+        pid: Pid,
         /// The error of the system call.
         #[source]
         source: io::Error,
@@ -212,7 +213,7 @@ struct Place {
 }
 
 impl Place {
-    fn open(pid: i32) -> Result<Self, ProcError> {
+    fn open(pid: Pid) -> Result<Self, ProcError> {
         let open = |name: &str| procfs::open(pid, name).map(OwnedFd::from);
         let environment = procfs::text(pid, "environ")?;
         let variable = |text: &str| {

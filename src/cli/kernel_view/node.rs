@@ -8,6 +8,7 @@ use super::kind::Kind;
 use super::procfs::{self, Status};
 use super::view::Pod;
 use crate::out::{self, Format, PrintError, style, table};
+use holdfast_kernel::sys::pid::Pid;
 
 #[derive(Debug, Serialize)]
 struct Document {
@@ -23,7 +24,7 @@ struct Listed {
     /// How many processes of the node are in it.
     processes: usize,
     /// The lowest process number in it.
-    pid: i32,
+    pid: Pid,
     command: String,
     /// Who made it or keeps it: `machine`, POD/NAME.
     held_by: String,
@@ -34,13 +35,13 @@ struct Listed {
 
 /// Who is in a namespace, of all processes of the node.
 #[derive(Debug, Default)]
-struct Census(BTreeMap<(Kind, u64), Vec<i32>>);
+struct Census(BTreeMap<(Kind, u64), Vec<Pid>>);
 
 impl Census {
     fn take() -> Self {
-        let mut found: BTreeMap<_, Vec<i32>> = BTreeMap::new();
+        let mut found: BTreeMap<_, Vec<Pid>> = BTreeMap::new();
         for pid in procfs::all() {
-            for namespace in procfs::namespaces(&pid.to_string()) {
+            for namespace in procfs::namespaces(pid) {
                 found.entry(namespace).or_default().push(pid);
             }
         }

@@ -12,6 +12,7 @@ use super::view::{self, Member, Part, Pod, ViewError, Whose, full_name, whose};
 use super::{dot, node, picture, procfs};
 use crate::connect::Daemon;
 use crate::out::{self, Format, PrintError, style, table, text};
+use holdfast_kernel::sys::pid::Pid;
 
 /// The command line of `holdfast ns`.
 #[derive(Debug, Args)]
@@ -64,7 +65,7 @@ struct ProcessDocument<'a> {
     name: &'a str,
     id: &'a str,
     image: &'a str,
-    pid: i32,
+    pid: Pid,
     namespaces: BTreeMap<Kind, NamespaceDocument>,
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Parsing is pure and total: a file that has another form than proc(5) says yields less, never a panic.
 
+use holdfast_kernel::sys::pid::Pid;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -22,14 +23,14 @@ pub(crate) struct ProcError {
 }
 
 /// Opens a file of a process.
-pub(super) fn open(pid: i32, file: &str) -> Result<File, ProcError> {
-    let file = format!("/proc/{pid}/{file}");
+pub(super) fn open(pid: Pid, file: &str) -> Result<File, ProcError> {
+    let file = pid.proc_file(file);
     File::open(&file).map_err(|source| ProcError { file, source })
 }
 
 /// A file of a process, as text.
-pub(super) fn text(pid: i32, file: &str) -> Result<String, ProcError> {
-    let file = format!("/proc/{pid}/{file}");
+pub(super) fn text(pid: Pid, file: &str) -> Result<String, ProcError> {
+    let file = pid.proc_file(file);
     read(&file).map_err(|source| ProcError { file, source })
 }
 
@@ -42,10 +43,10 @@ pub(super) fn read(file: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The namespaces of a process, by inode number; those that cannot be seen are missing.
-pub(super) fn namespaces(pid: &str) -> BTreeMap<Kind, u64> {
+/// The namespaces of a process, by inode number; those that cannot be seen are missing. The process is a pid or `self`.
+pub(super) fn namespaces(process: impl std::fmt::Display) -> BTreeMap<Kind, u64> {
     let inode = |kind: Kind| {
-        let metadata = std::fs::metadata(format!("/proc/{pid}/ns/{kind}")).ok()?;
+        let metadata = std::fs::metadata(format!("/proc/{process}/ns/{kind}")).ok()?;
         Some((kind, metadata.ino()))
     };
     Kind::ALL.into_iter().filter_map(inode).collect()
@@ -53,7 +54,7 @@ pub(super) fn namespaces(pid: &str) -> BTreeMap<Kind, u64> {
 
 /// The machine's own namespaces: those of its first process; without the right to see them, of this one.
 pub(super) fn of_machine() -> BTreeMap<Kind, u64> {
-    let first = namespaces("1");
+    let first = namespaces(Pid::from_raw(1));
     if first.is_empty() {
         namespaces("self")
     } else {
@@ -62,9 +63,9 @@ pub(super) fn of_machine() -> BTreeMap<Kind, u64> {
 }
 
 /// The numbers of all processes that can be seen, in order.
-pub(super) fn all() -> Vec<i32> {
+pub(super) fn all() -> Vec<Pid> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let mut pids: Vec<i32> = entries
+    let mut pids: Vec<Pid> = entries
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .collect();
     pids.sort_unstable();
@@ -76,7 +77,7 @@ pub(super) struct Status(BTreeMap<String, String>);
 
 impl Status {
     /// Reads the status file of a process.
-    pub(super) fn read(pid: i32) -> Result<Self, ProcError> {
+    pub(super) fn read(pid: Pid) -> Result<Self, ProcError> {
         Ok(Self::parse(&text(pid, "status")?))
     }
 
@@ -111,13 +112,13 @@ impl Status {
     }
 
     /// Number of the parent.
-    pub(super) fn parent(&self) -> i32 {
+    pub(super) fn parent(&self) -> Pid {
         self.get("PPid").parse().unwrap_or_default()
     }
 }
 
 /// The command line; without one the name in brackets, as ps(1) shows it.
-pub(super) fn command(pid: i32, status: &Status) -> String {
+pub(super) fn command(pid: Pid, status: &Status) -> String {
     let line = text(pid, "cmdline").unwrap_or_default();
     let words: Vec<_> = line.split('\0').filter(|word| !word.is_empty()).collect();
     if words.is_empty() {
@@ -221,7 +222,7 @@ mod tests {
             "Name:\tsleep\nPPid:\t12\nNSpid:\t1236\t1\nCapEff:\t00000000a80425fb\nUid:\t1\t2\t3\t4\n",
         );
         assert_eq!(status.pids(), [1236, 1]);
-        assert_eq!(status.parent(), 12);
+        assert_eq!(status.parent(), Pid::from_raw(12));
         assert_eq!(status.mask("CapEff"), 0xa804_25fb);
         assert_eq!(status.numbers("Uid"), [1, 2, 3, 4]);
         assert_eq!(status.get("missing"), "");

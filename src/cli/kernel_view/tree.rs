@@ -11,6 +11,7 @@ use super::view::{self, Member, Part, Pod, ViewError};
 use crate::connect::Daemon;
 use crate::out::{self, FormatArgs, PrintError, style, table};
 use crate::select;
+use holdfast_kernel::sys::pid::Pid;
 
 /// The command line of `holdfast tree`.
 #[derive(Debug, Args)]
@@ -27,7 +28,7 @@ pub struct TreeArgs {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Process {
-    pid: i32,
+    pid: Pid,
     /// Its number in its own pid namespace.
     pid_inside: u64,
     /// Its effective user outside.
@@ -60,14 +61,14 @@ pub(crate) async fn tree(mut daemon: Daemon, args: TreeArgs) -> Result<(), Kerne
 }
 
 /// All processes of the node.
-fn census() -> BTreeMap<i32, Status> {
-    let status = |pid: i32| Some((pid, Status::read(pid).ok()?));
+fn census() -> BTreeMap<Pid, Status> {
+    let status = |pid: Pid| Some((pid, Status::read(pid).ok()?));
     procfs::all().into_iter().filter_map(status).collect()
 }
 
 /// A process with all that descend from it. A process whose parent has died belongs to the first process of its
 /// pid namespace or to the shim, so all of a pod is found.
-fn grow(pid: i32, pod: &Pod, all: &BTreeMap<i32, Status>) -> Option<Process> {
+fn grow(pid: Pid, pod: &Pod, all: &BTreeMap<Pid, Status>) -> Option<Process> {
     let status = all.get(&pid)?;
     let uid = status.numbers("Uid").get(1).copied().unwrap_or_default();
     let map = id_map(&procfs::text(pid, "uid_map").unwrap_or_default());
@@ -87,7 +88,7 @@ fn grow(pid: i32, pod: &Pod, all: &BTreeMap<i32, Status>) -> Option<Process> {
 }
 
 /// Whose a process is: a container's has the container's id in the path of its cgroup, whoever started it.
-fn container(pid: i32, pod: &Pod) -> String {
+fn container(pid: Pid, pod: &Pod) -> String {
     let groups = procfs::text(pid, "cgroup").unwrap_or_default();
     let is = |member: &&Member| match member.role {
         Part::Pause => member.pid == pid,
@@ -127,7 +128,8 @@ fn rows(process: &Process, lead: &str, below: &str, add: &mut impl FnMut([String
         Some(uid) => uid.to_string(),
         None => "nobody".to_owned(),
     };
-    let same_pid = i64::from(process.pid) == i64::try_from(process.pid_inside).unwrap_or(-1);
+    let same_pid =
+        i64::from(process.pid.as_raw()) == i64::try_from(process.pid_inside).unwrap_or(-1);
     add([
         process.pid.to_string(),
         faint(same_pid, process.pid_inside.to_string()),

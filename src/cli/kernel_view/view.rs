@@ -11,6 +11,7 @@ use super::procfs;
 use crate::connect::Daemon;
 use crate::refusal::Refusal;
 use crate::select::{self, SelectError};
+use holdfast_kernel::sys::pid::Pid;
 
 /// Why a process of a pod cannot be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +36,7 @@ pub(crate) enum ViewError {
     "process {pid} is not the one that the daemon means: it has ended, or this command runs in another pid namespace than the daemon"
 )]
 pub(crate) struct ProcessMismatch {
-    pid: i32,
+    pid: Pid,
 }
 
 /// A pod and its processes.
@@ -58,7 +59,7 @@ pub(super) struct Member {
     /// Name of the container; `pause` for the pause.
     pub name: String,
     pub image: String,
-    pub pid: i32,
+    pub pid: Pid,
     pub namespaces: BTreeMap<Kind, u64>,
 }
 
@@ -204,7 +205,7 @@ fn member(process: ProcessNamespaces, containers: &[cri::Container]) -> Member {
         id: process.id,
         name,
         image,
-        pid: i32::try_from(process.pid).unwrap_or_default(),
+        pid: i32::try_from(process.pid).map_or(Pid::NONE, Pid::from_raw),
         namespaces: process.inodes.into_iter().filter_map(kind).collect(),
     }
 }
@@ -254,7 +255,7 @@ async fn running(
 
 /// Whether a process number means here what it means to the daemon: its namespaces must be the same.
 pub(super) fn verify(member: &Member) -> Result<(), ProcessMismatch> {
-    let here = procfs::namespaces(&member.pid.to_string());
+    let here = procfs::namespaces(member.pid);
     if here.is_empty() || here != member.namespaces {
         return Err(ProcessMismatch { pid: member.pid });
     }

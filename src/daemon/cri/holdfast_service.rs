@@ -138,7 +138,7 @@ fn process(process: ProcessNamespaces) -> api::ProcessNamespaces {
         role: role.into(),
         id: process.id,
         name: process.name,
-        pid: process.pid.into(),
+        pid: process.pid.as_raw().into(),
         inodes: process.inodes.into_iter().collect(),
     }
 }

@@ -1,6 +1,7 @@
 //! The `info` of verbose replies: JSON for people and scripts, with values for which the CRI has no field.
 
 use holdfast_kernel::error_chain;
+use holdfast_kernel::sys::pid::Pid;
 use std::collections::HashMap;
 
 use oci_spec::runtime::Spec;
@@ -28,7 +29,7 @@ pub(super) fn pod(pods: &Pods, record: &PodRecord) -> HashMap<String, String> {
         .iter()
         .find(|process| process.role == Role::Pause && !process.inodes.is_empty());
     under_key(&json!({
-        "pid": pause.map_or(0, |pause| pause.pid),
+        "pid": pause.map_or(Pid::NONE, |pause| pause.pid),
         "namespaces": pause.map(self::namespaces),
         "netnsPath": pods.pinned_network(record),
         "experiments": experiments(pods, record),
@@ -46,7 +47,7 @@ pub(super) fn container(pods: &Pods, record: &ContainerRecord) -> HashMap<String
     let id = record.id.to_string();
     let pid = match &record.phase {
         ContainerPhase::Running(run, _) => run.process.pid,
-        _ => 0,
+        _ => Pid::NONE,
     };
     let namespaces = pods.namespaces(&record.pod.to_string()).unwrap_or_default();
     let own = namespaces.iter().find(|process| process.id == id);
@@ -94,7 +95,7 @@ fn sharing(pods: &Pods, record: &ContainerRecord) -> Option<Value> {
 /// Inode and path of each namespace, by its kind.
 fn namespaces(process: &ProcessNamespaces) -> Value {
     let entry = |(kind, inode): (&String, &u64)| {
-        let path = format!("/proc/{}/ns/{kind}", process.pid);
+        let path = process.pid.proc_file(&format!("ns/{kind}"));
         (kind.clone(), json!({ "inode": inode, "path": path }))
     };
     Value::Object(process.inodes.iter().map(entry).collect::<Map<_, _>>())

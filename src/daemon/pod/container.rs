@@ -34,6 +34,7 @@ use crate::spec::{
 use holdfast_image::{Image, ImageKind};
 use holdfast_kernel::cgroup::Cgroup;
 use holdfast_kernel::id::ContainerId;
+use holdfast_kernel::sys::pid::Pid;
 use holdfast_wire::plan::{ContainerPlan, POD_SHM, PidNamespace};
 
 /// Parts of a new record that are read from files, on a thread other than that which serves the pod.
@@ -196,11 +197,11 @@ pub(super) fn runtime_spec(
     record: &ContainerRecord,
 ) -> Result<Spec, PodError> {
     let directory = node.pod_path(pod.pod.id);
-    let pause = pod.pod.pause.map_or(0, |pause| pause.pid);
+    let pause = pod.pod.pause.map_or(Pid::NONE, |pause| pause.pid);
     let target_pid = match &record.config.security.pid {
         PidMode::Target(id) => {
-            let target = running(pod, *id).unwrap_or(0);
-            Some(PathBuf::from(format!("/proc/{target}/ns/pid")))
+            let target = running(pod, *id).unwrap_or(Pid::NONE);
+            Some(PathBuf::from(target.proc_file("ns/pid")))
         }
         PidMode::Pod | PidMode::Container | PidMode::Node => None,
     };
@@ -209,7 +210,7 @@ pub(super) fn runtime_spec(
         hostname: directory.join(files::HOSTNAME),
         resolv_conf: directory.join(files::RESOLV_CONF),
         shm: PathBuf::from(POD_SHM),
-        namespaces: PathBuf::from(format!("/proc/{pause}/ns")),
+        namespaces: PathBuf::from(pause.proc_file("ns")),
         target_pid,
     };
     let security = &record.config.security;
@@ -242,7 +243,7 @@ pub(super) fn runtime_spec(
 }
 
 /// The process of a container of the pod, if it runs.
-fn running(pod: &PodSnapshot, id: ContainerId) -> Option<i32> {
+fn running(pod: &PodSnapshot, id: ContainerId) -> Option<Pid> {
     match &pod.containers.get(&id)?.phase {
         ContainerPhase::Running(run, _) => Some(run.process.pid),
         _ => None,

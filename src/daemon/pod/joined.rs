@@ -172,6 +172,7 @@ mod tests {
     use crate::pod::testing::{self, Shim};
     use crate::spec::PodMetadata;
     use holdfast_kernel::error_chain;
+    use holdfast_kernel::sys::pid::Pid;
     use holdfast_wire::PauseReport;
 
     fn named(namespace: &str, name: &str) -> PodConfig {
@@ -339,9 +340,9 @@ mod tests {
             containers: Vec::new(),
         };
         let running = PauseReport {
-            pid: 1,
+            pid: Pid::from_raw(1),
             start_ticks: 2,
-            shim_pid: 3,
+            shim_pid: Pid::from_raw(3),
             shim_start_ticks: 4,
         };
         let files = ["/proc/self/stat", "/proc/self/ns/net"];

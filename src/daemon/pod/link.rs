@@ -67,7 +67,7 @@ pub(crate) enum LinkError {
         since: Protocol,
     },
     /// The shim tried and failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Failed(Box<Failure>),
     /// The reply is not one for this request.
     #[error("the pod's shim gave an answer of another kind: {0}")]
@@ -425,6 +425,7 @@ mod tests {
     use crate::pod::testing::{self, Shim};
     use crate::spec::PodConfig;
     use holdfast_kernel::error_chain;
+    use holdfast_kernel::sys::pid::Pid;
 
     const FROM_TOMORROW: Protocols = Protocols {
         oldest: u16::MAX,
@@ -449,7 +450,9 @@ mod tests {
             shim.reply(u64::MAX, Reply::Done, &[]);
             for asked in asked.iter().rev() {
                 match asked.body {
-                    Request::Identify => shim.reply(asked.id, Reply::Identity(2), &[]),
+                    Request::Identify => {
+                        shim.reply(asked.id, Reply::Identity(Pid::from_raw(2)), &[])
+                    }
                     _ => shim.reply(asked.id, Reply::Netlink, &[reader.as_fd()]),
                 }
             }
@@ -464,7 +467,7 @@ mod tests {
         let (first, second) = (first.unwrap(), second.unwrap());
         assert_eq!(
             (first.body, second.body),
-            (Reply::Netlink, Reply::Identity(2))
+            (Reply::Netlink, Reply::Identity(Pid::from_raw(2)))
         );
         assert!(second.descriptors.is_empty());
         write(&writer, b"x").unwrap();

@@ -1,5 +1,6 @@
 //! Which namespaces the processes of a pod are in, as the kernel names them: inode numbers of /proc/PID/ns.
 
+use holdfast_kernel::sys::pid::Pid;
 use std::collections::BTreeMap;
 use std::fs;
 
@@ -28,7 +29,7 @@ pub(crate) struct ProcessNamespaces {
     /// Name of the container, or `pause`.
     pub name: String,
     /// Process id in the host's pid namespace.
-    pub pid: i32,
+    pub pid: Pid,
     /// Inode number for each kind. A process that has just ended has none.
     pub inodes: BTreeMap<String, u64>,
 }
@@ -55,7 +56,7 @@ pub(super) fn pod_namespaces(pod: &PodSnapshot) -> Vec<ProcessNamespaces> {
 
 fn process(role: Role, id: String, name: &str, process: ProcessIdentity) -> ProcessNamespaces {
     let inode = |kind: &&str| {
-        let link = fs::read_link(format!("/proc/{}/ns/{kind}", process.pid)).ok()?;
+        let link = fs::read_link(process.pid.proc_file(&format!("ns/{kind}"))).ok()?;
         // The link reads `net:[4026531840]`.
         let number = link
             .to_str()?
@@ -96,7 +97,7 @@ mod tests {
     /// The inode number of a namespace is that of the file which its link leads to: namespaces(7).
     #[test]
     fn the_numbers_are_those_of_the_kernel_and_none_for_a_process_that_is_gone() {
-        let pid = i32::try_from(std::process::id()).unwrap();
+        let pid = Pid::own();
         let own = ProcessIdentity {
             pid,
             start_ticks: proc::start_ticks(pid).unwrap(),

@@ -5,13 +5,14 @@ use std::os::fd::AsFd;
 
 use serde::{Deserialize, Serialize};
 
+use holdfast_kernel::sys::pid::Pid;
 use holdfast_kernel::sys::{pidfd, proc};
 
 /// A process, named so that no later process with the same pid is taken for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ProcessIdentity {
     /// Process id in the host's pid namespace.
-    pub pid: i32,
+    pub pid: Pid,
     /// Start time in clock ticks since boot: field 22 of /proc/PID/stat.
     pub start_ticks: u64,
 }
@@ -59,7 +60,7 @@ mod tests {
     use super::*;
 
     fn own() -> ProcessIdentity {
-        let pid = i32::try_from(std::process::id()).unwrap();
+        let pid = Pid::own();
         ProcessIdentity {
             pid,
             start_ticks: proc::start_ticks(pid).unwrap(),
@@ -83,7 +84,7 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "a process of the test's own")]
     fn a_process_that_is_gone_needs_no_signal() {
         let mut child = std::process::Command::new("true").spawn().unwrap();
-        let pid = i32::try_from(child.id()).unwrap();
+        let pid = Pid::try_from(child.id()).unwrap();
         let gone = ProcessIdentity {
             pid,
             start_ticks: proc::start_ticks(pid).unwrap(),

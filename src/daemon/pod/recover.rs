@@ -13,6 +13,7 @@
 //! ```
 
 use holdfast_kernel::error_chain;
+use holdfast_kernel::sys::pid::Pid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -397,7 +398,9 @@ fn verify(container: &mut ContainerRecord, living: Option<&LiveShim>, dir: &Dir,
             ContainerPhase::Running(found_run(container, *pid, *start_ticks), goal)
         }
         // The event with the exit comes again.
-        (_, Some(Phase::Exited)) => ContainerPhase::Running(found_run(container, 0, 0), goal),
+        (_, Some(Phase::Exited)) => {
+            ContainerPhase::Running(found_run(container, Pid::NONE, 0), goal)
+        }
         // The start is gone on with.
         (_, Some(Phase::Launching)) => ContainerPhase::Starting(goal),
         // The shim was not asked, or its start failed.
@@ -409,7 +412,7 @@ fn verify(container: &mut ContainerRecord, living: Option<&LiveShim>, dir: &Dir,
 }
 
 /// A process of whose start the record has the intent alone.
-fn found_run(container: &ContainerRecord, pid: i32, start_ticks: u64) -> Run {
+fn found_run(container: &ContainerRecord, pid: Pid, start_ticks: u64) -> Run {
     Run {
         process: ProcessIdentity { pid, start_ticks },
         started_at: container.started_at,
@@ -755,12 +758,12 @@ mod tests {
         let starting = ContainerPhase::Starting;
         let running = |goal| ContainerPhase::Running(testing::run(), goal);
         let reported = Phase::Running {
-            pid: 7,
+            pid: Pid::from_raw(7),
             start_ticks: 9,
         };
         let unseen = |goal| {
             let process = ProcessIdentity {
-                pid: 0,
+                pid: Pid::NONE,
                 start_ticks: 0,
             };
             let run = Run {

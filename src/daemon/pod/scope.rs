@@ -38,9 +38,9 @@ pub(super) async fn enter(
     let Reply::Identity(process) = answer.body else {
         return Err(unexpected(DOING, &answer).into());
     };
-    let Ok(process) = u32::try_from(process) else {
+    if u32::try_from(process).is_err() {
         return Err(unexpected(DOING, &answer).into());
-    };
+    }
     let metadata = &pod.config.metadata;
     let scope = Scope {
         name: &cgroups::scope_name(pod.id),

@@ -390,6 +390,7 @@ mod tests {
     use crate::spec::{ContainerConfig, PodConfig};
     use holdfast_kernel::error_chain;
     use holdfast_kernel::id::PodId;
+    use holdfast_kernel::sys::pid::Pid;
     use holdfast_wire::Event;
     use holdfast_wire::plan::ExecPlan;
 
@@ -645,7 +646,7 @@ mod tests {
         for (descriptors, is_session) in [(&both[..], true), (&both[..1], false)] {
             let (shim, link, _events) = Shim::pair();
             let started = Reply::Started {
-                pid: 1,
+                pid: Pid::from_raw(1),
                 start_ticks: 1,
                 degraded: Vec::new(),
             };

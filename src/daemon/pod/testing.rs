@@ -11,6 +11,7 @@ use tokio::net::UnixDatagram;
 use tokio::sync::mpsc;
 
 use holdfast_kernel::sys::fdpass;
+use holdfast_kernel::sys::pid::Pid;
 use holdfast_wire::{
     self as wire, Event, FromShim, MAX_PACKET, Protocol, Protocols, Reply, Request, ToShim,
 };
@@ -91,7 +92,7 @@ pub(super) fn dir() -> (tempfile::TempDir, Dir) {
 pub(super) fn run() -> Run {
     Run {
         process: ProcessIdentity {
-            pid: 7,
+            pid: Pid::from_raw(7),
             start_ticks: 9,
         },
         started_at: 5,
@@ -114,7 +115,7 @@ pub(super) fn user() -> (u32, u32) {
 
 /// The identity of a process that runs.
 pub(super) fn process(pid: u32) -> ProcessIdentity {
-    let pid = i32::try_from(pid).unwrap();
+    let pid = Pid::try_from(pid).unwrap();
     let start_ticks = holdfast_kernel::sys::proc::start_ticks(pid).unwrap();
     ProcessIdentity { pid, start_ticks }
 }

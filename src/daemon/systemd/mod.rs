@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use holdfast_kernel::fault;
+use holdfast_kernel::sys::pid::Pid;
 use zbus::message::Type;
 use zbus::{Connection, MatchRule, Message, MessageStream, OwnedObjectPath, Variant};
 
@@ -92,7 +93,7 @@ pub(crate) struct Scope<'a> {
     /// The description that `systemctl` shows.
     pub description: &'a str,
     /// The process around which the scope is made.
-    pub process: u32,
+    pub process: Pid,
 }
 
 /// Whether systemd runs this machine: sd_booted(3).
@@ -134,7 +135,10 @@ impl Systemd {
         let properties: Vec<(&str, Variant<'_>)> = vec![
             ("Description", Variant::from(scope.description)),
             ("Slice", Variant::from(scope.slice.name())),
-            ("PIDs", Variant::from(vec![scope.process])),
+            (
+                "PIDs",
+                Variant::from(vec![scope.process.as_raw().cast_unsigned()]),
+            ),
             ("Delegate", Variant::from(true)),
             // Otherwise systemd ends pods before the kubelet when the machine goes down.
             ("DefaultDependencies", Variant::from(false)),

@@ -1,5 +1,6 @@
 //! Creating and opening groups in every tree.
 
+use crate::sys::pid::Pid;
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
@@ -59,7 +60,7 @@ impl Hierarchy {
     ///
     /// # Errors
     /// [`CgroupError::Kernel`] naming what the kernel refused.
-    pub fn set_aside(&self, path: &CgroupPath, process: u32) -> Result<(), CgroupError> {
+    pub fn set_aside(&self, path: &CgroupPath, process: Pid) -> Result<(), CgroupError> {
         for tree in self.trees.iter().filter(|tree| tree.v1.is_none()) {
             let object = || format!("{}:{path}", tree.label);
             match file::make_dir(&tree.root, path.relative()) {

@@ -1,5 +1,6 @@
 //! One control group: the same path in every tree, held open.
 
+use crate::sys::pid::Pid;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -130,7 +131,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// [`CgroupError::Gone`] when the group was removed; [`CgroupError::Kernel`] otherwise.
-    pub fn processes(&self) -> Result<Vec<u32>, CgroupError> {
+    pub fn processes(&self) -> Result<Vec<Pid>, CgroupError> {
         let Some(member) = self.tracking() else {
             return Ok(Vec::new());
         };
@@ -208,14 +209,14 @@ impl Cgroup {
 }
 
 /// Adds the processes of a directory and of everything below it. A group that goes away meanwhile has none.
-pub(super) fn collect_processes(dir: &OwnedFd, pids: &mut Vec<u32>) -> Result<(), Errno> {
+pub(super) fn collect_processes(dir: &OwnedFd, pids: &mut Vec<Pid>) -> Result<(), Errno> {
     let text = match file::read(dir, "cgroup.procs") {
         Err(Errno::ENODEV | Errno::ENOENT) => return Ok(()),
         // A threaded v2 group lists its processes in its threaded domain only.
         Err(Errno::EOPNOTSUPP) => String::new(),
         other => other?,
     };
-    pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
+    pids.extend(text.lines().filter_map(|line| line.parse::<Pid>().ok()));
     for child in file::children(dir)? {
         match file::open_dir(dir, &child) {
             Ok(below) => collect_processes(&below, pids)?,

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 use super::group::{Member, collect_processes};
 use super::{Cgroup, CgroupError, Controller, file};
@@ -55,11 +54,8 @@ impl Cgroup {
                 self.failed("list the processes of", member, "cgroup.procs", errno)
             })?;
             for pid in &pids {
-                let Ok(pid) = i32::try_from(*pid) else {
-                    continue;
-                };
                 let _step = fault::mark("cgroup.kill-process");
-                match kill(Pid::from_raw(pid), Signal::SIGKILL) {
+                match kill((*pid).into(), Signal::SIGKILL) {
                     Ok(()) | Err(Errno::ESRCH) => {}
                     Err(errno) => {
                         return Err(self.failed("kill the processes of", member, "", errno));

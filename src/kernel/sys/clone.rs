@@ -5,12 +5,14 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
 
+use super::pid::Pid;
+
 /// A process that has just been made. Nobody but its parent may wait for it, so its number is its own until
 /// then.
 #[derive(Debug)]
 pub struct Child {
     /// Number in the parent's pid namespace.
-    pub pid: i32,
+    pub pid: Pid,
     /// A descriptor of the new process.
     pub pidfd: OwnedFd,
 }
@@ -39,7 +41,7 @@ pub fn spawn(
             super::process::exit_now(code)
         }
         pid => Ok(Child {
-            pid: i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?,
+            pid: Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?),
             // SAFETY: CLONE_PIDFD made the kernel store a new descriptor here, which nothing else owns.
             pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
         }),
@@ -91,7 +93,7 @@ mod tests {
             // It kills itself, once nothing that another test ignores or blocks is in the way.
             let child = spawn(CloneFlags::empty(), None, || {
                 let _ = crate::sys::signal::reset();
-                if let Ok(own) = pidfd::open(process::own_pid()) {
+                if let Ok(own) = pidfd::open(Pid::own()) {
                     let _ = pidfd::send_signal(own.as_fd(), signal);
                 }
                 0

@@ -6,7 +6,7 @@
 //! and it never holds a descriptor longer than the call.
 //!
 //! ```text
-//!   process   clone · exec · pidfd · process · signal · credential · limit · seccomp
+//!   process   clone · exec · pid · pidfd · process · signal · credential · limit · seccomp
 //!   files     descriptor · path · regular · hole · inode_flag · memfd · fdpass · memory · tty
 //!   place     namespace · mount · proc
 //! ```
@@ -35,6 +35,7 @@ pub mod mount;
 pub mod namespace;
 pub mod netlink;
 pub mod path;
+pub mod pid;
 pub mod pidfd;
 pub mod proc;
 pub mod process;

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::pid::Pid;
 use super::{check, take_descriptor};
 
 /// Opens a process by its number. The number may belong to another process by now: compare
@@ -13,10 +14,10 @@ use super::{check, take_descriptor};
 ///
 /// # Errors
 /// ESRCH when there is no such process; those of pidfd_open(2), Linux 5.3.
-pub fn open(pid: i32) -> io::Result<OwnedFd> {
+pub fn open(pid: Pid) -> io::Result<OwnedFd> {
     // SAFETY: two integers, no memory.
     Ok(take_descriptor(unsafe {
-        libc::syscall(libc::SYS_pidfd_open, pid, 0)
+        libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0)
     })?)
 }
 
@@ -62,7 +63,7 @@ mod tests {
             .arg("60")
             .spawn()
             .unwrap();
-        let process = open(i32::try_from(child.id()).unwrap()).unwrap();
+        let process = open(Pid::try_from(child.id()).unwrap()).unwrap();
         assert!(!exited(process.as_fd()).unwrap());
         send_signal(process.as_fd(), 0).unwrap();
         send_signal(process.as_fd(), libc::SIGKILL).unwrap();

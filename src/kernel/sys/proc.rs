@@ -6,6 +6,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 
+use super::pid::Pid;
+
 /// Bytes of /proc/PID/stat that are read: the name has at most 64 bytes and the 51 numbers 20 digits each.
 const STAT_BYTES: usize = 1536;
 
@@ -35,9 +37,9 @@ pub struct Beginning {
 ///
 /// # Errors
 /// `NotFound` when there is no such process; `InvalidData` when the line has another form.
-pub fn beginning(pid: i32) -> io::Result<Beginning> {
+pub fn beginning(pid: Pid) -> io::Result<Beginning> {
     let mut line = [0; STAT_BYTES];
-    let length = File::open(format!("/proc/{pid}/stat"))?.read(&mut line)?;
+    let length = File::open(pid.proc_file("stat"))?.read(&mut line)?;
     parse_beginning(&line[..length]).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
@@ -45,7 +47,7 @@ pub fn beginning(pid: i32) -> io::Result<Beginning> {
 ///
 /// # Errors
 /// As [`beginning`].
-pub fn start_ticks(pid: i32) -> io::Result<u64> {
+pub fn start_ticks(pid: Pid) -> io::Result<u64> {
     beginning(pid).map(|beginning| beginning.start_ticks)
 }
 
@@ -67,8 +69,8 @@ fn parse_beginning(line: &[u8]) -> Option<Beginning> {
 ///
 /// # Errors
 /// The errors of reading the file; `InvalidData` when it has no such line.
-pub fn inner_pid(pid: i32) -> io::Result<i32> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+pub fn inner_pid(pid: Pid) -> io::Result<Pid> {
+    let status = std::fs::read_to_string(pid.proc_file("status"))?;
     let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
     let last = numbers.and_then(|numbers| numbers.split_ascii_whitespace().last());
     last.and_then(|number| number.parse().ok())
@@ -125,11 +127,10 @@ mod tests {
 
     #[test]
     fn this_process_has_a_start_and_the_machine_a_boot() {
-        let own = i32::try_from(std::process::id()).unwrap();
-        assert!(start_ticks(own).unwrap() > 0);
+        assert!(start_ticks(Pid::own()).unwrap() > 0);
         assert_eq!(boot_id().unwrap().len(), 36);
         assert_eq!(
-            start_ticks(i32::MAX).unwrap_err().kind(),
+            start_ticks(Pid::from_raw(i32::MAX)).unwrap_err().kind(),
             io::ErrorKind::NotFound
         );
     }

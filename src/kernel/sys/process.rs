@@ -1,7 +1,9 @@
 //! This process and its children: fork(2), _exit(2), wait(2), prctl(2).
 
 use nix::errno::Errno;
-use nix::unistd::{ForkResult, Pid};
+use nix::unistd::ForkResult;
+
+use super::pid::Pid;
 
 /// How a child ended: waitpid(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +58,7 @@ pub fn detach() -> nix::Result<()> {
 ///
 /// # Errors
 /// ECHILD when there are no children at all.
-pub fn ended_child() -> nix::Result<Option<i32>> {
+pub fn ended_child() -> nix::Result<Option<Pid>> {
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: all of `siginfo_t` are integers and pointers, for which zeros are values.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
@@ -64,16 +66,16 @@ pub fn ended_child() -> nix::Result<Option<i32>> {
     Errno::result(unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, flags) })?;
     // SAFETY: waitid(2) has stored what it stores for SIGCHLD, or left the zeros.
     let pid = unsafe { info.si_pid() };
-    Ok((pid != 0).then_some(pid))
+    Ok((pid != 0).then_some(Pid::from_raw(pid)))
 }
 
 /// Waits for one child.
 ///
 /// # Errors
 /// ECHILD when it is not a child of this process.
-pub fn wait(pid: i32) -> nix::Result<Ended> {
+pub fn wait(pid: Pid) -> nix::Result<Ended> {
     loop {
-        if let (_, Some(ended)) = wait_for(pid, 0)? {
+        if let (_, Some(ended)) = wait_for(pid.as_raw(), 0)? {
             return Ok(ended);
         }
     }
@@ -107,11 +109,6 @@ fn ended(status: i32) -> Option<Ended> {
     }
 }
 
-/// This process' number in its own pid namespace.
-pub fn own_pid() -> i32 {
-    nix::unistd::getpid().as_raw()
-}
-
 /// Starts a session of which this process is the leader: setsid(2).
 ///
 /// # Errors
@@ -125,8 +122,8 @@ pub fn start_session() -> nix::Result<()> {
 ///
 /// # Errors
 /// ESRCH when there is no such process.
-pub fn kill(pid: i32) -> nix::Result<()> {
-    nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
+pub fn kill(pid: Pid) -> nix::Result<()> {
+    nix::sys::signal::kill(pid.into(), nix::sys::signal::Signal::SIGKILL)
 }
 
 /// Kills every process of a group. Only for groups whose leader is a child that has not been waited for, so
@@ -134,6 +131,6 @@ pub fn kill(pid: i32) -> nix::Result<()> {
 ///
 /// # Errors
 /// ESRCH when nobody is left in it.
-pub fn kill_group(leader: i32) -> nix::Result<()> {
-    nix::sys::signal::killpg(Pid::from_raw(leader), nix::sys::signal::Signal::SIGKILL)
+pub fn kill_group(leader: Pid) -> nix::Result<()> {
+    nix::sys::signal::killpg(leader.into(), nix::sys::signal::Signal::SIGKILL)
 }

@@ -20,6 +20,7 @@ use super::number;
 use super::verb::Verb;
 use holdfast_disk::json_text;
 use holdfast_kernel::fault;
+use holdfast_kernel::sys::pid::Pid;
 use holdfast_kernel::sys::process;
 
 /// Largest answer; a result has a few KiB.
@@ -76,7 +77,7 @@ pub(super) async fn run(call: &Call) -> Result<Vec<u8>, CniError> {
     };
     let _step = fault::step(call.verb.step()).map_err(|errno| failed(errno.into()))?;
     let mut child = start_written(call).await.map_err(failed)?;
-    let group = child.id().and_then(|pid| i32::try_from(pid).ok());
+    let group = child.id().and_then(|pid| Pid::try_from(pid).ok());
     let mut written = Written::default();
     let talk = converse(&mut child, number::text(&call.stdin), &mut written);
     let outcome = timeout(call.deadline, talk).await;
@@ -194,7 +195,7 @@ async fn read<R: AsyncRead + Unpin>(
 }
 
 /// Kills what a call has started.
-async fn end(child: &mut Child, group: Option<i32>, call: &Call) {
+async fn end(child: &mut Child, group: Option<Pid>, call: &Call) {
     // The leader has not been waited for, unless it ended by itself, so the number is still its group's.
     if let (Some(group), Some(_)) = (group, child.id()) {
         // ESRCH: it has just ended.

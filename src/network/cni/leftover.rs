@@ -7,6 +7,7 @@ use std::io::Read;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use holdfast_kernel::sys::pid::Pid;
 use holdfast_kernel::sys::pidfd;
 
 /// The variable that every call for a pod has.
@@ -39,15 +40,15 @@ pub(super) fn end(id: &str) {
     }
 }
 
-fn pids() -> impl Iterator<Item = i32> {
+fn pids() -> impl Iterator<Item = Pid> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 /// Whether a process was started for a pod. One that cannot be read, such as a kernel thread, was not.
-fn works_on(pid: i32, wanted: &str) -> bool {
+fn works_on(pid: Pid, wanted: &str) -> bool {
     let mut environment = Vec::new();
-    let read = File::open(format!("/proc/{pid}/environ"))
+    let read = File::open(pid.proc_file("environ"))
         .and_then(|file| file.take(ENVIRONMENT_LIMIT).read_to_end(&mut environment));
     read.is_ok()
         && environment

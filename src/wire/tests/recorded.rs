@@ -7,6 +7,7 @@ use std::ffi::CString;
 use crate::plan::*;
 use crate::*;
 use holdfast_kernel::id::ContainerId;
+use holdfast_kernel::sys::pid::Pid;
 
 const RECORDED: &str = include_str!("protocol-1.txt");
 
@@ -360,13 +361,13 @@ fn requests() -> Vec<Request> {
 
 fn replies() -> Vec<Reply> {
     let pause = PauseReport {
-        pid: 4242,
+        pid: Pid::from_raw(4242),
         start_ticks: 123_456,
-        shim_pid: 4240,
+        shim_pid: Pid::from_raw(4240),
         shim_start_ticks: 123_400,
     };
     let running = Phase::Running {
-        pid: 4300,
+        pid: Pid::from_raw(4300),
         start_ticks: 200_000,
     };
     let report = |phase| ContainerReport {
@@ -378,7 +379,7 @@ fn replies() -> Vec<Reply> {
         Reply::Done,
         Reply::PauseStarted(pause.clone()),
         Reply::Started {
-            pid: 4300,
+            pid: Pid::from_raw(4300),
             start_ticks: 200_000,
             degraded: vec![Failure::errno(Step::Label, 22, "x")],
         },
@@ -392,7 +393,7 @@ fn replies() -> Vec<Reply> {
         attached(AttachedInput::None),
         attached(AttachedInput::Pipe),
         attached(AttachedInput::Terminal),
-        Reply::Identity(4240),
+        Reply::Identity(Pid::from_raw(4240)),
     ];
     all.extend(failures().into_iter().map(Reply::Failed));
     all.push(Reply::NetworkMade);

@@ -1,3 +1,4 @@
+use holdfast_kernel::sys::pid::Pid;
 use std::collections::BTreeMap;
 
 use super::super::kind::Kind;
@@ -10,7 +11,7 @@ fn member(role: Part, name: &str, inodes: &[(Kind, u64)]) -> Member {
         id: format!("id-{name}"),
         name: name.to_owned(),
         image: "image".to_owned(),
-        pid: 7,
+        pid: Pid::from_raw(7),
         namespaces: inodes.iter().copied().collect(),
     }
 }

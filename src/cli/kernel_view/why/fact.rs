@@ -1,5 +1,6 @@
 //! A fact that `why` states, and the file in which it can be read.
 
+use holdfast_kernel::sys::pid::Pid;
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
@@ -7,7 +8,7 @@ pub(super) struct Document {
     pub name: String,
     pub pod: String,
     pub id: String,
-    pub pid: Option<i32>,
+    pub pid: Option<Pid>,
     pub facts: Vec<Fact>,
 }
 

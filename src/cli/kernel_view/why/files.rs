@@ -2,13 +2,14 @@
 
 use super::super::procfs::{self, Mount, ProcError};
 use super::fact::Fact;
+use holdfast_kernel::sys::pid::Pid;
 
 /// File systems that every container has and that tell nothing.
 const USUAL: [&str; 4] = ["proc", "devpts", "mqueue", "cgroup"];
 
 /// Facts on the root, the volumes, and what is hidden.
-pub(super) fn facts(pid: i32) -> Result<Vec<Fact>, ProcError> {
-    let source = format!("/proc/{pid}/mountinfo");
+pub(super) fn facts(pid: Pid) -> Result<Vec<Fact>, ProcError> {
+    let source = pid.proc_file("mountinfo");
     let mounts = procfs::mounts(&procfs::text(pid, "mountinfo")?);
     let fact = |statement: String| Fact::new("files", statement, source.clone());
     let mut facts = Vec::new();

@@ -6,12 +6,13 @@ use super::super::control_group::{Groups, Value, counter};
 use super::super::procfs;
 use super::fact::Fact;
 use crate::out::text;
+use holdfast_kernel::sys::pid::Pid;
 
 /// Memory limits from here on mean none: v1 has a number for it, the largest multiple of the page size.
 const UNLIMITED: u64 = i64::MAX as u64 >> 13 << 12;
 
 /// Facts on memory, CPU, processes and open files.
-pub(super) fn facts(pid: i32) -> Vec<Fact> {
+pub(super) fn facts(pid: Pid) -> Vec<Fact> {
     let groups = Groups::of_process(pid);
     [
         memory(&groups),
@@ -191,7 +192,7 @@ fn pids(groups: &Groups) -> Option<Fact> {
     ))
 }
 
-fn oom(pid: i32) -> Option<Fact> {
+fn oom(pid: Pid) -> Option<Fact> {
     let score = procfs::text(pid, "oom_score_adj").ok()?;
     let statement = format!(
         "when the node is out of memory, its score is moved by {} (−1000: never killed, 1000: first)",
@@ -200,11 +201,11 @@ fn oom(pid: i32) -> Option<Fact> {
     Some(Fact::new(
         "limits",
         statement,
-        format!("/proc/{pid}/oom_score_adj"),
+        pid.proc_file("oom_score_adj"),
     ))
 }
 
-fn files(pid: i32) -> Option<Fact> {
+fn files(pid: Pid) -> Option<Fact> {
     let limits = procfs::text(pid, "limits").ok()?;
     let line = limits
         .lines()
@@ -212,11 +213,7 @@ fn files(pid: i32) -> Option<Fact> {
     let mut words = line.split_whitespace().skip(3);
     let (soft, hard) = (words.next()?, words.next()?);
     let statement = format!("open files: {soft} for each process, which may raise it to {hard}");
-    Some(Fact::new(
-        "limits",
-        statement,
-        format!("/proc/{pid}/limits"),
-    ))
+    Some(Fact::new("limits", statement, pid.proc_file("limits")))
 }
 
 #[cfg(test)]

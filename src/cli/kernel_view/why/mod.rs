@@ -68,7 +68,7 @@ fn process(member: &Member, status: &Status) -> Fact {
         status.get("Threads"),
         status.get("State"),
     );
-    Fact::new("process", statement, format!("/proc/{}/status", member.pid))
+    Fact::new("process", statement, member.pid.proc_file("status"))
 }
 
 fn people(document: &Document) -> Result<(), PrintError> {

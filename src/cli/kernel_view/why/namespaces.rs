@@ -7,6 +7,7 @@ use super::super::procfs::{self, Status};
 use super::super::view::{Member, Pod, Whose, full_name, whose};
 use super::fact::Fact;
 use holdfast_kernel::sys;
+use holdfast_kernel::sys::pid::Pid;
 
 /// The name of the pause.
 const PAUSE: &str = "pause";
@@ -66,7 +67,7 @@ fn sharing(pods: &[Pod], whose: &Whose, others: &[&str]) -> String {
 }
 
 /// The file beside the namespace itself that the explanation is from.
-fn file(kind: Kind, pid: i32) -> String {
+fn file(kind: Kind, pid: Pid) -> String {
     match kind {
         Kind::Net => format!("; /proc/{pid}/net/dev"),
         Kind::Pid => format!("; NSpid of /proc/{pid}/status"),
@@ -107,7 +108,7 @@ fn sees(kind: Kind, member: &Member, status: &Status, whose: &Whose) -> Option<S
     }
 }
 
-fn interfaces(pid: i32) -> String {
+fn interfaces(pid: Pid) -> String {
     let devices = procfs::text(pid, "net/dev").unwrap_or_default();
     let name = |line: &str| Some(line.split_once(':')?.0.trim().to_owned());
     let names: Vec<_> = devices.lines().skip(2).filter_map(name).collect();
@@ -118,8 +119,8 @@ fn interfaces(pid: i32) -> String {
 }
 
 /// The host name of another UTS namespace, asked by a thread that enters it and ends.
-fn hostname(pid: i32) -> Option<String> {
-    let namespace = std::fs::File::open(format!("/proc/{pid}/ns/uts")).ok()?;
+fn hostname(pid: Pid) -> Option<String> {
+    let namespace = std::fs::File::open(pid.proc_file("ns/uts")).ok()?;
     let ask = move || {
         sys::namespace::join(namespace.as_fd(), Kind::Uts.flag()).ok()?;
         let name = nix::unistd::gethostname().ok()?;
@@ -130,7 +131,7 @@ fn hostname(pid: i32) -> Option<String> {
 
 fn pids(member: &Member, status: &Status) -> String {
     let inode = member.namespaces.get(&Kind::Pid);
-    let is = |pid: &i32| procfs::namespaces(&pid.to_string()).get(&Kind::Pid) == inode;
+    let is = |pid: &Pid| procfs::namespaces(*pid).get(&Kind::Pid) == inode;
     let count = procfs::all().into_iter().filter(is).count();
     let inside = status.pids().last().copied().unwrap_or_default();
     if inside == 1 {
@@ -140,7 +141,7 @@ fn pids(member: &Member, status: &Status) -> String {
     }
 }
 
-fn users(pid: i32, whose: &Whose) -> String {
+fn users(pid: Pid, whose: &Whose) -> String {
     if *whose == Whose::Machine {
         return "its root is the machine's root, bounded by capabilities alone".to_owned();
     }
@@ -157,7 +158,7 @@ fn users(pid: i32, whose: &Whose) -> String {
     map.iter().map(range).collect::<Vec<_>>().join("; ")
 }
 
-fn offsets(pid: i32) -> Option<String> {
+fn offsets(pid: Pid) -> Option<String> {
     let text = procfs::text(pid, "timens_offsets").ok()?;
     let clock = |line: &str| {
         let words: Vec<_> = line.split_whitespace().collect();

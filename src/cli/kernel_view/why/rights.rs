@@ -2,6 +2,7 @@
 
 use super::super::procfs::{self, Status, id_map, inside};
 use super::fact::Fact;
+use holdfast_kernel::sys::pid::Pid;
 
 /// Capabilities by number, capabilities(7), with what they are for; up to CAP_CHECKPOINT_RESTORE of Linux 5.9.
 const CAPABILITIES: [(&str, &str); 41] = [
@@ -49,7 +50,7 @@ const CAPABILITIES: [(&str, &str); 41] = [
 ];
 
 /// Facts on users, capabilities and filters.
-pub(super) fn facts(pid: i32, status: &Status) -> Vec<Fact> {
+pub(super) fn facts(pid: Pid, status: &Status) -> Vec<Fact> {
     let source = |fields: &str| format!("{fields} of /proc/{pid}/status");
     let mut facts = vec![
         Fact::new("rights", user(pid, status), source("Uid, Gid, Groups")),
@@ -75,16 +76,12 @@ pub(super) fn facts(pid: i32, status: &Status) -> Vec<Fact> {
         .filter(|text| !text.trim().is_empty());
     if let Some(profile) = profile {
         let statement = format!("AppArmor: {}", profile.trim());
-        facts.push(Fact::new(
-            "rights",
-            statement,
-            format!("/proc/{pid}/{file}"),
-        ));
+        facts.push(Fact::new("rights", statement, pid.proc_file(file)));
     }
     facts
 }
 
-fn user(pid: i32, status: &Status) -> String {
+fn user(pid: Pid, status: &Status) -> String {
     let effective = |field: &str| status.numbers(field).get(1).copied().unwrap_or_default();
     let (uid, gid) = (effective("Uid"), effective("Gid"));
     let name = |map: &str, id: u64| {

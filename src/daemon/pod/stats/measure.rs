@@ -19,6 +19,7 @@ use crate::pod::record::{ContainerRecord, PodRecord};
 use crate::pod::state::{ContainerPhase, PodPhase};
 use holdfast_disk::{FsSpace, TreeUsage};
 use holdfast_kernel::cgroup::{CgroupPath, Detail, IoStats, Limits, Stats};
+use holdfast_kernel::sys::pid::Pid;
 
 #[derive(Debug, Clone)]
 pub(crate) struct GroupMeasures {
@@ -118,7 +119,7 @@ fn of_pod(node: &Node, snapshot: &PodSnapshot) -> Result<Option<PodMeasures>, Po
 fn of_container(
     node: &Node,
     record: &ContainerRecord,
-    (pids, group): (Vec<u32>, GroupMeasures),
+    (pids, group): (Vec<Pid>, GroupMeasures),
 ) -> GroupMeasures {
     let first = match &record.phase {
         ContainerPhase::Running(run, _) => Some(run.process.pid),
@@ -133,10 +134,10 @@ fn of_container(
 }
 
 /// Counts the open files of processes. Those that end meanwhile have none.
-fn descriptors(pids: &[u32]) -> Descriptors {
+fn descriptors(pids: &[Pid]) -> Descriptors {
     let mut found = Descriptors::default();
     for pid in pids {
-        let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        let Ok(entries) = fs::read_dir(pid.proc_file("fd")) else {
             continue;
         };
         for entry in entries.flatten() {
@@ -152,8 +153,8 @@ fn descriptors(pids: &[u32]) -> Descriptors {
 }
 
 /// How many files a process may open.
-fn open_files_limit(pid: i32) -> Option<u64> {
-    soft_open_files(&fs::read_to_string(format!("/proc/{pid}/limits")).ok()?)
+fn open_files_limit(pid: Pid) -> Option<u64> {
+    soft_open_files(&fs::read_to_string(pid.proc_file("limits")).ok()?)
 }
 
 /// The soft limit of open files in /proc/PID/limits, proc_pid_limits(5); nothing for `unlimited`, which the
@@ -169,7 +170,7 @@ fn of_group(
     node: &Node,
     owner: Owner,
     path: &CgroupPath,
-) -> Result<Option<(Vec<u32>, GroupMeasures)>, PodError> {
+) -> Result<Option<(Vec<Pid>, GroupMeasures)>, PodError> {
     let (Some(group), stats) = group_stats(node, owner, path)? else {
         return Ok(None);
     };
@@ -273,11 +274,11 @@ mod tests {
 
     #[test]
     fn sockets_are_told_from_other_files() {
-        let own = std::process::id();
+        let own = Pid::own();
         let before = descriptors(&[own]);
         let pair = std::os::unix::net::UnixStream::pair().unwrap();
         let file = std::fs::File::open("/proc/self/limits").unwrap();
-        let after = descriptors(&[own, u32::MAX]);
+        let after = descriptors(&[own, Pid::from_raw(i32::MAX)]);
         // Other tests of this process open and close files meanwhile.
         assert!(
             after.open >= 3 && after.sockets >= 2,
@@ -285,6 +286,9 @@ mod tests {
         );
         assert!(after.open > after.sockets);
         drop((pair, file));
-        assert_eq!(descriptors(&[u32::MAX]), Descriptors::default());
+        assert_eq!(
+            descriptors(&[Pid::from_raw(i32::MAX)]),
+            Descriptors::default()
+        );
     }
 }

@@ -26,7 +26,7 @@ impl Traffic {
 
 /// Reads the counters in the network namespace of a process; nothing when the process has gone.
 pub(super) fn read(process: ProcessIdentity) -> Option<Traffic> {
-    let text = |name: &str| text(&format!("/proc/{}/net/{name}", process.pid));
+    let text = |name: &str| text(&process.pid.proc_file(&format!("net/{name}")));
     let interfaces = parse_interfaces(&text("dev").ok()?);
     let default = text("route")
         .ok()

@@ -5,6 +5,7 @@
     reason = "the tests need processes to limit and to kill"
 )]
 
+use crate::sys::pid::Pid;
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -214,7 +215,10 @@ fn processes_are_counted_measured_and_killed() {
         &group,
         "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done; sleep 600 & sleep 600",
     );
-    assert_eq!(group.processes().unwrap(), vec![child.id()]);
+    assert_eq!(
+        group.processes().unwrap(),
+        vec![Pid::try_from(child.id()).unwrap()]
+    );
     assert!(group.populated().unwrap());
     go(&mut child);
     let deadline = Instant::now() + Duration::from_secs(5);

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 
 use holdfast_kernel::id::ContainerId;
+use holdfast_kernel::sys::pid::Pid;
 use holdfast_kernel::sys::{descriptor, tty};
 use holdfast_wire::plan::ExecPlan;
 use holdfast_wire::*;
@@ -31,7 +32,7 @@ fn plan(args: &[&str]) -> ExecPlan {
 struct Pod {
     harness: Harness,
     container: ContainerId,
-    pid: i32,
+    pid: Pid,
 }
 
 fn pod() -> Pod {

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use holdfast_kernel::id::ContainerId;
+use holdfast_kernel::sys::pid::Pid;
 use holdfast_kernel::sys::{descriptor, fdpass, memfd, pidfd};
 use holdfast_wire::plan::*;
 use holdfast_wire::*;
@@ -41,8 +42,8 @@ pub(crate) struct Harness {
     cgroups: Vec<(CgroupSlot, PathBuf)>,
     next: u64,
     events: VecDeque<Event>,
-    pub pause_pid: i32,
-    pub shim_pid: i32,
+    pub pause_pid: Pid,
+    pub shim_pid: Pid,
 }
 
 pub(crate) fn text(text: &str) -> CString {
@@ -125,8 +126,8 @@ impl Harness {
             cgroups: Vec::new(),
             next: 0,
             events: VecDeque::new(),
-            pause_pid: 0,
-            shim_pid: 0,
+            pause_pid: Pid::NONE,
+            shim_pid: Pid::NONE,
         };
         for (slot, parent) in cgroup_parents() {
             let path = parent.join(&harness.name);
@@ -222,7 +223,7 @@ impl Harness {
     }
 
     /// Starts a shell command; its process id.
-    pub(crate) fn run(&mut self, container: ContainerId, script: &str) -> i32 {
+    pub(crate) fn run(&mut self, container: ContainerId, script: &str) -> Pid {
         let plan = self.plan(container, script);
         match self.start(container, &plan).0 {
             Reply::Started { pid, .. } => pid,
@@ -356,7 +357,7 @@ impl Drop for Harness {
         for path in path {
             remove_cgroup(&path);
         }
-        if self.shim_pid > 0
+        if !self.shim_pid.is_none()
             && let Ok(shim) = pidfd::open(self.shim_pid)
         {
             let _ = pidfd::send_signal(shim.as_fd(), 9);
@@ -513,14 +514,10 @@ fn device(target: &str, minor: u32) -> Device {
 
 fn container_plan(own: &str, script: &str) -> ContainerPlan {
     ContainerPlan {
-        pid: PidNamespace::Own,
-        user: None,
         new_cgroup: true,
         lower: vec![text("/store/layer")],
         upper: text(&format!("/store/{own}/upper")),
         work: text(&format!("/store/{own}/work")),
-        readonly_rootfs: false,
-        rootfs_propagation: Propagation::Private,
         mounts: vec![
             new_mount("/proc", "proc", &[], NOSUID_NOEXEC_NODEV),
             new_mount("/dev", "tmpfs", &[("mode", "755"), ("size", "65536k")], 2),
@@ -570,12 +567,7 @@ fn container_plan(own: &str, script: &str) -> ContainerPlan {
         .map(text)
         .to_vec(),
         process: process(&["/bin/sh", "-c", script]),
-        stdin: false,
-        stdin_once: false,
-        new_uts: false,
-        new_ipc: false,
-        join_cgroup: false,
-        hooks: None,
+        ..ContainerPlan::default()
     }
 }
 
@@ -589,11 +581,6 @@ pub(crate) fn process(args: &[&str]) -> Process {
         candidates: vec![text("/nowhere/at/all"), text(args[0])],
         env: vec![text("PATH=/bin"), text("COLOUR=blue")],
         cwd: text("/root"),
-        terminal: false,
-        uid: 0,
-        gid: 0,
-        groups: vec![],
-        umask: None,
         capabilities: Capabilities {
             bounding: set,
             effective: set,
@@ -602,16 +589,14 @@ pub(crate) fn process(args: &[&str]) -> Process {
             ambient: 0,
         },
         no_new_privileges: true,
-        seccomp: None,
-        apparmor: None,
-        selinux: None,
         rlimits: vec![(7, 1024, 1024)],
         oom_score_adj: Some(500),
+        ..Process::default()
     }
 }
 
 /// The inode of a process' namespace.
-pub(crate) fn namespace(pid: i32, name: &str) -> u64 {
+pub(crate) fn namespace(pid: Pid, name: &str) -> u64 {
     fs::metadata(format!("/proc/{pid}/ns/{name}"))
         .unwrap()
         .ino()

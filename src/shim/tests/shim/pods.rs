@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use holdfast_wire::*;
 
 use crate::harness::*;
+use holdfast_kernel::sys::pid::Pid;
 
 #[test]
 fn a_pause_holds_namespaces_and_goes_with_its_shim() {
@@ -15,7 +16,7 @@ fn a_pause_holds_namespaces_and_goes_with_its_shim() {
     }
     let harness = Harness::with_pause(|_| {});
     let pause = harness.pause_pid;
-    let own = i32::try_from(std::process::id()).unwrap();
+    let own = Pid::own();
     for name in ["net", "ipc", "uts", "mnt"] {
         assert_ne!(namespace(pause, name), namespace(own, name), "{name}");
     }
@@ -84,7 +85,7 @@ fn a_network_made_ahead_is_the_one_that_the_pause_joins() {
     };
     let inode = |pid| fs::metadata(format!("/proc/{pid}/ns/net")).unwrap().ino();
     assert_eq!(inode(report.pid), made);
-    let own = i32::try_from(std::process::id()).unwrap();
+    let own = Pid::own();
     assert_eq!(inode(report.shim_pid), inode(own), "the shim came back");
     assert_eq!(harness.ask(Request::Shutdown, &[]).0, Reply::Done);
 }
