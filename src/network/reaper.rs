@@ -24,9 +24,9 @@ use super::netlink::{Batch, NetlinkError, NetlinkSocket};
 /// How long detached pods are gathered before the kernel is made to wait for them.
 const GATHER: Duration = Duration::from_millis(10);
 /// Pause after a refused deletion.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// The thread's stack: it calls nothing deep.
-const STACK: usize = 64 << 10;
+const STACK_BYTES: usize = 64 << 10;
 
 /// The next work of the thread.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Reaper {
         let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("link-reaper".to_owned())
-            .stack_size(STACK)
+            .stack_size(STACK_BYTES)
             .spawn(move || theirs.run(socket))
             .ok();
         Reaper { shared, thread }
@@ -112,7 +112,7 @@ impl Shared {
                 if *work == Work::Idle {
                     *work = Work::Delete;
                 }
-                drop(self.pause(work, RETRY));
+                drop(self.pause(work, RETRY_DELAY));
             }
         }
     }

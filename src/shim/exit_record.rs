@@ -20,7 +20,7 @@ use holdfast_kernel::sys::{descriptor, path};
 use holdfast_wire::{self as wire, Event};
 
 /// Bytes that are enough for any exit.
-const ROOM: i64 = 256;
+const RESERVED_BYTES: i64 = 256;
 
 /// Makes the file `exit.ID` in the pod's state directory with room for an exit. A file system that cannot reserve any
 /// makes do without.
@@ -30,7 +30,12 @@ const ROOM: i64 = 256;
 pub(super) fn reserve(directory: BorrowedFd<'_>, container: ContainerId) -> io::Result<()> {
     let _step = fault::step("shim.reserve-exit")?;
     let file = open(directory, container)?;
-    match fallocate(file.as_fd(), FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, ROOM) {
+    match fallocate(
+        file.as_fd(),
+        FallocateFlags::FALLOC_FL_KEEP_SIZE,
+        0,
+        RESERVED_BYTES,
+    ) {
         Err(Errno::EOPNOTSUPP) => Ok(()),
         reserved => Ok(reserved?),
     }

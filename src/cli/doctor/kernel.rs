@@ -264,14 +264,15 @@ impl Configuration {
     /// From /proc/config.gz or, as distributions have it, from /boot; none where it is in neither.
     fn read() -> Option<Self> {
         /// The largest configuration, in bytes.
-        const LARGEST: u64 = 8 << 20;
+        const MAX_CONFIG_BYTES: u64 = 8 << 20;
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let mut text = String::new();
-        let packed = File::open("/proc/config.gz").map(|file| GzDecoder::new(file).take(LARGEST));
+        let packed =
+            File::open("/proc/config.gz").map(|file| GzDecoder::new(file).take(MAX_CONFIG_BYTES));
         let read = match packed {
             Ok(mut packed) => packed.read_to_string(&mut text),
             Err(_) => File::open(format!("/boot/config-{}", release.trim()))
-                .and_then(|file| file.take(LARGEST).read_to_string(&mut text)),
+                .and_then(|file| file.take(MAX_CONFIG_BYTES).read_to_string(&mut text)),
         };
         read.ok().map(|_| Self::parse(&text))
     }

@@ -21,7 +21,7 @@ use crate::refusal::Refusal;
 /// Bytes of an archive in one message.
 const CHUNK: usize = 256 << 10;
 /// Messages that wait for the daemon.
-const AHEAD: usize = 4;
+const MAX_QUEUED_MESSAGES: usize = 4;
 /// How often progress is shown.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -77,7 +77,7 @@ pub(crate) async fn run(daemon: Daemon, command: ImageCommand) -> Result<(), Imp
 }
 
 async fn import(mut daemon: Daemon, source: &Path, name: String) -> Result<(), ImportError> {
-    let (sender, receiver) = mpsc::channel(AHEAD);
+    let (sender, receiver) = mpsc::channel(MAX_QUEUED_MESSAGES);
     let header = ImportImageHeader { name: name.clone() };
     let owned = source.to_owned();
     let reader = tokio::task::spawn_blocking(move || match read(&owned, header, &sender) {

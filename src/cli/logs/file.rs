@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::tail;
 
 /// Longest record, in bytes; the CRI format breaks lines at 16 KiB.
-const LONGEST: usize = 1 << 20;
+const MAX_RECORD_BYTES: usize = 1 << 20;
 
 /// An open log file and the place in it.
 #[derive(Debug)]
@@ -66,10 +66,10 @@ impl LogFile {
     }
 
     fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let room = LONGEST.saturating_sub(self.pending.len());
+        let room = MAX_RECORD_BYTES.saturating_sub(self.pending.len());
         let mut part = self.reader.by_ref().take(room as u64);
         part.read_until(b'\n', &mut self.pending)?;
-        let complete = self.pending.ends_with(b"\n") || self.pending.len() >= LONGEST;
+        let complete = self.pending.ends_with(b"\n") || self.pending.len() >= MAX_RECORD_BYTES;
         Ok(complete.then(|| std::mem::take(&mut self.pending)))
     }
 

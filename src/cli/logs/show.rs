@@ -14,7 +14,7 @@ use crate::out::Reader;
 /// How often followed logs are looked at.
 const POLL: Duration = Duration::from_millis(100);
 /// How often it is asked which containers there are and whether they still run.
-const LOOK: Duration = Duration::from_millis(500);
+const CONTAINER_POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Carries out `holdfast logs`.
 pub(crate) async fn run(mut daemon: Daemon, args: LogsArgs) -> Result<(), LogsError> {
@@ -36,7 +36,7 @@ pub(crate) async fn run(mut daemon: Daemon, args: LogsArgs) -> Result<(), LogsEr
             ended = None;
         }
         sleep(POLL).await;
-        if looked.elapsed() >= LOOK {
+        if looked.elapsed() >= CONTAINER_POLL_INTERVAL {
             logs.look(&mut daemon).await?;
             looked = Instant::now();
         }

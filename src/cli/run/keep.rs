@@ -38,7 +38,7 @@ pub struct KeepArgs {
 }
 
 /// The word that the keeper prints once it looks after the pod.
-const KEPT: &str = "kept";
+const READY_LINE: &str = "kept";
 /// How long a keeper may take until it says so.
 const BEGIN_DEADLINE: Duration = Duration::from_secs(20);
 /// Name of its log in the pod's log directory.
@@ -129,7 +129,7 @@ pub(super) async fn detach(
         let line = tokio::time::timeout(BEGIN_DEADLINE, output.read_line(&mut said)).await;
         line.ok().transpose().map_err(DetachError::Start)?;
     }
-    if said.trim_end() == KEPT {
+    if said.trim_end() == READY_LINE {
         Ok(())
     } else {
         Err(DetachError::Silent(log))
@@ -205,7 +205,7 @@ pub(crate) async fn keep(daemon: Daemon, args: KeepArgs) -> Result<(), KeepError
 
 /// Tells the one who waits that the pod is kept, and leaves the terminal, the pipes and everything else of his.
 fn let_go() -> Result<(), KeepError> {
-    out::line(KEPT)?;
+    out::line(READY_LINE)?;
     let leave = || {
         io::stdout().flush()?;
         let null = File::options().read(true).write(true).open("/dev/null")?;

@@ -7,12 +7,12 @@ use tokio::sync::mpsc;
 /// Bytes read at once.
 const CHUNK: usize = 16 << 10;
 /// Chunks that wait for the daemon.
-const AHEAD: usize = 4;
+const MAX_QUEUED_CHUNKS: usize = 4;
 
 /// Reads standard input in a thread; the end of the channel is the end of the input. The thread is not waited for: it
 /// may be reading a terminal for ever.
 pub(super) fn start() -> mpsc::Receiver<Vec<u8>> {
-    let (sender, receiver) = mpsc::channel(AHEAD);
+    let (sender, receiver) = mpsc::channel(MAX_QUEUED_CHUNKS);
     std::thread::spawn(move || {
         let mut stdin = io::stdin().lock();
         let mut chunk = vec![0; CHUNK];

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Bytes;
 
 /// Chunks that wait for the reader.
-const AHEAD: usize = 16;
+const MAX_QUEUED_CHUNKS: usize = 16;
 
 /// The standard output or the standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(super) struct Output {
 impl Output {
     /// Starts the thread that writes to standard output and standard error.
     pub(super) fn start() -> Self {
-        let (sender, mut receiver) = mpsc::channel::<(To, Bytes)>(AHEAD);
+        let (sender, mut receiver) = mpsc::channel::<(To, Bytes)>(MAX_QUEUED_CHUNKS);
         let thread = std::thread::spawn(move || {
             while let Some((to, bytes)) = receiver.blocking_recv() {
                 match to {

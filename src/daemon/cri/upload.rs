@@ -13,7 +13,7 @@ use tonic::{Status, Streaming};
 use super::convert::FieldError;
 
 /// Chunks that wait for the reader; with those of 1 MiB this bounds what an import holds.
-const AHEAD: usize = 2;
+const MAX_QUEUED_CHUNKS: usize = 2;
 
 enum Piece {
     Bytes(Vec<u8>),
@@ -35,7 +35,7 @@ pub(super) struct Upload {
 
 /// Both ends of an upload.
 pub(super) fn upload() -> (Upload, UploadReader) {
-    let (sender, receiver) = mpsc::channel(AHEAD);
+    let (sender, receiver) = mpsc::channel(MAX_QUEUED_CHUNKS);
     let reader = UploadReader {
         pieces: receiver,
         current: Vec::new(),

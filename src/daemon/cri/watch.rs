@@ -10,7 +10,7 @@ use super::status::of_pull;
 use holdfast_image::{LayerProgress, Pulling};
 
 /// How often the progress of a pull is reported: often enough for a progress bar.
-const PERIOD: Duration = Duration::from_millis(100);
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The state of a stream of progress messages.
 enum Watch {
@@ -31,7 +31,9 @@ async fn next(watch: Watch) -> Option<(Result<api::PullImageProgress, Status>, W
         return None;
     };
     loop {
-        let ended = tokio::time::timeout(PERIOD, pulling.end()).await.ok();
+        let ended = tokio::time::timeout(PROGRESS_INTERVAL, pulling.end())
+            .await
+            .ok();
         let layers = pulling.layers();
         match ended {
             Some(Ok(image)) => {

@@ -300,7 +300,7 @@ fn of_path(failure: &Failure) -> Option<(String, &'static str)> {
 
 /// Limits of a user namespace that its pod's own processes come up against (namespaces(7)). user.max_user_namespaces is
 /// none of them: no process of a pod makes a further one for us.
-const LIMITS: [&str; 7] = [
+const NAMESPACE_LIMITS: [&str; 7] = [
     "user.max_mnt_namespaces",
     "user.max_cgroup_namespaces",
     "user.max_ipc_namespaces",
@@ -312,7 +312,7 @@ const LIMITS: [&str; 7] = [
 
 /// A limit that is enough for any pod. A container takes a mount namespace and a cgroup namespace for as long as it
 /// runs, and a mount that hangs nowhere yet is one more while it is made.
-const ENOUGH: u64 = 256;
+const SUFFICIENT_LIMIT: u64 = 256;
 
 /// A failure to make what the kernel counts, with the limits that the pod has set itself. unshare(2), fsmount(2) and
 /// open_tree(2) answer ENOSPC there.
@@ -336,7 +336,7 @@ pub(super) fn with_limits(error: LaunchError, pod: &PodConfig) -> LaunchError {
                     source: Explained {
                         cause: failure,
                         explanation: format!(
-                            ", because the pod itself is limited to {limits}; set at least {ENOUGH}, or leave the limit out"
+                            ", because the pod itself is limited to {limits}; set at least {SUFFICIENT_LIMIT}, or leave the limit out"
                         ),
                     },
                 },
@@ -349,8 +349,8 @@ pub(super) fn with_limits(error: LaunchError, pod: &PodConfig) -> LaunchError {
 /// Lists the pod's limits that may be too low.
 fn low_limits(sysctls: &BTreeMap<String, String>) -> String {
     let low = sysctls.iter().filter(|(key, value)| {
-        let named = LIMITS.contains(&key.replace('/', ".").as_str());
-        named && value.trim().parse().unwrap_or(0) < ENOUGH
+        let named = NAMESPACE_LIMITS.contains(&key.replace('/', ".").as_str());
+        named && value.trim().parse().unwrap_or(0) < SUFFICIENT_LIMIT
     });
     let low: Vec<String> = low.map(|(key, value)| format!("{key}={value}")).collect();
     low.join(" and ")

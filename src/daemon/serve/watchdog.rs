@@ -29,7 +29,7 @@ const LARGEST_LIST: usize = 64 << 20;
 /// How long the first worker waits for the others: they only have to end what they are at.
 const BARRIER_TIMEOUT: Duration = Duration::from_millis(50);
 /// Time between two tries to have all workers together.
-const REST: Duration = Duration::from_millis(200);
+const BARRIER_RETRY_DELAY: Duration = Duration::from_millis(200);
 
 /// Why the daemon is not healthy.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +113,7 @@ async fn check(socket: &Path, workers: &Handle) -> Result<(), HealthError> {
     let status = runtime.status(StatusRequest { verbose: false }).await;
     status.map_err(failed("Status"))?;
     while !workers_respond(workers).await? {
-        tokio::time::sleep(REST).await;
+        tokio::time::sleep(BARRIER_RETRY_DELAY).await;
     }
     Ok(())
 }

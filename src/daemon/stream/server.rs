@@ -27,7 +27,7 @@ const MOST_CONNECTIONS: usize = 1024;
 const REQUEST: Duration = Duration::from_secs(30);
 
 /// How long the server rests when the machine is out of descriptors.
-const REST: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Settings of the streaming server.
 #[derive(Debug, Clone)]
@@ -152,7 +152,7 @@ impl StreamServer {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a streaming client");
-                    sleep(REST).await;
+                    sleep(ACCEPT_RETRY_DELAY).await;
                 }
             }
         }

@@ -30,7 +30,7 @@ use zbus::{Connection, MatchRule, Message, MessageStream, OwnedObjectPath, Varia
 pub(crate) use slice::{Slice, SliceError};
 
 /// How long systemd may take for one unit. It needs milliseconds unless it is in trouble.
-const DEADLINE: Duration = Duration::from_secs(20);
+const CALL_DEADLINE: Duration = Duration::from_secs(20);
 
 /// How long systemd waits for the processes of a scope that it stops, in microseconds. Nothing but a shim that
 /// hangs is left in it by then.
@@ -63,7 +63,7 @@ pub(crate) enum SystemdError {
     },
     /// systemd did not answer within the deadline.
     #[error(
-        "systemd did not finish {method} for {unit} within {DEADLINE:?}; see `systemctl status {unit}`"
+        "systemd did not finish {method} for {unit} within {CALL_DEADLINE:?}; see `systemctl status {unit}`"
     )]
     Deadline {
         /// Name of the D-Bus method.
@@ -118,7 +118,7 @@ impl Systemd {
             method: "a connection",
             unit: "the manager".to_owned(),
         };
-        match tokio::time::timeout(DEADLINE, self.connection()).await {
+        match tokio::time::timeout(CALL_DEADLINE, self.connection()).await {
             Ok(connection) => connection.map(|_| ()),
             Err(_) => Err(late),
         }
@@ -190,7 +190,7 @@ impl Systemd {
         unit: &str,
         call: impl Future<Output = Result<T, SystemdError>>,
     ) -> Result<T, SystemdError> {
-        let outcome = match tokio::time::timeout(DEADLINE, call).await {
+        let outcome = match tokio::time::timeout(CALL_DEADLINE, call).await {
             Ok(outcome) => outcome,
             Err(_) => Err(SystemdError::Deadline {
                 method,

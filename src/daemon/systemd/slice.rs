@@ -6,7 +6,7 @@ use std::fmt;
 const SUFFIX: &str = ".slice";
 
 /// Longest name of a unit, in bytes: UNIT_NAME_MAX without the closing NUL.
-const LONGEST: usize = 255;
+const MAX_NAME_BYTES: usize = 255;
 
 /// Why a text is not the name of a slice.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,14 +29,14 @@ impl Slice {
     pub(crate) fn parse(parent: &str) -> Result<Self, SliceError> {
         let name = parent.rsplit('/').next().unwrap_or_default();
         let wrong = |reason| SliceError {
-            name: parent.chars().take(LONGEST).collect(),
+            name: parent.chars().take(MAX_NAME_BYTES).collect(),
             reason,
         };
         let stem = name.strip_suffix(SUFFIX).ok_or_else(|| {
             wrong("give a name that ends in .slice, or set cgroup.driver = \"cgroupfs\"")
         })?;
         let letters = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\".contains(&byte);
-        if name.len() > LONGEST || !stem.bytes().all(letters) {
+        if name.len() > MAX_NAME_BYTES || !stem.bytes().all(letters) {
             return Err(wrong(
                 "give up to 255 letters, digits and the characters :-_.\\",
             ));

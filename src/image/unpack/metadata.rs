@@ -29,7 +29,7 @@ const LIBARCHIVE: &[u8] = b"LIBARCHIVE.xattr.";
 /// these over too.
 const AS_TEXT: [&[u8]; 3] = [b"SCHILY.acl.", b"SCHILY.fflags", b"RHT.security."];
 /// Bytes that a file system has free, beside a value, when it does not count as full.
-const ROOM: u64 = 64 << 10;
+const MIN_FREE_BYTES: u64 = 64 << 10;
 
 impl Metadata {
     /// Reads the metadata of a member from its header and its PAX records.
@@ -198,7 +198,7 @@ fn has_room(place: BorrowedFd<'_>, value: &[u8]) -> bool {
         return false;
     };
     // The root user may have what is reserved.
-    facts.blocks_free() * facts.fragment_size() > value.len() as u64 + ROOM
+    facts.blocks_free() * facts.fragment_size() > value.len() as u64 + MIN_FREE_BYTES
 }
 
 /// A path to something in an open directory that cannot be opened itself.

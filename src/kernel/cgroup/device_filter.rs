@@ -79,7 +79,7 @@ pub(super) fn install(group: BorrowedFd<'_>, rules: &[DeviceRule]) -> Result<(),
 static LOADED: Mutex<Vec<Loaded>> = Mutex::new(Vec::new());
 
 /// How many programs are kept: on most nodes the rules of all containers are of a few kinds.
-const KEPT: usize = 8;
+const MAX_CACHED_PROGRAMS: usize = 8;
 
 /// A program that the kernel has verified.
 #[derive(Debug, Clone)]
@@ -106,7 +106,7 @@ impl Loaded {
             },
         };
         let mut kept = lock();
-        if kept.len() >= KEPT {
+        if kept.len() >= MAX_CACHED_PROGRAMS {
             kept.remove(0);
         }
         kept.push(loaded.clone());
@@ -288,7 +288,7 @@ mod tests {
         let refused = Loaded::find(&program(72), |_| Err(Errno::EPERM));
         assert_eq!(refused.unwrap_err(), Errno::EPERM);
         // As many others push the first ones out.
-        let others = i32::try_from(KEPT).unwrap();
+        let others = i32::try_from(MAX_CACHED_PROGRAMS).unwrap();
         for number in 100..100 + others {
             Loaded::find(&program(number), |_| Ok(null())).unwrap();
         }

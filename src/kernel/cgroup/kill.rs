@@ -14,7 +14,7 @@ use crate::fault;
 const KILL_DEADLINE: Duration = Duration::from_secs(2);
 /// How long a v1 group is given to freeze before it is killed thawed.
 const FREEZE_DEADLINE: Duration = Duration::from_millis(100);
-const PAUSE: Duration = Duration::from_millis(1);
+const KILL_RETRY_DELAY: Duration = Duration::from_millis(1);
 
 impl Cgroup {
     /// Sends SIGKILL to every process of the group and of all groups below it, including those that are being
@@ -72,7 +72,7 @@ impl Cgroup {
                     processes: pids.len(),
                 });
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(KILL_RETRY_DELAY);
         }
     }
 }
@@ -89,7 +89,7 @@ impl Frozen<'_> {
             && file::read(&freezer.dir, "freezer.state").is_ok_and(|s| s.trim() != "FROZEN")
             && Instant::now() < deadline
         {
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(KILL_RETRY_DELAY);
         }
         Frozen(freezer)
     }

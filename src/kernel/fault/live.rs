@@ -18,7 +18,7 @@ const ARMED: &str = "armed";
 /// File with what has been hit.
 const TRACE: &str = "trace";
 /// How often one that hangs looks whether it may go on.
-const LOOK: Duration = Duration::from_millis(20);
+const RELEASE_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 static CONTROL: OnceLock<Control> = OnceLock::new();
 
@@ -103,7 +103,7 @@ impl Control {
             }
             Some(Action::Hang) => {
                 while self.armed().is_ok() {
-                    std::thread::sleep(LOOK);
+                    std::thread::sleep(RELEASE_POLL_INTERVAL);
                 }
                 Ok(())
             }

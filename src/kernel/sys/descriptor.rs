@@ -209,13 +209,13 @@ pub fn finish_alone(
 }
 
 fn keep_only(socket: BorrowedFd<'_>) -> nix::Result<BorrowedFd<'static>> {
-    const KEPT: RawFd = 3;
-    if socket.as_raw_fd() != KEPT {
+    const SOCKET_NUMBER: RawFd = 3;
+    if socket.as_raw_fd() != SOCKET_NUMBER {
         // SAFETY: integers only. Whoever owns number 3 is not used again: `finish_alone` never returns.
-        Errno::result(unsafe { libc::dup3(socket.as_raw_fd(), KEPT, libc::O_CLOEXEC) })?;
+        Errno::result(unsafe { libc::dup3(socket.as_raw_fd(), SOCKET_NUMBER, libc::O_CLOEXEC) })?;
     }
     // SAFETY: as above, for all higher numbers.
     Errno::result(unsafe { libc::close_range(4, u32::MAX, 0) })?;
     // SAFETY: number 3 was opened above and stays open until execve or exit.
-    Ok(unsafe { BorrowedFd::borrow_raw(KEPT) })
+    Ok(unsafe { BorrowedFd::borrow_raw(SOCKET_NUMBER) })
 }

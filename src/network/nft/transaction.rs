@@ -46,7 +46,7 @@ pub(super) fn begin(table: &str) -> Batch {
 static OPEN: Mutex<Vec<(u64, NetlinkSocket<OwnedFd>)>> = Mutex::new(Vec::new());
 
 /// How many sockets stay open.
-const KEPT: usize = 4;
+const MAX_IDLE_SOCKETS: usize = 4;
 
 /// Sends a transaction and waits until the kernel has taken all of it or refused all of it. Gives what was asked to be
 /// told.
@@ -66,7 +66,7 @@ pub(super) fn commit(batch: Batch) -> Result<Vec<Vec<u8>>, NetlinkError> {
     let told = commit_by(&mut socket, batch)?;
     let mut open = open();
     if let Ok(namespace) = namespace
-        && open.len() < KEPT
+        && open.len() < MAX_IDLE_SOCKETS
     {
         open.push((namespace, socket));
     }

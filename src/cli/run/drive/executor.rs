@@ -18,9 +18,9 @@ use crate::run::manifest::{Check, PlannedContainer, PodPlan};
 /// Seconds that a container gets at least after its preStop hook, as on a node.
 const LEAST_GRACE: u64 = 2;
 /// The wait before a stop that failed is tried again.
-const PAUSE: Duration = Duration::from_secs(1);
+const STOP_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// How often a stop is tried.
-const TRIES: u32 = 30;
+const MAX_STOP_ATTEMPTS: u32 = 30;
 
 /// Carries out the actions on one pod.
 #[derive(Debug)]
@@ -232,11 +232,11 @@ impl Executor {
             container_id: id.to_owned(),
             timeout: i64::try_from(grace).unwrap_or(i64::MAX),
         };
-        for _ in 0..TRIES {
+        for _ in 0..MAX_STOP_ATTEMPTS {
             let mut runtime = self.daemon.runtime.clone();
             match runtime.stop_container(request.clone()).await {
                 Ok(_) => return,
-                Err(_) => tokio::time::sleep(PAUSE).await,
+                Err(_) => tokio::time::sleep(STOP_RETRY_DELAY).await,
             }
         }
     }

@@ -11,10 +11,10 @@ use crate::connect::Daemon;
 use crate::run::keeper::{Event, Exit, Seen, SeenState};
 
 /// Events that wait for the keeper.
-const AHEAD: usize = 16;
-/// The wait after the stream has ended, since the daemon is away then: doubled up to [`LONGEST`].
-const PAUSE: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(5);
+const MAX_QUEUED_EVENTS: usize = 16;
+/// The wait after the stream has ended, since the daemon is away then: doubled up to [`MAX_RECONNECT_DELAY`].
+const RECONNECT_DELAY: Duration = Duration::from_millis(100);
+const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(5);
 /// Exit code of a container that somebody removed: by SIGKILL, as the daemon does it.
 const KILLED: i32 = 137;
 
@@ -33,7 +33,7 @@ struct Over;
 
 /// Observes a pod in a task that ends with the receiver.
 pub(super) fn observe(daemon: Daemon, pod: String, names: Vec<String>) -> mpsc::Receiver<Event> {
-    let (events, receiver) = mpsc::channel(AHEAD);
+    let (events, receiver) = mpsc::channel(MAX_QUEUED_EVENTS);
     let mut observer = Observer {
         daemon,
         pod,
@@ -42,12 +42,12 @@ pub(super) fn observe(daemon: Daemon, pod: String, names: Vec<String>) -> mpsc::
         events,
     };
     tokio::spawn(async move {
-        let mut pause = PAUSE;
+        let mut pause = RECONNECT_DELAY;
         loop {
             match observer.listen().await {
                 Err(Over) => break,
-                Ok(true) => pause = PAUSE,
-                Ok(false) => pause = (pause * 2).min(LONGEST),
+                Ok(true) => pause = RECONNECT_DELAY,
+                Ok(false) => pause = (pause * 2).min(MAX_RECONNECT_DELAY),
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}

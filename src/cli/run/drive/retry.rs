@@ -7,13 +7,15 @@ pub(super) async fn until_reachable<T, F>(mut call: impl FnMut() -> F) -> Result
 where
     F: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
 {
-    const PAUSE: Duration = Duration::from_millis(300);
-    const TRIES: u32 = 200;
+    const RETRY_DELAY: Duration = Duration::from_millis(300);
+    const MAX_RETRIES: u32 = 200;
     let mut tries = 0;
     loop {
         tries += 1;
         match call().await {
-            Err(status) if is_lost(&status) && tries < TRIES => tokio::time::sleep(PAUSE).await,
+            Err(status) if is_lost(&status) && tries < MAX_RETRIES => {
+                tokio::time::sleep(RETRY_DELAY).await
+            }
             reply => return reply.map(tonic::Response::into_inner),
         }
     }

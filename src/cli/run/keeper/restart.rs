@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::exit::Exit;
 
 /// The first wait. The restart after the first exit comes at once.
-const FIRST: Duration = Duration::from_secs(10);
-const LONGEST: Duration = Duration::from_secs(300);
+const FIRST_BACKOFF: Duration = Duration::from_secs(10);
+const MAX_BACKOFF: Duration = Duration::from_secs(300);
 /// A container that ran so long begins anew.
 const SETTLED: Duration = Duration::from_secs(600);
 
@@ -62,7 +62,7 @@ impl Backoff {
         match count {
             0 => Duration::ZERO,
             // Ten doublings are far beyond the longest.
-            _ => (FIRST * 2_u32.pow((count - 1).min(10))).min(LONGEST),
+            _ => (FIRST_BACKOFF * 2_u32.pow((count - 1).min(10))).min(MAX_BACKOFF),
         }
     }
 }

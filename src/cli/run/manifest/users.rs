@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 const LENGTH: u32 = 65_536;
 /// The first id of the first range. systemd's UIDS-GIDS leaves what lies between its containers and the foreign ids
 /// to nobody, and no distribution hands ids out there.
-const FIRST: u32 = 0x7000_0000;
+const FIRST_HOST_ID: u32 = 0x7000_0000;
 /// How many ranges there are.
 const RANGES: u32 = 0x0ffe;
 
@@ -19,7 +19,7 @@ pub(super) fn user_namespace(uid: &str) -> cri::UserNamespace {
     let digest = Sha256::digest(uid);
     let number = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]) % RANGES;
     let range = cri::IdMapping {
-        host_id: FIRST + number * LENGTH,
+        host_id: FIRST_HOST_ID + number * LENGTH,
         container_id: 0,
         length: LENGTH,
     };
@@ -32,14 +32,17 @@ pub(super) fn user_namespace(uid: &str) -> cri::UserNamespace {
 
 #[cfg(test)]
 mod tests {
-    use super::{FIRST, LENGTH, user_namespace};
+    use super::{FIRST_HOST_ID, LENGTH, user_namespace};
 
     #[test]
     fn a_range_is_aligned_and_follows_from_the_uid() {
         for uid in ["a", "b", "c", ""] {
             let range = user_namespace(uid).uids[0];
             assert_eq!(range.host_id % LENGTH, 0);
-            assert!((FIRST..0x7ffe_0000).contains(&range.host_id), "{range:?}");
+            assert!(
+                (FIRST_HOST_ID..0x7ffe_0000).contains(&range.host_id),
+                "{range:?}"
+            );
             assert_eq!(user_namespace(uid).gids[0], range);
         }
         assert_ne!(user_namespace("a"), user_namespace("b"));

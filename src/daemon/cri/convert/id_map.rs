@@ -28,8 +28,8 @@ pub(super) fn id_mappings(
 
 fn ranges(field: &str, mappings: &[cri::IdMapping]) -> Result<Vec<IdRange>, FieldError> {
     /// Lines that the kernel takes in /proc/PID/uid_map: user_namespaces(7), Linux 4.15.
-    const MOST: usize = 340;
-    if mappings.len() > MOST {
+    const MAX_RANGES: usize = 340;
+    if mappings.len() > MAX_RANGES {
         return Err(FieldError::invalid(
             field,
             mappings.len(),

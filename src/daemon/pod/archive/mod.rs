@@ -36,7 +36,7 @@ const RECORD: Record<ArchivedPod> = Record::new(1, 64 << 20);
 /// The ending of the names of pods' files.
 const SUFFIX: &str = ".json";
 /// Most pods of one write: they are in memory and have an open file each.
-const BATCH: usize = 64;
+const PODS_PER_WRITE: usize = 64;
 
 /// A pod as its file has it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -158,7 +158,7 @@ impl Archive {
         };
         let changed: Vec<_> = changed.into_iter().collect();
         let written = changed
-            .chunks(BATCH)
+            .chunks(PODS_PER_WRITE)
             .try_for_each(|batch| self.write(index, batch));
         let mut state = self.state();
         // What was not reached is as changed as before.

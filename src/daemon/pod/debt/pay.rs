@@ -12,7 +12,7 @@ use crate::pod::state::PodPhase;
 use crate::pod::{container, sandbox};
 
 /// Debts that are tried at the same time: one that hangs does not hold up the others.
-const AT_ONCE: usize = 8;
+const MAX_PARALLEL_ATTEMPTS: usize = 8;
 
 /// Tries debts again for as long as the daemon lives.
 pub(in crate::pod) async fn collect(node: Arc<Node>) {
@@ -20,11 +20,14 @@ pub(in crate::pod) async fn collect(node: Arc<Node>) {
     loop {
         for debt in node
             .debts
-            .take_due(Instant::now(), AT_ONCE - attempts.len())
+            .take_due(Instant::now(), MAX_PARALLEL_ATTEMPTS - attempts.len())
         {
             attempts.push(pay(&node, debt));
         }
-        let due = node.debts.next_due().filter(|_| attempts.len() < AT_ONCE);
+        let due = node
+            .debts
+            .next_due()
+            .filter(|_| attempts.len() < MAX_PARALLEL_ATTEMPTS);
         tokio::select! {
             Some(()) = attempts.next(), if !attempts.is_empty() => {}
             () = node.debts.changed.notified() => {}

@@ -8,7 +8,7 @@ use crate::pod::process::ProcessIdentity;
 use holdfast_network::InterfaceStats;
 
 /// Most that is read of one file: several thousand interfaces or routes.
-const LIMIT: u64 = 1 << 20;
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Interfaces of a pod but its loopback.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,7 +47,9 @@ pub(super) fn read(process: ProcessIdentity) -> Option<Traffic> {
 
 fn text(path: &str) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)?.take(LIMIT).read_to_string(&mut text)?;
+    File::open(path)?
+        .take(MAX_FILE_BYTES)
+        .read_to_string(&mut text)?;
     Ok(text)
 }
 

@@ -15,7 +15,7 @@ use crate::pod::state::{ContainerEvent, ContainerPhase, PodPhase};
 use holdfast_kernel::id::ContainerId;
 
 /// How long an exit may stay unnoticed.
-const INTERVAL: Duration = Duration::from_secs(1);
+const LIVENESS_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Task {
     /// Whether the shim speaks a protocol that this daemon does not know.
@@ -26,7 +26,7 @@ impl Task {
     /// Sets the next look, when one is needed.
     pub(super) fn watch_foreign_shim(&mut self) {
         if self.next_liveness_check.is_none() && self.shim_is_unknown() {
-            self.next_liveness_check = Some(Instant::now() + INTERVAL);
+            self.next_liveness_check = Some(Instant::now() + LIVENESS_CHECK_INTERVAL);
         }
     }
 

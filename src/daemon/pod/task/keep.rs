@@ -19,7 +19,7 @@ use holdfast_kernel::id::ContainerId;
 use holdfast_wire::Request;
 
 /// Time between two attempts to write what the disk refuses.
-const REST: Duration = Duration::from_secs(1);
+const WRITE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Member {
     /// Its deletion was tried, and what the disk says would bring it back.
@@ -78,7 +78,7 @@ impl Task {
     /// Schedules another try to write the records that the disk has refused.
     pub(super) fn keep_later(&mut self) {
         if self.retry_at.is_none() {
-            self.retry_at = Some(Instant::now() + REST);
+            self.retry_at = Some(Instant::now() + WRITE_RETRY_INTERVAL);
         }
     }
 

@@ -18,7 +18,7 @@ const MOST_CONNECTIONS: usize = 16;
 /// How long a connection may take in all.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the server rests when the machine is out of descriptors.
-const REST: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// Most bytes of a request's head.
 const MOST_HEAD: usize = 8 << 10;
 
@@ -58,7 +58,7 @@ impl MetricsServer {
                 }
                 Err(error) => {
                     warn!(%error, "cannot accept a metrics client");
-                    sleep(REST).await;
+                    sleep(ACCEPT_RETRY_DELAY).await;
                 }
             }
         }
