@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::connect::Daemon;
 use super::exit::{FailureKind, code_of};
-use super::stream::{self, NoTerminal, Outcome, SessionError, Wanted};
+use super::stream::{self, NoTerminal, Outcome, SessionError, SessionStreams};
 use super::{inspect, out, select};
 use crate::failure::VerbError;
 use crate::refusal::Refusal;
@@ -87,7 +87,7 @@ pub(super) async fn run(mut daemon: Daemon, args: AttachArgs) -> Result<ExitCode
     };
     let refused = Refusal::to(format!("attach to {}", args.container));
     let reply = daemon.runtime.attach(request).await.map_err(refused)?;
-    let wanted = Wanted {
+    let wanted = SessionStreams {
         stdin: args.stdin,
         terminal: args.tty,
         detach_keys: args.stdin && args.tty,

@@ -62,7 +62,7 @@ pub(super) async fn run(mut daemon: Daemon, args: EventsArgs) -> Result<(), Requ
         let Some(event) = next.map_err(Refusal::to("listen to events"))? else {
             return Ok(());
         };
-        let event = names.tell(event);
+        let event = names.with_names(event);
         if only.as_ref().is_some_and(|id| *id != event.pod_id) {
             continue;
         }
@@ -85,7 +85,7 @@ impl Names {
         ))
     }
 
-    fn tell(&mut self, event: cri::ContainerEventResponse) -> Event {
+    fn with_names(&mut self, event: cri::ContainerEventResponse) -> Event {
         let kind = event.container_event_type();
         let pod = event.pod_sandbox_status.unwrap_or_default();
         for status in &event.containers_statuses {
@@ -208,10 +208,10 @@ mod tests {
     fn an_exit_code_is_told_where_a_container_stops() {
         use cri::ContainerEventType::{ContainerStartedEvent, ContainerStoppedEvent};
         let mut names = Names(HashMap::new());
-        let started = names.tell(event_of_ended(ContainerStartedEvent));
+        let started = names.with_names(event_of_ended(ContainerStartedEvent));
         assert_eq!((started.exit_code, started.reason), (None, None));
         assert_eq!(started.state, Some("exited"));
-        let stopped = names.tell(event_of_ended(ContainerStoppedEvent));
+        let stopped = names.with_names(event_of_ended(ContainerStoppedEvent));
         assert_eq!(stopped.exit_code, Some(7));
     }
 
@@ -219,14 +219,14 @@ mod tests {
     fn a_removed_container_still_has_its_name() {
         use cri::ContainerEventType::{ContainerDeletedEvent, ContainerStoppedEvent};
         let mut names = Names(HashMap::new());
-        let told = names.tell(event_of_ended(ContainerStoppedEvent));
+        let told = names.with_names(event_of_ended(ContainerStoppedEvent));
         assert_eq!(told.container.as_deref(), Some("web"));
         assert_eq!((told.exit_code, told.state), (Some(7), Some("exited")));
-        let told = names.tell(event("c", ContainerDeletedEvent));
+        let told = names.with_names(event("c", ContainerDeletedEvent));
         assert_eq!(told.container.as_deref(), Some("web"));
         assert_eq!((told.exit_code, told.state), (None, None));
         assert!(names.0.is_empty());
-        let told = names.tell(event("p", ContainerStoppedEvent));
+        let told = names.with_names(event("p", ContainerStoppedEvent));
         assert_eq!((told.container_id, told.state), (None, Some("ready")));
     }
 }

@@ -8,7 +8,7 @@ use cri_api::runtime::v1 as cri;
 
 use super::connect::Daemon;
 use super::exit::{FailureKind, NOT_RUN, code_of};
-use super::stream::{self, NoTerminal, Outcome, SessionError, Wanted};
+use super::stream::{self, NoTerminal, Outcome, SessionError, SessionStreams};
 use super::{out, select};
 use crate::failure::VerbError;
 use crate::refusal::Refusal;
@@ -78,7 +78,7 @@ pub(super) async fn run(mut daemon: Daemon, args: ExecArgs) -> Result<ExitCode, 
     if args.sync {
         return to_the_end(daemon, container.id, args).await;
     }
-    let wanted = Wanted {
+    let wanted = SessionStreams {
         stdin: args.interactive,
         terminal: args.tty,
         detach_keys: false,

@@ -140,7 +140,7 @@ fn info(info: HashMap<String, String>) -> BTreeMap<String, Value> {
 }
 
 /// A time in Unix nanoseconds; None when it has not come yet.
-fn known(time: i64) -> Option<i64> {
+fn nonzero(time: i64) -> Option<i64> {
     (time > 0).then_some(time)
 }
 
@@ -197,8 +197,8 @@ async fn inspect_container(
         pod_id: container.pod_sandbox_id,
         state: ps::state_name(state),
         created_at: status.created_at,
-        started_at: known(status.started_at),
-        finished_at: known(status.finished_at),
+        started_at: nonzero(status.started_at),
+        finished_at: nonzero(status.finished_at),
         exit_code: (state == cri::ContainerState::ContainerExited).then_some(status.exit_code),
         reason: status.reason,
         message: status.message,

@@ -212,7 +212,7 @@ impl Walk<'_> {
             Streams::Terminal(_) => {
                 let peer = terminal::open(root, user, reporter)?;
                 terminal::bind_console(root, peer.as_fd())?;
-                terminal::take(peer.as_fd(), reporter)
+                terminal::take_controlling_terminal(peer.as_fd(), reporter)
             }
         }
     }

@@ -86,7 +86,7 @@ fn run(
             if let Some(size) = size {
                 tty::set_size(peer.as_fd(), size.rows, size.columns)?;
             }
-            terminal::take(peer.as_fd(), reporter)?;
+            terminal::take_controlling_terminal(peer.as_fd(), reporter)?;
         }
     }
     process.become_program(reporter)

@@ -54,12 +54,12 @@ fn ensure_within(
 }
 
 /// A path in a buffer of its own, because a child must not allocate.
-struct Place {
+struct PathBuffer {
     buffer: [u8; libc::PATH_MAX as usize],
     length: usize,
 }
 
-impl Place {
+impl PathBuffer {
     fn bytes(&self) -> &[u8] {
         &self.buffer[..self.length]
     }
@@ -77,10 +77,10 @@ impl Place {
 }
 
 /// Where a symbolic link in `parent` leads, as a path of the root.
-fn follow(parent_path: &[u8], parent: &OwnedFd, name: &[u8]) -> nix::Result<Place> {
+fn follow(parent_path: &[u8], parent: &OwnedFd, name: &[u8]) -> nix::Result<PathBuffer> {
     let mut text = [0; libc::PATH_MAX as usize];
     let text = path::read_link(parent.as_fd(), name, &mut text)?;
-    let mut place = Place {
+    let mut place = PathBuffer {
         buffer: [0; libc::PATH_MAX as usize],
         length: 0,
     };

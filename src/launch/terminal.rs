@@ -35,7 +35,10 @@ pub(super) fn bind_console(root: BorrowedFd<'_>, peer: BorrowedFd<'_>) -> nix::R
 }
 
 /// Makes a terminal the controlling one of this process' session and its standard streams.
-pub(super) fn take(peer: BorrowedFd<'_>, reporter: &Reporter<'_>) -> nix::Result<()> {
+pub(super) fn take_controlling_terminal(
+    peer: BorrowedFd<'_>,
+    reporter: &Reporter<'_>,
+) -> nix::Result<()> {
     use holdfast_kernel::sys::descriptor::{Stream, install};
     reporter.at(Step::Terminal, 0);
     tty::make_controlling(peer)?;

@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use nix::errno::Errno;
 use nix::sys::socket::SockProtocol;
 
-use super::hostport::{Place, PortMapping, Protocol};
+use super::hostport::{HostAddress, PortMapping, Protocol};
 use super::netlink::{Batch, Flags, NetlinkError, NetlinkSocket, attributes};
 
 /// NFNL_SUBSYS_CTNETLINK in the upper half of a message type, with IPCTNL_MSG_CT_GET and _DELETE.
@@ -57,12 +57,12 @@ pub(super) fn end_flows(ports: &[PortMapping], now: Now) -> Result<(), NetlinkEr
         let (is_v4, object) = (mapping.to.is_ipv4(), mapping.to_string());
         for flow in flows_to(&mut socket, (is_v4, mapping.port), &object)? {
             let ours = match mapping.at {
-                Place::Address(address) => flow.destination == address,
-                Place::Any => local.contains(&flow.destination),
+                HostAddress::Address(address) => flow.destination == address,
+                HostAddress::Any => local.contains(&flow.destination),
             };
             let leads = flow.answering == mapping.to.ip();
             if ours && leads == (now == Now::Withdrawn) {
-                end(&mut socket, (is_v4, &object), &flow)?;
+                delete_flow(&mut socket, (is_v4, &object), &flow)?;
             }
         }
     }
@@ -78,7 +78,7 @@ pub(super) fn end_all_flows(is_v4: bool, ports: &[u16]) -> Result<(), NetlinkErr
     for port in ports {
         let object = format!("UDP port {port}");
         for flow in flows_to(&mut socket, (is_v4, *port), &object)? {
-            end(&mut socket, (is_v4, &object), &flow)?;
+            delete_flow(&mut socket, (is_v4, &object), &flow)?;
         }
     }
     Ok(())
@@ -182,7 +182,7 @@ fn address(ip: &[u8], side: Side) -> Option<IpAddr> {
     })
 }
 
-fn end(
+fn delete_flow(
     socket: &mut NetlinkSocket<OwnedFd>,
     (is_v4, object): (bool, &str),
     flow: &Flow,

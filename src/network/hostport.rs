@@ -97,7 +97,7 @@ pub enum HostPortError {
 
 /// The addresses of the host at which a port is mapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Place {
+pub(super) enum HostAddress {
     /// All addresses of the target's family.
     Any,
     /// A single address of the host.
@@ -108,7 +108,7 @@ pub(super) enum Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct PortMapping {
     pub(super) protocol: Protocol,
-    pub(super) at: Place,
+    pub(super) at: HostAddress,
     pub(super) port: u16,
     pub(super) to: SocketAddr,
 }
@@ -123,9 +123,9 @@ impl fmt::Display for PortMapping {
 impl PortMapping {
     fn address(&self) -> String {
         match self.at {
-            Place::Address(address) => address.to_string(),
-            Place::Any if self.to.is_ipv4() => "0.0.0.0".to_owned(),
-            Place::Any => "::".to_owned(),
+            HostAddress::Address(address) => address.to_string(),
+            HostAddress::Any if self.to.is_ipv4() => "0.0.0.0".to_owned(),
+            HostAddress::Any => "::".to_owned(),
         }
     }
 
@@ -134,7 +134,7 @@ impl PortMapping {
         let same = self.protocol == other.protocol
             && self.port == other.port
             && self.to.is_ipv4() == other.to.is_ipv4();
-        let anywhere = self.at == Place::Any || other.at == Place::Any;
+        let anywhere = self.at == HostAddress::Any || other.at == HostAddress::Any;
         same && (anywhere || self.at == other.at)
     }
 }
@@ -263,8 +263,8 @@ fn expand(ips: &[IpAddr], ports: &[HostPort]) -> Result<Vec<PortMapping>, HostPo
             Some(_) => &[false],
         };
         let at = match port.host_ip {
-            Some(ip) if !ip.is_unspecified() => Place::Address(ip),
-            _ => Place::Any,
+            Some(ip) if !ip.is_unspecified() => HostAddress::Address(ip),
+            _ => HostAddress::Any,
         };
         let before = all.len();
         let targets = families.iter().filter_map(|v4| target(*v4));

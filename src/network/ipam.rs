@@ -60,11 +60,11 @@ pub enum IpamError {
 #[derive(Debug)]
 pub struct Ipam {
     dir: Dir,
-    state: Mutex<State>,
+    state: Mutex<Assignments>,
 }
 
 #[derive(Debug)]
-struct State {
+struct Assignments {
     pools: Vec<Pool>,
     /// In the order of the pools, as far as known.
     owners: HashMap<String, Vec<IpAddr>>,
@@ -98,7 +98,7 @@ impl Ipam {
         };
         dir.sweep_temporaries()
             .map_err(|error| failed("sweep the lease directory", error))?;
-        let mut state = State {
+        let mut state = Assignments {
             pools: subnets.iter().map(|subnet| Pool::new(*subnet)).collect(),
             owners: HashMap::new(),
         };
@@ -221,7 +221,7 @@ impl Ipam {
     /// nowhere.
     fn release_one(
         &self,
-        state: &mut State,
+        state: &mut Assignments,
         owner: &str,
         address: IpAddr,
     ) -> Result<(), IpamError> {
@@ -235,7 +235,12 @@ impl Ipam {
         Ok(())
     }
 
-    fn lease_new(&self, state: &mut State, index: usize, owner: &str) -> Result<IpAddr, IpamError> {
+    fn lease_new(
+        &self,
+        state: &mut Assignments,
+        index: usize,
+        owner: &str,
+    ) -> Result<IpAddr, IpamError> {
         let address = state.pools[index].free()?;
         // The runtime state does not outlive the machine, so a power failure needs no sync.
         self.dir
@@ -248,13 +253,13 @@ impl Ipam {
         Ok(address)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Assignments> {
         // A panic between two steps leaves at worst a lease too many.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl Assignments {
     fn insert(&mut self, owner: String, address: IpAddr) {
         for pool in &mut self.pools {
             if let Some(offset) = pool.subnet.offset(address)

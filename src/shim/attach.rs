@@ -151,7 +151,9 @@ fn input(
         let main = descriptor::duplicate(main.as_fd())?;
         return attached(AttachedInput::Terminal, vec![main]);
     }
-    let once = stdin.as_ref().is_some_and(|stdin| stdin.once);
+    let once = stdin
+        .as_ref()
+        .is_some_and(|stdin| stdin.ends_with_first_client);
     match stdin {
         Some(_) if wanted && once => {
             let last = stdin.take().map(|stdin| stdin.writer);

@@ -26,13 +26,16 @@ impl SourceIndex {
 #[derive(Debug)]
 pub(super) struct Stdin {
     pub(super) writer: OwnedFd,
-    pub(super) once: bool,
+    pub(super) ends_with_first_client: bool,
 }
 
 impl Stdin {
-    /// The write end of the pipe. When it is for one client `once`, its end is the end of the input.
-    pub(super) fn new(writer: OwnedFd, once: bool) -> Self {
-        Self { writer, once }
+    /// Takes the write end of the pipe. With `ends_with_first_client` the input ends when the first client goes.
+    pub(super) fn new(writer: OwnedFd, ends_with_first_client: bool) -> Self {
+        Self {
+            writer,
+            ends_with_first_client,
+        }
     }
 }
 

@@ -196,11 +196,11 @@ impl Output {
             let collect = length > 0 && source.pace.note_event(length, now);
             if collect && alone && !attached {
                 // In a pipe that the machine keeps small, a rest would make the program wait.
-                if source.grow(RESTING_PIPE) >= RESTING_PIPE / 2 {
+                if source.grow_pipe(RESTING_PIPE) >= RESTING_PIPE / 2 {
                     source.pace.rest(now);
                 }
             } else if length >= BUSY_BYTES {
-                source.grow(BUSY_PIPE);
+                source.grow_pipe(BUSY_PIPE);
             }
         }
         flow
@@ -357,7 +357,7 @@ impl Source {
     }
 
     /// Gives the pipe room for this many bytes, or for as many as the machine allows, and says for how many it has.
-    fn grow(&mut self, wanted: usize) -> usize {
+    fn grow_pipe(&mut self, wanted: usize) -> usize {
         let mut size = wanted;
         while size > self.capacity() && self.pipe != Pipe::Terminal {
             match descriptor::resize_pipe(self.file.as_fd(), size) {

@@ -39,7 +39,7 @@ impl Groups {
                 .filter(|name| !name.is_empty())
                 .map(str::to_owned)
                 .collect();
-            let mount = mounts.iter().find(|mount| serves(mount, &names))?;
+            let mount = mounts.iter().find(|mount| has_controllers(mount, &names))?;
             let below = Path::new(path).strip_prefix(&mount.root).ok()?;
             Some((names, Path::new(&mount.target).join(below)))
         };
@@ -87,7 +87,7 @@ impl Groups {
 }
 
 /// Whether a mount is the tree of these controllers.
-fn serves(mount: &Mount, controllers: &[String]) -> bool {
+fn has_controllers(mount: &Mount, controllers: &[String]) -> bool {
     match controllers.first() {
         None => mount.fs_type == "cgroup2",
         Some(first) => {

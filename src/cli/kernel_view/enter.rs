@@ -82,7 +82,7 @@ struct Which {
 }
 
 impl Which {
-    fn asked(&self, kind: Kind) -> bool {
+    fn is_asked_for(&self, kind: Kind) -> bool {
         match kind {
             Kind::Net => self.net,
             Kind::Ipc => self.ipc,
@@ -99,9 +99,10 @@ impl Which {
     fn kinds(&self, target: &Member) -> Vec<Kind> {
         let here = procfs::namespaces("self");
         let apart = |kind: &Kind| target.namespaces.get(kind) != here.get(kind);
-        if Kind::ALL.iter().any(|kind| self.asked(*kind)) {
+        if Kind::ALL.iter().any(|kind| self.is_asked_for(*kind)) {
             // Joining the user namespace that one is in is an error of setns(2), and the others cost nothing.
-            let enters = |kind: &Kind| self.asked(*kind) && (*kind != Kind::User || apart(kind));
+            let enters =
+                |kind: &Kind| self.is_asked_for(*kind) && (*kind != Kind::User || apart(kind));
             return Kind::ALL.into_iter().filter(enters).collect();
         }
         Kind::ALL.into_iter().filter(apart).collect()
@@ -206,13 +207,13 @@ fn quote(word: &str) -> String {
 }
 
 /// The directories of a process, opened before its mount namespace is entered.
-struct Place {
+struct ProcessDirectories {
     root: OwnedFd,
     working: OwnedFd,
     environment: Vec<(String, String)>,
 }
 
-impl Place {
+impl ProcessDirectories {
     fn open(pid: Pid) -> Result<Self, ProcError> {
         let open = |name: &str| procfs::open(pid, name).map(OwnedFd::from);
         let environment = procfs::text(pid, "environ")?;
@@ -249,7 +250,7 @@ fn run(target: &Member, kinds: &[Kind], command: &[String]) -> Result<ExitCode, 
     let process = sys::pidfd::open(pid).map_err(failed("open the process"))?;
     view::verify(target)?;
     let place = match kinds.contains(&Kind::Mnt) {
-        true => Some(Place::open(pid)?),
+        true => Some(ProcessDirectories::open(pid)?),
         false => None,
     };
     let flags = kinds
@@ -280,7 +281,11 @@ fn become_root() -> io::Result<()> {
     clippy::disallowed_methods,
     reason = "a command of the person at the terminal, with their rights and in their place"
 )]
-fn start(words: &[String], place: Option<&Place>, new_pids: bool) -> Result<ExitCode, EnterError> {
+fn start(
+    words: &[String],
+    place: Option<&ProcessDirectories>,
+    new_pids: bool,
+) -> Result<ExitCode, EnterError> {
     let shell = [SHELL.to_owned()];
     let words = if words.is_empty() { &shell } else { words };
     let mut command = Command::new(&words[0]);

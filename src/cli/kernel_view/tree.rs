@@ -55,20 +55,20 @@ pub(crate) async fn tree(mut daemon: Daemon, args: TreeArgs) -> Result<(), Kerne
     let pause = pod.members.first().ok_or_else(missing)?;
     view::verify(pause)?;
     let shim = Status::read(pause.pid)?.parent();
-    let processes = census();
-    let root = grow(shim, &pod, &processes).ok_or_else(missing)?;
+    let processes = all_statuses();
+    let root = process_tree(shim, &pod, &processes).ok_or_else(missing)?;
     Ok(out::print(args.format.output, &root, people)?)
 }
 
 /// All processes of the node.
-fn census() -> BTreeMap<Pid, Status> {
+fn all_statuses() -> BTreeMap<Pid, Status> {
     let status = |pid: Pid| Some((pid, Status::read(pid).ok()?));
     procfs::all().into_iter().filter_map(status).collect()
 }
 
 /// A process with all that descend from it. A process whose parent has died belongs to the first process of its
 /// pid namespace or to the shim, so all of a pod is found.
-fn grow(pid: Pid, pod: &Pod, all: &BTreeMap<Pid, Status>) -> Option<Process> {
+fn process_tree(pid: Pid, pod: &Pod, all: &BTreeMap<Pid, Status>) -> Option<Process> {
     let status = all.get(&pid)?;
     let uid = status.numbers("Uid").get(1).copied().unwrap_or_default();
     let map = id_map(&procfs::text(pid, "uid_map").unwrap_or_default());
@@ -82,7 +82,7 @@ fn grow(pid: Pid, pod: &Pod, all: &BTreeMap<Pid, Status>) -> Option<Process> {
         container: container(pid, pod),
         command: procfs::command(pid, status),
         children: children
-            .filter_map(|(child, _)| grow(*child, pod, all))
+            .filter_map(|(child, _)| process_tree(*child, pod, all))
             .collect(),
     })
 }

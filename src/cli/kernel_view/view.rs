@@ -113,7 +113,7 @@ pub(super) fn whose(
     let all = pods
         .iter()
         .enumerate()
-        .flat_map(|(pod, of)| (0..of.members.len()).map(move |member| (pod, member)));
+        .flat_map(|(index, pod)| (0..pod.members.len()).map(move |member| (index, member)));
     // Its own pod first, because a pause that has joined another pod's namespace passes it on.
     let own = (0..pods[at.0].members.len()).map(|member| (at.0, member));
     let first = match at.1 {
@@ -234,8 +234,12 @@ pub(super) async fn target(daemon: &mut Daemon, name: &str) -> Result<(Pod, usiz
         Err(error) => return Err(error.into()),
     };
     let pods = select::pods(daemon).await?;
-    let of = |pod: &&cri::PodSandbox| pod.id == container.pod_sandbox_id;
-    let sandbox = pods.iter().find(of).cloned().unwrap_or_default();
+    let owns_container = |pod: &&cri::PodSandbox| pod.id == container.pod_sandbox_id;
+    let sandbox = pods
+        .iter()
+        .find(owns_container)
+        .cloned()
+        .unwrap_or_default();
     running(daemon, &sandbox, &container.id, name).await
 }
 

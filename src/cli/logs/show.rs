@@ -37,7 +37,7 @@ pub(crate) async fn run(mut daemon: Daemon, args: LogsArgs) -> Result<(), LogsEr
         }
         sleep(POLL).await;
         if looked.elapsed() >= CONTAINER_POLL_INTERVAL {
-            logs.look(&mut daemon).await?;
+            logs.poll_containers(&mut daemon).await?;
             looked = Instant::now();
         }
     }

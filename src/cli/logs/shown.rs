@@ -152,7 +152,7 @@ impl ShownLogs {
 
     /// Looks which containers have ended and which have come. A daemon that does not answer may be about to be
     /// replaced: the logs go on meanwhile.
-    pub(super) async fn look(&mut self, daemon: &mut Daemon) -> Result<(), LogsError> {
+    pub(super) async fn poll_containers(&mut self, daemon: &mut Daemon) -> Result<(), LogsError> {
         match self.look_now(daemon).await {
             Err(error) if error.is_passing() => Ok(()),
             result => result,

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use cri_api::runtime::v1 as cri;
 
-use super::manifest::{Needed, NeededKind, log_directory_name};
+use super::manifest::{RequiredPath, RequiredPathKind, log_directory_name};
 use super::roots::RootArgs;
 use crate::annotations::DIRECTORIES_ANNOTATION;
 use holdfast_disk::{Dir, DirError, FileName, FileNameError};
@@ -36,14 +36,14 @@ pub(crate) enum DirectoryError {
 }
 
 /// Makes what a pod needs, directories with exactly their modes; what exists stays as it is.
-pub(super) fn make(needed: &[Needed]) -> Result<(), DirectoryError> {
+pub(super) fn make(needed: &[RequiredPath]) -> Result<(), DirectoryError> {
     for one in needed {
         let path = one.path.as_path();
         let made = match one.kind {
-            NeededKind::Directory { .. } if path.is_dir() => Ok(()),
-            NeededKind::Directory { mode, group } => make_directory(path, mode, group),
-            NeededKind::File if path.exists() => Ok(()),
-            NeededKind::File => File::create_new(path).map(drop),
+            RequiredPathKind::Directory { .. } if path.is_dir() => Ok(()),
+            RequiredPathKind::Directory { mode, group } => make_directory(path, mode, group),
+            RequiredPathKind::File if path.exists() => Ok(()),
+            RequiredPathKind::File => File::create_new(path).map(drop),
         };
         made.map_err(|source| DirectoryError::Make {
             path: path.to_owned(),

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::unistd::{dup2_stdin, dup2_stdout, setsid};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
-use super::drive::{Keeper, Step, TakeError, look};
+use super::drive::{Keeper, Step, TakeError, find_sandbox};
 use super::prepare::{LARGEST_MANIFEST, PrepareError, Prepared};
 use super::report::{Names, sentence};
 use super::roots::RootArgs;
@@ -178,7 +178,7 @@ pub(crate) async fn keep(daemon: Daemon, args: KeepArgs) -> Result<(), KeepError
         file: "standard input".to_owned(),
         source,
     })?;
-    let looked = look(&daemon, &args.pod).await;
+    let looked = find_sandbox(&daemon, &args.pod).await;
     let looked = looked.map_err(Refusal::to("inspect the pod"))?;
     let Some(sandbox) = looked else {
         return let_go();

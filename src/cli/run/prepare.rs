@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::arguments::RunArgs;
 use super::directories;
-use super::manifest::{Known, Manifest, ManifestError, PodPlan};
+use super::manifest::{Manifest, ManifestError, PodFacts, PodPlan};
 use super::roots::RootArgs;
 use crate::exit::FailureKind;
 use crate::failure::VerbError;
@@ -58,7 +58,7 @@ pub(crate) struct Prepared {
     /// The manifest as it was written, for the keeper.
     pub text: String,
     manifest: Manifest,
-    known: Known,
+    known: PodFacts,
     roots: RootArgs,
     /// The requests to the daemon, as long as the pod has no address.
     pub plan: PodPlan,
@@ -70,7 +70,7 @@ impl Prepared {
         let manifest = Manifest::parse(&text)?;
         let namespace = manifest.metadata.namespace.as_deref().unwrap_or("default");
         let node_name = nix::unistd::gethostname().unwrap_or_default();
-        let known = Known {
+        let known = PodFacts {
             uid: uid(namespace, &manifest.metadata.name),
             roots: roots.roots(),
             node_name: node_name.to_string_lossy().into_owned(),
@@ -88,7 +88,7 @@ impl Prepared {
 
     /// The plan of a pod that has these addresses.
     pub(super) fn with_addresses(&self, ips: &[String]) -> Result<PodPlan, PrepareError> {
-        let known = Known {
+        let known = PodFacts {
             pod_ips: ips.to_vec(),
             ..self.known.clone()
         };
@@ -110,7 +110,7 @@ impl Prepared {
     }
 }
 
-fn plan(manifest: &Manifest, known: &Known, roots: &RootArgs) -> Result<PodPlan, ManifestError> {
+fn plan(manifest: &Manifest, known: &PodFacts, roots: &RootArgs) -> Result<PodPlan, ManifestError> {
     let mut plan = PodPlan::new(manifest, known)?;
     directories::record(&mut plan.sandbox, roots);
     Ok(plan)

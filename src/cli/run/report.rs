@@ -88,7 +88,7 @@ impl Names {
 
 /// The news as a sentence; none for what is no news to people.
 pub(super) fn sentence(news: &News, names: &Names) -> Option<Sentence> {
-    let of = |index: Index, style: Style, rest: String| Sentence {
+    let sentence = |index: Index, style: Style, rest: String| Sentence {
         container: Some(index),
         name: names.get(index).to_owned(),
         style,
@@ -96,8 +96,8 @@ pub(super) fn sentence(news: &News, names: &Names) -> Option<Sentence> {
     };
     Some(match news {
         News::Starting(_, _) | News::Up => return None,
-        News::Started(index, 0) => of(*index, style::GOOD, "runs".to_owned()),
-        News::Started(index, attempt) => of(
+        News::Started(index, 0) => sentence(*index, style::GOOD, "runs".to_owned()),
+        News::Started(index, attempt) => sentence(
             *index,
             style::GOOD,
             format!("runs again, attempt {attempt}"),
@@ -107,21 +107,21 @@ pub(super) fn sentence(news: &News, names: &Names) -> Option<Sentence> {
                 "could not be started, trying again in {}: {why}",
                 time(*wait)
             );
-            of(*index, style::BAD, rest)
+            sentence(*index, style::BAD, rest)
         }
         News::Exited(index, exit, after) => {
             let good = exit.code == 0 && after.is_none();
             let style = if good { style::GOOD } else { style::WARN };
-            of(*index, style, exited(exit, *after))
+            sentence(*index, style, exited(exit, *after))
         }
-        News::StartupPassed(index) => of(*index, style::GOOD, "has started up".to_owned()),
-        News::Ready(index) => of(*index, style::GOOD, "is ready".to_owned()),
-        News::NotReady(index) => of(*index, style::WARN, "is not ready".to_owned()),
+        News::StartupPassed(index) => sentence(*index, style::GOOD, "has started up".to_owned()),
+        News::Ready(index) => sentence(*index, style::GOOD, "is ready".to_owned()),
+        News::NotReady(index) => sentence(*index, style::WARN, "is not ready".to_owned()),
         News::Unhealthy(index, kind) => {
             let rest = format!("fails its {} probe and is stopped", probe(*kind));
-            of(*index, style::WARN, rest)
+            sentence(*index, style::WARN, rest)
         }
-        News::Stopping(index) => of(*index, style::FAINT, "is stopped".to_owned()),
+        News::Stopping(index) => sentence(*index, style::FAINT, "is stopped".to_owned()),
         News::Over(outcome) => over(*outcome),
     })
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::arguments::RunArgs;
-use super::drive::{Keeper, Step, TakeError, ask_to_yield, look};
+use super::drive::{Keeper, Step, TakeError, ask_to_yield, find_sandbox};
 use super::follow::Logs;
 use super::interrupt::Interrupt;
 use super::keep::{DetachError, detach};
@@ -149,7 +149,7 @@ impl<'a> Session<'a> {
 
     /// Starts the containers of a pod, and does what was asked for afterwards.
     pub(super) async fn run(&mut self, id: &str) -> Result<End, SessionError> {
-        let looked = look(&self.daemon, id).await;
+        let looked = find_sandbox(&self.daemon, id).await;
         let looked = looked.map_err(Refusal::to("inspect the pod"))?;
         let sandbox = looked.ok_or_else(|| self.ended())?;
         let plan = self.prepared.with_addresses(&sandbox.ips)?;

@@ -21,5 +21,5 @@ mod trust;
 
 pub(super) use connection::{Connection, Ending, StreamError, Transport, data, end, open};
 pub(super) use outcome::Outcome;
-pub(super) use session::{SessionError, Wanted, converse};
+pub(super) use session::{SessionError, SessionStreams, converse};
 pub(super) use terminal::{NoTerminal, require_terminal, size};

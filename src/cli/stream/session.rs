@@ -52,7 +52,7 @@ pub(crate) enum SessionError {
 
 /// Which streams a session has beside its output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct SessionStreams {
     /// Standard input is passed on.
     pub stdin: bool,
     /// The process has a terminal.
@@ -65,7 +65,7 @@ pub(crate) struct Wanted {
 ///
 /// # Errors
 /// [`SessionError`]; the terminal is as it was before.
-pub(crate) async fn converse(url: &str, wanted: Wanted) -> Result<Outcome, SessionError> {
+pub(crate) async fn converse(url: &str, wanted: SessionStreams) -> Result<Outcome, SessionError> {
     let Connection { socket, ending } = connection::open(url).await?;
     let raw = if wanted.stdin && wanted.terminal {
         Raw::enter().map_err(SessionError::Standard)?
@@ -174,7 +174,7 @@ impl Sender {
     fn new(
         sink: SplitSink<Socket, Message>,
         ending: Ending,
-        wanted: Wanted,
+        wanted: SessionStreams,
     ) -> std::io::Result<Self> {
         let resized = match wanted.terminal {
             true => Some(signal(SignalKind::window_change())?),

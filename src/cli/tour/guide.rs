@@ -63,9 +63,9 @@ enum Wish {
 }
 
 /// The tour's directory, which goes with it.
-struct Place(PathBuf);
+struct ScratchDirectory(PathBuf);
 
-impl Drop for Place {
+impl Drop for ScratchDirectory {
     fn drop(&mut self) {
         // Manifests in a directory for temporary files: nobody misses what cannot be deleted.
         let _ = std::fs::remove_dir_all(&self.0);
@@ -78,7 +78,7 @@ pub(super) async fn go(
     stops: &[Stop],
     yes: bool,
 ) -> Result<ExitCode, GuideError> {
-    let place = Place(directory()?);
+    let place = ScratchDirectory(directory()?);
     write_manifests(&place.0)?;
     let mut guide = Guide {
         path: search_path(),

@@ -93,7 +93,7 @@ fn timeout(headers: &HeaderMap) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn of(text: &str) -> Option<Duration> {
+    fn deadline_of(text: &str) -> Option<Duration> {
         let mut headers = HeaderMap::new();
         headers.insert(HEADER, text.parse().unwrap());
         timeout(&headers)
@@ -101,19 +101,22 @@ mod tests {
 
     #[test]
     fn every_unit_is_known() {
-        assert_eq!(of("2H"), Some(Duration::from_secs(7200)));
-        assert_eq!(of("3M"), Some(Duration::from_secs(180)));
-        assert_eq!(of("4S"), Some(Duration::from_secs(4)));
-        assert_eq!(of("5m"), Some(Duration::from_millis(5)));
-        assert_eq!(of("6u"), Some(Duration::from_micros(6)));
-        assert_eq!(of("99999999n"), Some(Duration::from_nanos(99_999_999)));
+        assert_eq!(deadline_of("2H"), Some(Duration::from_secs(7200)));
+        assert_eq!(deadline_of("3M"), Some(Duration::from_secs(180)));
+        assert_eq!(deadline_of("4S"), Some(Duration::from_secs(4)));
+        assert_eq!(deadline_of("5m"), Some(Duration::from_millis(5)));
+        assert_eq!(deadline_of("6u"), Some(Duration::from_micros(6)));
+        assert_eq!(
+            deadline_of("99999999n"),
+            Some(Duration::from_nanos(99_999_999))
+        );
         assert_eq!(timeout(&HeaderMap::new()), None);
     }
 
     #[test]
     fn what_is_no_timeout_is_none() {
         for text in ["", "S", "5", "-1S", "1.5S", "5x", "999999999S", "5\u{e9}"] {
-            assert_eq!(of(text), None, "{text:?}");
+            assert_eq!(deadline_of(text), None, "{text:?}");
         }
     }
 

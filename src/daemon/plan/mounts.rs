@@ -53,7 +53,7 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Options {
     attributes: u64,
-    plain: bool,
+    non_recursive: bool,
     recursive: bool,
     bind: Option<Depth>,
     propagation: Option<Propagation>,
@@ -80,7 +80,7 @@ impl Options {
                 out.rest.push(option.clone());
             }
         }
-        if out.plain && out.recursive {
+        if out.non_recursive && out.recursive {
             let reason = "attributes for one mount and for all below cannot be mixed";
             return Err(PlanError::unsupported(field, reason));
         }
@@ -127,7 +127,7 @@ impl Options {
                 self.attributes &= !ACCESS_TIME;
             }
             self.attributes |= bits;
-            self.plain |= !recursive;
+            self.non_recursive |= !recursive;
             self.recursive |= recursive;
         } else if let Some(bits) = find(CLEAR, name) {
             self.attributes &= !bits;

@@ -109,11 +109,11 @@ fn lists(list: &str, name: &str) -> bool {
 
 fn load(profile: &str) -> Result<(), AppArmorError> {
     let mut parser = parser().map_err(AppArmorError::Parser)?;
-    let told = tell(&mut parser, profile);
+    let written = write_profile(&mut parser, profile);
     let end = await_end(&mut parser).map_err(AppArmorError::Parser)?;
     // A parser that ended early breaks the pipe: its exit says more than that.
     end?;
-    told.map_err(AppArmorError::Parser)
+    written.map_err(AppArmorError::Parser)
 }
 
 #[expect(
@@ -133,7 +133,7 @@ fn parser() -> io::Result<Child> {
 }
 
 /// Writes the profile, which fits a pipe, and closes it.
-fn tell(parser: &mut Child, profile: &str) -> io::Result<()> {
+fn write_profile(parser: &mut Child, profile: &str) -> io::Result<()> {
     parser
         .stdin
         .take()

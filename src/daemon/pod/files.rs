@@ -37,12 +37,12 @@ pub(super) fn write(dir: &Dir, config: &PodConfig, node: &str) -> Result<(), Pod
     };
     let hostname = format!("{}\n", hostname(config, node));
     let owner = config.root_owner();
-    put(dir, HOSTS, &copy(Path::new("/etc/hosts"))?, owner)?;
-    put(dir, HOSTNAME, hostname.as_bytes(), owner)?;
-    put(dir, RESOLV_CONF, &resolv_conf, owner)
+    write_file(dir, HOSTS, &copy(Path::new("/etc/hosts"))?, owner)?;
+    write_file(dir, HOSTNAME, hostname.as_bytes(), owner)?;
+    write_file(dir, RESOLV_CONF, &resolv_conf, owner)
 }
 
-fn put(dir: &Dir, name: &str, content: &[u8], owner: (u32, u32)) -> Result<(), PodError> {
+fn write_file(dir: &Dir, name: &str, content: &[u8], owner: (u32, u32)) -> Result<(), PodError> {
     use std::os::unix::fs::PermissionsExt;
     let name = FileName::new(name)?;
     dir.replace(&name, content, Durability::Volatile)?;

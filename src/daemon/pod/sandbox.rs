@@ -46,7 +46,7 @@ const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A sandbox whose pause runs.
 #[derive(Debug)]
-pub(super) struct Made {
+pub(super) struct StartedSandbox {
     pub link: ShimLink,
     /// Events that the shim reports.
     pub events: mpsc::UnboundedReceiver<Event>,
@@ -82,7 +82,7 @@ fn pause_plan(node: &Node, pod: &PodRecord) -> Result<PausePlan, PodError> {
 }
 
 /// Makes everything of a pod. On failure the caller calls [`release`].
-pub(super) async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<Made, PodError> {
+pub(super) async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<StartedSandbox, PodError> {
     let mut plan = pause_plan(node, pod)?;
     let late = sysctls::take_late(&mut plan, &pod.config);
     let ahead = make_network_ahead(&mut plan, &pod.config);
@@ -111,7 +111,7 @@ pub(super) async fn make(node: &Arc<Node>, pod: &PodRecord) -> Result<Made, PodE
     };
     sysctls::set_late(&link, late).await?;
     let (pause, shim) = identities(&report);
-    Ok(Made {
+    Ok(StartedSandbox {
         link,
         events,
         pause,

@@ -136,7 +136,7 @@ impl Suspect {
             return None;
         }
         let profile = spec.linux().as_ref()?.seccomp().as_ref()?;
-        let needed = needed(spec);
+        let needed = needed_calls(spec);
         let forbidden_calls = |profile: &LinuxSeccomp| -> Vec<_> {
             let calls = needed.iter().copied();
             calls.filter(|call| forbids(profile, call)).collect()
@@ -198,7 +198,7 @@ fn follows_from_refusal(failure: &Failure) -> bool {
 }
 
 /// The system calls that are made behind the filter before the program runs; `launch::process` makes them.
-fn needed(spec: &Spec) -> Vec<&'static str> {
+fn needed_calls(spec: &Spec) -> Vec<&'static str> {
     let process = spec.process().as_ref();
     let has_admin = process
         .and_then(|process| process.capabilities().as_ref())
@@ -353,7 +353,7 @@ mod tests {
             ),
         ] {
             let spec = spec(process);
-            assert_eq!(needed(&spec), wanted);
+            assert_eq!(needed_calls(&spec), wanted);
         }
     }
 

@@ -206,7 +206,7 @@ pub(super) fn known(node: &Node, pod: &PodRecord) -> Arc<PodEntry> {
 pub(super) struct Shim(UnixDatagram);
 
 /// A request that a [`Shim`] got.
-pub(super) struct Asked {
+pub(super) struct ShimRequest {
     pub id: u64,
     pub body: Request,
     pub descriptors: Vec<OwnedFd>,
@@ -234,7 +234,7 @@ impl Shim {
     }
 
     /// The next request; none when the daemon has hung up.
-    pub(super) async fn asked(&self) -> Option<Asked> {
+    pub(super) async fn asked(&self) -> Option<ShimRequest> {
         let mut buffer = [0; MAX_PACKET];
         let receive = || fdpass::recv_packet(self.0.as_fd(), &mut buffer);
         let received = self.0.async_io(Interest::READABLE, receive).await;
@@ -243,7 +243,7 @@ impl Shim {
             return None;
         }
         let (_, ToShim { id, body }) = wire::decode(&buffer[..length]).unwrap();
-        Some(Asked {
+        Some(ShimRequest {
             id,
             body,
             descriptors,
@@ -261,7 +261,7 @@ impl Shim {
     }
 
     /// Takes one request and answers it.
-    pub(super) async fn answer(&self, body: Reply, descriptors: &[BorrowedFd<'_>]) -> Asked {
+    pub(super) async fn answer(&self, body: Reply, descriptors: &[BorrowedFd<'_>]) -> ShimRequest {
         let asked = self.asked().await.expect("the daemon has hung up");
         self.reply(asked.id, body, descriptors);
         asked
@@ -289,7 +289,7 @@ impl Shim {
         let list: Arc<Mutex<Vec<Request>>> = Arc::default();
         let asked = Arc::clone(&list);
         tokio::spawn(async move {
-            while let Some(Asked { id, body, .. }) = self.asked().await {
+            while let Some(ShimRequest { id, body, .. }) = self.asked().await {
                 let reply = answer(&body);
                 asked.lock().unwrap().push(body);
                 self.reply(id, reply, &[]);

@@ -90,7 +90,7 @@ pub(crate) fn resolve(
 ) -> Result<Identity, UserError> {
     let passwd = bounded(passwd, PASSWD)?;
     let group = bounded(group, GROUP)?;
-    let wanted = Wanted::from_request(request, image_user)?;
+    let wanted = WantedUser::from_request(request, image_user)?;
     let (uid, account) = match &wanted.user {
         UserKey::Id(uid) => (*uid, accounts(passwd).find(|account| account.uid == *uid)),
         UserKey::Name(name) => {
@@ -131,12 +131,12 @@ enum GroupKey<'a> {
     Name(&'a str),
 }
 
-struct Wanted<'a> {
+struct WantedUser<'a> {
     user: UserKey<'a>,
     group: Option<GroupKey<'a>>,
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> WantedUser<'a> {
     fn from_request(request: &'a RunAs, image_user: &'a str) -> Result<Self, UserError> {
         let group = request
             .group

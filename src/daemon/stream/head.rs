@@ -57,10 +57,10 @@ impl Head {
 
     /// The values of a header, line by line.
     pub(super) fn values<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h str> {
-        let of = move |(header, _): &&(String, String)| header.eq_ignore_ascii_case(name);
+        let has_name = move |(header, _): &&(String, String)| header.eq_ignore_ascii_case(name);
         self.headers
             .iter()
-            .filter(of)
+            .filter(has_name)
             .map(|(_, value)| value.as_str())
     }
 

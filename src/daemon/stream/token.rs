@@ -67,7 +67,7 @@ pub enum TokenError {
 pub(super) struct Tokens(Mutex<HashMap<String, (Instant, Purpose)>>);
 
 impl Tokens {
-    fn all(&self) -> MutexGuard<'_, HashMap<String, (Instant, Purpose)>> {
+    fn pending(&self) -> MutexGuard<'_, HashMap<String, (Instant, Purpose)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -77,7 +77,7 @@ impl Tokens {
     /// Too many are pending.
     pub(super) fn insert(&self, purpose: Purpose, now: Instant) -> Result<String, TokenError> {
         let token = StreamToken::random()?.to_string();
-        let mut all = self.all();
+        let mut all = self.pending();
         if all.len() >= MOST_PENDING {
             all.retain(|_, (since, _)| now.duration_since(*since) < LIFETIME);
         }
@@ -90,7 +90,7 @@ impl Tokens {
 
     /// Takes what a token allows. The token cannot be used again.
     pub(super) fn take(&self, token: &str, now: Instant) -> Option<Purpose> {
-        let (since, purpose) = self.all().remove(token)?;
+        let (since, purpose) = self.pending().remove(token)?;
         (now.duration_since(since) < LIFETIME).then_some(purpose)
     }
 }
@@ -133,6 +133,6 @@ mod tests {
         let refused = tokens.insert(purpose(), now + LIFETIME / 2).unwrap_err();
         assert!(matches!(refused, TokenError::Pending), "{refused}");
         tokens.insert(purpose(), now + LIFETIME).unwrap();
-        assert_eq!(tokens.all().len(), 1);
+        assert_eq!(tokens.pending().len(), 1);
     }
 }

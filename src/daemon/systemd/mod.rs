@@ -169,15 +169,15 @@ impl Systemd {
     }
 
     async fn connection(&self) -> Result<Connection, SystemdError> {
-        if let Some(connection) = self.kept().as_ref() {
+        if let Some(connection) = self.cached_connection().as_ref() {
             return Ok(connection.clone());
         }
         // Two calls may connect at the same time: the first connection is kept, and the other ends with its call.
         let connection = Connection::system().await.map_err(SystemdError::Connect)?;
-        Ok(self.kept().get_or_insert(connection).clone())
+        Ok(self.cached_connection().get_or_insert(connection).clone())
     }
 
-    fn kept(&self) -> MutexGuard<'_, Option<Connection>> {
+    fn cached_connection(&self) -> MutexGuard<'_, Option<Connection>> {
         self.connection
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -206,7 +206,7 @@ impl Systemd {
             Err(_) => false,
         };
         if !sound {
-            *self.kept() = None;
+            *self.cached_connection() = None;
         }
         outcome
     }

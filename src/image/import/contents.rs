@@ -79,7 +79,7 @@ pub(super) struct Contents<'a> {
 }
 
 /// The entry of an archive or directory under a name.
-enum Found {
+enum EntryAtName {
     /// A regular file, opened for reading.
     File(File),
     /// Something else, and what it is.
@@ -405,17 +405,17 @@ impl Contents<'_> {
     /// Reads a document that another one names.
     fn document(self, path: &str) -> Result<Bytes, ImportError> {
         match self.find(path)? {
-            Found::File(file) => self.read_document(path, file),
-            Found::Other(kind) => Err(self.no_file(path, kind)),
-            Found::Nothing => Err(self.archive(&format!("lacks {}", shown(path)))),
+            EntryAtName::File(file) => self.read_document(path, file),
+            EntryAtName::Other(kind) => Err(self.no_file(path, kind)),
+            EntryAtName::Nothing => Err(self.archive(&format!("lacks {}", shown(path)))),
         }
     }
 
     /// Reads a document of a fixed name, which a root file system may have for something else.
     fn document_if_there(self, path: &str) -> Result<Option<Bytes>, ImportError> {
         match self.find(path)? {
-            Found::File(file) => self.read_document(path, file).map(Some),
-            Found::Other(_) | Found::Nothing => Ok(None),
+            EntryAtName::File(file) => self.read_document(path, file).map(Some),
+            EntryAtName::Other(_) | EntryAtName::Nothing => Ok(None),
         }
     }
 
@@ -434,15 +434,15 @@ impl Contents<'_> {
     /// Opens the file of a layer.
     pub(super) fn layer(self, path: &str) -> Result<File, ImportError> {
         match self.find(path)? {
-            Found::File(file) => Ok(file),
-            Found::Other(kind) => Err(self.no_file(path, kind)),
-            Found::Nothing => Err(self.archive(&format!("lacks the layer {}", shown(path)))),
+            EntryAtName::File(file) => Ok(file),
+            EntryAtName::Other(kind) => Err(self.no_file(path, kind)),
+            EntryAtName::Nothing => Err(self.archive(&format!("lacks the layer {}", shown(path)))),
         }
     }
 
     /// Opens what an archive calls so when it is a regular file. Anything else is not opened: that alone does
     /// something to some devices, and an archive can hold every device.
-    fn find(self, path: &str) -> Result<Found, ImportError> {
+    fn find(self, path: &str) -> Result<EntryAtName, ImportError> {
         let place = match self.open(path, OFlag::O_PATH) {
             Ok(place) => place,
             Err(e) => return self.unfound(path, &e),
@@ -457,18 +457,18 @@ impl Contents<'_> {
         ];
         if !kind.is_file() {
             let other = other.iter().find(|(is, _)| *is);
-            return Ok(Found::Other(
+            return Ok(EntryAtName::Other(
                 other.map_or("a special file", |(_, what)| what),
             ));
         }
         let file = File::open(format!("/proc/self/fd/{}", place.as_raw_fd()));
-        file.map(Found::File).map_err(|e| self.read_error(e))
+        file.map(EntryAtName::File).map_err(|e| self.read_error(e))
     }
 
     /// Tells a missing name, which is no error, from a name that cannot be opened.
-    fn unfound(self, path: &str, error: &io::Error) -> Result<Found, ImportError> {
+    fn unfound(self, path: &str, error: &io::Error) -> Result<EntryAtName, ImportError> {
         let what = match error.raw_os_error() {
-            Some(libc::ENOENT | libc::ENOTDIR) => return Ok(Found::Nothing),
+            Some(libc::ENOENT | libc::ENOTDIR) => return Ok(EntryAtName::Nothing),
             Some(libc::ENAMETOOLONG) => "which is longer than a path can be".to_owned(),
             Some(libc::ELOOP) => "which leads through too many symbolic links".to_owned(),
             _ if path.contains('\0') => "which holds a zero byte".to_owned(),

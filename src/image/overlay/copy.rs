@@ -1,7 +1,7 @@
 //! Copies out of the merged view: what a volume begins with, what a layer needs of the ones below.
 
 use super::error::ViewError;
-use super::view::{Found, Merged, look_up, open_layers, walk};
+use super::view::{Merged, MergedEntry, look_up, open_layers, walk};
 use crate::image::LayerName;
 use crate::metadata::{Metadata, Unopened};
 use holdfast_disk::Dir;
@@ -24,25 +24,25 @@ use std::rc::Rc;
 const DEPTH_MAX: usize = 1024;
 
 /// Copies a file, a link or a node to `name` in `to`, with owner, mode, times and attributes.
-pub(crate) fn copy_entry(found: Found, to: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+pub(crate) fn copy_entry(found: MergedEntry, to: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     match found {
-        Found::File(mut from) => {
+        MergedEntry::File(mut from) => {
             let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
             let mut made = File::from(openat(to, name, flags, Mode::S_IRUSR)?);
             copy_data(&mut from, &mut made)?;
             Metadata::of_existing(&from)?.copy_to(&made)
         }
-        Found::Link(text, stat) => {
+        MergedEntry::Link(text, stat) => {
             symlinkat(text.as_os_str(), to, name)?;
             Metadata::of_stat(&stat).copy_at(to, name, Unopened::Symlink)
         }
-        Found::Node(stat) => {
+        MergedEntry::Node(stat) => {
             let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
             mknodat(to, name, kind, Mode::empty(), stat.st_rdev)?;
             Metadata::of_stat(&stat).copy_at(to, name, Unopened::Node)
         }
-        Found::Directory(_) => Err(Errno::EISDIR.into()),
-        Found::Nothing => Err(Errno::ENOENT.into()),
+        MergedEntry::Directory(_) => Err(Errno::EISDIR.into()),
+        MergedEntry::Nothing => Err(Errno::ENOENT.into()),
     }
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn copy_directory(
         source,
     };
     let root = open_layers(layers_dir, layers).map_err(failed)?;
-    let Found::Directory(from) = walk(Rc::new(root), path)? else {
+    let MergedEntry::Directory(from) = walk(Rc::new(root), path)? else {
         return Ok(());
     };
     let to = File::from(to.as_fd().try_clone_to_owned().map_err(failed)?);
@@ -117,21 +117,21 @@ impl Copy {
 
     fn entry(
         &mut self,
-        found: Found,
+        found: MergedEntry,
         to: &File,
         (at, name): (&Path, &OsStr),
     ) -> Result<(), Failure> {
         let failed = |e: io::Error| (at.to_owned(), e);
         let kernel = |e: Errno| failed(e.into());
         match found {
-            Found::Nothing => Ok(()),
-            Found::Directory(from) => {
+            MergedEntry::Nothing => Ok(()),
+            MergedEntry::Directory(from) => {
                 mkdirat(to, name, Mode::S_IRWXU).map_err(kernel)?;
                 let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
                 let made = openat(to, name, flags | OFlag::O_CLOEXEC, Mode::empty());
                 self.directory(&from, &File::from(made.map_err(kernel)?), at)
             }
-            Found::File(file) => {
+            MergedEntry::File(file) => {
                 let facts = file.metadata().map_err(failed)?;
                 let key = (facts.dev(), facts.ino());
                 if let Some(first) = self.names.get(&key) {
@@ -141,7 +141,7 @@ impl Copy {
                 if facts.nlink() > 1 {
                     self.names.insert(key, at.to_owned());
                 }
-                copy_entry(Found::File(file), to.as_fd(), name).map_err(failed)
+                copy_entry(MergedEntry::File(file), to.as_fd(), name).map_err(failed)
             }
             other => copy_entry(other, to.as_fd(), name).map_err(failed),
         }

@@ -12,7 +12,7 @@ pub(super) use copy::{copy_directory, copy_entry};
 pub use error::ViewError;
 pub use view::lower_layers;
 pub(super) use view::{
-    DIFF, Found, Merged, OPAQUE, is_directory, is_opaque, is_whiteout, look_up, open_layers,
+    DIFF, Merged, MergedEntry, OPAQUE, is_directory, is_opaque, is_whiteout, look_up, open_layers,
     read_file, visible_layers, visible_roots,
 };
 

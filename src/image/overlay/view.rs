@@ -28,7 +28,7 @@ const COMPONENTS_MAX: usize = 4096;
 pub(crate) type Merged = Rc<Vec<File>>;
 
 /// The entry of a merged directory under a name.
-pub(crate) enum Found {
+pub(crate) enum MergedEntry {
     /// No layer has it, or a layer takes it away.
     Nothing,
     /// A directory, with what of it shows through.
@@ -54,7 +54,7 @@ pub(crate) fn read_file(
         source,
     };
     let root = open_layers(layers_dir, layers).map_err(failed)?;
-    let Found::File(file) = walk(Rc::new(root), path)? else {
+    let MergedEntry::File(file) = walk(Rc::new(root), path)? else {
         return Ok(None);
     };
     let mut bytes = Vec::new();
@@ -83,7 +83,7 @@ pub(crate) fn is_directory(
     match walk(Rc::new(root), path) {
         // Links that go round lead to nothing.
         Err(ViewError::TooManyLinks { .. }) => Ok(false),
-        found => Ok(matches!(found?, Found::Directory(_))),
+        found => Ok(matches!(found?, MergedEntry::Directory(_))),
     }
 }
 
@@ -148,7 +148,7 @@ pub(crate) fn open_layers(layers_dir: &Dir, layers: &[LayerName]) -> io::Result<
 }
 
 /// Goes to what `path` means beneath `root`, following links, also a last one.
-pub(crate) fn walk(root: Merged, path: &str) -> Result<Found, ViewError> {
+pub(crate) fn walk(root: Merged, path: &str) -> Result<MergedEntry, ViewError> {
     let mut way: VecDeque<OsString> = components(OsStr::new(path)).collect();
     let mut stack = vec![root];
     let (mut links, mut walked) = (0, 0);
@@ -166,23 +166,23 @@ pub(crate) fn walk(root: Merged, path: &str) -> Result<Found, ViewError> {
             continue;
         }
         let Some(here) = stack.last() else {
-            return Ok(Found::Nothing);
+            return Ok(MergedEntry::Nothing);
         };
         let found = look_up(here, &name).map_err(|e| ViewError::Io {
             path: path.to_owned(),
             source: e.into(),
         })?;
         match found {
-            Found::Directory(dir) => stack.push(dir),
-            Found::Nothing => return Ok(Found::Nothing),
-            other @ (Found::File(_) | Found::Node(_)) => {
+            MergedEntry::Directory(dir) => stack.push(dir),
+            MergedEntry::Nothing => return Ok(MergedEntry::Nothing),
+            other @ (MergedEntry::File(_) | MergedEntry::Node(_)) => {
                 return Ok(if way.is_empty() {
                     other
                 } else {
-                    Found::Nothing
+                    MergedEntry::Nothing
                 });
             }
-            Found::Link(target, _) => {
+            MergedEntry::Link(target, _) => {
                 links += 1;
                 if Path::new(&target).is_absolute() {
                     stack.truncate(1);
@@ -193,11 +193,13 @@ pub(crate) fn walk(root: Merged, path: &str) -> Result<Found, ViewError> {
             }
         }
     }
-    Ok(stack.pop().map_or(Found::Nothing, Found::Directory))
+    Ok(stack
+        .pop()
+        .map_or(MergedEntry::Nothing, MergedEntry::Directory))
 }
 
 /// Looks up `name` in the merged directory `here`.
-pub(crate) fn look_up(here: &Merged, name: &OsStr) -> Result<Found, Errno> {
+pub(crate) fn look_up(here: &Merged, name: &OsStr) -> Result<MergedEntry, Errno> {
     let mut directories = Vec::new();
     for dir in here.iter() {
         let stat = match fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
@@ -217,26 +219,26 @@ pub(crate) fn look_up(here: &Merged, name: &OsStr) -> Result<Found, Errno> {
         } else if !directories.is_empty() {
             break;
         } else if kind == SFlag::S_IFLNK {
-            return Ok(Found::Link(readlinkat(dir, name)?, stat));
+            return Ok(MergedEntry::Link(readlinkat(dir, name)?, stat));
         } else if kind == SFlag::S_IFREG {
             // Nobody but us writes here, so the file is still the one inspected above.
             let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-            return Ok(Found::File(File::from(openat(
+            return Ok(MergedEntry::File(File::from(openat(
                 dir,
                 name,
                 flags,
                 Mode::empty(),
             )?)));
         } else if is_whiteout(&stat) {
-            return Ok(Found::Nothing);
+            return Ok(MergedEntry::Nothing);
         } else {
-            return Ok(Found::Node(stat));
+            return Ok(MergedEntry::Node(stat));
         }
     }
     Ok(if directories.is_empty() {
-        Found::Nothing
+        MergedEntry::Nothing
     } else {
-        Found::Directory(Rc::new(directories))
+        MergedEntry::Directory(Rc::new(directories))
     })
 }
 

@@ -33,7 +33,7 @@ pub(super) struct FetchKey {
 
 /// A layer to be fetched.
 #[derive(Debug, Clone)]
-pub(super) struct Wanted {
+pub(super) struct LayerRequest {
     pub repository: Arc<Repository>,
     pub part: Part,
     pub diff_id: Digest,
@@ -124,7 +124,7 @@ pub(super) async fn fetch(
     fetches: &Arc<Fetches>,
     store: &Arc<Store>,
     key: FetchKey,
-    wanted: Wanted,
+    wanted: LayerRequest,
     watch: impl FnOnce(&Counter, WantedFetch),
 ) -> Fetched {
     let (fetch, _interest) = {
@@ -200,7 +200,7 @@ impl Fetches {
 
 async fn run(
     store: Arc<Store>,
-    (wanted, counter): (Wanted, Counter),
+    (wanted, counter): (LayerRequest, Counter),
     mut end: mpsc::Receiver<Infallible>,
 ) -> Fetched {
     let part = wanted.part;

@@ -1,7 +1,7 @@
 //! The layers of one pull: in parallel, then those that depend on others.
 
 use super::error::PullError;
-use super::fetch::{FetchError, FetchKey, Wanted, fetch};
+use super::fetch::{FetchError, FetchKey, LayerRequest, fetch};
 use super::operation::Pull;
 use super::stack::Stack;
 use crate::digest::Digest;
@@ -44,9 +44,9 @@ impl Pull<'_> {
             .iter()
             .zip(diff_ids)
             .zip(chain_ids(diff_ids));
-        let mut wanted: Vec<Wanted> = layers
+        let mut wanted: Vec<LayerRequest> = layers
             .enumerate()
-            .map(|(at, ((part, diff_id), chain))| Wanted {
+            .map(|(at, ((part, diff_id), chain))| LayerRequest {
                 repository: Arc::clone(repository),
                 part: *part,
                 diff_id: *diff_id,
@@ -82,7 +82,7 @@ impl Pull<'_> {
         stack.all_layers().ok_or_else(missing)
     }
 
-    async fn layer(&self, wanted: &Wanted, attempt: Attempt) -> Result<Got, PullError> {
+    async fn layer(&self, wanted: &LayerRequest, attempt: Attempt) -> Result<Got, PullError> {
         let alone = LayerKey {
             diff_id: wanted.diff_id,
             chain: None,

@@ -59,7 +59,7 @@ impl Pull<'_> {
             .await
             .map_err(self.registry())?;
         let repository = Arc::new(repository);
-        if let Some(image) = self.known(&repository).await? {
+        if let Some(image) = self.find_stored_image(&repository).await? {
             return Ok(image);
         }
         let target = self.reference.target();
@@ -120,7 +120,10 @@ impl Pull<'_> {
     ///
     /// Asking by HEAD costs no pull in the accounting of registries that limit them. A registry that does not
     /// confirm it this way is asked by GET, which also decides what the caller may see.
-    async fn known(&self, repository: &Repository) -> Result<Option<Arc<Image>>, PullError> {
+    async fn find_stored_image(
+        &self,
+        repository: &Repository,
+    ) -> Result<Option<Arc<Image>>, PullError> {
         let snapshot = self.store.snapshot().clone();
         if !snapshot
             .index

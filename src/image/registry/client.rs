@@ -150,7 +150,7 @@ impl Client {
         path: &str,
         offset: u64,
     ) -> Result<Response, RegistryError> {
-        let known = self.tokens.known(ask);
+        let known = self.tokens.cached_token(ask);
         let response = self
             .follow(ask, method, path, (offset, known.as_deref()))
             .await?;

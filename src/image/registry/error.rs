@@ -57,7 +57,7 @@ pub enum RegistryError {
         period: Duration,
     },
     /// The host answered with an error that trying again did not cure.
-    #[error("{url} answered {status}{}", told(detail))]
+    #[error("{url} answered {status}{}", detail_suffix(detail))]
     Status {
         /// The URL that was to be fetched.
         url: String,
@@ -67,7 +67,7 @@ pub enum RegistryError {
         detail: String,
     },
     /// There is no such repository, tag or blob.
-    #[error("{url} does not exist{}", told(detail))]
+    #[error("{url} does not exist{}", detail_suffix(detail))]
     NotFound {
         /// The URL that was to be fetched.
         url: String,
@@ -77,7 +77,7 @@ pub enum RegistryError {
     /// The registry wants other credentials.
     #[error(
         "{url} refused access{}: check the credentials and that the repository exists",
-        told(detail)
+        detail_suffix(detail)
     )]
     Unauthorized {
         /// The URL that was to be fetched.
@@ -182,7 +182,7 @@ fn outcome_of_all(last: &RegistryError) -> &'static str {
     }
 }
 
-fn told(detail: &str) -> String {
+fn detail_suffix(detail: &str) -> String {
     if detail.is_empty() {
         String::new()
     } else {

@@ -153,13 +153,13 @@ struct HostTable {
 }
 
 /// A table of the file, for errors.
-struct Place<'a> {
+struct HostsTable<'a> {
     file: &'a Path,
     /// In front of the table's keys, with a dot; empty for the file itself.
     table: String,
 }
 
-impl Place<'_> {
+impl HostsTable<'_> {
     fn wrong(&self, key: &str, what: impl Into<String>) -> HostsError {
         HostsError::Key {
             path: self.file.to_owned(),
@@ -281,7 +281,7 @@ pub(super) fn parse(
         path: file.to_owned(),
         source: Box::new(source),
     })?;
-    let place = Place {
+    let place = HostsTable {
         file,
         table: String::new(),
     };
@@ -302,7 +302,7 @@ pub(super) fn parse(
             let what = format!("a table is expected: write it as [host.{name:?}]");
             return Err(place.wrong(&format!("host.{name:?}"), what));
         };
-        let place = Place {
+        let place = HostsTable {
             file,
             table: format!("host.{name:?}."),
         };
@@ -319,7 +319,7 @@ pub(super) fn parse(
 }
 
 /// Reads the keys of a table.
-fn host_table(mut table: Table, place: &Place<'_>) -> Result<HostTable, HostsError> {
+fn host_table(mut table: Table, place: &HostsTable<'_>) -> Result<HostTable, HostsError> {
     Ok(HostTable {
         capabilities: take(&mut table, "capabilities", place)?,
         ca: take(&mut table, "ca", place)?,
@@ -333,7 +333,7 @@ fn host_table(mut table: Table, place: &Place<'_>) -> Result<HostTable, HostsErr
 fn take<T: DeserializeOwned + Default>(
     table: &mut Table,
     key: &str,
-    place: &Place<'_>,
+    place: &HostsTable<'_>,
 ) -> Result<T, HostsError> {
     let value = table.remove(key).map(toml::Value::try_into).transpose();
     let value = value.map_err(|error: toml::de::Error| place.wrong(key, error.message()))?;
@@ -377,7 +377,7 @@ fn at_url(url: &str) -> Result<Endpoint, String> {
 
 fn configured(
     dir: &Path,
-    place: &Place<'_>,
+    place: &HostsTable<'_>,
     endpoint: Endpoint,
     table: Table,
 ) -> Result<Endpoint, HostsError> {
@@ -398,7 +398,7 @@ fn configured(
 /// Takes from an endpoint what the file does not list, in any case of letters as containerd does.
 fn restricted(
     mut endpoint: Endpoint,
-    place: &Place<'_>,
+    place: &HostsTable<'_>,
     listed: &[String],
 ) -> Result<Endpoint, HostsError> {
     if listed.is_empty() {
@@ -421,7 +421,7 @@ fn restricted(
 /// The headers that a host is sent. Their values may be secrets, which no error shows.
 fn headers(
     table: Option<toml::Value>,
-    place: &Place<'_>,
+    place: &HostsTable<'_>,
 ) -> Result<Vec<(HeaderName, HeaderValue)>, HostsError> {
     let table = match table {
         None => return Ok(Vec::new()),
@@ -461,7 +461,7 @@ pub(super) fn secret_header(value: &str) -> Option<HeaderValue> {
     Some(header)
 }
 
-fn tls(dir: &Path, place: &Place<'_>, table: &HostTable) -> Result<Tls, HostsError> {
+fn tls(dir: &Path, place: &HostsTable<'_>, table: &HostTable) -> Result<Tls, HostsError> {
     // The error says which key of the file names what cannot be read.
     let of_key = |key| {
         move |error: HostsError| match error {

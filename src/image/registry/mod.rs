@@ -162,7 +162,7 @@ impl Repository {
     }
 
     async fn document(&self, target: &Target, path: &str) -> Result<Document, RegistryError> {
-        let mut asked = Asked::default();
+        let mut asked = FailedHosts::default();
         for endpoint in self.endpoints_for(target) {
             let ask = self.ask(endpoint);
             match self.client.document(&ask, path, DOCUMENT_MAX).await {
@@ -198,7 +198,7 @@ impl Repository {
         sink: &tokio::sync::mpsc::Sender<Chunk>,
     ) -> Result<(), RegistryError> {
         let mut transfer = blob::Transfer::new(digest, size, sink);
-        let mut asked = Asked::default();
+        let mut asked = FailedHosts::default();
         let target = Target::Digest(digest);
         for endpoint in self.endpoints_for(&target) {
             match transfer.run(&self.client, &self.ask(endpoint)).await {
@@ -251,7 +251,7 @@ impl Repository {
         }
     }
 
-    fn all_failed(&self, target: &Target, asked: Asked) -> RegistryError {
+    fn all_failed(&self, target: &Target, asked: FailedHosts) -> RegistryError {
         let needed = match target {
             Target::Digest(_) => "pull",
             Target::Tag(_) => "resolve",
@@ -280,12 +280,12 @@ impl Repository {
 
 /// The hosts that were asked in vain, with what they answered.
 #[derive(Default)]
-struct Asked {
+struct FailedHosts {
     before: Vec<String>,
     last: Option<RegistryError>,
 }
 
-impl Asked {
+impl FailedHosts {
     fn remember(&mut self, host: &str, error: RegistryError) {
         // When a later host has it, nothing else tells of this one.
         tracing::debug!(

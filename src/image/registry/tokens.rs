@@ -31,7 +31,7 @@ impl std::fmt::Debug for Tokens {
 
 impl Tokens {
     /// The `Authorization` to begin with: a token that is still good, or the caller's own.
-    pub(super) fn known(&self, ask: &Ask<'_>) -> Option<String> {
+    pub(super) fn cached_token(&self, ask: &Ask<'_>) -> Option<String> {
         if let Some(Secret::Registry(token)) = ask.secret {
             return Some(format!("Bearer {token}"));
         }

@@ -136,7 +136,7 @@ impl<R: Read> Archive<R> {
         Ok(self.content)
     }
 
-    fn whole(&mut self, header: &Header) -> Result<Vec<u8>, UnpackError> {
+    fn read_value(&mut self, header: &Header) -> Result<Vec<u8>, UnpackError> {
         let size = self.stored(header, None)?;
         self.spend(size)?;
         let mut bytes = Vec::new();
@@ -146,13 +146,13 @@ impl<R: Read> Archive<R> {
 
     /// Reads the PAX records that a header announces.
     pub(super) fn records(&mut self, header: &Header) -> Result<Records, UnpackError> {
-        let bytes = self.whole(header)?;
+        let bytes = self.read_value(header)?;
         Records::parse(&bytes).ok_or_else(|| self.malformed("a PAX record is unusable"))
     }
 
     /// Reads the long name that a header announces.
     pub(super) fn long(&mut self, header: &Header) -> Result<Vec<u8>, UnpackError> {
-        let mut name = self.whole(header)?;
+        let mut name = self.read_value(header)?;
         name.truncate(name.iter().position(|b| *b == 0).unwrap_or(name.len()));
         Ok(name)
     }

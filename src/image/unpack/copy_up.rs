@@ -3,8 +3,8 @@
 use super::error::UnpackError;
 use super::extraction::Extraction;
 use super::path::Path;
-use super::root::Place;
-use crate::overlay::{self, Found};
+use super::root::LayerDirectory;
+use crate::overlay::{self, MergedEntry};
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::fstatat;
@@ -34,19 +34,24 @@ impl Extraction<'_> {
         Ok(place.dir)
     }
 
-    fn copy_up(&mut self, place: &Place, target: &Path, entry: &Path) -> Result<(), UnpackError> {
+    fn copy_up(
+        &mut self,
+        place: &LayerDirectory,
+        target: &Path,
+        entry: &Path,
+    ) -> Result<(), UnpackError> {
         let name = OsStr::from_bytes(target.name().unwrap_or_default());
         let operation = "copy up the link target";
         let found = overlay::look_up(&place.lower, name).map_err(target.error(operation))?;
         let stored = match &found {
-            Found::File(file) => file.metadata().map_or(0, |facts| facts.blocks() * 512),
-            Found::Link(..) | Found::Node(_) => 0,
-            Found::Directory(_) => {
+            MergedEntry::File(file) => file.metadata().map_or(0, |facts| facts.blocks() * 512),
+            MergedEntry::Link(..) | MergedEntry::Node(_) => 0,
+            MergedEntry::Directory(_) => {
                 return Err(
                     entry.broken(&format!("is a hard link to {target}, which is a directory"))
                 );
             }
-            Found::Nothing => {
+            MergedEntry::Nothing => {
                 return Err(
                     entry.broken(&format!("is a hard link to {target}, which is not there"))
                 );

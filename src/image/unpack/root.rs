@@ -6,7 +6,7 @@
 use super::error::UnpackError;
 use super::path::{Path, to_path};
 use crate::metadata::{DEFAULT_ACL, Metadata};
-use crate::overlay::{self, Found, Merged};
+use crate::overlay::{self, Merged, MergedEntry};
 use holdfast_disk::{Dir, FileName};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
@@ -73,7 +73,7 @@ pub(super) enum Touched {
 
 /// A directory of the layer, and what the layers below have in its place.
 #[derive(Clone)]
-pub(super) struct Place {
+pub(super) struct LayerDirectory {
     pub dir: Rc<OwnedFd>,
     pub lower: Merged,
     path: Vec<u8>,
@@ -228,7 +228,7 @@ impl<'a> Root<'a> {
 
     /// Walks to a directory, making what is missing as the layers below have it; links are followed
     /// beneath the root, and the missing target of a link is made too.
-    pub(super) fn make(&mut self, path: &[u8]) -> Result<Place, UnpackError> {
+    pub(super) fn make(&mut self, path: &[u8]) -> Result<LayerDirectory, UnpackError> {
         let mut way: VecDeque<OsString> = split(path).collect();
         let mut stack = vec![self.place(path)?];
         let mut links = 0;
@@ -244,7 +244,7 @@ impl<'a> Root<'a> {
                 .step(here, &name)
                 .map_err(|e| failed("make the directory", path, e))?;
             match next {
-                Next::Place(place) => stack.push(place),
+                Next::Directory(place) => stack.push(place),
                 Next::Link(target) => {
                     links += 1;
                     if target.as_bytes().starts_with(b"/") {
@@ -266,7 +266,7 @@ impl<'a> Root<'a> {
     }
 
     /// The root with the layers below; from here on the result depends on them.
-    fn place(&mut self, path: &[u8]) -> Result<Place, UnpackError> {
+    fn place(&mut self, path: &[u8]) -> Result<LayerDirectory, UnpackError> {
         let lower = match &self.lower {
             Some(lower) => Rc::clone(lower),
             None => {
@@ -276,24 +276,24 @@ impl<'a> Root<'a> {
                 Rc::clone(self.lower.insert(Rc::new(visible)))
             }
         };
-        Ok(Place {
+        Ok(LayerDirectory {
             dir: self.top(),
             lower,
             path: Vec::new(),
         })
     }
 
-    fn step(&mut self, here: &Place, name: &OsStr) -> Result<Next, Errno> {
+    fn step(&mut self, here: &LayerDirectory, name: &OsStr) -> Result<Next, Errno> {
         let mut path = here.path.clone();
         if !path.is_empty() {
             path.push(b'/');
         }
         path.extend_from_slice(name.as_bytes());
-        let (dir, lower) = match look(&here.dir, name)? {
+        let (dir, lower) = match inspect_entry(&here.dir, name)? {
             Step::Link(target) => return Ok(Next::Link(target)),
             Step::Directory(dir) if overlay::is_opaque(&dir) => (dir, Merged::default()),
             Step::Directory(dir) => match overlay::look_up(&here.lower, name)? {
-                Found::Directory(lower) => (dir, lower),
+                MergedEntry::Directory(lower) => (dir, lower),
                 _ => (dir, Merged::default()),
             },
             Step::Whiteout => {
@@ -303,8 +303,8 @@ impl<'a> Root<'a> {
                 (dir, Merged::default())
             }
             Step::Missing => match overlay::look_up(&here.lower, name)? {
-                Found::Link(target, _) => return Ok(Next::Link(target)),
-                Found::Directory(lower) => {
+                MergedEntry::Link(target, _) => return Ok(Next::Link(target)),
+                MergedEntry::Directory(lower) => {
                     let like = match lower.first() {
                         Some(top) => Metadata::of_existing(top).map_err(errno)?,
                         None => Metadata::of_implied(),
@@ -318,7 +318,7 @@ impl<'a> Root<'a> {
                 ),
             },
         };
-        Ok(Next::Place(Place {
+        Ok(Next::Directory(LayerDirectory {
             dir: Rc::new(dir.into()),
             lower,
             path,
@@ -327,7 +327,7 @@ impl<'a> Root<'a> {
 
     fn imply(
         &mut self,
-        here: &Place,
+        here: &LayerDirectory,
         name: &OsStr,
         path: &[u8],
         mut like: Metadata,
@@ -346,7 +346,7 @@ impl<'a> Root<'a> {
 
 /// Where a component of a name leads.
 enum Next {
-    Place(Place),
+    Directory(LayerDirectory),
     Link(OsString),
 }
 
@@ -358,7 +358,7 @@ enum Step {
     Missing,
 }
 
-fn look(here: &OwnedFd, name: &OsStr) -> Result<Step, Errno> {
+fn inspect_entry(here: &OwnedFd, name: &OsStr) -> Result<Step, Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
     match openat2(here, name, how(flags)) {
         Ok(fd) => Ok(Step::Directory(fd.into())),

@@ -11,11 +11,11 @@ use super::{Cgroup, CgroupError, CgroupPath, Controller, Hierarchy, Limits, file
 
 /// Directories made by a creation that is under way: taken away again, newest first, unless kept.
 #[derive(Debug, Default)]
-struct Made<'t> {
+struct CreatedDirectories<'t> {
     dirs: Vec<(&'t Tree, String)>,
 }
 
-impl Drop for Made<'_> {
+impl Drop for CreatedDirectories<'_> {
     fn drop(&mut self) {
         for (tree, path) in self.dirs.iter().rev() {
             // An error here cannot be reported besides the one that led here, and a group that someone
@@ -38,7 +38,7 @@ impl Hierarchy {
     /// cannot be had, [`CgroupError::InvalidLimit`], and [`CgroupError::Kernel`].
     pub fn create(&self, path: &CgroupPath, limits: &Limits) -> Result<Cgroup, CgroupError> {
         limits.validate()?;
-        let mut made = Made::default();
+        let mut made = CreatedDirectories::default();
         let mut refused = None;
         let mut members = Vec::with_capacity(self.trees.len());
         for tree in self.trees.iter() {
@@ -112,7 +112,7 @@ impl Hierarchy {
 fn create_in<'t>(
     tree: &'t Tree,
     path: &CgroupPath,
-    made: &mut Made<'t>,
+    made: &mut CreatedDirectories<'t>,
     refused: &mut Option<CgroupError>,
 ) -> Result<Member, CgroupError> {
     let failed = |operation: &str, errno| failed_at(tree, path, operation, "", errno);
@@ -144,7 +144,7 @@ fn create_in<'t>(
 fn make_parents<'t>(
     tree: &'t Tree,
     parent_path: &str,
-    made: &mut Made<'t>,
+    made: &mut CreatedDirectories<'t>,
 ) -> Result<(), CgroupError> {
     let ends = parent_path
         .match_indices('/')

@@ -2,7 +2,7 @@
 
 use super::expression::{Family, Keys};
 use super::transaction::{DELETE_ELEMENT, INET, NEW_ELEMENT, NEW_SET, begin, commit, nfgen};
-use crate::hostport::{Place, PortMapping};
+use crate::hostport::{HostAddress, PortMapping};
 use crate::link::octets;
 use crate::names;
 use crate::netlink::{Batch, Flags, NetlinkError};
@@ -150,8 +150,8 @@ fn map_of(mapping: &PortMapping) -> (Family, Keys) {
         Family::V4
     };
     let keys = match mapping.at {
-        Place::Address(_) => Keys::WithAddress,
-        Place::Any => Keys::AnyAddress,
+        HostAddress::Address(_) => Keys::WithAddress,
+        HostAddress::Any => Keys::AnyAddress,
     };
     (family, keys)
 }
@@ -165,7 +165,7 @@ fn part(all: &mut Vec<u8>, bytes: &[u8]) {
 fn key(mapping: &PortMapping) -> Vec<u8> {
     let mut key = Vec::with_capacity(24);
     part(&mut key, &[mapping.protocol.number()]);
-    if let Place::Address(address) = mapping.at {
+    if let HostAddress::Address(address) = mapping.at {
         part(&mut key, &octets(address));
     }
     part(&mut key, &mapping.port.to_be_bytes());

@@ -57,7 +57,7 @@ pub(super) struct Chip {
     pub kind: Kind,
     pub inode: u64,
     /// Whose it is; empty for its own.
-    pub of: String,
+    pub owner: String,
 }
 
 /// Where a line ends at a panel.
@@ -350,7 +350,7 @@ fn panel(pods: &[Pod], at: (usize, usize), sorted: &Sorted, place: (Rect, Side))
         },
         kind,
         inode,
-        of,
+        owner: of,
     };
     let subtitle = if is_pause {
         format!("pid {}, holds the namespaces", member.pid)

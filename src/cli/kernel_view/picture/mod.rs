@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use super::kind::Kind;
 use super::view::Pod;
 use layout::{Chip, Layout, Panel, Side};
-use svg::{Anchor, Font, Look, Point, Rect, Svg, cut};
+use svg::{Anchor, Font, Point, Rect, ShapeStyle, Svg, cut};
 
 const INK: &str = "#1c2430";
 const GREY: &str = "#697586";
@@ -60,7 +60,7 @@ fn bold(size: f64, colour: &str) -> Font<'_> {
 }
 
 fn frame(svg: &mut Svg, at: Rect, pod: &Pod) {
-    let look = Look {
+    let look = ShapeStyle {
         fill: GROUND,
         stroke: FRAME,
         width: 2.0,
@@ -90,7 +90,7 @@ fn frame(svg: &mut Svg, at: Rect, pod: &Pod) {
 /// The lines between panels, below everything else.
 fn links(svg: &mut Svg, layout: &Layout) {
     for link in &layout.links {
-        let look = Look {
+        let look = ShapeStyle {
             fill: "",
             stroke: link.kind.colour(),
             width: 3.0,
@@ -102,7 +102,7 @@ fn links(svg: &mut Svg, layout: &Layout) {
 
 fn panel(svg: &mut Svg, panel: &Panel) {
     let strong = if panel.is_pause { INK } else { FRAME };
-    let look = Look {
+    let look = ShapeStyle {
         fill: "#ffffff",
         stroke: strong,
         width: 2.0,
@@ -157,16 +157,16 @@ fn panel(svg: &mut Svg, panel: &Panel) {
 
 fn chip(svg: &mut Svg, chip: &Chip) {
     let colour = chip.kind.colour();
-    let (look, ink) = if chip.of.is_empty() {
+    let (look, ink) = if chip.owner.is_empty() {
         (
-            Look {
+            ShapeStyle {
                 fill: colour,
-                ..Look::default()
+                ..ShapeStyle::default()
             },
             "#ffffff",
         )
     } else {
-        let look = Look {
+        let look = ShapeStyle {
             fill: "#ffffff",
             stroke: colour,
             width: 2.0,
@@ -190,12 +190,12 @@ fn chip(svg: &mut Svg, chip: &Chip) {
         anchor: Anchor::End,
         ..font(13.0, ink)
     };
-    let of = if chip.of.is_empty() {
+    let owner = if chip.owner.is_empty() {
         chip.inode.to_string()
     } else {
-        format!("of {}", cut(&chip.of, 16))
+        format!("of {}", cut(&chip.owner, 16))
     };
-    svg.text(end, font, &of);
+    svg.text(end, font, &owner);
 }
 
 fn legend(svg: &mut Svg, layout: &Layout) {

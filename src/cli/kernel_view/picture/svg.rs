@@ -26,7 +26,7 @@ pub(super) struct Rect {
 
 /// How a shape is drawn.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Look<'a> {
+pub(super) struct ShapeStyle<'a> {
     pub fill: &'a str,
     pub stroke: &'a str,
     pub width: f64,
@@ -51,7 +51,7 @@ pub(super) enum Anchor {
 
 impl Svg {
     /// A rectangle with round corners; a viewer shows `title` when pointed at it.
-    pub(super) fn rect(&mut self, at: Rect, radius: f64, look: Look<'_>, title: &str) {
+    pub(super) fn rect(&mut self, at: Rect, radius: f64, look: ShapeStyle<'_>, title: &str) {
         let Rect {
             x,
             y,
@@ -77,7 +77,13 @@ impl Svg {
     }
 
     /// A curve between two places that leaves and arrives through `bends`.
-    pub(super) fn curve(&mut self, from: Point, bends: [Point; 2], to: Point, look: Look<'_>) {
+    pub(super) fn curve(
+        &mut self,
+        from: Point,
+        bends: [Point; 2],
+        to: Point,
+        look: ShapeStyle<'_>,
+    ) {
         let [first, second] = bends;
         let _ = writeln!(
             self.body,
@@ -127,7 +133,7 @@ impl Svg {
     }
 }
 
-fn attributes(look: Look<'_>) -> String {
+fn attributes(look: ShapeStyle<'_>) -> String {
     let or_none = |colour: &str| if colour.is_empty() { "none" } else { colour }.to_owned();
     let mut out = format!(" fill=\"{}\"", or_none(look.fill));
     if !look.stroke.is_empty() {

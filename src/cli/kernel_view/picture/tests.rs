@@ -60,7 +60,7 @@ fn what_is_shared_is_a_line_and_the_rest_is_in_its_panel() {
             .all(|panel| panel.machine == [Kind::User])
     );
     let debug = layout.panels.iter().find(|panel| panel.name == "<debug>");
-    assert_eq!(debug.unwrap().chips[0].of, "b");
+    assert_eq!(debug.unwrap().chips[0].owner, "b");
 }
 
 #[test]

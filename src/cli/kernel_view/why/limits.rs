@@ -30,11 +30,11 @@ fn fact(statement: String, values: &[&Option<Value>]) -> Fact {
     let files = values
         .iter()
         .filter_map(|value| Some(value.as_ref()?.file.as_path()));
-    Fact::new("limits", statement, together(&files.collect::<Vec<_>>()))
+    Fact::new("limits", statement, join_paths(&files.collect::<Vec<_>>()))
 }
 
 /// Files of one directory, which is named once, as a shell would take them.
-fn together(files: &[&Path]) -> String {
+fn join_paths(files: &[&Path]) -> String {
     let directory = files.first().and_then(|file| file.parent());
     let is_there = |file: &&Path| file.parent() == directory;
     match (files, directory) {

@@ -20,4 +20,4 @@ mod sandbox;
 
 pub(super) use care::{Keeper, Step, TakeError};
 pub(super) use control::{ask_to_stop, ask_to_yield};
-pub(super) use sandbox::look;
+pub(super) use sandbox::find_sandbox;

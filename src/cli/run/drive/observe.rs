@@ -6,7 +6,7 @@ use std::time::Duration;
 use cri_api::runtime::v1::{self as cri, ContainerEventType, ContainerState, PodSandboxState};
 use tokio::sync::mpsc;
 
-use super::sandbox::look;
+use super::sandbox::find_sandbox;
 use crate::connect::Daemon;
 use crate::run::keeper::{Event, Exit, Seen, SeenState};
 
@@ -29,7 +29,7 @@ struct Observer {
 }
 
 /// The observer's end: nobody listens any more, or there is nothing more to see.
-struct Over;
+struct ObserverEnded;
 
 /// Observes a pod in a task that ends with the receiver.
 pub(super) fn observe(daemon: Daemon, pod: String, names: Vec<String>) -> mpsc::Receiver<Event> {
@@ -45,7 +45,7 @@ pub(super) fn observe(daemon: Daemon, pod: String, names: Vec<String>) -> mpsc::
         let mut pause = RECONNECT_DELAY;
         loop {
             match observer.listen().await {
-                Err(Over) => break,
+                Err(ObserverEnded) => break,
                 Ok(true) => pause = RECONNECT_DELAY,
                 Ok(false) => pause = (pause * 2).min(MAX_RECONNECT_DELAY),
             }
@@ -92,40 +92,43 @@ fn state(status: &cri::ContainerStatus) -> SeenState {
 
 impl Observer {
     /// Listens until the stream ends. Whether there was one.
-    async fn listen(&mut self) -> Result<bool, Over> {
+    async fn listen(&mut self) -> Result<bool, ObserverEnded> {
         let request = cri::GetEventsRequest {};
         let Ok(stream) = self.daemon.runtime.get_container_events(request).await else {
             return Ok(false);
         };
         let mut stream = stream.into_inner();
         // What happened before the stream began.
-        self.look().await?;
+        self.poll_pod().await?;
         loop {
             let message = tokio::select! {
                 message = stream.message() => message,
-                () = self.events.closed() => return Err(Over),
+                () = self.events.closed() => return Err(ObserverEnded),
             };
             match message {
-                Ok(Some(event)) => self.pass(&event).await?,
+                Ok(Some(event)) => self.handle_event(&event).await?,
                 Ok(None) | Err(_) => return Ok(true),
             }
         }
     }
 
-    async fn look(&mut self) -> Result<(), Over> {
-        match look(&self.daemon, &self.pod).await {
-            Ok(Some(sandbox)) => self.tell(&sandbox.containers).await,
-            Ok(None) => self.gone().await,
+    async fn poll_pod(&mut self) -> Result<(), ObserverEnded> {
+        match find_sandbox(&self.daemon, &self.pod).await {
+            Ok(Some(sandbox)) => self.send_statuses(&sandbox.containers).await,
+            Ok(None) => self.pod_is_gone().await,
             // The stream will say so too.
             Err(_) => Ok(()),
         }
     }
 
-    async fn pass(&mut self, event: &cri::ContainerEventResponse) -> Result<(), Over> {
+    async fn handle_event(
+        &mut self,
+        event: &cri::ContainerEventResponse,
+    ) -> Result<(), ObserverEnded> {
         let of_pod = |status: &cri::PodSandboxStatus| status.id == self.pod;
         let kind = event.container_event_type();
         if event.container_id == self.pod && kind == ContainerEventType::ContainerDeletedEvent {
-            return self.gone().await;
+            return self.pod_is_gone().await;
         }
         let Some(status) = event
             .pod_sandbox_status
@@ -135,7 +138,7 @@ impl Observer {
             return Ok(());
         };
         if status.state() == PodSandboxState::SandboxNotready {
-            return self.gone().await;
+            return self.pod_is_gone().await;
         }
         if kind == ContainerEventType::ContainerDeletedEvent
             && let Some((container, attempt)) = self.known.remove(&event.container_id)
@@ -152,10 +155,13 @@ impl Observer {
             };
             self.send(Event::Seen(vec![removed])).await?;
         }
-        self.tell(&event.containers_statuses).await
+        self.send_statuses(&event.containers_statuses).await
     }
 
-    async fn tell(&mut self, statuses: &[cri::ContainerStatus]) -> Result<(), Over> {
+    async fn send_statuses(
+        &mut self,
+        statuses: &[cri::ContainerStatus],
+    ) -> Result<(), ObserverEnded> {
         for status in statuses {
             let one = seen(&self.names, std::slice::from_ref(status));
             if let Some(one) = one.first() {
@@ -166,12 +172,12 @@ impl Observer {
         self.send(Event::Seen(seen(&self.names, statuses))).await
     }
 
-    async fn gone(&mut self) -> Result<(), Over> {
+    async fn pod_is_gone(&mut self) -> Result<(), ObserverEnded> {
         self.send(Event::Gone).await?;
-        Err(Over)
+        Err(ObserverEnded)
     }
 
-    async fn send(&mut self, event: Event) -> Result<(), Over> {
-        self.events.send(event).await.map_err(|_| Over)
+    async fn send(&mut self, event: Event) -> Result<(), ObserverEnded> {
+        self.events.send(event).await.map_err(|_| ObserverEnded)
     }
 }

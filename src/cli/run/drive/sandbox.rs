@@ -13,7 +13,10 @@ pub(crate) struct Sandbox {
 }
 
 /// Looks at a pod. None when it is not ready, or not there.
-pub(crate) async fn look(daemon: &Daemon, id: &str) -> Result<Option<Sandbox>, tonic::Status> {
+pub(crate) async fn find_sandbox(
+    daemon: &Daemon,
+    id: &str,
+) -> Result<Option<Sandbox>, tonic::Status> {
     let request = cri::PodSandboxStatusRequest {
         pod_sandbox_id: id.to_owned(),
         verbose: false,

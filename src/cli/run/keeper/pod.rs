@@ -67,7 +67,7 @@ struct Member {
     /// The exit of the newest attempt that was seen, since it may be seen before the start is reported.
     exit: Option<(u32, Exit)>,
     /// The container has been started once: later containers do not wait for its restarts.
-    once: bool,
+    started_once: bool,
 }
 
 /// A pod with its containers.
@@ -87,7 +87,7 @@ impl Pod {
             phase: Phase::Waiting { attempt: 0 },
             backoff: Backoff::default(),
             exit: None,
-            once: false,
+            started_once: false,
         };
         let mut pod = Self {
             members: kept.into_iter().map(member).collect(),
@@ -155,7 +155,7 @@ impl Pod {
             SeenState::Created => member.phase = Phase::Waiting { attempt },
             SeenState::Running => self.run(seen.container, attempt, actions),
             SeenState::Exited(exit) => {
-                member.once = true;
+                member.started_once = true;
                 member.exit = Some((attempt, exit.clone()));
                 self.exited(seen.container, attempt, exit, actions);
             }
@@ -240,7 +240,7 @@ impl Pod {
     fn run(&mut self, index: Index, attempt: u32, actions: &mut Actions) {
         let member = &mut self.members[index];
         let checks = Checks::new(&member.kept.probes);
-        member.once |= checks.is_started();
+        member.started_once |= checks.is_started();
         member.phase = Phase::Running { attempt, checks };
         actions.push(Action::Tell(News::Started(index, attempt)));
         self.begin_probes(index, actions);
@@ -316,7 +316,7 @@ impl Pod {
         let verdict = checks.count(&member.kept.probes, kind, passed);
         match verdict {
             Verdict::StartupPassed => {
-                member.once = true;
+                member.started_once = true;
                 actions.push(Action::Tell(News::StartupPassed(index)));
                 return self.begin_probes(index, actions);
             }
@@ -361,7 +361,7 @@ impl Pod {
             match (member.kept.role, &member.phase) {
                 (_, Phase::Waiting { attempt }) => return self.start(index, *attempt, actions),
                 // A restart of one that has been started before holds up nobody.
-                (Role::Sidecar | Role::App, _) if member.once => {}
+                (Role::Sidecar | Role::App, _) if member.started_once => {}
                 (_, Phase::Starting { .. })
                 | (Role::Init | Role::Sidecar, Phase::Running { .. }) => {
                     return;

@@ -149,9 +149,9 @@ fn resources(
                 limits.cpu_quota = thousandths.saturating_mul(PERIOD / 1000).max(1000);
                 limits.cpu_shares = shares(thousandths);
             }
-            "memory" => limits.memory_limit_in_bytes = quantity::whole(&field, amount)?,
+            "memory" => limits.memory_limit_in_bytes = quantity::whole_number(&field, amount)?,
             PIDS => {
-                let most = quantity::whole(&field, amount)?.to_string();
+                let most = quantity::whole_number(&field, amount)?.to_string();
                 limits.unified.insert("pids.max".to_owned(), most);
             }
             _ => {
@@ -168,7 +168,7 @@ fn resources(
         match name.as_str() {
             "cpu" => limits.cpu_shares = shares(quantity::thousandths(&field, amount)?),
             // Nothing schedules here: what it needs is checked for form only, as on a node.
-            "memory" => drop(quantity::whole(&field, amount)?),
+            "memory" => drop(quantity::whole_number(&field, amount)?),
             _ => {
                 return Err(ManifestError::field(
                     field,

@@ -29,7 +29,9 @@ mod volume;
 
 pub(super) use manifest_error::ManifestError;
 pub(super) use name::log_directory_name;
-pub(super) use planned::{Known, Needed, NeededKind, PlannedContainer, PodPlan, PullPolicy, Roots};
+pub(super) use planned::{
+    PlannedContainer, PodFacts, PodPlan, PullPolicy, RequiredPath, RequiredPathKind, Roots,
+};
 pub(super) use probe::Check;
 pub(super) use schema::Manifest;
 

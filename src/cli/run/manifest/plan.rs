@@ -6,7 +6,7 @@ use cri_api::runtime::v1::{self as cri, NamespaceMode};
 
 use super::manifest_error::ManifestError;
 use super::name::{log_directory_name, plain};
-use super::planned::{Known, Needed, PodPlan, Restarts};
+use super::planned::{PodFacts, PodPlan, RequiredPath, Restarts};
 use super::pod::Pod;
 use super::probe::Checks;
 use super::schema::{Container, Manifest, NameValue, PodSecurityContext, PodSpec};
@@ -19,13 +19,13 @@ impl PodPlan {
     ///
     /// # Errors
     /// [`ManifestError::Field`] for a value that cannot be used.
-    pub(crate) fn new(manifest: &Manifest, known: &Known) -> Result<Self, ManifestError> {
+    pub(crate) fn new(manifest: &Manifest, known: &PodFacts) -> Result<Self, ManifestError> {
         let spec = &manifest.spec;
         let metadata = metadata(manifest, &known.uid)?;
         unique_names(spec)?;
         let log_directory = known.roots.logs.join(log_directory_name(&metadata));
         let volumes = volume::volumes(spec, &metadata.uid, &known.roots)?;
-        let mut needed = vec![Needed::plain_directory(log_directory.clone())];
+        let mut needed = vec![RequiredPath::plain_directory(log_directory.clone())];
         needed.extend(volumes.needed);
         let pod = Pod {
             manifest,
@@ -41,7 +41,7 @@ impl PodPlan {
         for (field, container, role) in spec.in_order()? {
             containers.push(container::plan(&field, container, role, &pod)?);
             let logs = log_directory.join(&container.name);
-            needed.push(Needed::plain_directory(logs));
+            needed.push(RequiredPath::plain_directory(logs));
         }
         Ok(Self {
             runtime_handler: spec.runtime_class_name.clone().unwrap_or_default(),

@@ -20,7 +20,7 @@ pub(crate) struct Roots {
 
 /// Facts about a pod that its manifest cannot know.
 #[derive(Debug, Clone)]
-pub(crate) struct Known {
+pub(crate) struct PodFacts {
     /// The pod's uid when the manifest has none.
     pub uid: String,
     /// Where its directories are.
@@ -91,19 +91,19 @@ pub(crate) struct PodPlan {
     pub containers: Vec<PlannedContainer>,
     pub images: Vec<PlannedImage>,
     /// Directories and files to make before the pod is run.
-    pub needed: Vec<Needed>,
+    pub needed: Vec<RequiredPath>,
 }
 
 /// Something that has to exist before the pod runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Needed {
+pub(crate) struct RequiredPath {
     pub path: PathBuf,
-    pub kind: NeededKind,
+    pub kind: RequiredPathKind,
 }
 
 /// The kinds of things that a pod needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum NeededKind {
+pub(crate) enum RequiredPathKind {
     Directory {
         /// Permission bits of a new one.
         mode: u32,
@@ -114,12 +114,12 @@ pub(crate) enum NeededKind {
     File,
 }
 
-impl Needed {
+impl RequiredPath {
     /// A directory that everybody may read.
     pub(super) fn plain_directory(path: PathBuf) -> Self {
         Self {
             path,
-            kind: NeededKind::Directory {
+            kind: RequiredPathKind::Directory {
                 mode: 0o755,
                 group: None,
             },

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use cri_api::runtime::v1 as cri;
 
-use super::planned::{Known, Restarts};
+use super::planned::{PodFacts, Restarts};
 use super::schema::{Manifest, PodSpec};
 
 /// The source of a volume's mounts.
@@ -26,7 +26,7 @@ pub(super) struct Pod<'a> {
     pub manifest: &'a Manifest,
     pub spec: &'a PodSpec,
     /// Facts that the manifest cannot know.
-    pub known: &'a Known,
+    pub known: &'a PodFacts,
     /// Name, namespace and uid.
     pub metadata: &'a cri::PodSandboxMetadata,
     /// Namespaces of the pod.

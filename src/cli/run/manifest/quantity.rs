@@ -29,7 +29,7 @@ pub(super) fn thousandths(field: &str, amount: &Amount) -> Result<i64, ManifestE
 }
 
 /// A quantity in whole units, rounded up.
-pub(super) fn whole(field: &str, amount: &Amount) -> Result<i64, ManifestError> {
+pub(super) fn whole_number(field: &str, amount: &Amount) -> Result<i64, ManifestError> {
     thousandths(field, amount)
         .map(|thousandths| thousandths / 1000 + i64::from(thousandths % 1000 != 0))
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cri_api::runtime::v1::NamespaceMode;
 
-use super::{Check, Known, Manifest, ManifestError, NeededKind, PodPlan, Roots};
+use super::{Check, Manifest, ManifestError, PodFacts, PodPlan, RequiredPathKind, Roots};
 use crate::run::keeper::{ProbeKind, Restart, Role};
 
 fn roots() -> Roots {
@@ -15,8 +15,8 @@ fn roots() -> Roots {
     }
 }
 
-fn known() -> Known {
-    Known {
+fn known() -> PodFacts {
+    PodFacts {
         uid: "uid-1".to_owned(),
         roots: roots(),
         node_name: "node".to_owned(),
@@ -436,7 +436,7 @@ fn volumes_are_mapped_in_a_user_namespace_and_belong_to_the_group() {
         .iter()
         .find(|needed| needed.path.ends_with("v"))
         .unwrap();
-    let kind = NeededKind::Directory {
+    let kind = RequiredPathKind::Directory {
         mode: 0o3777,
         group: Some(7),
     };

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::manifest_error::ManifestError;
 use super::name::plain;
-use super::planned::{Needed, NeededKind, PlannedImage, Roots};
+use super::planned::{PlannedImage, RequiredPath, RequiredPathKind, Roots};
 use super::pod::{Source, Volumes};
 use super::pull::pull_policy;
 use super::schema::{EmptyDir, HostPath, PodSecurityContext, PodSpec, Volume};
@@ -16,7 +16,7 @@ use super::schema::{EmptyDir, HostPath, PodSecurityContext, PodSpec, Volume};
 pub(super) struct Planned {
     pub volumes: Volumes,
     /// Directories and files that have to be made.
-    pub needed: Vec<Needed>,
+    pub needed: Vec<RequiredPath>,
     /// Images that have to be pulled.
     pub images: Vec<PlannedImage>,
 }
@@ -91,7 +91,7 @@ fn empty_dir(
     volume: &Volume,
     empty: &EmptyDir,
     group: Option<u32>,
-) -> Result<Needed, ManifestError> {
+) -> Result<RequiredPath, ManifestError> {
     let root = match empty.medium.as_str() {
         "" => &roots.volumes,
         "Memory" => &roots.memory_volumes,
@@ -101,16 +101,16 @@ fn empty_dir(
         }
     };
     let mode = if group.is_some() { 0o3777 } else { 0o1777 };
-    Ok(Needed {
+    Ok(RequiredPath {
         path: root.join(uid).join(&volume.name),
-        kind: NeededKind::Directory { mode, group },
+        kind: RequiredPathKind::Directory { mode, group },
     })
 }
 
 fn host_path(
     field: &str,
     host: &HostPath,
-    needed: &mut Vec<Needed>,
+    needed: &mut Vec<RequiredPath>,
 ) -> Result<Source, ManifestError> {
     let path = Path::new(&host.path);
     let field = format!("{field}.hostPath");
@@ -133,13 +133,13 @@ fn host_path(
         "CharDevice" => is(FileTypeExt::is_char_device),
         "BlockDevice" => is(FileTypeExt::is_block_device),
         "DirectoryOrCreate" => {
-            needed.push(Needed::plain_directory(path.to_owned()));
+            needed.push(RequiredPath::plain_directory(path.to_owned()));
             !path.exists() || path.is_dir()
         }
         "FileOrCreate" => {
-            needed.push(Needed {
+            needed.push(RequiredPath {
                 path: path.to_owned(),
-                kind: NeededKind::File,
+                kind: RequiredPathKind::File,
             });
             !path.exists() || path.is_file()
         }

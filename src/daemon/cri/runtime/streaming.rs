@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     /// Streams in the order of their numbers, and the terminal.
-    fn wanted([stdin, stdout, stderr]: [bool; 3], terminal: bool) -> Streams {
+    fn requested_streams([stdin, stdout, stderr]: [bool; 3], terminal: bool) -> Streams {
         Streams {
             stdin,
             stdout,
@@ -118,16 +118,16 @@ mod tests {
 
     #[test]
     fn a_terminal_has_one_output() {
-        let error = streams(wanted([true, true, true], true)).unwrap_err();
+        let error = streams(requested_streams([true, true, true], true)).unwrap_err();
         assert!(error.to_string().contains("stderr"), "{error}");
-        assert!(streams(wanted([true, true, false], true)).is_ok());
-        assert!(streams(wanted([false, false, true], false)).is_ok());
+        assert!(streams(requested_streams([true, true, false], true)).is_ok());
+        assert!(streams(requested_streams([false, false, true], false)).is_ok());
     }
 
     #[test]
     fn one_stream_is_the_least() {
         for terminal in [false, true] {
-            let error = streams(wanted([false, false, false], terminal)).unwrap_err();
+            let error = streams(requested_streams([false, false, false], terminal)).unwrap_err();
             assert!(error.to_string().contains("stdin"), "{error}");
         }
     }

@@ -58,12 +58,12 @@ impl From<&PodSnapshot> for ArchivedPod {
 #[derive(Debug)]
 pub(super) struct Archive {
     dir: Dir,
-    state: Mutex<State>,
+    state: Mutex<ArchiveQueue>,
     wake: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ArchiveQueue {
     /// To be written, or deleted when there is no such pod any more.
     changed: BTreeSet<PodId>,
     /// Being written; a pod that is forgotten meanwhile leaves it.
@@ -91,15 +91,15 @@ impl Archive {
         let kept = ids.collect();
         Ok(Self {
             dir,
-            state: Mutex::new(State {
+            state: Mutex::new(ArchiveQueue {
                 kept,
-                ..State::default()
+                ..ArchiveQueue::default()
             }),
             wake: Notify::new(),
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ArchiveQueue> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

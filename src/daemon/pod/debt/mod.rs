@@ -142,19 +142,19 @@ pub(crate) struct Debt {
 
 /// A debt, and when it is tried again.
 #[derive(Debug)]
-struct Owed {
+struct DebtEntry {
     record: DebtRecord,
     /// The disk has it as it is now.
-    kept: bool,
+    saved: bool,
     due: Instant,
     /// An attempt is under way.
-    busy: bool,
+    attempt_running: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Debts {
     dir: Dir,
-    owed: Mutex<BTreeMap<PodId, Owed>>,
+    owed: Mutex<BTreeMap<PodId, DebtEntry>>,
     changed: Notify,
     attempts: AtomicU64,
 }
@@ -188,11 +188,11 @@ impl Debts {
         for entry in dir.entries()? {
             match RECORD.load(&dir, &entry.name) {
                 Ok(Some(record)) => {
-                    let debt = Owed {
+                    let debt = DebtEntry {
                         record,
-                        kept: true,
+                        saved: true,
                         due: Instant::now(),
-                        busy: false,
+                        attempt_running: false,
                     };
                     owed.insert(debt.record.pod.id, debt);
                 }
@@ -210,7 +210,7 @@ impl Debts {
         })
     }
 
-    fn owed(&self) -> MutexGuard<'_, BTreeMap<PodId, Owed>> {
+    fn owed(&self) -> MutexGuard<'_, BTreeMap<PodId, DebtEntry>> {
         self.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -227,7 +227,7 @@ impl Debts {
         let items = items(&failures);
         tracing::warn!(pod = %pod.id, reason = ?items, "cannot release all parts of a pod; Holdfast tries again");
         let mut owed = self.owed();
-        let debt = owed.entry(pod.id).or_insert_with(|| Owed {
+        let debt = owed.entry(pod.id).or_insert_with(|| DebtEntry {
             record: DebtRecord {
                 pod: pod.clone(),
                 containers: Vec::new(),
@@ -235,9 +235,9 @@ impl Debts {
                 since: now(),
                 attempts: 0,
             },
-            kept: false,
+            saved: false,
             due: Instant::now() + FIRST_PAUSE,
-            busy: false,
+            attempt_running: false,
         });
         debt.record.items.extend(items);
         debt.record.containers.extend(containers);
@@ -248,7 +248,7 @@ impl Debts {
     }
 
     /// Writes a debt. Until the disk takes it, [`Debts::secure`] keeps what else tells of it.
-    fn keep(&self, debt: &mut Owed) {
+    fn keep(&self, debt: &mut DebtEntry) {
         if let Err(error) = self.store(debt) {
             tracing::error!(
                 error = error_chain(&error),
@@ -257,12 +257,12 @@ impl Debts {
         }
     }
 
-    fn store(&self, debt: &mut Owed) -> Result<(), PodError> {
+    fn store(&self, debt: &mut DebtEntry) -> Result<(), PodError> {
         let name = FileName::new(debt.record.pod.id.to_string())?;
         // A power failure may take it: the plugins' own record is durable, and of the rest it leaves nothing
         // that could be owed.
         let stored = RECORD.store(&self.dir, &name, &debt.record, Durability::Volatile);
-        debt.kept = stored.is_ok();
+        debt.saved = stored.is_ok();
         stored.map_err(|error| PodError::Storage(StorageError::State(StateError::Record(error))))
     }
 
@@ -274,19 +274,19 @@ impl Debts {
     /// [`StorageError::State`] when the disk refuses the debt.
     pub(super) fn secure(&self, pod: PodId) -> Result<(), PodError> {
         match self.owed().get_mut(&pod) {
-            Some(debt) if !debt.kept => self.store(debt),
+            Some(debt) if !debt.saved => self.store(debt),
             _ => Ok(()),
         }
     }
 
     /// An attempt has ended.
-    fn settle(&self, tried: &DebtRecord, failures: &[PodError], boot_id: &str) {
+    fn note_attempt(&self, tried: &DebtRecord, failures: &[PodError], boot_id: &str) {
         self.attempts.fetch_add(1, Ordering::Relaxed);
         let mut owed = self.owed();
         let Some(debt) = owed.get_mut(&tried.pod.id) else {
             return;
         };
-        debt.busy = false;
+        debt.attempt_running = false;
         // What came on top meanwhile was not tried.
         let grown = debt.record.containers != tried.containers || debt.record.items != tried.items;
         let mut failures = items(failures);
@@ -314,7 +314,7 @@ impl Debts {
     /// No attempt was made after all.
     fn postpone(&self, pod: PodId) {
         if let Some(debt) = self.owed().get_mut(&pod) {
-            debt.busy = false;
+            debt.attempt_running = false;
             debt.due = Instant::now() + FIRST_PAUSE;
         }
     }
@@ -324,9 +324,9 @@ impl Debts {
         let mut owed = self.owed();
         let due = owed
             .values_mut()
-            .filter(|debt| !debt.busy && debt.due <= now);
-        let take = |debt: &mut Owed| {
-            debt.busy = true;
+            .filter(|debt| !debt.attempt_running && debt.due <= now);
+        let take = |debt: &mut DebtEntry| {
+            debt.attempt_running = true;
             debt.record.clone()
         };
         due.take(most).map(take).collect()
@@ -335,7 +335,7 @@ impl Debts {
     /// When the next debt is due.
     fn next_due(&self) -> Option<Instant> {
         let owed = self.owed();
-        let waiting = owed.values().filter(|debt| !debt.busy);
+        let waiting = owed.values().filter(|debt| !debt.attempt_running);
         waiting.map(|debt| debt.due).min()
     }
 
@@ -360,13 +360,13 @@ impl Debts {
 
     /// Lists all debts, the oldest first.
     pub(super) fn list(&self) -> Vec<Debt> {
-        let mut list: Vec<Debt> = self.owed().values().flat_map(Owed::show).collect();
+        let mut list: Vec<Debt> = self.owed().values().flat_map(DebtEntry::show).collect();
         list.sort_by_key(|debt| (debt.since, debt.pod, debt.kind));
         list
     }
 }
 
-impl Owed {
+impl DebtEntry {
     fn show(&self) -> Vec<Debt> {
         let wait = self.due.saturating_duration_since(Instant::now());
         let next_attempt = now() + i64::try_from(wait.as_nanos()).unwrap_or(0);

@@ -68,6 +68,6 @@ async fn pay(node: &Arc<Node>, debt: DebtRecord) {
         Ok(failures)
     });
     failures.extend(deleted.await.unwrap_or_else(|error| vec![error]));
-    node.debts.settle(&debt, &failures, &node.boot_id);
+    node.debts.note_attempt(&debt, &failures, &node.boot_id);
     node.readiness.released(debt.pod.id);
 }

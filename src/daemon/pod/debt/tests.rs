@@ -58,7 +58,7 @@ fn each_debt_has_its_own_pause_and_a_new_daemon_tries_at_once() {
         assert_eq!(due.len(), 1, "attempt {attempts}");
         let busy = debts.take_due(Instant::now() + LONGEST_PAUSE, 8);
         assert!(busy.is_empty(), "it is being tried");
-        debts.settle(&due[0], &[failure()], "two");
+        debts.note_attempt(&due[0], &[failure()], "two");
     }
     // The new one does not wait for the old one's pause, nor the other way round.
     debts.record_debts(&new, &[], vec![failure()]);
@@ -83,10 +83,10 @@ fn what_came_on_top_while_it_was_tried_is_still_owed() {
     debts.record_debts(&pod, &[], vec![failure()]);
     let due = debts.take_due(Instant::now() + FIRST_PAUSE, 1);
     debts.record_debts(&pod, &[ContainerId::random().unwrap()], vec![failure()]);
-    debts.settle(&due[0], &[], "one");
+    debts.note_attempt(&due[0], &[], "one");
     assert!(debts.is_owed(pod.id));
     let due = debts.take_due(Instant::now() + LONGEST_PAUSE, 1);
-    debts.settle(&due[0], &[], "one");
+    debts.note_attempt(&due[0], &[], "one");
     assert!(!debts.is_owed(pod.id));
     assert!(debts.list().is_empty() && Debts::open(&root).unwrap().list().is_empty());
 }
@@ -122,7 +122,7 @@ fn a_debt_is_owed_until_its_record_is_gone() {
     debts.record_debts(&pod, &[], vec![failure()]);
     let pay = || {
         let due = debts.take_due(Instant::now() + LONGEST_PAUSE, 1);
-        debts.settle(&due[0], &[], "one");
+        debts.note_attempt(&due[0], &[], "one");
     };
     // No directory is deleted as a file is.
     dir.remove_file(&name).unwrap();

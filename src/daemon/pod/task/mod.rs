@@ -42,7 +42,7 @@ use super::launch_plan::LaunchPlan;
 use super::link::ShimLink;
 use super::node::Node;
 use super::record::{ContainerRecord, PodRecord};
-use super::sandbox::{self, Made};
+use super::sandbox::{self, StartedSandbox};
 use super::state::{ContainerPhase, Effect, Exit, Goal, PodEvent, PodPhase, Run};
 use crate::spec::Resources;
 use holdfast_disk::Dir;
@@ -229,7 +229,7 @@ impl Task {
     }
 
     /// The pod is ready once its record says so: without it the next daemon would take it back.
-    fn adopt(&mut self, made: Made) -> Result<(), PodError> {
+    fn adopt(&mut self, made: StartedSandbox) -> Result<(), PodError> {
         self.pod.phase = self.pod.phase.apply(PodEvent::Made).0;
         self.pod.pause = Some(made.pause);
         self.pod.shim = Some(made.shim);

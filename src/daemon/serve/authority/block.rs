@@ -82,7 +82,7 @@ fn place(index: usize) -> Option<u128> {
 pub(super) struct Rewritten {
     pub bytes: Vec<u8>,
     /// Whether the block had an authority other than `localhost`.
-    pub odd: bool,
+    pub other_authority: bool,
 }
 
 /// Replaces the authority in a complete block. `None` when the block is malformed: the server reports that.
@@ -90,7 +90,7 @@ pub(super) fn rewrite(block: &[u8], table: &mut Table) -> Option<Rewritten> {
     let mut input = Input(block);
     let mut out = Rewritten {
         bytes: Vec::with_capacity(block.len() + 2),
-        odd: false,
+        other_authority: false,
     };
     while let Some(first) = input.0.first().copied() {
         let prefix = match first {
@@ -105,20 +105,20 @@ pub(super) fn rewrite(block: &[u8], table: &mut Table) -> Option<Rewritten> {
             _ => table.at_server(given),
         };
         let strings = input.0;
-        let mut odd = prefix == 7 && index == AUTHORITY;
+        let mut other_authority = prefix == 7 && index == AUTHORITY;
         if prefix == 6 || prefix == 4 {
             let authority = match given {
                 0 => matches!(input.string()?, (false, NAME) | (true, NAME_CODED)),
                 _ => table.is_authority(given),
             };
             let value = input.string()?;
-            odd = authority && !matches!(value, (false, LOCAL) | (true, LOCAL_CODED));
+            other_authority = authority && !matches!(value, (false, LOCAL) | (true, LOCAL_CODED));
             if prefix == 6 {
-                table.add(authority, odd);
+                table.add(authority, other_authority);
             }
         }
-        if odd {
-            out.odd = true;
+        if other_authority {
+            out.other_authority = true;
             out.bytes.extend(EXCHANGED);
             continue;
         }
@@ -236,7 +236,7 @@ mod tests {
             let rewritten = rewrite(&given, &mut Table::default()).unwrap();
             let wanted = block(&[METHOD, PATH, wanted, b"\x00\x01a\x01b"]);
             assert_eq!(rewritten.bytes, wanted, "{what}");
-            assert!(rewritten.odd, "{what}");
+            assert!(rewritten.other_authority, "{what}");
         }
     }
 
@@ -255,7 +255,7 @@ mod tests {
         for (what, given) in cases {
             let rewritten = rewrite(given, &mut Table::default()).unwrap();
             assert_eq!(
-                (rewritten.bytes.as_slice(), rewritten.odd),
+                (rewritten.bytes.as_slice(), rewritten.other_authority),
                 (given, false),
                 "{what}"
             );

@@ -147,7 +147,7 @@ impl Filter {
         };
         let fields = Fields::read(input.get(..length)?)?;
         let rewritten = rewrite(&fields.block, &mut self.table)?;
-        if rewritten.odd && !self.logged_replacement {
+        if rewritten.other_authority && !self.logged_replacement {
             tracing::debug!("a client sends an authority other than localhost");
             self.logged_replacement = true;
         }

@@ -73,7 +73,7 @@ async fn answer(mut stream: TcpStream, subject: &Subject) -> io::Result<()> {
         }
     }
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let (status, body) = match wanted(line) {
+    let (status, body) = match check_request_line(line) {
         Ok(()) => ("200 OK", text::render(subject)),
         Err(status) => (status, format!("{status}: GET /metrics is served here\n")),
     };
@@ -87,7 +87,7 @@ async fn answer(mut stream: TcpStream, subject: &Subject) -> io::Result<()> {
 }
 
 /// Checks that the first line of a request asks for the metrics. The error is the status of the answer.
-fn wanted(line: &[u8]) -> Result<(), &'static str> {
+fn check_request_line(line: &[u8]) -> Result<(), &'static str> {
     let text = String::from_utf8_lossy(line);
     let mut words = text.split(' ');
     let (method, target) = (words.next(), words.next().unwrap_or_default());
@@ -101,16 +101,19 @@ fn wanted(line: &[u8]) -> Result<(), &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::wanted;
+    use super::check_request_line;
 
     #[test]
     fn only_the_metrics_are_served() {
-        assert_eq!(wanted(b"GET /metrics HTTP/1.1"), Ok(()));
-        assert_eq!(wanted(b"GET /metrics?x=y HTTP/1.1"), Ok(()));
-        assert_eq!(wanted(b"GET / HTTP/1.1"), Err("404 Not Found"));
-        assert_eq!(wanted(b"GET /metrics/../x HTTP/1.1"), Err("404 Not Found"));
+        assert_eq!(check_request_line(b"GET /metrics HTTP/1.1"), Ok(()));
+        assert_eq!(check_request_line(b"GET /metrics?x=y HTTP/1.1"), Ok(()));
+        assert_eq!(check_request_line(b"GET / HTTP/1.1"), Err("404 Not Found"));
+        assert_eq!(
+            check_request_line(b"GET /metrics/../x HTTP/1.1"),
+            Err("404 Not Found")
+        );
         for line in [&b"POST /metrics HTTP/1.1"[..], b"", b"\xff\xfe", b"GET"] {
-            assert!(wanted(line).is_err());
+            assert!(check_request_line(line).is_err());
         }
     }
 }

@@ -20,7 +20,7 @@ const LONGEST_NAME: usize = 253;
 const LARGEST_OFFSET: i128 = (i64::MAX / 2) as i128;
 
 /// A parsed value, or what is allowed instead.
-type Found<T> = Result<T, &'static str>;
+type Parsed<T> = Result<T, &'static str>;
 
 impl Experiments {
     /// Reads the experiments among the annotations of a pod. Other annotations are ignored.
@@ -42,7 +42,7 @@ impl Experiments {
         Ok(out)
     }
 
-    fn take(&mut self, name: &str, value: &str) -> Found<()> {
+    fn take(&mut self, name: &str, value: &str) -> Parsed<()> {
         match Experiment::of_annotation(&format!("{PREFIX}{name}")) {
             Some(Experiment::JoinNetwork) => self.join_network = Some(reference(value)?),
             Some(Experiment::TimeOffsets) => self.time_offsets = Some(offsets(value)?),
@@ -70,7 +70,7 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= LONGEST_NAME && !text.chars().any(odd)
 }
 
-fn reference(text: &str) -> Found<PodReference> {
+fn reference(text: &str) -> Parsed<PodReference> {
     const REMEDY: &str = "give the id of a pod sandbox, or NAMESPACE/NAME";
     if let Some((namespace, name)) = text.split_once('/') {
         return if is_name(namespace) && is_name(name) {
@@ -90,7 +90,7 @@ fn reference(text: &str) -> Found<PodReference> {
 }
 
 /// Words of the form `key=value`, none twice.
-fn words<'a>(text: &'a str, remedy: &'static str) -> Found<Vec<(&'a str, &'a str)>> {
+fn words<'a>(text: &'a str, remedy: &'static str) -> Parsed<Vec<(&'a str, &'a str)>> {
     let mut found: Vec<(&str, &str)> = Vec::new();
     for word in text.split_ascii_whitespace() {
         let (key, value) = word.split_once('=').ok_or(remedy)?;
@@ -105,7 +105,7 @@ fn words<'a>(text: &'a str, remedy: &'static str) -> Found<Vec<(&'a str, &'a str
     Ok(found)
 }
 
-fn offsets(text: &str) -> Found<TimeOffsets> {
+fn offsets(text: &str) -> Parsed<TimeOffsets> {
     const REMEDY: &str =
         "give monotonic=OFFSET, boottime=OFFSET or both, with offsets such as -3600s or 1500ns";
     let mut out = TimeOffsets::default();
@@ -134,7 +134,7 @@ fn offset(text: &str) -> Option<i64> {
     i64::try_from(nanos).ok()
 }
 
-fn sharing(text: &str) -> Found<ContainerSharing> {
+fn sharing(text: &str) -> Parsed<ContainerSharing> {
     const REMEDY: &str = "give uts=own|pod, ipc=own|pod and cgroup=own|pod|host, or some of them";
     let mut out = ContainerSharing::default();
     for (kind, value) in words(text, REMEDY)? {

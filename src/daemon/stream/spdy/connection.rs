@@ -57,7 +57,7 @@ struct Shared {
 
 /// A stream as the reader knows it.
 #[derive(Debug)]
-struct Known {
+struct OpenStream {
     inbox: Arc<Inbox>,
     window: Arc<SendWindow>,
 }
@@ -110,7 +110,7 @@ fn initial_window() -> i64 {
 struct Reader<'a, R> {
     reader: R,
     decoder: Decoder,
-    known: BTreeMap<u32, Known>,
+    known: BTreeMap<u32, OpenStream>,
     /// The highest number of a stream so far.
     last: u32,
     /// The window with which streams begin.
@@ -198,7 +198,7 @@ impl<R: AsyncRead + Unpin> Reader<'_, R> {
         if fin {
             inbox.end();
         }
-        self.known.insert(id, Known { inbox, window });
+        self.known.insert(id, OpenStream { inbox, window });
         self.send(Message::Accept(id)).await;
         // A session that has ended takes no more streams: this one is closed by being dropped.
         let _ = self.opened.send(Opened { headers, stream }).await;

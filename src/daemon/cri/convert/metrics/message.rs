@@ -23,13 +23,15 @@ pub(crate) fn descriptors() -> Vec<cri::MetricDescriptor> {
             .map(|&key| key.to_owned())
             .collect(),
     };
-    let figures = FIGURES.iter().map(|of| descriptor(of.name, of.help, &[]));
+    let figures = FIGURES
+        .iter()
+        .map(|figure| descriptor(figure.name, figure.help, &[]));
     let series = SERIES
         .iter()
-        .map(|of| descriptor(of.name, of.help, of.labels));
+        .map(|figure| descriptor(figure.name, figure.help, figure.labels));
     let network = NETWORK
         .iter()
-        .map(|of| descriptor(of.name, of.help, &["interface"]));
+        .map(|figure| descriptor(figure.name, figure.help, &["interface"]));
     figures.chain(series).chain(network).collect()
 }
 
@@ -79,12 +81,12 @@ fn labels(
     group: &GroupMeasures,
 ) -> Vec<String> {
     let metadata = &pod.config.metadata;
-    let of = |text: fn(&ContainerRecord) -> String| container.map(text).unwrap_or_default();
+    let label = |text: fn(&ContainerRecord) -> String| container.map(text).unwrap_or_default();
     vec![
         group.path.clone(),
-        of(|record| record.id.to_string()),
-        of(|record| record.image.reference.clone()),
-        of(|record| record.config.metadata.name.clone()),
+        label(|record| record.id.to_string()),
+        label(|record| record.image.reference.clone()),
+        label(|record| record.config.metadata.name.clone()),
         metadata.name.clone(),
         metadata.namespace.clone(),
     ]
@@ -114,16 +116,21 @@ impl Subject<'_> {
     fn metrics(&self, labels: &[String]) -> Vec<cri::Metric> {
         let timestamp = self.group.timestamp;
         let mut metrics = Vec::with_capacity(FIGURES.len() + SERIES.len());
-        for of in FIGURES {
-            let value = (of.read)(self);
-            metrics.extend(
-                value.map(|value| metric((of.name, of.kind), timestamp, labels.to_vec(), value)),
-            );
+        for figure in FIGURES {
+            let value = (figure.read)(self);
+            metrics.extend(value.map(|value| {
+                metric(
+                    (figure.name, figure.kind),
+                    timestamp,
+                    labels.to_vec(),
+                    value,
+                )
+            }));
         }
-        for of in SERIES {
-            for (own, value) in (of.read)(self) {
+        for figure in SERIES {
+            for (own, value) in (figure.read)(self) {
                 let labels = labels.iter().cloned().chain(own).collect();
-                metrics.push(metric((of.name, of.kind), timestamp, labels, value));
+                metrics.push(metric((figure.name, figure.kind), timestamp, labels, value));
             }
         }
         metrics
@@ -132,9 +139,14 @@ impl Subject<'_> {
 
 fn network(interface: &InterfaceStats, labels: &[String], timestamp: i64) -> Vec<cri::Metric> {
     let labels: Vec<String> = labels.iter().chain([&interface.name]).cloned().collect();
-    let message = |of: &Network| {
-        let value = (of.read)(interface).into();
-        metric((of.name, Kind::Counter), timestamp, labels.clone(), value)
+    let message = |figure: &Network| {
+        let value = (figure.read)(interface).into();
+        metric(
+            (figure.name, Kind::Counter),
+            timestamp,
+            labels.clone(),
+            value,
+        )
     };
     NETWORK.iter().map(message).collect()
 }
