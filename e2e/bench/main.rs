@@ -11,6 +11,7 @@
 //!   bench plugins [COUNT]       reference plugins served by the daemon beside their programs, in turns
 //!   bench peer PEER [COUNT] [debian]   another runtime in turns: containerd, containerd:DIRECTORY or the path of
 //!                               crio; with the network plugins of Debian instead of those that are built
+//!   bench cgroup2 WORD...       any of these where only the tree of cgroup v2 is mounted
 //! ```
 
 mod against;
@@ -22,6 +23,7 @@ mod output;
 mod peer;
 mod plugins;
 mod table;
+mod unified;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -39,6 +41,11 @@ fn main() -> ExitCode {
     if let [guard::WORD, pid] = words.as_slice() {
         guard::wait_for(pid);
         return ExitCode::SUCCESS;
+    }
+    if let ["cgroup2", rest @ ..] = words.as_slice() {
+        let error = unified::again(rest);
+        eprintln!("bench: cannot run unshare: {error}");
+        return ExitCode::FAILURE;
     }
     guard::start();
     match words.as_slice() {
@@ -63,7 +70,10 @@ fn table(count: usize) {
     let daemon = Daemon::start();
     daemon.pull(e2e::BUSYBOX);
     let mut table = Table::new();
-    table.title("the kernel's floor (bare clone3, setns, mounts, exec)");
+    table.title(&format!(
+        "{}: the kernel's floor (bare clone3, setns, mounts, exec)",
+        e2e::machine::cgroup_version()
+    ));
     floor::measure(&mut table, &daemon, count);
     table.title("one pod after the other, pod network");
     measures::lifecycle(&mut table, &daemon, count, measures::Network::Pod);

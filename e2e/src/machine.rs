@@ -60,3 +60,12 @@ pub fn cgroup_roots() -> Vec<(PathBuf, Vec<String>)> {
     });
     roots.collect()
 }
+
+/// Which versions of cgroups are mounted, in words.
+pub fn cgroup_version() -> &'static str {
+    let roots = cgroup_roots();
+    match roots.iter().any(|(_, controllers)| !controllers.is_empty()) {
+        true => "cgroup v1",
+        false => "cgroup v2",
+    }
+}

@@ -27,6 +27,13 @@ use sides::Sides;
 /// Measures a peer beside this build; `words` are the count of lives and the release of the plugins.
 pub fn beside(peer: &str, words: &[&str]) -> Result<(), String> {
     let programs = Programs::find(peer)?;
+    if !request::can_limit() {
+        return Err(format!(
+            "{} does not start containers without the controllers cpu and memory, which no mounted cgroup tree \
+             has; boot with cgroup_no_v1=all, or measure it on cgroup v1",
+            programs.name
+        ));
+    }
     let count = words
         .iter()
         .find_map(|word| word.parse().ok())
@@ -39,8 +46,8 @@ pub fn beside(peer: &str, words: &[&str]) -> Result<(), String> {
     let mut sides = Sides::start(programs, release)?;
     let mut table = Table::new();
     table.title(&format!(
-        "{name} and Holdfast in turns, {} cgroups, {count} lives, plugins: {release:?}\n  {:<44} {:>10} {:>10}        {:>8}  goal",
-        if request::can_limit() { "limited" } else { "unlimited" },
+        "{name} and Holdfast in turns, {}, {count} lives, plugins: {release:?}\n  {:<44} {:>10} {:>10}        {:>8}  goal",
+        e2e::machine::cgroup_version(),
         "", name, "Holdfast", "ratio"
     ));
     let goals = suites::Goals::of_this_machine();

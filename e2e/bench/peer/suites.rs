@@ -33,10 +33,9 @@ pub struct Goals {
 impl Goals {
     /// On cgroup v1 the hierarchies alone cost a third.
     pub fn of_this_machine() -> Self {
-        let roots = mounted::cgroup_roots();
-        let [host, bridge] = match roots.iter().any(|(_, controllers)| !controllers.is_empty()) {
-            true => [8.0, 14.0],
-            false => [10.0, 18.0],
+        let [host, bridge] = match mounted::cgroup_version() {
+            "cgroup v1" => [8.0, 14.0],
+            _ => [10.0, 18.0],
         };
         Self { host, bridge }
     }
