@@ -63,11 +63,11 @@ critest:
 
 # PEER=containerd measures containerd and runc in the same run; containerd:DIRECTORY or /PATH/TO/crio takes the programs
 # from there. CNI=debian takes Debian's network plugins. CGROUP=2 mounts only the tree of cgroup v2, in a namespace of its own.
-# COUNT is the number of pods that live one after the other.
+# TIMELINE=1 draws where the time of each call goes. COUNT is the number of pods that live one after the other.
 bench:
 	e2e/tools/install.sh $(if $(filter containerd,$(PEER)),peer,test)
 	$(MAKE) --no-print-directory build
-	cargo run --release -p e2e --bin bench -- $(if $(filter 2,$(CGROUP)),cgroup2) $(if $(PEER),peer $(PEER)) $(COUNT) $(CNI)
+	cargo run --release -p e2e --bin bench -- $(if $(filter 2,$(CGROUP)),cgroup2) $(if $(PEER),peer $(PEER)) $(if $(TIMELINE),timeline) $(COUNT) $(CNI)
 
 check:
 	.ci/check

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use e2e::place::Place;
 
+use crate::timeline;
+
 /// The word by which the second process is started.
 pub const WORD: &str = "guard";
 
@@ -35,5 +37,6 @@ pub fn wait_for(pid: &str) {
     while std::fs::exists(format!("/proc/{pid}")).unwrap_or(false) {
         std::thread::sleep(Duration::from_millis(200));
     }
+    timeline::sweep(pid);
     Place::sweep();
 }

@@ -11,6 +11,7 @@
 //!   bench plugins [COUNT]       reference plugins served by the daemon beside their programs, in turns
 //!   bench peer PEER [COUNT] [debian]   another runtime in turns: containerd, containerd:DIRECTORY or the path of
 //!                               crio; with the network plugins of Debian instead of those that are built
+//!   bench timeline [DIR] [COUNT] [host]   where the time of each call goes, of this build or the one in DIR
 //!   bench cgroup2 WORD...       any of these where only the tree of cgroup v2 is mounted
 //! ```
 
@@ -23,6 +24,7 @@ mod output;
 mod peer;
 mod plugins;
 mod table;
+mod timeline;
 mod unified;
 
 use std::path::Path;
@@ -54,15 +56,20 @@ fn main() -> ExitCode {
         }
         ["output", ..] => output::beside(&arguments[1..], ROUNDS),
         ["plugins", rest @ ..] => plugins::plugins(count(rest.first()).unwrap_or(50)),
-        ["peer", peer, rest @ ..] => {
-            if let Err(problem) = peer::beside(peer, rest) {
-                eprintln!("bench: {problem}");
-                return ExitCode::FAILURE;
-            }
-        }
+        ["peer", peer, rest @ ..] => return ended(peer::beside(peer, rest)),
+        ["timeline", rest @ ..] => return ended(timeline::draw(rest)),
         rest => table(count(rest.first()).unwrap_or(100)),
     }
     ExitCode::SUCCESS
+}
+
+/// Says why a measurement could not be made.
+fn ended(result: Result<(), String>) -> ExitCode {
+    let Err(problem) = result else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("bench: {problem}");
+    ExitCode::FAILURE
 }
 
 /// The whole table of this build.
