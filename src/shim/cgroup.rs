@@ -51,11 +51,7 @@ fn kill_each(directory: BorrowedFd<'_>) -> nix::Result<()> {
         }
         // A number that the buffer's end has cut is read in full in the next round.
         let whole = list.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        for pid in whole
-            .lines()
-            .filter_map(|line| line.parse().ok())
-            .filter(|pid: &Pid| !pid.is_none())
-        {
+        for pid in whole.lines().filter_map(|line| line.parse::<Pid>().ok()) {
             // A process that has ended by itself is as good.
             let _ = process::kill(pid);
         }

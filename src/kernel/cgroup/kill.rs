@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
 
 use super::group::{Member, collect_processes};
 use super::{Cgroup, CgroupError, Controller, file};
 use crate::fault;
+use crate::sys::process;
 
 /// How long the v1 loop goes on. SIGKILL takes effect within milliseconds unless a process hangs in the
 /// kernel.
@@ -55,7 +55,7 @@ impl Cgroup {
             })?;
             for pid in &pids {
                 let _step = fault::mark("cgroup.kill-process");
-                match kill((*pid).into(), Signal::SIGKILL) {
+                match process::kill(*pid) {
                     Ok(()) | Err(Errno::ESRCH) => {}
                     Err(errno) => {
                         return Err(self.failed("kill the processes of", member, "", errno));

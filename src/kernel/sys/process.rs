@@ -120,9 +120,15 @@ pub fn start_session() -> nix::Result<()> {
 /// Kills a process by number. Only for numbers just read from a cgroup whose kernel has no `cgroup.kill`
 /// (before Linux 5.14) or from a cgroup v1 hierarchy, where the kernel offers nothing better.
 ///
+/// A cgroup lists a process of a foreign pid namespace as 0, which kill(2) takes for the caller's own process group: no
+/// signal is sent then.
+///
 /// # Errors
-/// ESRCH when there is no such process.
+/// ESRCH when there is no such process, or none with a number here.
 pub fn kill(pid: Pid) -> nix::Result<()> {
+    if pid.as_raw() <= 0 {
+        return Err(nix::errno::Errno::ESRCH);
+    }
     nix::sys::signal::kill(pid.into(), nix::sys::signal::Signal::SIGKILL)
 }
 
@@ -133,4 +139,16 @@ pub fn kill(pid: Pid) -> nix::Result<()> {
 /// ESRCH when nobody is left in it.
 pub fn kill_group(leader: Pid) -> nix::Result<()> {
     nix::sys::signal::killpg(leader.into(), nix::sys::signal::Signal::SIGKILL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_without_a_number_here_is_not_killed() {
+        for number in [0, -1] {
+            assert_eq!(kill(Pid::from_raw(number)), Err(nix::errno::Errno::ESRCH));
+        }
+    }
 }
