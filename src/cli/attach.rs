@@ -18,7 +18,7 @@ use crate::select::SelectError;
 /// The command line of `holdfast attach`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast attach -it shell/main\n\n\
-    With -it, ctrl-p ctrl-q detaches and leaves the container running; without a terminal, ctrl-c does.")]
+    With -it, ctrl-p ctrl-q detaches; otherwise ctrl-c detaches. The container keeps running.")]
 pub struct AttachArgs {
     /// Pass standard input to the container, if it was created with `stdin: true`.
     #[arg(short = 'i', long, alias = "interactive")]

@@ -13,8 +13,8 @@ use holdfastd::{Config, DEFAULT_PATH, run};
 #[derive(Debug, Parser)]
 #[command(name = "holdfastd", version, about)]
 struct Args {
-    /// Configuration file. The files config.d/*.toml beside it override its keys.
-    #[arg(long, value_name = "FILE", help = format!("Configuration file; files in config.d/ beside it override its keys [default: {DEFAULT_PATH}]"))]
+    /// Configuration file. The files config.d/*.toml in the same directory override keys of this file.
+    #[arg(long, value_name = "FILE", help = format!("Configuration file; files config.d/*.toml in the same directory override keys of FILE [default: {DEFAULT_PATH}]"))]
     config: Option<PathBuf>,
     /// Print the configuration in force and exit.
     #[arg(long)]

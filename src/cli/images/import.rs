@@ -33,8 +33,9 @@ pub enum ImageCommand {
         after_help = "Example: holdfast image import ./busybox-tree localhost/busybox:latest"
     )]
     Import {
-        /// A directory: a root file system, an OCI layout or skopeo's dir:. Or a tar archive of one of these, or made
-        /// by docker save (plain, gzip or zstd); - reads the archive from standard input.
+        /// A directory that is a root file system, an OCI layout or skopeo's dir:; a tar archive of such a directory; or
+        /// an archive made by docker save. Archives may be plain, gzip or zstd. With -, the archive comes from standard
+        /// input.
         source: PathBuf,
         /// Reference of the new image, such as localhost/busybox:latest.
         name: String,

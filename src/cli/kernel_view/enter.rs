@@ -35,15 +35,16 @@ const SHELL: &str = "/bin/sh";
           holdfast enter two-containers/a --print               the nsenter(1) command that does the same"
 )]
 pub struct EnterArgs {
-    /// POD/CONTAINER or a container id; or POD, for the process that holds the namespaces of the pod.
+    /// POD/CONTAINER or a container id; or, with options such as --net, POD, for the process that holds the namespaces
+    /// of the pod.
     pub target: String,
     #[command(flatten)]
     which: Which,
     /// Print the nsenter(1) command that does the same, and run nothing.
     #[arg(long)]
     pub print: bool,
-    /// The command and its arguments; a shell by default. When --mnt is not among the options, but others are, COMMAND is
-    /// a program of the machine, not of the container.
+    /// The command and its arguments; a shell by default. When namespaces are named and --mnt is not among them, COMMAND
+    /// is a program of the machine, not of the container.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<String>,
 }

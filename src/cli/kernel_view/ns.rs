@@ -22,7 +22,7 @@ use holdfast_kernel::sys::pid::Pid;
           holdfast ns two-containers -o svg > pod.svg    the same as a picture"
 )]
 pub struct NsArgs {
-    /// Pods by name or id; by default, all namespaces that pods use on the node.
+    /// Pods by name or id. Without a pod, the output lists all namespaces of the node that pods use.
     pub pods: Vec<String>,
     /// Format of the output.
     #[arg(short, long, value_enum, default_value = "table")]

@@ -11,13 +11,14 @@ use crate::out::time;
 pub struct LogsArgs {
     /// A pod, for the logs of all its containers; or a container: POD/CONTAINER, or the beginning of a container id.
     pub name: String,
-    /// Follow the logs until all containers have ended. With a name, unlike an id, restarted containers are followed too.
+    /// Follow the logs until all containers have ended. When NAME is a name and not an id, containers are followed after a
+    /// restart too.
     #[arg(short, long)]
     pub follow: bool,
     /// Show only the last LINES lines of each container; -1 means all.
     #[arg(long, value_name = "LINES", default_value_t = -1, allow_negative_numbers = true)]
     pub tail: i64,
-    /// Show only lines from TIME on: an RFC 3339 time, or a duration before now such as 90s, 10m or 1h30m.
+    /// Show only lines that are not older than TIME: an RFC 3339 time, or a duration before now such as 90s, 10m or 1h30m.
     #[arg(long, value_name = "TIME", value_parser = since)]
     pub since: Option<i64>,
     /// Show the time of each line in front of the line.
