@@ -17,7 +17,7 @@ use crate::machine;
 use crate::measures::TICKS;
 use crate::table::{Samples, Table, verdict};
 
-/// What is written: its name, bytes of a line, bytes of a write, all bytes, writers at once, budget in MB/s.
+/// The output that is written: its name, bytes of a line, bytes of a write, all bytes, writers at once, budget in MB/s.
 const LOADS: [(&str, usize, usize, usize, usize, f64); 4] = [
     ("64 KiB lines", 65_536, 65_536, 1 << 29, 1, 1200.0),
     (
@@ -134,7 +134,7 @@ fn pods(daemon: &Daemon) -> Vec<Pod<'_>> {
         .collect()
 }
 
-/// What conmon needs in a directory of its own, with the program that writes.
+/// Everything that conmon needs in a directory of its own, with the program that writes.
 fn prepare(daemon: &Daemon) -> PathBuf {
     let directory = daemon.place.logs().join("conmon");
     let runtime = directory.join("runtime");

@@ -9,7 +9,7 @@ use crate::machine;
 use crate::measures::{Life, Network, STEPS, TICKS};
 use crate::table::{Samples, Table};
 
-/// What a plain cluster chains.
+/// The chain of plugins of a plain cluster.
 const LIST: &str = r#"{"cniVersion":"1.0.0","name":"bench","plugins":[
   {"type":"bridge","bridge":"cni0","isGateway":true,"hairpinMode":true,MASQ"ipam":{"type":"host-local","dataDir":"LEASES",
    "routes":[{"dst":"0.0.0.0/0"}],"ranges":[[{"subnet":"10.98.0.0/16"}]]}},

@@ -10,7 +10,7 @@ use e2e::{BUSYBOX, machine};
 
 use crate::measures::Network;
 
-/// What the kubelet masks in /proc and /sys of every container that is not privileged.
+/// Paths that the kubelet masks in /proc and /sys of every container that is not privileged.
 const MASKED: [&str; 11] = [
     "/proc/asound",
     "/proc/acpi",
@@ -25,7 +25,7 @@ const MASKED: [&str; 11] = [
     "/sys/firmware",
 ];
 
-/// What the kubelet mounts read-only in such a container.
+/// Paths that the kubelet mounts read-only in such a container.
 const READ_ONLY: [&str; 5] = [
     "/proc/bus",
     "/proc/fs",

@@ -29,7 +29,7 @@ pub struct Sides {
     peer: Peer,
 }
 
-/// What the suites need of one daemon.
+/// Everything that the suites need of one daemon.
 pub struct Side<'s> {
     /// Calls to the daemon.
     pub calls: Calls,

@@ -14,7 +14,7 @@ use crate::machine;
 use crate::measures::{BIG, Life, Network, STEPS, TICKS, build_big};
 use crate::table::{Beside, Samples, Table};
 
-/// What a container does that only has to be there.
+/// The command of a container that only has to be there.
 const IDLE: [&str; 2] = ["sleep", "100000"];
 
 /// How long what a pod leaves to threads of the kernel and of runtimes may take, counted as its CPU time.
@@ -254,7 +254,7 @@ fn storm(side: &Side<'_>, network: Network, round: usize) -> f64 {
     rate
 }
 
-/// What 32 clients at once give.
+/// The rate of 32 clients at once.
 fn of_32<T: Send>(work: &(dyn Fn(usize) -> Vec<T> + Sync)) -> Vec<T> {
     thread::scope(|scope| {
         let clients: Vec<_> = (0..32)

@@ -1,6 +1,6 @@
 //! Lines of a trace.
 
-/// What one line says.
+/// The event of one line.
 #[derive(Debug, Clone, PartialEq)]
 pub enum What {
     /// A thread enters a system call.
@@ -30,7 +30,7 @@ pub struct Event {
     pub name: String,
     /// Whether an interrupt of that thread did it.
     pub interrupt: bool,
-    /// What the line says.
+    /// The event that the line reports.
     pub what: What,
 }
 

@@ -37,7 +37,7 @@ const CALLS: [&str; 7] = [
     "RemovePodSandbox",
 ];
 
-/// What is known of the processes of a daemon.
+/// The facts about the processes of a daemon.
 #[derive(Debug, Default)]
 struct Family {
     threads: BTreeSet<i32>,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::event::{Event, What};
 
-/// What one stretch of time went into.
+/// The use of one stretch of time.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
     /// The thread runs; its system calls with their number and time, and the time outside of them.
@@ -32,7 +32,7 @@ pub struct Stretch {
     pub to: f64,
     /// The thread it belongs to.
     pub thread: i32,
-    /// What it went into.
+    /// The use of the stretch.
     pub kind: Kind,
 }
 

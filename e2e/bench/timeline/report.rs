@@ -27,7 +27,7 @@ pub struct Drawn<'d> {
     pub events: &'d [Event],
 }
 
-/// What one process did during a call.
+/// The work that one process did during a call.
 #[derive(Debug, Default)]
 struct Share {
     cpu: f64,

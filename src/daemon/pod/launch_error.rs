@@ -16,7 +16,7 @@ use holdfast_wire::{Cause, Failure, FrameError, MountedObject, Object, Step};
 #[derive(Debug, thiserror::Error)]
 #[error("{cause}{explanation}")]
 pub(crate) struct Explained<T: fmt::Debug + fmt::Display> {
-    /// What the shim reports.
+    /// The failure that the shim reports.
     pub(super) cause: T,
     /// The rest of the sentence, with the punctuation mark that it begins with.
     pub(super) explanation: String,
