@@ -341,7 +341,12 @@ pub(super) async fn collect_and_check_networks(node: Arc<Node>) {
         if pod.phase != PodPhase::Ready {
             continue;
         }
-        if let Err(error) = node.cni.check(&pod.id.to_string()).await {
+        let checked = node.cni.check(&pod.id.to_string()).await;
+        // A pod that is being stopped meanwhile leaves its network.
+        let is_ready = entry.snapshot.load().pod.phase == PodPhase::Ready;
+        if let Err(error) = checked
+            && is_ready
+        {
             tracing::warn!(pod = %pod.id, error = error_chain(&error), "the network of a pod has changed since it was set up");
         }
     }

@@ -12,7 +12,7 @@ use e2e::{Daemon, Pod};
 use super::{By, mapping, serve, served};
 
 /// How long the daemon may take after its start until it has looked at its pods.
-const CHECK_DEADLINE: Duration = Duration::from_secs(15);
+const CHECK_DEADLINE: Duration = Duration::from_secs(60);
 /// All plugins that are served.
 const LIST: &str = r#"{"cniVersion":"VERSION","name":"net","plugins":[
   {"type":"bridge","bridge":"cb0","isGateway":true,"ipMasq":true,"ipam":{"type":"host-local","dataDir":"LEASES",
@@ -151,4 +151,31 @@ fn nothing_is_started_for_the_status() {
     );
     let served = calls_without_a_pod(&daemon, &plugins, r#"["loopback"]"#);
     assert_eq!(served, ["spy-a.GC", "spy-a.STATUS"]);
+}
+
+/// A look that took its time made the stop of the pod fail, which was then owed for a while.
+#[test]
+fn a_pod_leaves_while_it_is_looked_at() {
+    let (daemon, plugins) = start_with(Release::Built, "cni", Options::default());
+    serve(&daemon, By::Daemon);
+    let list = r#"{"cniVersion":"1.0.0","name":"net","plugins":[{"type":"bridge","bridge":"cb0",
+      "ipam":{"type":"host-local","dataDir":"LEASES","subnet":"10.98.0.0/24"}}]}"#;
+    plugins.configure("10-net.conflist", list);
+    let pod = daemon.run_named("looked-at");
+    let lock = fs::File::open(plugins.leases().join("net/lock")).unwrap();
+    let lock = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive).unwrap();
+    serve(&daemon, By::Daemon);
+    until("a look at the pod", CHECK_DEADLINE, || {
+        (served(&daemon, &pod.id, "CHECK") == 1).then_some(())
+    });
+    let unlocks = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(500));
+        drop(lock);
+    });
+    pod.stop();
+    unlocks.join().unwrap();
+    let debts = daemon.holdfast(&["debts"]).ok();
+    assert!(!debts.contains(&pod.id[..12]), "{debts}");
+    assert!(plugins.leased().is_empty());
+    pod.remove();
 }

@@ -83,15 +83,18 @@ pub(in crate::cni) struct Natives {
 struct Shared {
     editions: Editions,
     /// Pods for which a thread is at work.
-    busy: Mutex<HashSet<String>>,
+    busy: Mutex<HashSet<Mark>>,
     /// Deletes the interfaces of pods that have left.
     reaper: OnceLock<Reaper>,
     rules: Arc<Rules>,
     tables: Tables,
 }
 
+/// A pod by its id, and whether the thread only looks at it.
+type Mark = (String, bool);
+
 /// A pod is busy as long as this is kept.
-struct Busy<'a>(&'a Shared, String);
+struct Busy<'a>(&'a Shared, Mark);
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
@@ -108,7 +111,7 @@ impl Shared {
         }
     }
 
-    fn busy(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+    fn busy(&self) -> std::sync::MutexGuard<'_, HashSet<Mark>> {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -296,15 +299,17 @@ impl Natives {
         if matches!(&job.work, Work::Portmap(portmap) if !portmap.has_rules()) {
             return Ok(self.ended(job.run().map_err(failed)?));
         }
-        let id = job.pod.id.clone();
-        if !self.shared.busy().insert(id.clone()) {
+        // A look at a pod keeps nobody from taking it off its network.
+        let mark = (job.pod.id.clone(), call.verb == Verb::Check);
+        if !self.shared.busy().insert(mark.clone()) {
             let why = "an earlier call for this pod does not end; look for a dead mount";
             return Err(process(io::Error::new(io::ErrorKind::ResourceBusy, why)));
         }
         let shared = Arc::clone(&self.shared);
         let (done, ended) = oneshot::channel();
+        let ended_mark = mark.clone();
         let work = move || {
-            let busy = Busy(&shared, id);
+            let busy = Busy(&shared, ended_mark);
             let answer = job.run();
             drop(busy);
             // Whoever asked may have given up.
@@ -313,7 +318,7 @@ impl Natives {
         // The thread joins the pod's namespace, so nobody may use it afterwards.
         let thread = std::thread::Builder::new().name("holdfastd-cni".to_owned());
         if let Err(error) = thread.spawn(work) {
-            self.shared.busy().remove(&pod_of(call));
+            self.shared.busy().remove(&mark);
             return Err(process(error));
         }
         match timeout(call.deadline, ended).await {
