@@ -160,11 +160,12 @@ fn the_sample_is_the_default_configuration() {
 #[test]
 fn plugins_to_be_served_are_named_from_a_list() {
     let native = |names: &str| load(&[("config.toml", &format!("[cni]\nnative = {names}\n"))]);
-    let all = native(r#"["loopback", "bridge", "ptp", "host-local", "portmap"]"#).unwrap();
-    assert_eq!(all.cni.native.map(|all| all.len()), Some(5));
+    let all =
+        native(r#"["loopback", "bridge", "ptp", "host-local", "portmap", "bandwidth"]"#).unwrap();
+    assert_eq!(all.cni.native.map(|all| all.len()), Some(6));
     assert_eq!(native("[]").unwrap().cni.native, Some(Vec::new()));
     let error = native(r#"["bridge", "static"]"#).unwrap_err();
-    let wanted = "unknown variant `static`, expected one of `loopback`, `bridge`, `ptp`, `host-local`, `portmap`";
+    let wanted = "unknown variant `static`, expected one of `loopback`, `bridge`, `ptp`, `host-local`, `portmap`, `bandwidth`";
     assert!(
         error.starts_with("DIR/config.toml:2: ") && error.contains(wanted),
         "{error}"

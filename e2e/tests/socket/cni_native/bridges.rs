@@ -17,8 +17,9 @@ const BRIDGES: &[Case] = &[
         r#"{"type":"bridge","bridge":"cb0","isDefaultGateway":true,"forceAddress":true,"mtu":1400,
           "hairpinMode":true,"ipam":{"type":"host-local","dataDir":"LEASES","subnet":"10.98.0.0/24",
           "rangeStart":"10.98.0.20","rangeEnd":"10.98.0.30","gateway":"10.98.0.25"}},{"type":"loopback"},
-          {"type":"portmap","capabilities":{"portMappings":true},"snat":true}"#,
-        3,
+          {"type":"portmap","capabilities":{"portMappings":true},"snat":true},
+          {"type":"bandwidth","capabilities":{"bandwidth":true}}"#,
+        4,
     ),
     Case::of(
         r#"{"type":"bridge","bridge":"cb0","promiscMode":true,"dns":{"nameservers":["192.0.2.1"],"search":["a.b"]},

@@ -35,6 +35,19 @@ pub(super) enum Work {
     Bridge(Box<Bridge>),
     Ptp(Box<Ptp>),
     Portmap(Box<Portmap>),
+    /// For a pod without limits.
+    Bandwidth,
+}
+
+impl Work {
+    /// Whether there is nothing to do but to hand on a result, and so nothing that could block.
+    pub(super) fn is_idle(&self) -> bool {
+        match self {
+            Work::Portmap(portmap) => !portmap.has_rules(),
+            Work::Bandwidth => true,
+            _ => false,
+        }
+    }
 }
 
 /// What has come of a job.
@@ -74,6 +87,7 @@ impl Job {
                 config.add(pod, &self.rules)?;
                 Ok(self.previous.clone().unwrap_or_default())
             }
+            Work::Bandwidth => Ok(self.previous.clone().unwrap_or_default()),
         }
     }
 
@@ -86,6 +100,7 @@ impl Job {
             Work::Bridge(config) => bridge::check(config, (pod, result), self.deadline),
             Work::Ptp(config) => config.check((pod, result), self.deadline),
             Work::Portmap(config) => config.check(pod, &self.rules),
+            Work::Bandwidth => Ok(()),
         }
     }
 
@@ -97,6 +112,7 @@ impl Job {
             Work::Bridge(config) => bridge::del(config, pod, (self.deadline, &self.rules)),
             Work::Ptp(config) => config.del(pod, (self.deadline, &self.rules)),
             Work::Portmap(config) => config.del(pod, &self.rules).map(|()| false),
+            Work::Bandwidth => Ok(false),
         }
     }
 }

@@ -14,6 +14,7 @@
 //! A configuration that has anything that is not known here goes to the program, which also says best what is wrong
 //! with it: nothing has been done by then. Steps are announced like everybody's, and DEL is complete from any of them.
 
+mod bandwidth;
 mod bridge;
 mod edition;
 mod error;

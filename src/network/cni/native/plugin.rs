@@ -16,16 +16,19 @@ pub enum NativePlugin {
     HostLocal,
     /// Leads ports of the host into pods.
     Portmap,
+    /// Limits what pods send and receive.
+    Bandwidth,
 }
 
 impl NativePlugin {
     /// All of them, in the order of their documentation.
-    pub(super) const ALL: [NativePlugin; 5] = [
+    pub(super) const ALL: [NativePlugin; 6] = [
         NativePlugin::Loopback,
         NativePlugin::Bridge,
         NativePlugin::Ptp,
         NativePlugin::HostLocal,
         NativePlugin::Portmap,
+        NativePlugin::Bandwidth,
     ];
 
     /// The name of its program, which is the type in a configuration.
@@ -36,6 +39,7 @@ impl NativePlugin {
             NativePlugin::Ptp => "ptp",
             NativePlugin::HostLocal => "host-local",
             NativePlugin::Portmap => "portmap",
+            NativePlugin::Bandwidth => "bandwidth",
         }
     }
 
@@ -47,6 +51,7 @@ impl NativePlugin {
             NativePlugin::Ptp => "main/ptp",
             NativePlugin::HostLocal => "ipam/host-local",
             NativePlugin::Portmap => "meta/portmap",
+            NativePlugin::Bandwidth => "meta/bandwidth",
         }
     }
 

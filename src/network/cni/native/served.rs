@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::bandwidth;
 use super::bridge::Bridge;
 use super::edition::{Edition, Editions};
 use super::error::NativeError;
@@ -174,6 +175,9 @@ impl Natives {
         let call = asked.call;
         let config = call.stdin.as_object()?;
         let edition = self.edition(plugin, &call.plugin, version).await?;
+        // Without a result before its own a chained plugin has none to hand on, and its program says so.
+        let needs = matches!(call.verb, Verb::Add | Verb::Check);
+        let has_previous = !needs || config.contains_key("prevResult");
         let (work, has_rules) = match plugin {
             NativePlugin::Loopback => (loopback::holds(config).then_some(Work::Loopback)?, false),
             NativePlugin::Bridge => {
@@ -191,13 +195,14 @@ impl Natives {
                 (Work::Ptp(Box::new(ptp)), has_rules)
             }
             NativePlugin::Portmap => {
-                // Without a result before its own it has none to hand on, and says so.
-                let needs = matches!(call.verb, Verb::Add | Verb::Check);
-                let is_chained = !needs || config.contains_key("prevResult");
                 let portmap = Portmap::of(config, edition)?;
-                (is_chained && portmap.fits(&pod_of(call))).then_some(())?;
+                (has_previous && portmap.fits(&pod_of(call))).then_some(())?;
                 let has_rules = portmap.has_rules();
                 (Work::Portmap(Box::new(portmap)), has_rules)
+            }
+            NativePlugin::Bandwidth => {
+                let is_idle = has_previous && bandwidth::holds(config);
+                (is_idle.then_some(Work::Bandwidth)?, false)
             }
             // Other plugins call it.
             NativePlugin::HostLocal => return None,
@@ -296,7 +301,7 @@ impl Natives {
             message: error_chain(&error),
         };
         let _step = fault::step(call.verb.step()).map_err(|errno| process(errno.into()))?;
-        if matches!(&job.work, Work::Portmap(portmap) if !portmap.has_rules()) {
+        if job.work.is_idle() {
             return Ok(self.ended(job.run().map_err(failed)?));
         }
         // A look at a pod keeps nobody from taking it off its network.
