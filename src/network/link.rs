@@ -38,6 +38,8 @@ pub(super) struct Link {
     pub(super) peer: Option<u32>,
     /// The state of RFC 2863, as a number of IF_OPER_*.
     pub(super) state: u8,
+    /// Whether it takes router advertisements; none where there is no IPv6.
+    pub(super) accepts_ra: Option<bool>,
     counters: InterfaceStats,
 }
 
@@ -408,6 +410,7 @@ pub(super) fn parse(message: &[u8]) -> Option<Link> {
             libc::IFLA_MASTER => link.bridge = u32_of(value),
             libc::IFLA_LINK => link.peer = u32_of(value),
             libc::IFLA_OPERSTATE => link.state = value.first().copied().unwrap_or(0),
+            libc::IFLA_AF_SPEC => link.accepts_ra = accepts_ra(value),
             libc::IFLA_STATS64 => link.counters = counters(value),
             libc::IFLA_LINKINFO => {
                 link.kind = attributes(value)
@@ -419,6 +422,17 @@ pub(super) fn parse(message: &[u8]) -> Option<Link> {
         }
     }
     Some(link)
+}
+
+/// The setting `accept_ra` in what a link tells of its families: IFLA_INET6_CONF is an array of all settings.
+fn accepts_ra(families: &[u8]) -> Option<bool> {
+    const INET6: u16 = 10;
+    const SETTINGS: u16 = 2;
+    /// The place DEVCONF_ACCEPT_RA in the array.
+    const ACCEPT_RA: usize = 3;
+    let (_, of_v6) = attributes(families).find(|(kind, _)| *kind == INET6)?;
+    let (_, settings) = attributes(of_v6).find(|(kind, _)| *kind == SETTINGS)?;
+    Some(u32_of(settings.get(ACCEPT_RA * 4..)?)? != 0)
 }
 
 /// The first eight fields of `struct rtnl_link_stats64`.

@@ -134,6 +134,49 @@ pub(super) fn push_flags(batch: &mut Batch, (index, name): (u32, &str), flags: u
     );
 }
 
+/// Has an interface tell its neighbours of itself when it comes up: the setting `arp_notify`, without a way through
+/// /proc/sys, which grows with the number of network namespaces.
+pub(super) fn push_arp_notify(batch: &mut Batch, (index, name): (u32, &str)) {
+    const INET: u16 = 2;
+    /// The attribute IFLA_INET_CONF, and IPV4_DEVCONF_ARP_NOTIFY of it.
+    const SETTINGS: u16 = 1;
+    const ARP_NOTIFY: u16 = 22;
+    batch.push(
+        (libc::RTM_SETLINK, Flags::Plain),
+        ("set arp_notify of", name),
+        &ifinfo(0, index, 0),
+        |link| {
+            link.nest(libc::IFLA_AF_SPEC, &[], |families| {
+                families.nest(INET, &[], |of_v4| {
+                    of_v4.nest(SETTINGS, &[], |settings| settings.u32(ARP_NOTIFY, 1));
+                });
+            });
+        },
+    );
+}
+
+/// Whether the host forwards packets of a family. None when the kernel does not say.
+pub(super) fn forwards<F: AsFd>(socket: &mut NetlinkSocket<F>, family: i32) -> Option<bool> {
+    const GET_NETCONF: u16 = 82;
+    /// The attributes NETCONFA_IFINDEX with the number of all interfaces, and NETCONFA_FORWARDING.
+    const INTERFACE: u16 = 1;
+    const ALL: i32 = -1;
+    const FORWARDING: u16 = 2;
+    let header = [u8::try_from(family).unwrap_or(0), 0, 0, 0];
+    let mut batch = Batch::new();
+    batch.push(
+        (GET_NETCONF, Flags::Plain),
+        ("look up", "the settings of all interfaces"),
+        &header,
+        |attrs| attrs.bytes(INTERFACE, &ALL.to_ne_bytes()),
+    );
+    let found = socket.run_acknowledged(batch, &[0]).ok()?;
+    // `struct netconfmsg` is one byte, aligned.
+    let mut all = attributes(found.first()?.get(20..)?);
+    let (_, value) = all.find(|(kind, _)| *kind == FORWARDING)?;
+    u32_of(value).map(|value| value != 0)
+}
+
 /// Gives an interface a MAC address of its own.
 pub(super) fn push_mac(batch: &mut Batch, (index, name): (u32, &str), mac: &[u8]) {
     batch.push(

@@ -28,7 +28,6 @@ use super::veth;
 use crate::cni::pod::INTERFACE;
 use crate::link;
 use crate::netlink::Batch;
-use crate::sysctl;
 
 /// The keys of a configuration that the daemon serves.
 const KNOWN: [&str; 11] = [
@@ -96,8 +95,7 @@ impl Ptp {
         let mut host = place::socket()?;
         let namespace = place::open(&pod.netns)?;
         let leased = self.leases.lease(pod, deadline)?;
-        let forward = sysctl::FORWARD_V4;
-        sysctl::switch_on(forward).map_err(NativeError::file("set", forward))?;
+        place::forward(&mut host, libc::AF_INET)?;
         let name = veth::pair(&mut host, |batch, name| {
             let veth = Veth {
                 host: name,

@@ -19,7 +19,6 @@ use crate::cni::native::veth;
 use crate::cni::pod::INTERFACE;
 use crate::link::{self, Link};
 use crate::netlink::Batch;
-use crate::sysctl;
 
 /// IF_OPER_UNKNOWN, and IF_OPER_UP: the port forwards.
 const UNKNOWN: u8 = 0;
@@ -100,7 +99,9 @@ fn ensure(config: &Bridge, host: &mut Routes) -> Result<Link, NativeError> {
             "interface {name} is a `{kind}` and not a bridge; choose another name for the bridge"
         )));
     }
-    let _ = place::set(&format!("/proc/sys/net/ipv6/conf/{name}/accept_ra"), "0");
+    if bridge.accepts_ra != Some(false) {
+        let _ = place::set(&format!("/proc/sys/net/ipv6/conf/{name}/accept_ra"), "0");
+    }
     let wanted = link::UP
         | if config.promiscuous {
             message::PROMISCUOUS
@@ -122,12 +123,8 @@ fn gateways(
     (host, bridge): (&mut Routes, &Link),
     leased: &Leased,
 ) -> Result<bool, NativeError> {
-    let families = [
-        (libc::AF_INET, sysctl::FORWARD_V4),
-        (libc::AF_INET6, sysctl::FORWARD_V6),
-    ];
     let mut pins = config.edition == Edition::Y2026;
-    for (family, forward) in families {
+    for family in [libc::AF_INET, libc::AF_INET6] {
         let ours = |lease: &&Lease| lease.ip.is_ipv4() == (family == libc::AF_INET);
         let gateways: Vec<Held> = leased.leases.iter().filter(ours).map(gateway).collect();
         if gateways.is_empty() {
@@ -158,7 +155,7 @@ fn gateways(
             held.retain(|of| !gives_way.contains(of));
             held.push(gateway);
         }
-        sysctl::switch_on(forward).map_err(NativeError::file("set", forward))?;
+        place::forward(host, family)?;
     }
     Ok(pins)
 }
@@ -231,7 +228,6 @@ fn configure(
     };
     // Where IPv6 is turned off in the kernel there is no such file.
     let _ = place::set(&setting("ipv6", INTERFACE, "accept_dad"), "0");
-    let _ = place::set(&setting("ipv4", INTERFACE, "arp_notify"), "1");
     if leases.iter().any(|lease| lease.ip.is_ipv6()) {
         for interface in ["lo", INTERFACE] {
             let path = setting("ipv6", interface, "disable_ipv6");
@@ -246,6 +242,7 @@ fn configure(
     let eth0 = veth::found(inside, INTERFACE)?;
     let place = (eth0.index, INTERFACE);
     let mut batch = Batch::new();
+    message::push_arp_notify(&mut batch, place);
     for lease in leases {
         let held = Held {
             ip: lease.ip,
