@@ -5,12 +5,14 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use cri_api::runtime::v1 as cri;
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::arguments::RunArgs;
 use super::directories;
 use super::manifest::{Manifest, ManifestError, PodFacts, PodPlan};
 use super::roots::RootArgs;
+use crate::annotations::DIGEST_ANNOTATION;
 use crate::exit::FailureKind;
 use crate::failure::VerbError;
 
@@ -59,6 +61,7 @@ pub(crate) struct Prepared {
     pub text: String,
     manifest: Manifest,
     known: PodFacts,
+    digest: String,
     roots: RootArgs,
     /// The requests to the daemon, as long as the pod has no address.
     pub plan: PodPlan,
@@ -76,11 +79,13 @@ impl Prepared {
             node_name: node_name.to_string_lossy().into_owned(),
             pod_ips: Vec::new(),
         };
-        let plan = plan(&manifest, &known, roots)?;
+        let digest = digest(&text)?;
+        let plan = plan(&manifest, &known, (&digest, roots))?;
         Ok(Self {
             text,
             manifest,
             known,
+            digest,
             roots: roots.clone(),
             plan,
         })
@@ -92,10 +97,18 @@ impl Prepared {
             pod_ips: ips.to_vec(),
             ..self.known.clone()
         };
-        plan(&self.manifest, &known, &self.roots).map_err(|source| PrepareError::Manifest {
+        let planned = plan(&self.manifest, &known, (&self.digest, &self.roots));
+        planned.map_err(|source| PrepareError::Manifest {
             file: self.manifest.metadata.name.clone(),
             source,
         })
+    }
+
+    /// Whether a pod was made from another manifest than this one. A pod that has no digest, as those of earlier
+    /// releases, counts as made from this one.
+    pub(super) fn differs_from(&self, pod: &cri::PodSandbox) -> bool {
+        let digest = pod.annotations.get(DIGEST_ANNOTATION);
+        digest.is_some_and(|digest| *digest != self.digest)
     }
 
     /// Seconds between a stop signal and SIGKILL.
@@ -110,10 +123,29 @@ impl Prepared {
     }
 }
 
-fn plan(manifest: &Manifest, known: &PodFacts, roots: &RootArgs) -> Result<PodPlan, ManifestError> {
+fn plan(
+    manifest: &Manifest,
+    known: &PodFacts,
+    (digest, roots): (&str, &RootArgs),
+) -> Result<PodPlan, ManifestError> {
     let mut plan = PodPlan::new(manifest, known)?;
     directories::record(&mut plan.sandbox, roots);
+    let annotations = &mut plan.sandbox.annotations;
+    annotations.insert(DIGEST_ANNOTATION.to_owned(), digest.to_owned());
     Ok(plan)
+}
+
+/// SHA-256 of what a manifest says, whatever its comments, its layout and the order of its fields.
+fn digest(text: &str) -> Result<String, ManifestError> {
+    let mut content = String::new();
+    for document in serde_yaml_ng::Deserializer::from_str(text) {
+        // A map of JSON is in the order of its keys.
+        let value = serde_json::Value::deserialize(document).map_err(ManifestError::Syntax)?;
+        if !value.is_null() {
+            content += &value.to_string();
+        }
+    }
+    Ok(hex::encode(Sha256::digest(content)))
 }
 
 /// Reads the manifest and plans the pod. Nothing is asked of the daemon.
@@ -151,4 +183,27 @@ fn uid(namespace: &str, name: &str) -> String {
         &digits[20..32],
     ];
     parts.join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::digest;
+
+    const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: ed}\nspec:\n  containers:\n  - name: a\n    image: i\n";
+
+    #[test]
+    fn a_digest_is_of_what_a_manifest_says() {
+        let original = digest(POD).unwrap();
+        let commented = format!("# a comment\n---\n{POD}\n---\n");
+        assert_eq!(digest(&commented).unwrap(), original);
+        let ordered = POD.replace("name: a\n    image: i", "image: i\n    name: \"a\"");
+        assert_eq!(digest(&ordered).unwrap(), original);
+        for edited in [
+            POD.replace("image: i", "image: j"),
+            format!("{POD}    command: [sleep]\n"),
+            POD.replace("{name: ed}", "{name: ed, labels: {a: b}}"),
+        ] {
+            assert_ne!(digest(&edited).unwrap(), original, "{edited}");
+        }
+    }
 }

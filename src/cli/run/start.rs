@@ -35,6 +35,9 @@ pub(crate) enum RunError {
     /// The daemon refused the sandbox, or to list pods.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// A pod of this name was made from another manifest.
+    #[error("{0} runs from another manifest; use --replace")]
+    Edited(String),
     /// The pod cannot be removed afterwards, or the one that it replaces.
     #[error(transparent)]
     Removal(#[from] RemovalError),
@@ -52,6 +55,7 @@ impl VerbError for RunError {
             | Self::Provide(ProvideError::Refused(_))
             | Self::Directory(_)
             | Self::Refused(_)
+            | Self::Edited(_)
             | Self::Removal(_) => FailureKind::Failed,
         }
     }
@@ -67,12 +71,16 @@ pub(crate) async fn run(
     let listening = Interrupt::new();
     let mut interrupt = listening.map_err(RunError::Signals)?;
     let metadata = prepared.metadata();
-    if args.replace {
-        replace(&mut daemon, &metadata, &args).await?;
+    if !args.replace {
+        refuse_edited(&mut daemon, &prepared).await?;
     }
     tokio::select! {
         provided = provide::images(&mut daemon, &prepared.plan, args.pull) => provided?,
         () = interrupt.next() => return Err(SessionError::Interrupted.into()),
+    }
+    // The pod is replaced when all images are there, so that a pull that fails leaves the pod running.
+    if args.replace {
+        replace(&mut daemon, &metadata, &args).await?;
     }
     let there = find(&mut daemon, &metadata).await?;
     let made = there.is_none();
@@ -135,6 +143,23 @@ async fn find(
     Ok(pods.into_iter().find(same))
 }
 
+/// Refuses to take a pod for the manifest's that was made from another manifest.
+async fn refuse_edited(daemon: &mut Daemon, prepared: &Prepared) -> Result<(), RunError> {
+    let metadata = prepared.metadata();
+    for pod in select::pods(daemon).await? {
+        let named = |pod: &cri::PodSandboxMetadata| has_name_of(pod, &metadata);
+        if pod.metadata.as_ref().is_some_and(named) && prepared.differs_from(&pod) {
+            let name = format!("{}/{}", metadata.namespace, metadata.name);
+            return Err(RunError::Edited(name));
+        }
+    }
+    Ok(())
+}
+
+fn has_name_of(pod: &cri::PodSandboxMetadata, other: &cri::PodSandboxMetadata) -> bool {
+    pod.name == other.name && pod.namespace == other.namespace
+}
+
 async fn remove(daemon: &mut Daemon, id: &str, roots: &RootArgs) -> Result<(), RemovalError> {
     let pods = select::pods(daemon).await?;
     match pods.iter().find(|pod| pod.id == id) {
@@ -150,9 +175,7 @@ async fn replace(
     args: &RunArgs,
 ) -> Result<(), RemovalError> {
     for old in select::pods(daemon).await? {
-        let same = |old: &cri::PodSandboxMetadata| {
-            old.name == metadata.name && old.namespace == metadata.namespace
-        };
+        let same = |old: &cri::PodSandboxMetadata| has_name_of(old, metadata);
         if old.metadata.as_ref().is_some_and(same) {
             remove_pod(daemon, &old, 0, &args.roots).await?;
         }
