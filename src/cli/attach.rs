@@ -13,7 +13,7 @@ use super::stream::{self, NoTerminal, Outcome, SessionError, SessionStreams};
 use super::{inspect, out, select};
 use crate::failure::VerbError;
 use crate::refusal::Refusal;
-use crate::select::SelectError;
+use crate::select::{NamespaceArgs, SelectError};
 
 /// The command line of `holdfast attach`.
 #[derive(Debug, Args)]
@@ -26,7 +26,10 @@ pub struct AttachArgs {
     /// Use the container's terminal.
     #[arg(short, long)]
     pub tty: bool,
-    /// POD/CONTAINER, or the beginning of a container id.
+    /// The namespace of pods that are named.
+    #[command(flatten)]
+    pub within: NamespaceArgs,
+    /// POD/CONTAINER, NAMESPACE/POD/CONTAINER, or the beginning of a container id.
     pub container: String,
 }
 
@@ -77,7 +80,7 @@ pub(super) async fn run(mut daemon: Daemon, args: AttachArgs) -> Result<ExitCode
     if args.stdin && args.tty {
         stream::require_terminal()?;
     }
-    let container = select::container(&mut daemon, &args.container).await?;
+    let container = select::container(&mut daemon, args.within.name(&args.container)).await?;
     let request = cri::AttachRequest {
         container_id: container.id.clone(),
         stdin: args.stdin,

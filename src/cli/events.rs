@@ -9,7 +9,8 @@ use serde::Serialize;
 use super::connect::Daemon;
 use super::out::style::{BAD, FAINT, GOOD, STRONG, WARN, paint};
 use super::out::{self, FormatArgs, Reader, time};
-use super::{ps, select};
+use super::ps;
+use super::select::{self, NamespaceArgs};
 use crate::refusal::Refusal;
 use crate::request::RequestError;
 
@@ -18,8 +19,11 @@ use crate::request::RequestError;
 #[command(after_help = "Example: holdfast events -o json\n\n\
     Each event is one line of JSON, or one YAML document.")]
 pub struct EventsArgs {
-    /// Show only events of this pod, given by name or id.
+    /// Show only events of this pod: POD, NAMESPACE/POD or an id.
     pub pod: Option<String>,
+    /// The namespace of pods that are named.
+    #[command(flatten)]
+    pub within: NamespaceArgs,
     /// Format of the output.
     #[command(flatten)]
     pub format: FormatArgs,
@@ -45,7 +49,7 @@ struct Event {
 /// Shows events until the reader or the daemon goes away.
 pub(super) async fn run(mut daemon: Daemon, args: EventsArgs) -> Result<(), RequestError> {
     let only = match &args.pod {
-        Some(name) => Some(select::pod(&mut daemon, name).await?.id),
+        Some(name) => Some(select::pod(&mut daemon, args.within.name(name)).await?.id),
         None => None,
     };
     // The events are asked for before the names, so that none is missed in between.
@@ -63,7 +67,9 @@ pub(super) async fn run(mut daemon: Daemon, args: EventsArgs) -> Result<(), Requ
             return Ok(());
         };
         let event = names.with_names(event);
-        if only.as_ref().is_some_and(|id| *id != event.pod_id) {
+        if only.as_ref().is_some_and(|id| *id != event.pod_id)
+            || !args.within.admits(&event.namespace)
+        {
             continue;
         }
         if out::each(args.format.output, &event, line)? == Reader::Gone {

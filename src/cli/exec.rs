@@ -12,7 +12,7 @@ use super::stream::{self, NoTerminal, Outcome, SessionError, SessionStreams};
 use super::{out, select};
 use crate::failure::VerbError;
 use crate::refusal::Refusal;
-use crate::select::SelectError;
+use crate::select::{NamespaceArgs, SelectError};
 
 /// The command line of `holdfast exec`.
 #[derive(Debug, Args)]
@@ -30,7 +30,10 @@ pub struct ExecArgs {
     /// With --sync, kill the command after this many seconds; 0 means never.
     #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "sync")]
     pub timeout: u32,
-    /// POD/CONTAINER, or the beginning of a container id.
+    /// The namespace of pods that are named.
+    #[command(flatten)]
+    pub within: NamespaceArgs,
+    /// POD/CONTAINER, NAMESPACE/POD/CONTAINER, or the beginning of a container id.
     pub container: String,
     /// The command and its arguments.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
@@ -74,7 +77,7 @@ pub(super) async fn run(mut daemon: Daemon, args: ExecArgs) -> Result<ExitCode, 
     if args.interactive && args.tty {
         stream::require_terminal()?;
     }
-    let container = select::container(&mut daemon, &args.container).await?;
+    let container = select::container(&mut daemon, args.within.name(&args.container)).await?;
     if args.sync {
         return to_the_end(daemon, container.id, args).await;
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::connect::Daemon;
 use super::out::{self, Format};
 use super::ps;
-use super::select::{self, Target};
+use super::select::{self, NamespaceArgs, Target};
 use crate::out::PrintError;
 use crate::refusal::Refusal;
 use crate::request::RequestError;
@@ -19,8 +19,11 @@ use crate::request::RequestError;
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast inspect two-containers/a")]
 pub struct InspectArgs {
-    /// Pod or container: POD, POD/CONTAINER, or an id.
+    /// Pod or container: POD, NAMESPACE/POD, POD/CONTAINER, NAMESPACE/POD/CONTAINER, or an id.
     pub name: String,
+    /// The namespace of pods that are named.
+    #[command(flatten)]
+    pub within: NamespaceArgs,
     /// Format of the output.
     #[arg(short, long, value_enum, default_value = "json")]
     pub output: Form,
@@ -100,7 +103,7 @@ struct User {
 /// Prints the document of one pod or container.
 pub(super) async fn run(mut daemon: Daemon, args: InspectArgs) -> Result<(), RequestError> {
     let daemon = &mut daemon;
-    match select::target(daemon, &args.name).await? {
+    match select::target(daemon, args.within.name(&args.name)).await? {
         Target::Pod(pod) => print(args.output, &inspect_pod(daemon, pod).await?)?,
         Target::Container(container) => {
             print(args.output, &inspect_container(daemon, container).await?)?;

@@ -1,20 +1,27 @@
 //! Finds the pod or container that a name or an id on the command line means.
+//!
+//! A name that fits pods of several namespaces, or several pods of one name, is refused. Only among the attempts of one
+//! pod, and among those of one container, the newest is meant.
 
+use clap::Args;
 use cri_api::runtime::v1 as cri;
 
 use super::connect::Daemon;
 use super::refusal::Refusal;
 use holdfast_kernel::id::candidates;
 
+/// Digits of an id that tell pods of one name from each other in an error.
+const SHORT_ID: usize = 13;
+
 /// Why a name or id does not mean exactly one pod, container or image.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SelectError {
     /// No pod or container matches.
-    #[error("there is no {what} {name:?}; see `holdfast ps -a`")]
+    #[error("there is no {what} {name}; see `holdfast ps -a`")]
     None {
         /// The kind of object that was looked for: a pod, a container, or either.
         what: &'static str,
-        /// The name or id that was given.
+        /// The name or id that was given, with the namespace.
         name: String,
     },
     /// Several ids begin with what was given.
@@ -27,6 +34,18 @@ pub(crate) enum SelectError {
         /// Some of the ids that match, and how many more there are.
         candidates: String,
     },
+    /// Several pods or containers have the name.
+    #[error("{name:?} means several {what}s: {candidates}; {remedy}")]
+    Ambiguous {
+        /// The kind of object that was looked for: a pod, a container, or either.
+        what: &'static str,
+        /// The name that was given.
+        name: String,
+        /// Full names of some that match, and how many more there are.
+        candidates: String,
+        /// How to say which of them is meant.
+        remedy: &'static str,
+    },
     /// The node does not have the image.
     #[error("there is no image {0:?}; see `holdfast images`")]
     NoImage(String),
@@ -35,37 +54,246 @@ pub(crate) enum SelectError {
     Refused(#[from] Refusal),
 }
 
-/// The item that a name or the beginning of an id means. A name wins over an id; of several items with that name the
-/// newest wins.
-fn find<'a, T>(
-    what: &'static str,
-    name: &str,
-    items: &'a [T],
-    describe: impl Fn(&T) -> (String, String, i64),
-) -> Result<&'a T, SelectError> {
-    let mut named: Vec<_> = items
-        .iter()
-        .filter(|item| describe(item).1 == name)
-        .collect();
-    named.sort_by_key(|item| describe(item).2);
-    if let Some(newest) = named.pop() {
-        return Ok(newest);
+/// The option that says in which namespace pods are looked for.
+#[derive(Debug, Clone, Default, Args)]
+pub struct NamespaceArgs {
+    /// Consider only pods of this namespace. A name that pods of several namespaces have needs it, or NAMESPACE/NAME.
+    #[arg(short, long)]
+    pub namespace: Option<String>,
+}
+
+impl NamespaceArgs {
+    /// A name on the command line, to be looked for in the namespace.
+    pub(crate) fn name<'a>(&'a self, text: &'a str) -> Name<'a> {
+        let namespace = self.namespace.as_deref();
+        Name { text, namespace }
     }
-    let by_id: Vec<_> = items
-        .iter()
-        .filter(|item| !name.is_empty() && describe(item).0.starts_with(name))
-        .collect();
-    match by_id.as_slice() {
-        [item] => Ok(item),
-        [] => Err(SelectError::None {
-            what,
-            name: name.to_owned(),
-        }),
-        several => Err(SelectError::Several {
-            what,
-            name: name.to_owned(),
-            candidates: candidates(several.iter().map(|item| describe(item).0)),
-        }),
+
+    /// Whether pods of a namespace are considered.
+    pub(crate) fn admits(&self, namespace: &str) -> bool {
+        self.namespace
+            .as_deref()
+            .is_none_or(|wanted| wanted == namespace)
+    }
+}
+
+/// A name or an id as it was typed, and the namespace to look in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Name<'a> {
+    text: &'a str,
+    namespace: Option<&'a str>,
+}
+
+impl<'a> From<&'a String> for Name<'a> {
+    fn from(text: &'a String) -> Self {
+        let namespace = None;
+        Self { text, namespace }
+    }
+}
+
+impl Name<'_> {
+    fn missing(self, what: &'static str) -> SelectError {
+        let name = match self.namespace {
+            Some(namespace) => format!("{:?} in the namespace {namespace:?}", self.text),
+            None => format!("{:?}", self.text),
+        };
+        SelectError::None { what, name }
+    }
+}
+
+/// The object that `stop`, `rm` and `inspect` take: a pod or a container.
+#[derive(Debug, Clone)]
+pub(super) enum Target {
+    /// The name means a pod.
+    Pod(cri::PodSandbox),
+    /// The name means a container.
+    Container(cri::Container),
+}
+
+impl Target {
+    fn id(&self) -> &str {
+        match self {
+            Self::Pod(pod) => &pod.id,
+            Self::Container(container) => &container.id,
+        }
+    }
+}
+
+/// A pod or container that a name fits.
+#[derive(Debug, Clone)]
+struct Match {
+    /// The full name: NAMESPACE/POD or NAMESPACE/POD/CONTAINER.
+    title: String,
+    /// The uid of the pod, which its attempts share.
+    uid: String,
+    target: Target,
+}
+
+/// All pods and containers of the node, the oldest first.
+#[derive(Debug, Default)]
+struct Node {
+    pods: Vec<cri::PodSandbox>,
+    containers: Vec<cri::Container>,
+}
+
+impl Node {
+    async fn load(daemon: &mut Daemon) -> Result<Self, Refusal> {
+        Ok(Self {
+            pods: pods(daemon).await?,
+            containers: containers(daemon).await?,
+        })
+    }
+
+    /// The pods that a name fits, of each the newest attempt.
+    fn pods_named(&self, name: Name<'_>) -> Vec<Match> {
+        let fitting = self.pods.iter().filter(|pod| fits(pod, name));
+        newest(fitting.map(|pod| Match {
+            title: title(pod),
+            uid: uid(pod),
+            target: Target::Pod(pod.clone()),
+        }))
+    }
+
+    /// The containers that [POD/]CONTAINER or NAMESPACE/POD/CONTAINER fits, of each the newest attempt. POD may be an id.
+    fn containers_named(&self, name: Name<'_>) -> Vec<Match> {
+        let (of_pod, wanted) = match name.text.rsplit_once('/') {
+            Some((pod, container)) => (Some(Name { text: pod, ..name }), container),
+            None => (None, name.text),
+        };
+        let by_name = of_pod.is_none_or(|of| self.pods.iter().any(|pod| fits(pod, of)));
+        let is_meant = |pod: &cri::PodSandbox| match of_pod {
+            Some(of) if by_name => fits(pod, of),
+            Some(of) => has_id(&pod.id, of) && is_admitted(pod, name),
+            None => is_admitted(pod, name),
+        };
+        let named = |container: &&cri::Container| container_name(container) == wanted;
+        newest(
+            self.containers
+                .iter()
+                .filter(named)
+                .filter_map(|container| {
+                    let pod = self.pod_of(container).filter(|pod| is_meant(pod))?;
+                    Some(Match {
+                        title: format!("{}/{wanted}", title(pod)),
+                        uid: uid(pod),
+                        target: Target::Container(container.clone()),
+                    })
+                }),
+        )
+    }
+
+    fn pod_of(&self, container: &cri::Container) -> Option<&cri::PodSandbox> {
+        let mut pods = self.pods.iter();
+        pods.find(|pod| pod.id == container.pod_sandbox_id)
+    }
+
+    fn pods_with_id(&self, name: Name<'_>) -> Vec<Target> {
+        let pods = self.pods.iter();
+        let pods = pods.filter(|pod| has_id(&pod.id, name) && is_admitted(pod, name));
+        pods.cloned().map(Target::Pod).collect()
+    }
+
+    fn containers_with_id(&self, name: Name<'_>) -> Vec<Target> {
+        let is_meant = |container: &&cri::Container| {
+            has_id(&container.id, name)
+                && (name.namespace.is_none()
+                    || self
+                        .pod_of(container)
+                        .is_some_and(|pod| is_admitted(pod, name)))
+        };
+        let containers = self.containers.iter().filter(is_meant);
+        containers.cloned().map(Target::Container).collect()
+    }
+}
+
+/// The newest of each pod and of each container; the oldest come first.
+fn newest(matches: impl Iterator<Item = Match>) -> Vec<Match> {
+    let mut newest: Vec<Match> = Vec::new();
+    for found in matches {
+        let same = |older: &&mut Match| older.title == found.title && older.uid == found.uid;
+        match newest.iter_mut().find(same) {
+            Some(older) => *older = found,
+            None => newest.push(found),
+        }
+    }
+    newest
+}
+
+fn is_admitted(pod: &cri::PodSandbox, name: Name<'_>) -> bool {
+    let namespace = pod
+        .metadata
+        .as_ref()
+        .map(|metadata| metadata.namespace.as_str());
+    name.namespace
+        .is_none_or(|wanted| namespace == Some(wanted))
+}
+
+/// Whether NAME or NAMESPACE/NAME is the name of a pod.
+fn fits(pod: &cri::PodSandbox, name: Name<'_>) -> bool {
+    let own = pod_name(pod);
+    is_admitted(pod, name) && (own == name.text || title(pod) == name.text)
+}
+
+fn has_id(id: &str, name: Name<'_>) -> bool {
+    !name.text.is_empty() && id.starts_with(name.text)
+}
+
+/// The one that is meant. A name wins over an id.
+fn only(
+    what: &'static str,
+    name: Name<'_>,
+    named: Vec<Match>,
+    with_id: Vec<Target>,
+) -> Result<Target, SelectError> {
+    let mut named = named;
+    if let Some(found) = named.pop() {
+        if named.is_empty() {
+            return Ok(found.target);
+        }
+        named.push(found);
+        return Err(ambiguous(what, name, &named));
+    }
+    let mut with_id = with_id;
+    match (with_id.pop(), with_id.len()) {
+        (None, _) => Err(name.missing(what)),
+        (Some(target), 0) => Ok(target),
+        (Some(last), _) => {
+            with_id.push(last);
+            Err(SelectError::Several {
+                what,
+                name: name.text.to_owned(),
+                candidates: candidates(with_id.iter().map(Target::id)),
+            })
+        }
+    }
+}
+
+/// The error for a name that fits all of these.
+fn ambiguous(what: &'static str, name: Name<'_>, named: &[Match]) -> SelectError {
+    let is_double = |one: &Match| {
+        named
+            .iter()
+            .filter(|other| other.title == one.title)
+            .count()
+            > 1
+    };
+    let doubles = named.iter().any(is_double);
+    let title = |one: &Match| match &one.target {
+        _ if !is_double(one) => one.title.clone(),
+        target => {
+            let id = target.id();
+            format!("{} ({})", one.title, id.get(..SHORT_ID).unwrap_or(id))
+        }
+    };
+    SelectError::Ambiguous {
+        what,
+        name: name.text.to_owned(),
+        candidates: candidates(named.iter().map(title)),
+        remedy: if doubles {
+            "give the full name or the id"
+        } else {
+            "give the full name or --namespace"
+        },
     }
 }
 
@@ -103,6 +331,21 @@ pub(super) fn pod_name(pod: &cri::PodSandbox) -> String {
         .unwrap_or_default()
 }
 
+/// NAMESPACE/NAME of a pod.
+fn title(pod: &cri::PodSandbox) -> String {
+    let metadata = pod.metadata.as_ref();
+    metadata
+        .map(|metadata| format!("{}/{}", metadata.namespace, metadata.name))
+        .unwrap_or_default()
+}
+
+fn uid(pod: &cri::PodSandbox) -> String {
+    let metadata = pod.metadata.as_ref();
+    metadata
+        .map(|metadata| metadata.uid.clone())
+        .unwrap_or_default()
+}
+
 /// The name in the metadata of a container.
 pub(super) fn container_name(container: &cri::Container) -> String {
     container
@@ -113,89 +356,73 @@ pub(super) fn container_name(container: &cri::Container) -> String {
 }
 
 /// Finds a pod by NAME, NAMESPACE/NAME or id.
-pub(super) async fn pod(daemon: &mut Daemon, name: &str) -> Result<cri::PodSandbox, SelectError> {
-    let pods = pods(daemon).await?;
-    let describe = |pod: &cri::PodSandbox| (pod.id.clone(), name_like(pod, name), pod.created_at);
-    Ok(find("pod", name, &pods, describe)?.clone())
-}
-
-/// Name of a pod, with its namespace where the name that is looked for has one.
-fn name_like(pod: &cri::PodSandbox, wanted: &str) -> String {
-    match &pod.metadata {
-        Some(metadata) if wanted.contains('/') => {
-            format!("{}/{}", metadata.namespace, metadata.name)
-        }
-        _ => pod_name(pod),
-    }
-}
-
-/// Finds a container by POD/CONTAINER, NAMESPACE/POD/CONTAINER or id.
-pub(super) async fn container(
+pub(super) async fn pod<'a>(
     daemon: &mut Daemon,
-    name: &str,
+    name: impl Into<Name<'a>>,
+) -> Result<cri::PodSandbox, SelectError> {
+    let name = name.into();
+    let node = Node {
+        pods: pods(daemon).await?,
+        ..Node::default()
+    };
+    match only("pod", name, node.pods_named(name), node.pods_with_id(name))? {
+        Target::Pod(pod) => Ok(pod),
+        Target::Container(_) => Err(name.missing("pod")),
+    }
+}
+
+/// Finds a container by CONTAINER, POD/CONTAINER, NAMESPACE/POD/CONTAINER or id.
+pub(super) async fn container<'a>(
+    daemon: &mut Daemon,
+    name: impl Into<Name<'a>>,
 ) -> Result<cri::Container, SelectError> {
-    let mut all = containers(daemon).await?;
-    let mut wanted = name;
-    if let Some((pod_part, container_part)) = name.rsplit_once('/') {
-        let pod = pod(daemon, pod_part).await?;
-        all.retain(|container| container.pod_sandbox_id == pod.id);
-        wanted = container_part;
+    let name = name.into();
+    let node = Node::load(daemon).await?;
+    let (named, with_id) = (node.containers_named(name), node.containers_with_id(name));
+    match only("container", name, named, with_id)? {
+        Target::Container(container) => Ok(container),
+        Target::Pod(_) => Err(name.missing("container")),
     }
-    let named = |container: &cri::Container| {
-        (
-            container.id.clone(),
-            container_name(container),
-            container.created_at,
-        )
-    };
-    Ok(find("container", wanted, &all, named)?.clone())
 }
 
-/// The object that `stop`, `rm` and `inspect` take: a pod or a container.
-#[derive(Debug, Clone)]
-pub(super) enum Target {
-    /// The name means a pod.
-    Pod(cri::PodSandbox),
-    /// The name means a container.
-    Container(cri::Container),
+/// Finds a pod by NAME or NAMESPACE/NAME, a container by POD/CONTAINER or NAMESPACE/POD/CONTAINER, or either by id. The
+/// bare name of a container is not enough, because it would remove containers of pods that nobody named.
+pub(super) async fn target<'a>(
+    daemon: &mut Daemon,
+    name: impl Into<Name<'a>>,
+) -> Result<Target, SelectError> {
+    meant(&Node::load(daemon).await?, name.into())
 }
 
-/// Finds a pod by NAME or NAMESPACE/NAME, a container by POD/CONTAINER, or either by id. The bare name of a container is
-/// not enough, because containers of many pods may have it.
-pub(super) async fn target(daemon: &mut Daemon, name: &str) -> Result<Target, SelectError> {
-    if name.contains('/') {
-        return match container(daemon, name).await {
-            Ok(found) => Ok(Target::Container(found)),
-            Err(error) => pod(daemon, name).await.map(Target::Pod).map_err(|_| error),
-        };
+/// Finds the object that [`target`] finds, or a container by its bare name when no pod has it.
+pub(super) async fn bare_target<'a>(
+    daemon: &mut Daemon,
+    name: impl Into<Name<'a>>,
+) -> Result<Target, SelectError> {
+    bare_meant(&Node::load(daemon).await?, name.into())
+}
+
+fn bare_meant(node: &Node, name: Name<'_>) -> Result<Target, SelectError> {
+    if name.text.contains('/') || !node.pods_named(name).is_empty() {
+        return meant(node, name);
     }
-    let pods = pods(daemon).await?.into_iter().map(Target::Pod);
-    let containers = containers(daemon).await?.into_iter();
-    let all: Vec<_> = pods.chain(containers.map(Target::Container)).collect();
-    let describe = |target: &Target| match target {
-        Target::Pod(pod) => (pod.id.clone(), pod_name(pod), pod.created_at),
-        Target::Container(one) => (one.id.clone(), one.id.clone(), one.created_at),
-    };
-    Ok(find("pod or container", name, &all, describe)?.clone())
+    let named = node.containers_named(name);
+    if named.is_empty() {
+        return meant(node, name);
+    }
+    only("container", name, named, Vec::new())
+}
+
+fn meant(node: &Node, name: Name<'_>) -> Result<Target, SelectError> {
+    let mut named = node.pods_named(name);
+    if name.text.contains('/') {
+        named.extend(node.containers_named(name));
+    }
+    let mut with_id = node.pods_with_id(name);
+    with_id.extend(node.containers_with_id(name));
+    only("pod or container", name, named, with_id)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{SelectError, find};
-
-    #[test]
-    fn a_name_wins_over_an_id_and_the_newest_over_the_older() {
-        let items = [("abc1", "web", 1), ("abc2", "web", 2), ("web", "other", 3)];
-        let describe = |item: &(&str, &str, i64)| (item.0.to_owned(), item.1.to_owned(), item.2);
-        assert_eq!(find("pod", "web", &items, describe).unwrap().0, "abc2");
-        assert_eq!(find("pod", "abc1", &items, describe).unwrap().2, 1);
-        assert!(matches!(
-            find("pod", "abc", &items, describe),
-            Err(SelectError::Several { .. })
-        ));
-        assert!(matches!(
-            find("pod", "", &items, describe),
-            Err(SelectError::None { .. })
-        ));
-    }
-}
+#[path = "select_tests.rs"]
+mod tests;

@@ -10,33 +10,36 @@ use super::failure::VerbError;
 use super::out;
 use super::refusal::Refusal;
 use super::run::{GRACE_SECONDS, RemovalError, RootArgs, remove_pod, stop_container, stop_pod};
-use super::select::{self, SelectError, Target};
+use super::select::{self, NamespaceArgs, SelectError, Target};
 
 /// The command line of `holdfast stop`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast stop --timeout 5 two-containers web/nginx")]
 pub struct StopArgs {
-    /// Pods by name or id; containers as POD/CONTAINER or by id.
+    /// Pods as POD, NAMESPACE/POD or by id; containers as POD/CONTAINER, NAMESPACE/POD/CONTAINER or by id.
     #[arg(value_name = "NAME", required_unless_present = "all")]
     pub names: Vec<String>,
-    /// Stop all pods of this node.
+    /// Stop all pods of this node, or of the namespace.
     #[arg(short, long, conflicts_with = "names")]
     pub all: bool,
     /// Grace period: seconds between the stop signal and SIGKILL [default: terminationGracePeriodSeconds of
     /// the manifest, otherwise 10].
     #[arg(short, long, value_name = "SECONDS")]
     pub timeout: Option<u32>,
+    /// The namespace of pods that are named.
+    #[command(flatten)]
+    pub within: NamespaceArgs,
 }
 
 /// The command line of `holdfast rm`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast rm two-containers")]
 pub struct RmArgs {
-    /// Pods by name or id; containers as POD/CONTAINER or by id. Running pods are stopped first; a running container
+    /// Pods as POD, NAMESPACE/POD or by id; containers as POD/CONTAINER, NAMESPACE/POD/CONTAINER or by id. Running pods are stopped first; a running container
     /// is removed only with --force.
     #[arg(value_name = "NAME", required_unless_present = "all")]
     pub names: Vec<String>,
-    /// Remove all pods of this node.
+    /// Remove all pods of this node, or of the namespace.
     #[arg(short, long, conflicts_with = "names")]
     pub all: bool,
     /// Remove running containers too.
@@ -45,6 +48,9 @@ pub struct RmArgs {
     /// Grace period: seconds between the stop signal and SIGKILL.
     #[arg(short, long, value_name = "SECONDS", default_value_t = 0)]
     pub timeout: u32,
+    /// The namespace of pods that are named.
+    #[command(flatten)]
+    pub within: NamespaceArgs,
     /// Directories of pods that have no record of them.
     #[command(flatten)]
     pub roots: RootArgs,
@@ -78,9 +84,17 @@ impl VerbError for StopError {
 }
 
 /// Finds everything that is named, or all pods without names. Fails before anything is done when a name means nothing.
-async fn targets(daemon: &mut Daemon, names: Option<&[String]>) -> Result<Vec<Target>, StopError> {
+async fn targets(
+    daemon: &mut Daemon,
+    names: Option<&[String]>,
+    within: &NamespaceArgs,
+) -> Result<Vec<Target>, StopError> {
     let Some(names) = names else {
-        let pods = select::pods(daemon).await?;
+        let mut pods = select::pods(daemon).await?;
+        pods.retain(|pod| {
+            let metadata = pod.metadata.as_ref();
+            within.admits(metadata.map_or("", |metadata| &metadata.namespace))
+        });
         if pods.is_empty() {
             out::note("there are no pods");
         }
@@ -88,7 +102,7 @@ async fn targets(daemon: &mut Daemon, names: Option<&[String]>) -> Result<Vec<Ta
     };
     let mut targets = Vec::new();
     for name in names {
-        targets.push(select::target(daemon, name).await?);
+        targets.push(select::target(daemon, within.name(name)).await?);
     }
     Ok(targets)
 }
@@ -97,7 +111,7 @@ async fn targets(daemon: &mut Daemon, names: Option<&[String]>) -> Result<Vec<Ta
 pub(super) async fn stop(mut daemon: Daemon, args: StopArgs) -> Result<(), StopError> {
     let daemon = &mut daemon;
     let names = (!args.all).then_some(args.names.as_slice());
-    for target in targets(daemon, names).await? {
+    for target in targets(daemon, names, &args.within).await? {
         match target {
             Target::Pod(pod) => {
                 let grace = args.timeout.unwrap_or_else(|| grace_of(&pod));
@@ -119,7 +133,7 @@ pub(super) async fn stop(mut daemon: Daemon, args: StopArgs) -> Result<(), StopE
 pub(super) async fn remove(mut daemon: Daemon, args: RmArgs) -> Result<(), StopError> {
     let daemon = &mut daemon;
     let names = (!args.all).then_some(args.names.as_slice());
-    for target in targets(daemon, names).await? {
+    for target in targets(daemon, names, &args.within).await? {
         match target {
             Target::Pod(pod) => remove_pod(daemon, &pod, args.timeout, &args.roots).await?,
             Target::Container(container) => remove_container(daemon, &container, &args).await?,

@@ -10,8 +10,9 @@ use tokio::time::sleep;
 use super::connect::Daemon;
 use super::out::style::{BAD, FAINT, STRONG, WARN, paint};
 use super::out::{self, Format, FormatArgs, Reader, table, text};
+use super::select::{self, NamespaceArgs};
 use super::stats::{Sample, Usage, usage};
-use super::{select, stream};
+use super::stream;
 use crate::request::RequestError;
 
 /// The command line of `holdfast top`.
@@ -19,8 +20,11 @@ use crate::request::RequestError;
 #[command(after_help = "Example: holdfast top --interval 5\n\n\
     With JSON or YAML, or without a terminal, one sample is printed.")]
 pub struct TopArgs {
-    /// Show only this pod, given by name or id.
+    /// Show only this pod: POD, NAMESPACE/POD or an id.
     pub pod: Option<String>,
+    /// The namespace of pods that are named.
+    #[command(flatten)]
+    pub within: NamespaceArgs,
     /// Seconds between two samples.
     #[arg(short, long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub interval: u32,
@@ -47,7 +51,7 @@ pub(super) async fn run(mut daemon: Daemon, args: TopArgs) -> Result<(), Request
     use std::io::IsTerminal;
     let daemon = &mut daemon;
     let only = match &args.pod {
-        Some(name) => Some(select::pod(daemon, name).await?.id),
+        Some(name) => Some(select::pod(daemon, args.within.name(name)).await?.id),
         None => None,
     };
     let live = args.format.output == Format::Table && std::io::stdout().is_terminal();
@@ -59,7 +63,11 @@ pub(super) async fn run(mut daemon: Daemon, args: TopArgs) -> Result<(), Request
         sleep(Duration::from_secs(rest.into())).await;
         let now = Sample::take(daemon).await?;
         let mut usages = usage(&before, &now);
-        usages.retain(|usage| usage.running && only.as_ref().is_none_or(|id| *id == usage.pod_id));
+        usages.retain(|usage| {
+            usage.running
+                && args.within.admits(&usage.namespace)
+                && only.as_ref().is_none_or(|id| *id == usage.pod_id)
+        });
         let pods = by_pod(usages);
         if !live {
             return Ok(out::print(args.format.output, &pods, |pods| {

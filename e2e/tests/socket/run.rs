@@ -44,6 +44,15 @@ impl Bench {
         command
     }
 
+    /// A verb that has no directories.
+    fn verb(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(built("holdfast"));
+        let socket = self.daemon.place.socket();
+        command.arg("--socket").arg(socket).args(args);
+        command.stdin(Stdio::null());
+        command
+    }
+
     /// Writes a manifest of a pod with this name; the indented rest is its spec.
     fn manifest(&self, name: &str, spec: &str) -> String {
         let spec = spec.replace("BUSYBOX", BUSYBOX);
@@ -361,12 +370,103 @@ fn a_run_that_fails_halfway_leaves_nothing() {
   - {name: bad, image: BUSYBOX, command: [/no/such/program]}
 ",
     );
-    bench.run(&[&file]);
+    let said = bench.run(&[&file]).fails(1);
+    assert!(said.contains("default/halfway runs from another"), "{said}");
     assert_eq!(
         bench.daemon.pods().first().map(|pod| pod.id.clone()),
         Some(id)
     );
     bench.remove("halfway");
+}
+
+/// A manifest was edited and run again: the run succeeded with the old id, said nothing, and the old container went on.
+#[test]
+fn an_edited_manifest_is_refused_or_replaces_the_pod() {
+    let bench = Bench::new();
+    let spec = |seconds: u32| {
+        format!("  containers: [{{name: a, image: BUSYBOX, command: [sleep, '{seconds}']}}]\n")
+    };
+    let id = bench.up("ed", &spec(1000));
+    assert_eq!(bench.up("ed", &spec(1000)), id, "the same manifest");
+
+    let file = bench.manifest("ed", &spec(2000));
+    let said = bench.run(&[&file]).fails(1);
+    assert!(
+        said.contains("default/ed runs from another manifest; use --replace"),
+        "{said}"
+    );
+    assert_eq!(bench.daemon.pods().len(), 1);
+    // Without an image the new pod cannot run, so the old one goes on.
+    let broken = fs::read_to_string(&file)
+        .unwrap()
+        .replace(BUSYBOX, "127.0.0.1:1/none:1");
+    let lacking = bench.daemon.place.dir.join("lacking.yaml");
+    fs::write(&lacking, broken).unwrap();
+    bench
+        .run(&[lacking.to_str().unwrap(), "--replace"])
+        .fails(1);
+    assert_eq!(bench.daemon.pods()[0].id, id, "the old pod");
+
+    let new = bench.run(&[&file, "--replace"]).ok().trim().to_owned();
+    assert_ne!(new, id);
+    let pods: Vec<_> = bench.daemon.pods().into_iter().map(|pod| pod.id).collect();
+    assert_eq!(pods, [new.as_str()]);
+    assert_eq!(bench.up("ed", &spec(2000)), new, "the edited manifest");
+    bench.remove("ed");
+}
+
+/// `rm two-containers` removed the newer of two pods of this name, which was in another namespace than the one that was
+/// meant; the other verbs took the newest in the same way.
+#[test]
+fn a_name_of_two_namespaces_is_refused_by_every_verb() {
+    let bench = Bench::new();
+    let spec = "  containers: [{name: a, image: BUSYBOX, command: [sleep, '1000']}]\n";
+    let id = bench.up("web", spec);
+    let file = bench.manifest("web", spec);
+    let text = fs::read_to_string(&file).unwrap();
+    let text = text.replace("metadata:\n", "metadata:\n  namespace: other\n");
+    fs::write(&file, text).unwrap();
+    let other = bench.run(&[&file]).ok().trim().to_owned();
+
+    let all = "default/web, other/web";
+    let containers = "default/web/a, other/web/a";
+    for (args, list) in [
+        (&["rm", "web"][..], all),
+        (&["rm", "--force", "web/a"], containers),
+        (&["stop", "web"], all),
+        (&["ns", "web"], all),
+        (&["tree", "web"], all),
+        (&["why", "web"], all),
+        (&["why", "web/a"], containers),
+        (&["enter", "web/a", "--", "true"], containers),
+        (&["logs", "web"], all),
+        (&["logs", "a"], containers),
+        (&["inspect", "web"], all),
+        (&["stats", "web"], all),
+        (&["stats", "--pod", "web"], all),
+        (&["top", "web"], all),
+        (&["events", "web"], all),
+        (&["ps", "--pod", "web"], all),
+        (&["port-forward", "web", ":80"], all),
+        (&["exec", "a", "true"], containers),
+        (&["exec", "web/a", "true"], containers),
+        (&["attach", "web/a"], containers),
+    ] {
+        let said = finish(bench.verb(args)).fails(1);
+        assert!(said.contains(list), "{args:?}: {said}");
+    }
+    assert_eq!(bench.daemon.pods().len(), 2);
+
+    let shown = finish(bench.verb(&["inspect", "--namespace", "other", "web"])).ok();
+    assert!(shown.contains(&other), "{shown}");
+    finish(bench.verb(&["exec", "-n", "other", "web/a", "true"])).ok();
+    finish(bench.verb(&["exec", "default/web/a", "true"])).ok();
+    finish(bench.verb(&["rm", "-n", "other", "web"])).ok();
+    let left: Vec<_> = bench.daemon.pods().into_iter().map(|pod| pod.id).collect();
+    assert_eq!(left, [id]);
+    finish(bench.verb(&["rm", "--all", "--namespace", "other"])).ok();
+    assert_eq!(bench.daemon.pods().len(), 1, "only of the namespace");
+    bench.remove("web");
 }
 
 #[test]

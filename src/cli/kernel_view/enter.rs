@@ -20,6 +20,7 @@ use crate::connect::Daemon;
 use crate::exit::FailureKind;
 use crate::failure::VerbError;
 use crate::out::{self, PrintError};
+use crate::select::NamespaceArgs;
 use holdfast_kernel::sys;
 use holdfast_kernel::sys::pid::Pid;
 
@@ -35,9 +36,12 @@ const SHELL: &str = "/bin/sh";
           holdfast enter two-containers/a --print               the nsenter(1) command that does the same"
 )]
 pub struct EnterArgs {
-    /// POD/CONTAINER or a container id; or, with options such as --net, POD, for the process that holds the namespaces
-    /// of the pod.
+    /// POD/CONTAINER, NAMESPACE/POD/CONTAINER or a container id; or, with options such as --net, POD, for the process that
+    /// holds the namespaces of the pod.
     pub target: String,
+    /// Consider only pods of this Kubernetes namespace.
+    #[arg(long)]
+    pub namespace: Option<String>,
     #[command(flatten)]
     which: Which,
     /// Print the nsenter(1) command that does the same, and run nothing.
@@ -166,7 +170,10 @@ impl VerbError for EnterError {
 
 /// Enters the namespaces of a container and runs a command there.
 pub(crate) async fn enter(mut daemon: Daemon, args: EnterArgs) -> Result<ExitCode, EnterError> {
-    let (pod, at) = view::target(&mut daemon, &args.target).await?;
+    let within = NamespaceArgs {
+        namespace: args.namespace.clone(),
+    };
+    let (pod, at) = view::target(&mut daemon, &args.target, &within).await?;
     let target = &pod.members[at];
     let kinds = args.which.kinds(target);
     if args.print {

@@ -12,6 +12,7 @@ use super::view::{self, Member, Part, Pod, ViewError, Whose, full_name, whose};
 use super::{dot, node, picture, procfs};
 use crate::connect::Daemon;
 use crate::out::{self, Format, PrintError, style, table, text};
+use crate::select::NamespaceArgs;
 use holdfast_kernel::sys::pid::Pid;
 
 /// The command line of `holdfast ns`.
@@ -22,8 +23,11 @@ use holdfast_kernel::sys::pid::Pid;
           holdfast ns two-containers -o svg > pod.svg    the same as a picture"
 )]
 pub struct NsArgs {
-    /// Pods by name or id. Without a pod, the output lists all namespaces of the node that pods use.
+    /// Pods as POD, NAMESPACE/POD or by id. Without a pod, the output lists all namespaces of the node that pods use.
     pub pods: Vec<String>,
+    /// The namespace of pods that are named.
+    #[command(flatten)]
+    pub within: NamespaceArgs,
     /// Format of the output.
     #[arg(short, long, value_enum, default_value = "table")]
     pub output: NsFormat,
@@ -82,7 +86,7 @@ struct NamespaceDocument {
 
 /// Carries out `holdfast ns`.
 pub(crate) async fn ns(mut daemon: Daemon, args: NsArgs) -> Result<(), KernelViewError> {
-    let pods = view::pods(&mut daemon, &args.pods)
+    let pods = view::pods(&mut daemon, &args.pods, &args.within)
         .await
         .map_err(ViewError::from)?;
     let machine = procfs::of_machine();

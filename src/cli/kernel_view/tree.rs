@@ -10,15 +10,18 @@ use super::procfs::{self, Status, id_map, inside};
 use super::view::{self, Member, Part, Pod, ViewError};
 use crate::connect::Daemon;
 use crate::out::{self, FormatArgs, PrintError, style, table};
-use crate::select;
+use crate::select::{self, NamespaceArgs};
 use holdfast_kernel::sys::pid::Pid;
 
 /// The command line of `holdfast tree`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast tree two-containers")]
 pub struct TreeArgs {
-    /// Name or id of the pod.
+    /// Pod as POD, NAMESPACE/POD or an id.
     pub pod: String,
+    /// The namespace of pods that are named.
+    #[command(flatten)]
+    pub within: NamespaceArgs,
     /// Format of the output.
     #[command(flatten)]
     pub format: FormatArgs,
@@ -45,10 +48,10 @@ struct Process {
 
 /// Carries out `holdfast tree`.
 pub(crate) async fn tree(mut daemon: Daemon, args: TreeArgs) -> Result<(), KernelViewError> {
-    let sandbox = select::pod(&mut daemon, &args.pod)
+    let sandbox = select::pod(&mut daemon, args.within.name(&args.pod))
         .await
         .map_err(ViewError::from)?;
-    let pods = view::pods(&mut daemon, &[sandbox.id]).await;
+    let pods = view::pods(&mut daemon, &[sandbox.id], &args.within).await;
     let pod = pods.map_err(ViewError::from)?.pop();
     let missing = || ViewError::NotRunning(args.pod.clone());
     let pod = pod.ok_or_else(missing)?;

@@ -10,7 +10,7 @@ use super::kind::Kind;
 use super::procfs;
 use crate::connect::Daemon;
 use crate::refusal::Refusal;
-use crate::select::{self, SelectError};
+use crate::select::{self, NamespaceArgs, SelectError, Target};
 use holdfast_kernel::sys::pid::Pid;
 
 /// Why a process of a pod cannot be looked at.
@@ -129,14 +129,22 @@ pub(super) fn whose(
 }
 
 /// Looks at pods by name; without names at all that are ready.
-pub(super) async fn pods(daemon: &mut Daemon, names: &[String]) -> Result<Vec<Pod>, SelectError> {
+pub(super) async fn pods(
+    daemon: &mut Daemon,
+    names: &[String],
+    within: &NamespaceArgs,
+) -> Result<Vec<Pod>, SelectError> {
     let mut found = Vec::new();
     if names.is_empty() {
-        let ready = |pod: &cri::PodSandbox| pod.state() == cri::PodSandboxState::SandboxReady;
+        let ready = |pod: &cri::PodSandbox| {
+            let metadata = pod.metadata.as_ref();
+            pod.state() == cri::PodSandboxState::SandboxReady
+                && within.admits(metadata.map_or("", |metadata| &metadata.namespace))
+        };
         found.extend(select::pods(daemon).await?.into_iter().filter(ready));
     }
     for name in names {
-        found.push(select::pod(daemon, name).await?);
+        found.push(select::pod(daemon, within.name(name)).await?);
     }
     let containers = select::containers(daemon).await?;
     let mut pods = Vec::new();
@@ -221,17 +229,15 @@ fn image_name(image: &cri::ImageSpec) -> String {
 }
 
 /// Finds the pod or container of a name: returns the pod, and the index of the member in it.
-pub(super) async fn target(daemon: &mut Daemon, name: &str) -> Result<(Pod, usize), ViewError> {
-    let container = match select::container(daemon, name).await {
-        Ok(container) => container,
+pub(super) async fn target(
+    daemon: &mut Daemon,
+    name: &str,
+    within: &NamespaceArgs,
+) -> Result<(Pod, usize), ViewError> {
+    let container = match select::bare_target(daemon, within.name(name)).await? {
+        Target::Container(container) => container,
         // A pod's name means its pause.
-        Err(error) if !name.contains('/') => {
-            let Ok(sandbox) = select::pod(daemon, name).await else {
-                return Err(error.into());
-            };
-            return running(daemon, &sandbox, &sandbox.id, name).await;
-        }
-        Err(error) => return Err(error.into()),
+        Target::Pod(sandbox) => return running(daemon, &sandbox, &sandbox.id, name).await,
     };
     let pods = select::pods(daemon).await?;
     let owns_container = |pod: &&cri::PodSandbox| pod.id == container.pod_sandbox_id;

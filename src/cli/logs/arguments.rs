@@ -4,13 +4,18 @@ use clap::Args;
 
 use super::line::Stream;
 use crate::out::time;
+use crate::select::NamespaceArgs;
 
 /// The command line of `holdfast logs`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast logs --follow --tail 20 two-containers")]
 pub struct LogsArgs {
-    /// A pod, for the logs of all its containers; or a container: POD/CONTAINER, or the beginning of a container id.
+    /// A pod, for the logs of all its containers: POD, NAMESPACE/POD or an id. Or a container: POD/CONTAINER,
+    /// NAMESPACE/POD/CONTAINER, or the beginning of an id.
     pub name: String,
+    /// The namespace of pods that are named.
+    #[command(flatten)]
+    pub within: NamespaceArgs,
     /// Follow the logs until all containers have ended. When NAME is a name and not an id, containers are followed after a
     /// restart too.
     #[arg(short, long)]

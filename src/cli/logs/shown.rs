@@ -72,21 +72,17 @@ impl Policy {
 impl ShownLogs {
     /// Finds the containers that are meant, each name's newest.
     pub(super) async fn find(daemon: &mut Daemon, args: &LogsArgs) -> Result<Self, LogsError> {
-        let scope = match select::target(daemon, &args.name).await {
-            Ok(Target::Pod(pod)) => Scope::Pod {
+        // The bare name of a container will do, as for `exec`.
+        let scope = match select::bare_target(daemon, args.within.name(&args.name)).await? {
+            Target::Pod(pod) => Scope::Pod {
                 id: pod.id,
                 name: None,
             },
-            Ok(Target::Container(container)) if args.name.contains('/') => Scope::Pod {
+            Target::Container(container) if args.name.contains('/') => Scope::Pod {
                 name: Some(select::container_name(&container)),
                 id: container.pod_sandbox_id,
             },
-            Ok(Target::Container(container)) => Scope::Container(container.id),
-            // The bare name of a container, as `exec` takes it.
-            Err(error) => match select::container(daemon, &args.name).await {
-                Ok(container) => Scope::Container(container.id),
-                Err(_) => return Err(error.into()),
-            },
+            Target::Container(container) => Scope::Container(container.id),
         };
         let mut shown = Self {
             scope,

@@ -22,7 +22,7 @@ use super::connect::Daemon;
 use super::exit::FailureKind;
 use super::failure::VerbError;
 use super::out::PrintError;
-use super::select::SelectError;
+use super::select::{NamespaceArgs, SelectError};
 use super::{out, select};
 
 mod pipe;
@@ -47,7 +47,10 @@ pub struct PortForwardArgs {
     /// Local addresses to listen on, separated by commas; localhost means 127.0.0.1 and ::1.
     #[arg(long, value_delimiter = ',', default_value = "localhost")]
     pub address: Vec<Addresses>,
-    /// Name or id of the pod.
+    /// The namespace of pods that are named.
+    #[command(flatten)]
+    pub within: NamespaceArgs,
+    /// Pod as POD, NAMESPACE/POD or an id.
     pub pod: String,
     /// Ports as [LOCAL:]REMOTE: the local port and the port in the pod. Without LOCAL:, the local port is REMOTE; with
     /// an empty LOCAL or 0, a free local port is chosen.
@@ -87,7 +90,7 @@ impl VerbError for PortForwardError {
 
 /// Forwards until the pod ends.
 pub(super) async fn run(mut daemon: Daemon, args: PortForwardArgs) -> Result<(), PortForwardError> {
-    let pod = select::pod(&mut daemon, &args.pod).await?;
+    let pod = select::pod(&mut daemon, args.within.name(&args.pod)).await?;
     if pod.state() != cri::PodSandboxState::SandboxReady {
         return Err(PortForwardError::PodEnded(args.pod));
     }

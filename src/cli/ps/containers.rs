@@ -30,7 +30,7 @@ pub struct PsArgs {
     /// Show containers in this state.
     #[arg(short, long, value_enum, ignore_case = true)]
     pub state: Option<State>,
-    /// Show containers of this pod, given by name or id.
+    /// Show containers of this pod, given as POD, NAMESPACE/POD or an id.
     #[arg(short, long)]
     pub pod: Option<String>,
     /// Show containers of pods whose namespace matches this regular expression.

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use super::connect::Daemon;
 use super::out::{self, Format, FormatArgs, Reader, table, text};
 use super::ps::Label;
-use super::select::{self, Target};
+use super::select::{self, NamespaceArgs, Target};
 use super::stream;
 use crate::request::RequestError;
 
@@ -31,15 +31,18 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 #[command(after_help = "Example: holdfast stats --watch two-containers\n\n\
     With --watch each measurement is one line of JSON, or one YAML document.")]
 pub struct StatsArgs {
-    /// Pod or container to show: POD, POD/CONTAINER or an id.
+    /// Pod or container to show: POD, NAMESPACE/POD, POD/CONTAINER, NAMESPACE/POD/CONTAINER or an id.
     pub name: Option<String>,
+    /// The namespace of pods that are named.
+    #[command(flatten)]
+    pub within: NamespaceArgs,
     /// Show containers in all states, not only running ones.
     #[arg(short, long)]
     pub all: bool,
     /// Show the container whose id begins with ID.
     #[arg(long)]
     pub id: Option<String>,
-    /// Show containers of this pod, given by name or id.
+    /// Show containers of this pod, given as POD, NAMESPACE/POD or an id.
     #[arg(short, long)]
     pub pod: Option<String>,
     /// Show containers that have this label; repeat it for several labels.
@@ -64,6 +67,7 @@ pub(super) async fn run(mut daemon: Daemon, args: StatsArgs) -> Result<(), Reque
         pod.as_ref().is_none_or(|id| *id == usage.pod_id)
             && container.as_ref().is_none_or(|id| *id == usage.id)
             && args.id.as_ref().is_none_or(|id| usage.id.starts_with(id))
+            && args.within.admits(&usage.namespace)
             && (args.all || usage.running)
             && Label::fit(&args.label, &usage.labels)
     };
@@ -101,10 +105,10 @@ async fn scope(
 ) -> Result<(Option<String>, Option<String>), RequestError> {
     let mut scope = (None, None);
     if let Some(name) = &args.pod {
-        scope.0 = Some(select::pod(daemon, name).await?.id);
+        scope.0 = Some(select::pod(daemon, args.within.name(name)).await?.id);
     }
     if let Some(name) = &args.name {
-        match select::target(daemon, name).await? {
+        match select::target(daemon, args.within.name(name)).await? {
             Target::Pod(pod) => scope.0 = Some(pod.id),
             Target::Container(container) => scope.1 = Some(container.id),
         }

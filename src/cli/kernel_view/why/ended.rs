@@ -7,13 +7,17 @@ use super::fact::{Document, Fact};
 use crate::connect::Daemon;
 use crate::out::text;
 use crate::refusal::Refusal;
-use crate::select;
+use crate::select::{self, NamespaceArgs};
 
 const SOURCE: &str = "ContainerStatus of the daemon";
 
 /// Explains a container that does not run.
-pub(super) async fn explain(daemon: &mut Daemon, name: &str) -> Result<Document, ViewError> {
-    let container = select::container(daemon, name).await?;
+pub(super) async fn explain(
+    daemon: &mut Daemon,
+    name: &str,
+    within: &NamespaceArgs,
+) -> Result<Document, ViewError> {
+    let container = select::container(daemon, within.name(name)).await?;
     let request = cri::ContainerStatusRequest {
         container_id: container.id.clone(),
         verbose: false,

@@ -18,14 +18,19 @@ use super::procfs::{self, ProcError, Status};
 use super::view::{self, Member, Pod, ViewError};
 use crate::connect::Daemon;
 use crate::out::{self, FormatArgs, PrintError, style};
+use crate::select::NamespaceArgs;
 use fact::{Document, Fact};
 
 /// The command line of `holdfast why`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: holdfast why two-containers/a")]
 pub struct WhyArgs {
-    /// POD/CONTAINER or a container id; or POD, for the process that holds the namespaces of the pod.
+    /// POD/CONTAINER, NAMESPACE/POD/CONTAINER or a container id; or POD, for the process that holds the namespaces of the
+    /// pod.
     pub target: String,
+    /// The namespace of pods that are named.
+    #[command(flatten)]
+    pub within: NamespaceArgs,
     /// Format of the output.
     #[command(flatten)]
     pub format: FormatArgs,
@@ -33,9 +38,11 @@ pub struct WhyArgs {
 
 /// Carries out `holdfast why`.
 pub(crate) async fn why(mut daemon: Daemon, args: WhyArgs) -> Result<(), KernelViewError> {
-    let document = match view::target(&mut daemon, &args.target).await {
+    let document = match view::target(&mut daemon, &args.target, &args.within).await {
         Ok((pod, at)) => running(&pod, at)?,
-        Err(ViewError::NotRunning(_)) => ended::explain(&mut daemon, &args.target).await?,
+        Err(ViewError::NotRunning(_)) => {
+            ended::explain(&mut daemon, &args.target, &args.within).await?
+        }
         Err(error) => return Err(error.into()),
     };
     Ok(out::print(args.format.output, &document, people)?)
