@@ -121,7 +121,7 @@ pub(crate) struct Resources {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Amount {
-    Whole(u64),
+    Whole(i64),
     /// A number with a fraction.
     Fraction(f64),
     /// A text with a unit.
