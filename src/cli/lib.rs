@@ -118,7 +118,9 @@ async fn carry_out(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Doctor(args) => return Ok(doctor::run(connect().await, args).await?),
         Command::Man(args) => manual::write(Cli::command(), &args)?,
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "holdfast", &mut io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "holdfast", &mut script);
+            out::line(String::from_utf8_lossy(&script).trim_end())?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -286,6 +286,18 @@ fn a_reader_that_has_gone_is_no_error() {
         &["logs", "-f", "gone"],
         &["stats", "-w"],
         &["exec", "gone/c", "yes"],
+        &["completion", "bash"],
+        &["inspect", "gone/c"],
+        &["images"],
+        &["ns"],
+        &["ns", "gone", "-o", "svg"],
+        &["tree", "gone"],
+        &["why", "gone/c"],
+        &["enter", "gone/c", "--net", "echo", "x"],
+        &["debts"],
+        &["tour", "--list"],
+        &["--help"],
+        &["run", "--help"],
     ] {
         let mut child = holdfast(args);
         let status = child.wait().unwrap();
