@@ -36,7 +36,7 @@ pub struct ExecArgs {
     /// POD/CONTAINER, NAMESPACE/POD/CONTAINER, or the beginning of a container id.
     pub container: String,
     /// The command and its arguments.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    #[arg(trailing_var_arg = true, required = true)]
     pub command: Vec<String>,
 }
 

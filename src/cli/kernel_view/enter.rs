@@ -49,7 +49,7 @@ pub struct EnterArgs {
     pub print: bool,
     /// The command and its arguments; a shell by default. When namespaces are named and --mnt is not among them, COMMAND
     /// is a program of the machine, not of the container.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(trailing_var_arg = true)]
     pub command: Vec<String>,
 }
 
