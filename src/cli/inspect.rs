@@ -137,9 +137,17 @@ pub(super) async fn container_status(
 /// The info that the daemon adds to a verbose status: JSON where it can be parsed, otherwise text.
 fn info(info: HashMap<String, String>) -> BTreeMap<String, Value> {
     let value = |text: String| serde_json::from_str(&text).unwrap_or(Value::String(text));
-    info.into_iter()
-        .map(|(key, text)| (key, value(text)))
-        .collect()
+    let mut parts = BTreeMap::new();
+    for (key, text) in info {
+        match value(text) {
+            // The daemon answers with one entry of this name, as other runtimes do; its fields are the info.
+            Value::Object(fields) if key == "info" => parts.extend(fields),
+            part => {
+                parts.insert(key, part);
+            }
+        }
+    }
+    parts
 }
 
 /// A time in Unix nanoseconds; None when it has not come yet.
@@ -246,7 +254,7 @@ mod tests {
             ("note".to_owned(), "plain words".to_owned()),
         ]);
         let info = super::info(text);
-        assert_eq!(info["info"], json!({ "pid": 7 }));
+        assert_eq!(info["pid"], json!(7));
         assert_eq!(info["note"], json!("plain words"));
     }
 }

@@ -102,7 +102,7 @@ fn every_verb_has_a_document_that_is_described() {
     );
     let inspected = document(&daemon, "inspect", &["documents/busy"]);
     assert_eq!(inspected["exitCode"], Value::Null);
-    assert_eq!(inspected["info"]["info"]["pid"], busy.pid());
+    assert_eq!(inspected["info"]["pid"], busy.pid());
     let inspected = document(&daemon, "inspect", &["documents"]);
     assert_eq!(inspected["ips"][0], pod.ip());
     let stats = document(&daemon, "stats", &[]);
