@@ -103,10 +103,9 @@ pub(super) fn sentence(news: &News, names: &Names) -> Option<Sentence> {
             format!("runs again, attempt {attempt}"),
         ),
         News::StartFailed(index, why, wait) => {
-            let rest = format!(
-                "could not be started, trying again in {}: {why}",
-                time(*wait)
-            );
+            let again = wait.map(|wait| format!(", trying again in {}", time(wait)));
+            let again = again.unwrap_or_default();
+            let rest = format!("could not be started{again}: {why}");
             sentence(*index, style::BAD, rest)
         }
         News::Exited(index, exit, after) => {

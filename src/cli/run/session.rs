@@ -95,6 +95,8 @@ pub(super) struct Session<'a> {
     screen: Screen,
     names: Names,
     logs: Option<Logs>,
+    /// Whether a start that fails ends the session: its error says so then, and nothing is tried again.
+    starting: bool,
 }
 
 /// The event that woke the session.
@@ -144,6 +146,7 @@ impl<'a> Session<'a> {
             interrupt,
             screen: Screen::new(),
             names,
+            starting: true,
         }
     }
 
@@ -227,6 +230,7 @@ impl<'a> Session<'a> {
     /// Shows logs and news until the pod is over.
     async fn watch(&mut self, mut keeper: Keeper, id: &str) -> Result<End, SessionError> {
         let mut stopping = false;
+        self.starting = false;
         while keeper.outcome().is_none() {
             match self.wait(&mut keeper).await {
                 Woken::News(_) | Woken::Logs => {}
@@ -280,6 +284,9 @@ impl<'a> Session<'a> {
 
     fn tell(&mut self, news: &[News]) {
         for one in news {
+            if self.starting && matches!(one, News::StartFailed(..)) {
+                continue;
+            }
             if let (News::Started(index, attempt), Some(logs)) = (one, &mut self.logs) {
                 logs.follow(*index, *attempt);
             }

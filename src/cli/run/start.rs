@@ -98,11 +98,10 @@ pub(crate) async fn run(
         // The pod runs; it only has no keeper.
         Err(error @ SessionError::Detach(_)) => Err(error.into()),
         Err(error) if made || args.rm => {
-            if let Err(failure) = remove(&mut daemon, &id, &args.roots).await {
-                out::note(&format!(
-                    "cannot remove what was created of the pod: {failure}"
-                ));
-            }
+            out::note(&match remove(&mut daemon, &id, &args.roots).await {
+                Ok(()) => format!("the pod {} is removed again", metadata.name),
+                Err(failure) => format!("cannot remove what was created of the pod: {failure}"),
+            });
             Err(error.into())
         }
         Err(error @ SessionError::Interrupted) => {

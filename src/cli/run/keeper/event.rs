@@ -66,7 +66,7 @@ pub(crate) enum News {
     Starting(Index, u32),
     Started(Index, u32),
     /// A container could not be started, and is tried again after this time.
-    StartFailed(Index, String, Duration),
+    StartFailed(Index, String, Option<Duration>),
     /// A container has ended, and is started again after this time, if at all.
     Exited(Index, Exit, Option<Duration>),
     /// The startup probe has passed.

@@ -271,14 +271,16 @@ impl Pod {
         let ending = matches!(self.stage, Stage::Ending(_));
         let member = &mut self.members[index];
         let wait = member.backoff.after_failed_start();
-        if ending {
+        let again = if ending {
             member.phase = Phase::Ended { code: None };
+            None
         } else {
             let attempt = attempt.saturating_add(1);
             member.phase = Phase::Backoff { attempt };
             actions.push(Action::Wait(index, attempt, Wait::Restart, wait));
-        }
-        actions.push(Action::Tell(News::StartFailed(index, why, wait)));
+            Some(wait)
+        };
+        actions.push(Action::Tell(News::StartFailed(index, why, again)));
     }
 
     fn waited(&mut self, index: Index, waited: u32, wait: Wait, actions: &mut Actions) {
