@@ -96,3 +96,42 @@ pub enum Command {
         shell: Shell,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::{Cli, Command, exec, kernel_view};
+
+    /// `enter two-containers/a --nte -- ss` tried to run `--nte`.
+    #[test]
+    fn options_in_front_of_the_command_are_refused() {
+        for line in [
+            "holdfast enter web/a --nte -- ss",
+            "holdfast exec web/a --unknown true",
+            "holdfast exec --unknown web/a true",
+        ] {
+            let refused = Cli::try_parse_from(line.split(' ')).unwrap_err();
+            let said = refused.to_string();
+            assert!(said.contains("unexpected argument '--"), "{line}: {said}");
+        }
+        for (line, command) in [
+            ("holdfast enter web/a --net -- ss -tlnp", "ss -tlnp"),
+            ("holdfast enter web/a -n ss -tlnp", "ss -tlnp"),
+            (
+                "holdfast exec web/a -- ls --color=never",
+                "ls --color=never",
+            ),
+            ("holdfast exec web/a ls -l", "ls -l"),
+            ("holdfast exec web/a sh -c true -- -x", "sh -c true -- -x"),
+        ] {
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            let (Command::Enter(kernel_view::EnterArgs { command: found, .. })
+            | Command::Exec(exec::ExecArgs { command: found, .. })) = cli.command
+            else {
+                panic!("{line}");
+            };
+            assert_eq!(found.join(" "), command, "{line}");
+        }
+    }
+}

@@ -10,11 +10,12 @@ use sha2::{Digest, Sha256};
 
 use super::arguments::RunArgs;
 use super::directories;
-use super::manifest::{Manifest, ManifestError, PodFacts, PodPlan};
+use super::manifest::{self, Manifest, ManifestError, PodFacts, PodPlan};
 use super::roots::RootArgs;
 use crate::annotations::DIGEST_ANNOTATION;
 use crate::exit::FailureKind;
 use crate::failure::VerbError;
+use crate::out;
 
 /// The largest manifest, in bytes; etcd takes no larger object.
 pub(super) const LARGEST_MANIFEST: u64 = 1536 << 10;
@@ -70,17 +71,19 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// Reads the text of a manifest and plans its pod.
     pub(super) fn parse(text: String, roots: &RootArgs) -> Result<Self, ManifestError> {
-        let manifest = Manifest::parse(&text)?;
-        let namespace = manifest.metadata.namespace.as_deref().unwrap_or("default");
-        let node_name = nix::unistd::gethostname().unwrap_or_default();
-        let known = PodFacts {
-            uid: uid(namespace, &manifest.metadata.name),
-            roots: roots.roots(),
-            node_name: node_name.to_string_lossy().into_owned(),
-            pod_ips: Vec::new(),
-        };
         let digest = digest(&text)?;
-        let plan = plan(&manifest, &known, (&digest, roots))?;
+        let node_name = nix::unistd::gethostname().unwrap_or_default();
+        let planned = |manifest: &Manifest| {
+            let namespace = manifest.metadata.namespace.as_deref().unwrap_or("default");
+            let known = PodFacts {
+                uid: uid(namespace, &manifest.metadata.name),
+                roots: roots.roots(),
+                node_name: node_name.to_string_lossy().into_owned(),
+                pod_ips: Vec::new(),
+            };
+            Ok((plan(manifest, &known, (&digest, roots))?, known))
+        };
+        let (manifest, (plan, known)) = manifest::read(&text, planned)?;
         Ok(Self {
             text,
             manifest,
@@ -155,7 +158,14 @@ pub(crate) fn prepare(args: &RunArgs) -> Result<Prepared, PrepareError> {
         Ok(text) => text,
         Err(source) => return Err(PrepareError::Read { file, source }),
     };
-    Prepared::parse(text, &args.roots).map_err(|source| PrepareError::Manifest { file, source })
+    let prepared = Prepared::parse(text, &args.roots);
+    let prepared = prepared.map_err(|source| PrepareError::Manifest { file, source })?;
+    let inert = &prepared.manifest.inert;
+    if !inert.is_empty() {
+        let fields = inert.join(", ");
+        out::note(&format!("nothing on a single node acts on: {fields}"));
+    }
+    Ok(prepared)
 }
 
 fn read(file: &Path) -> io::Result<String> {

@@ -25,6 +25,10 @@ pub(super) fn plan(
     role: Role,
     pod: &Pod<'_>,
 ) -> Result<PlannedContainer, ManifestError> {
+    if container.image.is_empty() {
+        let field = format!("{field}.image");
+        return Err(ManifestError::field(field, "", "give an image"));
+    }
     let checks = probe::checks(field, container, role)?;
     let own = &container.security_context;
     let hooks = &container.lifecycle;
@@ -191,7 +195,7 @@ pub(super) fn ports(spec: &PodSpec) -> Result<Vec<cri::PortMapping>, ManifestErr
     let mut mappings = Vec::new();
     for (field, container, _) in spec.in_order()? {
         for (index, port) in container.ports.iter().enumerate() {
-            let protocol = match port.protocol.as_deref() {
+            let protocol = match port.protocol.as_deref().map(str::to_uppercase).as_deref() {
                 None | Some("TCP") => cri::Protocol::Tcp,
                 Some("UDP") => cri::Protocol::Udp,
                 Some("SCTP") => cri::Protocol::Sctp,

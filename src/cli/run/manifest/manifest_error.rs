@@ -1,5 +1,7 @@
 //! The faults that make a manifest unusable.
 
+use std::fmt;
+
 /// Why a manifest cannot become a pod.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ManifestError {
@@ -17,6 +19,9 @@ pub(crate) enum ManifestError {
         /// The apiVersion that the document names.
         version: String,
     },
+    /// Fields are unknown, missing or not usable.
+    #[error("{}", list(.0))]
+    Faults(Vec<Fault>),
     /// A field has a value that cannot be used.
     #[error("{field}: invalid value {value:?}: {remedy}")]
     Field {
@@ -42,4 +47,27 @@ impl ManifestError {
             remedy,
         }
     }
+}
+
+/// A mistake, and the line of the field that has it.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    /// The path of the field, and what is wrong with it.
+    pub(super) text: String,
+    pub(super) line: Option<usize>,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(out, "{} (line {line})", self.text),
+            None => out.write_str(&self.text),
+        }
+    }
+}
+
+/// Shows mistakes, one a line.
+fn list(faults: &[Fault]) -> String {
+    let texts: Vec<_> = faults.iter().map(Fault::to_string).collect();
+    texts.join("\n  ")
 }

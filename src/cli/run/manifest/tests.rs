@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cri_api::runtime::v1::NamespaceMode;
 
-use super::{Check, Manifest, ManifestError, PodFacts, PodPlan, RequiredPathKind, Roots};
+use super::{Check, ManifestError, PodFacts, PodPlan, RequiredPathKind, Roots, read};
 use crate::run::keeper::{ProbeKind, Restart, Role};
 
 fn roots() -> Roots {
@@ -25,7 +25,8 @@ fn known() -> PodFacts {
 }
 
 fn plan(text: &str) -> Result<PodPlan, ManifestError> {
-    PodPlan::new(&Manifest::parse(text)?, &known())
+    let (_, plan) = read(text, |manifest| PodPlan::new(manifest, &known()))?;
+    Ok(plan)
 }
 
 fn error(text: &str) -> String {
@@ -72,9 +73,10 @@ fn every_example_is_planned() {
 
 #[test]
 fn fields_outside_the_subset_are_refused_with_their_line() {
-    let text = error(&pod("  nodeName: n\n"));
+    let text = error(&pod("  hostAliases: []\n"));
     assert!(
-        text.contains("nodeName") && text.contains("line 6"),
+        text.contains("spec.hostAliases: this field of Kubernetes is not served")
+            && text.contains("line 6"),
         "{text}"
     );
     let text = error(&container("    livenessProbe: {}\n"));
@@ -99,7 +101,7 @@ fn anything_but_one_pod_is_refused() {
 fn values_that_do_not_fit_are_refused_by_field() {
     for (text, field) in [
         (pod("  restartPolicy: Sometimes\n"), "spec.restartPolicy"),
-        (pod("  dnsPolicy: ClusterFirst\n"), "spec.dnsPolicy"),
+        (pod("  dnsPolicy: Cluster\n"), "spec.dnsPolicy"),
         (pod("  volumes: [{name: v}]\n"), "spec.volumes[0]"),
         (
             pod("  volumes: [{name: v, hostPath: {path: rel}}]\n"),
@@ -441,4 +443,96 @@ fn volumes_are_mapped_in_a_user_namespace_and_belong_to_the_group() {
         group: Some(7),
     };
     assert_eq!(volume.kind, kind);
+}
+
+/// A manifest of `kubectl create --dry-run=client -o yaml` was refused field by field.
+#[test]
+fn manifests_of_tools_are_taken_and_inert_fields_are_named() {
+    let kubectl = "
+apiVersion: v1
+kind: Pod
+metadata:
+  creationTimestamp: null
+  labels: {run: web}
+  name: web
+spec:
+  containers:
+  - image: nginx
+    name: web
+    ports:
+    - containerPort: 80
+      protocol: tcp
+    resources: {}
+    terminationMessagePath: /dev/termination-log
+  dnsPolicy: ClusterFirst
+  restartPolicy: Always
+  automountServiceAccountToken: false
+status: {}
+";
+    let (manifest, plan) = read(kubectl, |manifest| PodPlan::new(manifest, &known())).unwrap();
+    assert_eq!(
+        manifest.inert,
+        [
+            "status",
+            "metadata.creationTimestamp",
+            "spec.automountServiceAccountToken",
+            "spec.dnsPolicy ClusterFirst",
+            "spec.containers[0].terminationMessagePath",
+        ]
+    );
+    assert_eq!(plan.sandbox.port_mappings[0].container_port, 80);
+}
+
+#[test]
+fn all_mistakes_of_a_file_come_together_with_their_lines() {
+    let text = error(
+        "apiVersion: v1
+kind: Pod
+metadata:
+  name: x
+spec:
+  magic: 1
+  hostNetwork: maybe
+  hostAliases: []
+  restartPolicy: Sometimes
+  containers:
+  - name: a
+    image:
+    resources:
+      limits: {memory: 5Q}
+  - name: b
+    image: i
+    lifecycle: {stopSignal: SIGHUP}
+    imagePullPolicy: Sometimes
+",
+    );
+    for (field, line) in [
+        ("spec.magic: unknown field", 6),
+        ("spec.hostNetwork: invalid type", 7),
+        (
+            "spec.hostAliases: this field of Kubernetes is not served",
+            8,
+        ),
+        ("spec.restartPolicy: invalid value", 9),
+        ("spec.containers[0]: missing field `image`", 11),
+        (
+            "spec.containers[0].resources.limits.memory: invalid value",
+            14,
+        ),
+        (
+            "spec.containers[1].lifecycle.stopSignal: this field of Kubernetes",
+            17,
+        ),
+        ("spec.containers[1].imagePullPolicy: invalid value", 18),
+    ] {
+        let found = text.lines().find(|found| found.contains(field));
+        let found = found.unwrap_or_else(|| panic!("{field} is not in {text}"));
+        assert!(found.ends_with(&format!("(line {line})")), "{found}");
+    }
+    assert_eq!(text.lines().count(), 8, "{text}");
+    let text = error(&pod("").replace("image: i", "image: ''"));
+    assert!(
+        text.starts_with("spec.containers[0].image: invalid value") && text.ends_with("(line 5)"),
+        "{text}"
+    );
 }

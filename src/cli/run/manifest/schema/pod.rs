@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_yaml_ng::Value;
 
 use super::super::manifest_error::ManifestError;
 use super::container::Container;
@@ -24,6 +25,9 @@ pub(crate) struct Manifest {
     pub metadata: Metadata,
     /// Containers, volumes and settings of the pod.
     pub spec: PodSpec,
+    /// Fields of the file that nothing here acts on.
+    #[serde(skip)]
+    pub inert: Vec<String>,
 }
 
 /// The kind and version of a document, which are read before the rest.
@@ -37,39 +41,29 @@ struct Head {
 }
 
 impl Manifest {
-    /// Reads one Pod.
+    /// Reads the document of one Pod.
     ///
     /// # Errors
-    /// [`ManifestError`] for anything but exactly one Pod within the subset.
-    pub(crate) fn parse(text: &str) -> Result<Self, ManifestError> {
+    /// [`ManifestError`] for a text that is not YAML, and for anything but exactly one Pod.
+    pub(crate) fn document(text: &str) -> Result<Value, ManifestError> {
         let documents = serde_yaml_ng::Deserializer::from_str(text)
-            .map(serde_yaml_ng::Value::deserialize)
+            .map(Value::deserialize)
             .collect::<Result<Vec<_>, _>>()
             .map_err(ManifestError::Syntax)?;
-        let count = documents
-            .iter()
-            .filter(|document| !document.is_null())
-            .count();
-        if count != 1 {
-            return Err(ManifestError::Documents(count));
+        let mut documents = documents.into_iter().filter(|document| !document.is_null());
+        let document = documents.next().ok_or(ManifestError::Documents(0))?;
+        let more = documents.count();
+        if more > 0 {
+            return Err(ManifestError::Documents(more + 1));
         }
-        if documents.len() == 1 {
-            let head: Head = serde_yaml_ng::from_str(text).map_err(ManifestError::Syntax)?;
-            if head.kind != "Pod" || head.api_version != "v1" {
-                return Err(ManifestError::Kind {
-                    kind: head.kind,
-                    version: head.api_version,
-                });
-            }
+        let head = Head::deserialize(&document).map_err(ManifestError::Syntax)?;
+        if head.kind != "Pod" || head.api_version != "v1" {
+            return Err(ManifestError::Kind {
+                kind: head.kind,
+                version: head.api_version,
+            });
         }
-        // Read from the text once more, not from the value, because only so errors have line numbers.
-        let document = serde_yaml_ng::Deserializer::from_str(text)
-            .zip(&documents)
-            .find(|(_, document)| !document.is_null())
-            .map(|(document, _)| Self::deserialize(document));
-        document
-            .ok_or(ManifestError::Documents(0))?
-            .map_err(ManifestError::Syntax)
+        Ok(document)
     }
 }
 
