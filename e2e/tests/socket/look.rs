@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use cri_api::runtime::v1::{
     IdMapping, NamespaceMode, PodSandboxConfig, SecurityProfile, UserNamespace,
 };
+use e2e::call::until;
 use e2e::program::{installed, run, sh};
 use e2e::request::{ContainerParts, PodParts, container, idle, shell};
 use e2e::{Daemon, evidence, skip};
@@ -294,7 +296,12 @@ fn the_tree_has_every_process_with_both_numbers() {
     let daemon = Daemon::start();
     let pod = daemon.run_named("tree");
     let c = pod.start(shell("c", "sleep 1000002 & exec sleep 1000001"));
-    let tree = json(&daemon, &["tree", "tree"]);
+    // The shell runs before it has forked.
+    let limit = Duration::from_secs(20);
+    let tree = until("the shell has forked", limit, || {
+        let tree = json(&daemon, &["tree", "tree"]);
+        tree.to_string().contains("sleep 1000002\"").then_some(tree)
+    });
     assert!(
         tree["command"].as_str().unwrap().contains("holdfast-shim"),
         "{tree}"

@@ -293,7 +293,6 @@ fn a_reader_that_has_gone_is_no_error() {
         &["ns", "gone", "-o", "svg"],
         &["tree", "gone"],
         &["why", "gone/c"],
-        &["enter", "gone/c", "--net", "echo", "x"],
         &["debts"],
         &["tour", "--list"],
         &["--help"],
