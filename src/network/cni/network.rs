@@ -34,7 +34,7 @@ const LOOK_DEADLINE: Duration = Duration::from_secs(5);
 /// The file with the ranges of [`CniNetwork::set_ranges`].
 const RANGES: &str = "ranges";
 
-/// What a network of plugins is made from.
+/// The files from which a network of plugins is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CniSettings {
     /// The directory of the configuration.
@@ -89,7 +89,7 @@ impl CniNetwork {
         })
     }
 
-    /// What it was made from.
+    /// The files from which the network was made.
     pub fn settings(&self) -> &CniSettings {
         &self.settings
     }

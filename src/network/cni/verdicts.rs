@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::config::NetworkList;
 
-/// What plugins said of themselves.
+/// The answers of plugins about themselves.
 #[derive(Debug, Default)]
 pub(super) struct Verdicts(Mutex<State>);
 
@@ -55,7 +55,7 @@ impl Verdicts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is known of a network.
+    /// The answer that is known of a network.
     pub(super) fn of(&self, list: &NetworkList) -> Option<Verdict> {
         let known = self.state().network.clone();
         known.filter(|verdict| verdict.of == *list)
