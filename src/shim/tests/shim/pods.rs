@@ -23,10 +23,10 @@ fn a_pause_holds_namespaces_and_goes_with_its_shim() {
     for name in ["pid", "user", "cgroup"] {
         assert_eq!(namespace(pause, name), namespace(own, name), "{name}");
     }
-    assert_eq!(
-        fs::read_to_string(format!("/proc/{pause}/comm")).unwrap(),
-        "holdfast-pause\n"
-    );
+    // The pause gives itself its name, and is known to run as soon as it is executed.
+    wait_until("the pause has its name", || {
+        fs::read_to_string(format!("/proc/{pause}/comm")).unwrap() == "holdfast-pause\n"
+    });
     let status = fs::read_to_string(format!("/proc/{pause}/status")).unwrap();
     for expected in [
         "Uid:\t65535\t65535",
