@@ -45,6 +45,7 @@ pub use bandwidth::{Bandwidth, BandwidthError};
 pub use bridge::{Attachment, BridgeNetwork, BridgeSettings, NetworkError};
 pub use hostport::{HostPort, HostPortError, Protocol};
 pub use link::{InterfaceStats, interface_stats, loopback_up};
+pub use names::is_interface_name;
 pub use netns::{NetnsError, NetnsName};
 pub use publish::Published;
 pub use subnet::{Subnet, SubnetError};

@@ -38,7 +38,7 @@ pub(super) fn table(bridge: &str) -> String {
 }
 
 /// Whether the kernel takes this as an interface name (`dev_valid_name`), and nothing reads it as an option.
-pub(super) fn is_interface_name(name: &str) -> bool {
+pub fn is_interface_name(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     !name.is_empty()
         && name.len() <= NAME_MAX

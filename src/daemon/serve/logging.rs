@@ -5,20 +5,17 @@ use std::io;
 
 use tracing_subscriber::filter::{EnvFilter, ParseError};
 
-use super::config::{LogConfig, LogFormat};
+use super::config::{ConfigError, LogConfig, LogFormat};
 
 /// Why the log cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LogError {
-    /// The configured level cannot be understood.
-    #[error(
-        "configuration: log.level: invalid value {level:?}: give error, warn, info, debug or trace"
-    )]
-    Level {
-        level: String,
-        #[source]
-        source: ParseError,
-    },
+    /// The configured level cannot be used.
+    #[error(transparent)]
+    Level(#[from] ConfigError),
+    /// The filter of a level is not understood, which its check excludes.
+    #[error("cannot filter the log")]
+    Filter(#[from] ParseError),
     /// The process has set up its log before.
     #[error("cannot set up the log: it was set up before")]
     Twice,
@@ -26,11 +23,7 @@ pub(crate) enum LogError {
 
 /// Sets up the log of this process.
 pub(super) fn start(config: &LogConfig) -> Result<(), LogError> {
-    let failed = |source| LogError::Level {
-        level: config.level.clone(),
-        source,
-    };
-    let filter = EnvFilter::try_new(&config.level).map_err(failed)?;
+    let filter = EnvFilter::try_new(config.filter()?)?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr);

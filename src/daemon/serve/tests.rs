@@ -84,6 +84,14 @@ fn values_that_do_not_fit_name_their_key() {
         ("[network]\nsubnet4 = \"fd00::/64\"", "network.subnet4"),
         ("[network]\nsubnet4 = \"\"\nsubnet6 = \"\"", "network.kind"),
         ("[cgroup]\nparent = \"/a/../b\"", "cgroup.parent"),
+        ("shim = \"/no/such/shim\"", "shim"),
+        ("[network]\nbridge = \"sixteen-letters-\"", "network.bridge"),
+        ("[network]\nbridge = \"a/b\"", "network.bridge"),
+        ("[log]\nlevel = \"verbose\"", "log.level"),
+        ("[log]\nlevel = \"\"", "log.level"),
+        ("[log]\nlevel = \"info,warning\"", "log.level"),
+        ("[log]\nlevel = \"holdfast_image=loud\"", "log.level"),
+        ("[log]\nlevel = \"=debug\"", "log.level"),
         (
             "[image]\nmax_parallel_layers = 0",
             "image.max_parallel_layers",
@@ -94,6 +102,22 @@ fn values_that_do_not_fit_name_their_key() {
             error.contains(&format!("configuration: {key}: invalid value ")),
             "{text}: {error}"
         );
+    }
+}
+
+/// A library's frames are not what somebody wants who asks for the debug level.
+#[test]
+fn debug_without_a_module_is_for_our_own_lines() {
+    for (level, filter) in [
+        ("info", "info"),
+        ("off", "off"),
+        ("debug", "info,holdfast=debug"),
+        ("warn, trace", "warn,info,holdfast=trace"),
+        ("info,holdfast_image=debug", "info,holdfast_image=debug"),
+        ("error,h2::proto=trace", "error,h2::proto=trace"),
+    ] {
+        let config = load(&[("config.toml", &format!("[log]\nlevel = {level:?}\n"))]).unwrap();
+        assert_eq!(config.log.filter().unwrap(), filter, "{level}");
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::{Config, ConfigError, NetworkKind};
+use holdfast_network::is_interface_name;
+
+use super::{Config, ConfigError, LogConfig, NetworkKind};
 
 /// Longest path of a unix socket, in bytes: unix(7), without the closing NUL.
 const LONGEST_SOCKET: usize = 107;
@@ -35,6 +37,7 @@ impl Config {
             }
         }
         self.streams()?;
+        self.log.filter()?;
         if self.cgroup.pids_limit == Some(0) {
             return Err(bad(
                 "cgroup.pids_limit",
@@ -64,6 +67,11 @@ impl Config {
         );
         for (key, path) in paths {
             absolute(key, path)?;
+        }
+        if let Some(shim) = self.shim.as_ref().filter(|shim| !shim.is_file()) {
+            let remedy =
+                "there is no such program; give the path of holdfast-shim, or leave the key out";
+            return Err(bad("shim", &shim.to_string_lossy(), remedy));
         }
         if self.socket.as_os_str().len() > LONGEST_SOCKET {
             let remedy = "the path of a unix socket has 107 bytes at most";
@@ -119,6 +127,11 @@ impl Config {
         if matches!(network.kind, NetworkKind::None | NetworkKind::Cni) {
             return Ok(());
         }
+        if !is_interface_name(&network.bridge) {
+            let remedy =
+                "give the name of an interface: 1 to 15 of a-z, A-Z, 0-9, \".\", \"_\" and \"-\"";
+            return Err(bad("network.bridge", &network.bridge, remedy));
+        }
         if let Some(subnet) = network.subnet4.filter(|subnet| subnet.is_ipv6()) {
             return Err(bad(
                 "network.subnet4",
@@ -138,6 +151,32 @@ impl Config {
             return Err(bad("network.kind", "bridge", remedy));
         }
         Ok(())
+    }
+}
+
+impl LogConfig {
+    /// The filter that the level means. A bare `debug` or `trace` is for Holdfast's own modules: the frames of a library for
+    /// HTTP/2 would fill the log.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for a word that is no level: the filter would take it for the name of a module.
+    pub(in crate::serve) fn filter(&self) -> Result<String, ConfigError> {
+        let remedy = "give error, warn, info, debug, trace or off, or MODULE=LEVEL for a module, as in \"info,holdfast_image=debug\"";
+        let refused = || bad("log.level", &self.level, remedy);
+        let mut parts = Vec::new();
+        for part in self.level.split(',').map(str::trim) {
+            let (module, level) = part.split_once('=').unwrap_or(("", part));
+            let is_module = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':';
+            let is_known = ["error", "warn", "info", "debug", "trace", "off"].contains(&level);
+            if !is_known || part.starts_with('=') || !module.bytes().all(is_module) {
+                return Err(refused());
+            }
+            match (module, level) {
+                ("", "debug" | "trace") => parts.push(format!("info,holdfast={level}")),
+                _ => parts.push(part.to_owned()),
+            }
+        }
+        Ok(parts.join(","))
     }
 }
 

@@ -256,7 +256,8 @@ pub enum LogFormat {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
-    /// `error`, `warn`, `info`, `debug` or `trace`, also by module: `info,holdfast_image=debug`.
+    /// `off`, `error`, `warn`, `info`, `debug` or `trace`, also by module: `info,holdfast_image=debug`. Without a module
+    /// `debug` and `trace` are for Holdfast's own modules; others stay at `info`.
     pub level: String,
     /// Format of the log's lines.
     pub format: LogFormat,
