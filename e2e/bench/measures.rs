@@ -235,23 +235,14 @@ fn idle(table: &mut Table, daemon: &Daemon, shims: &[i32]) {
 }
 
 fn reads(table: &mut Table, daemon: &Daemon, pods: &[(Pod<'_>, Container<'_>)]) {
-    let timed = |times: usize, work: &dyn Fn(usize)| {
-        let mut samples = Samples::default();
-        for number in 0..times {
-            let begin = Instant::now();
-            work(number);
-            samples.add(begin.elapsed());
-        }
-        samples
-    };
-    let status = timed(300, &|number| {
+    let status = Samples::of(300, &|number| {
         let (_, container) = &pods[number % pods.len()];
         must("ContainerStatus", daemon.try_status_brief(&container.id));
     });
     table.times("ContainerStatus", status, Some(0.15));
-    let list = timed(100, &|_| drop(daemon.containers()));
+    let list = Samples::of(100, &|_| drop(daemon.containers()));
     table.times("ListContainers of 100", list, Some(0.3));
-    let stats = timed(20, &|_| {
+    let stats = Samples::of(20, &|_| {
         let request = ListContainerStatsRequest {
             filter: None::<ContainerStatsFilter>,
         };

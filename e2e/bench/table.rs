@@ -1,6 +1,6 @@
 //! The table that the benchmark prints.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Lines, collected until the end so that the log of the daemon does not mix with them.
 pub struct Table {
@@ -15,6 +15,17 @@ impl Samples {
     /// Adds the time of one measurement.
     pub fn add(&mut self, time: Duration) {
         self.0.push(time);
+    }
+
+    /// Measures so many runs of some work, which gets the number of its run.
+    pub fn of(times: usize, work: &dyn Fn(usize)) -> Self {
+        let mut samples = Self::default();
+        for number in 0..times {
+            let begin = Instant::now();
+            work(number);
+            samples.add(begin.elapsed());
+        }
+        samples
     }
 
     /// The median of all times that were added.

@@ -323,15 +323,7 @@ pub fn crowd(table: &mut Table, sides: &Sides, count: usize) {
 
 /// Medians of ContainerStatus, ListContainers and ListContainerStats.
 fn reads(side: &Side<'_>, ids: &[&str]) -> [f64; 3] {
-    let timed = |times: usize, work: &dyn Fn(usize)| {
-        let mut samples = Samples::default();
-        for number in 0..times {
-            let begin = Instant::now();
-            work(number);
-            samples.add(begin.elapsed());
-        }
-        millis(samples.median())
-    };
+    let timed = |times, work: &dyn Fn(usize)| millis(Samples::of(times, work).median());
     let status = timed(300, &|number| {
         side.calls.state(ids[number % ids.len()]);
     });
